@@ -1,0 +1,212 @@
+"""The contract between a worker and an agent CLI: request in, command line out; output in, facts out.
+
+A backend starts nothing and touches no file but those it names in its `CommandLine`. Success is the agent's
+final event and its error flag, never the exit code alone; a missing final event means *crashed*. All that a
+reader returns is what the agent claims; `planning.verdict` weighs it against what was observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from signal import Signals
+from typing import Protocol
+
+from architect_parallel.domain import ApprovalMode, SandboxMode, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one worker asks of its backend."""
+
+    prompt: str
+    prompt_file: Path
+    """Holds the prompt as UTF-8, mode 0600; for prompts that are long or begin with `-`."""
+    worktree: Path
+    """Where the agent works; its current directory."""
+    state_dir: Path
+    """A directory of this worker's own (0700) for the agent's home or config; exists, empty at the first attempt."""
+    model: str | None = None
+    agent: str = "build"
+    system_prompt: str | None = None
+    approval_mode: ApprovalMode = ApprovalMode.NONE
+    sandbox_mode: SandboxMode = SandboxMode.DEFAULT
+    max_steps: int | None = None
+    budget_usd: float | None = None
+    timeout_s: float | None = None
+    session_id: str | None = None
+    branch: str = ""
+    worker_id: int = 1
+    run_id: str = ""
+    extra_argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """What to start: no shell, no secret in `argv`."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Set on top of what the backend's allow-list lets through."""
+    stdin_file: Path | None = None
+    """`None`: /dev/null. An open silent pipe hangs codex and opencode for ever, so there is no third way."""
+    polite_signal: Signals = Signals.SIGTERM
+    """What makes this agent stop and still report; sent to the agent's group first."""
+    polite_wait_s: float = 2.0
+    """How long to wait after it before SIGTERM; counts towards the grace."""
+    warnings: tuple[str, ...] = ()
+    """Options of the request this backend cannot honour, in words."""
+
+
+class Outcome(StrEnum):
+    """What the agent's own output amounts to."""
+
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    ERROR = "error"
+    RATE_LIMITED = "rate_limited"
+    BLOCKED = "blocked"
+    MAX_STEPS = "max_steps"
+    BUDGET = "budget"
+    UNREADABLE = "unreadable"
+    NO_FINAL_EVENT = "no_final_event"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One more step was taken; `count` is the new total."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Token totals so far, for `model` as the agent names it (`None`: as requested)."""
+
+    usage: Usage
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The agent named its session and perhaps its model."""
+
+    session_id: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A line of progress worth showing."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttled:
+    """The provider said *later*; the agent itself is still trying."""
+
+    message: str
+    retry_after_s: float | None = None
+
+
+Fact = Step | Tokens | Session | Text | Throttled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """The agent's claim at its end."""
+
+    outcome: Outcome
+    text: str = ""
+    """Final text; `""` when there is none."""
+    error: str | None = None
+    """One line, in the agent's words; `None` without an error."""
+    retry_after_s: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Turns one worker's stdout into facts. Fed complete lines without the newline; never raises on any bytes."""
+
+    def line(self, line: bytes) -> Iterable[Fact]:
+        """Facts in one stdout line (over-long lines arrive cut)."""
+        ...
+
+    def poll(self) -> Iterable[Fact]:
+        """Facts from elsewhere (codex' rollout file); called about once a second and once after the end."""
+        ...
+
+    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        """What it all amounts to; called once, after the process tree is gone. `exit_code` negative: signal."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backend can honour, for `architect backends` and for the warnings of a plan."""
+
+    model: bool = True
+    system_prompt: bool = True
+    approval_modes: frozenset[ApprovalMode] = frozenset(ApprovalMode)
+    sandbox_modes: frozenset[SandboxMode] = frozenset({SandboxMode.DEFAULT})
+    max_steps: bool = False
+    """By the agent itself; the worker always counts and stops from outside."""
+    budget: bool = False
+    cost: bool = False
+    """Whether a cost can be known at all (from tokens or the agent's word)."""
+    sessions: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """Whether a backend can be used here, found out without starting it."""
+
+    program: str | None
+    """Absolute path of the program; `None`: missing."""
+    missing: str | None = None
+    """What is missing, in words; `None`: ready."""
+    remedy: str | None = None
+    """The command to type or the variable to set."""
+
+    @property
+    def ready(self) -> bool:
+        return self.missing is None
+
+
+class Backend(Protocol):
+    """One agent CLI."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """Names of variables passed through beside the common allow-list; a trailing `*` matches any rest."""
+        ...
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Those of `environment` whose values are redacted from logs; same pattern form."""
+        ...
+
+    def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
+        """Looks for the program, its login or key, as far as that can be told without a call."""
+        ...
+
+    def command(self, request: Request) -> CommandLine:
+        """The command line for one worker. May create files below `request.state_dir`, nothing else.
+
+        Raises:
+            UsageError: When the request cannot be expressed for this agent.
+        """
+        ...
+
+    def reader(self, request: Request) -> Reader:
+        """A fresh reader for the output of that command."""
+        ...

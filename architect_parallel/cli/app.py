@@ -1,0 +1,78 @@
+"""The roof: the table of commands and the one place where errors become a line and an exit code.
+
+Nothing heavy is imported here or at the top of a command's module (no git, pydantic, rich, model SDKs): `--help`
+must stay cheap. A new command is one file and one row.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from click.exceptions import Abort, ClickException, Exit, UsageError as ClickUsageError  # fmt: skip
+
+from architect_parallel.errors import ArchitectParallelError, ExitCode
+
+COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = ()
+
+
+def build_app() -> typer.Typer:
+    """The Typer application with every command of the table."""
+    app = typer.Typer(
+        name="architect",
+        help="Run coding agents in parallel, each in its own git worktree, and land the best of what they did.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, function in COMMANDS:
+        app.command(name)(function)
+    return app
+
+
+def main() -> None:
+    """Entry point of the console scripts; ends the process with the exit code of the contract."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Runs one command line and returns its exit code; prints at most one line about an error."""
+    try:
+        outcome = build_app()(args=argv, standalone_mode=False)
+        return outcome if isinstance(outcome, int) else ExitCode.SUCCESS
+    except Exit as stop:
+        return stop.exit_code
+    except ClickUsageError as error:
+        return _fail(error.format_message(), f"{error.ctx.command_path} --help" if error.ctx else None, ExitCode.USAGE)
+    except ClickException as error:
+        return _fail(error.format_message(), None, ExitCode.USAGE)
+    except ArchitectParallelError as error:
+        return _fail(error.message, error.hint, error.exit_code)
+    except (KeyboardInterrupt, Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our stdout went away (`architect logs 1 | head`); nothing is wrong with us.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.SUCCESS
+    except Exception as error:
+        return _report_bug(error)
+
+
+def _fail(message: str, hint: str | None, code: int) -> int:
+    text = " ".join(message.split())
+    sys.stderr.write(f"architect: {text}" + (f"\n  try: {hint}" if hint else "") + "\n")
+    return int(code)
+
+
+def _report_bug(error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="architect-bug-", suffix=".log", delete=False) as log:
+        log.write("".join(traceback.format_exception(error)))
+    return _fail(f"internal error: {type(error).__name__}: {error}", f"the details are in {log.name}", ExitCode.BUG)

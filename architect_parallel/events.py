@@ -1,0 +1,261 @@
+"""What happens during a run, as a closed set of frozen types, and their JSON form in the journal.
+
+An event has no run, worker or time of its own: the `Recorded` envelope around it has. The codec is
+`encode`/`decode`; decoding ignores unknown keys, so that an older program reads a newer journal as far as it can.
+Replay of a run's events, in order, is the only way a `RunResult` comes about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from architect_parallel.domain import CheckResult, Diff, Reason, RunPlan, RunStatus, Usage, WorkerResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The plan is decided and its numbers are reserved; nothing has been made yet."""
+
+    plan: RunPlan
+    launcher_pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed:
+    """A later launcher goes on with this run; the workers named start again with the given attempt."""
+
+    launcher_pid: int
+    worker_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStarting:
+    """Intent: the worker's branch and worktree are about to be made (or taken up again)."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorktreeReady:
+    """Branch and worktree exist and the tree is checked out."""
+
+    worktree_path: str
+    branch: str
+    base_commit: str
+    admin_dir: str
+    """git's directory of the linked worktree, absolute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStarted:
+    """The agent's process runs under its supervisor."""
+
+    supervisor_pid: int
+    agent_pid: int
+    argv: tuple[str, ...]
+    """As started, without secrets; a long prompt is shortened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOutput:
+    """A line worth showing live. Not journaled: the log file has everything."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTaken:
+    """The agent did a step (a model reply or a tool call, as the backend counts)."""
+
+    steps: int
+    """Total so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported:
+    """Token totals so far and their price."""
+
+    usage: Usage
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionKnown:
+    """The backend named its session."""
+
+    session_id: str
+    model: str | None = None
+    """The model the agent says it uses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimited:
+    """The provider refused for now; the agent or the runner will try again."""
+
+    message: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something the user should know that does not change how the worker ends."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitReached:
+    """A limit or a person decided to stop the worker; the stop ladder begins now."""
+
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentExited:
+    """The agent's process tree is gone, as proven by its supervisor."""
+
+    exit_code: int | None
+    leaked: int | None
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What is in the worktree stands in git now."""
+
+    diff: Diff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckFinished:
+    """A check command ended."""
+
+    check: CheckResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFinished:
+    """The worker's final result."""
+
+    result: WorkerResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """The run is over and nothing of it is left running."""
+
+    status: RunStatus
+    exit_code: int
+    warnings: tuple[str, ...] = ()
+
+
+Event = (
+    RunStarted
+    | RunResumed
+    | WorkerStarting
+    | WorktreeReady
+    | AgentStarted
+    | AgentOutput
+    | StepTaken
+    | UsageReported
+    | SessionKnown
+    | RateLimited
+    | Warned
+    | LimitReached
+    | AgentExited
+    | Collected
+    | CheckFinished
+    | WorkerFinished
+    | RunFinished
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An event in its place: which run and worker, when, and its number in the run's journal."""
+
+    run_id: str
+    seq: int
+    """From 1 without gaps within a run; 0 for events that are shown live and not journaled."""
+    time: datetime
+    worker_id: int | None
+    """`None`: of the run as a whole."""
+    event: Event
+
+
+EVENT_TYPES: Mapping[str, type[Any]] = types.MappingProxyType({cls.__name__: cls for cls in typing.get_args(Event)})
+
+
+def encode(event: Event) -> tuple[str, str]:
+    """The event as (type name, JSON text). Non-UTF-8 bytes in paths survive as escaped surrogates."""
+    return type(event).__name__, json.dumps(to_plain(event), ensure_ascii=True, separators=(",", ":"))
+
+
+def decode(name: str, text: str) -> Event:
+    """The event back from `encode`.
+
+    Raises:
+        KeyError: For a type this version does not know.
+        ValueError: For JSON that does not fit the type.
+    """
+    return typing.cast(Event, from_plain(EVENT_TYPES[name], json.loads(text)))
+
+
+def to_plain(value: Any) -> Any:
+    """Domain data as what `json.dumps` takes: enums as their values, times as ISO 8601 UTC, tuples as lists."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {spec.name: to_plain(getattr(value, spec.name)) for spec in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return value
+
+
+@cache
+def _hints(cls: type[Any]) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def from_plain(kind: Any, value: Any) -> Any:
+    """`to_plain` undone for the type `kind`; unknown keys are dropped, missing ones take their default."""
+    if kind is Any or value is None:
+        return value
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        return from_plain(next(arm for arm in typing.get_args(kind) if arm is not type(None)), value)
+    if origin is tuple:
+        item = typing.get_args(kind)[0]
+        return tuple(from_plain(item, each) for each in value)
+    if origin is list:
+        item = typing.get_args(kind)[0]
+        return [from_plain(item, each) for each in value]
+    if origin is not None:
+        return value
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{kind.__name__} needs an object, not {type(value).__name__}")
+        hints = _hints(kind)
+        known = {spec.name for spec in dataclasses.fields(kind)}
+        return kind(**{key: from_plain(hints[key], item) for key, item in value.items() if key in known})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    if kind is float:
+        return float(value)
+    return value

@@ -1,0 +1,110 @@
+"""The door to files: atomic replacement, private directories, locks between processes.
+
+Locks are `flock`: the kernel drops them when the last holder of the descriptor dies, so a killed process never leaves
+a stale one. Descriptors are close-on-exec, so no child keeps a lock alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from architect_parallel.errors import EnvironmentProblem
+
+
+def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Writes `data` to `path` so that a reader sees the old or the new content, never a part; durable on return."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def make_private_dir(path: Path) -> Path:
+    """Creates `path` (and parents) with mode 0700; returns it."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
+    """Holds the exclusive lock at `path` between processes and threads; waits for it.
+
+    Raises:
+        EnvironmentProblem: When it is not free within `timeout_s` (`None`: wait for ever).
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                if deadline is not None and time.monotonic() > deadline:
+                    raise EnvironmentProblem(f"{path} is locked by another process", hint="try again") from error
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class HeldLock:
+    """An exclusive lock held until `release`; tells the living from the dead."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self.path = path
+
+    @classmethod
+    def try_acquire(cls, path: Path) -> HeldLock | None:
+        """The lock at `path`, or `None` when somebody alive holds it."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return cls(descriptor, path)
+
+    def write(self, text: str) -> None:
+        """Replaces the content of the lock file (who holds it)."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text.encode(), 0)
+
+    def release(self) -> None:
+        """Gives the lock up; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock at `path`; a missing file is not locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

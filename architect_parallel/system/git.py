@@ -1,0 +1,261 @@
+"""The door to git: every git process of the launcher starts here, with a scrubbed environment and safe settings.
+
+It knows how to run git and where a repository is; it knows nothing of workers, branches or safety rules (those are
+`worktrees`, `workers.collect` and `landing`). Paths travel as bytes through `os.fsencode`/`fsdecode`, so names that
+are not UTF-8 survive. Exit codes and `-z` output are read, never git's prose.
+
+The environment: every inherited `GIT_*` variable is dropped (a hook or CI job that exports `GIT_DIR` or
+`GIT_INDEX_FILE` must not redirect us), nothing prompts, messages are in C.UTF-8. The settings given with `-c` switch
+off what could run a program of the repository's (hooks, fsmonitor) or rewrite the object store while workers run (gc).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
+
+MINIMUM_VERSION = (2, 31)
+"""Oldest git everything but `merge` works with (`--path-format`)."""
+MERGE_TREE_VERSION = (2, 38)
+"""First git with `merge-tree --write-tree`, which `merge` needs."""
+
+SAFE_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "commit.gpgSign=false",
+    "submodule.recurse=false",
+    "core.quotePath=false",
+    "diff.external=",
+    "log.showSignature=false",
+)
+
+
+class GitError(ArchitectParallelError):
+    """A git command failed. `stderr` is git's own text, for people only."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+    def __init__(self, argv: tuple[str, ...], code: int, stderr: str) -> None:
+        said = " ".join(stderr.split())[:500] or f"exit code {code}"
+        super().__init__(f"git {' '.join(argv)[:200]} failed: {said}")
+        self.argv = argv
+        self.code = code
+        self.stderr = stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a git command left: its exit code and both streams."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """stdout without its last newline, undecodable bytes as surrogate escapes."""
+        return os.fsdecode(self.stdout).removesuffix("\n")
+
+    @property
+    def fields(self) -> list[str]:
+        """stdout split at NUL bytes (`-z` output), the empty tail dropped."""
+        return [os.fsdecode(part) for part in self.stdout.split(b"\0")][:-1]
+
+
+def scrubbed_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without `GIT_*`, with what makes git silent and unattended.
+
+    Identity variables (`GIT_AUTHOR_*`, `GIT_COMMITTER_*`) stay: they are the user's way to say who commits.
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("GIT_") or name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))
+    }
+    return kept | {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_EDITOR": "true",
+        "GIT_PAGER": "cat",
+        "GIT_LITERAL_PATHSPECS": "1",
+        "LC_ALL": "C.UTF-8",
+        "LANGUAGE": "C",
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Git:
+    """git bound to a place. Without `git_dir` git finds the repository from `cwd` itself."""
+
+    cwd: Path
+    git_dir: Path | None = None
+    work_tree: Path | None = None
+    index_file: Path | None = None
+    object_directory: Path | None = None
+    no_user_config: bool = False
+    """Ignore the user's and the system's configuration (for private git directories)."""
+
+    def run(
+        self,
+        *args: str | Path,
+        input: bytes | None = None,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        settings: tuple[str, ...] = (),
+    ) -> Output:
+        """Runs `git args…` to its end.
+
+        Args:
+            input: Bytes for stdin; `None`: empty.
+            check: Raise when the exit code is not 0.
+            env: Variables on top of the scrubbed environment.
+            settings: Further `-c name=value` pairs.
+
+        Raises:
+            GitError: With `check`, for any exit code but 0.
+            EnvironmentProblem: When there is no git program.
+        """
+        words = tuple(os.fspath(word) for word in args)
+        argv = ["git", *_switches(settings), *words]
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=self.cwd,
+                env=self._environment() | dict(env or {}),
+                capture_output=True,
+                check=False,
+                input=input or b"",
+            )
+        except FileNotFoundError as error:
+            if not self.cwd.is_dir():
+                raise EnvironmentProblem(f"{self.cwd} is not a directory") from error
+            raise EnvironmentProblem("git is not installed", hint="install git 2.38 or newer") from error
+        output = Output(done.returncode, done.stdout, os.fsdecode(done.stderr))
+        if check and output.code != 0:
+            raise GitError(words, output.code, output.stderr)
+        return output
+
+    def text(self, *args: str | Path) -> str:
+        """`run(...)` as text; raises like it."""
+        return self.run(*args).text
+
+    def ok(self, *args: str | Path) -> bool:
+        """Whether `git args…` exits 0."""
+        return self.run(*args, check=False).code == 0
+
+    def resolve(self, name: str) -> str | None:
+        """Full object id of a revision such as `main` or `HEAD^{commit}`; `None` when there is none."""
+        output = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", name, check=False)
+        return output.text if output.code == 0 else None
+
+    def _environment(self) -> dict[str, str]:
+        environment = scrubbed_environment(os.environ)
+        for name, value in (
+            ("GIT_DIR", self.git_dir),
+            ("GIT_WORK_TREE", self.work_tree),
+            ("GIT_INDEX_FILE", self.index_file),
+            ("GIT_OBJECT_DIRECTORY", self.object_directory),
+        ):
+            if value is not None:
+                environment[name] = os.fspath(value)
+        if self.no_user_config:
+            environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+        return environment
+
+
+def _switches(settings: tuple[str, ...]) -> list[str]:
+    return [word for each in (*SAFE_SETTINGS, *settings) for word in ("-c", each)]
+
+
+@functools.cache
+def version() -> tuple[int, int]:
+    """(major, minor) of the git on PATH.
+
+    Raises:
+        EnvironmentProblem: When there is none.
+    """
+    found = re.search(r"(\d+)\.(\d+)", Git(cwd=Path("/")).text("version"))
+    if found is None:
+        raise EnvironmentProblem("git does not tell its version")
+    return int(found[1]), int(found[2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """Where a repository is. All paths absolute."""
+
+    root: Path
+    """Where worktrees are put: the main checkout's top directory, or the git directory of a bare repository."""
+    checkout: Path | None
+    """Top directory of the checkout the user stands in (may be a linked worktree); `None`: bare."""
+    common_dir: Path
+    """git's common directory: refs, objects, `info/exclude`."""
+
+    @property
+    def git(self) -> Git:
+        """git where the user stands: HEAD and status are the user's."""
+        return Git(cwd=self.checkout or self.common_dir)
+
+    @property
+    def store(self) -> Git:
+        """git on the common directory: refs and objects, whatever the checkouts look like."""
+        return Git(cwd=self.common_dir, git_dir=self.common_dir)
+
+    @property
+    def state_dir(self) -> Path:
+        """Where this tool keeps journal, logs and locks of the repository."""
+        return self.common_dir / "architect"
+
+
+def open_repository(path: Path) -> Repository:
+    """The repository that holds `path` (any sub-directory, a linked worktree, a bare one).
+
+    Raises:
+        EnvironmentProblem: No such directory, no repository there, or git too old.
+    """
+    here = Git(cwd=path.absolute())
+    if version() < MINIMUM_VERSION:
+        found, needed = ".".join(map(str, version())), ".".join(map(str, MINIMUM_VERSION))
+        raise EnvironmentProblem(f"git {found} is too old", hint=f"install git {needed} or newer (2.38 for merge)")
+    output = here.run(
+        "rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir", "--is-bare-repository",
+        "--is-inside-work-tree", check=False,
+    )  # fmt: skip
+    if output.code != 0:
+        if "dubious ownership" in output.stderr:  # the one case git tells only in prose
+            hint = f"git config --global --add safe.directory {path.absolute()}"
+            raise EnvironmentProblem(f"{path.absolute()} belongs to another user", hint=hint)
+        raise EnvironmentProblem(f"{path.absolute()} is not in a git repository", hint="cd to one, or git init")
+    # A path may hold a newline; the two booleans at the end cannot.
+    *paths, bare, inside = output.text.split("\n")
+    if len(paths) != 2:
+        raise EnvironmentProblem(f"the repository's path holds a newline: {path.absolute()!r}", hint="move it")
+    common_dir, git_dir = Path(paths[0]), Path(paths[1])
+    if inside == "true":
+        checkout = Path(here.text("rev-parse", "--path-format=absolute", "--show-toplevel"))
+        root = checkout if common_dir == git_dir else _main_checkout(here, common_dir)
+        return Repository(root=root, checkout=checkout, common_dir=common_dir)
+    if bare == "true":
+        return Repository(root=common_dir, checkout=None, common_dir=common_dir)
+    # Inside .git of an ordinary repository: behave as from its checkout.
+    if common_dir.name == ".git" and path.absolute() != common_dir.parent:
+        return open_repository(common_dir.parent)
+    raise EnvironmentProblem(f"{path.absolute()} is inside a git directory", hint="cd to the checkout")
+
+
+def _main_checkout(here: Git, common_dir: Path) -> Path:
+    first = here.run("worktree", "list", "--porcelain").stdout.split(b"\n\n", 1)[0].split(b"\n")
+    if b"bare" in first[1:]:
+        return common_dir
+    main = Path(os.fsdecode(first[0].removeprefix(b"worktree ")))
+    return main if main.is_dir() else common_dir
