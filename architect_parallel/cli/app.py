@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
-from click.exceptions import Abort, ClickException, Exit, UsageError as ClickUsageError  # fmt: skip
+from click.exceptions import Abort, ClickException, Exit  # fmt: skip
+from click.exceptions import UsageError as ClickUsageError
 
 from architect_parallel.errors import ArchitectParallelError, ExitCode
 
