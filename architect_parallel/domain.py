@@ -54,6 +54,20 @@ class Reason(StrEnum):
     DEPENDENCY_FAILED = "dependency_failed"
 
 
+class Outcome(StrEnum):
+    """What the agent's own output amounts to; a claim, weighed by `planning.verdict`."""
+
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    ERROR = "error"
+    RATE_LIMITED = "rate_limited"
+    BLOCKED = "blocked"
+    MAX_STEPS = "max_steps"
+    BUDGET = "budget"
+    UNREADABLE = "unreadable"
+    NO_FINAL_EVENT = "no_final_event"
+
+
 class RunStatus(StrEnum):
     """State or end of a whole run."""
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
-from architect_parallel.domain import ApprovalMode, SandboxMode, Usage
+from architect_parallel.domain import ApprovalMode, Outcome, SandboxMode, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +57,6 @@ class CommandLine:
     """How long to wait after it before SIGTERM; counts towards the grace."""
     warnings: tuple[str, ...] = ()
     """Options of the request this backend cannot honour, in words."""
-
-
-class Outcome(StrEnum):
-    """What the agent's own output amounts to."""
-
-    COMPLETED = "completed"
-    PARTIAL = "partial"
-    ERROR = "error"
-    RATE_LIMITED = "rate_limited"
-    BLOCKED = "blocked"
-    MAX_STEPS = "max_steps"
-    BUDGET = "budget"
-    UNREADABLE = "unreadable"
-    NO_FINAL_EVENT = "no_final_event"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
