@@ -135,6 +135,7 @@ class Git:
                 capture_output=True,
                 check=False,
                 input=input or b"",
+                process_group=0,  # the terminal's Ctrl-C is for the launcher, not for a git in the middle of its work
             )
         except FileNotFoundError as error:
             if not self.cwd.is_dir():

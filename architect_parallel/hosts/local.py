@@ -1,0 +1,54 @@
+"""The host that is this machine: a thread per worker, one sampler for all, one gate before every start.
+
+The gate is the promise that nothing starts after a stop: a worker's process is started under its switch's lock, and a
+switch that was thrown before never lets it start.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from architect_parallel.domain import Reason, WorkerSpec
+from architect_parallel.hosts.base import Emit
+from architect_parallel.workers.limits import Sampler
+from architect_parallel.workers.worker import StopSwitch, Workplace, run_worker
+
+
+class LocalHost:
+    """Runs workers on this machine, in the repository's own worktrees."""
+
+    def __init__(self, workplace: Workplace, emit: Emit) -> None:
+        self._workplace = workplace
+        self._emit = emit
+        self._sampler = Sampler()
+        self._switches: dict[int, StopSwitch] = {}
+        self._threads: list[threading.Thread] = []
+
+    def start(self, spec: WorkerSpec) -> None:
+        """See `Host.start`."""
+        switch = StopSwitch()
+        self._switches[spec.worker_id] = switch
+        thread = threading.Thread(
+            target=run_worker,
+            args=(spec, self._workplace, self._sampler, switch, lambda event: self._emit(spec.worker_id, event)),
+            name=f"worker-{spec.worker_id}",
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
+        """See `Host.stop`."""
+        switch = self._switches.get(worker_id)
+        if switch is not None:
+            switch.stop(reason, detail)
+
+    def kill(self, worker_id: int) -> None:
+        """See `Host.kill`."""
+        switch = self._switches.get(worker_id)
+        if switch is not None:
+            switch.kill()
+
+    def close(self) -> None:
+        """See `Host.close`."""
+        for thread in self._threads:
+            thread.join()

@@ -1,0 +1,43 @@
+"""The door to prices: tokens in, US dollars out, and `None` where nobody knows.
+
+Figures come from the user's `prices` table first, then from genai-prices' bundled data (no network is used). The model is
+looked up without a provider: a deepseek model behind an OpenAI-compatible endpoint has deepseek's price.
+genai-prices costs 16 MiB and 0.1 s to import, so it is imported when the first price is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from architect_parallel.domain import Price, Usage
+
+
+def cost_usd(usage: Usage, model: str | None, overrides: Mapping[str, Price]) -> float | None:
+    """What these tokens cost in USD; `None` when the tokens, the model or its price are unknown."""
+    if model is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    cached = usage.cached_tokens or 0
+    override = overrides.get(model)
+    if override is not None:
+        cached_price = override.cached_input_per_mtok
+        cached_price = override.input_per_mtok if cached_price is None else cached_price
+        fresh = max(0, usage.input_tokens - cached)
+        dollars = fresh * override.input_per_mtok + cached * cached_price + usage.output_tokens * override.output_per_mtok
+        return dollars / 1_000_000
+    import genai_prices
+
+    tokens = genai_prices.Usage(
+        input_tokens=usage.input_tokens,
+        cache_read_tokens=cached,
+        cache_write_tokens=usage.cache_write_tokens or 0,
+        output_tokens=usage.output_tokens,
+    )
+    try:
+        return float(genai_prices.calc_price(tokens, model_ref=_plain_name(model)).total_price)
+    except (LookupError, ValueError):
+        return None
+
+
+def _plain_name(model: str) -> str:
+    """Agents decorate names: claude says `claude-opus-4-8[1m]` for the long-context variant."""
+    return model.split("[", 1)[0]
