@@ -98,7 +98,7 @@ class HeldLock:
 def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock at `path`; a missing file is not locked."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -1,0 +1,197 @@
+"""From a run's events to its result: pure, total, and the only way a `RunResult` comes about.
+
+The same events give the same result, whoever asks and whenever; the one thing events cannot tell, whether the
+launcher still lives, comes in as an argument. The invariant: once a run is over, every planned worker has exactly one
+result, so that the counts of the envelope add up. A worker whose end nobody recorded is canceled/interrupted with
+what is known of it. A resumed worker shows its latest attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from architect_parallel.domain import (
+    CheckResult,
+    Diff,
+    Reason,
+    RunPlan,
+    RunResult,
+    RunStatus,
+    Status,
+    Usage,
+    WorkerResult,
+    WorkerSpec,
+)
+from architect_parallel.errors import InternalError
+from architect_parallel.events import (
+    AgentExited,
+    AgentStarted,
+    CheckFinished,
+    Collected,
+    Recorded,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    SessionKnown,
+    StepTaken,
+    UsageReported,
+    Warned,
+    WorkerFinished,
+    WorkerStarting,
+    WorktreeReady,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Lane:
+    """What is known of one worker's latest attempt."""
+
+    attempt: int = 1
+    branch: str | None = None
+    worktree_path: str | None = None
+    model: str | None = None
+    session_id: str | None = None
+    steps: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    last_seen: datetime | None = None
+    exit: AgentExited | None = None
+    diff: Diff | None = None
+    checks: list[CheckResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    result: WorkerResult | None = None
+
+
+def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
+    """The run as its events tell it.
+
+    Args:
+        recorded: The events of one run in order of `seq`; those with `seq` 0 change nothing.
+        live: Whether the run's launcher still lives.
+
+    Returns:
+        The result: of a live run only with the workers that ended, else with every planned worker.
+
+    Raises:
+        InternalError: When the events do not begin with `RunStarted`.
+    """
+    events = iter(recorded)
+    first = next(events, None)
+    if first is None or not isinstance(first.event, RunStarted):
+        raise InternalError("the journal of a run does not begin with its plan")
+    plan = first.event.plan
+    lanes = {spec.worker_id: _Lane(attempt=spec.attempt) for spec in plan.workers}
+    finished: Recorded | None = None
+    stretch_began, last, earlier_s = first.time, first.time, 0.0
+    for each in events:
+        if isinstance(each.event, RunResumed):
+            earlier_s += (last - stretch_began).total_seconds()
+            stretch_began, finished = each.time, None
+            for worker_id in each.event.worker_ids:
+                if worker_id in lanes:
+                    lanes[worker_id].result = None
+        elif isinstance(each.event, RunFinished):
+            finished = each
+        elif each.worker_id in lanes:
+            lanes[each.worker_id] = _advance(lanes[each.worker_id], each)
+        last = each.time
+
+    end = finished.event if finished is not None and isinstance(finished.event, RunFinished) else None
+    over = end is not None or not live
+    candidates = (_result(spec, lanes[spec.worker_id], over=over) for spec in _by_id(plan))
+    return RunResult(
+        run_id=plan.run_id,
+        status=end.status if end else RunStatus.RUNNING if live else RunStatus.INTERRUPTED,
+        exit_code=end.exit_code if end else None,
+        base_commit=plan.base_commit,
+        base_ref=plan.base_ref,
+        started_at=first.time,
+        finished_at=finished.time if finished else None,
+        total_duration_seconds=round(earlier_s + (last - stretch_began).total_seconds(), 3),
+        max_parallel=plan.max_parallel,
+        warnings=[*plan.warnings, *(end.warnings if end else ())],
+        results=[result for result in candidates if result is not None],
+        planned=plan.workers,
+    )
+
+
+def _by_id(plan: RunPlan) -> list[WorkerSpec]:
+    return sorted(plan.workers, key=lambda spec: spec.worker_id)
+
+
+def _advance(lane: _Lane, recorded: Recorded) -> _Lane:
+    match recorded.event:
+        case WorkerStarting(attempt=attempt):
+            # A new attempt owes nothing to the one before, but its place stays where it was.
+            lane = _Lane(attempt=attempt, branch=lane.branch, worktree_path=lane.worktree_path)
+        case WorktreeReady(worktree_path=path, branch=branch):
+            lane.worktree_path, lane.branch = path, branch
+        case AgentStarted():
+            lane.started_at = recorded.time
+        case StepTaken(steps=steps):
+            lane.steps = steps
+        case UsageReported(usage=usage, cost=cost):
+            lane.usage, lane.cost = usage, cost
+        case SessionKnown(session_id=session_id, model=model):
+            lane.session_id, lane.model = session_id, model or lane.model
+        case Warned(message=message):
+            lane.warnings.append(message)
+        case AgentExited() as ended:
+            lane.exit, lane.ended_at = ended, recorded.time
+        case Collected(diff=diff):
+            lane.diff = diff
+        case CheckFinished(check=check):
+            lane.checks.append(check)
+        case WorkerFinished(result=result):
+            lane.result = result
+        case _:
+            pass
+    lane.last_seen = recorded.time
+    return lane
+
+
+def _result(spec: WorkerSpec, lane: _Lane, *, over: bool) -> WorkerResult | None:
+    if lane.result is not None:
+        return replace(lane.result, attempts=max(lane.attempt, lane.result.attempts))
+    return _interrupted(spec, lane) if over else None
+
+
+def _interrupted(spec: WorkerSpec, lane: _Lane) -> WorkerResult:
+    until = lane.ended_at or lane.last_seen
+    ran_s = (until - lane.started_at).total_seconds() if lane.started_at and until else 0.0
+    return WorkerResult(
+        worker_id=spec.worker_id,
+        branch=lane.branch or spec.branch,
+        model=spec.model or lane.model or "default",
+        status=Status.CANCELED,
+        steps=lane.steps,
+        cost=lane.cost,
+        duration=round(ran_s, 3),
+        files_modified=sorted({change.path for change in lane.diff.files}) if lane.diff else [],
+        worktree_path=lane.worktree_path or spec.worktree_path,
+        index=spec.index,
+        name=spec.name,
+        task=spec.prompt,
+        backend=spec.backend,
+        agent=spec.agent.name,
+        reason=Reason.INTERRUPTED,
+        exit_code=lane.exit.exit_code if lane.exit else None,
+        session_id=lane.session_id,
+        error="its launcher died before it ended" if lane.started_at else "its launcher died before it started",
+        duration_seconds=round(ran_s, 3),
+        started_at=lane.started_at,
+        finished_at=lane.ended_at,
+        usage=lane.usage,
+        diff=lane.diff,
+        checks=lane.checks,
+        attempts=lane.attempt,
+        peak_memory_bytes=lane.exit.peak_memory_bytes if lane.exit else None,
+        leaked=lane.exit.leaked if lane.exit else None,
+        warnings=[*spec.warnings, *lane.warnings],
+        tags=list(spec.tags),
+        meta=dict(spec.meta),
+    )
