@@ -1,0 +1,118 @@
+"""Status and reason of a worker and of a run, decided from what was observed.
+
+Pure. The agent's claim (`Outcome`) is the last thing looked at: what we did to it (stopped, could not start) and what
+we saw (exit code, git) come first, so that no output can turn a killed or crashed worker into a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from architect_parallel.domain import Outcome, Reason, RunStatus, Status, WorkerResult
+from architect_parallel.errors import ExitCode
+
+Verdict = tuple[Status, Reason]
+
+_TIMEOUTS = frozenset({Reason.WORKER_TIMEOUT, Reason.RUN_TIMEOUT, Reason.IDLE_TIMEOUT})
+_CANCELS = frozenset({Reason.FAIL_FAST, Reason.INTERRUPTED, Reason.CANCELED, Reason.RUN_BUDGET})
+_LIMITS = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY})
+
+
+def decide(
+    *,
+    outcome: Outcome | None,
+    exit_code: int | None,
+    stopped_by: Reason | None = None,
+    spawn_failed: bool = False,
+    collect_failed: bool = False,
+    files_changed: int | None = None,
+) -> Verdict:
+    """How a worker ended.
+
+    Args:
+        outcome: What the agent's output amounts to; `None`: nobody read it, as if there were no final event.
+        exit_code: Negative: killed by that signal; `None`: nobody saw the end.
+        stopped_by: The limit or person that stopped it; `None`: it ended by itself.
+        spawn_failed: The agent could not be started (or its worktree not be made).
+        collect_failed: What it left could not be brought into git.
+        files_changed: Changed paths according to git; `None`: unknown, which counts as no work kept.
+
+    >>> decide(outcome=Outcome.COMPLETED, exit_code=0, files_changed=2)
+    (<Status.SUCCESS: 'success'>, <Reason.COMPLETED: 'completed'>)
+    """
+    if spawn_failed:
+        return Status.FAILED, Reason.SPAWN_FAILED
+    if collect_failed:
+        return Status.FAILED, Reason.COLLECT_FAILED
+    if stopped_by is not None:
+        return _stopped(stopped_by, files_changed)
+    return _ended(outcome, exit_code, files_changed)
+
+
+def _stopped(reason: Reason, files_changed: int | None) -> Verdict:
+    if reason in _TIMEOUTS:
+        return Status.TIMEOUT, reason
+    if reason in _CANCELS:
+        return Status.CANCELED, reason
+    if reason in _LIMITS:
+        return _limited(reason, files_changed)
+    raise ValueError(f"{reason} does not stop a worker")
+
+
+def _limited(reason: Reason, files_changed: int | None) -> Verdict:
+    return (Status.PARTIAL if files_changed else Status.FAILED), reason
+
+
+def _ended(outcome: Outcome | None, exit_code: int | None, files_changed: int | None) -> Verdict:
+    killed = exit_code is None or exit_code < 0
+    match outcome:
+        case Outcome.COMPLETED if exit_code == 0:
+            return Status.SUCCESS, Reason.NO_CHANGES if files_changed == 0 else Reason.COMPLETED
+        case Outcome.UNREADABLE if exit_code == 0:
+            return Status.PARTIAL, Reason.UNREADABLE_OUTPUT
+        case Outcome.COMPLETED | Outcome.UNREADABLE:
+            return Status.FAILED, Reason.CRASHED if killed else Reason.AGENT_ERROR
+        case Outcome.PARTIAL:
+            return Status.PARTIAL, Reason.AGENT_PARTIAL
+        case Outcome.ERROR:
+            return Status.FAILED, Reason.AGENT_ERROR
+        case Outcome.RATE_LIMITED:
+            return Status.FAILED, Reason.RATE_LIMITED
+        case Outcome.BLOCKED:
+            return Status.FAILED, Reason.BLOCKED
+        case Outcome.MAX_STEPS:
+            return _limited(Reason.MAX_STEPS, files_changed)
+        case Outcome.BUDGET:
+            return _limited(Reason.BUDGET, files_changed)
+        case Outcome.NO_FINAL_EVENT | None:
+            return Status.FAILED, Reason.CRASHED
+        case _:
+            assert_never(outcome)
+
+
+def run_outcome(
+    results: Sequence[WorkerResult], *, allow_partial: bool = False, interrupted_by: ExitCode | None = None
+) -> tuple[RunStatus, ExitCode]:
+    """Status and exit code of a run that ended with `results`, one per planned worker.
+
+    Args:
+        allow_partial: One success is enough for exit code 0.
+        interrupted_by: The exit code of the signal that ended the launcher's run (130, 143, 129); `None`: none did.
+            `RunStatus.INTERRUPTED` is not this: that is a launcher that died, and only the journal can tell.
+    """
+    succeeded = sum(result.status is Status.SUCCESS for result in results)
+    if results and succeeded == len(results):
+        status = RunStatus.SUCCESS
+    elif interrupted_by is not None or any(_canceled_by_a_person(result) for result in results):
+        status = RunStatus.CANCELED
+    else:
+        status = RunStatus.PARTIAL if succeeded else RunStatus.FAILED
+    if interrupted_by is not None:
+        return status, interrupted_by
+    good = status is RunStatus.SUCCESS or (allow_partial and succeeded > 0)
+    return status, ExitCode.SUCCESS if good else ExitCode.NOT_ALL_SUCCEEDED
+
+
+def _canceled_by_a_person(result: WorkerResult) -> bool:
+    return result.reason in (Reason.CANCELED, Reason.INTERRUPTED)
