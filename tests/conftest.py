@@ -1,0 +1,84 @@
+"""What every test stands on: nothing of this machine's user reaches it, and a small repository costs one copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+# For tests in any sub-directory: `from repositories import …`, and the package without an installation.
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+
+from repositories import build_fixture_repository  # noqa: E402
+
+from architect_parallel.system.git import Repository, open_repository  # noqa: E402
+
+FOREIGN_VARIABLES = ("GIT_", "ARCHITECT_", "XDG_", "ANTHROPIC_", "OPENAI_", "CLAUDE", "CODEX_", "GEMINI_", "GOOGLE_")
+"""Prefixes of variables that would let the machine's user, keys or settings into a test."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home of this test's own; git knows one made-up identity and no other setting."""
+    place = tmp_path_factory.mktemp("home")
+    for name in os.environ:
+        if name.startswith(FOREIGN_VARIABLES):
+            monkeypatch.delenv(name)
+    (place / ".gitconfig").write_text(
+        "[user]\n\tname = Test User\n\temail = test@example.invalid\n[init]\n\tdefaultBranch = main\n"
+    )
+    for name, value in {
+        "HOME": place,
+        "XDG_CONFIG_HOME": place / ".config",
+        "XDG_CACHE_HOME": place / ".cache",
+        "XDG_DATA_HOME": place / ".local" / "share",
+        "XDG_STATE_HOME": place / ".local" / "state",
+        "GIT_CONFIG_GLOBAL": place / ".gitconfig",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "NO_COLOR": "1",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("CI", "COLUMNS", "EMAIL", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return place
+
+
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    built: dict[str, Path] = {}
+
+    def build(name: str) -> Path:
+        if name not in built:
+            built[name] = build_fixture_repository(name, tmp_path_factory.mktemp("built") / name)
+        return built[name]
+
+    return build
+
+
+@pytest.fixture
+def fixture_repository(_built: Callable[[str], Path], tmp_path: Path, home: Path) -> Callable[..., Path]:
+    """`fixture_repository("slugger", directory=…)`: a fresh copy of `fixtures/repos/<name>`, with its history."""
+
+    def copy(name: str, directory: Path | None = None) -> Path:
+        target = directory or tmp_path / name
+        shutil.copytree(_built(name), target, symlinks=True)
+        return target
+
+    return copy
+
+
+@pytest.fixture
+def checkout(fixture_repository: Callable[..., Path], tmp_path: Path) -> Path:
+    """Top directory of a fresh small repository on branch `main`, two commits, clean."""
+    return fixture_repository("slugger", tmp_path / "repo")
+
+
+@pytest.fixture
+def repository(checkout: Path) -> Repository:
+    """The same, opened."""
+    return open_repository(checkout)
