@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from repositories import build_fixture_repository
 
-TESTS = Path(__file__).resolve().parent
-# For tests in any sub-directory: `from repositories import …`, and the package without an installation.
-sys.path[:0] = [str(TESTS), str(TESTS.parent)]
-
-from repositories import build_fixture_repository  # noqa: E402
-
-from architect_parallel.system.git import Repository, open_repository  # noqa: E402
+from architect_parallel.system.git import Repository, open_repository
 
 FOREIGN_VARIABLES = ("GIT_", "ARCHITECT_", "XDG_", "ANTHROPIC_", "OPENAI_", "CLAUDE", "CODEX_", "GEMINI_", "GOOGLE_")
 """Prefixes of variables that would let the machine's user, keys or settings into a test."""
