@@ -35,8 +35,10 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def make_private_dir(path: Path) -> Path:
-    """Creates `path` (and parents) with mode 0700; returns it."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Creates `path` and its missing parents with mode 0700; returns it."""
+    if not path.is_dir():
+        make_private_dir(path.parent)  # `mkdir(parents=True)` would make the parents with the usual mode
+        path.mkdir(exist_ok=True, mode=0o700)
     return path
 
 
