@@ -13,7 +13,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
-from architect_parallel.domain import ApprovalMode, Outcome, SandboxMode, Usage
+from architect_parallel.domain import AgentProfile, ApprovalMode, Outcome, SandboxMode, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +143,27 @@ class Capabilities:
     cost: bool = False
     """Whether a cost can be known at all (from tokens or the agent's word)."""
     sessions: bool = False
+
+    def cannot_honour(self, agent: AgentProfile, *, model: bool, budget: bool) -> tuple[str, ...]:
+        """What of a plan this backend cannot do, in words.
+
+        Args:
+            agent: The profile of the workers.
+            model: Whether a model was named.
+            budget: Whether a worker or the run has a budget.
+        """
+        lacking = []
+        if model and not self.model:
+            lacking.append("cannot be told a model")
+        if agent.system_prompt is not None and not self.system_prompt:
+            lacking.append(f"takes no system prompt: that of agent {agent.name} is left out")
+        if agent.approval_mode is not None and agent.approval_mode not in self.approval_modes:
+            lacking.append(f"has no approval mode {agent.approval_mode}")
+        if agent.sandbox_mode is not None and agent.sandbox_mode not in self.sandbox_modes:
+            lacking.append(f"has no sandbox mode {agent.sandbox_mode}")
+        if budget and not self.cost:
+            lacking.append("does not tell its cost: the budget cannot be held, only the time limits")
+        return tuple(lacking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
