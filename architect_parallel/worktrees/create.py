@@ -16,13 +16,39 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem, UsageError
-from architect_parallel.system.files import locked, make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.worktrees.registry import (
+    INITIALIZING,
+    admin_dir_of,
+    admin_dirs,
+    checked_out_at,
+    empty_trash,
+    half_made,
+    is_ours,
+    lock_reason,
+    mark,
+    names,
+    not_writable,
+    pointed_at,
+    registered_path,
+    registration_lock,
+    take_away,
+)
+
+__all__ = [
+    "Worktree",
+    "add_worktree",
+    "exclude_from_status",
+    "highest_number",
+    "owns_branch",
+    "registration_lock",
+    "reopen_worktree",
+    "require_base",
+]
 
 BRANCH_PREFIX = "architect/parallel-"
 DIRECTORY_PREFIX = ".architect-parallel-"
@@ -45,25 +71,6 @@ class Worktree:
     base_commit: str
     admin_dir: Path
     """git's own directory of this worktree, below `<common>/worktrees/`; git chose its name."""
-
-
-@contextlib.contextmanager
-def registration_lock(repository: Repository) -> Iterator[None]:
-    """Holds the one lock under which branches and worktrees are registered or removed, between processes and threads.
-
-    Not re-entrant: `add_worktree`, `reopen_worktree` and everything in `remove` take it themselves.
-
-    Raises:
-        EnvironmentProblem: When the repository cannot be written.
-    """
-    try:
-        make_private_dir(repository.state_dir)
-        lock = repository.state_dir / "worktrees.lock"
-        lock.touch(mode=0o600)
-    except OSError as error:
-        raise _not_writable(repository.state_dir, error) from error
-    with locked(lock):
-        yield
 
 
 def require_base(repository: Repository, ref: str | None = None) -> str:
@@ -101,25 +108,11 @@ def highest_number(repository: Repository) -> int:
     if "refs/heads/architect" in refs:
         raise _blocked(repository)
     # The loose files as well: git leaves broken and dangling refs out of its list, yet they block the name.
-    refs += [f"refs/heads/architect/{name}" for name in _names(repository.common_dir / "refs/heads/architect")]
-    directories = _names(repository.root) + [path.name for path in registered_paths(repository).values()]
+    refs += [f"refs/heads/architect/{name}" for name in names(repository.common_dir / "refs/heads/architect")]
+    directories = names(repository.root)
+    directories += [path.name for admin in admin_dirs(repository) if (path := registered_path(admin))]
     found = [_BRANCH.fullmatch(ref) for ref in refs] + [_DIRECTORY.fullmatch(name) for name in directories]
     return max((int(match[1]) for match in found if match), default=0)
-
-
-def registered_paths(repository: Repository) -> dict[Path, Path]:
-    """Admin directory → path of the worktree, for every registration that names its place, existing or not.
-
-    Read from the files: git's own list leaves half-made registrations out.
-    """
-    found = {}
-    for name in _names(repository.common_dir / "worktrees"):
-        admin = repository.common_dir / "worktrees" / name
-        with contextlib.suppress(OSError):
-            pointer = os.fsdecode((admin / "gitdir").read_bytes()).removesuffix("\n").removesuffix("\r")
-            if pointer:
-                found[admin] = Path(os.path.normpath(admin / pointer)).parent
-    return found
 
 
 def exclude_from_status(repository: Repository) -> None:
@@ -144,7 +137,7 @@ def exclude_from_status(repository: Repository) -> None:
                 stream.write(b"" if not old or old.endswith(b"\n") else b"\n")
                 stream.write(b"".join(entry + b"\n" for entry in missing))
         except OSError as error:
-            raise _not_writable(file, error) from error
+            raise not_writable(file, error) from error
 
 
 def add_worktree(repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str) -> Worktree:
@@ -156,27 +149,61 @@ def add_worktree(repository: Repository, *, path: Path, branch: str, base_commit
         path: Absolute; nothing may be there, not even a dangling link.
         branch: Short name; no such branch may exist.
         base_commit: Full commit id.
-        run_id: Stands in the branch's reflog as the proof of ownership (see `owns_branch`).
+        run_id: Stands in the branch's reflog and in the registration as the proof of ownership.
 
     Raises:
         EnvironmentProblem: The place or the branch is taken, or the repository cannot be written.
         GitError: git failed; its words are in the message.
     """
     with registration_lock(repository):
-        _require_free(repository, path, branch)
-        _create_branch(repository, branch, base_commit, run_id)
+        _require_free_place(repository, path)
+        _require_free_branch(repository, branch)
+        _move_branch(repository, branch, base_commit, _created_by(run_id), old=None)
         try:
-            admin_dir = _register(repository, path, branch)
+            admin_dir = _register(repository, path, branch, run_id)
         except BaseException:
-            _take_back(repository, path, branch, base_commit)
+            _take_back(repository, path)
+            _delete_branch(repository, branch, base_commit)
             raise
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
     try:
-        check_out(worktree)
+        _check_out(worktree)
     except BaseException:
         with registration_lock(repository):
-            _take_back(repository, path, branch, base_commit)
+            _take_back(repository, path)
+            _delete_branch(repository, branch, base_commit)
+        empty_trash(repository)
         raise
+    return worktree
+
+
+def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str) -> Worktree:
+    """Gives a worker of run `run_id` its worktree anew: a fresh tree at its base, on its branch, for another attempt.
+
+    The caller has kept what the earlier attempt left; here the old tree goes, ignored files included, so that nothing
+    the earlier agent did to it (settings, hooks, half a merge) reaches the next one. The branch's old tip stays in its
+    reflog. Also right when the earlier attempt never got its worktree, lost it, or was killed half-way.
+
+    Raises:
+        EnvironmentProblem: What is at the place or on the branch's name is not this run's.
+        GitError: git failed.
+    """
+    with registration_lock(repository):
+        tip = repository.store.resolve(f"refs/heads/{branch}")
+        if tip is not None and not owns_branch(repository, branch, run_id):
+            raise EnvironmentProblem(
+                f"branch {branch} is not the one run {run_id} made", hint="resume nothing; start anew"
+            )
+        admin = _require_ours(repository, path, branch, run_id)
+        take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
+        _require_free_place(repository, path)
+        _require_not_checked_out(repository, branch)
+        message = _created_by(run_id) if tip is None else f"architect-parallel: reset to the base by run {run_id}"
+        _move_branch(repository, branch, base_commit, message, old=tip)
+        admin_dir = _register(repository, path, branch, run_id)
+    empty_trash(repository)
+    worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
+    _check_out(worktree)
     return worktree
 
 
@@ -185,10 +212,10 @@ def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
 
     A branch that somebody deleted and made anew has a new reflog and is not ours any more.
     """
-    return _creation_messages(repository, branch)[-1:] == [_creation_message(run_id)]
+    return _reflog(repository, branch)[-1:] == [_created_by(run_id)]
 
 
-def check_out(worktree: Worktree) -> None:
+def _check_out(worktree: Worktree) -> None:
     """Writes the files of a registered worktree's HEAD, sparse patterns respected; waits for a free core.
 
     Raises:
@@ -205,52 +232,75 @@ def _checkout_slots() -> threading.Semaphore:
     )
 
 
-def _require_free(repository: Repository, path: Path, branch: str) -> None:
+def _require_free_place(repository: Repository, path: Path) -> None:
     if os.path.lexists(path):
         raise EnvironmentProblem(f"{path} exists already and is not taken over", hint="move it away")
+    if admin_dir_of(repository, path) is not None:
+        raise EnvironmentProblem(f"{path} is registered as a worktree that is missing", hint="git worktree prune")
+
+
+def _require_free_branch(repository: Repository, branch: str) -> None:
     if repository.store.resolve("refs/heads/architect") is not None:
         raise _blocked(repository)
     if repository.store.resolve(f"refs/heads/{branch}") is not None:
-        raise EnvironmentProblem(
-            f"branch {branch} exists already and is not taken over", hint=f"git branch -m {branch} NEW"
-        )
+        hint = f"git branch -m {branch} NEW"
+        raise EnvironmentProblem(f"branch {branch} exists already and is not taken over", hint=hint)
 
 
-def _create_branch(repository: Repository, branch: str, base_commit: str, run_id: str) -> None:
-    zero = "0" * len(base_commit)
+def _require_not_checked_out(repository: Repository, branch: str) -> None:
+    place = checked_out_at(repository, branch)
+    if place:
+        raise EnvironmentProblem(f"branch {branch} is checked out in {place}", hint=f"git -C {place} switch --detach")
+
+
+def _require_ours(repository: Repository, path: Path, branch: str, run_id: str) -> Path | None:
+    """The admin directory of this run's worktree at `path`; `None` when nothing is registered there."""
+    admin = admin_dir_of(repository, path)
+    reason = lock_reason(admin) if admin else None
+    if reason is not None and reason != INITIALIZING:
+        raise EnvironmentProblem(f"{path} is locked: {reason or 'no reason given'}", hint=f"git worktree unlock {path}")
+    if not is_ours(repository, path, branch, run_id):
+        raise EnvironmentProblem(f"{path} is not the worktree run {run_id} made", hint="move it away")
+    return admin
+
+
+def _move_branch(repository: Repository, branch: str, commit: str, message: str, *, old: str | None) -> None:
+    old = "0" * len(commit) if old is None else old
+    # The reflog is the proof of ownership: forced on, because bare repositories have none of their own accord.
     repository.store.run(
-        "update-ref", "--no-deref", "--create-reflog", "-m", _creation_message(run_id),
-        f"refs/heads/{branch}", base_commit, zero,
+        "update-ref", "--no-deref", "--create-reflog", "-m", message, f"refs/heads/{branch}", commit, old
     )  # fmt: skip
 
 
-def _register(repository: Repository, path: Path, branch: str) -> Path:
+def _delete_branch(repository: Repository, branch: str, expected: str) -> None:
+    with contextlib.suppress(GitError):
+        repository.store.run("update-ref", "--no-deref", "-d", f"refs/heads/{branch}", expected)
+
+
+def _register(repository: Repository, path: Path, branch: str, run_id: str) -> Path:
     # From where the user stands: git copies the sparse patterns and the worktree configuration of that checkout.
     repository.git.run("worktree", "add", "--quiet", "--no-checkout", path, branch)
-    return Path(Git(cwd=path).text("rev-parse", "--absolute-git-dir"))
+    admin_dir = pointed_at(path)
+    if admin_dir is None:
+        raise EnvironmentProblem(f"git made no worktree at {path}", hint="git worktree list")
+    mark(admin_dir, run_id)
+    return admin_dir
 
 
-def _take_back(repository: Repository, path: Path, branch: str, base_commit: str) -> None:
-    with contextlib.suppress(GitError):
-        repository.git.run("worktree", "remove", "--force", "--force", path)
-    with contextlib.suppress(GitError):
-        repository.store.run("update-ref", "-d", f"refs/heads/{branch}", base_commit)
+def _take_back(repository: Repository, path: Path) -> None:
+    """Undoes a registration that failed half-way; the place was free before, so what is there is ours."""
+    admin = admin_dir_of(repository, path)
+    take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
 
 
-def _creation_message(run_id: str) -> str:
+def _created_by(run_id: str) -> str:
     return f"architect-parallel: created by run {run_id}"
 
 
-def _creation_messages(repository: Repository, branch: str) -> list[str]:
-    output = repository.store.run("log", "-g", "--format=%gs", "-z", f"refs/heads/{branch}", "--", check=False)
-    return output.text.rstrip("\0").split("\0") if output.code == 0 else []
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
+def _reflog(repository: Repository, branch: str) -> list[str]:
+    """Messages of the branch's reflog, newest first; empty without branch or reflog."""
+    output = repository.store.run("log", "-g", "--format=%gs", f"refs/heads/{branch}", "--", check=False)
+    return output.text.splitlines() if output.code == 0 else []
 
 
 def _blocked(repository: Repository) -> EnvironmentProblem:
@@ -258,7 +308,3 @@ def _blocked(repository: Repository) -> EnvironmentProblem:
         f"a branch named 'architect' in {repository.root} makes branches named architect/… impossible",
         hint="git branch -m architect architect-old",
     )
-
-
-def _not_writable(path: Path, error: OSError) -> EnvironmentProblem:
-    return EnvironmentProblem(f"{path} cannot be written: {error.strerror}", hint="check its owner and the disk")

@@ -1,0 +1,225 @@
+"""git's registrations of linked worktrees, read and taken away on the level of files.
+
+On files, because git's own words do not reach what a killed `git worktree add` leaves: `worktree list` omits it,
+`prune` and `remove --force` refuse it as locked. Callers that change anything hold `registration_lock`.
+
+Taking away is one rename each into `<state>/trash`, the tree before its registration, and only then the slow deletion:
+whoever is killed in between leaves either a whole tree or none, never half a tree that looks like lost work, and the
+next removal empties the trash. Nothing here follows a symbolic link out of the directory it was told to take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.system.files import locked, make_private_dir
+from architect_parallel.system.git import Repository
+
+INITIALIZING = "initializing"
+"""git's own lock reason while it makes a worktree; when nobody is at it, the worktree is debris."""
+_MARK = "architect-run"
+"""File in an admin directory that names the run whose worktree it is; it goes when the registration goes."""
+
+
+@contextlib.contextmanager
+def registration_lock(repository: Repository) -> Iterator[None]:
+    """Holds the one lock under which branches and worktrees are registered or removed, between processes and threads.
+
+    Not re-entrant: every public function of `create` and `remove` that changes something takes it itself.
+
+    Raises:
+        EnvironmentProblem: When the repository cannot be written.
+    """
+    try:
+        make_private_dir(repository.state_dir)
+        lock = repository.state_dir / "worktrees.lock"
+        lock.touch(mode=0o600)
+    except OSError as error:
+        raise not_writable(repository.state_dir, error) from error
+    with locked(lock):
+        yield
+
+
+def not_writable(path: Path, error: OSError) -> EnvironmentProblem:
+    """The one line for a place that cannot be written."""
+    return EnvironmentProblem(f"{path} cannot be written: {error.strerror}", hint="check its owner and the free space")
+
+
+def admin_dirs(repository: Repository) -> list[Path]:
+    """Every admin directory below `<common>/worktrees`, sound or not, sorted."""
+    parent = repository.common_dir / "worktrees"
+    return [path for name in sorted(names(parent)) if (path := parent / name).is_dir() and not path.is_symlink()]
+
+
+def registered_path(admin_dir: Path) -> Path | None:
+    """Where the worktree of an admin directory is (or was); `None`: half-made, it does not say."""
+    with contextlib.suppress(OSError):
+        pointer = os.fsdecode((admin_dir / "gitdir").read_bytes()).rstrip("\r\n")
+        if pointer:  # relative since git 2.48, if so configured
+            return Path(os.path.normpath(admin_dir / pointer)).parent
+    return None
+
+
+def pointed_at(path: Path) -> Path | None:
+    """The admin directory that the `.git` file of a worktree names; `None`: there is no such file."""
+    with contextlib.suppress(OSError):
+        text = os.fsdecode((path / ".git").read_bytes()).rstrip("\r\n")
+        if text.startswith("gitdir: "):
+            return Path(os.path.normpath(path / text.removeprefix("gitdir: ")))
+    return None
+
+
+def admin_dir_of(repository: Repository, path: Path) -> Path | None:
+    """The admin directory registered for the worktree at `path`; `None`: none is."""
+    wanted = _real(path)
+    for admin in admin_dirs(repository):
+        place = registered_path(admin)
+        if place is not None and _real(place) == wanted:
+            return admin
+    return None
+
+
+def lock_reason(admin_dir: Path) -> str | None:
+    """Why `git worktree lock` holds it (may be empty); `None`: not locked. git's own `initializing` is debris."""
+    try:
+        return os.fsdecode((admin_dir / "locked").read_bytes()).strip()
+    except OSError:
+        return None
+
+
+def head_branch(admin_dir: Path) -> str | None:
+    """Short name of the branch a worktree is on; `None`: detached, half-made or unreadable."""
+    try:
+        head = os.fsdecode((admin_dir / "HEAD").read_bytes()).rstrip("\r\n")
+    except OSError:
+        return None
+    return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
+
+
+def checked_out_at(repository: Repository, branch: str) -> str | None:
+    """Path of a checkout that is on the branch (the main one or a linked one); `None`: it is nowhere in use."""
+    return repository.store.text("for-each-ref", "--format=%(worktreepath)", f"refs/heads/{branch}") or None
+
+
+def mark(admin_dir: Path, run_id: str) -> None:
+    """Writes down whose worktree this registration is."""
+    (admin_dir / _MARK).write_text(f"{run_id}\n")
+
+
+def marked_run(admin_dir: Path) -> str | None:
+    """Id of the run that made this registration; `None`: not ours, or killed before it could say so."""
+    try:
+        return os.fsdecode((admin_dir / _MARK).read_bytes()).strip() or None
+    except OSError:
+        return None
+
+
+def is_ours(repository: Repository, path: Path, branch: str, run_id: str) -> bool:
+    """Whether what is at `path` may be removed as the worktree of run `run_id` on `branch`; also when nothing is there.
+
+    A registered one says whose it is; killed before it could, it is on the run's branch or nowhere yet. An unregistered
+    directory is ours only when it still points at our registrations, or is empty: anything else somebody put there.
+    """
+    admin = admin_dir_of(repository, path)
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        return False
+    if admin is None:
+        pointer = pointed_at(path)
+        return not path.exists() or not names(path) or (pointer is not None and _is_below(pointer, repository))
+    marked = marked_run(admin)
+    if marked is not None:
+        return marked == run_id
+    unfinished = lock_reason(admin) == INITIALIZING or not (admin / "HEAD").exists()
+    return unfinished or head_branch(admin) == branch
+
+
+def half_made(repository: Repository, path: Path) -> list[Path]:
+    """Admin directories of a killed `worktree add` for `path` that do not name their place yet.
+
+    git names them after the directory, unsuitable characters replaced, perhaps with a number behind. Under the
+    registration lock nobody alive is in the middle of making one.
+    """
+    stem = re.escape(re.sub(r"^\.+", "-", path.name))
+    pattern = re.compile(rf"(?:{stem}|{re.escape(path.name)})[0-9]*")
+    return [
+        admin for admin in admin_dirs(repository) if registered_path(admin) is None and pattern.fullmatch(admin.name)
+    ]
+
+
+def take_away(repository: Repository, *paths: Path) -> None:
+    """Moves the directories out of the way, in that order; a missing one is fine, a link is moved, not followed.
+
+    Their space is freed by `empty_trash`, which callers run after they gave up the lock.
+
+    Raises:
+        EnvironmentProblem: One could not be moved; the ones after it stay.
+    """
+    trash = make_private_dir(repository.state_dir / "trash")
+    for path in paths:
+        try:
+            _give_write_permission(path)
+            os.rename(path, trash / uuid.uuid4().hex)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise not_writable(path, error) from error
+            delete_tree(path)  # the git directory is on another file system
+
+
+def empty_trash(repository: Repository) -> None:
+    """Deletes what was moved away, as far as it can be deleted; another process may be doing the same."""
+    trash = repository.state_dir / "trash"
+    for name in names(trash):
+        # Recursion: a tree some thousand levels deep stays there, out of everybody's way.
+        with contextlib.suppress(OSError, RecursionError):
+            delete_tree(trash / name)
+
+
+def delete_tree(path: Path) -> None:
+    """Deletes what an agent had its hands on: modes that forbid it are mended, links are not followed.
+
+    Raises:
+        OSError: Something in it cannot be deleted.
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for directory, inner, _ in os.walk(path):  # top down: tool caches are often read-only, and agents chmod to 000
+        for name in inner:
+            _give_write_permission(Path(directory, name))
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def names(directory: Path) -> list[str]:
+    """What is in `directory`; nothing when it cannot be read or is not there."""
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def _give_write_permission(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+            path.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def _is_below(admin_dir: Path, repository: Repository) -> bool:
+    return os.path.realpath(admin_dir.parent) == os.path.realpath(repository.common_dir / "worktrees")
+
+
+def _real(path: Path) -> str:
+    """The path with its parents resolved, its own last part not: a link put in a worktree's place is not it."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
