@@ -1,0 +1,166 @@
+"""A fresh worktree is made ready for work: ignored files it needs are copied, setup commands run.
+
+git decides what matches (`ls-files --others`), so only what git does not track is ever copied and patterns mean what
+they mean in `.gitignore`. The invariant: nothing is read from outside the main checkout, nothing is written outside the
+worktree, and nothing the base commit brought is overwritten. Copies come before the commands, which may need them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from architect_parallel.domain import WorktreeSettings
+from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.worktrees.create import DIRECTORY_PREFIX, Worktree
+
+_TAIL_CHARACTERS = 400
+
+
+class Outcome(Protocol):
+    """What `prepare` needs to know of a command that ran (`system.process.CommandOutcome`)."""
+
+    @property
+    def exit_code(self) -> int | None: ...
+
+    @property
+    def output(self) -> str | bytes: ...
+
+    @property
+    def timed_out(self) -> bool: ...
+
+
+def require_copy_entries(settings: WorktreeSettings) -> None:
+    """Checks what can be checked before anything is made.
+
+    Raises:
+        UsageError: An entry of `worktrees.copy` is absolute, leaves the repository, or is empty.
+    """
+    for entry in settings.copy:
+        if not entry or "\0" in entry or entry.startswith(("/", "~")) or ".." in PurePosixPath(entry).parts:
+            raise UsageError(
+                f"worktrees.copy: {entry!r} is not a path inside the repository",
+                hint="write it relative to the repository's root",
+            )
+
+
+def prepare(
+    repository: Repository, worktree: Worktree, settings: WorktreeSettings, *, run: Callable[[str], Outcome]
+) -> list[str]:
+    """Copies what the settings and the include file ask for, then runs the setup commands in their order.
+
+    Args:
+        run: Runs one shell command in the worktree to its end.
+
+    Returns:
+        Warnings: what could not be copied, and what the setup changed that will look like the agent's work.
+
+    Raises:
+        UsageError: See `require_copy_entries`.
+        EnvironmentProblem: A file could not be copied or a command failed; the worktree stays for inspection.
+    """
+    require_copy_entries(settings)
+    warnings: list[str] = []
+    source = repository.checkout if repository.root == repository.common_dir else repository.root
+    if source is not None:
+        for name in _wanted(source, settings, warnings):
+            try:
+                _copy(source, worktree.path, name, warnings)
+            except OSError as error:
+                raise EnvironmentProblem(f"{name} cannot be copied to {worktree.path}: {error.strerror}") from error
+    for command in settings.setup:
+        outcome = run(command)
+        if outcome.exit_code != 0:
+            raise EnvironmentProblem(_failed(command, worktree, outcome), hint="mend worktrees.setup, then resume")
+    if settings.setup:
+        warnings += _left_by_setup(worktree)
+    return warnings
+
+
+def _wanted(source: Path, settings: WorktreeSettings, warnings: list[str]) -> Iterator[str]:
+    """Untracked paths to copy, relative to `source`; one that ends in `/` is a repository inside this one."""
+    found: dict[str, None] = {}
+    git = Git(cwd=source)
+    include = source / settings.include_file
+    if include.is_file():
+        listed = git.run("ls-files", "-z", "--others", "--ignored", f"--exclude-from={include}")
+        found |= dict.fromkeys(listed.fields)
+    for entry in settings.copy:
+        # `top,glob`: relative to the root, `*` stays within a directory, `**` does not, a directory means all below.
+        pathspec = f":(top,glob){entry.removeprefix('./')}"
+        listed = git.run("ls-files", "-z", "--others", "--", pathspec, env={"GIT_LITERAL_PATHSPECS": "0"})
+        found |= dict.fromkeys(listed.fields)
+        if not listed.fields and not os.path.lexists(source / entry) and not set(entry) & set("*?["):
+            warnings.append(f"worktrees.copy: {entry} is not in {source}")
+    return (name for name in found if not name.startswith(DIRECTORY_PREFIX))
+
+
+def _copy(source: Path, target: Path, name: str, warnings: list[str]) -> None:
+    here, there = source / name, target / name
+    if any((target / parent).is_symlink() for parent in PurePosixPath(name).parents):
+        warnings.append(f"{name} is not copied: a symbolic link is in its way in the worktree")
+        return
+    if os.path.lexists(there):
+        if not there.is_dir():
+            return  # the base commit has it
+        if not here.is_dir():
+            warnings.append(f"{name} is not copied: a directory is in its way in the worktree")
+            return
+    there.parent.mkdir(parents=True, exist_ok=True)
+    if name.endswith("/"):
+        shutil.copytree(here, there, symlinks=True, copy_function=_copy_file, dirs_exist_ok=True)
+    elif here.is_symlink() or stat.S_ISREG(here.lstat().st_mode):
+        _copy_file(os.fspath(here), os.fspath(there))
+    else:
+        warnings.append(f"{name} is not copied: it is neither a file nor a link")
+
+
+def _copy_file(source: str, target: str) -> None:
+    """One file with its mode and times, sharing its blocks where the file system can; a link stays a link."""
+    if os.path.islink(source):
+        os.symlink(os.readlink(source), target)
+        return
+    if not _clone(source, target):
+        shutil.copyfile(source, target)
+    with contextlib.suppress(OSError):
+        shutil.copystat(source, target)
+
+
+def _clone(source: str, target: str) -> bool:
+    if not hasattr(os, "copy_file_range"):
+        return False
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        remaining = os.fstat(reader.fileno()).st_size
+        try:
+            while remaining > 0:
+                copied = os.copy_file_range(reader.fileno(), writer.fileno(), remaining)
+                if copied == 0:
+                    break
+                remaining -= copied
+        except OSError:
+            return False
+    return remaining == 0
+
+
+def _failed(command: str, worktree: Worktree, outcome: Outcome) -> str:
+    output = os.fsdecode(outcome.output)
+    tail = " ".join(output.split())[-_TAIL_CHARACTERS:]
+    end = "ran out of time" if outcome.timed_out else f"ended with {outcome.exit_code}"
+    return f"worktrees.setup: {command!r} {end} in {worktree.path}" + (f": {tail}" if tail else "")
+
+
+def _left_by_setup(worktree: Worktree) -> list[str]:
+    try:
+        changed = Git(cwd=worktree.path).run("status", "--porcelain", "-z", "--no-renames").fields
+    except GitError as error:
+        return [f"worktrees.setup: {error.message}"]
+    if not changed:
+        return []
+    shown = ", ".join(entry[3:] for entry in changed[:5]) + (", …" if len(changed) > 5 else "")
+    return [f"worktrees.setup changed what git sees and will stand in the result: {shown}"]
