@@ -1,0 +1,434 @@
+"""The door to processes: start a program under a supervisor, hear what comes of it, end it for certain.
+
+Callers see messages, never pids they would have to signal. Nothing here reads what the program prints or decides how
+a worker ended. Each program has its own supervisor process (`workers/supervisor.py` says how it works and what it
+proves), which also ends the program's whole tree when this process dies, however it dies.
+
+Output comes straight from the program's pipes, in chunks and only when the caller asks for it: a caller that is slow
+slows the program down, and no line is ever held here. The end of a pipe is never waited for, because a process
+elsewhere may hold it open for ever; when the tree is gone what lies in the pipes is read, and that is all.
+
+`Gone` comes exactly once and last. Where the supervisor can prove nothing (it was killed, or this is macOS, which has
+no child subreaper), the tree is swept from here by the cookie in the environment and by session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import psutil
+
+COOKIE = "ARCHITECT_WORKER_COOKIE"
+"""Environment variable that marks every process of one worker."""
+CHUNK_BYTES = 65536
+DRAIN_BYTES = 1 << 20
+"""No pipe of an unprivileged process holds more than this."""
+SLICE_S = 0.25
+"""How long `wait` sleeps at most before it looks at the deadline of a stop ordered meanwhile."""
+OVERDUE_S = 1.5
+"""How long after the end of grace a silent supervisor is taken for dead."""
+SWEEP_S = 0.4
+SUPERVISOR = Path(__file__).resolve().parent.parent / "workers" / "supervisor.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What to start and how to stop it."""
+
+    argv: tuple[str, ...]
+    """A program without a slash is looked up in the `PATH` of `env`."""
+    cwd: Path
+    env: Mapping[str, str]
+    """The whole environment; the cookie is added."""
+    stdin_file: Path | None = None
+    """`None`: /dev/null."""
+    polite_signal: signal.Signals = signal.SIGTERM
+    """Sent first, to the program's process group."""
+    polite_wait_s: float = 2.0
+    """Between it and SIGTERM for everybody; counts towards the grace."""
+    grace_s: float = 5.0
+    """Between the polite signal and the kill; also used when the launcher dies."""
+    cookie: str = field(default_factory=lambda: secrets.token_hex(16))
+    nice: int = 5
+    """Added to the niceness, so that a sweep outruns what it sweeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The program runs."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnFailed:
+    """The program could not be started; only `Gone` follows."""
+
+    message: str
+    """What is wrong, in one line for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Bytes as they were printed; cut anywhere."""
+
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited:
+    """The program itself ended; what it left behind may live on until `Gone`."""
+
+    exit_code: int
+    """Negative: killed by that signal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """Nothing of the tree is alive, and its output has been delivered. Without an `Exited` before it nobody saw how
+    the program itself ended."""
+
+    leaked: int | None
+    """Processes alive after the program's own end, all killed; `None`: not known."""
+    survivors: int = 0
+    """Processes that could not be killed in time (another user's, or stuck in a disk wait); 0 is the proven normal."""
+
+
+Message = Output | Started | SpawnFailed | Exited | Gone
+
+
+class Supervised:
+    """A program under supervision. `wait` is for one thread; `stop` and `kill` are for any, at any time.
+
+    Dropping it, like the death of this process, stops the tree with the grace of its `Launch`.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._lock = threading.Lock()
+        self._deadline: float | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._pipes: dict[int, Literal["stdout", "stderr"]] = {}
+        self._poll = select.poll()
+        self._facts = b""
+        self._agent_pid: int | None = None
+        self._ready: list[Message] = []
+        self.supervisor_pid: int | None = None
+        """Its descendants are the program's tree; of the guard until `Started` has come. `None`: never started."""
+        self.finished = False
+        """Whether `Gone` has been returned."""
+
+    def wait(self, timeout_s: float | None = None) -> list[Message]:
+        """What happened, oldest first; waits until there is something. At most one chunk per stream at a time.
+
+        Returns an empty list after `timeout_s` seconds (`None`: never), and at once after `Gone`.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.finished:
+            messages = self._ready or self._look(until)
+            self._ready = []
+            if messages:
+                self.finished = isinstance(messages[-1], Gone)
+                return messages
+            if until is not None and time.monotonic() >= until:
+                break
+        return []
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Orders the end of the tree: politely first, by force after `grace_s` (`None`: as in the `Launch`).
+
+        A further order can only bring the end forward.
+        """
+        grace = self._launch.grace_s if grace_s is None else max(0.0, grace_s)
+        self._order(f"stop {grace:.3f}\n", grace)
+
+    def kill(self) -> None:
+        """Orders the end of the tree at once."""
+        self._order("kill\n", 0.0)
+
+    def close(self) -> None:
+        """Kills what is left and waits for the end; does nothing after `Gone`."""
+        self.kill()
+        while not self.finished:
+            self.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _order(self, line: str, grace_s: float) -> None:
+        with self._lock:
+            overdue = time.monotonic() + grace_s + OVERDUE_S
+            self._deadline = overdue if self._deadline is None else min(self._deadline, overdue)
+            if self._channel is not None:
+                with contextlib.suppress(OSError):  # a dead supervisor is noticed by `wait`
+                    self._channel.sendall(line.encode(), socket.MSG_DONTWAIT)
+
+    def _start(self) -> None:
+        stdout, stdout_end = os.pipe()
+        stderr, stderr_end = os.pipe()
+        ours, theirs = socket.socketpair()
+        self._channel = ours
+        self._pipes = {stdout: "stdout", stderr: "stderr"}
+        try:
+            with open(self._launch.stdin_file or os.devnull, "rb") as stdin:
+                self._guard = subprocess.Popen(
+                    [sys.executable, "-I", "-S", os.fspath(SUPERVISOR), str(theirs.fileno())],
+                    stdin=stdin,
+                    stdout=stdout_end,
+                    stderr=stderr_end,
+                    env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    cwd="/",
+                )
+        finally:
+            os.close(stdout_end)
+            os.close(stderr_end)
+            theirs.close()
+        self.supervisor_pid = self._guard.pid
+        for descriptor in (stdout, stderr):
+            os.set_blocking(descriptor, False)
+            self._poll.register(descriptor, select.POLLIN)
+        self._poll.register(ours, select.POLLIN)
+        with contextlib.suppress(OSError):
+            ours.sendall(_configuration(self._launch))
+
+    def _look(self, until: float | None) -> list[Message]:
+        """One look at everything that may speak, after sleeping for at most a slice."""
+        slice_s = SLICE_S if until is None else min(SLICE_S, max(0.0, until - time.monotonic()))
+        messages: list[Message] = []
+        assert self._channel is not None
+        for descriptor, _ in self._poll.poll(slice_s * 1000):
+            if descriptor == self._channel.fileno():
+                messages += self._hear()
+            elif (chunk := self._read(descriptor)) is not None:
+                messages.append(chunk)
+        if self._deadline is not None and time.monotonic() > self._deadline and not _ends(messages):
+            messages.append(self._take_over())
+        if _ends(messages):
+            gone = messages.pop()
+            messages += self._drain()
+            self._close_all()
+            messages.append(gone)
+        return messages
+
+    def _read(self, descriptor: int) -> Output | None:
+        try:
+            data = os.read(descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return None
+        if not data:
+            self._poll.unregister(descriptor)
+            return None
+        return Output(stream=self._pipes[descriptor], data=data)
+
+    def _drain(self) -> list[Message]:
+        """What lies in the pipes now."""
+        found: list[Message] = []
+        for descriptor in self._pipes:
+            size = 0
+            while size < DRAIN_BYTES:
+                try:
+                    data = os.read(descriptor, CHUNK_BYTES)
+                except BlockingIOError:
+                    break
+                if not data:
+                    break
+                size += len(data)
+                found.append(Output(stream=self._pipes[descriptor], data=data))
+        return found
+
+    def _hear(self) -> list[Message]:
+        """What the supervisor says; its silence is death."""
+        assert self._channel is not None
+        try:
+            data = self._channel.recv(CHUNK_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            return [self._take_over()]
+        *lines, self._facts = (self._facts + data).split(b"\n")
+        return [message for line in lines for message in self._understand(json.loads(line))]
+
+    def _understand(self, fact: dict[str, Any]) -> list[Message]:
+        if "started" in fact:
+            self._agent_pid, self.supervisor_pid = fact["started"], fact["supervisor"]
+            return [Started(pid=fact["started"])]
+        if "spawn_failed" in fact:
+            return [SpawnFailed(message=fact["spawn_failed"])]
+        if "exited" in fact:
+            return [Exited(exit_code=fact["exited"])]
+        if sys.platform != "linux":
+            survivors = sweep(self._launch.cookie, self._agent_pid)
+            return [Gone(leaked=fact["gone"], survivors=survivors)]
+        return [Gone(leaked=fact["gone"], survivors=fact["survivors"])]
+
+    def _take_over(self) -> Gone:
+        """Ends the tree from here: the supervisor is dead, or did not end it in time."""
+        assert self._guard is not None
+        for pid in {self.supervisor_pid, self._guard.pid} - {None}:
+            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+                if pid == self._guard.pid or psutil.Process(pid).ppid() == self._guard.pid:
+                    os.kill(int(pid or 0), signal.SIGKILL)
+        return Gone(leaked=None, survivors=sweep(self._launch.cookie, self._agent_pid))
+
+    def _close_all(self) -> None:
+        with self._lock:
+            assert self._channel is not None
+            self._channel.close()
+            self._channel = None
+        for descriptor in self._pipes:
+            os.close(descriptor)
+        self._pipes = {}
+        assert self._guard is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._guard.wait(SWEEP_S)
+
+
+def _ends(messages: list[Message]) -> bool:
+    return bool(messages) and isinstance(messages[-1], Gone)
+
+
+def _configuration(launch: Launch) -> bytes:
+    """The line the supervisor reads: byte strings as Latin-1, since neither paths nor values need be UTF-8."""
+
+    def raw(text: str | Path) -> str:
+        return os.fsencode(text).decode("latin-1")
+
+    line = json.dumps(
+        {
+            "argv": [raw(word) for word in launch.argv],
+            "env": {raw(name): raw(value) for name, value in {**launch.env, COOKIE: launch.cookie}.items()},
+            "cwd": raw(launch.cwd.absolute()),
+            "cookie": raw(f"{COOKIE}={launch.cookie}"),
+            "nice": launch.nice,
+            "polite_signal": int(launch.polite_signal),
+            "polite_wait_s": launch.polite_wait_s,
+            "grace_s": launch.grace_s,
+        }
+    )
+    return line.encode() + b"\n"
+
+
+def start_supervised(launch: Launch) -> Supervised:
+    """Starts the program; returns before it runs. A program that cannot start is told by `SpawnFailed`, not raised."""
+    supervised = Supervised(launch)
+    try:
+        supervised._start()
+    except OSError as error:
+        supervised._ready = [SpawnFailed(message=_explain(error, launch)), Gone(leaked=0)]
+    return supervised
+
+
+def _explain(error: OSError, launch: Launch) -> str:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many open files: raise the limit (ulimit -n) or lower --max-parallel"
+    if error.errno in (errno.EAGAIN, errno.ENOMEM):
+        return f"cannot start a process: {error.strerror}; lower --max-parallel"
+    if launch.stdin_file is not None and error.filename == os.fspath(launch.stdin_file):
+        return f"cannot read {launch.stdin_file}: {error.strerror}"
+    return f"cannot start a supervisor ({sys.executable}): {error.strerror}"
+
+
+def sweep(cookie: str, session: int | None = None, *, timeout_s: float = SWEEP_S) -> int:
+    """Kills every process that carries the cookie or is in the session; returns how many remain after `timeout_s`.
+
+    This is the second best way, for when no supervisor is left: a process that left the session and dropped its
+    environment is not found.
+    """
+    until = time.monotonic() + timeout_s
+    while True:
+        found = [process for process in psutil.process_iter() if _belongs(process, cookie, session)]
+        if not found or time.monotonic() > until:
+            return len(found)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in found:
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(number)
+        psutil.wait_procs(found, timeout=0.02)
+
+
+def _belongs(process: psutil.Process, cookie: str, session: int | None) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if session is not None and os.getsid(process.pid) == session:
+            return True
+        return process.environ().get(COOKIE) == cookie
+    except (psutil.Error, OSError):
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOutcome:
+    """How a short command ended."""
+
+    exit_code: int | None
+    """Negative: killed by that signal; `None`: it never started."""
+    output: str
+    """The last part of stdout and stderr together; why it did not start, where it did not."""
+    timed_out: bool = False
+    """Whether it was stopped, by the time limit or because it was no longer wanted."""
+
+
+def run_command(
+    argv: tuple[str, ...],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout_s: float | None,
+    unwanted: Callable[[], bool] = lambda: False,
+    tail_bytes: int = CHUNK_BYTES,
+) -> CommandOutcome:
+    """Runs a short command (a setup step, a check) to its end under supervision; nothing of it is left running.
+
+    Args:
+        timeout_s: `None`: no limit.
+        unwanted: Asked about four times a second; true stops the command.
+        tail_bytes: How much of the output is kept.
+    """
+    until = None if timeout_s is None else time.monotonic() + timeout_s
+    exit_code: int | None = None
+    tail = b""
+    stopped = False
+    with start_supervised(Launch(argv=argv, cwd=cwd, env=env)) as command:
+        while not command.finished:
+            for message in command.wait(
+                SLICE_S if until is None else min(SLICE_S, max(0.01, until - time.monotonic()))
+            ):
+                match message:
+                    case Output(data=data):
+                        tail = (tail + data)[-tail_bytes:]
+                    case SpawnFailed(message=text):
+                        tail = text.encode()
+                    case Exited(exit_code=code):
+                        exit_code = code
+                    case _:
+                        pass
+            if not stopped and (unwanted() or (until is not None and time.monotonic() >= until)):
+                stopped = exit_code is None
+                command.stop()
+    return CommandOutcome(exit_code=exit_code, output=tail.decode(errors="replace"), timed_out=stopped)
