@@ -30,7 +30,7 @@ class Outcome(Protocol):
     def exit_code(self) -> int | None: ...
 
     @property
-    def output(self) -> str | bytes: ...
+    def output(self) -> str: ...
 
     @property
     def timed_out(self) -> bool: ...
@@ -149,8 +149,7 @@ def _clone(source: str, target: str) -> bool:
 
 
 def _failed(command: str, worktree: Worktree, outcome: Outcome) -> str:
-    output = os.fsdecode(outcome.output)
-    tail = " ".join(output.split())[-_TAIL_CHARACTERS:]
+    tail = " ".join(outcome.output.split())[-_TAIL_CHARACTERS:]
     end = "ran out of time" if outcome.timed_out else f"ended with {outcome.exit_code}"
     return f"worktrees.setup: {command!r} {end} in {worktree.path}" + (f": {tail}" if tail else "")
 
