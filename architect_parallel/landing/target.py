@@ -1,0 +1,170 @@
+"""A branch and the checkout that has it, moved together or not at all: what `merge` does forward and `undo` back.
+
+May not decide what the new commit is. The invariant: nobody's file is overwritten. The order is the safety: the
+checkout is looked at (tracked files clean, nothing untracked in the way), then its files and index go to the new
+commit by a two-tree `read-tree`, which itself refuses changed files, and the branch moves last, by compare-and-swap.
+A launcher killed in between leaves a checkout whose staged difference is exactly the new commit; the other order
+would leave one that looks as if the user had reverted it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.system.git import Git, GitError, Repository
+
+UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
+_SHOWN_PATHS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A local branch and where it is checked out."""
+
+    branch: str
+    """Short name."""
+    tip: str
+    """Commit it stood at when it was looked at."""
+    checkout: Path | None
+    """Top directory of the worktree that has it; `None`: it is checked out nowhere."""
+
+    @property
+    def ref(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+
+def find_target(repository: Repository, branch: str | None) -> Target:
+    """The branch named (`None`: the one the user stands on) and its checkout.
+
+    Raises:
+        UsageError: There is no such local branch.
+        EnvironmentProblem: HEAD is detached or its branch has no commit, or two checkouts have the branch.
+    """
+    if branch is None:
+        output = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False)
+        if output.code != 0 or not output.text.startswith("refs/heads/"):
+            raise EnvironmentProblem("HEAD is detached: there is no current branch", hint="--into BRANCH")
+        branch = output.text.removeprefix("refs/heads/")
+        tip = repository.store.resolve(f"refs/heads/{branch}")
+        if tip is None:
+            raise EnvironmentProblem(f"branch {branch!r} has no commit yet", hint="--into BRANCH")
+    else:
+        tip = repository.store.resolve(f"refs/heads/{branch}") if branch else None
+        if tip is None:
+            raise UsageError(f"there is no local branch {branch!r}", hint="git branch --list")
+    places = checkouts(repository).get(f"refs/heads/{branch}", [])
+    if len(places) > 1:
+        shown = ", ".join(map(str, places))
+        raise EnvironmentProblem(f"{branch} is checked out in several places: {shown}", hint="git worktree list")
+    return Target(branch=branch, tip=tip, checkout=places[0] if places else None)
+
+
+def checkouts(repository: Repository) -> dict[str, list[Path]]:
+    """Full ref name → existing worktrees that have it checked out."""
+    found: dict[str, list[Path]] = {}
+    path: Path | None = None
+    for line in os.fsdecode(repository.store.run("worktree", "list", "--porcelain", "-z").stdout).split("\0"):
+        key, _, value = line.partition(" ")
+        if key == "worktree":
+            path = Path(value)
+        elif key == "branch" and path is not None and path.is_dir():
+            found.setdefault(value, []).append(path)
+    return found
+
+
+def require_movable(target: Target, new: str) -> None:
+    """Looks whether the target's checkout can go to `new` without touching anybody's work; changes nothing.
+
+    Raises:
+        EnvironmentProblem: It is dirty, in the middle of a merge or rebase, or an untracked file is in the way.
+    """
+    if target.checkout is None:
+        return
+    git = Git(cwd=target.checkout)
+    admin = Path(git.text("rev-parse", "--absolute-git-dir"))
+    if under_way := next((name for name in UNDER_WAY if (admin / name).exists()), None):
+        raise EnvironmentProblem(f"{target.checkout} is in the middle of something ({under_way})", hint="git status")
+    dirty = git.run(
+        "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no", "--ignore-submodules=dirty"
+    ).fields
+    if dirty:
+        raise EnvironmentProblem(
+            f"{target.branch} is checked out in {target.checkout} with uncommitted changes: "
+            + _shown([line[3:] for line in dirty]),
+            hint="git commit or git stash, then again",
+        )
+    if in_the_way := _in_the_way(git, target.checkout, target.tip, new):
+        raise EnvironmentProblem(
+            f"untracked files in {target.checkout} would be overwritten: {_shown(in_the_way)}", hint="move them away"
+        )
+
+
+def move(repository: Repository, target: Target, new: str, *, message: str) -> None:
+    """Moves the branch from `target.tip` to `new`, with the files and index of its checkout.
+
+    Raises:
+        EnvironmentProblem: The checkout is in the way (see `require_movable`) or the branch has moved meanwhile;
+            nothing has changed then.
+    """
+    require_movable(target, new)
+    git = repository.store if target.checkout is None else Git(cwd=target.checkout)
+    if target.checkout is not None:
+        git.run("update-index", "-q", "--refresh", check=False)
+        _switch_files(git, target.checkout, target.tip, new)
+    try:
+        # In the checkout, so that its HEAD's reflog has it as well.
+        git.run("update-ref", "--no-deref", "-m", message, target.ref, new, target.tip)
+    except GitError as error:
+        if target.checkout is not None:
+            git.run("read-tree", "-m", "-u", new, target.tip)
+        raise EnvironmentProblem(f"{target.branch} has moved meanwhile", hint="try again") from error
+
+
+def _switch_files(git: Git, checkout: Path, old: str, new: str) -> None:
+    try:
+        git.run("read-tree", "-m", "-u", old, new)
+    except GitError as error:
+        # Midway (a full disk) the index is still the old one and every tracked file was clean: write them again.
+        for path in _paths(git, "A", old, new):
+            with contextlib.suppress(OSError):
+                (checkout / path).unlink()
+        git.run("checkout-index", "--force", "--all", "--quiet", check=False)
+        raise EnvironmentProblem(f"the files of {checkout} could not be updated", hint=str(error)) from error
+
+
+def _in_the_way(git: Git, checkout: Path, old: str, new: str) -> list[str]:
+    """Files that `old` does not track and `new` would write over. Ignored ones too: git holds them expendable, a
+    user's `.env` is not."""
+    added = _paths(git, "A", old, new)
+    if not added:
+        return []
+    leaving = set(_paths(git, "D", old, new))
+    found = set()
+    for path in added:
+        for parent in reversed(Path(path).parents):
+            above = checkout / parent
+            if parent != Path() and os.path.lexists(above) and (above.is_symlink() or not above.is_dir()):
+                found.add(str(parent))
+                break
+        here = checkout / path
+        if here.is_dir() and not here.is_symlink():
+            below = (Path(folder, name) for folder, _, names in os.walk(here) for name in names)
+            found |= {str(file.relative_to(checkout)) for file in below}
+        elif os.path.lexists(here):
+            found.add(path)
+    return sorted(found - leaving)
+
+
+def _paths(git: Git, kind: str, old: str, new: str) -> list[str]:
+    return git.run(
+        "diff-tree", "-r", "-z", "--name-only", "--no-renames", f"--diff-filter={kind}", old, new
+    ).fields  # fmt: skip
+
+
+def _shown(paths: list[str]) -> str:
+    more = f" and {len(paths) - _SHOWN_PATHS} more" if len(paths) > _SHOWN_PATHS else ""
+    return ", ".join(paths[:_SHOWN_PATHS]) + more
