@@ -1,0 +1,408 @@
+"""Backend `claude`: Claude Code, headless.
+
+Observed with 2.1.197 and 2.1.329. The two differ in exit codes and in the order of JSON keys, so only parsed events
+count. Money and success are in the `result` event: `subtype: "success"` comes with `is_error: true` after an HTTP
+error; after SIGTERM there is no result at all, after SIGINT there is one with the cost: hence the polite signal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+
+from architect_parallel.backends import json_output as read
+from architect_parallel.backends.base import (
+    Availability,
+    Capabilities,
+    CommandLine,
+    Ending,
+    Fact,
+    Request,
+    Session,
+    Step,
+    Text,
+    Throttled,
+    Tokens,
+)
+from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.program import (
+    fits_argument,
+    locate,
+    plain_amount,
+    program_availability,
+    program_prefix,
+    require_short,
+)
+from architect_parallel.domain import ApprovalMode, BackendSettings, CostBasis, Outcome, SandboxMode, Usage
+from architect_parallel.planning.plain_text import one_line, plain_text
+
+_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+_CLOUDS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
+
+# No CLAUDE_*: a launcher that itself runs inside Claude Code must not hand its session's variables on.
+_ENVIRONMENT = (
+    *_KEYS,
+    *_CLOUDS,
+    *("ANTHROPIC_*", "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_MAX_RETRIES", "CLAUDE_CODE_MAX_OUTPUT_TOKENS"),
+    *("CLAUDE_CODE_EFFORT_LEVEL", "CLAUDE_CODE_SUBAGENT_MODEL", "CLAUDE_CODE_DISABLE_*", "CLAUDE_CODE_SHELL"),
+    *("API_TIMEOUT_MS", "BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_TIMEOUT_MS", "MAX_THINKING_TOKENS", "MCP_TIMEOUT"),
+)
+_QUIET = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_TELEMETRY": "1",
+    # Memory is keyed by the main repository, so workers of one run would write into each other's.
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaudeBackend:
+    """Claude Code (`npm install -g @anthropic-ai/claude-code`)."""
+
+    settings: BackendSettings | None = None
+    environ: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return "claude"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            sandbox_modes=frozenset({SandboxMode.DEFAULT, SandboxMode.READ_ONLY, SandboxMode.FULL}),
+            max_steps=True,
+            budget=True,
+            cost=True,
+            sessions=True,
+        )
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (*_KEYS, "ANTHROPIC_CUSTOM_HEADERS")
+
+    def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
+        found = program_availability(self._prefix, environ, install="npm install -g @anthropic-ai/claude-code")
+        if not found.ready or any(environ.get(name) for name in (*_KEYS, *_CLOUDS)) or _logged_in(environ):
+            return found
+        return Availability(
+            program=found.program,
+            missing="claude has no login and no key",
+            remedy="run `claude` once to log in, or set ANTHROPIC_API_KEY",
+        )
+
+    def command(self, request: Request) -> CommandLine:
+        inline = fits_argument(request.prompt)
+        mode, warnings = _permissions(request)
+        argv = [*locate(self._prefix, self.environ), "-p", *([request.prompt] if inline else [])]
+        # --verbose: without it -p refuses stream-json; partial messages: only they carry live output tokens.
+        argv += ["--output-format", "stream-json", "--verbose", "--include-partial-messages", *mode]
+        if request.model is not None:
+            argv += ["--model", request.model]
+        if request.system_prompt:
+            argv += ["--append-system-prompt", require_short(request.system_prompt, "the system prompt", request)]
+        if request.max_steps is not None:
+            argv += ["--max-turns", str(request.max_steps)]
+        if request.budget_usd is not None:
+            argv += ["--max-budget-usd", plain_amount(request.budget_usd)]
+        if request.session_id is not None:
+            argv += ["--resume", request.session_id]
+        return CommandLine(
+            argv=(*argv, *request.extra_argv),
+            env=_QUIET | ({"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}),
+            stdin_file=None if inline else request.prompt_file,
+            polite_signal=Signals.SIGINT,
+            polite_wait_s=3.0,
+            warnings=warnings,
+        )
+
+    def reader(self, request: Request) -> ClaudeReader:
+        return ClaudeReader(resumed=request.session_id is not None)
+
+    @property
+    def _prefix(self) -> tuple[str, ...]:
+        return program_prefix(self.name, "claude", self.settings)
+
+
+def _permissions(request: Request) -> tuple[list[str], tuple[str, ...]]:
+    match request.sandbox_mode:
+        case SandboxMode.READ_ONLY:
+            return ["--permission-mode", "plan"], ()
+        case SandboxMode.WORKSPACE:
+            warning = "claude has no sandbox: with sandbox_mode workspace it may edit files, but not run commands"
+            return ["--permission-mode", "acceptEdits"], (warning,)
+        case SandboxMode.DEFAULT | SandboxMode.FULL:
+            pass
+    match request.approval_mode:
+        case ApprovalMode.NONE:
+            return ["--dangerously-skip-permissions"], ()
+        case ApprovalMode.AUTO:
+            return ["--permission-mode", "acceptEdits"], ()
+        case ApprovalMode.DEFAULT:
+            return ["--permission-mode", "default"], ()
+        case ApprovalMode.ALWAYS:
+            warning = "claude cannot ask: with approval_mode always, edits and commands are denied"
+            return ["--permission-mode", "default"], (warning,)
+
+
+def _logged_in(environ: Mapping[str, str]) -> bool:
+    home = Path(environ.get("HOME") or "/nonexistent")
+    directory = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
+    if (directory / ".credentials.json").is_file():
+        return True
+    # On macOS the login is in the keychain; a key helper is named in the settings. Both leave these traces.
+    account = directory / ".claude.json" if environ.get("CLAUDE_CONFIG_DIR") else home / ".claude.json"
+    return _mentions(account, b'"oauthAccount"') or _mentions(directory / "settings.json", b'"apiKeyHelper"')
+
+
+def _mentions(path: Path, word: bytes) -> bool:
+    try:
+        return word in path.read_bytes()
+    except OSError:
+        return False
+
+
+_DELTA, _STREAM = b'"type":"content_block_', b'"type":"stream_event"'
+_REMEMBERED_MESSAGES = 64
+"""An event repeats its message's id soon or never; a bound, so that a flood of ids cannot fill the launcher."""
+
+
+class ClaudeReader:
+    """Reads stream-json. The same message id comes once per content block, so usage is kept per message."""
+
+    def __init__(self, *, resumed: bool = False) -> None:
+        self._resumed = resumed
+        self._session: str | None = None
+        self._model: str | None = None
+        self._messages: OrderedDict[str, _Spent] = OrderedDict()
+        self._steps = 0
+        self._total = _Spent()
+        self._streaming = ""
+        self._text = ""
+        self._understood = False
+        self._result: Json | None = None
+        self._raw: list[bytes] = []
+        self._raw_room = 16 * 1024
+
+    def line(self, line: bytes) -> Iterable[Fact]:
+        # Most lines are text deltas and tool results; inside a text their marks would have escaped quotes.
+        if line.startswith(b'{"type":"user"') or (_DELTA in line and _STREAM in line):
+            return ()
+        event = read.parse_object(line) if line.startswith(b"{") else None
+        if event is None:
+            self._keep_raw(line)
+            return ()
+        match event.get("type"):
+            case "system":
+                return self._system(event)
+            case "assistant":
+                return self._assistant(event)
+            case "stream_event":
+                return self._stream_event(event)
+            case "result":
+                return self._final(event)
+            case _:
+                return ()
+
+    def poll(self) -> Iterable[Fact]:
+        return ()
+
+    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        result = self._result
+        if result is None:
+            return self._without_result(exit_code, stderr_tail)
+        text = plain_text(read.text(result, "result"))
+        subtype = read.text(result, "subtype")
+        denials = read.children(result, "permission_denials")
+        denied = sorted({one_line(read.text(each, "tool_name"), 60) for each in denials})
+        warnings = (f"denied for want of permission: {', '.join(denied)}",) if denied else ()
+        if subtype == "success" and result.get("is_error") is False:
+            return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+        outcome = Outcome.ERROR
+        if subtype == "error_max_turns":
+            outcome = Outcome.MAX_STEPS
+        elif subtype == "error_max_budget_usd":
+            outcome = Outcome.BUDGET
+        elif result.get("api_error_status") == 429:
+            outcome = Outcome.RATE_LIMITED
+        errors = result.get("errors")
+        said = "; ".join(each for each in errors if isinstance(each, str)) if isinstance(errors, list) else ""
+        error = one_line(text or said or subtype or "claude reported an error without a word")
+        return Ending(outcome=outcome, text=text or self._text, error=error, warnings=warnings)
+
+    def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        if not self._understood and exit_code == 0 and raw:
+            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="claude printed nothing in its own format")
+        said = one_line(stderr_tail[-2000:]) or one_line(raw)
+        error = "claude ended without a result" + (f": {said}" if said else "")
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
+
+    def _system(self, event: Json) -> Iterable[Fact]:
+        self._understood = True
+        if event.get("subtype") == "api_retry":
+            status = read.count(event.get("error_status"))
+            attempt, most = read.count(event.get("attempt")), read.count(event.get("max_retries"))
+            message = one_line(f"HTTP {status} {read.text(event, 'error')}, retry {attempt} of {most}")
+            delay = read.money(event.get("retry_delay_ms"))
+            if status in (429, 503, 529):
+                return (Throttled(message=message, retry_after_s=None if delay is None else delay / 1000),)
+            return (Text(text=message),)
+        return self._known_session(event, read.text(event, "model"))
+
+    def _known_session(self, event: Json, model: str) -> Iterable[Fact]:
+        session = one_line(read.text(event, "session_id"), 200)
+        model = one_line(model, 200)
+        if not session or (session == self._session and (not model or model == self._model)):
+            return ()
+        self._session, self._model = session, model or self._model
+        return (Session(session_id=session, model=self._model),)
+
+    def _assistant(self, event: Json) -> Iterable[Fact]:
+        self._understood = True
+        message = read.child(event, "message")
+        model = one_line(read.text(message, "model"), 200)
+        if model == "<synthetic>":  # an API error worded as a reply: no step, no tokens
+            return (Text(text=one_line(_content_text(message))),)
+        facts: list[Fact] = list(self._known_session(event, model))
+        facts += self._spend(read.text(message, "id"), read.child(message, "usage"), model, final=False)
+        for block in read.children(message, "content"):
+            if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
+                self._text = plain_text(read.text(block, "text")) or self._text
+            shown = _shown(block)
+            if shown:
+                facts.append(Text(text=shown))
+        return facts
+
+    def _stream_event(self, event: Json) -> Iterable[Fact]:
+        inner = read.child(event, "event")
+        match inner.get("type"):
+            case "message_start":
+                message = read.child(inner, "message")
+                self._streaming = read.text(message, "id")
+                usage, model = read.child(message, "usage"), read.text(message, "model")
+                return self._spend(self._streaming, usage, model, final=False)
+            case "message_delta":
+                # Sub-agents stream at the same time; newer versions say which message a delta belongs to.
+                message_id = read.text(event, "api_message_id") or self._streaming
+                return self._spend(message_id, read.child(inner, "usage"), "", final=True)
+            case _:
+                return ()
+
+    def _spend(self, message_id: str, usage: Json, model: str, *, final: bool) -> Iterable[Fact]:
+        """Counts a message's usage in. `final`: it replaces what was known, else it only fills what was not."""
+        if not message_id or not usage:
+            return ()
+        facts: list[Fact] = []
+        old = self._messages.get(message_id)
+        if old is None:
+            self._steps += 1
+            facts.append(Step(count=self._steps))
+            while len(self._messages) >= _REMEMBERED_MESSAGES:
+                self._messages.popitem(last=False)
+        elif not final:
+            return ()
+        new = _Spent.of(usage)
+        self._messages[message_id] = new
+        self._total = self._total.plus(new, old or _Spent())
+        model = one_line(model, 200) or self._model or ""
+        facts.append(Tokens(usage=self._total.usage(), model=model or None))
+        return facts
+
+    def _final(self, event: Json) -> Iterable[Fact]:
+        self._understood = True
+        self._result = event
+        facts: list[Fact] = list(self._known_session(event, ""))
+        reported = read.money(event.get("total_cost_usd"))
+        models = {name: each for name, each in read.child(event, "modelUsage").items() if isinstance(each, dict)}
+        # A resumed session's totals hold what earlier attempts paid for; the messages seen here do not.
+        if not models or self._resumed:
+            return facts
+        # Summed over the models: after a budget stop `usage` lacks the last turn, `modelUsage` has it.
+        total = _Spent()
+        for each in models.values():
+            total = total.plus(_Spent.of_model(each), _Spent())
+        dearest = max(models, key=lambda name: read.money(models[name].get("costUSD")) or 0.0)
+        # Versions that say so mark a guessed price; the guess (opus' price for anything unknown) is not a cost.
+        trusted = reported is not None and all(each.get("costBasis") == "list" for each in models.values())
+        basis = CostBasis.REPORTED if trusted else CostBasis.UNKNOWN
+        facts.append(Tokens(usage=total.usage(reported, basis), model=one_line(dearest, 200) or None))
+        return facts
+
+    def _keep_raw(self, line: bytes) -> None:
+        if not self._understood and self._raw_room > 0:
+            self._raw.append(line[: self._raw_room])
+            self._raw_room -= len(line) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    fresh: int = 0
+    """Input tokens that were neither read from nor written to a cache."""
+    read: int = 0
+    written: int = 0
+    output: int = 0
+
+    @classmethod
+    def of(cls, usage: Json) -> _Spent:
+        """From the API's `usage`, where `input_tokens` leaves out what the cache had."""
+        return cls(
+            read.count(usage.get("input_tokens")) or 0,
+            read.count(usage.get("cache_read_input_tokens")) or 0,
+            read.count(usage.get("cache_creation_input_tokens")) or 0,
+            read.count(usage.get("output_tokens")) or 0,
+        )
+
+    @classmethod
+    def of_model(cls, usage: Json) -> _Spent:
+        """From an entry of `modelUsage`."""
+        return cls(
+            read.count(usage.get("inputTokens")) or 0,
+            read.count(usage.get("cacheReadInputTokens")) or 0,
+            read.count(usage.get("cacheCreationInputTokens")) or 0,
+            read.count(usage.get("outputTokens")) or 0,
+        )
+
+    def plus(self, new: _Spent, old: _Spent) -> _Spent:
+        """This total with `new` in the place of `old`."""
+        return _Spent(
+            self.fresh + new.fresh - old.fresh,
+            self.read + new.read - old.read,
+            self.written + new.written - old.written,
+            self.output + new.output - old.output,
+        )
+
+    def usage(self, reported_cost: float | None = None, basis: CostBasis = CostBasis.UNKNOWN) -> Usage:
+        return Usage(
+            input_tokens=self.fresh + self.read + self.written,
+            cached_tokens=self.read,
+            cache_write_tokens=self.written,
+            output_tokens=self.output,
+            reported_cost=reported_cost,
+            cost_basis=basis,
+        )
+
+
+def _content_text(message: Json) -> str:
+    return " ".join(read.text(block, "text") for block in read.children(message, "content"))
+
+
+def _shown(block: Json) -> str:
+    match block.get("type"):
+        case "text":
+            return one_line(read.text(block, "text"), 200)
+        case "tool_use":
+            given = read.child(block, "input")
+            what = next((read.text(given, key) for key in ("command", "file_path", "path", "pattern", "prompt")
+                         if read.text(given, key)), "")  # fmt: skip
+            return one_line(f"{read.text(block, 'name')} {what}", 200)
+        case _:
+            return ""

@@ -1,0 +1,87 @@
+"""What the backends have in common: where their program is, how a prompt travels, how a number is written.
+
+Looks at files, starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from architect_parallel.backends.base import Availability, Request
+from architect_parallel.domain import BackendSettings
+from architect_parallel.errors import UsageError
+
+LONG_PROMPT_BYTES = 64 * 1024
+"""A longer prompt goes by stdin or file: Linux takes at most 128 KiB in one argument, `ps` shows it to everyone."""
+LONGEST_ARGUMENT_BYTES = 128 * 1024 - 1
+"""Linux' MAX_ARG_STRLEN without the closing NUL."""
+
+
+def fits_argument(prompt: str) -> bool:
+    """Whether a prompt may stand in argv: short, and not to be taken for an option."""
+    return not prompt.startswith("-") and len(prompt.encode(errors="surrogateescape")) <= LONG_PROMPT_BYTES
+
+
+def program_prefix(name: str, default: str, settings: BackendSettings | None) -> tuple[str, ...]:
+    """The words that start a built-in backend's program: the configured ones, else `default`.
+
+    Raises:
+        UsageError: When the configuration gives a template instead of plain words.
+    """
+    if settings is None or settings.command is None:
+        return (default,)
+    words = tuple(word for word in settings.command if isinstance(word, str))
+    if len(words) != len(settings.command) or not words or not words[0]:
+        raise UsageError(
+            f"backends.{name}.command: a built-in backend takes the program to start and nothing else",
+            hint=f'for example `command: ["/opt/{name}/bin/{name}"]`, or give your backend another name',
+        )
+    return words
+
+
+def locate(prefix: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """`prefix` with its program as an absolute path where PATH has it, else unchanged.
+
+    A path with a slash that is relative stays so: it is looked up in the worktree, where the program starts.
+    """
+    found = shutil.which(prefix[0], path=_absolute_path_entries(environ)) if "/" not in prefix[0] else None
+    return (found or prefix[0], *prefix[1:])
+
+
+def program_availability(prefix: Sequence[str], environ: Mapping[str, str], *, install: str) -> Availability:
+    """Whether the program is there and may be started; `install` is the remedy when it is missing."""
+    program = locate(prefix, environ)[0]
+    if not os.path.isabs(program):
+        if "/" in program:
+            return Availability(program=program)
+        return Availability(program=None, missing=f"the program {program} is not on PATH", remedy=install)
+    if not Path(program).is_file():
+        return Availability(program=None, missing=f"there is no program {program}", remedy=install)
+    if not os.access(program, os.X_OK):
+        return Availability(program=None, missing=f"{program} is not executable", remedy=f"chmod +x {program}")
+    return Availability(program=program)
+
+
+def plain_amount(amount: float) -> str:
+    """A number as a person writes it: no exponent, no trailing zeros."""
+    return f"{amount:.10f}".rstrip("0").rstrip(".")
+
+
+def require_short(text: str, what: str, request: Request) -> str:
+    """`text`, which must travel as one argument.
+
+    Raises:
+        UsageError: When it is too long for that.
+    """
+    if len(text.encode(errors="surrogateescape")) > LONGEST_ARGUMENT_BYTES:
+        raise UsageError(f"{what} of worker {request.worker_id} is longer than 128 KiB", hint="shorten it")
+    return text
+
+
+def _absolute_path_entries(environ: Mapping[str, str]) -> str:
+    """PATH without relative entries: in a worktree they would start whatever an agent put there."""
+    entries = environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(entry for entry in entries if os.path.isabs(entry))

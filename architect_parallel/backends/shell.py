@@ -1,0 +1,146 @@
+"""Backend `shell`: the task is a shell command (a CI chore, a codemod, a linter), run by /bin/sh in the worktree.
+
+The one backend whose prompt is meant for a shell. Its exit code is its word: 0 is success. A shell command costs no
+model money, so its cost is a known 0, not an unknown.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from signal import Signals
+
+from architect_parallel.backends.base import (
+    Availability,
+    Capabilities,
+    CommandLine,
+    Ending,
+    Fact,
+    Request,
+    Text,
+    Tokens,
+)
+from architect_parallel.backends.program import fits_argument, locate, program_availability, program_prefix
+from architect_parallel.domain import ApprovalMode, BackendSettings, CostBasis, Outcome, SandboxMode, Usage
+from architect_parallel.planning.plain_text import one_line, plain_text
+
+TAIL_BYTES = 16 * 1024
+"""How much of stdout's end is the final text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellBackend:
+    """`/bin/sh`, or another shell with `-c` named in the configuration."""
+
+    settings: BackendSettings | None = None
+    environ: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return "shell"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            model=False,
+            system_prompt=False,
+            approval_modes=frozenset({ApprovalMode.DEFAULT, ApprovalMode.NONE}),
+            sandbox_modes=frozenset({SandboxMode.DEFAULT, SandboxMode.FULL}),
+            cost=True,
+        )
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        return self.settings.env if self.settings else ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return ()
+
+    def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
+        return program_availability(self._prefix, environ, install="name a shell in backends.shell.command")
+
+    def command(self, request: Request) -> CommandLine:
+        prefix = locate(self._prefix, self.environ)
+        script = ("-c", request.prompt) if fits_argument(request.prompt) else (str(request.prompt_file),)
+        return CommandLine(argv=(*prefix, *request.extra_argv, *script), polite_signal=Signals.SIGTERM)
+
+    def reader(self, request: Request) -> OutputReader:
+        return OutputReader(what="the command", free=True)
+
+    @property
+    def _prefix(self) -> tuple[str, ...]:
+        return program_prefix(self.name, "/bin/sh", self.settings)
+
+
+class LastLines:
+    """The last lines of a stream, about `limit` bytes of them."""
+
+    def __init__(self, limit: int = TAIL_BYTES) -> None:
+        self._limit = limit
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+
+    def add(self, line: bytes) -> None:
+        """Takes the next line, without its newline; of a very long one its end."""
+        if len(line) > self._limit:
+            line = line[-self._limit :]
+        self._lines.append(line)
+        self._size += len(line) + 1
+        while self._size > self._limit and len(self._lines) > 1:
+            self._size -= len(self._lines.popleft()) + 1
+
+    @property
+    def raw(self) -> str:
+        """What is kept, undecodable bytes as replacement characters."""
+        return b"\n".join(self._lines).decode(errors="replace")
+
+    @property
+    def last(self) -> str:
+        """The last line that is not blank, plain; `""` when there is none."""
+        return next(
+            (one_line(line.decode(errors="replace"), 200) for line in reversed(self._lines) if line.strip()), ""
+        )
+
+
+class OutputReader:
+    """Reads a program without a format of its own: the end of stdout is the text, the exit code decides."""
+
+    def __init__(self, *, what: str, free: bool) -> None:
+        self._what = what
+        self._free = free
+        self._tail = LastLines()
+        self._unseen = False
+
+    def line(self, line: bytes) -> Iterable[Fact]:
+        self._tail.add(line)
+        self._unseen = True
+        return ()
+
+    def poll(self) -> Iterable[Fact]:
+        # The display looks about once a second: a line per poll is enough, and a flood of lines stays cheap.
+        facts: list[Fact] = []
+        if self._unseen and self._tail.last:
+            facts.append(Text(text=self._tail.last))
+        self._unseen = False
+        if self._free:
+            self._free = False
+            usage = Usage(input_tokens=0, output_tokens=0, reported_cost=0.0, cost_basis=CostBasis.REPORTED)
+            facts.append(Tokens(usage=usage))
+        return facts
+
+    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        return by_exit_code(self._what, exit_code, stderr_tail, plain_text(self._tail.raw).strip())
+
+
+def by_exit_code(what: str, exit_code: int | None, stderr_tail: str, text: str) -> Ending:
+    """The ending of a program whose exit code is all it says."""
+    if exit_code is None:
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=text, error=f"nobody saw {what} end")
+    if exit_code == 0:
+        return Ending(outcome=Outcome.COMPLETED, text=text)
+    how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    lines = [line for line in stderr_tail.splitlines() if line.strip()]
+    said = one_line(lines[-1], 300) if lines else ""
+    return Ending(outcome=Outcome.ERROR, text=text, error=f"{what} {how}" + (f": {said}" if said else ""))

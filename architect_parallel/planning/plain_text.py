@@ -1,0 +1,47 @@
+"""Text of unknown origin made fit for a terminal, a table cell or a report.
+
+An agent's output is data from outside: it may hold sequences that move the cursor, retitle the window, hide text or
+turn its direction. What comes out of here holds none of them: no ESC, no C0 but newline and tab, no C1, no bidirectional
+overrides or isolates, no lone surrogates. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SEQUENCES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
+    r"|\x1b[ -/]*[0-~]?"  # two-character escapes
+)
+_NEWLINES = re.compile(r"\r\n|\r|[\u2028\u2029\x85]")
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+_SUSPECT = re.compile(r"[^\n\t\x20-\x7e]")
+
+
+def plain_text(text: str) -> str:
+    r"""`text` without control sequences and characters; newlines (of any kind, as `\n`) and tabs stay.
+
+    >>> plain_text("\x1b[31mred\x1b[0m\r\n\x1b]0;title\x07next\u202eline")
+    'red\nnextline'
+    """
+    if _SUSPECT.search(text) is None:
+        return text
+    text = _SEQUENCES.sub("", text)
+    text = _NEWLINES.sub("\n", text)
+    text = _UNSAFE.sub("", text)
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    r"""`text` as one plain line of at most `limit` characters, an ellipsis at a cut end.
+
+    >>> one_line("  two\n lines ")
+    'two lines'
+    >>> one_line("abcdef", 4)
+    'abc…'
+    """
+    # A line is short; what is far behind its end need not be looked at.
+    line = " ".join(plain_text(text[: limit * 8]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
