@@ -43,7 +43,7 @@ def read_model(name: str) -> str:
 def read_identifier(name: str) -> str:
     """`name` when it can name a backend or an agent; raises `ValueError` with what is allowed."""
     if not _IDENTIFIER.fullmatch(name):
-        raise ValueError("must be a name: letters, digits and ._-, at most 64, beginning with a letter or digit")
+        raise ValueError("must be letters, digits and ._-, at most 64, beginning with a letter or digit")
     return name
 
 

@@ -1,0 +1,243 @@
+"""One layer of the configuration: a file or the environment, read, checked and reduced to what it may set.
+
+A layer knows where each of its keys comes from, so that every fault and every effective value can name its place.
+All layers are checked before any fault is raised: the user sees them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
+from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_document, walk
+from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.planning.quantities import shown
+from architect_parallel.planning.suggest import did_you_mean, nearest
+
+VARIABLE_PREFIX = "ARCHITECT_"
+OTHER_VARIABLES = frozenset(
+    {"ARCHITECT_PROGRESS_FILE", "ARCHITECT_SCRIPTED_MODELS", "ARCHITECT_WORKER_COOKIE", "ARCHITECT_WORKER_ID"}
+)
+"""Variables of ours that are no settings."""
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """What one source sets, checked and in canonical names."""
+
+    data: Tree
+    """Nested mappings; only keys that are written there."""
+    origins: Mapping[KeyPath, str]
+    """Leaf → `default`, `<file>:<line>` or `environment <NAME>`."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class FaultList:
+    """Faults of all layers, as lines."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, name: str, faults: Iterable[Fault]) -> None:
+        self.lines.extend(f"{name}:{fault.place}: {fault.message}" if fault.place else f"{name}: {fault.message}"
+                          for fault in faults)  # fmt: skip
+
+
+def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) -> Layer | None:
+    """The layer in a file's content; `None` when it is faulty, with the faults added to `faults`.
+
+    What an untrusted file may not set is left out, with a warning that names the command to type.
+    """
+    name = str(path)
+    try:
+        document = _canonical(read_document(content))
+        data = _checked(document)
+    except Faulty as error:
+        faults.add(name, error.faults)
+        return None
+    warnings: tuple[str, ...] = ()
+    if not trusted and (refused := tuple(dangerous(data))):
+        for key in refused:
+            _drop(data, key)
+        listed = ", ".join(dotted(key) for key in refused)
+        warnings = (f"{name}: ignored until you trust this file: {listed} (architect config trust)",)
+    origins = {leaf: f"{name}:{_place(document.places, leaf).line}" for leaf, _ in walk(data) if leaf}
+    return Layer(data=data, origins=origins, warnings=warnings)
+
+
+def environment_layer(environ: Mapping[str, str], faults: FaultList) -> Layer:
+    """The layer of the variables `ARCHITECT_<KEY>`, one for each key of `parallel_runs`; an empty one is not set."""
+    keys = dict(_variables())
+    settings: Tree = {}
+    origins: dict[KeyPath, str] = {}
+    warnings: list[str] = []
+    for variable in sorted(name for name in environ if name.startswith(VARIABLE_PREFIX)):
+        key = keys.get(variable)
+        if key is None:
+            near = nearest(variable, keys, likeness=0.85)
+            if variable not in OTHER_VARIABLES and near:
+                warnings.append(f"environment {variable} is not known; did you mean {near}?")
+            continue
+        if not environ[variable]:
+            continue
+        try:
+            data = _checked(Document({"parallel_runs": {key: environ[variable]}}, {}))
+        except Faulty as error:
+            faults.add(f"environment {variable}", (Fault(None, fault.message) for fault in error.faults))
+            continue
+        settings |= data["parallel_runs"]
+        origins[("parallel_runs", key)] = f"environment {variable}"
+    return Layer(data={"parallel_runs": settings} if settings else {}, origins=origins, warnings=tuple(warnings))
+
+
+def dangerous(data: Tree) -> Iterator[KeyPath]:
+    """Keys of a checked layer that only a trusted file may set.
+
+    They run a program of the repository's choice, hand on variables of the environment, reach outside the
+    repository, or let an agent do more than it otherwise may. The tightest modes are always allowed.
+    """
+    yield from (("backends", name) for name in data.get("backends", {}))
+    worktrees = data.get("worktrees", {})
+    if worktrees.get("setup"):
+        yield ("worktrees", "setup")
+    if any(_leads_outside(pattern) for pattern in worktrees.get("copy", ())):
+        yield ("worktrees", "copy")
+    tightest = {"approval_mode": ApprovalMode.ALWAYS, "sandbox_mode": SandboxMode.READ_ONLY}
+    for name, agent in data.get("agents", {}).items():
+        yield from (("agents", name, key) for key, mode in tightest.items() if agent.get(key, mode) != mode)
+        if agent.get("backend") == "shell":
+            yield ("agents", name, "backend")
+    # With the shell backend the words of a task are a program.
+    if data.get("parallel_runs", {}).get("backend") == "shell":
+        yield ("parallel_runs", "backend")
+
+
+def merge(below: Tree, above: Tree) -> Tree:
+    """`above` on top of `below`: mappings key by key, everything else replaced. Both stay as they are."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def plain(model: BaseModel, *, only_set: bool) -> Tree:
+    """A model as a tree, in the names of the file."""
+    return model.model_dump(by_alias=True, exclude_unset=only_set)
+
+
+def _variables() -> Iterator[tuple[str, str]]:
+    for key in ParallelSection.model_fields:
+        yield VARIABLE_PREFIX + key.upper(), key
+    for path, key in ALIASES.items():
+        if len(path) == 2:
+            yield VARIABLE_PREFIX + path[1].upper(), key
+
+
+def _canonical(document: Document) -> Document:
+    """The document with aliases under their own names, and empty sections (`agents:` and no more) as empty mappings."""
+    faults = list(document.faults)
+    data: Tree = dict(document.data)
+    places = dict(document.places)
+    for path, name in ALIASES.items():
+        owner = data
+        for step in path[:-1]:
+            below = owner.get(step)
+            owner = below if isinstance(below, dict) else {}
+        if path[-1] not in owner:
+            continue
+        own = (*path[:-1], name)
+        if name in owner:
+            faults.append(Fault(places.get(path), f"{dotted(path)} is another name of {name}, which is there too"))
+        owner[name] = owner.pop(path[-1])
+        places |= {own + key[len(path) :]: place for key, place in places.items() if key[: len(path)] == path}
+    for section in ConfigFile.model_fields:
+        if section in data and data[section] is None:
+            data[section] = {}
+        if section in ("agents", "backends") and isinstance(data.get(section), dict):
+            data[section] = {name: {} if entry is None else entry for name, entry in data[section].items()}
+    return Document(data, places, tuple(faults))
+
+
+def _checked(document: Document) -> Tree:
+    """What the document sets, in canonical types; raises `Faulty` with its faults and all that the schema finds."""
+    faults = list(document.faults)
+    data: Tree = {}
+    try:
+        data = plain(ConfigFile.model_validate(document.data), only_set=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        faults += [_fault(dict(each), document.data, document.places) for each in found]
+    if faults:
+        raise Faulty(*sorted(faults, key=lambda fault: fault.place or Place(0, 0)))
+    return data
+
+
+def _fault(error: Mapping[str, Any], data: Tree, places: Mapping[KeyPath, Place]) -> Fault:
+    # pydantic marks a fault in a mapping's key with a last step "[key]".
+    path: KeyPath = tuple(step for step in error["loc"] if step != "[key]")
+    where = dotted(path)
+    if error["type"] == "extra_forbidden":
+        return Fault(_place(places, path), f"unknown key {where}{did_you_mean(str(path[-1]), _known_keys(path[:-1]))}")
+    if error["type"] == "missing":
+        return Fault(_place(places, path), f"{where} is missing")
+    if error["loc"][-1] == "[key]":
+        return Fault(_place(places, path), f"{where}: the name {_words(error)}")
+    value: Any = data
+    for step in path:
+        value = value[step]
+    what = "" if isinstance(value, (dict, list)) else f" is {'null' if value is None else shown(value)}"
+    return Fault(_place(places, path), f"{where}{what}: {_words(error)}")
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    match error["type"]:
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "enum" | "literal_error":
+            expected = str(error["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
+            return f"must be one of {expected}"
+        case "tuple_type" | "list_type":
+            return "must be a list"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "must hold a mapping of keys to values"
+        case _:
+            return str(error["msg"])
+
+
+def _known_keys(parents: KeyPath) -> list[str]:
+    """Keys that may stand below `parents`, other names included."""
+    models: dict[KeyPath, type[BaseModel]] = {(): ConfigFile, ("parallel_runs",): ParallelSection}
+    model = models.get(parents)
+    if model is None and parents:
+        kind = ConfigFile.model_fields[str(parents[0])].annotation
+        candidates = [kind, *getattr(kind, "__args__", ())]
+        model = next((each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)), None)
+    if model is None:
+        return []
+    names = [spec.alias or name for name, spec in model.model_fields.items()]
+    return names + [path[-1] for path in ALIASES if path[:-1] == parents]
+
+
+def _place(places: Mapping[KeyPath, Place], path: KeyPath) -> Place:
+    """Where `path` stands, or the nearest key above it that does."""
+    while path and path not in places:
+        path = path[:-1]
+    return places.get(path, Place(1, 1))
+
+
+def _drop(data: Tree, path: KeyPath) -> None:
+    for step in path[:-1]:
+        data = data[step]  # type: ignore[index]  # dangerous() names mappings only
+    del data[path[-1]]  # type: ignore[arg-type]  # and ends in one of their keys
+
+
+def _leads_outside(pattern: str) -> bool:
+    return pattern.startswith(("/", "~")) or ".." in pattern.split("/")

@@ -1,0 +1,289 @@
+"""The configuration file as a pydantic model: names, types, bounds, and the words for what is wrong.
+
+The only pydantic of the program. It knows nothing of files, layers or trust, and its models go no further than this
+room: `load` turns them into the frozen types of `domain`. The descriptions become the JSON schema.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.planning.assignment import Assign
+from architect_parallel.planning.naming import read_identifier, read_model
+from architect_parallel.planning.quantities import (
+    SMALLEST_MEMORY_BYTES,
+    read_count,
+    read_duration,
+    read_size,
+    read_usd,
+)
+
+HIGHEST_CEILING = 1000
+"""What `workers_ceiling` may be raised to."""
+
+PLACEHOLDERS = frozenset(
+    {
+        "prompt", "prompt_file", "model", "system_prompt", "max_steps", "budget", "timeout", "session_id", "worktree",
+        "branch", "worker_id", "run_id",
+    }
+)  # fmt: skip
+"""What may stand in braces in a backend's command."""
+
+ALIASES: Mapping[tuple[str, ...], str] = {
+    ("parallel",): "parallel_runs",
+    ("parallel_runs", "max_workers"): "max_parallel",
+}
+"""Path of a key's other name (its parents by their own names) → its own name."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    return value
+
+
+def _word(value: object) -> str:
+    if not _text(value).strip():
+        raise ValueError("must not be empty")
+    return _text(value)
+
+
+def _boolean(value: object) -> bool:
+    """`true` and `false`, and the words of YAML 1.1 and of environment variables that mean them."""
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    found = words.get(str(value).lower()) if isinstance(value, (bool, str, int)) else None
+    if found is None:
+        raise ValueError("must be true or false")
+    return found
+
+
+def _price(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e9:
+        raise ValueError("must be a number of at least 0, in US dollars per million tokens")
+    return float(value)
+
+
+def _variable(value: object) -> str:
+    name = _text(value)
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError("must be the name of an environment variable; a * at its end matches any rest")
+    return name
+
+
+def _inner_path(value: object) -> str:
+    path = _word(value)
+    if os.path.isabs(path) or ".." in path.split("/"):
+        raise ValueError("must be a path inside the repository")
+    return path
+
+
+def _model(value: object) -> str:
+    return read_model(_text(value))
+
+
+def _identifier(value: object) -> str:
+    return read_identifier(_text(value))
+
+
+def _argument(value: object) -> str:
+    text = _text(value)
+    for name in _PLACEHOLDER.findall(text):
+        if name not in PLACEHOLDERS:
+            raise ValueError(f"unknown placeholder {{{name}}}; known: {', '.join(sorted(PLACEHOLDERS))}")
+    return text
+
+
+def _command(value: object) -> tuple[str | tuple[str, ...], ...]:
+    """A list of words; a nested list is an optional group."""
+    what = "must be a list of words, program first; a list inside is an optional group"
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise ValueError(what)
+    if not isinstance(value[0], str) or not value[0].strip():
+        raise ValueError(what)
+    words: list[str | tuple[str, ...]] = []
+    for word in value:
+        if isinstance(word, Sequence) and not isinstance(word, str):
+            if not word or not all(isinstance(each, str) for each in word):
+                raise ValueError(what)
+            words.append(tuple(_argument(each) for each in word))
+        elif isinstance(word, str):
+            words.append(_argument(word))
+        else:
+            raise ValueError(f"{what}; a number needs quotes")
+    return tuple(words)
+
+
+def _count(value: object) -> int:
+    return read_count(value if isinstance(value, (str, int, float)) else "")
+
+
+def _ceiling(value: object) -> int:
+    return read_count(value if isinstance(value, (str, int, float)) else "", high=HIGHEST_CEILING)
+
+
+def _duration(value: object) -> float:
+    return read_duration(value if isinstance(value, (str, int, float)) else "")
+
+
+def _memory(value: object) -> int:
+    return read_size(value if isinstance(value, (str, int, float)) else "", low=SMALLEST_MEMORY_BYTES)
+
+
+def _size(value: object) -> int:
+    return read_size(value if isinstance(value, (str, int, float)) else "")
+
+
+def _usd(value: object) -> float:
+    return read_usd(value if isinstance(value, (str, int, float)) else "")
+
+
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
+        {"type": "string", "pattern": "^[0-9.]+[smh]?$"},
+    ]
+}
+_SIZE_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9.]+([KMGTkmgt]?[Ii]?[Bb])?$"}]
+}
+_COMMAND_SCHEMA = {
+    "type": "array",
+    "minItems": 1,
+    "prefixItems": [{"type": "string"}],
+    "items": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+}
+
+Text = Annotated[str, BeforeValidator(_text)]
+Word = Annotated[str, BeforeValidator(_word)]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
+Ceiling = Annotated[
+    int, BeforeValidator(_ceiling), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": HIGHEST_CEILING})
+]
+Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Memory = Annotated[int, BeforeValidator(_memory), WithJsonSchema(_SIZE_SCHEMA)]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
+Usd = Annotated[float, BeforeValidator(_usd), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+PerMillion = Annotated[float, BeforeValidator(_price), WithJsonSchema({"type": "number", "minimum": 0})]
+Variable = Annotated[str, BeforeValidator(_variable)]
+InnerPath = Annotated[str, BeforeValidator(_inner_path)]
+Model = Annotated[str, BeforeValidator(_model)]
+Identifier = Annotated[str, BeforeValidator(_identifier)]
+Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
+FieldName = Literal[
+    "output",
+    "cost",
+    "steps",
+    "session_id",
+    "is_error",
+    "error",
+    "model",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+]
+
+
+class Section(BaseModel):
+    """A mapping with a closed set of keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ParallelSection(Section):
+    """Defaults of the flags of `architect parallel`."""
+
+    workers: Count | None = Field(
+        default=None, description="Number of workers; null: as many as tasks or models need, else 3."
+    )
+    workers_ceiling: Ceiling = Field(default=10, description="The most that workers and max_parallel may ask for.")
+    max_parallel: Count | None = Field(
+        default=None, description="How many run at a time; null: workers if given, else 3."
+    )
+    agent: Identifier = Field(default="build", description="Agent profile.")
+    backend: Identifier = Field(default="architect", description="Which agent CLI runs the task.")
+    assign: Assign = Field(default=Assign.FILL, description="How tasks and models meet workers.")
+    max_steps: Count = Field(default=50, description="Agent steps per worker.")
+    budget_per_worker: Usd | None = Field(default=None, description="USD per worker; null: no limit.")
+    budget: Usd | None = Field(default=None, description="USD of a whole run; null: no limit.")
+    timeout_per_worker: Duration | None = Field(default=None, description="Seconds or 30s, 5m, 1h; null: no limit.")
+    timeout: Duration | None = Field(default=None, description="Time limit of a whole run; null: no limit.")
+    idle_timeout: Duration | None = Field(default=None, description="Stops a worker that printed nothing for so long.")
+    memory_per_worker: Memory | None = Field(default=None, description="Such as 2GiB, at least 64MiB; null: no limit.")
+    output_per_worker: Size = Field(default=1024**3, description="Most output of one worker.")
+    grace: Duration = Field(default=5.0, description="Between the polite signal and the kill.")
+    fail_fast: Boolean = Field(default=False, description="Cancel the rest at the first failure.")
+    allow_partial: Boolean = Field(default=False, description="Exit 0 if at least one worker succeeded.")
+    commit: Boolean = Field(default=True, description="Commit what an agent left uncommitted.")
+
+
+class AgentSection(Section):
+    """An agent profile."""
+
+    backend: Identifier | None = Field(default=None, description="Backend where the user named none.")
+    model: Model | None = Field(default=None, description="Model where the user named none.")
+    system_prompt: Text | None = Field(default=None, description="Appended to the agent's own system prompt.")
+    approval_mode: ApprovalMode | None = Field(default=None, description="null: as the task says.")
+    sandbox_mode: SandboxMode | None = Field(default=None, description="null: as the task says.")
+
+
+class BackendSection(Section):
+    """A backend of your own, or another program for a built-in one."""
+
+    command: Command | None = Field(
+        default=None, description="argv; a list inside is dropped when a placeholder has no value."
+    )
+    env: tuple[Variable, ...] = Field(default=(), description="Names of further environment variables to pass through.")
+    prompt: Literal["argument", "stdin", "file"] = Field(default="argument", description="How the prompt travels.")
+    output: Literal["text", "json", "jsonl"] = Field(default="text", description="What the program prints.")
+    fields: dict[FieldName, Word] = Field(default={}, description="Our name of a value: its (dotted) key in the JSON.")
+
+
+class PriceSection(Section):
+    """Price of a model, where the built-in table is wrong or silent."""
+
+    input_per_mtok: PerMillion = Field(description="USD per million input tokens.")
+    output_per_mtok: PerMillion = Field(description="USD per million output tokens.")
+    cached_input_per_mtok: PerMillion | None = Field(default=None, description="null: as input_per_mtok.")
+
+
+class WorktreeSection(Section):
+    """How a fresh worktree is made ready."""
+
+    copy_: tuple[Word, ...] = Field(
+        default=(), alias="copy", description="Ignored files to copy from the main checkout."
+    )
+    setup: tuple[Word, ...] = Field(default=(), description="Shell commands run in the worktree before the agent.")
+    include_file: InnerPath = Field(default=".worktreeinclude", description="File with further patterns to copy.")
+
+
+class ConfigFile(Section):
+    """A whole configuration file."""
+
+    parallel_runs: ParallelSection = ParallelSection()
+    agents: dict[Identifier, AgentSection] = Field(default={}, description="Agent profiles by name.")
+    backends: dict[Identifier, BackendSection] = Field(default={}, description="Backends by name.")
+    prices: dict[Model, PriceSection] = Field(default={}, description="Prices by model name.")
+    worktrees: WorktreeSection = WorktreeSection()
+
+
+def config_schema() -> dict[str, Any]:
+    """The JSON schema of a configuration file, aliases included."""
+    schema = ConfigFile.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "architect-parallel configuration"
+    for path, name in ALIASES.items():
+        owner = schema if len(path) == 1 else schema["$defs"]["ParallelSection"]
+        owner["properties"][path[-1]] = owner["properties"][name] | {"description": f"Another name of {name}."}
+    return schema
