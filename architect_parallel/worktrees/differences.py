@@ -1,0 +1,101 @@
+"""What changed between two commits or trees, read from `git diff-tree`; never from an agent's word.
+
+Only plumbing is used (`diff-tree`), with external diff programs and text conversions off, so nothing a repository's
+configuration or attributes name is run. Works with any `Git`: a private directory or the repository's own store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+
+from architect_parallel.domain import Diff, FileChange
+from architect_parallel.system.git import Git
+
+GITLINK_MODE = "160000"
+
+_PLAIN = ("--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--no-commit-id", "-r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One changed path with its modes (six octal digits, `000000`: absent)."""
+
+    file: FileChange
+    old_mode: str
+    new_mode: str
+
+
+def parse_changes(output: bytes) -> tuple[Change, ...]:
+    """Reads `git diff-tree -r -z --raw --numstat` (first all raw records, then all counts), sorted by path.
+
+    Format: https://git-scm.com/docs/git-diff-tree, "Raw output format" and "Other diff formats" with `-z`.
+
+    Raises:
+        ValueError: For anything that is not that format.
+    """
+    fields = iter([os.fsdecode(part) for part in output.split(b"\0")][:-1])
+    changes: dict[str, Change] = {}
+    for head in fields:
+        try:
+            if head.startswith(":"):
+                old_mode, new_mode, _, _, letter = head[1:].split(" ")
+                first = next(fields)
+                path, old_path = (next(fields), first) if letter[0] in "RC" else (first, None)
+                file = FileChange(path=path, status=letter[0], old_path=old_path)
+                changes[path] = Change(file=file, old_mode=old_mode, new_mode=new_mode)
+            else:
+                insertions, deletions, path = head.split("\t", 2)
+                if not path:
+                    _, path = next(fields), next(fields)
+                change = changes[path]
+                counted = dataclasses.replace(change.file, insertions=_count(insertions), deletions=_count(deletions))
+                changes[path] = dataclasses.replace(change, file=counted)
+        except (StopIteration, KeyError, ValueError) as error:
+            raise ValueError(f"not the output of diff-tree --raw --numstat -z: {head[:80]!r}") from error
+    return tuple(changes[path] for path in sorted(changes, key=os.fsencode))
+
+
+def _count(text: str) -> int | None:
+    return None if text == "-" else int(text)
+
+
+def changes(git: Git, base: str, head: str) -> tuple[Change, ...]:
+    """The changes from `base` to `head` (commits or trees), renames detected, sorted by path.
+
+    Where a blob is not there (partial clone), renames and counts are left out rather than everything.
+
+    Raises:
+        GitError: When one of the two cannot be read.
+    """
+    output = git.run("diff-tree", *_PLAIN, "-z", "-M", "--raw", "--numstat", base, head, "--", check=False)
+    if output.code != 0:
+        output = git.run("diff-tree", *_PLAIN, "-z", "--raw", base, head, "--")
+    return parse_changes(output.stdout)
+
+
+def diff_of(base: str, head: str, found: tuple[Change, ...]) -> Diff:
+    """The changes as the domain's `Diff`."""
+    return Diff(
+        base=base,
+        head=head,
+        files=tuple(change.file for change in found),
+        insertions=sum(change.file.insertions or 0 for change in found),
+        deletions=sum(change.file.deletions or 0 for change in found),
+    )
+
+
+def diff(git: Git, base: str, head: str) -> Diff:
+    """What changed from commit `base` to commit `head`; raises like `changes`."""
+    return diff_of(base, head, changes(git, base, head))
+
+
+def patch(git: Git, base: str, head: str, *, binary: bool = False) -> bytes:
+    """The same as a patch; with `binary` complete enough for `git apply` on any file.
+
+    Raises:
+        GitError: When one of the two cannot be read.
+    """
+    extent = ("--binary", "--full-index") if binary else ()
+    return git.run("diff-tree", *_PLAIN, "-M", "-p", *extent, base, head, "--").stdout
