@@ -416,9 +416,8 @@ def run_command(
     stopped = False
     with start_supervised(Launch(argv=argv, cwd=cwd, env=env)) as command:
         while not command.finished:
-            for message in command.wait(
-                SLICE_S if until is None else min(SLICE_S, max(0.01, until - time.monotonic()))
-            ):
+            left_s = SLICE_S if until is None or stopped else max(0.0, until - time.monotonic())
+            for message in command.wait(min(SLICE_S, left_s)):
                 match message:
                     case Output(data=data):
                         tail = (tail + data)[-tail_bytes:]
