@@ -12,12 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
-from click.exceptions import Abort, ClickException, Exit  # fmt: skip
-from click.exceptions import UsageError as ClickUsageError
 
+from architect_parallel.cli import run as run_command
 from architect_parallel.errors import ArchitectParallelError, ExitCode
 
-COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = ()
+# Typer carries its own copy of click, which is private; these are its errors by way of public names.
+ClickUsageError: type[Any] = typer.BadParameter.__mro__[1]
+ClickException: type[Any] = typer.BadParameter.__mro__[2]
+
+COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (("run", run_command.run),)
 
 
 def build_app() -> typer.Typer:
@@ -31,6 +34,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(lambda: None)  # without it, Typer drops the name of a sole command
     for name, function in COMMANDS:
         app.command(name)(function)
     return app
@@ -46,7 +50,7 @@ def run(argv: list[str]) -> int:
     try:
         outcome = build_app()(args=argv, standalone_mode=False)
         return outcome if isinstance(outcome, int) else ExitCode.SUCCESS
-    except Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
     except ClickUsageError as error:
         return _fail(error.format_message(), f"{error.ctx.command_path} --help" if error.ctx else None, ExitCode.USAGE)
@@ -54,7 +58,7 @@ def run(argv: list[str]) -> int:
         return _fail(error.format_message(), None, ExitCode.USAGE)
     except ArchitectParallelError as error:
         return _fail(error.message, error.hint, error.exit_code)
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader of our stdout went away (`architect logs 1 | head`); nothing is wrong with us.

@@ -1,0 +1,118 @@
+"""One task from its request to its report: chooses the model, puts the agent together, lets signals stop it.
+
+SIGINT, SIGTERM and SIGHUP cancel the work at its next await, which ends what a tool has started; the report still
+comes. The SDKs are imported only here and below, and only the one of the provider that is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from architect_parallel.agent.conversation import Conversation
+from architect_parallel.agent.loop import Agent, Report
+from architect_parallel.agent.profiles import PROFILES, Profile, system_prompt
+from architect_parallel.agent.progress import Progress
+from architect_parallel.agent.scripted import scripted_conversation
+from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
+from architect_parallel.agent.workspace import Workspace
+from architect_parallel.domain import AgentProfile, Limits, Price, SandboxMode
+from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.planning.providers import SCRIPTED, choose_model, default_model, missing_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRequest:
+    """What `architect run` was asked to do."""
+
+    task: str
+    directory: Path
+    agent: AgentProfile
+    model: str | None = None
+    """`None`: the profile's, else the default of the first provider whose key is set."""
+    api_base: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    confirm_mode: ConfirmMode = ConfirmMode.YOLO
+
+
+def run_agent(
+    request: AgentRequest, environ: Mapping[str, str], say: Callable[[str], None] | None = None
+) -> tuple[Report, int | None]:
+    """Runs the task; returns its report and the number of the signal that stopped it (`None`: none did).
+
+    Args:
+        say: Takes a line of progress for a person; `None`: nobody listens.
+
+    Raises:
+        UsageError: For a model or profile that nobody knows.
+        EnvironmentProblem: For a missing key or the missing extra.
+    """
+    agent = _agent(request, environ, say)
+    try:
+        return asyncio.run(_run(agent, request.task))
+    finally:
+        agent.progress.close()
+
+
+async def _run(agent: Agent, task: str) -> tuple[Report, int | None]:
+    loop = asyncio.get_running_loop()
+    working = asyncio.create_task(agent.run(task))
+    caught: list[int] = []
+
+    def stop(number: int) -> None:
+        caught.append(number)
+        if len(caught) == 1:  # a second one must not break the clean-up of the first
+            working.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with contextlib.suppress(RuntimeError):  # not in the main thread: the caller keeps its own handling
+            loop.add_signal_handler(number, stop, int(number))
+    await asyncio.wait([working])
+    if working.cancelled():  # before its first step
+        return agent.interrupted(), caught[0]
+    return working.result(), caught[0] if caught else None
+
+
+def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str], None] | None) -> Agent:
+    profile = PROFILES.get(request.agent.name)
+    if profile is None:  # one from the configuration: builds, unless its modes say otherwise
+        profile = Profile(instructions=PROFILES["build"].instructions, read_only=False)
+    read_only = profile.read_only or request.agent.sandbox_mode is SandboxMode.READ_ONLY
+    specs = tools_of(read_only, request.confirm_mode)
+    workspace = Workspace(request.directory)
+    instructions = system_prompt(profile, str(workspace.root), request.agent.system_prompt)
+    return Agent(
+        conversation=_conversation(request, instructions, environ, specs),
+        toolbox=Toolbox(workspace, specs, environ),
+        limits=request.limits,
+        session_id=str(uuid.uuid4()),
+        progress=Progress.of(environ, say),
+    )
+
+
+def _conversation(
+    request: AgentRequest, instructions: str, environ: Mapping[str, str], specs: tuple[ToolSpec, ...]
+) -> Conversation:
+    name = request.model or request.agent.model or default_model({key for key, value in environ.items() if value})
+    if name is None:
+        raise EnvironmentProblem(
+            "no model is named and no provider's key is set",
+            hint="architect run … --model gpt-4o with OPENAI_API_KEY set (or ANTHROPIC_API_KEY, GOOGLE_API_KEY)",
+        )
+    choice = choose_model(name, request.api_base)
+    if choice is None:
+        raise UsageError(f"no provider is known for model {name!r}", hint="--model provider:model, or --api-base URL")
+    if choice.provider.name == SCRIPTED:
+        return scripted_conversation(choice.model, environ)
+    key = missing_key(choice, {key for key, value in environ.items() if value})
+    if key is not None:
+        raise EnvironmentProblem(f"model {name} needs {key}", hint=f"export {key}=…")
+    from architect_parallel.agent.provider import open_conversation
+
+    return open_conversation(choice, instructions, specs, environ, request.prices)

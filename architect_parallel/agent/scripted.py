@@ -1,0 +1,135 @@
+"""Models whose replies are read from a file, so that tests and the demo run offline through the real agent.
+
+The file (`ARCHITECT_SCRIPTED_MODELS`, else the demo's own) is YAML or JSON:
+
+    right:
+      price: {input_per_mtok: 2.5, output_per_mtok: 10}       # without one the cost is unknown
+      repeat: false                                           # true: from the start again for ever
+      steps:
+        - {text: "Looking.", tool: read, args: {path: a.py}, usage: {input_tokens: 900, output_tokens: 40}}
+        - {tools: [{tool: shell, args: {command: "{prompt}"}}, {tool: list}], sleep: 0.2}
+        - {error: {status: 429, message: "slow down", retry_after: 3}}
+        - {text: "Done."}
+
+Each entry is one reply; one without a tool ends the task, and so does the end of the list. `{prompt}` in an argument
+stands for the task. `sleep` is how many seconds the reply takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from architect_parallel.agent.conversation import ModelFailure, Reply, ToolCall, ToolResult
+from architect_parallel.domain import Price, Usage
+from architect_parallel.errors import UsageError
+from architect_parallel.system.prices import cost_usd
+
+MODELS_VARIABLE = "ARCHITECT_SCRIPTED_MODELS"
+
+
+class ScriptedConversation:
+    """Replays one scripted model."""
+
+    def __init__(self, name: str, script: Mapping[str, Any]) -> None:
+        self.model = f"scripted:{name}"
+        self._steps: list[Mapping[str, Any]] = script["steps"]
+        self._repeat = bool(script.get("repeat", False))
+        price = script.get("price")
+        self._prices = {} if price is None else {self.model: Price(**price)}
+        self._next = 0
+        self._task = ""
+
+    async def start(self, task: str) -> Reply:
+        self._task = task
+        return await self._reply()
+
+    async def proceed(self, results: tuple[ToolResult, ...]) -> Reply:
+        return await self._reply()
+
+    async def _reply(self) -> Reply:
+        if self._next >= len(self._steps):
+            if not self._repeat:
+                return Reply(usage=Usage(input_tokens=0, cached_tokens=0, output_tokens=0), cost=0.0)
+            self._next = 0
+        step = self._steps[self._next]
+        self._next += 1
+        await asyncio.sleep(float(step.get("sleep", 0)))
+        if (error := step.get("error")) is not None:
+            status = error.get("status")
+            message = f"HTTP {status}: {error.get('message', '')}" if status else str(error.get("message", ""))
+            raise ModelFailure(message, rate_limited=status == 429, retry_after_s=error.get("retry_after"))
+        usage = _usage(step.get("usage") or {})
+        named = [step] if "tool" in step else step.get("tools") or []
+        calls = tuple(
+            ToolCall(id=f"call-{self._next}-{place}", tool=each["tool"], arguments=self._filled(each.get("args") or {}))
+            for place, each in enumerate(named)
+        )
+        cost = cost_usd(usage, self.model, self._prices) if self._prices else None
+        return Reply(text=str(step.get("text", "")), calls=calls, usage=usage, cost=cost)
+
+    def _filled(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace("{prompt}", self._task)
+        if isinstance(value, Mapping):
+            return {key: self._filled(item) for key, item in value.items()}
+        return value
+
+
+def scripted_conversation(name: str, environ: Mapping[str, str]) -> ScriptedConversation:
+    """The scripted model `name` of the file in force.
+
+    Raises:
+        UsageError: No such file or model, or not in the form above.
+    """
+    from yaml import YAMLError
+
+    path = environ.get(MODELS_VARIABLE)
+    origin = path or "the demo's models"
+    try:
+        text = Path(path).read_text("utf-8") if path else _bundled()
+        models = _parse(text)
+        script = models.get(name)
+        if script is None:
+            known = ", ".join(f"scripted:{each}" for each in models)
+            raise UsageError(f"{origin} has no scripted model {name!r}", hint=f"one of {known}")
+        return ScriptedConversation(name, _checked(script))
+    except (OSError, UnicodeDecodeError, YAMLError, ValueError, TypeError, KeyError) as error:
+        what = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"scripted models in {origin} cannot be used: {what}", hint=f"mend {origin}") from error
+
+
+def _usage(given: Mapping[str, int]) -> Usage:
+    return Usage(
+        input_tokens=given.get("input_tokens", 1000),
+        cached_tokens=given.get("cached_tokens", 0),
+        output_tokens=given.get("output_tokens", 50),
+    )
+
+
+def _bundled() -> str:
+    return resources.files("architect_parallel.agent.demo").joinpath("models.yaml").read_text("utf-8")
+
+
+def _parse(text: str) -> dict[str, Any]:
+    import yaml
+
+    models = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if not isinstance(models, dict):
+        raise ValueError("it is not a mapping of model names")
+    return models
+
+
+def _checked(script: Any) -> dict[str, Any]:
+    if not isinstance(script, dict) or not isinstance(script.get("steps"), list) or not script["steps"]:
+        raise ValueError("a scripted model needs `steps`, a list that is not empty")
+    for step in script["steps"]:
+        if not isinstance(step, dict):
+            raise ValueError(f"a step is a mapping, not {step!r}")
+        unknown = set(step) - {"text", "tool", "tools", "args", "usage", "sleep", "error"}
+        if unknown:
+            raise ValueError(f"unknown keys in a step: {', '.join(sorted(map(str, unknown)))}")
+    return script

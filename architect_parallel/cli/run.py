@@ -1,0 +1,132 @@
+"""`architect run TASK`: one task with one backend in the current directory, in the foreground.
+
+stdout carries the answer (with `--json` exactly one object, however the run ends), stderr what happens meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from architect_parallel.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from architect_parallel.agent.loop import Report
+
+LONGEST_TASK_BYTES = 64 * 1024 * 1024
+
+
+def run(
+    task: Annotated[str | None, typer.Argument(help="What to do; `-` reads it from stdin.", show_default=False)] = None,
+    task_file: Annotated[
+        Path | None, typer.Option("--task-file", metavar="FILE", help="Read the task from FILE.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="gpt-4o, claude-sonnet-4-6, provider:model, scripted:NAME …")
+    ] = None,
+    agent: Annotated[
+        str, typer.Option(help="Profile: build, plan (reads only), review (reads only), or your own.")
+    ] = "build",
+    max_steps: Annotated[str, typer.Option(metavar="N", help="Model replies at most.")] = "50",
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Stop when this is spent.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="D", help="Seconds, or 30s, 5m, 1h.")] = None,
+    api_base: Annotated[
+        str | None,
+        typer.Option(metavar="URL", envvar="ARCHITECT_API_BASE", help="Address of an OpenAI-compatible server."),
+    ] = None,
+    confirm_mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="Nobody can be asked here. yolo: everything the profile may do; confirm-sensitive: files are changed, "
+            "no shell; confirm-all: reading only.",
+        ),
+    ] = "confirm-sensitive",
+    config: Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
+) -> int:
+    """Run one task with the embedded agent in the current directory."""
+    from architect_parallel.agent.run import AgentRequest, run_agent
+    from architect_parallel.agent.tools import ConfirmMode
+    from architect_parallel.domain import AgentProfile, Limits
+    from architect_parallel.planning.quantities import parse_count, parse_duration, parse_usd
+    from architect_parallel.planning.suggest import require_known
+
+    require_known("confirm mode", confirm_mode, tuple(ConfirmMode))
+    request = AgentRequest(
+        task=_task(task, task_file),
+        directory=Path.cwd(),
+        agent=AgentProfile(name=agent),
+        model=model,
+        api_base=api_base,
+        limits=Limits(
+            max_steps=parse_count(max_steps, "--max-steps"),
+            budget_usd=None if budget is None else parse_usd(budget, "--budget"),
+            timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
+        ),
+        confirm_mode=ConfirmMode(confirm_mode),
+    )
+    report, signal_number = run_agent(request, os.environ, say=None if quiet else _say)
+    _print(report, json_output)
+    if signal_number is not None:
+        return 128 + signal_number
+    return ExitCode.NOT_ALL_SUCCEEDED if report.status == "failed" else ExitCode.SUCCESS
+
+
+def _task(task: str | None, task_file: Path | None) -> str:
+    """The task's text from the one place it was given.
+
+    Raises:
+        UsageError: Not exactly one place, not UTF-8, empty, or with a NUL byte.
+    """
+    if (task is None) == (task_file is None):
+        raise UsageError("give the task once: as TASK or with --task-file", hint='architect run "fix the tests"')
+    if task_file is not None:
+        try:
+            text = _decoded(task_file.read_bytes(), str(task_file))
+        except OSError as error:
+            raise UsageError(f"the task file {task_file} cannot be read: {error.strerror}") from error
+    elif task == "-":
+        text = _decoded(sys.stdin.buffer.read(LONGEST_TASK_BYTES), "stdin")
+    else:
+        text = task or ""
+    if not text.strip():
+        raise UsageError("the task is empty", hint='architect run "fix the tests"')
+    if "\0" in text:
+        raise UsageError("the task holds a NUL byte", hint="write it as plain text")
+    return text
+
+
+def _decoded(data: bytes, origin: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the task from {origin} is not UTF-8 (byte {error.start})", hint="convert it") from error
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _print(report: Report, json_output: bool) -> None:
+    from architect_parallel.planning.plain_text import one_line, plain_text
+
+    if json_output:
+        # ASCII: a lone surrogate in a model's words must not lose the whole object.
+        sys.stdout.write(json.dumps(report.to_json(), allow_nan=False) + "\n")
+    else:
+        if report.output:
+            sys.stdout.write(plain_text(report.output).rstrip() + "\n")
+        cost = "?" if report.cost is None else f"${report.cost:.4f}"
+        words = f"{report.status} ({report.reason}), {report.steps} steps, {cost}, {report.model}"
+        sys.stderr.write(f"{words}: {one_line(report.error)}\n" if report.error else f"{words}\n")
+        for warning in report.warnings:
+            sys.stderr.write(f"warning: {warning}\n")
+    sys.stdout.flush()
