@@ -22,20 +22,18 @@ from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees.registry import (
-    INITIALIZING,
     admin_dir_of,
     admin_dirs,
     checked_out_at,
     empty_trash,
     half_made,
-    is_ours,
-    lock_reason,
     mark,
     names,
     not_writable,
     pointed_at,
     registered_path,
     registration_lock,
+    require_ours,
     take_away,
 )
 
@@ -194,7 +192,7 @@ def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_com
             raise EnvironmentProblem(
                 f"branch {branch} is not the one run {run_id} made", hint="resume nothing; start anew"
             )
-        admin = _require_ours(repository, path, branch, run_id)
+        admin = require_ours(repository, path, branch, run_id)
         take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
         _require_free_place(repository, path)
         _require_not_checked_out(repository, branch)
@@ -251,17 +249,6 @@ def _require_not_checked_out(repository: Repository, branch: str) -> None:
     place = checked_out_at(repository, branch)
     if place:
         raise EnvironmentProblem(f"branch {branch} is checked out in {place}", hint=f"git -C {place} switch --detach")
-
-
-def _require_ours(repository: Repository, path: Path, branch: str, run_id: str) -> Path | None:
-    """The admin directory of this run's worktree at `path`; `None` when nothing is registered there."""
-    admin = admin_dir_of(repository, path)
-    reason = lock_reason(admin) if admin else None
-    if reason is not None and reason != INITIALIZING:
-        raise EnvironmentProblem(f"{path} is locked: {reason or 'no reason given'}", hint=f"git worktree unlock {path}")
-    if not is_ours(repository, path, branch, run_id):
-        raise EnvironmentProblem(f"{path} is not the worktree run {run_id} made", hint="move it away")
-    return admin
 
 
 def _move_branch(repository: Repository, branch: str, commit: str, message: str, *, old: str | None) -> None:

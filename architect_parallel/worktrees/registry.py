@@ -142,6 +142,21 @@ def is_ours(repository: Repository, path: Path, branch: str, run_id: str) -> boo
     return unfinished or head_branch(admin) == branch
 
 
+def require_ours(repository: Repository, path: Path, branch: str, run_id: str) -> Path | None:
+    """The admin directory of this run's worktree at `path`; `None` when nothing is registered there.
+
+    Raises:
+        EnvironmentProblem: Something is there that is not this run's (see `is_ours`), or it is locked by its user.
+    """
+    admin = admin_dir_of(repository, path)
+    reason = lock_reason(admin) if admin else None
+    if reason is not None and reason != INITIALIZING:
+        raise EnvironmentProblem(f"{path} is locked: {reason or 'no reason given'}", hint=f"git worktree unlock {path}")
+    if not is_ours(repository, path, branch, run_id):
+        raise EnvironmentProblem(f"{path} is not the worktree run {run_id} made", hint="move it away")
+    return admin
+
+
 def half_made(repository: Repository, path: Path) -> list[Path]:
     """Admin directories of a killed `worktree add` for `path` that do not name their place yet.
 

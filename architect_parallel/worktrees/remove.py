@@ -1,0 +1,200 @@
+"""Worktrees and branches are looked at and go away here, and only those that are proven to be a run's own.
+
+May not decide what may go (that is `landing`) nor keep anything (callers keep first, under `refs/architect/keep/`).
+The invariant: nothing is removed on the strength of its name. A worktree needs its registration's mark or its branch,
+a branch its expected tip. Trees go before registrations and registrations before branches, so that whoever is killed
+in between leaves something the next call understands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
+from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.worktrees.create import owns_branch
+from architect_parallel.worktrees.registry import (
+    INITIALIZING,
+    admin_dir_of,
+    checked_out_at,
+    empty_trash,
+    half_made,
+    head_branch,
+    is_ours,
+    lock_reason,
+    registration_lock,
+    require_ours,
+    take_away,
+)
+from architect_parallel.worktrees.snapshot import PrivateGit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorktreeState:
+    """What is at a worktree's place."""
+
+    path: Path
+    exists: bool
+    """A real directory is there; a link or a file in its place is not it."""
+    ours: bool
+    """It may be removed as the run's own (also when nothing is there)."""
+    admin_dir: Path | None = None
+    """git's registration; `None`: not registered."""
+    locked: str | None = None
+    """Reason of `git worktree lock`, perhaps empty; `None`: not locked."""
+    branch: str | None = None
+    """Short name of the branch it is on; `None`: detached or not registered."""
+    head: str | None = None
+    """Commit it is on; `None`: none."""
+    dirty: tuple[str, ...] = ()
+    """Paths that differ from `head`, untracked ones included and ignored ones not, sorted."""
+    nested: tuple[str, ...] = ()
+    """Repositories inside it (initialised submodules too) whose history would go with it; ignored ones not counted."""
+    unreadable: str | None = None
+    """Why `dirty` and `nested` could not be found out, in words; then they mean nothing."""
+
+
+def inspect(repository: Repository, path: Path, branch: str, run_id: str) -> WorktreeState:
+    """Looks at the worktree of run `run_id`; runs nothing an agent may have configured and changes nothing.
+
+    The content is read with the ignore rules and settings of now; where the run's own private git directory is at
+    hand, `snapshot.PrivateGit` knows those from before the agent ran.
+    """
+    admin = admin_dir_of(repository, path)
+    exists = path.is_dir() and not path.is_symlink()
+    state = WorktreeState(path=path, exists=exists, ours=is_ours(repository, path, branch, run_id), admin_dir=admin)
+    if admin is None:
+        return state
+    on = head_branch(admin)
+    reason = lock_reason(admin)
+    state = dataclasses.replace(
+        state,
+        locked=None if reason == INITIALIZING else reason,
+        branch=on,
+        head=repository.store.resolve(f"refs/heads/{on}" if on else f"worktrees/{admin.name}/HEAD"),
+    )
+    if not exists:
+        return state
+    try:
+        with _reading(repository, path) as private:
+            dirty = tuple(change.path for change in private.write_tree().diff.files)
+            return dataclasses.replace(state, dirty=dirty, nested=_nested(private.git, path))
+    except (ArchitectParallelError, OSError) as error:
+        return dataclasses.replace(state, unreadable=str(error))
+
+
+def remove_worktree(repository: Repository, *, path: Path, branch: str, run_id: str) -> None:
+    """Removes the worktree of run `run_id` and its registration, whatever state they are in; content is not looked at.
+
+    The caller has kept what counts. Works on files, so half-made and broken ones go as well; a missing one is fine.
+
+    Raises:
+        EnvironmentProblem: It is not this run's, it is locked by `git worktree lock`, or it cannot be moved away.
+    """
+    with registration_lock(repository):
+        admin = require_ours(repository, path, branch, run_id)
+        take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
+        with contextlib.suppress(OSError):  # as git does with the last one
+            (repository.common_dir / "worktrees").rmdir()
+    empty_trash(repository)
+
+
+def delete_branch(repository: Repository, branch: str, expected: str) -> str | None:
+    """Deletes the branch if it is still at commit `expected`.
+
+    Returns:
+        Why it stays, in words; `None`: it is gone, or was before.
+    """
+    ref = f"refs/heads/{branch}"
+    with registration_lock(repository):
+        tip = repository.store.resolve(ref)
+        if tip is None:
+            return None
+        if tip != expected:
+            return f"it has moved to {tip[:12]}"
+        # update-ref would delete it under somebody's feet and leave that checkout unborn.
+        place = checked_out_at(repository, branch)
+        if place:
+            return f"it is checked out in {place}"
+        if repository.store.run("update-ref", "--no-deref", "-d", ref, expected, check=False).code != 0:
+            tip = repository.store.resolve(ref)
+            return None if tip is None else "git cannot delete it"
+        # The number is free again: a later branch of that name must not inherit where this one was pushed to.
+        if repository.store.ok("config", "--local", "--get-regexp", f"^branch\\.{branch}\\."):
+            repository.store.run("config", "--local", "--remove-section", f"branch.{branch}", check=False)
+    return None
+
+
+def recover(repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str) -> str | None:
+    """Clears what a launcher left that was killed while it made this worktree, before any agent could start in it.
+
+    Half-made registrations, a tree without its registration, a half checked-out tree, a branch without a worktree: all
+    that `git worktree prune` and `remove --force` leave alone. What holds anything the base does not have stays.
+
+    Returns:
+        What stays and why, in words; `None`: nothing is left.
+
+    Raises:
+        EnvironmentProblem: See `remove_worktree`.
+    """
+    if path.is_dir() and not path.is_symlink() and admin_dir_of(repository, path) is not None:
+        added = _added(repository, path, base_commit)
+        if added:
+            return f"{path} stays: {added[0]} is in it" + (f" and {len(added) - 1} more" if len(added) > 1 else "")
+    remove_worktree(repository, path=path, branch=branch, run_id=run_id)
+    tip = repository.store.resolve(f"refs/heads/{branch}")
+    if tip is None:
+        return None
+    if not owns_branch(repository, branch, run_id):
+        return f"branch {branch} stays: run {run_id} did not make it"
+    why = f"it has moved to {tip[:12]}" if tip != base_commit else delete_branch(repository, branch, base_commit)
+    return f"branch {branch} stays: {why}" if why else None
+
+
+@contextlib.contextmanager
+def _reading(repository: Repository, path: Path) -> Iterator[PrivateGit]:
+    with tempfile.TemporaryDirectory(prefix="inspect-", dir=make_private_dir(repository.state_dir)) as name:
+        yield PrivateGit.create(repository, Path(name) / "git", path)
+
+
+def _added(repository: Repository, path: Path, base_commit: str) -> list[str]:
+    """Paths in a half-made worktree that the base does not have, or has otherwise; missing ones are no loss."""
+    admin = admin_dir_of(repository, path)
+    if admin is None or not any(name != ".git" for name in os.listdir(path)):
+        return []
+    if not (admin / "index").exists():
+        # Killed in its checkout: git writes the index last. Beside and renamed, for its lock may still be there.
+        fresh = admin / "index.recovered"
+        dataclasses.replace(repository.store, index_file=fresh).run("read-tree", base_commit)
+        os.replace(fresh, admin / "index")
+    try:
+        with _reading(repository, path) as private:
+            return [change.path for change in private.write_tree().diff.files if change.status != "D"]
+    except ArchitectParallelError as error:
+        raise EnvironmentProblem(
+            f"{path} cannot be read: {error.message}", hint="look at it, then remove it"
+        ) from error
+
+
+def _nested(git: Git, path: Path) -> tuple[str, ...]:
+    found = []
+    for directory, inner, files in os.walk(path):
+        here = os.path.relpath(directory, path)
+        if here != "." and ".git" in (*inner, *files):
+            found.append(here)
+            inner.clear()
+        inner[:] = [name for name in inner if name != ".git"]
+    if not found:
+        return ()
+    listed = b"".join(os.fsencode(name) + b"\0" for name in found)
+    with contextlib.suppress(GitError):
+        ignored = set(git.run("check-ignore", "-z", "--stdin", "--no-index", input=listed, check=False).fields)
+        return tuple(sorted(name for name in found if name not in ignored))
+    return tuple(sorted(found))
