@@ -13,6 +13,8 @@ from typing import Any
 
 import typer
 
+from architect_parallel.cli import backends, cancel, diff, merge, parallel, resume, status
+from architect_parallel.cli import config as config_command
 from architect_parallel.cli import run as run_command
 from architect_parallel.errors import ArchitectParallelError, ExitCode
 
@@ -20,7 +22,19 @@ from architect_parallel.errors import ArchitectParallelError, ExitCode
 ClickUsageError: type[Any] = typer.BadParameter.__mro__[1]
 ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
-COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (("run", run_command.run),)
+COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
+    ("parallel", parallel.parallel),
+    ("status", status.status),
+    ("diff", diff.diff),
+    ("merge", merge.merge),
+    ("resume", resume.resume),
+    ("cancel", cancel.cancel),
+    ("run", run_command.run),
+    ("backends", backends.backends),
+)
+
+GROUPS: tuple[tuple[str, typer.Typer], ...] = (("config", config_command.app),)
+"""Commands with commands of their own."""
 
 
 def build_app() -> typer.Typer:
@@ -37,6 +51,8 @@ def build_app() -> typer.Typer:
     app.callback()(lambda: None)  # without it, Typer drops the name of a sole command
     for name, function in COMMANDS:
         app.command(name)(function)
+    for name, group in GROUPS:
+        app.add_typer(group, name=name)
     return app
 
 
@@ -69,7 +85,8 @@ def run(argv: list[str]) -> int:
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:
-    text = " ".join(message.split())
+    # Several faults of one file come as several lines; within a line, blanks of any kind are one.
+    text = "\n  ".join(line for part in message.split("\n") if (line := " ".join(part.split())))
     sys.stderr.write(f"architect: {text}" + (f"\n  try: {hint}" if hint else "") + "\n")
     return int(code)
 

@@ -11,7 +11,8 @@ import threading
 from architect_parallel.domain import Reason, WorkerSpec
 from architect_parallel.hosts.base import Emit
 from architect_parallel.workers.limits import Sampler
-from architect_parallel.workers.worker import StopSwitch, Workplace, run_worker
+from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.workers.worker import Workplace, run_worker
 
 
 class LocalHost:

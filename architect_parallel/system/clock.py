@@ -14,3 +14,8 @@ def now() -> datetime:
 def monotonic_s() -> float:
     """Seconds that never jump; for every limit."""
     return time.monotonic()
+
+
+def pause(seconds: float) -> None:
+    """Sleeps."""
+    time.sleep(seconds)

@@ -8,11 +8,13 @@ thread; this thread only watches what no output announces. It stops nothing itse
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from architect_parallel.domain import Limits, Reason
+from architect_parallel.planning.limits import Observation, exceeded
 from architect_parallel.system import process_table
 from architect_parallel.system.clock import monotonic_s
 
@@ -32,26 +34,31 @@ class Watched:
     root_pid: int
     """The supervisor: every process of the worker descends from it."""
     stop: Callable[[Reason, str], None]
-    """Called at most once per exceeded limit, from the sampler's thread."""
+    """Called at most once, from the sampler's thread."""
     started_s: float
     last_output_s: float
     peak_memory_bytes: int | None = None
-    _told: set[Reason] = field(default_factory=set)
+    told: bool = False
 
-    def tell(self, reason: Reason, detail: str) -> None:
-        """Reports an exceeded limit, the first time only."""
-        if reason not in self._told:
-            self._told.add(reason)
-            self.stop(reason, detail)
+    def check(self, now_s: float, memory_bytes: int | None = None) -> None:
+        """Reports the first exceeded limit of time or memory, once."""
+        seen = Observation(
+            elapsed_s=now_s - self.started_s, idle_s=now_s - self.last_output_s, memory_bytes=memory_bytes
+        )
+        excess = exceeded(self.limits, seen)
+        if excess is not None and not self.told:
+            self.told = True
+            self.stop(excess.reason, excess.detail)
 
-    def next_deadline_s(self) -> float | None:
-        """Monotonic time of the next time limit still ahead; `None` without one."""
-        ahead = []
-        if self.limits.timeout_s is not None and Reason.WORKER_TIMEOUT not in self._told:
-            ahead.append(self.started_s + self.limits.timeout_s)
-        if self.limits.idle_timeout_s is not None and Reason.IDLE_TIMEOUT not in self._told:
-            ahead.append(self.last_output_s + self.limits.idle_timeout_s)
-        return min(ahead, default=None)
+    def next_deadline_s(self) -> float:
+        """Monotonic time of the next time limit still ahead; infinite without one."""
+        if self.told:
+            return math.inf
+        by_timeout = self.started_s + (math.inf if self.limits.timeout_s is None else self.limits.timeout_s)
+        by_idleness = self.last_output_s + (
+            math.inf if self.limits.idle_timeout_s is None else self.limits.idle_timeout_s
+        )
+        return min(by_timeout, by_idleness)
 
 
 class Sampler:
@@ -95,7 +102,8 @@ class Sampler:
                 self._changed.wait(self._pause_s(next_look))
                 watched = list(self._watched)
             now = self._clock()
-            check_times(watched, now)
+            for each in watched:
+                each.check(now)
             if now >= next_look:
                 try:
                     self._look_at_memory(watched)
@@ -105,25 +113,16 @@ class Sampler:
                 next_look = self._clock() + (TIGHT_TICK_S if tight else TICK_S)
 
     def _pause_s(self, next_look: float) -> float:
-        deadlines = [deadline for each in self._watched if (deadline := each.next_deadline_s()) is not None]
-        return max(0.005, min([next_look, *deadlines]) - self._clock())
+        nearest = min([next_look, *(each.next_deadline_s() for each in self._watched)])
+        return max(0.005, nearest - self._clock())
 
     def _look_at_memory(self, watched: list[Watched]) -> None:
         table = self._snapshot()
         for each in watched:
-            used = table.memory_bytes(table.descendants(each.root_pid))
-            if each.peak_memory_bytes is None or used > each.peak_memory_bytes:
-                each.peak_memory_bytes = used
-            limit = each.limits.memory_bytes
-            if limit is not None and used > limit:
-                each.tell(Reason.MEMORY, f"{used / 2**20:.0f} MiB used of {limit / 2**20:.0f} MiB")
-
-
-def check_times(watched: list[Watched], now_s: float) -> None:
-    """Tells every agent whose time limit lies behind `now_s` (monotonic seconds)."""
-    for each in watched:
-        limits = each.limits
-        if limits.timeout_s is not None and now_s >= each.started_s + limits.timeout_s:
-            each.tell(Reason.WORKER_TIMEOUT, f"ran longer than {limits.timeout_s:g} s")
-        elif limits.idle_timeout_s is not None and now_s >= each.last_output_s + limits.idle_timeout_s:
-            each.tell(Reason.IDLE_TIMEOUT, f"printed nothing for {limits.idle_timeout_s:g} s")
+            pids = table.descendants(each.root_pid)
+            peak = each.peak_memory_bytes or 0
+            if table.resident_sum_bytes(pids) <= peak:
+                continue  # an upper bound below what was seen already: the exact and dearer figure tells nothing new
+            used = process_table.memory_bytes(pids)
+            each.peak_memory_bytes = max(used, peak)
+            each.check(self._clock(), used)

@@ -1,0 +1,29 @@
+"""`architect cancel RUN [N]`: stop a live run of this or another process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from architect_parallel.cli import options
+
+
+def cancel(
+    run: options.Run,
+    worker: Annotated[int | None, typer.Argument(metavar="[N]", help="Only this worker.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
+    json: options.Json = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Stop a live run (or one of its workers) politely; its work is collected as after any limit."""
+    from architect_parallel import api
+    from architect_parallel.cli.output import answer, answer_json
+
+    outcome = api.cancel(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
+    if json:
+        answer_json(outcome)
+        return
+    what = f"run {outcome['run_id']}" if worker is None else f"worker {worker} of run {outcome['run_id']}"
+    answer(f"{'would cancel' if dry_run else 'canceled' if outcome['ended'] else 'cancel requested for'} {what}")

@@ -1,0 +1,49 @@
+"""`architect diff RUN [N]`: what the workers changed, according to git."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, answer_bytes, answer_json
+
+
+def diff(
+    run: options.Run,
+    worker: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="Worker; without it, all that changed something.")
+    ] = None,
+    stat: Annotated[bool, typer.Option("--stat", help="Only the changed files and their line counts.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Show what a worker changed against the commit it started from, as a patch."""
+    from architect_parallel.api import open_journal, require_worker
+    from architect_parallel.events import to_plain
+    from architect_parallel.reports.text import diff_stat
+    from architect_parallel.worktrees.differences import patch
+
+    with open_journal(Path.cwd()) as (repository, journal):
+        result = journal.result(journal.find(run))
+        chosen = result.results if worker is None else [require_worker(result, worker)]
+        if json:
+            answer_json(
+                {
+                    "run_id": result.run_id,
+                    "diffs": [{"worker_id": each.worker_id, "diff": to_plain(each.diff)} for each in chosen],
+                }
+            )
+            return
+        for each in chosen:
+            if each.diff is None or not each.diff.files:
+                if worker is not None:
+                    answer(f"worker {worker} changed nothing")
+                continue
+            if len(chosen) > 1:
+                answer(f"# worker {each.worker_id} ({each.branch})")
+            if stat:
+                answer(diff_stat(each.diff))
+            else:
+                answer_bytes(patch(repository.store, each.diff.base, each.diff.head))

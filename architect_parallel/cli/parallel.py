@@ -1,0 +1,179 @@
+"""`architect parallel`: the main job. Words in, a plan, a run, words out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, answer_json, warn
+from architect_parallel.errors import UsageError
+
+if TYPE_CHECKING:
+    from architect_parallel.api import ParallelConfig, ParallelRunner
+    from architect_parallel.domain import RunPlan, RunResult
+
+LARGEST_STDIN_TASK = 64 * 2**20
+"""Bytes; a task is text for a model, not a disk image."""
+
+
+def parallel(
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="What to do; `-` reads it from stdin.")] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", metavar="TEXT", help="A further task; repeatable.")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N", help="Number of workers [as many as tasks or models, else 3].")
+    ] = None,
+    max_parallel: Annotated[
+        str | None, typer.Option(metavar="N", help="How many run at the same time [--workers, else 3].")
+    ] = None,
+    models: Annotated[str | None, typer.Option(metavar="CSV", help="Models, separated by commas.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Agent CLI to run: see `architect backends` [architect].")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Agent profile [build].")] = None,
+    assign: Annotated[
+        str | None, typer.Option(metavar="HOW", help="How tasks and models meet: fill, round-robin, cross [fill].")
+    ] = None,
+    budget_per_worker: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of one worker.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of the whole run.")] = None,
+    timeout_per_worker: Annotated[
+        str | None, typer.Option(metavar="D", help="Time limit of one worker: seconds, 30s, 5m, 1h.")
+    ] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit of the whole run.")] = None,
+    idle_timeout: Annotated[
+        str | None, typer.Option(metavar="D", help="Stop a worker that printed nothing for so long.")
+    ] = None,
+    memory_per_worker: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory limit of a worker's process tree, such as 2GiB.")
+    ] = None,
+    grace: Annotated[str | None, typer.Option(metavar="D", help="Time between polite signal and kill [5s].")] = None,
+    max_steps: Annotated[str | None, typer.Option(metavar="N", help="Agent steps per worker [50].")] = None,
+    base: Annotated[str, typer.Option(metavar="REF", help="Commit the worktrees start from.")] = "HEAD",
+    include_dirty: Annotated[
+        bool, typer.Option("--include-dirty", help="Carry the uncommitted state over into the worktrees.")
+    ] = False,
+    fail_fast: Annotated[
+        bool | None, typer.Option("--fail-fast/--no-fail-fast", help="Cancel the rest at the first failure.")
+    ] = None,
+    allow_partial: Annotated[
+        bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
+    ] = None,
+    commit: Annotated[
+        bool | None, typer.Option("--commit/--no-commit", help="Commit what the agent left uncommitted [commit].")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+) -> None:
+    """Run tasks in parallel, one isolated worktree and branch each.
+
+    Each worker N works on branch architect/parallel-N in .architect-parallel-N. What it changed is committed there; your
+    checkout is not touched. Look with `architect diff RUN N`, land with `architect merge RUN N`, clean up with
+    `architect parallel-cleanup`.
+    """
+    from architect_parallel.api import ParallelConfig, ParallelRunner
+    from architect_parallel.planning.naming import split_models
+
+    request = ParallelConfig(
+        tasks=read_tasks(task, tasks or []),
+        workers=workers,
+        max_parallel=max_parallel,
+        models=() if models is None else split_models(models),
+        backend=backend,
+        agent=agent,
+        assign=assign,
+        budget_per_worker=budget_per_worker,
+        budget=budget,
+        timeout_per_worker=timeout_per_worker,
+        timeout=timeout,
+        idle_timeout=idle_timeout,
+        memory_per_worker=memory_per_worker,
+        grace=grace,
+        max_steps=max_steps,
+        base=base,
+        include_dirty=include_dirty,
+        fail_fast=fail_fast,
+        allow_partial=allow_partial,
+        commit=commit,
+        config_file=config,
+    )
+    if dry_run:
+        runner = ParallelRunner(request)
+        show_plan(runner, runner.plan(), as_json=json)
+        return
+    result = run_shown(request, as_json=json, quiet=quiet)
+    raise typer.Exit(result.exit_code or 0)
+
+
+def read_tasks(first: str | None, others: list[str]) -> list[str]:
+    """The tasks in their order; `-`, or nothing at all on a pipe, reads one from stdin.
+
+    Raises:
+        UsageError: There is none, or stdin is no text.
+    """
+    if first is None and not others and sys.stdin is not None and not sys.stdin.isatty():
+        first = "-"
+    given = ([] if first is None else [first]) + others
+    if given.count("-") > 1:
+        raise UsageError("stdin can be only one task", hint='architect parallel - --task "another"')
+    return [_stdin_task() if text == "-" else text for text in given]
+
+
+def _stdin_task() -> str:
+    data = sys.stdin.buffer.read(LARGEST_STDIN_TASK + 1) if sys.stdin is not None else b""
+    if len(data) > LARGEST_STDIN_TASK:
+        raise UsageError("the task on stdin is larger than 64 MiB", hint="name a file in the task instead")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the task on stdin is not UTF-8 (byte {error.start})", hint="convert it to UTF-8") from error
+    if not text.strip():
+        raise UsageError("there is no task", hint='architect parallel "what to do"')
+    return text.removesuffix("\n")
+
+
+def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
+    """Runs `request`, shows it live as the streams allow, and prints the answer."""
+    from architect_parallel.api import ParallelRunner
+    from architect_parallel.reports.terminal import LiveReport
+
+    report = LiveReport(as_json=as_json, quiet=quiet)
+    runner = ParallelRunner(request, listeners=[report.take])
+    with report:
+        result = runner.execute(started=report.begin)
+    print_result(result, as_json=as_json)
+    return result
+
+
+def print_result(result: RunResult, *, as_json: bool) -> None:
+    """The final answer of a run on stdout, and on a terminal what to type next on stderr."""
+    if as_json:
+        from architect_parallel.reports.json import envelope
+
+        answer_json(envelope(result))
+        return
+    from architect_parallel.reports import text
+
+    answer(text.results(result))
+    if sys.stderr.isatty():
+        from architect_parallel.cli.output import note
+
+        note(text.next_steps(result))
+
+
+def show_plan(runner: ParallelRunner, plan: RunPlan, *, as_json: bool) -> None:
+    """The whole plan with exact argv and cost ceiling; nothing was started."""
+    from architect_parallel.reports import plan as plan_report
+
+    for warning in plan.warnings:
+        warn(warning)
+    lines = runner.command_lines(plan)
+    if as_json:
+        answer_json(plan_report.as_data(plan, lines))
+    else:
+        answer(plan_report.as_text(plan, lines))

@@ -1,0 +1,40 @@
+"""`architect resume RUN`: run again what did not succeed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from architect_parallel.cli import options
+
+
+def resume(
+    run: options.Run,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+) -> None:
+    """Run again the workers of a run that did not succeed, each in its worktree from its base.
+
+    What an earlier attempt left, committed or not, is kept first under refs/architect/keep/.
+    """
+    from architect_parallel import api
+    from architect_parallel.cli.output import answer, answer_json
+    from architect_parallel.cli.parallel import print_result
+    from architect_parallel.reports.terminal import LiveReport
+
+    if dry_run:
+        todo = api.resumable(Path.cwd(), run)
+        if json:
+            answer_json({"run_id": todo[0].run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
+        else:
+            for spec in todo:
+                answer(f"would run worker {spec.worker_id} again on {spec.branch} (attempt {spec.attempt})")
+        return
+    report = LiveReport(as_json=json, quiet=quiet)
+    with report:
+        result = api.resume(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
+    print_result(result, as_json=json)
+    raise typer.Exit(result.exit_code or 0)

@@ -1,0 +1,55 @@
+"""The JSON envelope of a run: what `--json` prints, field by field as the contract lists them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from architect_parallel.domain import RunResult, Status, WorkerResult
+from architect_parallel.events import to_plain
+
+SCHEMA_VERSION = 1
+
+
+def envelope(result: RunResult) -> dict[str, Any]:
+    """The run as plain data ready for `json.dumps`; counts of a live run cover what has ended."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": result.run_id,
+        "status": result.status.value,
+        "exit_code": result.exit_code,
+        "base_commit": result.base_commit,
+        "total_tasks": result.total_tasks,
+        "completed": result.count(Status.SUCCESS),
+        "failed": result.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT),
+        "canceled": result.count(Status.CANCELED),
+        "skipped": result.count(Status.SKIPPED),
+        "total_duration_seconds": result.total_duration_seconds,
+        "total_cost": result.total_cost,
+        "started_at": to_plain(result.started_at),
+        "finished_at": to_plain(result.finished_at),
+        "warnings": list(result.warnings),
+        "merge": None,
+        "synthesis": None,
+        "results": [worker(each) for each in result.results],
+    }
+
+
+def summary(result: RunResult) -> dict[str, Any]:
+    """One run in a list of runs: the envelope without its results."""
+    full = envelope(result)
+    for key in ("schema_version", "results", "merge", "synthesis", "warnings"):
+        del full[key]
+    return full
+
+
+def worker(result: WorkerResult) -> dict[str, Any]:
+    """One result as plain data, the nine public fields first."""
+    plain = to_plain(result)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def dumps(value: Any) -> str:
+    """JSON for stdout: ASCII only, so that a path that is not UTF-8 survives any pipe; never NaN."""
+    return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)

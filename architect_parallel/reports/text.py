@@ -1,0 +1,160 @@
+"""The text report of a run, as it appears on a pipe: no colour, no terminal width, one row a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from architect_parallel.domain import Diff, RunResult, Status, WorkerResult
+from architect_parallel.planning.plain_text import one_line, plain_text
+
+STATUS_WORDS = {
+    Status.SUCCESS: "OK",
+    Status.PARTIAL: "PARTIAL",
+    Status.FAILED: "FAILED",
+    Status.TIMEOUT: "TIMEOUT",
+    Status.CANCELED: "CANCELED",
+    Status.SKIPPED: "SKIPPED",
+}
+HEADINGS = ("#", "BACKEND", "MODEL", "STATUS", "STEPS", "COST", "DURATION", "FILES", "SESSION", "BRANCH", "TASK")
+SHOWN_TASK = 60
+
+
+def cost_text(cost: float | None) -> str:
+    """USD with four digits; `?` for unknown."""
+    return "?" if cost is None else f"${cost:.4f}"
+
+
+def finished_line(result: WorkerResult) -> str:
+    """What is said when a worker ends: its final words, or why it has none."""
+    if result.status is Status.SUCCESS:
+        return f"[{result.worker_id}] {one_line(result.output, 100) or reason_words(result)}"
+    said = one_line(result.error or result.output, 100)
+    word = STATUS_WORDS[result.status]
+    return f"[{result.worker_id}] {word} ({reason_words(result)}){': ' + said if said else ''}"
+
+
+def reason_words(result: WorkerResult) -> str:
+    """The reason as words: `worker timeout`."""
+    return str(result.reason).replace("_", " ") if result.reason is not None else "unknown"
+
+
+def results_table(results: Sequence[WorkerResult]) -> list[str]:
+    """The table, a line each, columns as wide as their contents."""
+    rows = [HEADINGS, *(_row(result) for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _row(result: WorkerResult) -> tuple[str, ...]:
+    return (
+        str(result.worker_id),
+        result.backend,
+        result.model,
+        STATUS_WORDS[result.status],
+        str(result.steps),
+        cost_text(result.cost),
+        f"{result.duration:.2f}s",
+        str(len(result.files_modified)),
+        plain_text(result.session_id or "-")[:8],
+        result.branch,
+        one_line(result.task, SHOWN_TASK),
+    )
+
+
+def total_line(result: RunResult) -> str:
+    """The last line: how many tasks ended how, in how long."""
+    parts = [f"{result.total_tasks} tasks" if result.total_tasks != 1 else "1 task"]
+    parts.append(f"{result.count(Status.SUCCESS)} completed")
+    failed = result.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
+    if failed:
+        parts.append(f"{failed} failed")
+    for status, word in ((Status.CANCELED, "canceled"), (Status.SKIPPED, "skipped")):
+        if result.count(status):
+            parts.append(f"{result.count(status)} {word}")
+    missing = result.total_tasks - len(result.results)
+    if missing:
+        parts.append(f"{missing} running")
+    return f"Total: {', '.join(parts)} ({result.total_duration_seconds:.2f}s)"
+
+
+def results(result: RunResult) -> str:
+    """Everything below the progress lines: heading, table, total."""
+    return "\n".join(["Results", "=" * 60, *results_table(result.results), total_line(result)])
+
+
+def next_steps(result: RunResult) -> str:
+    """What a user types next, with the run's own words in it."""
+    run = result.run_id
+    good = [each.worker_id for each in result.results if each.status is Status.SUCCESS and each.files_modified]
+    some = good or [each.worker_id for each in result.results if each.files_modified]
+    lines = [f"Run {run}"]
+    if some:
+        lines.append(f"  architect diff {run} {some[0]}     what worker {some[0]} changed")
+        lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
+    if len(good) < result.total_tasks:
+        lines.append(f"  architect logs {run} N     what worker N printed")
+        lines.append(f"  architect resume {run}     run again what did not succeed")
+    lines.append("  architect parallel-cleanup               remove worktrees and merged branches")
+    return "\n".join(lines)
+
+
+def runs_table(runs: Sequence[RunResult]) -> str:
+    """One line a run, newest first."""
+    if not runs:
+        return 'No runs yet. Start one: architect parallel "what to do"'
+    rows = [("RUN", "STATUS", "STARTED (UTC)", "TASKS", "OK", "FAILED", "COST", "DURATION")]
+    for run in runs:
+        rows.append(
+            (
+                run.run_id,
+                run.status.value,
+                f"{run.started_at:%Y-%m-%d %H:%M}",
+                str(run.total_tasks),
+                str(run.count(Status.SUCCESS)),
+                str(run.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)),
+                cost_text(run.total_cost),
+                f"{run.total_duration_seconds:.1f}s",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def run_details(run: RunResult) -> str:
+    """One run: its state, its workers, and what went wrong with each."""
+    lines = [
+        f"Run {run.run_id}: {run.status.value}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC, "
+        f"from {run.base_ref} ({run.base_commit[:12]})"
+    ]
+    lines += [f"warning: {one_line(warning, 300)}" for warning in run.warnings]
+    ended = {result.worker_id for result in run.results}
+    if run.results:
+        lines += ["", *results_table(run.results)]
+    waiting = [spec for spec in run.planned if spec.worker_id not in ended]
+    if waiting:
+        lines += [
+            "",
+            "Not ended yet:",
+            *(f"  {spec.worker_id}  {spec.branch}  {one_line(spec.prompt, 60)}" for spec in waiting),
+        ]
+    for result in run.results:
+        said = [reason_words(result)] if result.status is not Status.SUCCESS else []
+        said += [one_line(result.error, 300)] if result.error else []
+        said += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
+        said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
+        if said:
+            lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {each}" for each in said)]
+    return "\n".join([*lines, "", total_line(run)])
+
+
+def diff_stat(diff: Diff) -> str:
+    """A line per changed file and a total, like `git diff --stat`."""
+    lines = []
+    for change in diff.files:
+        name = one_line(change.path if change.old_path is None else f"{change.old_path} => {change.path}")
+        counts = "binary" if change.insertions is None else f"+{change.insertions} -{change.deletions}"
+        lines.append(f" {change.status} {name}  {counts}")
+    files = "1 file" if len(diff.files) == 1 else f"{len(diff.files)} files"
+    return "\n".join([*lines, f" {files} changed, {diff.insertions} insertions(+), {diff.deletions} deletions(-)"])

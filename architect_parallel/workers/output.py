@@ -1,0 +1,105 @@
+"""An agent's output on its way in: lines for the reader, a log file for people, and a bound on both.
+
+Nothing here trusts the output: a line without end is cut, a flood stops being logged, secrets are blanked out before
+anything reaches the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from architect_parallel.backends.environment import Redactor
+
+LINE_BYTES = 8 * 2**20
+"""A longer line is cut there; agents put whole files into one JSON line, seldom more."""
+LOG_BYTES = 64 * 2**20
+"""What is logged of one attempt; what comes after is counted and dropped."""
+TAIL_BYTES = 16 * 2**10
+"""How much of stderr is kept for the error message."""
+
+
+class LineSplitter:
+    """Chunks in, complete lines out, at most `limit` bytes each; the rest of an over-long line is dropped."""
+
+    def __init__(self, limit: int = LINE_BYTES) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._held = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes, without their newlines."""
+        if b"\n" not in data:
+            self._hold(data)
+            return []
+        first, *lines = data.split(b"\n")
+        self._hold(first)
+        lines.insert(0, b"".join(self._parts))
+        self._parts, self._held = [], 0
+        self._hold(lines.pop())
+        return lines
+
+    def rest(self) -> list[bytes]:
+        """The last line, when it has no newline at its end."""
+        return [b"".join(self._parts)] if self._held else []
+
+    def _hold(self, data: bytes) -> None:
+        room = self._limit - self._held
+        if data and room > 0:
+            self._parts.append(data[:room])
+            self._held += min(room, len(data))
+
+
+class LogFile:
+    """Both streams of one attempt in one file (0600), whole lines at a time so that they do not mix."""
+
+    def __init__(self, path: Path, redactor: Redactor, limit: int = LOG_BYTES) -> None:
+        self.path = path
+        self._redactor = redactor
+        self._left = limit
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
+        self._pending: dict[str, bytes] = {}
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Logs what is complete of `data`; a part of a line waits for its end, up to 64 KiB."""
+        held = self._pending.pop(stream, b"") + data
+        end = held.rfind(b"\n") + 1
+        if end == 0 and len(held) > 65536:
+            end = len(held)
+        if end < len(held):
+            self._pending[stream] = held[end:]
+        self._append(held[:end])
+
+    def close(self) -> None:
+        """Logs what is left and closes the file."""
+        for rest in self._pending.values():
+            self._append(rest + b"\n")
+        self._pending.clear()
+        self._file.write(self._redactor.finish())
+        self._file.close()
+
+    def _append(self, data: bytes) -> None:
+        if not data or self._left <= 0:
+            return
+        self._file.write(self._redactor.feed(data[: self._left]))
+        self._left -= len(data)
+        if self._left <= 0:
+            self._file.write(self._redactor.finish() + b"\n[architect: the log ends here, the output went on]\n")
+
+
+class Tail:
+    """The last bytes of a stream."""
+
+    def __init__(self, limit: int = TAIL_BYTES) -> None:
+        self._limit = limit
+        self._data = b""
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next chunk."""
+        self._data = (self._data + data)[-self._limit :]
+
+    @property
+    def text(self) -> str:
+        """What is kept, as text; undecodable bytes as replacement characters."""
+        return self._data.decode(errors="replace")

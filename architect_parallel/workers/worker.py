@@ -1,0 +1,343 @@
+"""One worker, start to finish: worktree, preparation, agent, collection, verdict.
+
+The order is what keeps work safe. The private git directory is made before the agent starts, because afterwards nothing in
+the tree can be believed; the agent's tree is proven gone before the collection, because a living process could still write;
+the collection always happens once an agent ran, whatever ended it. Every way through ends in exactly one `WorkerFinished`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from architect_parallel.backends import environment
+from architect_parallel.backends.base import Backend, CommandLine, Request
+from architect_parallel.domain import Diff, Price, Status, Usage, WorkerResult, WorkerSpec, WorktreeSettings
+from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.events import (
+    Collected,
+    Event,
+    LimitReached,
+    Warned,
+    WorkerFinished,
+    WorkerStarting,
+    WorktreeReady,
+)
+from architect_parallel.planning import verdict
+from architect_parallel.system import process
+from architect_parallel.system.clock import now
+from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.git import Repository
+from architect_parallel.workers.agent_run import AgentRun, Emit, Tally, run_agent
+from architect_parallel.workers.attempts import keep_attempt
+from architect_parallel.workers.collect import collect
+from architect_parallel.workers.limits import Sampler
+from architect_parallel.workers.output import LogFile
+from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.worktrees.create import Worktree, add_worktree, reopen_worktree
+from architect_parallel.worktrees.prepare import prepare
+from architect_parallel.worktrees.snapshot import PrivateGit
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """What all workers of a run on this machine share."""
+
+    repository: Repository
+    run_dir: Path
+    """The run's directory below the git common directory: prompts, logs, private git directories, agents' homes."""
+    backends: Mapping[str, Backend]
+    environ: Mapping[str, str]
+    """The launcher's environment; each backend gets what its allow-list names."""
+    worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Course:
+    """What is known of a worker so far; turned into its result at the end, however far it came."""
+
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    agent: AgentRun | None = None
+    diff: Diff | None = None
+    error: str | None = None
+    spawn_failed: bool = False
+    collect_failed: bool = False
+    warnings: list[str] = field(default_factory=list)
+    log_path: str | None = None
+
+
+def run_worker(
+    spec: WorkerSpec, place: Workplace, sampler: Sampler, switch: StopSwitch, emit: Callable[[Event], None]
+) -> None:
+    """Runs one worker in the calling thread; never raises. Its last event is `WorkerFinished`."""
+    course = _Course(warnings=list(spec.warnings))
+    try:
+        _Journey(spec, place, sampler, switch, emit, course).travel()
+    except ArchitectParallelError as error:
+        course.error = str(error)
+        course.spawn_failed = course.spawn_failed or course.agent is None
+    except Exception as error:  # here a worker ends: our bug in one must not take the others along
+        _log.exception("worker %d failed", spec.worker_id)
+        course.error = f"internal error: {type(error).__name__}: {error}"
+        course.spawn_failed = course.agent is None
+        course.collect_failed = course.agent is not None and course.diff is None
+    emit(WorkerFinished(result=_result(spec, course, switch)))
+
+
+class _Journey:
+    """The steps of one worker, in order."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        place: Workplace,
+        sampler: Sampler,
+        switch: StopSwitch,
+        emit: Emit,
+        course: _Course,
+    ) -> None:
+        self._spec = spec
+        self._place = place
+        self._sampler = sampler
+        self._switch = switch
+        self._emit = emit
+        self._course = course
+        self._backend = place.backends[spec.backend]
+
+    def travel(self) -> None:
+        if self._stopped_before_start():
+            return
+        self._emit(WorkerStarting(attempt=self._spec.attempt))
+        worktree = self._take_worktree()
+        self._emit(
+            WorktreeReady(
+                worktree_path=str(worktree.path),
+                branch=worktree.branch,
+                base_commit=worktree.base_commit,
+                admin_dir=str(worktree.admin_dir),
+            )
+        )
+        self._prepare(worktree)
+        private = PrivateGit.create(self._place.repository, self._private_dir(self._spec.attempt), worktree.path)
+        if self._stopped_before_start():
+            return
+        self._course.started_at = now()
+        self._course.agent = self._run_agent(worktree)
+        self._course.finished_at = now()
+        if self._course.agent is None:
+            self._course.started_at = None
+            self._stopped_before_start()
+            return
+        if self._course.agent.spawn_error is None:
+            self._collect(private)
+
+    def _stopped_before_start(self) -> bool:
+        reason = self._switch.reason
+        if reason is None:
+            return False
+        self._emit(LimitReached(reason=reason, detail=self._switch.detail))
+        return True
+
+    def _private_dir(self, attempt: int) -> Path:
+        return self._place.run_dir / "git" / f"worker-{self._spec.worker_id}-{attempt}"
+
+    def _take_worktree(self) -> Worktree:
+        spec, repository = self._spec, self._place.repository
+        path = Path(spec.worktree_path)
+        if spec.attempt == 1:
+            return add_worktree(
+                repository, path=path, branch=spec.branch, base_commit=spec.base_commit, run_id=spec.run_id
+            )
+        earlier = self._private_dir(spec.attempt - 1)
+        kept = keep_attempt(repository, spec, earlier)
+        if kept is not None:
+            self._warn(f"the earlier attempt's work is kept as {kept}")
+        return reopen_worktree(
+            repository, path=path, branch=spec.branch, base_commit=spec.base_commit, run_id=spec.run_id
+        )
+
+    def _prepare(self, worktree: Worktree) -> None:
+        environ = environment.filtered_environment(self._backend, self._place.environ)
+
+        def run(command: str) -> process.CommandOutcome:
+            return process.run_command(("/bin/sh", "-c", command), cwd=worktree.path, env=environ, timeout_s=None)
+
+        for warning in prepare(self._place.repository, worktree, self._place.worktrees, run=run):
+            self._warn(warning)
+
+    def _warn(self, message: str) -> None:
+        if message not in self._course.warnings:
+            self._course.warnings.append(message)
+            self._emit(Warned(message=message))
+
+    def _run_agent(self, worktree: Worktree) -> AgentRun | None:
+        spec = self._spec
+        request = self._request(worktree)
+        command = self._backend.command(request)
+        for warning in command.warnings:
+            self._warn(warning)
+        secret_values = environment.secret_values(self._backend, self._place.environ)
+        redactor = environment.Redactor(secret_values)
+        log_dir = make_private_dir(self._place.run_dir / "logs")
+        suffix = "" if spec.attempt == 1 else f"-{spec.attempt}"
+        log = LogFile(log_dir / f"worker-{spec.worker_id}{suffix}.log", redactor)
+        self._course.log_path = str(log.path)
+        tally = Tally(
+            limits=spec.limits,
+            requested_model=spec.model,
+            prices=self._place.prices,
+            emit=self._emit,
+            stop=self._switch.stop,
+        )
+        try:
+            return run_agent(
+                self._launch(command, worktree),
+                self._backend.reader(request),
+                shown_argv=shown_argv(command.argv, spec.prompt),
+                log=log,
+                tally=tally,
+                sampler=self._sampler,
+                switch=self._switch,
+                emit=self._emit,
+            )
+        finally:
+            log.close()
+
+    def _request(self, worktree: Worktree) -> Request:
+        spec, run_dir = self._spec, self._place.run_dir
+        prompt_file = make_private_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
+        descriptor = os.open(prompt_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(spec.prompt.encode(errors="surrogateescape"))
+        return Request(
+            prompt=spec.prompt,
+            prompt_file=prompt_file,
+            worktree=worktree.path,
+            state_dir=make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}"),
+            model=spec.model,
+            agent=spec.agent.name,
+            system_prompt=spec.agent.system_prompt,
+            approval_mode=spec.approval_mode,
+            sandbox_mode=spec.sandbox_mode,
+            max_steps=spec.limits.max_steps,
+            budget_usd=spec.limits.budget_usd,
+            timeout_s=spec.limits.timeout_s,
+            session_id=spec.session_id,
+            branch=spec.branch,
+            worker_id=spec.worker_id,
+            run_id=spec.run_id,
+            extra_argv=spec.extra_argv,
+        )
+
+    def _launch(self, command: CommandLine, worktree: Worktree) -> process.Launch:
+        passed = environment.filtered_environment(self._backend, self._place.environ)
+        return process.Launch(
+            argv=command.argv,
+            cwd=worktree.path,
+            env={**passed, **command.env},
+            stdin_file=command.stdin_file,
+            polite_signal=command.polite_signal,
+            polite_wait_s=command.polite_wait_s,
+            grace_s=self._spec.limits.grace_s,
+            cookie=f"{self._spec.run_id}.{self._spec.worker_id}.{secrets.token_hex(8)}",
+        )
+
+    def _collect(self, private: PrivateGit) -> None:
+        try:
+            collection = collect(self._place.repository, private, self._spec)
+        except ArchitectParallelError as error:
+            self._course.collect_failed = True
+            self._course.error = f"{error}; the work is untouched in {self._spec.worktree_path}"
+            return
+        for warning in collection.warnings:
+            self._warn(warning)
+        self._course.diff = collection.diff
+        self._emit(Collected(diff=collection.diff))
+
+
+def shown_argv(argv: tuple[str, ...], prompt: str) -> tuple[str, ...]:
+    """The argv as the journal keeps it: a long prompt in it is cut."""
+    return tuple(
+        f"{word[:80]}… ({len(word)} characters)" if len(word) > 200 and word in prompt else word for word in argv
+    )
+
+
+def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResult:
+    agent, diff = course.agent, course.diff
+    ran = agent is not None and agent.spawn_error is None
+    ending = agent.ending if agent is not None else None
+    status, reason = verdict.decide(
+        outcome=ending.outcome if ending is not None else None,
+        exit_code=agent.exit_code if agent is not None else None,
+        stopped_by=switch.reason,
+        spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
+        collect_failed=course.collect_failed,
+        files_changed=len(diff.files) if diff is not None else None,
+    )
+    warnings = list(course.warnings)
+    if ending is not None:
+        warnings += [warning for warning in ending.warnings if warning not in warnings]
+    duration = agent.ended_s - agent.started_s if ran and agent and agent.ended_s and agent.started_s else 0.0
+    finished_at = now()
+    return WorkerResult(
+        worker_id=spec.worker_id,
+        branch=spec.branch,
+        model=spec.model or "default",
+        status=status,
+        steps=agent.steps if agent is not None else 0,
+        cost=(agent.cost if ran else 0.0) if agent is not None else 0.0,
+        duration=round(duration, 3),
+        files_modified=sorted(change.path for change in diff.files) if diff is not None else [],
+        worktree_path=spec.worktree_path,
+        index=spec.index,
+        name=spec.name,
+        task=spec.prompt,
+        backend=spec.backend,
+        agent=spec.agent.name,
+        reason=reason,
+        exit_code=agent.exit_code if agent is not None else None,
+        output=ending.text if ending is not None else "",
+        session_id=agent.session_id if agent is not None else None,
+        error=_error_text(course, switch, status),
+        duration_seconds=round(duration, 3),
+        started_at=course.started_at if ran else None,
+        finished_at=finished_at,
+        usage=agent.usage if agent is not None else Usage(),
+        diff=diff,
+        attempts=spec.attempt,
+        peak_memory_bytes=agent.peak_memory_bytes if agent is not None else None,
+        log_path=course.log_path,
+        leaked=agent.leaked if agent is not None else None,
+        warnings=warnings,
+        tags=list(spec.tags),
+        meta=dict(spec.meta),
+    )
+
+
+def _error_text(course: _Course, switch: StopSwitch, status: Status) -> str | None:
+    if status is Status.SUCCESS:
+        return None
+    if course.error is not None:
+        return course.error
+    if switch.reason is not None:
+        return switch.detail or str(switch.reason)
+    agent = course.agent
+    if agent is None:
+        return None
+    if agent.spawn_error is not None:
+        return agent.spawn_error
+    said = agent.ending.error if agent.ending is not None else None
+    if said is not None:
+        return said
+    if agent.exit_code:
+        return f"killed by signal {-agent.exit_code}" if agent.exit_code < 0 else f"exit code {agent.exit_code}"
+    return None
