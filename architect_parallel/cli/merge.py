@@ -65,9 +65,11 @@ def _show(plan: MergePlan, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         import json
 
-        left = [{"worker_id": left.worker_id, "reason": left.reason, "files": list(left.files)} for left in plan.left_out]
+        left_out = [
+            {"worker_id": each.worker_id, "reason": each.reason, "files": list(each.files)} for each in plan.left_out
+        ]
         shown = {
-            "run_id": plan.run_id, "merged": list(plan.merged), "left_out": left, "target": plan.target.branch,
+            "run_id": plan.run_id, "merged": list(plan.merged), "left_out": left_out, "target": plan.target.branch,
             "commit": plan.commit, "method": plan.method.value, "fast_forward": plan.fast_forward,
             "files": list(plan.files), "dry_run": dry_run, "warnings": list(plan.warnings),
         }  # fmt: skip

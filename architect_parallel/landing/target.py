@@ -10,7 +10,9 @@ would leave one that looks as if the user had reverted it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +55,9 @@ def find_target(repository: Repository, branch: str | None) -> Target:
         if tip is None:
             raise EnvironmentProblem(f"branch {branch!r} has no commit yet", hint="--into BRANCH")
     else:
-        tip = repository.store.resolve(f"refs/heads/{branch}") if branch else None
+        # `--verify` first: `main^0` is no branch.
+        known = "\0" not in branch and repository.store.ok("show-ref", "--verify", "--quiet", f"refs/heads/{branch}")
+        tip = repository.store.resolve(f"refs/heads/{branch}") if known else None
         if tip is None:
             raise UsageError(f"there is no local branch {branch!r}", hint="git branch --list")
     places = checkouts(repository).get(f"refs/heads/{branch}", [])
@@ -126,14 +130,36 @@ def move(repository: Repository, target: Target, new: str, *, message: str) -> N
 
 def _switch_files(git: Git, checkout: Path, old: str, new: str) -> None:
     try:
+        git.run("read-tree", "-n", "-m", "-u", old, new)
+    except GitError as error:
+        raise EnvironmentProblem(f"{checkout} has changed meanwhile", hint="git status") from error
+    try:
         git.run("read-tree", "-m", "-u", old, new)
     except GitError as error:
-        # Midway (a full disk) the index is still the old one and every tracked file was clean: write them again.
-        for path in _paths(git, "A", old, new):
+        _write_back(git, checkout, old, new)
+        why = " ".join(error.stderr.split())[:200]
+        raise EnvironmentProblem(f"the files of {checkout} could not be updated: {why}", hint="git status") from error
+
+
+def _write_back(git: Git, checkout: Path, old: str, new: str) -> None:
+    """After a switch that failed midway (a full disk, a filter): what it wrote goes back to `old`, by content.
+
+    The index is still the old one. A file that is neither as in `old` nor as in `new` is somebody else's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        ahead = dataclasses.replace(git, index_file=Path(folder, "index"))
+        ahead.run("read-tree", new)
+        ahead.run("update-index", "-q", "--refresh", check=False)
+        foreign = set(ahead.run("diff-files", "-z", "--name-only", "--diff-filter=MTU").fields)
+    for path in _paths(git, "A", old, new):
+        if path not in foreign:
             with contextlib.suppress(OSError):
                 (checkout / path).unlink()
-        git.run("checkout-index", "--force", "--all", "--quiet", check=False)
-        raise EnvironmentProblem(f"the files of {checkout} could not be updated", hint=str(error)) from error
+    gone = {path for path in _paths(git, "D", old, new) if not os.path.lexists(checkout / path)}
+    ours = (set(_paths(git, "MT", old, new)) - foreign) | gone
+    names = b"".join(os.fsencode(path) + b"\0" for path in sorted(ours))
+    git.run("checkout-index", "--force", "--quiet", "-z", "--stdin", input=names, check=False)
+    git.run("update-index", "-q", "--refresh", check=False)
 
 
 def _in_the_way(git: Git, checkout: Path, old: str, new: str) -> list[str]:
