@@ -101,9 +101,8 @@ def _table(loaded: Loaded) -> str:
     from architect_parallel.config.source import dotted, walk
 
     origins = loaded.settings.origins
-    rows = [(key, _value(value), origins[key]) for path, value in walk(loaded.document) if (key := dotted(path))]
+    rows = [(key, _value(value, 60), origins[key]) for path, value in walk(loaded.document) if (key := dotted(path))]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    widths[1] = min(widths[1], 40)
     lines = [f"# {source.kind}: {source.path} ({_state(source)})" for source in loaded.sources]
     lines += [f"{key:{widths[0]}}  {value:{widths[1]}}  {origin}" for key, value, origin in rows]
     return "\n".join(lines)
@@ -119,10 +118,10 @@ def _plain_source(source: ConfigSource) -> dict[str, Any]:
     return {"path": str(source.path), "kind": source.kind, "exists": source.exists, "trusted": source.trusted}
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, limit: int = 2000) -> str:
     """A value as JSON, which is YAML too, on one line."""
     import json
 
     from architect_parallel.planning.plain_text import one_line
 
-    return one_line(json.dumps(value, ensure_ascii=False), 2000)
+    return one_line(json.dumps(value, ensure_ascii=False), limit)

@@ -16,12 +16,19 @@ from pydantic import BaseModel, ValidationError
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
 from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_document, walk
 from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.errors import UsageError
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean, nearest
 
 VARIABLE_PREFIX = "ARCHITECT_"
 OTHER_VARIABLES = frozenset(
-    {"ARCHITECT_PROGRESS_FILE", "ARCHITECT_SCRIPTED_MODELS", "ARCHITECT_WORKER_COOKIE", "ARCHITECT_WORKER_ID"}
+    {
+        "ARCHITECT_API_BASE",
+        "ARCHITECT_PROGRESS_FILE",
+        "ARCHITECT_SCRIPTED_MODELS",
+        "ARCHITECT_WORKER_COOKIE",
+        "ARCHITECT_WORKER_ID",
+    }
 )
 """Variables of ours that are no settings."""
 
@@ -44,10 +51,19 @@ class FaultList:
     """Faults of all layers, as lines."""
 
     lines: list[str] = field(default_factory=list)
+    in_text: bool = False
+    """Whether one of them is about what a file says, not about the file."""
 
     def add(self, name: str, faults: Iterable[Fault]) -> None:
-        self.lines.extend(f"{name}:{fault.place}: {fault.message}" if fault.place else f"{name}: {fault.message}"
-                          for fault in faults)  # fmt: skip
+        for fault in faults:
+            place = f"{name}:{fault.place}" if fault.place else name
+            self.lines.append(f"{place}: {fault.message}")
+            self.in_text = self.in_text or fault.place is not None
+
+    def error(self) -> UsageError:
+        """All of them as one error; there must be one."""
+        lead = f"{len(self.lines)} faults in the configuration:\n" if len(self.lines) > 1 else ""
+        return UsageError(lead + "\n".join(self.lines), hint="architect config schema" if self.in_text else None)
 
 
 def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) -> Layer | None:
@@ -185,7 +201,7 @@ def _fault(error: Mapping[str, Any], data: Tree, places: Mapping[KeyPath, Place]
     path: KeyPath = tuple(step for step in error["loc"] if step != "[key]")
     where = dotted(path)
     if error["type"] == "extra_forbidden":
-        return Fault(_place(places, path), f"unknown key {where}{did_you_mean(str(path[-1]), _known_keys(path[:-1]))}")
+        return Fault(_place(places, path), f"unknown key {where}{_meant(path)}")
     if error["type"] == "missing":
         return Fault(_place(places, path), f"{where} is missing")
     if error["loc"][-1] == "[key]":
@@ -212,6 +228,13 @@ def _words(error: Mapping[str, Any]) -> str:
             return str(error["msg"])
 
 
+def _meant(path: KeyPath) -> str:
+    key = str(path[-1])
+    # The commonest slip: a key of parallel_runs without its section.
+    inner = nearest(key, ParallelSection.model_fields, likeness=0.8) if len(path) == 1 else None
+    return f"; did you mean 'parallel_runs.{inner}'?" if inner else did_you_mean(key, _known_keys(path[:-1]))
+
+
 def _known_keys(parents: KeyPath) -> list[str]:
     """Keys that may stand below `parents`, other names included."""
     models: dict[KeyPath, type[BaseModel]] = {(): ConfigFile, ("parallel_runs",): ParallelSection}
@@ -234,9 +257,13 @@ def _place(places: Mapping[KeyPath, Place], path: KeyPath) -> Place:
 
 
 def _drop(data: Tree, path: KeyPath) -> None:
+    """Takes a key out, and its section when nothing else is in it."""
+    owner: Any = data
     for step in path[:-1]:
-        data = data[step]  # type: ignore[index]  # dangerous() names mappings only
-    del data[path[-1]]  # type: ignore[arg-type]  # and ends in one of their keys
+        owner = owner[step]
+    del owner[path[-1]]
+    if not data[str(path[0])]:
+        del data[str(path[0])]
 
 
 def _leads_outside(pattern: str) -> bool:

@@ -22,6 +22,7 @@ from architect_parallel.config.layers import (
     merge,
     plain,
 )
+from architect_parallel.config.places import REPOSITORY_FILE, USER_FILE, user_config_dir
 from architect_parallel.config.schema import ConfigFile
 from architect_parallel.config.source import Fault, Faulty, KeyPath, dotted, read_bytes, walk
 from architect_parallel.config.trust import is_trusted
@@ -34,11 +35,7 @@ from architect_parallel.domain import (
     Settings,
     WorktreeSettings,
 )
-from architect_parallel.errors import UsageError
 from architect_parallel.planning.suggest import did_you_mean
-
-REPOSITORY_FILE = ".architect-parallel.yaml"
-USER_FILE = "config.yaml"
 
 BUILT_IN_AGENTS: Mapping[str, Mapping[str, Any]] = {
     "build": {},
@@ -110,18 +107,10 @@ def load(root: Path | None, config_file: Path | None, environ: Mapping[str, str]
         document, origins = _merged(layers)
         _check_together(document, origins, faults)
     if faults.lines:
-        several = len(faults.lines) > 1
-        lead = f"{len(faults.lines)} faults in the configuration:\n" if several else ""
-        raise UsageError(lead + "\n".join(faults.lines), hint="architect config schema")
+        raise faults.error()
     warnings = tuple(line for layer in layers for line in layer.warnings)
     settings = _settings(document, {dotted(path): origin for path, origin in origins.items()}, warnings)
     return Loaded(settings=settings, document=document, sources=tuple(sources))
-
-
-def user_config_dir(environ: Mapping[str, str], home: Path) -> Path:
-    """The user's own configuration directory; a relative `XDG_CONFIG_HOME` counts as none, as its standard says."""
-    base = Path(environ.get("XDG_CONFIG_HOME", ""))
-    return (base if base.is_absolute() else home / ".config") / "architect-parallel"
 
 
 def _file(path: Path, kind: str, user_dir: Path, faults: FaultList) -> tuple[ConfigSource, Layer | None]:

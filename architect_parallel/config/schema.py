@@ -41,7 +41,7 @@ ALIASES: Mapping[tuple[str, ...], str] = {
 }
 """Path of a key's other name (its parents by their own names) → its own name."""
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
 
 
@@ -99,7 +99,7 @@ def _identifier(value: object) -> str:
 def _argument(value: object) -> str:
     text = _text(value)
     for name in _PLACEHOLDER.findall(text):
-        if name not in PLACEHOLDERS:
+        if name and name not in PLACEHOLDERS:  # an empty one is a doubled brace, which stands for itself
             raise ValueError(f"unknown placeholder {{{name}}}; known: {', '.join(sorted(PLACEHOLDERS))}")
     return text
 
@@ -182,16 +182,7 @@ Model = Annotated[str, BeforeValidator(_model)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
 FieldName = Literal[
-    "output",
-    "cost",
-    "steps",
-    "session_id",
-    "is_error",
-    "error",
-    "model",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
+    "output", "cost", "steps", "session_id", "is_error", "error", "input_tokens", "cached_tokens", "output_tokens"
 ]
 
 

@@ -3,7 +3,7 @@
 A cloned repository may bring a `.architect-parallel.yaml`; what in it could run a program, pass secrets on or widen
 what an agent may do counts only after `architect config trust`. The record holds for exactly the bytes that were
 trusted: another content, or the same at another path, is not trusted. Invariant: a record that cannot be read
-trusts nothing.
+trusts nothing, and what is recorded is what was read and shown.
 """
 
 from __future__ import annotations
@@ -11,12 +11,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.config.layers import FaultList, dangerous, file_layer
+from architect_parallel.config.places import REPOSITORY_FILE
+from architect_parallel.config.source import Faulty, dotted, read_bytes
+from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.system.files import locked, make_private_dir, replace_file
 
 TRUST_FILE = "trusted.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trusted:
+    """What the user trusts from now on."""
+
+    path: Path
+    sha256: str
+    keys: dict[str, Any]
+    """Dotted key → value of everything that counts only because of it; may be empty."""
 
 
 def is_trusted(config_dir: Path, path: Path, content: bytes) -> bool:
@@ -24,18 +39,47 @@ def is_trusted(config_dir: Path, path: Path, content: bytes) -> bool:
     return _load(config_dir).get(_key(path)) == _digest(content)
 
 
-def trust(config_dir: Path, path: Path, content: bytes) -> None:
-    """Records that `path` with this content is trusted; replaces an earlier record of the path.
+def trust_repository(config_dir: Path, checkout: Path) -> Trusted:
+    """Records that the configuration file of the repository at `checkout` is trusted as it is now.
 
     Raises:
+        NothingToDo: There is no such file.
+        UsageError: It is faulty; all its faults.
         EnvironmentProblem: When the user's configuration directory cannot be written.
     """
+    path = checkout / REPOSITORY_FILE
+    faults = FaultList()
+    content = None
+    try:
+        content = read_bytes(path)
+        if content is None:
+            raise NothingToDo(f"{path}: there is no such file")
+    except Faulty as error:
+        faults.add(str(path), error.faults)
+    layer = None if content is None else file_layer(path, content, trusted=True, faults=faults)
+    if content is None or layer is None:
+        raise faults.error()
+    keys: dict[str, Any] = {}
+    for key in dangerous(layer.data):
+        value: Any = layer.data
+        for step in key:
+            value = value[step]
+        keys[dotted(key)] = value
     _change(config_dir, path, _digest(content))
+    return Trusted(path=path, sha256=_digest(content), keys=keys)
 
 
-def distrust(config_dir: Path, path: Path) -> bool:
-    """Forgets `path`; returns whether there was a record. Raises like `trust`."""
-    return _change(config_dir, path, None)
+def distrust_repository(config_dir: Path, checkout: Path) -> Path:
+    """Forgets the file of the repository at `checkout`; returns its path.
+
+    Raises:
+        NothingToDo: It was not trusted.
+        EnvironmentProblem: When the user's configuration directory cannot be written.
+    """
+    path = checkout / REPOSITORY_FILE
+    if not _change(config_dir, path, None):
+        raise NothingToDo(f"{path} was not trusted")
+    return path
 
 
 def _change(config_dir: Path, path: Path, digest: str | None) -> bool:
