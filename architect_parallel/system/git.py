@@ -14,6 +14,8 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,6 +143,8 @@ class Git:
             if not self.cwd.is_dir():
                 raise EnvironmentProblem(f"{self.cwd} is not a directory") from error
             raise EnvironmentProblem("git is not installed", hint="install git 2.38 or newer") from error
+        except OSError as error:
+            raise EnvironmentProblem(f"git cannot be run in {self.cwd}: {error.strerror}") from error
         output = Output(done.returncode, done.stdout, os.fsdecode(done.stderr))
         if check and output.code != 0:
             raise GitError(words, output.code, output.stderr)
@@ -178,16 +182,20 @@ def _switches(settings: tuple[str, ...]) -> list[str]:
     return [word for each in (*SAFE_SETTINGS, *settings) for word in ("-c", each)]
 
 
-@functools.cache
 def version() -> tuple[int, int]:
     """(major, minor) of the git on PATH.
 
     Raises:
         EnvironmentProblem: When there is none.
     """
+    return _version_of(shutil.which("git"))
+
+
+@functools.cache
+def _version_of(program: str | None) -> tuple[int, int]:
     found = re.search(r"(\d+)\.(\d+)", Git(cwd=Path("/")).text("version"))
     if found is None:
-        raise EnvironmentProblem("git does not tell its version")
+        raise EnvironmentProblem(f"{program} does not tell its version")
     return int(found[1]), int(found[2])
 
 
@@ -205,7 +213,7 @@ class Repository:
     @property
     def git(self) -> Git:
         """git where the user stands: HEAD and status are the user's."""
-        return Git(cwd=self.checkout or self.common_dir)
+        return Git(cwd=self.checkout) if self.checkout else self.store
 
     @property
     def store(self) -> Git:
@@ -219,44 +227,72 @@ class Repository:
 
 
 def open_repository(path: Path) -> Repository:
-    """The repository that holds `path` (any sub-directory, a linked worktree, a bare one).
+    """The repository that holds `path` (any sub-directory, a linked worktree, a bare one, inside `.git`).
 
     Raises:
-        EnvironmentProblem: No such directory, no repository there, or git too old.
+        EnvironmentProblem: No such directory, no repository there, one that cannot be used, or git too old.
     """
-    here = Git(cwd=path.absolute())
+    path = path.absolute()
     if version() < MINIMUM_VERSION:
         found, needed = ".".join(map(str, version())), ".".join(map(str, MINIMUM_VERSION))
         raise EnvironmentProblem(f"git {found} is too old", hint=f"install git {needed} or newer (2.38 for merge)")
-    output = here.run(
+    here = Git(cwd=path)
+    question = (
         "rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir", "--is-bare-repository",
-        "--is-inside-work-tree", check=False,
+        "--is-inside-work-tree",
     )  # fmt: skip
+    output = here.run(*question, check=False)
+    if output.code != 0 and (path / "HEAD").is_file() and (path / "objects").is_dir():
+        # `safe.bareRepository=explicit` hides bare repositories from discovery, not from being named.
+        output = Git(cwd=path, git_dir=path).run(*question, check=False)
     if output.code != 0:
-        if "dubious ownership" in output.stderr:  # the one case git tells only in prose
-            hint = f"git config --global --add safe.directory {path.absolute()}"
-            raise EnvironmentProblem(f"{path.absolute()} belongs to another user", hint=hint)
-        raise EnvironmentProblem(f"{path.absolute()} is not in a git repository", hint="cd to one, or git init")
+        raise _unusable(path, output)
     # A path may hold a newline; the two booleans at the end cannot.
     *paths, bare, inside = output.text.split("\n")
     if len(paths) != 2:
-        raise EnvironmentProblem(f"the repository's path holds a newline: {path.absolute()!r}", hint="move it")
+        raise EnvironmentProblem(f"the repository's path holds a newline: {os.fspath(path)!r}", hint="move it")
     common_dir, git_dir = Path(paths[0]), Path(paths[1])
     if inside == "true":
         checkout = Path(here.text("rev-parse", "--path-format=absolute", "--show-toplevel"))
-        root = checkout if common_dir == git_dir else _main_checkout(here, common_dir)
+        root = checkout if common_dir == git_dir else _main_place(common_dir)
         return Repository(root=root, checkout=checkout, common_dir=common_dir)
     if bare == "true":
         return Repository(root=common_dir, checkout=None, common_dir=common_dir)
-    # Inside .git of an ordinary repository: behave as from its checkout.
-    if common_dir.name == ".git" and path.absolute() != common_dir.parent:
-        return open_repository(common_dir.parent)
-    raise EnvironmentProblem(f"{path.absolute()} is inside a git directory", hint="cd to the checkout")
+    main = _main_place(common_dir)
+    if main == common_dir or not _is_of(main, common_dir):
+        elsewhere = "" if main == common_dir else f" (its work tree is {main})"
+        raise EnvironmentProblem(f"{path} is not in a work tree of {common_dir}{elsewhere}", hint="cd to the checkout")
+    return open_repository(main)  # inside .git: behave as from its checkout
 
 
-def _main_checkout(here: Git, common_dir: Path) -> Path:
-    first = here.run("worktree", "list", "--porcelain").stdout.split(b"\n\n", 1)[0].split(b"\n")
-    if b"bare" in first[1:]:
+def _main_place(common_dir: Path) -> Path:
+    """Top of the main checkout; the common directory itself when there is none or it cannot be known."""
+    git = Git(cwd=common_dir, git_dir=common_dir)
+    configured = git.run("config", "--get", "core.worktree", check=False)  # submodules have it
+    if configured.code == 0:
+        return Path(os.path.normpath(common_dir / configured.text))
+    # Not `git worktree list`: in a submodule it names the git directory, and core.bare it reads from the wrong place.
+    if git.text("rev-parse", "--is-bare-repository") == "true" or common_dir.name != ".git":
         return common_dir
-    main = Path(os.fsdecode(first[0].removeprefix(b"worktree ")))
-    return main if main.is_dir() else common_dir
+    return common_dir.parent
+
+
+def _is_of(checkout: Path, common_dir: Path) -> bool:
+    """Whether git, asked in `checkout`, finds that very repository and a work tree; else there is nothing to go to."""
+    if not checkout.is_dir():
+        return False
+    found = Git(cwd=checkout).run(
+        "rev-parse", "--path-format=absolute", "--is-inside-work-tree", "--git-common-dir", check=False
+    )
+    return found.text == f"true\n{common_dir}"
+
+
+def _unusable(path: Path, output: Output) -> EnvironmentProblem:
+    if "dubious ownership" in output.stderr:  # the one case git tells only in prose
+        top = next((place for place in (path, *path.parents) if (place / ".git").exists()), path)
+        hint = f"git config --global --add safe.directory {shlex.quote(os.fspath(top))}"
+        return EnvironmentProblem(f"{top} belongs to another user", hint=hint)
+    if any((place / ".git").exists() for place in (path, *path.parents)):
+        said = " ".join(output.stderr.split())[:300]
+        return EnvironmentProblem(f"git cannot use the repository of {path}: {said}", hint="git status")
+    return EnvironmentProblem(f"{path} is not in a git repository", hint="cd to one, or git init")
