@@ -17,13 +17,16 @@ from typing import Any
 from architect_parallel.agent.conversation import ToolCall, ToolResult
 from architect_parallel.agent.progress import PROGRESS_VARIABLE
 from architect_parallel.agent.workspace import ToolProblem, Workspace
-from architect_parallel.planning.providers import PROVIDERS
+from architect_parallel.planning.providers import OTHER_KEYS, PROVIDERS
 from architect_parallel.system.shell import ProgramOutcome, run_bounded
 
 SHELL_TIMEOUT_S = 120.0
 SHELL_TIMEOUT_MAX_S = 1800.0
 OUTPUT_BYTES = 32_768
-WITHHELD = frozenset({PROGRESS_VARIABLE} | {key for provider in PROVIDERS for key in provider.keys})
+WITHHELD = frozenset(
+    {PROGRESS_VARIABLE, "ARCHITECT_SYSTEM_PROMPT", *OTHER_KEYS}
+    | {key for provider in PROVIDERS for key in provider.keys}
+)
 """Variables the model's commands do not get: the key it runs on, and the file its progress is believed from."""
 
 

@@ -59,6 +59,23 @@ PROVIDERS = (
 )
 """In the order in which a provider with a key is taken when no model is named."""
 
+OTHER_KEYS = tuple(
+    f"{name}_API_KEY"
+    for name in (
+        "CEREBRAS",
+        "FIREWORKS",
+        "GROQ",
+        "MISTRAL",
+        "MOONSHOTAI",
+        "OLLAMA",
+        "OPENROUTER",
+        "TOGETHER",
+        "XAI",
+        "ZAI",
+    )
+)
+"""Keys of further providers that can be named as `provider:model`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:

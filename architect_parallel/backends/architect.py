@@ -1,0 +1,336 @@
+"""Backend `architect`: the embedded agent, or any program with the same interface.
+
+Our own program is started with this interpreter and `-P`: without it `python -m` would import whatever the worktree calls
+`architect_parallel`, `typer` or `json`. Another program (`backends.architect.command`) gets the same words and is read the
+same way: one JSON object `{status, steps, cost | costs.total_cost_usd, …}` on stdout. Counts before the end come from
+the progress file, and whatever the object says, only figures that can be are taken.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from signal import Signals
+
+from architect_parallel.backends import json_output as read
+from architect_parallel.backends.base import (
+    Availability,
+    Capabilities,
+    CommandLine,
+    Ending,
+    Fact,
+    Request,
+    Session,
+    Step,
+    Text,
+    Tokens,
+)
+from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.program import (
+    fits_argument,
+    locate,
+    plain_amount,
+    program_availability,
+    program_prefix,
+    require_short,
+)
+from architect_parallel.domain import ApprovalMode, BackendSettings, CostBasis, Outcome, SandboxMode, Usage
+from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.planning.providers import (
+    OTHER_KEYS,
+    PROVIDERS,
+    SCRIPTED,
+    choose_model,
+    default_model,
+    missing_key,
+)
+
+OWN_PROGRAM = (sys.executable, "-P", "-m", "architect_parallel")
+REMEDY = "pip install 'architect-parallel[agent]'"
+BUILT_IN_AGENTS = ("build", "plan", "review")
+
+_KEYS = (*(key for provider in PROVIDERS for key in provider.keys), *OTHER_KEYS)
+_ENVIRONMENT = (
+    *_KEYS,
+    *("OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
+    *("ARCHITECT_API_BASE", "ARCHITECT_SCRIPTED_MODELS"),
+)
+_STDOUT_BYTES = 16 * 1024 * 1024
+_POLL_BYTES = 4 * 1024 * 1024
+
+_COMPLETED = frozenset({"success", "succeeded", "completed", "complete", "done", "ok"})
+_PARTIAL = frozenset({"partial", "incomplete", "stopped", "interrupted", "canceled", "cancelled"})
+_FAILED = frozenset({"failed", "failure", "error"})
+_LIMITS = {
+    "budget": Outcome.BUDGET,
+    "max_steps": Outcome.MAX_STEPS,
+    "rate_limited": Outcome.RATE_LIMITED,
+    "blocked": Outcome.BLOCKED,
+}
+"""Words that say more than the status, as `status` or as `reason`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchitectBackend:
+    """The embedded agent (`architect run`), or the program configured in its place."""
+
+    settings: BackendSettings | None = None
+    environ: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return "architect"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(system_prompt=self._is_own, max_steps=True, budget=True, cost=True)
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return _KEYS
+
+    def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
+        prefix = self._prefix
+        found = program_availability(prefix, environ, install="set backends.architect.command in the configuration")
+        if not found.ready or not self._is_own:
+            return found
+        missing = _missing(environ, model)
+        return found if missing is None else Availability(program=found.program, missing=missing[0], remedy=missing[1])
+
+    def command(self, request: Request) -> CommandLine:
+        inline = fits_argument(request.prompt)
+        mode, warnings = _confirm_mode(request)
+        agent = request.agent if request.agent in BUILT_IN_AGENTS or not self._is_own else "build"
+        argv = [*locate(self._prefix, self.environ), "run", request.prompt if inline else "-", "--json"]
+        argv += ["--confirm-mode", mode, "--agent", agent]
+        if request.max_steps is not None:
+            argv += ["--max-steps", str(request.max_steps)]
+        if request.model is not None:
+            argv += ["--model", request.model]
+        if request.budget_usd is not None:
+            argv += ["--budget", plain_amount(request.budget_usd)]
+        if request.timeout_s is not None:
+            argv += ["--timeout", plain_amount(request.timeout_s)]
+        progress = _progress_file(request)
+        progress.unlink(missing_ok=True)  # an earlier attempt's
+        env = {"ARCHITECT_PROGRESS_FILE": str(progress)}
+        if request.system_prompt:
+            if self._is_own:
+                env["ARCHITECT_SYSTEM_PROMPT"] = require_short(request.system_prompt, "the system prompt", request)
+            else:
+                warnings += ("the program of backend architect takes no system prompt",)
+        return CommandLine(
+            argv=(*argv, *request.extra_argv),
+            env=env,
+            stdin_file=None if inline else request.prompt_file,
+            polite_signal=Signals.SIGINT,
+            warnings=warnings,
+        )
+
+    def reader(self, request: Request) -> ArchitectReader:
+        return ArchitectReader(_progress_file(request))
+
+    @property
+    def _is_own(self) -> bool:
+        return self.settings is None or self.settings.command is None
+
+    @property
+    def _prefix(self) -> tuple[str, ...]:
+        return OWN_PROGRAM if self._is_own else program_prefix(self.name, "", self.settings)
+
+
+def _progress_file(request: Request) -> Path:
+    return request.state_dir / "progress.jsonl"
+
+
+def _missing(environ: Mapping[str, str], model: str | None) -> tuple[str, str] | None:
+    """What the model needs and has not, and the remedy; `None`: nothing that can be told from here."""
+    variables = {name for name, value in environ.items() if value}
+    name = model or default_model(variables)
+    if name is None:
+        keys = ", ".join(provider.keys[0] for provider in PROVIDERS)
+        return "no model is named and no provider's key is set", f"set one of {keys}, or name a model"
+    choice = choose_model(name, environ.get("ARCHITECT_API_BASE"))
+    if choice is None:
+        return f"no provider is known for model {name!r}", "write provider:model, or set ARCHITECT_API_BASE"
+    if choice.provider.name == SCRIPTED:
+        return None
+    if find_spec("pydantic_ai") is None or (choice.provider.module and not _has(choice.provider.module)):
+        return "the embedded agent's extra is not installed", REMEDY
+    key = missing_key(choice, variables)
+    return None if key is None else (f"model {name} needs {key}", f"export {key}=…")
+
+
+def _has(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the parent package of `google.genai`
+        return False
+
+
+def _confirm_mode(request: Request) -> tuple[str, tuple[str, ...]]:
+    match request.sandbox_mode:
+        case SandboxMode.READ_ONLY:
+            return "confirm-all", ()
+        case SandboxMode.WORKSPACE:
+            warning = "the embedded agent has no sandbox: with sandbox_mode workspace it changes files, runs nothing"
+            return "confirm-sensitive", (warning,)
+        case SandboxMode.DEFAULT | SandboxMode.FULL:
+            pass
+    match request.approval_mode:
+        case ApprovalMode.NONE:
+            return "yolo", ()
+        case ApprovalMode.AUTO | ApprovalMode.DEFAULT:
+            return "confirm-sensitive", ()
+        case ApprovalMode.ALWAYS:
+            warning = "the embedded agent cannot ask: with approval_mode always it only reads"
+            return "confirm-all", (warning,)
+
+
+class ArchitectReader:
+    """Reads the progress file while the agent runs, and the one object on its stdout."""
+
+    def __init__(self, progress_file: Path) -> None:
+        self._progress_file = progress_file
+        self._offset = 0
+        self._session: str | None = None
+        self._stdout: list[bytes] = []
+        self._room = _STDOUT_BYTES
+        self._final: Json | None = None
+        self._looked_at = 0
+
+    def line(self, line: bytes) -> Iterable[Fact]:
+        if self._room > 0:
+            self._stdout.append(line[: self._room])
+            self._room -= len(line) + 1
+        found = read.parse_object(line) if line.lstrip().startswith(b"{") else None
+        return self._take(found) if found is not None and "status" in found else ()
+
+    def poll(self) -> Iterable[Fact]:
+        facts = list(self._progress())
+        if self._final is None and len(self._stdout) != self._looked_at:
+            self._looked_at = len(self._stdout)
+            found = _spread_object(self._stdout)
+            facts += self._take(found) if found is not None else ()
+        return facts
+
+    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        final = self._final
+        if final is None:
+            return self._without_object(exit_code, stderr_tail)
+        text = plain_text(read.text(final, "output") or read.text(final, "result"))
+        said = one_line(read.text(final, "error")) or None
+        warnings = final.get("warnings")
+        told = tuple(one_line(each) for each in warnings if isinstance(each, str)) if isinstance(warnings, list) else ()
+        if final.get("cost") is not None and read.money(final["cost"]) is None:
+            told += (f"the agent's cost is no amount of money: {one_line(repr(final['cost']), 60)}",)
+        status = read.text(final, "status").strip().lower()
+        outcome = _outcome(status, read.text(final, "reason").strip().lower())
+        if outcome is None:
+            error = f"unknown status {one_line(repr(final.get('status')), 80)}"
+            return Ending(outcome=Outcome.UNREADABLE, text=text, error=error, warnings=told)
+        if outcome is not Outcome.COMPLETED and said is None:
+            said = f"the agent ended with status {status}"
+        return Ending(
+            outcome=outcome,
+            text=text,
+            error=said if outcome is not Outcome.COMPLETED else None,
+            retry_after_s=read.money(final.get("retry_after")),
+            warnings=told,
+        )
+
+    def _without_object(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        printed = plain_text(b"\n".join(self._stdout).decode(errors="replace")).strip()[:65536]
+        # Our own errors are one line `architect: …` and a hint below.
+        own = [each.removeprefix("architect: ") for each in stderr_tail.splitlines() if each.startswith("architect: ")]
+        if own and not printed and exit_code is not None and exit_code > 0:
+            return Ending(outcome=Outcome.ERROR, error=one_line(own[-1]))
+        if printed:
+            outcome = Outcome.UNREADABLE if exit_code == 0 else Outcome.NO_FINAL_EVENT
+            return Ending(outcome=outcome, text=printed, error="the agent did not print a JSON object with a status")
+        said = one_line(stderr_tail[-2000:])
+        error = "the agent ended without its JSON object" + (f": {said}" if said else "")
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, error=error)
+
+    def _progress(self) -> Iterable[Fact]:
+        try:
+            with self._progress_file.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read(_POLL_BYTES)
+        except OSError:
+            return
+        whole = data.rfind(b"\n") + 1
+        if whole == 0 and len(data) == _POLL_BYTES:  # no such line is ours
+            whole = len(data)
+        self._offset += whole
+        for line in data[:whole].splitlines():
+            told = read.parse_object(line)
+            if told is not None:
+                yield from self._known_session(read.text(told, "session"), read.text(told, "model"))
+                yield from _counts(told, told, told.get("cost"))
+                if text := one_line(read.text(told, "text") or read.text(told, "tool"), 200):
+                    yield Text(text=text)
+
+    def _known_session(self, session: str, model: str) -> Iterable[Fact]:
+        session = one_line(session, 200)
+        if session and session != self._session:
+            self._session = session
+            yield Session(session_id=session, model=one_line(model, 200) or None)
+
+    def _take(self, found: Json) -> list[Fact]:
+        self._final = found
+        cost = read.money(found.get("cost"))
+        cost = read.money(read.dotted(found, "costs.total_cost_usd")) if cost is None else cost
+        facts = list(self._known_session(read.text(found, "session_id"), read.text(found, "model")))
+        return facts + list(_counts(found, read.child(found, "usage"), cost))
+
+
+def _counts(told: Json, tokens: Json, cost: object) -> Iterable[Fact]:
+    steps, paid = read.count(told.get("steps")), read.money(cost)
+    if steps is not None:
+        yield Step(count=steps)
+    known = [read.count(tokens.get(name)) for name in ("input_tokens", "cached_tokens", "output_tokens")]
+    if paid is None and all(each is None for each in known):
+        return
+    yield Tokens(
+        usage=Usage(
+            input_tokens=known[0],
+            cached_tokens=known[1],
+            cache_write_tokens=read.count(tokens.get("cache_write_tokens")),
+            output_tokens=known[2],
+            reported_cost=paid,
+            cost_basis=CostBasis.UNKNOWN if paid is None else CostBasis.REPORTED,
+        ),
+        model=one_line(read.text(told, "model"), 200) or None,
+    )
+
+
+def _outcome(status: str, reason: str) -> Outcome | None:
+    if status in _COMPLETED:
+        return Outcome.COMPLETED
+    if status in _LIMITS:
+        return _LIMITS[status]
+    if status in ("timeout", "timed_out") or (reason == "worker_timeout" and status in _PARTIAL | _FAILED):
+        return Outcome.TIMEOUT
+    if status in _PARTIAL | _FAILED:
+        return _LIMITS.get(reason, Outcome.PARTIAL if status in _PARTIAL else Outcome.ERROR)
+    return None
+
+
+def _spread_object(lines: list[bytes]) -> Json | None:
+    """An object over several lines: from the last line that is `{` to the end, or everything."""
+    if not lines or not any(line.rstrip().endswith(b"}") for line in lines[-3:]):
+        return None
+    starts = [place for place, line in enumerate(lines) if line.startswith(b"{")]
+    for start in starts[-1:] + starts[:1]:
+        found = read.parse_object(b"\n".join(lines[start:]))
+        if found is not None:
+            return found
+    return None
