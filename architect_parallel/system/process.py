@@ -44,6 +44,8 @@ SLICE_S = 0.25
 OVERDUE_S = 1.5
 """How long after the end of grace a silent supervisor is taken for dead."""
 SWEEP_S = 0.4
+LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
+"""What some Python builds need to start; nothing else of our environment is for the supervisor."""
 SUPERVISOR = Path(__file__).resolve().parent.parent / "workers" / "supervisor.py"
 
 
@@ -108,7 +110,9 @@ class Gone:
     leaked: int | None
     """Processes alive after the program's own end, all killed; `None`: not known."""
     survivors: int = 0
-    """Processes that could not be killed in time (another user's, or stuck in a disk wait); 0 is the proven normal."""
+    """Processes that could not be killed in time (another user's, or stuck in a disk wait)."""
+    proven: bool = True
+    """Whether the kernel vouches for the count; not where the supervisor was killed or silent, and not on macOS."""
 
 
 Message = Output | Started | SpawnFailed | Exited | Gone
@@ -187,45 +191,47 @@ class Supervised:
                     self._channel.sendall(line.encode(), socket.MSG_DONTWAIT)
 
     def _start(self) -> None:
-        stdout, stdout_end = os.pipe()
-        stderr, stderr_end = os.pipe()
-        ours, theirs = socket.socketpair()
-        self._channel = ours
-        self._pipes = {stdout: "stdout", stderr: "stderr"}
-        try:
-            with open(self._launch.stdin_file or os.devnull, "rb") as stdin:
-                self._guard = subprocess.Popen(
-                    [sys.executable, "-I", "-S", os.fspath(SUPERVISOR), str(theirs.fileno())],
-                    stdin=stdin,
-                    stdout=stdout_end,
-                    stderr=stderr_end,
-                    env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                    cwd="/",
-                )
-        finally:
-            os.close(stdout_end)
-            os.close(stderr_end)
-            theirs.close()
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            stdin = theirs.enter_context(open(self._launch.stdin_file or os.devnull, "rb"))
+            ends: list[int] = []
+            for stream in ("stdout", "stderr"):
+                end, far_end = os.pipe()
+                ours.callback(os.close, end)
+                theirs.callback(os.close, far_end)
+                os.set_blocking(end, False)
+                self._pipes[end] = stream
+                ends.append(far_end)
+            self._channel, far_channel = socket.socketpair()
+            ours.callback(self._channel.close)
+            theirs.callback(far_channel.close)
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", os.fspath(SUPERVISOR), str(far_channel.fileno())],
+                stdin=stdin,
+                stdout=ends[0],
+                stderr=ends[1],
+                env={name: os.environ[name] for name in LOADER_VARIABLES if name in os.environ},
+                pass_fds=(far_channel.fileno(),),
+                start_new_session=True,
+                cwd="/",
+            )
+            ours.pop_all()  # kept from here on: it runs
         self.supervisor_pid = self._guard.pid
-        for descriptor in (stdout, stderr):
-            os.set_blocking(descriptor, False)
-            self._poll.register(descriptor, select.POLLIN)
-        self._poll.register(ours, select.POLLIN)
-        with contextlib.suppress(OSError):
-            ours.sendall(_configuration(self._launch))
+        self._poll.register(self._channel.fileno(), select.POLLIN)
+        with contextlib.suppress(OSError):  # a supervisor that died is noticed by `wait`
+            self._channel.sendall(_configuration(self._launch))
 
     def _look(self, until: float | None) -> list[Message]:
         """One look at everything that may speak, after sleeping for at most a slice."""
         slice_s = SLICE_S if until is None else min(SLICE_S, max(0.0, until - time.monotonic()))
         messages: list[Message] = []
+        heard: list[Message] = []
         assert self._channel is not None
         for descriptor, _ in self._poll.poll(slice_s * 1000):
             if descriptor == self._channel.fileno():
-                messages += self._hear()
+                heard = self._hear()
             elif (chunk := self._read(descriptor)) is not None:
                 messages.append(chunk)
+        messages += heard
         if self._deadline is not None and time.monotonic() > self._deadline and not _ends(messages):
             messages.append(self._take_over())
         if _ends(messages):
@@ -276,6 +282,8 @@ class Supervised:
     def _understand(self, fact: dict[str, Any]) -> list[Message]:
         if "started" in fact:
             self._agent_pid, self.supervisor_pid = fact["started"], fact["supervisor"]
+            for descriptor in self._pipes:  # not before, so that `Started` comes before any `Output`
+                self._poll.register(descriptor, select.POLLIN)
             return [Started(pid=fact["started"])]
         if "spawn_failed" in fact:
             return [SpawnFailed(message=fact["spawn_failed"])]
@@ -283,17 +291,12 @@ class Supervised:
             return [Exited(exit_code=fact["exited"])]
         if sys.platform != "linux":
             survivors = sweep(self._launch.cookie, self._agent_pid)
-            return [Gone(leaked=fact["gone"], survivors=survivors)]
+            return [Gone(leaked=fact["gone"], survivors=survivors, proven=False)]
         return [Gone(leaked=fact["gone"], survivors=fact["survivors"])]
 
     def _take_over(self) -> Gone:
-        """Ends the tree from here: the supervisor is dead, or did not end it in time."""
-        assert self._guard is not None
-        for pid in {self.supervisor_pid, self._guard.pid} - {None}:
-            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-                if pid == self._guard.pid or psutil.Process(pid).ppid() == self._guard.pid:
-                    os.kill(int(pid or 0), signal.SIGKILL)
-        return Gone(leaked=None, survivors=sweep(self._launch.cookie, self._agent_pid))
+        """Ends the tree from here: the supervisor is dead, or overdue and left to finish what it can."""
+        return Gone(leaked=None, survivors=sweep(self._launch.cookie, self._agent_pid), proven=False)
 
     def _close_all(self) -> None:
         with self._lock:
@@ -304,8 +307,10 @@ class Supervised:
             os.close(descriptor)
         self._pipes = {}
         assert self._guard is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             self._guard.wait(SWEEP_S)
+        except subprocess.TimeoutExpired:  # it hunts survivors; somebody must take it in when it is done
+            threading.Thread(target=self._guard.wait, name="guard-reaper", daemon=True).start()
 
 
 def _ends(messages: list[Message]) -> bool:
@@ -339,6 +344,7 @@ def start_supervised(launch: Launch) -> Supervised:
     try:
         supervised._start()
     except OSError as error:
+        supervised._channel = None
         supervised._ready = [SpawnFailed(message=_explain(error, launch)), Gone(leaked=0)]
     return supervised
 
