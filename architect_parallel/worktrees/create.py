@@ -205,6 +205,17 @@ def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_com
     return worktree
 
 
+def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: str) -> None:
+    """Creates the branch at `commit` as run `run_id`'s own, for an undo of its removal.
+
+    Raises:
+        EnvironmentProblem: A branch of that name exists.
+    """
+    with registration_lock(repository):
+        _require_free_branch(repository, branch)
+        _move_branch(repository, branch, commit, _created_by(run_id), old=None)
+
+
 def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
     """Whether the branch was created by run `run_id`, according to the oldest entry of its reflog.
 
