@@ -4,24 +4,24 @@ Nothing here believes the agent or runs anything of its. The agent's own commits
 wherever it made them. What cannot be put on the branch is put under `refs/architect/keep/<run>/<number>` with a
 warning; only when that fails too does collecting fail. Nothing may run in the worktree any more when it begins.
 
-The order matters: objects, commit, ref, and only then the worktree's own index and HEAD, which follow the ref and
-can be lost without losing anything.
+The order matters: objects, commit, ref, and only then the worktree's own index and HEAD (`tidy`), which follow the
+ref and can be lost without losing anything.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.domain import Diff, WorkerSpec
-from architect_parallel.errors import ArchitectParallelError
-from architect_parallel.system.git import Repository
-from architect_parallel.worktrees.snapshot import PrivateGit, keep
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
+from architect_parallel.system.git import GitError, Repository
+from architect_parallel.workers import tidy
+from architect_parallel.worktrees import traces
+from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot, is_real_directory, keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,33 +37,175 @@ class Collection:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The commits a worker's result stands on."""
+
+    refs: traces.Refs
+    tip: str | None
+    """Where the branch is; `None`: it was deleted."""
+    head: str | None
+    """The commit the worktree's HEAD names; `None`: there is none any more."""
+    parents: tuple[str, ...]
+    """What the result has to hold: tip, HEAD, or both; never empty."""
+    warnings: tuple[str, ...] = ()
+
+
 def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Collection:
     """Collects one worker whose process tree is gone.
 
     Raises:
-        EnvironmentProblem: The worktree is not there.
+        EnvironmentProblem: The worktree is gone and nothing was committed in it.
         GitError: Its content cannot be written, or neither branch nor keep ref can be made.
     """
-    snapshot = private.write_tree()
-    ref = f"refs/heads/{spec.branch}"
-    warnings = list(snapshot.warnings)
-    tip = repository.store.resolve(ref)
-    parent = tip or spec.base_commit
-    if snapshot.tree == repository.store.text("rev-parse", f"{parent}^{{tree}}"):
-        commit = parent
-    else:
-        commit = private.commit(snapshot.tree, (parent,), message_for(spec))
-    diff = dataclasses.replace(private.diff(spec.base_commit, snapshot.tree), head=commit)
+    history = read_history(repository, private, spec)
+    snapshot = _snapshot(private, history)
+    commit = _commit(private, spec, history, snapshot)
+    diff = dataclasses.replace(snapshot.diff, base=spec.base_commit, head=commit)
+    if private.base_commit != spec.base_commit:
+        diff = private.diff(spec.base_commit, commit)
+    warnings = [*snapshot.warnings, *history.warnings]
     kept = None
-    if commit != tip:
-        if not spec.commit:
-            kept = keep(repository, commit, spec.run_id, spec.number)
-        elif not repository.store.ok("update-ref", ref, commit, tip or ""):
-            kept = keep(repository, commit, spec.run_id, spec.number)
-            warnings.append(f"{spec.branch} could not be moved; the result is {kept}")
+    if commit != history.tip:
+        kept = _publish(repository, private, spec, history, commit, warnings)
+    warnings += _outside(repository, private, spec, history)
+    if spec.commit and kept is None:
+        warnings += tidy.tidy(private, spec.branch)
+    return Collection(diff=diff, commit=commit, kept=kept, warnings=tuple(dict.fromkeys(warnings)))
+
+
+def keep_attempt(repository: Repository, spec: WorkerSpec, directory: Path | None, label: str = "") -> str | None:
+    """Puts the present state of a worker's branch and worktree under a keep ref, moving and changing nothing else.
+
+    For a resume, and before a forced removal. `directory` is the worker's private git directory; without one (its
+    launcher died before the agent started) one is made for the moment.
+
+    Returns the ref; `None` when there is nothing beyond the base commit.
+
+    Raises:
+        ArchitectParallelError: There is something and it cannot be kept.
+    """
+    with contextlib.ExitStack() as stack:
+        if directory is None:
+            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="keep-", dir=repository.state_dir))
+            worktree = Path(spec.worktree_path)
+            if not is_real_directory(worktree) or not (worktree / ".git").exists():
+                tip = traces.read_refs(repository).oids.get(f"refs/heads/{spec.branch}", spec.base_commit)
+                return None if tip == spec.base_commit else keep(repository, tip, spec.run_id, spec.number, label)
+            private = PrivateGit.create(repository, Path(place) / "git", worktree)
         else:
-            refresh_index(private)
-    return Collection(diff=diff, commit=commit, kept=kept, warnings=tuple(warnings))
+            private = PrivateGit.open(directory)
+        history = read_history(repository, private, spec)
+        try:
+            snapshot = _snapshot(private, history)
+        except EnvironmentProblem:
+            return None
+        commit = _commit(private, spec, history, snapshot)
+    if commit == spec.base_commit:
+        return None
+    return keep(repository, commit, spec.run_id, spec.number, label)
+
+
+def read_history(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> History:
+    """Finds the agent's own commits: on its branch and at its HEAD, wherever that points now.
+
+    Raises:
+        GitError: The repository cannot be read.
+    """
+    refs = traces.read_refs(repository)
+    ref = f"refs/heads/{spec.branch}"
+    tip = refs.oids.get(ref)
+    named = tidy.head_of(private.admin_dir)
+    warnings = []
+    if named is None:
+        head = None
+        warnings.append("the worktree's HEAD is gone")
+    elif named.startswith("refs/"):
+        head = refs.oids.get(named)
+    else:
+        head = private.git.resolve(f"{named}^{{commit}}")
+    if tip is None:
+        warnings.append(f"{spec.branch} was deleted; it is made again")
+    if named is not None and named != ref:
+        warnings.append(f"HEAD was left at {named.removeprefix('refs/heads/')}, not at {spec.branch}")
+    parents = _newest(private, tuple(dict.fromkeys(each for each in (tip, head) if each is not None)))
+    if spec.base_commit not in parents and parents and not _is_ancestor(private, spec.base_commit, parents[0]):
+        warnings.append("the base commit is not in the history any more; the diff is against it nevertheless")
+    return History(refs=refs, tip=tip, head=head, parents=parents or (spec.base_commit,), warnings=tuple(warnings))
+
+
+def _newest(private: PrivateGit, commits: tuple[str, ...]) -> tuple[str, ...]:
+    """The commits without those the other one holds already."""
+    if len(commits) < 2:
+        return commits
+    one, other = commits
+    if _is_ancestor(private, one, other):
+        return (other,)
+    return (one,) if _is_ancestor(private, other, one) else commits
+
+
+def _is_ancestor(private: PrivateGit, older: str, newer: str) -> bool:
+    # Through the private directory: replacement refs or a promisor remote of the agent's making have no say there.
+    return private.git.ok("merge-base", "--is-ancestor", older, newer)
+
+
+def _snapshot(private: PrivateGit, history: History) -> Snapshot:
+    if is_real_directory(private.worktree):
+        return private.write_tree()
+    if history.parents == (private.base_commit,):
+        raise EnvironmentProblem(f"{private.worktree} was removed, and nothing was committed in it")
+    newest = history.parents[-1]
+    return Snapshot(
+        tree=private.git.text("rev-parse", f"{newest}^{{tree}}"),
+        diff=private.diff(private.base_commit, newest),
+        warnings=(f"{private.worktree} was removed; its commits are collected",),
+    )
+
+
+def _commit(private: PrivateGit, spec: WorkerSpec, history: History, snapshot: Snapshot) -> str:
+    """The commit that holds tree and history; an existing one where that says it all."""
+    only = history.parents[0] if len(history.parents) == 1 else None
+    if only is not None:
+        same = not snapshot.diff.files if only == private.base_commit else (
+            snapshot.tree == private.git.text("rev-parse", f"{only}^{{tree}}"))  # fmt: skip
+        if same:
+            return only
+    return private.commit(snapshot.tree, history.parents, message_for(spec))
+
+
+def _publish(
+    repository: Repository, private: PrivateGit, spec: WorkerSpec, history: History, commit: str, warnings: list[str]
+) -> str | None:
+    """Moves the branch from where it was seen to `commit`; the keep ref made instead, or `None`."""
+    ref = f"refs/heads/{spec.branch}"
+    if not spec.commit:
+        return keep(repository, commit, spec.run_id, spec.number)
+    elsewhere = history.refs.checkouts.get(ref)
+    if elsewhere is not None and Path(elsewhere) != Path(spec.worktree_path):
+        reason = f"it is checked out at {elsewhere}"
+    else:
+        words = ("-m", f"architect: collect {spec.run_id} worker {spec.worker_id}", ref, commit, history.tip or "")
+        output = repository.store.run("update-ref", *words, check=False, env=private.facts.identity.environment)
+        if output.code == 0:
+            return None
+        reason = str(GitError(("update-ref",), output.code, output.stderr))
+    kept = keep(repository, commit, spec.run_id, spec.number)
+    warnings.append(f"{spec.branch} could not be moved ({reason}); the result is {kept}")
+    return kept
+
+
+def _outside(repository: Repository, private: PrivateGit, spec: WorkerSpec, history: History) -> list[str]:
+    """What the agent left outside its branch, named; stashes made on its branch are kept as well."""
+    facts = private.facts
+    after = traces.watched(history.refs)
+    warnings = traces.ref_warnings(facts.refs, after, traces.head_commits(private.admin_dir))
+    warnings += traces.surrounding_warnings(facts.surroundings, traces.surroundings(repository))
+    for stash in traces.stashes(repository):
+        if stash.oid not in facts.stashes and stash.is_of(spec.branch):
+            with contextlib.suppress(ArchitectParallelError):
+                kept = keep(repository, stash.oid, spec.run_id, spec.number, "stash")
+                warnings.append(f"a stash was made while it ran ({stash.message}); it is also {kept}")
+    return warnings
 
 
 def message_for(spec: WorkerSpec) -> str:
@@ -74,12 +216,3 @@ def message_for(spec: WorkerSpec) -> str:
     trailers = {"Run": spec.run_id, "Worker": str(spec.worker_id), "Backend": spec.backend,
                 "Model": spec.model or "default"}  # fmt: skip
     return f"architect: {subject}\n\n" + "".join(f"{name}: {value}\n" for name, value in trailers.items())
-
-
-def refresh_index(private: PrivateGit) -> None:
-    """Gives the worktree the index that fits what was published, so that `git status` there is clean."""
-    with contextlib.suppress(OSError, ArchitectParallelError):
-        descriptor, name = tempfile.mkstemp(prefix="index.", dir=private.admin_dir)
-        os.close(descriptor)
-        shutil.copy2(private.index, name)
-        os.replace(name, Path(private.admin_dir) / "index")

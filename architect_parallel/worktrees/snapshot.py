@@ -21,14 +21,14 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.domain import Diff
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
-from architect_parallel.worktrees import differences
+from architect_parallel.worktrees import differences, traces
 from architect_parallel.worktrees.staging import Staging
 
 HARMLESS_SETTINGS = frozenset(
@@ -100,6 +100,12 @@ class Facts:
     identity: Identity
     index_stamp: tuple[int, int]
     """Size and mtime in ns of the worktree's index then."""
+    refs: Mapping[str, str]
+    """The refs workers have no business with, and the commits they stood at; see `traces`."""
+    stashes: tuple[str, ...]
+    """Commits of the stash list."""
+    surroundings: Mapping[str, str]
+    """Digests of the repository's settings and hooks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +119,12 @@ class Snapshot:
     """What could not be taken, or was taken in another form than it has on disk."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateGit:
     """A private git directory for one worktree; see the module's text."""
 
     directory: Path
     facts: Facts
-    _diffs: dict[tuple[str, str], Diff] = field(default_factory=dict)
 
     @classmethod
     def create(cls, repository: Repository, directory: Path, worktree: Path) -> PrivateGit:
@@ -162,6 +167,7 @@ class PrivateGit:
             plain["settings"] = {key: str(value) for key, value in dict(plain["settings"]).items()}
             plain["filters"] = tuple(plain["filters"])
             plain["index_stamp"] = tuple(plain["index_stamp"])
+            plain["stashes"] = tuple(plain["stashes"])
             plain["identity"] = Identity(**plain["identity"])
             private = cls(directory=directory, facts=Facts(**plain))
             if not (directory / "index").is_file():
@@ -212,21 +218,20 @@ class PrivateGit:
         if not is_real_directory(self.worktree):
             raise EnvironmentProblem(f"{self.worktree} is not a directory any more")
         self._seal()
-        staging = Staging(git=self.git, work_tree=self.worktree, scratch=self.directory)
+        # On a copy: a launcher killed in between leaves the index and its date, on which much depends, as they were.
+        work = self.directory / "work.index"
+        shutil.copy2(self.index, work)
+        git = dataclasses.replace(self.git, index_file=work)
+        staging = Staging(git=git, work_tree=self.worktree, scratch=self.directory, admin_dir=self.admin_dir)
         staging.stage(agent_index=self._changed_agent_index())
-        tree = self._write_tree()
-        found = differences.changes(self.git, self.base_commit, tree)
-        links = tuple(change.file.path for change in found if change.new_mode == differences.GITLINK_MODE)
-        if links and staging.dissolve(links):
-            tree = self._write_tree()
-            found = differences.changes(self.git, self.base_commit, tree)
+        tree, found = staging.write_tree(self.base_commit, missing_ok=self.facts.partial)
         staging.warn_of_filters(self.facts.filters, tuple(change.file.path for change in found))
-        diff = differences.diff_of(self.base_commit, tree, found)
-        self._diffs[self.base_commit, tree] = diff
-        return Snapshot(tree=tree, diff=diff, warnings=tuple(staging.warnings))
-
-    def _write_tree(self) -> str:
-        return self.git.text("write-tree", *(["--missing-ok"] if self.facts.partial else []))
+        os.replace(work, self.index)
+        return Snapshot(
+            tree=tree,
+            diff=differences.diff_of(self.base_commit, tree, found),
+            warnings=tuple(staging.warnings),
+        )
 
     def _changed_agent_index(self) -> Path | None:
         index = self.admin_dir / "index"
@@ -258,8 +263,7 @@ class PrivateGit:
         Raises:
             GitError: When one of the two cannot be read.
         """
-        known = self._diffs.get((base, head))
-        return known if known is not None else differences.diff(self.git, base, head)
+        return differences.diff(self.git, base, head)
 
     def patch(self, base: str, head: str, *, binary: bool = False) -> bytes:
         """The same as a patch; with `binary` complete enough for `git apply` on any file. Raises like `diff`."""
@@ -279,6 +283,8 @@ class PrivateGit:
                 part.unlink()
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(mode=0o700)
+        with contextlib.suppress(FileNotFoundError):  # where history ends; git finds commits missing without it
+            shutil.copyfile(Path(self.facts.common_dir) / "shallow", self.directory / "shallow")
         _write(self.directory / "HEAD", "ref: refs/heads/private\n")
         _write(self.directory / "config", self._configuration())
         _write(info / "exclude", self.facts.excludes)
@@ -384,6 +390,9 @@ def _observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
         or any(name.startswith("remote.") and name.endswith(".promisor") for name in settings),
         identity=_identity(settings),
         index_stamp=(found.st_size, found.st_mtime_ns) if found else (0, 0),
+        refs=traces.watched(traces.read_refs(repository)),
+        stashes=tuple(stash.oid for stash in traces.stashes(repository)),
+        surroundings=traces.surroundings(repository),
     )
 
 

@@ -1,20 +1,55 @@
 """Brings an index in line with a work tree an agent had its hands on; the part of `snapshot` that meets odd trees.
 
-It runs git only through the private directory it is given and changes only that directory's index (and, where
-nothing else helps, the permissions of unreadable files). Whatever cannot be taken is named in `warnings`; the rest
-is taken nevertheless.
+It runs git only through the private directory it is given and changes only the index it is given (and, where nothing
+else helps, the permissions of unreadable files). Whatever cannot be taken is named in `warnings`; the rest is taken
+nevertheless.
+
+The common case is one listing and one `git add -A`. What that would miss or do wrongly is set right around it:
+flags that hide changes; files the agent tracks although ignored, and the reverse (its own index knows); a sparse
+checkout the agent made, which must not read as deletions; submodules, for which `add` would run git *inside* them
+under configuration an agent may have written; repositories inside the tree, which `add` would reduce to a link.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from architect_parallel.system.git import Git, version
+from architect_parallel.system.git import Git, GitError, version
+from architect_parallel.worktrees.differences import GITLINK_MODE, Change, changes
+
+MAX_REREAD = 1000
+"""With more files than these to read anew, leaving the decision to git is cheaper."""
 
 
-def nul_terminated(paths: list[str]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of an index as `ls-files -s -v` shows it."""
+
+    mode: str
+    oid: str
+    skipped: bool
+    """Skip-worktree: a sparse checkout does without the file."""
+    assumed: bool
+    """Assume-unchanged."""
+
+
+def parse_entries(output: bytes) -> dict[str, Entry]:
+    """Reads `git ls-files -s -v -z` (`<tag> <mode> <oid> <stage>\\t<path>`, a small tag: assume-unchanged)."""
+    entries = {}
+    for record in output.split(b"\0")[:-1]:
+        head, _, path = record.partition(b"\t")
+        tag, mode, oid, _ = head.decode("ascii").split(" ")
+        entries[os.fsdecode(path)] = Entry(mode, oid, tag in "Ss", tag.islower())
+    return entries
+
+
+def nul_terminated(paths: Iterable[str]) -> bytes:
     """Paths as git's `-z --stdin` reads them."""
     return b"".join(os.fsencode(path) + b"\0" for path in paths)
 
@@ -24,21 +59,304 @@ class Staging:
     """One pass over one work tree."""
 
     git: Git
+    """With the index to work on as its `index_file`."""
     work_tree: Path
     scratch: Path
+    """A directory for index files of a moment."""
+    admin_dir: Path | None = None
+    """git's directory of the worktree, for what the agent's own index says; `None`: there is nothing to learn."""
     warnings: list[str] = field(default_factory=list)
+    _submodules: set[str] = field(default_factory=set)
+    _dates: tuple[int, int] | None = None
+    """mtime of the index in ns: the true one, and the one it has been given for the time being."""
 
-    def stage(self, *, agent_index: Path | None) -> None:
-        """Takes every change on disk into the index."""
-        self._add()
+    def stage(self, *, agent_index: Path | None = None, quick: bool = True) -> None:
+        """Takes every change on disk into the index.
+
+        Args:
+            agent_index: The worktree's own index where it is not as it was; its content is data, nothing more.
+            quick: The index is no older than what it says of the files: their times can be believed to the nanosecond.
+        """
+        listed = self._list(self.git)
+        if quick:
+            self._spare_rereading(listed)
+        self._clear_flags(listed)
+        if agent_index is not None:
+            self._follow(agent_index, listed)
+        held = self._hold_submodules(listed)
+        if not self._add():
+            self._rescue()
+        self._release_submodules(held)
+        self._date_back()
+
+    def write_tree(self, base: str, *, missing_ok: bool = False) -> tuple[str, tuple[Change, ...]]:
+        """Writes the index as a tree; repositories inside the work tree become plain files.
+
+        Returns the tree and what is different in it from `base` (a commit or tree).
+        """
+        words = ("write-tree", "--missing-ok") if missing_ok else ("write-tree",)
+        tree = self.git.text(*words)
+        found = changes(self.git, base, tree)
+        links = [change.file.path for change in found if change.new_mode == GITLINK_MODE]
+        foreign = [link for link in links if link not in self._submodules and not self._is_declared(link)]
+        if not foreign:
+            return tree, found
+        for link in foreign:
+            self._graft(link)
+        tree = self.git.text(*words)
+        return tree, changes(self.git, base, tree)
+
+    def _list(self, git: Git) -> dict[str, Entry]:
+        return parse_entries(git.run("ls-files", "-s", "-v", "-z").stdout)
+
+    def _update(self, paths: Iterable[str], *words: str) -> None:
+        names = nul_terminated(paths)
+        if names:
+            self.git.run("update-index", "-z", *words, "--stdin", input=names)
+
+    def _enter(self, entries: Mapping[str, tuple[str, str]]) -> None:
+        """Puts (mode, oid) at each path, without what the index knew of the file's times."""
+        lines = (f"{mode} {oid} 0\t".encode() + os.fsencode(path) + b"\0" for path, (mode, oid) in entries.items())
+        if entries:
+            self.git.run("update-index", "-z", "--index-info", input=b"".join(lines))
 
     def _add(self) -> bool:
-        sparse = ["--sparse"] if version() >= (2, 34) else []
-        output = self.git.run("add", "-A", "--ignore-errors", "--no-warn-embedded-repo", *sparse, check=False)
+        """`git add -A`; whether it had nothing to say."""
+        sparse = ("--sparse",) if version() >= (2, 34) else ()
+        words = ("add", "-A", "--ignore-errors", "--no-warn-embedded-repo", *sparse)
+        output = self.git.run(*words, check=False)
         return output.code == 0 and not output.stderr
 
-    def dissolve(self, links: tuple[str, ...]) -> bool:
-        return False
+    def _spare_rereading(self, listed: Mapping[str, Entry]) -> None:
+        """Tells git which files need no reading although they are as young as the index.
+
+        git compares whole seconds and therefore reads every file written in the second in which the index was: most
+        of a fresh checkout. With nanoseconds, a file is unchanged since the index unless its ctime is the index's
+        mtime or later; those few are entered without times, so that git does read them, and the index is then dated
+        one second later. (https://git-scm.com/docs/racy-git)
+        """
+        index = self.git.index_file
+        if index is None:
+            return
+        found = index.stat()
+        if found.st_dev != self.work_tree.stat().st_dev:
+            return
+        stamp, second, prefix = found.st_mtime_ns, found.st_mtime_ns // 10**9, os.path.join(self.work_tree, "")
+        young = {}
+        for path, entry in listed.items():
+            try:
+                file = os.lstat(prefix + path)
+            except OSError:
+                continue
+            if file.st_ctime_ns >= stamp or file.st_mtime_ns >= stamp:
+                young[path] = (entry.mode, entry.oid)
+        flagged = any(listed[path].skipped or listed[path].assumed for path in young)
+        if len(young) > MAX_REREAD or flagged:
+            return
+        self._dates = (stamp, (second + 1) * 10**9)
+        os.utime(index, ns=self._dates)
+        self._enter(young)
+
+    def _date_back(self) -> None:
+        """An index nobody wrote since gets its own date again: another change may come within that second."""
+        index = self.git.index_file
+        if index is not None and self._dates is not None and index.stat().st_mtime_ns == self._dates[1]:
+            os.utime(index, ns=(self._dates[0], self._dates[0]))
+
+    def _clear_flags(self, listed: Mapping[str, Entry]) -> None:
+        self._update((path for path, entry in listed.items() if entry.assumed), "--no-assume-unchanged")
+        present = (path for path, entry in listed.items() if entry.skipped and self._is_there(path))
+        self._update(present, "--no-skip-worktree")
+
+    def _is_there(self, path: str) -> bool:
+        """Whether something is at `path`, reached through real directories only."""
+        parent = self.work_tree
+        for part in Path(path).parts[:-1]:
+            parent = parent / part
+            if not _is_directory(parent):
+                return False
+        return os.path.lexists(self.work_tree / path)
+
+    def _follow(self, agent_index: Path, listed: Mapping[str, Entry]) -> None:
+        """Takes over which paths the agent's own index tracks, where disk and ignore rules alone say otherwise."""
+        copy = self.scratch / "agent.index"
+        shared = [] if self.admin_dir is None else list(self.admin_dir.glob("sharedindex.*"))
+        try:
+            shutil.copy2(agent_index, copy, follow_symlinks=False)
+            for path in shared:
+                shutil.copy2(path, self.scratch / path.name, follow_symlinks=False)
+            theirs = self._list(dataclasses.replace(self.git, index_file=copy))
+        except (OSError, GitError, ValueError):
+            self.warnings.append("the worktree's index cannot be read; ignored files that were added to it are missing")
+            return
+        finally:
+            copy.unlink(missing_ok=True)
+            for path in shared:
+                (self.scratch / path.name).unlink(missing_ok=True)
+        self._follow_sparse(theirs, listed)
+        added = [name for name, entry in theirs.items() if name not in listed and entry.mode != GITLINK_MODE]
+        for name in self._add_each(name for name in added if self._is_there(name)):
+            self.warnings.append(f"{name!r} was added to the index but cannot be read")
+        removed = [name for name in listed if name not in theirs]
+        present = nul_terminated(name for name in removed if self._is_there(name))
+        words = ("check-ignore", "--no-index", "-z", "--stdin")
+        ignored = self.git.run(*words, input=present, check=False).fields if present else []
+        absent = [name for name in removed if listed[name].skipped and not self._is_there(name)]
+        self._update([*ignored, *absent], "--force-remove")
+
+    def _follow_sparse(self, theirs: Mapping[str, Entry], listed: Mapping[str, Entry]) -> None:
+        """Files the agent's sparse checkout does without are not deleted: they are what its index says."""
+        if self.admin_dir is None or not (self.admin_dir / "info" / "sparse-checkout").exists():
+            return
+        without = {path: entry for path, entry in theirs.items() if entry.skipped and not self._is_there(path)}
+        self._enter(
+            {
+                path: (entry.mode, entry.oid)
+                for path, entry in without.items()
+                if path not in listed or (listed[path].mode, listed[path].oid) != (entry.mode, entry.oid)
+            }
+        )
+        self._update(without, "--skip-worktree")
+
+    def _add_each(self, paths: Iterable[str]) -> list[str]:
+        """Adds these files, ignored or not; returns those that cannot be read."""
+        wanted = [path for path in paths if not _is_directory(self.work_tree / path)]
+        names = nul_terminated(wanted)
+        if not names or self.git.run("update-index", "-z", "--add", "--stdin", input=names, check=False).code == 0:
+            return []
+        return [path for path in wanted if not self._add_raw(path)]
+
+    def _hold_submodules(self, listed: Mapping[str, Entry]) -> list[str]:
+        """Takes the submodules out of `add`'s reach; returns those to look at afterwards."""
+        links = [path for path, entry in listed.items() if entry.mode == GITLINK_MODE]
+        gone, filled, held = [], [], []
+        for path in links:
+            place = self.work_tree / path
+            if not self._is_there(path) or not _is_directory(place):
+                gone.append(path)
+            elif not os.path.lexists(place / ".git") and any(os.scandir(place)):
+                filled.append(path)
+            else:
+                held.append(path)
+        self.warnings += [f"submodule {path!r} holds files but no repository: now they are its place" for path in filled]
+        self._update([*gone, *filled], "--force-remove")
+        self._update(held, "--skip-worktree")
+        self._submodules |= set(links)
+        return held
+
+    def _release_submodules(self, held: list[str]) -> None:
+        """The link becomes the commit checked out in the submodule; its HEAD is read without running anything there."""
+        populated = [path for path in held if os.path.lexists(self.work_tree / path / ".git")]
+        self._update(held, "--no-skip-worktree")
+        self._update(populated)
+        self.warnings += [
+            f"submodule {path!r} has a checkout: commits and changes inside it stay there and are not collected"
+            for path in populated
+        ]
+
+    def _is_declared(self, link: str) -> bool:
+        """Whether `.gitmodules` on disk makes a submodule of it. (`config --file` follows no includes.)"""
+        words = ("config", "--no-includes", "--file", self.work_tree / ".gitmodules", "--list", "-z")
+        lines = self.git.run(*words, check=False).fields
+        declared = any(line.endswith(f".path\n{link}") for line in lines)
+        if declared:
+            self.warnings.append(f"submodule {link!r} was added: only its link is collected, push its commits yourself")
+        return declared
+
+    def _graft(self, path: str) -> None:
+        """Takes the files of a repository inside the tree as plain files of this one."""
+        path = path.rstrip("/")
+        index = self.scratch / f"nested-{os.urandom(4).hex()}.index"
+        place = self.work_tree / path
+        inner = Staging(
+            git=dataclasses.replace(self.git, work_tree=place, index_file=index), work_tree=place, scratch=self.scratch
+        )
+        try:
+            inner.stage(quick=False)
+            empty = self.git.run("hash-object", "-t", "tree", "-w", "--stdin").text
+            tree, _ = inner.write_tree(empty)
+        finally:
+            index.unlink(missing_ok=True)
+        self._update([path], "--force-remove")
+        if tree != empty:
+            self.git.run("read-tree", f"--prefix={path}/", tree)
+        self.warnings.append(f"{path!r} is a repository of its own: its files are collected, its history is not")
+        self.warnings += [f"in {path!r}: {warning}" for warning in inner.warnings]
+
+    def _rescue(self) -> None:
+        """After `add` complained: permissions are mended, and what is still left is taken piece by piece."""
+        closed = self._open_up()
+        if self._add():
+            return
+        self.warnings += [f"{path!r} cannot be read; what is in it is missing" for path in closed]
+        left = self.git.run("ls-files", "-z", "-m", "-o", "--exclude-standard", check=False).fields
+        for path in dict.fromkeys(left):
+            if path.endswith("/"):
+                self._graft(path)
+            elif not self._is_there(path):
+                self._update([path], "--force-remove")
+            elif not self._add_raw(path):
+                self.warnings.append(f"{path!r} cannot be read or is no file; it is missing")
+
+    def _add_raw(self, path: str) -> bool:
+        """Takes a file byte for byte, or a link; of what is neither, the path is given up. Whether it was taken."""
+        place = self.work_tree / path
+        try:
+            mode = place.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                target = os.fsencode(os.readlink(place))
+                oid = self.git.run("hash-object", "-w", "--stdin", input=target).text
+                self._enter({path: ("120000", oid)})
+            elif stat.S_ISREG(mode):
+                oid = self.git.run("hash-object", "-w", "--no-filters", "--", place).text
+                self._enter({path: ("100755" if mode & stat.S_IXUSR else "100644", oid)})
+            else:
+                self._update([path], "--force-remove")
+                return False
+        except (OSError, GitError):
+            return False
+        return True
+
+    def _open_up(self) -> list[str]:
+        """Gives the owner read access to everything in the tree; returns what it could not be given to."""
+        closed = []
+        pending = [self.work_tree]
+        while pending:
+            directory = pending.pop()
+            for entry in _entries(directory):
+                mode = entry.stat(follow_symlinks=False).st_mode
+                needed = stat.S_IRWXU if stat.S_ISDIR(mode) else stat.S_IRUSR if stat.S_ISREG(mode) else 0
+                if mode & needed != needed:
+                    try:
+                        os.chmod(entry.path, stat.S_IMODE(mode) | needed)
+                    except OSError:
+                        closed.append(os.path.relpath(entry.path, self.work_tree))
+                        continue
+                if stat.S_ISDIR(mode) and entry.name != ".git":
+                    pending.append(Path(entry.path))
+        return closed
 
     def warn_of_filters(self, filters: tuple[str, ...], paths: tuple[str, ...]) -> None:
-        return None
+        """Names the changed files that the user's filter drivers (git-lfs) would have stored in another form."""
+        if not filters or not paths:
+            return
+        fields = self.git.run("check-attr", "-z", "--stdin", "filter", input=nul_terminated(paths)).fields
+        found = [path for path, driver in zip(fields[::3], fields[2::3], strict=True) if driver in filters]
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            shown = ", ".join(repr(path) for path in found[:3])
+            self.warnings.append(f"stored without the filter of their attributes: {shown}{more}")
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(directory))
+    except OSError:
+        return []
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False

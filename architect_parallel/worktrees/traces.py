@@ -1,0 +1,130 @@
+"""What an agent may leave outside its branch and tree: refs, stashes, altered settings of the repository.
+
+Two looks, one before the agent ran and one after; the second says what is different. It judges nothing and changes
+nothing: several workers and the user share these places, so a difference is named, not ascribed. Files are read as
+data; the one git command is `for-each-ref`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from architect_parallel.system.git import Repository
+
+_NOT_WATCHED = ("refs/architect/", "refs/heads/architect/parallel-", "refs/remotes/", "refs/prefetch/", "refs/stash")
+"""Ours, other workers', or moved by any fetch. `refs/stash` is looked at through its reflog."""
+_SETTINGS = ("config", "info/attributes", "info/exclude", "info/grafts", "objects/info/alternates")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refs:
+    """All refs of a repository."""
+
+    oids: Mapping[str, str]
+    checkouts: Mapping[str, str]
+    """Ref → path of the checkout that is on it."""
+
+
+def read_refs(repository: Repository) -> Refs:
+    """The refs as they are; one process.
+
+    Raises:
+        GitError: The repository cannot be read (its configuration is broken, say).
+    """
+    output = repository.store.run("for-each-ref", "--format=%(objectname) %(refname)%00%(worktreepath)")
+    oids, checkouts = {}, {}
+    for line in output.stdout.split(b"\n")[:-1]:
+        head, _, path = line.partition(b"\0")
+        oid, _, ref = os.fsdecode(head).partition(" ")
+        oids[ref] = oid
+        if path:
+            checkouts[ref] = os.fsdecode(path)
+    return Refs(oids=oids, checkouts=checkouts)
+
+
+def watched(refs: Refs) -> dict[str, str]:
+    """The refs no worker has business with."""
+    return {ref: oid for ref, oid in refs.oids.items() if not ref.startswith(_NOT_WATCHED)}
+
+
+def ref_warnings(before: Mapping[str, str], after: Mapping[str, str], moved_here: frozenset[str]) -> list[str]:
+    """What happened to watched refs meanwhile. `moved_here`: commits this worktree's HEAD has been at.
+
+    A ref that moved is only named when it moved to such a commit: users commit on their branches meanwhile.
+    """
+    new = [ref for ref in after if ref not in before]
+    gone = [ref for ref in before if ref not in after]
+    moved = [ref for ref in before if after.get(ref, before[ref]) != before[ref] and after[ref] in moved_here]
+    said = (("appeared", new), ("disappeared", gone), ("moved", moved))
+    return [f"while it ran, {_listed(refs)} {what}" for what, refs in said if refs]
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(sorted(names)[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stash:
+    """One entry of the stash list, which all worktrees share."""
+
+    oid: str
+    message: str
+    """`WIP on <branch>: …` or `On <branch>: …`."""
+
+    def is_of(self, branch: str) -> bool:
+        """Whether it was made on this branch, or on a detached HEAD (which may be any worktree's)."""
+        return any(f"n {name}:" in self.message for name in (branch, "(no branch)"))
+
+
+def stashes(repository: Repository) -> tuple[Stash, ...]:
+    """The stash list, oldest first, read from its reflog (`<old> <new> <who> <time> <zone>\\t<message>`)."""
+    found = []
+    for line in _content(repository.common_dir / "logs" / "refs" / "stash").split(b"\n")[:-1]:
+        head, _, message = line.partition(b"\t")
+        words = head.split(b" ", 2)
+        if len(words) == 3:
+            found.append(Stash(oid=words[1].decode("ascii", "replace"), message=message.decode("utf-8", "replace")))
+    return tuple(found)
+
+
+def head_commits(admin_dir: Path) -> frozenset[str]:
+    """Every commit the worktree's HEAD has been at, by its reflog."""
+    lines = _content(admin_dir / "logs" / "HEAD").split(b"\n")[:-1]
+    return frozenset(word.decode("ascii", "replace") for line in lines for word in line.split(b" ", 2)[1:2])
+
+
+def surroundings(repository: Repository) -> dict[str, str]:
+    """Digest of each file by which git can be made to run or do something else, by its path."""
+    hooks = repository.common_dir / "hooks"
+    try:
+        names = [f"hooks/{name}" for name in os.listdir(hooks) if not name.endswith(".sample")]
+    except OSError:
+        names = []
+    paths = [repository.common_dir / name for name in (*_SETTINGS, *names)]
+    return {os.fspath(path): _digest(path) for path in paths if os.path.lexists(path)}
+
+
+def surrounding_warnings(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Names what of it is not as it was."""
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return [f"{path} changed while it ran: look at it before you run git there" for path in changed]
+
+
+def _digest(path: Path) -> str:
+    found = path.lstat()
+    mode = stat.S_IFMT(found.st_mode) | (found.st_mode & 0o111)
+    return f"{mode:o} {hashlib.sha256(_content(path)).hexdigest()}"
+
+
+def _content(path: Path) -> bytes:
+    """What a regular file holds; nothing for anything else (a FIFO would never end)."""
+    try:
+        return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else b""
+    except OSError:
+        return b""
