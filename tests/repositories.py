@@ -73,3 +73,22 @@ def build_fixture_repository(name: str, directory: Path) -> Path:
             deleted.unlink()
         commit_all(directory, step.name.partition("-")[2].replace("-", " "), minute=minute)
     return directory
+
+
+def fake_git(directory: Path, version: str) -> str:
+    """A `git` in `directory` that says it is `version` and is the real one otherwise; returns a PATH that finds it."""
+    directory.mkdir(exist_ok=True)
+    program = directory / "git"
+    real = shutil.which("git")
+    # `merge-tree --write-tree` came with 2.38: what claims to be older must not have it.
+    program.write_text(f"""#!/bin/sh
+for word; do
+    case "$word" in
+    version) echo "git version {version}"; exit 0 ;;
+    --write-tree) exit 129 ;;
+    esac
+done
+exec {real} "$@"
+""")
+    program.chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
