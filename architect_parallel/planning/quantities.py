@@ -26,7 +26,7 @@ SMALLEST_MEMORY_BYTES = 64 * 1024**2
 LARGEST_BYTES = 2**60
 
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
-_DECIMAL = r"[0-9]{0,18}\.[0-9]{1,18}|[0-9]{1,18}\.?"
+_DECIMAL = r"[0-9]{0,19}\.[0-9]{1,40}|[0-9]{1,19}\.?"
 _DURATION = re.compile(rf"(?P<number>{_DECIMAL})(?P<unit>[smh]?)", re.ASCII)
 _SIZE = re.compile(rf"(?P<number>{_DECIMAL})(?P<unit>|B|[KMGT]i?B)", re.ASCII | re.IGNORECASE)
 _USD = re.compile(_DECIMAL, re.ASCII)
@@ -162,7 +162,7 @@ def _text(value: object) -> str | None:
         return None
     if isinstance(value, int):
         # Python refuses to print numbers of thousands of digits; no bound here is that far away.
-        return str(value) if abs(value) < 10**18 else None
+        return str(value) if abs(value) < 10**19 else None
     if isinstance(value, float):
         return format(Decimal(repr(value)), "f") if math.isfinite(value) else None
     return None

@@ -1,0 +1,25 @@
+"""The examples in the docstrings of the pure rooms hold."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import architect_parallel.planning as planning
+
+MODULES = [f"{planning.__name__}.{module.name}" for module in pkgutil.iter_modules(planning.__path__)]
+
+
+@pytest.mark.parametrize("name", [*MODULES, "architect_parallel.config.source"])
+def test_docstring_examples_hold(name: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.failed == 0
+
+
+def test_there_are_examples() -> None:
+    finder = doctest.DocTestFinder()
+    found = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
+    assert len(found) > 10
