@@ -6,7 +6,8 @@ The Python API is the three names below; they are imported when first asked for,
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from architect_parallel.api import ParallelConfig, ParallelRunner
+    from architect_parallel.api.planning import ParallelConfig
+    from architect_parallel.api.running import ParallelRunner
     from architect_parallel.domain import WorkerResult
 
 __all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult"]
@@ -14,12 +15,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("ParallelConfig", "ParallelRunner"):
-        from architect_parallel import api
+    from importlib import import_module
 
-        return getattr(api, name)
-    if name == "WorkerResult":
-        from architect_parallel.domain import WorkerResult
-
-        return WorkerResult
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    homes = {"ParallelConfig": "api.planning", "ParallelRunner": "api.running", "WorkerResult": "domain"}
+    if name not in homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"architect_parallel.{homes[name]}"), name)

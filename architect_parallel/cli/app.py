@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from architect_parallel.cli import backends, cancel, diff, merge, parallel, resume, status
+from architect_parallel.cli import backends, cancel, diff, doctor, logs, merge, parallel, resume, status
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import run as run_command
 from architect_parallel.errors import ArchitectParallelError, ExitCode
@@ -25,12 +25,14 @@ ClickException: type[Any] = typer.BadParameter.__mro__[2]
 COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("parallel", parallel.parallel),
     ("status", status.status),
+    ("logs", logs.logs),
     ("diff", diff.diff),
     ("merge", merge.merge),
     ("resume", resume.resume),
     ("cancel", cancel.cancel),
     ("run", run_command.run),
     ("backends", backends.backends),
+    ("doctor", doctor.doctor),
 )
 
 GROUPS: tuple[tuple[str, typer.Typer], ...] = (("config", config_command.app),)

@@ -18,10 +18,10 @@ def cancel(
     dry_run: options.DryRun = False,
 ) -> None:
     """Stop a live run (or one of its workers) politely; its work is collected as after any limit."""
-    from architect_parallel import api
+    from architect_parallel.api import running
     from architect_parallel.cli.output import answer, answer_json
 
-    outcome = api.cancel(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
+    outcome = running.cancel(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
     if json:
         answer_json(outcome)
         return

@@ -20,7 +20,7 @@ def diff(
     json: options.Json = False,
 ) -> None:
     """Show what a worker changed against the commit it started from, as a patch."""
-    from architect_parallel.api import open_journal, require_worker
+    from architect_parallel.api.place import open_journal, require_worker
     from architect_parallel.events import to_plain
     from architect_parallel.reports.text import diff_stat
     from architect_parallel.worktrees.differences import patch

@@ -12,7 +12,8 @@ from architect_parallel.cli.output import answer, answer_json, warn
 from architect_parallel.errors import UsageError
 
 if TYPE_CHECKING:
-    from architect_parallel.api import ParallelConfig, ParallelRunner
+    from architect_parallel.api.planning import ParallelConfig
+    from architect_parallel.api.running import ParallelRunner
     from architect_parallel.domain import RunPlan, RunResult
 
 LARGEST_STDIN_TASK = 64 * 2**20
@@ -72,11 +73,12 @@ def parallel(
 ) -> None:
     """Run tasks in parallel, one isolated worktree and branch each.
 
-    Each worker N works on branch architect/parallel-N in .architect-parallel-N. What it changed is committed there; your
-    checkout is not touched. Look with `architect diff RUN N`, land with `architect merge RUN N`, clean up with
+    Each worker N works on branch architect/parallel-N in .architect-parallel-N. What it changed is committed there;
+    your checkout is not touched. Look with `architect diff RUN N`, land with `architect merge RUN N`, clean up with
     `architect parallel-cleanup`.
     """
-    from architect_parallel.api import ParallelConfig, ParallelRunner
+    from architect_parallel.api.planning import ParallelConfig
+    from architect_parallel.api.running import ParallelRunner
     from architect_parallel.planning.naming import split_models
 
     request = ParallelConfig(
@@ -139,7 +141,7 @@ def _stdin_task() -> str:
 
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
     """Runs `request`, shows it live as the streams allow, and prints the answer."""
-    from architect_parallel.api import ParallelRunner
+    from architect_parallel.api.running import ParallelRunner
     from architect_parallel.reports.terminal import LiveReport
 
     report = LiveReport(as_json=as_json, quiet=quiet)

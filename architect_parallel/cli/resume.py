@@ -20,13 +20,13 @@ def resume(
 
     What an earlier attempt left, committed or not, is kept first under refs/architect/keep/.
     """
-    from architect_parallel import api
+    from architect_parallel.api import running
     from architect_parallel.cli.output import answer, answer_json
     from architect_parallel.cli.parallel import print_result
     from architect_parallel.reports.terminal import LiveReport
 
     if dry_run:
-        todo = api.resumable(Path.cwd(), run)
+        todo = running.resumable(Path.cwd(), run)
         if json:
             answer_json({"run_id": todo[0].run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
         else:
@@ -35,6 +35,6 @@ def resume(
         return
     report = LiveReport(as_json=json, quiet=quiet)
     with report:
-        result = api.resume(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
+        result = running.resume(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)

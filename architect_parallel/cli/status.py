@@ -10,7 +10,7 @@ from architect_parallel.cli.output import answer, answer_json
 
 def status(run: options.OptionalRun = None, json: options.Json = False) -> None:
     """Show all runs of this repository, or the workers of one."""
-    from architect_parallel.api import open_journal
+    from architect_parallel.api.place import open_journal
     from architect_parallel.reports import text
     from architect_parallel.reports.json import envelope, summary
 

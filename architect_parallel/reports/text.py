@@ -79,7 +79,7 @@ def total_line(result: RunResult) -> str:
 
 def results(result: RunResult) -> str:
     """Everything below the progress lines: heading, table, total."""
-    return "\n".join(["Results", "=" * 60, *results_table(result.results), total_line(result)])
+    return "\n".join(["", "Results", "=" * 60, *results_table(result.results), total_line(result)])
 
 
 def next_steps(result: RunResult) -> str:

@@ -1,7 +1,7 @@
 """The door to prices: tokens in, US dollars out, and `None` where nobody knows.
 
-Figures come from the user's `prices` table first, then from genai-prices' bundled data (no network is used). The model is
-looked up without a provider: a deepseek model behind an OpenAI-compatible endpoint has deepseek's price.
+Figures come from the user's `prices` table first, then from genai-prices' bundled data (no network is used). The
+model is looked up without a provider: a deepseek model behind an OpenAI-compatible endpoint has deepseek's price.
 genai-prices costs 16 MiB and 0.1 s to import, so it is imported when the first price is asked for.
 """
 
@@ -22,7 +22,9 @@ def cost_usd(usage: Usage, model: str | None, overrides: Mapping[str, Price]) ->
         cached_price = override.cached_input_per_mtok
         cached_price = override.input_per_mtok if cached_price is None else cached_price
         fresh = max(0, usage.input_tokens - cached)
-        dollars = fresh * override.input_per_mtok + cached * cached_price + usage.output_tokens * override.output_per_mtok
+        dollars = (
+            fresh * override.input_per_mtok + cached * cached_price + usage.output_tokens * override.output_per_mtok
+        )
         return dollars / 1_000_000
     import genai_prices
 

@@ -1,8 +1,8 @@
 """One agent process from its start to the proof that its tree is gone, with everything counted on the way.
 
 What comes in is turned into events; what exceeds a limit throws the worker's switch. The agent's claims end up in the
-`Ending`; the facts (exit code, leftovers, memory, why it was stopped) stand beside it, and nobody here weighs one against
-the other: that is `planning.verdict`.
+`Ending`; the facts (exit code, leftovers, memory, why it was stopped) stand beside it, and nobody here weighs one
+against the other: that is `planning.verdict`.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def run_agent(
     switch: StopSwitch,
     emit: Emit,
 ) -> AgentRun | None:
-    """Starts the agent and stays with it to its proven end. `None`: the switch was thrown before, nothing was started."""
+    """Starts the agent and stays with it to its proven end. `None`: the switch was thrown before, nothing was
+    started."""
     supervised = switch.start(lambda: process.start_supervised(launch))
     if supervised is None:
         return None

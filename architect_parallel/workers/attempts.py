@@ -1,4 +1,5 @@
-"""What an earlier attempt of a worker left is kept before the next one begins: committed or not, whoever committed it."""
+"""What an earlier attempt of a worker left is kept before the next one begins: committed or not, whoever committed
+it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The shared sampler: one thread that holds every running worker to its time and memory.
 
-One snapshot of the process table serves all workers of a tick: a snapshot per worker costs over a second of CPU per tick
-at 100 workers, a shared one some milliseconds. Steps, output and money are counted where they arrive, in the worker's own
-thread; this thread only watches what no output announces. It stops nothing itself: it tells the worker's `StopSwitch`.
+One snapshot of the process table serves all workers of a tick: a snapshot per worker costs over a second of CPU per
+tick at 100 workers, a shared one some milliseconds. Steps, output and money are counted where they arrive, in the
+worker's own thread; this thread only watches what no output announces. It stops nothing itself: it tells the worker's
+`StopSwitch`.
 """
 
 from __future__ import annotations

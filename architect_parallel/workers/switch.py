@@ -1,7 +1,7 @@
 """The one switch that ends a worker: thrown once, by anybody, at any time.
 
-It also is the gate of every start: a process is started under the same lock that a stop takes, so nothing starts after a
-stop and nothing that started is missed by one.
+It also is the gate of every start: a process is started under the same lock that a stop takes, so nothing starts
+after a stop and nothing that started is missed by one.
 """
 
 from __future__ import annotations

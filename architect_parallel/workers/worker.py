@@ -1,8 +1,9 @@
 """One worker, start to finish: worktree, preparation, agent, collection, verdict.
 
-The order is what keeps work safe. The private git directory is made before the agent starts, because afterwards nothing in
-the tree can be believed; the agent's tree is proven gone before the collection, because a living process could still write;
-the collection always happens once an agent ran, whatever ended it. Every way through ends in exactly one `WorkerFinished`.
+The order is what keeps work safe. The private git directory is made before the agent starts, because afterwards
+nothing in the tree can be believed; the agent's tree is proven gone before the collection, because a living process
+could still write; the collection always happens once an agent ran, whatever ended it. Every way through ends in
+exactly one `WorkerFinished`.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class _Journey:
 
     def _run_agent(self, worktree: Worktree) -> AgentRun | None:
         spec = self._spec
-        request = self._request(worktree)
+        request = self._request()
         command = self._backend.command(request)
         for warning in command.warnings:
             self._warn(warning)
@@ -212,31 +213,14 @@ class _Journey:
         finally:
             log.close()
 
-    def _request(self, worktree: Worktree) -> Request:
+    def _request(self) -> Request:
         spec, run_dir = self._spec, self._place.run_dir
         prompt_file = make_private_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
         descriptor = os.open(prompt_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(spec.prompt.encode(errors="surrogateescape"))
-        return Request(
-            prompt=spec.prompt,
-            prompt_file=prompt_file,
-            worktree=worktree.path,
-            state_dir=make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}"),
-            model=spec.model,
-            agent=spec.agent.name,
-            system_prompt=spec.agent.system_prompt,
-            approval_mode=spec.approval_mode,
-            sandbox_mode=spec.sandbox_mode,
-            max_steps=spec.limits.max_steps,
-            budget_usd=spec.limits.budget_usd,
-            timeout_s=spec.limits.timeout_s,
-            session_id=spec.session_id,
-            branch=spec.branch,
-            worker_id=spec.worker_id,
-            run_id=spec.run_id,
-            extra_argv=spec.extra_argv,
-        )
+        state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
+        return request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
 
     def _launch(self, command: CommandLine, worktree: Worktree) -> process.Launch:
         passed = environment.filtered_environment(self._backend, self._place.environ)
@@ -262,6 +246,29 @@ class _Journey:
             self._warn(warning)
         self._course.diff = collection.diff
         self._emit(Collected(diff=collection.diff))
+
+
+def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Request:
+    """What `spec` asks of its backend. Neither path needs to exist to build a command line from it."""
+    return Request(
+        prompt=spec.prompt,
+        prompt_file=prompt_file,
+        worktree=Path(spec.worktree_path),
+        state_dir=state_dir,
+        model=spec.model,
+        agent=spec.agent.name,
+        system_prompt=spec.agent.system_prompt,
+        approval_mode=spec.approval_mode,
+        sandbox_mode=spec.sandbox_mode,
+        max_steps=spec.limits.max_steps,
+        budget_usd=spec.limits.budget_usd,
+        timeout_s=spec.limits.timeout_s,
+        session_id=spec.session_id,
+        branch=spec.branch,
+        worker_id=spec.worker_id,
+        run_id=spec.run_id,
+        extra_argv=spec.extra_argv,
+    )
 
 
 def shown_argv(argv: tuple[str, ...], prompt: str) -> tuple[str, ...]:

@@ -1,0 +1,230 @@
+"""Plans become runs: numbers are reserved, the plan is recorded, and only then is anything made.
+
+Also what can be done to a run from outside: go on with one that was interrupted, and stop one that is live.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from architect_parallel.api.place import Here, load_here, open_journal, require_planned
+from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered, require_ready
+from architect_parallel.backends.registry import require_backend
+from architect_parallel.domain import RunPlan, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
+from architect_parallel.events import Event, RunResumed, RunStarted
+from architect_parallel.hosts.local import LocalHost
+from architect_parallel.journal import Journal
+from architect_parallel.runner import CANCEL_FILE, Listener, Runner
+from architect_parallel.system import clock
+from architect_parallel.system.files import HeldLock
+from architect_parallel.workers.worker import Workplace, request_for
+from architect_parallel.worktrees.create import exclude_from_status, highest_number
+from architect_parallel.worktrees.registry import registration_lock
+
+
+class ParallelRunner:
+    """Runs tasks in parallel, each in a worktree of its own.
+
+    Args:
+        config: What to run.
+        workspace_root: Any directory of the repository; `.` is the current one.
+        listeners: Called with every recorded event, in the thread that calls `run`.
+        environ: Takes the place of `os.environ`, for agents and configuration.
+
+    Raises (all methods):
+        UsageError: Something in `config` or a configuration file is wrong; nothing was started.
+        EnvironmentProblem: The machine or the repository does not allow it; nothing was started.
+    """
+
+    def __init__(
+        self,
+        config: ParallelConfig,
+        workspace_root: str | os.PathLike[str] = ".",
+        *,
+        listeners: Sequence[Listener] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.config = config
+        config_file = Path(config.config_file) if config.config_file is not None else None
+        self.here = load_here(Path(workspace_root), config_file, environ)
+        self._listeners = tuple(listeners)
+
+    def run(self) -> list[WorkerResult]:
+        """Runs everything to its end; results sorted by `worker_id`."""
+        return self.execute().results
+
+    def plan(self) -> RunPlan:
+        """The plan as it would be now; reserves and makes nothing."""
+        draft = draft_plan(self.config, self.here)
+        with Journal.open(self.here.repository.state_dir) as journal:
+            return numbered(draft, self.here.repository, self._next_number(journal))
+
+    def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
+        """Like `run`, with the whole run's result.
+
+        Args:
+            started: Called with the plan once its numbers are reserved, before any agent starts.
+        """
+        draft = draft_plan(self.config, self.here)
+        repository = self.here.repository
+        with ExitStack() as held:
+            journal = held.enter_context(Journal.open(repository.state_dir))
+            exclude_from_status(repository)
+            with registration_lock(repository):
+                plan = numbered(draft, repository, self._next_number(journal))
+                held.callback(_hold(journal, plan.run_id).release)
+                journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
+            started(plan)
+            return run_plan(plan, journal, self.here, self._listeners)
+
+    def _next_number(self, journal: Journal) -> int:
+        return max(highest_number(self.here.repository), *journal.live_numbers(), 0) + 1
+
+    def command_lines(self, plan: RunPlan) -> dict[int, tuple[str, ...]]:
+        """The exact argv of every worker of `plan`, for a dry run; nothing outside a temporary folder is touched."""
+        lines = {}
+        with tempfile.TemporaryDirectory(prefix="architect-dry-run-") as folder:
+            for spec in plan.workers:
+                state_dir = Path(folder) / f"worker-{spec.worker_id}"
+                state_dir.mkdir()
+                request = request_for(spec, prompt_file=state_dir / "prompt.txt", state_dir=state_dir)
+                lines[spec.worker_id] = self.here.backends[spec.backend].command(request).argv
+        return lines
+
+
+def run_plan(
+    plan: RunPlan,
+    journal: Journal,
+    here: Here,
+    listeners: Sequence[Listener],
+    *,
+    todo: Sequence[WorkerSpec] | None = None,
+    first_event: Event | None = None,
+) -> RunResult:
+    """Runs a recorded plan (or, of a resumed one, the workers in `todo`) on this machine. The run's lock is held."""
+    workplace = Workplace(
+        repository=here.repository,
+        run_dir=journal.run_dir(plan.run_id),
+        backends=here.backends,
+        environ=here.environ,
+        worktrees=here.settings.worktrees,
+        prices=here.settings.prices,
+    )
+    runner = Runner(
+        plan,
+        journal,
+        lambda emit: LocalHost(workplace, emit),
+        todo=todo,
+        first_event=first_event,
+        listeners=listeners,
+    )
+    return runner.run()
+
+
+def resume(
+    workspace_root: Path,
+    run: str,
+    *,
+    config_file: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+    environ: Mapping[str, str] | None = None,
+) -> RunResult:
+    """Runs again what did not succeed in a run, each worker in its worktree from its base.
+
+    Raises:
+        NothingToDo: No such run, or every worker succeeded.
+        EnvironmentProblem: The run is still live, or a backend is not ready.
+    """
+    here = load_here(workspace_root, config_file, environ)
+    with Journal.open(here.repository.state_dir) as journal:
+        run_id = journal.find(run)
+        lock = _hold(journal, run_id)
+        try:
+            plan, todo = _unfinished(journal, run_id)
+            for spec in todo:
+                backend = require_backend(here.backends, spec.backend)
+                require_ready(here.backends, backend, {spec.model}, here.environ)
+            for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
+                request.unlink()
+            event = RunResumed(launcher_pid=os.getpid(), worker_ids=tuple(spec.worker_id for spec in todo))
+            started(replace(plan, workers=tuple(todo)))
+            return run_plan(plan, journal, here, listeners, todo=todo, first_event=event)
+        finally:
+            lock.release()
+
+
+def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
+    """The workers that `resume` would run, each with its next attempt; raises like it."""
+    with open_journal(workspace_root) as (_, journal):
+        run_id = journal.find(run)
+        if journal.is_live(run_id):
+            raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
+        return _unfinished(journal, run_id)[1]
+
+
+def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]]:
+    before = journal.result(run_id)
+    plan = _recorded_plan(journal, run_id)
+    attempts = {result.worker_id: result.attempts for result in before.results}
+    done = {result.worker_id for result in before.results if result.status is Status.SUCCESS}
+    todo = [
+        replace(spec, attempt=attempts.get(spec.worker_id, 0) + 1)
+        for spec in plan.workers
+        if spec.worker_id not in done
+    ]
+    if not todo:
+        raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
+    return plan, todo
+
+
+def cancel(
+    workspace_root: Path, run: str, worker_id: int | None = None, *, wait: bool = True, dry_run: bool = False
+) -> dict[str, Any]:
+    """Asks the launcher of a live run to stop it, or one worker of it.
+
+    The request is a file in the run's directory, which the launcher looks for: it works between processes, users of one
+    group and for single workers, and cannot hit a process that took over a dead launcher's number.
+
+    Returns:
+        `run_id`, `worker_id`, `requested` and `ended`: whether the run was seen to end (`None` for a single worker).
+
+    Raises:
+        NothingToDo: No such run, or it has ended.
+        UsageError: The run has no such worker.
+    """
+    with open_journal(workspace_root) as (_, journal):
+        run_id = journal.find(run)
+        result = journal.result(run_id)
+        if worker_id is not None:
+            require_planned(run_id, result.planned, worker_id)
+        if not journal.is_live(run_id):
+            raise NothingToDo(f"run {run_id} is not live", hint=f"architect status {run_id}")
+        if not dry_run:
+            name = CANCEL_FILE if worker_id is None else f"{CANCEL_FILE}-{worker_id}"
+            (journal.run_dir(run_id) / name).touch(mode=0o600)
+            while wait and worker_id is None and journal.is_live(run_id):
+                clock.pause(0.1)
+        ended = None if worker_id is not None else not journal.is_live(run_id)
+        return {"run_id": run_id, "worker_id": worker_id, "requested": not dry_run, "ended": ended}
+
+
+def _hold(journal: Journal, run_id: str) -> HeldLock:
+    lock = journal.hold(run_id)
+    if lock is None:
+        raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
+    return lock
+
+
+def _recorded_plan(journal: Journal, run_id: str) -> RunPlan:
+    first = journal.recorded(run_id)[0].event
+    if not isinstance(first, RunStarted):
+        raise InternalError(f"the journal of run {run_id} does not begin with its plan")
+    return first.plan

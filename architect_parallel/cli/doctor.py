@@ -1,0 +1,37 @@
+"""`architect doctor`: what this machine can enforce, what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.errors import ExitCode
+
+
+def doctor(json: options.Json = False, config: options.Config = None) -> None:
+    """Check git, the repository, supervision, memory, disk and backends; exit 3 when something makes runs
+    impossible."""
+    from architect_parallel.api.examination import examine
+
+    findings = examine(Path.cwd(), config)
+    if json:
+        answer_json(
+            {
+                "findings": [
+                    {"check": each.check, "level": each.level, "text": each.text, "remedy": each.remedy}
+                    for each in findings
+                ]
+            }
+        )
+    else:
+        marks = {"ok": "ok  ", "note": "note", "problem": "FAIL"}
+        for each in findings:
+            answer(
+                f"{marks[each.level]}  {each.check}: {each.text}"
+                + (f"\n      try: {each.remedy}" if each.remedy else "")
+            )
+    if any(each.level == "problem" for each in findings):
+        raise typer.Exit(ExitCode.ENVIRONMENT)

@@ -1,0 +1,99 @@
+"""`architect logs RUN [N] [-f]`: what the agents printed."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer_bytes, answer_json, note
+
+if TYPE_CHECKING:
+    from architect_parallel.journal import Journal
+
+LOOK_S = 0.2
+CHUNK_BYTES = 65536
+
+
+def logs(
+    run: options.Run,
+    worker: Annotated[int | None, typer.Argument(metavar="[N]", help="Worker; without it, all.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until the run ends.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The bytes as they are; default: without control sequences.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Show what the agents printed: both streams, secrets blanked out."""
+    from architect_parallel.api.place import open_journal, require_planned
+
+    with open_journal(Path.cwd()) as (_, journal):
+        run_id = journal.find(run)
+        planned = journal.result(run_id).planned
+        chosen = [spec.worker_id for spec in planned] if worker is None else [require_planned(run_id, planned, worker)]
+        if json:
+            found = {str(each): [str(path) for path in log_files(journal.run_dir(run_id), each)] for each in chosen}
+            answer_json({"run_id": run_id, "logs": found})
+            return
+        _Printer(journal, run_id, chosen, raw=raw).print(follow=follow)
+
+
+def log_files(run_dir: Path, worker_id: int) -> list[Path]:
+    """The log files of one worker, a file per attempt, oldest first."""
+    later = sorted(
+        (run_dir / "logs").glob(f"worker-{worker_id}-*.log"), key=lambda path: int(path.stem.rsplit("-", 1)[1])
+    )
+    return [path for path in (run_dir / "logs" / f"worker-{worker_id}.log", *later) if path.is_file()]
+
+
+class _Printer:
+    """Prints logs as far as they go, and further while they grow."""
+
+    def __init__(self, journal: Journal, run_id: str, workers: list[int], *, raw: bool) -> None:
+        self._journal = journal
+        self._run_id = run_id
+        self._workers = workers
+        self._raw = raw
+        self._printed: dict[Path, int] = {}
+        self._decoders: dict[Path, codecs.IncrementalDecoder] = {}
+        self._last: Path | None = None
+
+    def print(self, *, follow: bool) -> None:
+        from architect_parallel.system.clock import pause
+
+        while True:
+            live = follow and self._journal.is_live(self._run_id)
+            for worker_id in self._workers:
+                for path in log_files(self._journal.run_dir(self._run_id), worker_id):
+                    self._print_rest(path)
+            if not live:
+                break
+            pause(LOOK_S)
+        if not self._printed:
+            note("nothing was printed")
+
+    def _print_rest(self, path: Path) -> None:
+        for data in _chunks(path, self._printed.get(path, 0)):
+            if len(self._workers) > 1 and self._last != path:
+                answer_bytes(f"==> {path.stem} <==\n".encode())
+            self._last = path
+            self._printed[path] = self._printed.get(path, 0) + len(data)
+            answer_bytes(data if self._raw else self._plain(path, data))
+
+    def _plain(self, path: Path, data: bytes) -> bytes:
+        from architect_parallel.planning.plain_text import plain_text
+
+        decoder = self._decoders.setdefault(path, codecs.getincrementaldecoder("utf-8")("replace"))
+        return plain_text(decoder.decode(data)).encode()
+
+
+def _chunks(path: Path, offset: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(offset, os.SEEK_SET)
+        while data := file.read(CHUNK_BYTES):
+            yield data
