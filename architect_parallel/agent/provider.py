@@ -89,14 +89,18 @@ class ProviderConversation:
         except AgentRunError as error:
             status = getattr(error, "status_code", None)
             raise ModelFailure(
-                self._told(error), rate_limited=status == 429, retry_after_s=getattr(error, "retry_after", None)
+                self._told(error),
+                # 529: Anthropic's word for the same.
+                rate_limited=status in (429, 529),
+                retry_after_s=getattr(error, "retry_after", None),
             ) from error
         self._messages.append(response)
         return self._reply(response)
 
     def _told(self, error: Exception) -> str:
         """One line of an error, without the key: some servers repeat it in their answer."""
-        text = one_line(str(error))
+        status, body = getattr(error, "status_code", None), getattr(error, "body", None)
+        text = one_line(f"HTTP {status}: {_message(body) or 'no reason given'}" if status else str(error))
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
         return text
@@ -173,6 +177,14 @@ def _model(choice: ModelChoice, environ: Mapping[str, str]) -> Model:
 
     key = next((environ[name] for name in choice.provider.keys if environ.get(name)), "none")
     return OpenAIChatModel(choice.model, provider=OpenAIProvider(base_url=choice.api_base, api_key=key))
+
+
+def _message(body: object) -> str:
+    """The words in an error's body; providers put them at `message` or `error.message`."""
+    if isinstance(body, dict):
+        inner = body.get("error")
+        return _message(inner) if isinstance(inner, dict) else str(body.get("message") or inner or "")
+    return str(body or "")
 
 
 def _arguments(given: object) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from architect_parallel.agent.conversation import Conversation
 from architect_parallel.agent.loop import Agent, Report
-from architect_parallel.agent.profiles import PROFILES, Profile, system_prompt
+from architect_parallel.agent.profiles import PROFILES, system_prompt
 from architect_parallel.agent.progress import Progress
 from architect_parallel.agent.scripted import scripted_conversation
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
@@ -53,36 +53,40 @@ def run_agent(
         UsageError: For a model or profile that nobody knows.
         EnvironmentProblem: For a missing key or the missing extra.
     """
-    agent = _agent(request, environ, say)
-    try:
-        return asyncio.run(_run(agent, request.task))
-    finally:
-        agent.progress.close()
+    return asyncio.run(_run(request, environ, say))
 
 
-async def _run(agent: Agent, task: str) -> tuple[Report, int | None]:
+async def _run(
+    request: AgentRequest, environ: Mapping[str, str], say: Callable[[str], None] | None
+) -> tuple[Report, int | None]:
     loop = asyncio.get_running_loop()
-    working = asyncio.create_task(agent.run(task))
     caught: list[int] = []
+    working: asyncio.Task[Report] | None = None
 
     def stop(number: int) -> None:
         caught.append(number)
-        if len(caught) == 1:  # a second one must not break the clean-up of the first
+        if len(caught) == 1 and working is not None:  # a second one must not break the clean-up of the first
             working.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(RuntimeError):  # not in the main thread: the caller keeps its own handling
             loop.add_signal_handler(number, stop, int(number))
-    await asyncio.wait([working])
-    if working.cancelled():  # before its first step
-        return agent.interrupted(), caught[0]
-    return working.result(), caught[0] if caught else None
+    agent = _agent(request, environ, say)
+    try:
+        await asyncio.sleep(0)  # a signal that came while an SDK was imported is handled here
+        if not caught:
+            working = asyncio.create_task(agent.run(request.task))
+            await asyncio.wait([working])
+        if working is None or working.cancelled():
+            return agent.interrupted(), caught[0]
+        return working.result(), caught[0] if caught else None
+    finally:
+        agent.progress.close()
 
 
 def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str], None] | None) -> Agent:
-    profile = PROFILES.get(request.agent.name)
-    if profile is None:  # one from the configuration: builds, unless its modes say otherwise
-        profile = Profile(instructions=PROFILES["build"].instructions, read_only=False)
+    # A profile from the configuration builds, unless its modes say otherwise.
+    profile = PROFILES.get(request.agent.name, PROFILES["build"])
     read_only = profile.read_only or request.agent.sandbox_mode is SandboxMode.READ_ONLY
     specs = tools_of(read_only, request.confirm_mode)
     workspace = Workspace(request.directory)

@@ -1,9 +1,9 @@
 """Backend `architect`: the embedded agent, or any program with the same interface.
 
-Our own program is started with this interpreter and `-P`: without it `python -m` would import whatever the worktree calls
-`architect_parallel`, `typer` or `json`. Another program (`backends.architect.command`) gets the same words and is read the
-same way: one JSON object `{status, steps, cost | costs.total_cost_usd, …}` on stdout. Counts before the end come from
-the progress file, and whatever the object says, only figures that can be are taken.
+Our own program is started with this interpreter and `-P`: without it `python -m` would import whatever the worktree
+calls `architect_parallel`, `typer` or `json`. Another program (`backends.architect.command`) gets the same words and is
+read the same way: one JSON object `{status, steps, cost | costs.total_cost_usd, …}` on stdout. Counts before the end
+come from the progress file, and whatever the object says, only figures that can be are taken.
 """
 
 from __future__ import annotations

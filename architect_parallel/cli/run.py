@@ -52,17 +52,26 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
 ) -> int:
     """Run one task with the embedded agent in the current directory."""
+    import dataclasses
+
     from architect_parallel.agent.run import AgentRequest, run_agent
     from architect_parallel.agent.tools import ConfirmMode
-    from architect_parallel.domain import AgentProfile, Limits
+    from architect_parallel.config.load import load_settings
+    from architect_parallel.domain import Limits
     from architect_parallel.planning.quantities import parse_count, parse_duration, parse_usd
     from architect_parallel.planning.suggest import require_known
 
     require_known("confirm mode", confirm_mode, tuple(ConfirmMode))
+    here = Path.cwd()
+    root = next((each for each in (here, *here.parents) if (each / ".git").exists()), None)
+    settings = load_settings(root, config, os.environ, Path.home())
+    profile = settings.agents[require_known("agent", agent, settings.agents)]
+    if prompt := os.environ.get("ARCHITECT_SYSTEM_PROMPT"):  # from the launcher, whose configuration may be another
+        profile = dataclasses.replace(profile, system_prompt=prompt)
     request = AgentRequest(
         task=_task(task, task_file),
-        directory=Path.cwd(),
-        agent=AgentProfile(name=agent),
+        directory=here,
+        agent=profile,
         model=model,
         api_base=api_base,
         limits=Limits(
@@ -70,6 +79,7 @@ def run(
             budget_usd=None if budget is None else parse_usd(budget, "--budget"),
             timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
         ),
+        prices=settings.prices,
         confirm_mode=ConfirmMode(confirm_mode),
     )
     report, signal_number = run_agent(request, os.environ, say=None if quiet else _say)
