@@ -187,6 +187,7 @@ class ClaudeReader:
         self._total = _Spent()
         self._streaming = ""
         self._text = ""
+        self._retrying = ""
         self._understood = False
         self._result: Json | None = None
         self._raw: list[bytes] = []
@@ -233,16 +234,14 @@ class ClaudeReader:
             outcome = Outcome.BUDGET
         elif result.get("api_error_status") == 429:
             outcome = Outcome.RATE_LIMITED
-        errors = result.get("errors")
-        said = "; ".join(each for each in errors if isinstance(each, str)) if isinstance(errors, list) else ""
-        error = one_line(text or said or subtype or "claude reported an error without a word")
+        error = one_line(text or _errors(result) or self._retrying or f"claude reported {subtype or 'an error'}")
         return Ending(outcome=outcome, text=text or self._text, error=error, warnings=warnings)
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
         raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
         if not self._understood and exit_code == 0 and raw:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error="claude printed nothing in its own format")
-        said = one_line(stderr_tail[-2000:]) or one_line(raw)
+        said = one_line(stderr_tail[-2000:]) or one_line(raw) or self._retrying
         error = "claude ended without a result" + (f": {said}" if said else "")
         return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
 
@@ -251,7 +250,7 @@ class ClaudeReader:
         if event.get("subtype") == "api_retry":
             status = read.count(event.get("error_status"))
             attempt, most = read.count(event.get("attempt")), read.count(event.get("max_retries"))
-            message = one_line(f"HTTP {status} {read.text(event, 'error')}, retry {attempt} of {most}")
+            self._retrying = message = one_line(f"HTTP {status} {read.text(event, 'error')}, retry {attempt} of {most}")
             delay = read.money(event.get("retry_delay_ms"))
             if status in (429, 503, 529):
                 return (Throttled(message=message, retry_after_s=None if delay is None else delay / 1000),)
@@ -305,6 +304,7 @@ class ClaudeReader:
         old = self._messages.get(message_id)
         if old is None:
             self._steps += 1
+            self._retrying = ""
             facts.append(Step(count=self._steps))
             while len(self._messages) >= _REMEMBERED_MESSAGES:
                 self._messages.popitem(last=False)
@@ -389,6 +389,13 @@ class _Spent:
             reported_cost=reported_cost,
             cost_basis=basis,
         )
+
+
+def _errors(result: Json) -> str:
+    errors = result.get("errors")
+    said = [each for each in errors if isinstance(each, str)] if isinstance(errors, list) else []
+    # After a signal claude names its inner state only: `[ede_diagnostic] result_type=user …`.
+    return "; ".join(each for each in said if not each.startswith("["))
 
 
 def _content_text(message: Json) -> str:

@@ -47,7 +47,12 @@ _KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
 _ENVIRONMENT = (*_KEYS, "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "CODEX_CA_CERTIFICATE", "RUST_LOG")
 _LINKED = ("auth.json", "config.toml", ".credentials.json", "AGENTS.md", "AGENTS.override.md", "rules", "prompts")
 """What of the user's CODEX_HOME a worker's own one has too."""
-_QUIET = ("-c", "check_for_update_on_startup=false", "-c", "analytics.enabled=false")
+_QUIET = (
+    *("-c", "check_for_update_on_startup=false"),
+    *("-c", "analytics.enabled=false"),
+    # In a home of its own codex would fetch its plugins anew from github.com for every worker.
+    *("-c", "features.plugins=false"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +214,7 @@ class CodexReader:
         self._stdout_steps = 0
         self._rollout_steps = 0
         self._total: Usage | None = None
+        self._rollout_total: Usage | None = self._before
         self._text = ""
         self._understood = False
         self._completed = False
@@ -249,19 +255,21 @@ class CodexReader:
     def poll(self) -> Iterable[Fact]:
         if self._session is None:
             return ()
-        facts: list[Fact] = []
+        latest: Usage | None = None
         for entry in self._rollout.entries(self._session):
-            payload = read.child(entry, "payload")
             if entry.get("type") == "turn_context":
-                self._model = one_line(read.text(payload, "model"), 200) or self._model
+                self._model = one_line(read.text(read.child(entry, "payload"), "model"), 200) or self._model
                 continue
             usage = thread_usage(entry)
-            if usage is None or usage == self._total:
-                continue
-            self._rollout_steps += 1
-            facts += self._steps_grew()
-            facts += self._tokens(usage)
-        return facts
+            if usage is not None and usage != self._rollout_total:  # each total is written twice
+                self._rollout_total = latest = usage
+                self._rollout_steps += 1
+        if latest is None:
+            return ()
+        # The rollout may be read after stdout already told the turn's total: never go back.
+        known = self._total.output_tokens if self._total is not None else None
+        newer = (latest.output_tokens or 0) >= (known or 0)
+        return (*self._steps_grew(), *(self._tokens(latest) if newer else ()))
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
         warnings = tuple(self._warnings)
