@@ -1,11 +1,11 @@
 """The dispatcher: starts what may start, receives every event, holds the run-wide limits, ends the run.
 
 One thread (the caller's, which is also the one that gets signals) takes events from one queue. The journal hears them
-first, in batches: an event is durable before anything is decided on it, and a journal that fails ends the run. Listeners
-(the live table, a report) come after; one that fails is dropped with a warning.
+first, in batches: an event is durable before anything is decided on it, and a journal that fails ends the run.
+Listeners (the live table, a report) come after; one that fails is dropped with a warning.
 
-A stop has two steps. The first (Ctrl-C, SIGTERM, a cancel request, a limit) starts nothing more, stops the agents politely
-and still collects their work; the second kills what is left at once and still records it.
+A stop has two steps. The first (Ctrl-C, SIGTERM, a cancel request, a limit) starts nothing more, stops the agents
+politely and still collects their work; the second kills what is left at once and still records it.
 """
 
 from __future__ import annotations
