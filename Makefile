@@ -1,0 +1,51 @@
+# Everything below works on a machine with Python (3.11 or newer), git and make: it makes a venv of its own and
+# installs nothing anywhere else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-agent
+DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test test-real check bench format clean
+
+demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scripted models
+	@$(BIN)/architect demo
+
+test: $(DEV_STAMP)  ## The whole test suite but the tests with real agents
+	@$(BIN)/python -m pytest -q
+
+test-real: $(DEV_STAMP)  ## The real claude and codex from the npm registry against a loopback model server
+	@$(BIN)/python -m pytest -q -n 2 -m real_agents tests/real_agents
+
+check: $(DEV_STAMP)  ## Style, types, floors between the rooms, generated documents
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q -n 0 tests/rules
+
+bench: $(DEV_STAMP)  ## Every timing and memory goal, as ratios measured in one run
+	@$(BIN)/python -m benchmarks
+
+format: $(DEV_STAMP)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV) || { echo "a virtual environment cannot be made: install Python's venv module"; exit 1; }
+
+$(RUN_STAMP): $(BIN)/python pyproject.toml
+	@echo "Installing architect-parallel into $(VENV) (once) ..."
+	@$(PIP) install -q -e '.[agent]'
+	@touch $@
+
+$(DEV_STAMP): $(BIN)/python pyproject.toml
+	@echo "Installing architect-parallel and its development tools into $(VENV) (once) ..."
+	@$(PIP) install -q -e '.[dev]'
+	@touch $@ $(RUN_STAMP)
