@@ -251,7 +251,10 @@ def _require_free_place(repository: Repository, path: Path) -> None:
 def _require_free_branch(repository: Repository, branch: str) -> None:
     if repository.store.resolve("refs/heads/architect") is not None:
         raise _blocked(repository)
-    if repository.store.resolve(f"refs/heads/{branch}") is not None:
+    ref = f"refs/heads/{branch}"
+    # The file as well: what dangles or is broken does not resolve, yet it is somebody's.
+    file = repository.common_dir / ref
+    if file.is_file() or file.is_symlink() or repository.store.resolve(ref) is not None:
         hint = f"git branch -m {branch} NEW"
         raise EnvironmentProblem(f"branch {branch} exists already and is not taken over", hint=hint)
 
