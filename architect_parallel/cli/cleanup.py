@@ -1,0 +1,94 @@
+"""`architect parallel-cleanup`: removes what ended runs left behind, losing nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from architect_parallel.errors import ExitCode
+
+if TYPE_CHECKING:
+    from architect_parallel.landing.cleanup import CleanupOutcome, CleanupPlan, Stays
+
+
+def parallel_cleanup(
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Only this run: its id, a unique part of it, or latest.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what is dirty or not merged; its state is kept for undo.")
+    ] = False,
+    keep_branches: Annotated[bool, typer.Option("--keep-branches", help="Remove worktrees only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, remove nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> int:
+    """Remove worktrees and branches of ended runs; what is dirty, locked, live or not merged stays and is named.
+
+    Before anything goes its state is kept under refs/architect/keep, and `architect undo` brings it back.
+    """
+    from architect_parallel.journal import Journal
+    from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup
+    from architect_parallel.system.git import open_repository
+
+    repository = open_repository(Path.cwd())
+    with Journal.open(repository.state_dir) as journal:
+        plan = plan_cleanup(repository, journal, run=run, force=force, keep_branches=keep_branches)
+        if dry_run:
+            outcome = CleanupOutcome(removed=(), stays=plan.stays)
+        else:
+            outcome = execute(repository, journal, plan)
+    if as_json:
+        typer.echo(json.dumps(_plain(plan, outcome, dry_run=dry_run), indent=2))
+    else:
+        _show(plan, outcome, dry_run=dry_run)
+    return ExitCode.ENVIRONMENT if any(each.failed for each in outcome.stays) else ExitCode.SUCCESS
+
+
+def _gone(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> list[dict[str, object]]:
+    """One entry per worker: what went, or would go."""
+    if dry_run:
+        return [
+            {"run_id": item.leftover.run_id, "worker_id": item.leftover.spec.worker_id,
+             "worktree": str(item.leftover.path) if item.worktree else None,
+             "branch": item.leftover.spec.branch if item.branch else None, "kept": []}
+            for item in plan.items
+        ]  # fmt: skip
+    return [
+        {"run_id": each.run_id, "worker_id": each.worker_id, "worktree": each.worktree_path,
+         "branch": each.branch if each.tip else None, "kept": list(each.kept)}
+        for each in outcome.removed
+    ]  # fmt: skip
+
+
+def _plain(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "dry_run": dry_run,
+        "removed": _gone(plan, outcome, dry_run=dry_run),
+        "stays": [asdict(each) for each in outcome.stays],
+    }
+
+
+def _show(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> None:
+    from architect_parallel.planning.plain_text import one_line
+
+    verb = "would remove" if dry_run else "removed"
+    gone = _gone(plan, outcome, dry_run=dry_run)
+    for each in gone:
+        for what in ("worktree", "branch"):
+            if each[what]:
+                typer.echo(f"{verb} {what} {one_line(str(each[what]))}")
+    for stay in outcome.stays:
+        typer.echo(one_line(_words(stay), limit=1000))
+    if not gone and not outcome.stays:
+        typer.echo("nothing to clean up")
+    elif gone and not dry_run:
+        typer.echo("to bring it back: architect undo")
+
+
+def _words(stay: Stays) -> str:
+    hint = f"  (try: {stay.hint})" if stay.hint else ""
+    return f"{stay.what} {stay.name} stays: {stay.reason}{hint}"

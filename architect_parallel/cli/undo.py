@@ -1,0 +1,77 @@
+"""`architect undo`: takes back the last cleanup or merge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def undo(
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Show what was done, newest first; change nothing.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would come back, change nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Take back the last cleanup or merge; once more: the one before."""
+    from architect_parallel.journal import Journal
+    from architect_parallel.landing.undo import execute, plan_undo
+    from architect_parallel.system.git import open_repository
+
+    repository = open_repository(Path.cwd())
+    with Journal.open(repository.state_dir) as journal:
+        if list_only:
+            _list(journal, as_json=as_json)
+            return
+        plan = plan_undo(repository, journal)
+        if not dry_run:
+            execute(repository, journal, plan)
+    if as_json:
+        restored = [
+            {"run_id": each.run_id, "worker_id": each.worker_id, "branch": each.branch if each.tip else None,
+             "worktree_path": each.worktree_path}
+            for each in plan.restore
+        ]  # fmt: skip
+        shown = {
+            "undone": {"id": plan.operation.id, "kind": plan.operation.kind, "run_id": plan.operation.run_id},
+            "restored": restored,
+            "target": plan.target.branch if plan.target else None,
+            "commit": plan.back_to,
+            "dry_run": dry_run,
+        }
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    verb = "would undo" if dry_run else "undid"
+    typer.echo(f"{verb} the {plan.operation.kind} of {plan.operation.time:%Y-%m-%d %H:%M:%S} UTC")
+    for line in plan.lines:
+        typer.echo(f"  {line}")
+
+
+def _list(journal: object, *, as_json: bool) -> None:
+    from architect_parallel.journal import Journal
+
+    assert isinstance(journal, Journal)
+    operations = journal.operations()
+    if as_json:
+        from architect_parallel.events import to_plain
+
+        typer.echo(json.dumps({"operations": to_plain(operations)}, indent=2))
+        return
+    if not operations:
+        typer.echo("nothing was cleaned up or merged yet")
+    for each in operations:
+        state = "undone" if each.undone else "done" if each.finished else "interrupted"
+        what = _what(each.kind, each.payload)
+        typer.echo(f"{each.id:>3}  {each.time:%Y-%m-%d %H:%M:%S} UTC  {each.kind:<8}  {state:<11}  {what}")
+
+
+def _what(kind: str, payload: object) -> str:
+    assert isinstance(payload, dict)
+    if kind == "merge":
+        workers = ", ".join(map(str, payload.get("workers", [])))
+        return f"worker {workers} on {payload.get('branch')} ({str(payload.get('new'))[:12]})"
+    branches = [str(each.get("branch")) for each in payload.get("removals", [])]
+    return ", ".join(branches[:4]) + (f" and {len(branches) - 4} more" if len(branches) > 4 else "")

@@ -1,0 +1,300 @@
+"""Removing what ended runs left behind, losing nothing: plan → show → execute.
+
+May take only what `leftovers` proves to be a run's own. The order within `execute` is the safety: the run's lock is
+taken, so that nobody resumes it meanwhile; everything is looked at again and stands under `refs/architect/keep/`; the
+intent is in the journal; only then worktrees go, then branches, by compare-and-swap. Killed at any point, what is gone
+can be restored by `undo` and what is left is found by the next cleanup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.journal import Journal
+from architect_parallel.landing.leftovers import Leftover, leftovers, read_tree
+from architect_parallel.system.git import Git, Repository
+from architect_parallel.worktrees.registry import admin_dir_of, delete_tree
+from architect_parallel.worktrees.remove import delete_branch, inspect, recover, remove_worktree
+from architect_parallel.worktrees.snapshot import keep
+
+_IDENTITY = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in {"NAME": "architect-parallel", "EMAIL": "architect-parallel@localhost"}.items()
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A leftover and what shall go of it."""
+
+    leftover: Leftover
+    worktree: bool
+    branch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stays:
+    """Something that does not go, and why."""
+
+    run_id: str
+    worker_id: int | None
+    """`None`: the whole run."""
+    what: str
+    """`run`, `worktree` or `branch`."""
+    name: str
+    """The run's id, the worktree's path or the branch's short name."""
+    reason: str
+    hint: str | None = None
+    """What to type; `None`: nothing special."""
+    failed: bool = False
+    """It could have gone, but removing it failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupPlan:
+    """A decided cleanup; nothing has been removed."""
+
+    items: tuple[Item, ...]
+    stays: tuple[Stays, ...]
+    force: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What goes (or went) of one worker, and all that `undo` needs to bring it back; kept in the journal."""
+
+    run_id: str
+    worker_id: int
+    number: int
+    branch: str
+    worktree_path: str | None
+    """`None`: no worktree goes, or only debris."""
+    head: str | None = None
+    """Commit the worktree was on."""
+    on_branch: str | None = None
+    """Branch the worktree was on; `None`: detached."""
+    content: str | None = None
+    """Commit with the worktree's content where it was not that of `head`."""
+    index_tree: str | None = None
+    """Tree of its index where that was not that of `head`."""
+    tip: str | None = None
+    """Where the branch stood; `None`: the branch does not go."""
+    kept: tuple[str, ...] = ()
+    """Refs that hold all this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupOutcome:
+    """What has gone and what has not."""
+
+    removed: tuple[Removal, ...]
+    stays: tuple[Stays, ...]
+
+
+def plan_cleanup(
+    repository: Repository,
+    journal: Journal,
+    *,
+    run: str | None = None,
+    force: bool = False,
+    keep_branches: bool = False,
+) -> CleanupPlan:
+    """Decides what of the ended runs (of one: `run`) may go. With `force` also what is dirty or unmerged.
+
+    Raises:
+        NothingToDo: There is no run `run`.
+    """
+    items: list[Item] = []
+    stays: list[Stays] = []
+    for run_id in [journal.find(run)] if run is not None else journal.run_ids():
+        if journal.is_live(run_id):
+            stays.append(_live(run_id))
+            continue
+        if not any(True for _ in journal.recorded(run_id)):
+            continue
+        for left in leftovers(repository, journal, run_id):
+            item, reasons = _decided(left, force=force, keep_branches=keep_branches)
+            stays += reasons
+            if item.worktree or item.branch:
+                items.append(item)
+    return CleanupPlan(items=tuple(items), stays=tuple(stays), force=force)
+
+
+def _live(run_id: str) -> Stays:
+    hint = f"architect cancel {run_id}"
+    return Stays(run_id=run_id, worker_id=None, what="run", name=run_id, reason="it is still going on", hint=hint)
+
+
+def _decided(left: Leftover, *, force: bool, keep_branches: bool) -> tuple[Item, list[Stays]]:
+    goes = left.path is not None and (left.worktree_stays is None or (force and left.forcible))
+    if left.path is not None and not goes:
+        return Item(leftover=left, worktree=False, branch=False), [_worktree_stays(left, force=force)]
+    branch = left.tip is not None and not keep_branches and (left.branch_stays is None or force)
+    stays = []
+    if left.tip is not None and not branch and not keep_branches:
+        why = left.branch_stays or ""
+        hint = f"architect merge {left.run_id} {left.spec.worker_id}, or --force"
+        stays.append(_stays(left, "branch", left.spec.branch, why, hint))
+    return Item(leftover=left, worktree=goes, branch=branch), stays
+
+
+def _worktree_stays(left: Leftover, *, force: bool) -> Stays:
+    hint = left.hint or ("--force (its state is kept)" if left.forcible and not force else None)
+    return _stays(left, "worktree", str(left.path), left.worktree_stays or "", hint)
+
+
+def _stays(left: Leftover, what: str, name: str, reason: str, hint: str | None = None, failed: bool = False) -> Stays:
+    return Stays(
+        run_id=left.run_id, worker_id=left.spec.worker_id, what=what, name=name, reason=reason, hint=hint, failed=failed
+    )
+
+
+def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> CleanupOutcome:
+    """Keeps, then removes what the plan names; whatever has changed since the plan, or fails, stays and is named.
+
+    Raises:
+        EnvironmentProblem: The journal cannot be written; nothing was removed.
+    """
+    stays = list(plan.stays)
+    with contextlib.ExitStack() as held:
+        runs = dict.fromkeys(item.leftover.run_id for item in plan.items)
+        live = {run_id for run_id in runs if not _hold(journal, run_id, held)}
+        stays += [_live(run_id) for run_id in live]
+        decided: list[tuple[Item, Removal]] = []
+        for item in plan.items:
+            if item.leftover.run_id not in live:
+                with _failure_stays(item.leftover, stays):
+                    decided.append((item, _kept(repository, journal, item)))
+        if not decided:
+            return CleanupOutcome(removed=(), stays=tuple(stays))
+        run_id = next(iter(runs)) if len(runs) == 1 else None
+        operation = journal.begin_operation("cleanup", run_id, {"removals": [asdict(each) for _, each in decided]})
+        removed = []
+        for item, intended in decided:
+            with _failure_stays(item.leftover, stays):
+                done = _remove(repository, item, intended, stays)
+                if done.worktree_path is not None or done.tip is not None or item.leftover.debris:
+                    removed.append(done)
+        journal.finish_operation(operation, {"removals": [asdict(each) for each in removed]})
+        for run_id in runs:
+            if run_id not in live:
+                _remove_bulk(repository, journal, run_id)
+    return CleanupOutcome(removed=tuple(removed), stays=tuple(stays))
+
+
+def _hold(journal: Journal, run_id: str, held: contextlib.ExitStack) -> bool:
+    lock = journal.hold(run_id)
+    if lock is not None:
+        held.callback(lock.release)
+    return lock is not None
+
+
+@contextlib.contextmanager
+def _failure_stays(left: Leftover, stays: list[Stays]) -> Iterator[None]:
+    """One worker's removal that fails does not stop the others'."""
+    try:
+        yield
+    except (ArchitectParallelError, OSError) as error:
+        message = error.message if isinstance(error, ArchitectParallelError) else str(error)
+        hint = error.hint if isinstance(error, ArchitectParallelError) else None
+        what, name = ("worktree", str(left.path)) if left.path else ("branch", left.spec.branch)
+        stays.append(_stays(left, what, name, message, hint, failed=True))
+
+
+class _Changed(ArchitectParallelError):
+    """What was planned is not what is there any more."""
+
+
+def _kept(repository: Repository, journal: Journal, item: Item) -> Removal:
+    """Looks again and puts everything that goes under keep refs."""
+    left = item.leftover
+    spec = left.spec
+    head, content, index_tree = None, None, None
+    commits = []
+    if item.worktree and not left.debris and left.path is not None:
+        state = inspect(repository, left.path, spec.branch, left.run_id)
+        if (state.head, state.branch) != (left.head, left.on_branch) or state.head is None:
+            raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
+        if read_tree(repository, journal, left.run_id, spec, state) != left.tree:
+            raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
+        head = state.head
+        index_tree = _index_tree(repository, state.admin_dir, head)
+        if left.dirty or index_tree:
+            content = _content(repository, left, index_tree)
+        commits.append(content or head)
+    tip = left.tip if item.branch else None
+    if tip is not None:
+        commits.append(tip)
+    refs = [keep(repository, commit, left.run_id, spec.number) for commit in dict.fromkeys(commits)]
+    return Removal(
+        run_id=left.run_id, worker_id=spec.worker_id, number=spec.number, branch=spec.branch,
+        worktree_path=str(left.path) if head is not None else None, head=head, on_branch=left.on_branch,
+        content=content, index_tree=index_tree, tip=tip, kept=tuple(refs),
+    )  # fmt: skip
+
+
+def _content(repository: Repository, left: Leftover, index_tree: str | None) -> str:
+    """A commit of the worktree's content on top of its HEAD; its second parent, as in a stash, is its index."""
+    parents = [left.head or ""]
+
+    def commit(tree: str, what: str) -> str:
+        words = [word for parent in parents for word in ("-p", parent)]
+        message = f"architect: {what} of {left.spec.branch} of run {left.run_id}\n".encode()
+        return repository.store.run("commit-tree", tree, *words, "-F", "-", input=message, env=_IDENTITY).text
+
+    if index_tree is not None:
+        parents.append(commit(index_tree, "index"))
+    return commit(left.tree or "", "uncommitted state")
+
+
+def _index_tree(repository: Repository, admin_dir: Path | None, head: str) -> str | None:
+    """Tree of the worktree's index; `None`: as in `head`, or in the middle of a conflict."""
+    if admin_dir is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="cleanup-", dir=repository.state_dir) as folder:
+        index = Path(folder) / "index"
+        with contextlib.suppress(OSError):
+            shutil.copy2(admin_dir / "index", index)
+        git = Git(cwd=repository.common_dir, git_dir=repository.common_dir, index_file=index)
+        output = git.run("write-tree", check=False)
+    if output.code != 0 or output.text == repository.store.resolve(f"{head}^{{tree}}"):
+        return None
+    return output.text
+
+
+def _remove(repository: Repository, item: Item, intended: Removal, stays: list[Stays]) -> Removal:
+    """Removes one worker's worktree, then its branch; returns what has really gone."""
+    left = item.leftover
+    spec = left.spec
+    tip = intended.tip
+    if item.worktree and left.path is not None:
+        if left.debris:
+            recover(
+                repository, path=left.path, branch=spec.branch, base_commit=spec.base_commit, run_id=left.run_id
+            )  # fmt: skip
+            if left.path.exists():
+                stays.append(_stays(left, "worktree", str(left.path), "something is in it", f"look at {left.path}"))
+                tip = None
+        else:
+            remove_worktree(repository, path=left.path, branch=spec.branch, run_id=left.run_id)
+    if tip is not None and (why := delete_branch(repository, spec.branch, tip)) is not None:
+        stays.append(_stays(left, "branch", spec.branch, why, failed=True))
+        tip = None
+    return replace(intended, tip=tip)
+
+
+def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
+    """Once no worktree of a run is left, its private git directories and the agents' homes go; logs stay."""
+    plans = journal.result(run_id).planned
+    if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in plans):
+        return
+    for name in ("git", "state"):
+        with contextlib.suppress(OSError):
+            delete_tree(journal.run_dir(run_id) / name)

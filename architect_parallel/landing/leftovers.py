@@ -1,0 +1,211 @@
+"""What ended runs have left behind, and which of it may go: looked at, not touched.
+
+The invariant: only what is proven to be a run's own is named here at all. A worktree is proven by its registration's
+mark, a branch by the run's entry at the beginning of its reflog, or, where that has expired, by standing exactly where
+the journal says the run left it. Content is read through a private git directory, with the ignore rules of before the
+agent ran where they were recorded, so that an agent can neither run anything here nor hide its files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from architect_parallel.domain import RunResult, WorkerResult, WorkerSpec
+from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.journal import Journal
+from architect_parallel.landing.target import UNDER_WAY
+from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.git import Repository
+from architect_parallel.worktrees.create import BRANCH_PREFIX, owns_branch
+from architect_parallel.worktrees.merged import is_merged
+from architect_parallel.worktrees.registry import admin_dir_of, half_made, marked_run, names
+from architect_parallel.worktrees.remove import WorktreeState, inspect
+from architect_parallel.worktrees.snapshot import PrivateGit
+
+_MOST_TARGETS = 50
+"""So many branches, newest first, are compared with a branch that no branch contains (for squash merges)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """What one worker of an ended run left. All but the names is as it was when it was looked at."""
+
+    run_id: str
+    spec: WorkerSpec
+    path: Path | None
+    """Its worktree; `None`: it has none any more."""
+    debris: bool
+    """The worktree is half-made: no agent ever ran in it."""
+    head: str | None
+    """Commit the worktree is on."""
+    on_branch: str | None
+    """Short name of the branch the worktree is on; `None`: detached."""
+    tree: str | None
+    """Content of the worktree as a tree, untracked files included; `None`: not read."""
+    dirty: bool
+    """Its content is not that of `head`."""
+    tip: str | None
+    """Where its branch stands; `None`: it has none any more."""
+    worktree_stays: str | None
+    """Why the worktree may not go without force, in words; `None`: it may."""
+    branch_stays: str | None
+    """Why the branch may not go without force; `None`: it may."""
+    forcible: bool
+    """Whether force changes that of the worktree."""
+    hint: str | None = None
+    """What to type about it."""
+
+
+def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Leftover]:
+    """What the workers of an ended run left, in order of their ids; nothing for those that left nothing."""
+    result = journal.result(run_id)
+    done = {each.worker_id: each for each in result.results}
+    found = (_leftover(repository, journal, result, spec, done.get(spec.worker_id)) for spec in result.planned)
+    return [each for each in found if each is not None]
+
+
+def _leftover(
+    repository: Repository, journal: Journal, run: RunResult, spec: WorkerSpec, result: WorkerResult | None
+) -> Leftover | None:
+    path = Path(spec.worktree_path)
+    tip = _owned_tip(repository, run.run_id, spec, result)
+    admin = admin_dir_of(repository, path)
+    marked = marked_run(admin) if admin else None
+    there = os.path.lexists(path) or admin is not None or bool(half_made(repository, path))
+    mine = there and (marked == run.run_id or (marked is None and tip is not None))
+    if not mine and tip is None:
+        return None
+    state = inspect(repository, path, spec.branch, run.run_id) if mine else None
+    debris = state is not None and _is_debris(state)
+    tree, unread = None, None
+    if state is not None and state.exists and state.admin_dir is not None and not debris:
+        try:
+            tree = read_tree(repository, journal, run.run_id, spec, state)
+        except (ArchitectParallelError, OSError) as error:
+            unread = f"it cannot be read: {error}"
+    head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
+    dirty = tree is not None and tree != head_tree
+    stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread) if state else (None, True, None)
+    return Leftover(
+        run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, tree=tree, dirty=dirty, tip=tip,
+        head=state.head if state else None, on_branch=state.branch if state else None, worktree_stays=stays,
+        branch_stays=_branch_stays(repository, spec, tip) if tip else None, forcible=forcible, hint=hint,
+    )  # fmt: skip
+
+
+def read_tree(
+    repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, state: WorktreeState
+) -> str:  # fmt: skip
+    """The worktree's content as a tree in the object store, untracked files included and ignored ones not.
+
+    Raises:
+        ArchitectParallelError, OSError: It cannot be read.
+    """
+    with _private(repository, journal, run_id, spec, state) as private:
+        return private.write_tree().tree
+
+
+@contextlib.contextmanager
+def _private(
+    repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, state: WorktreeState
+) -> Iterator[PrivateGit]:
+    """The one made before the agent ran, if it is of this very worktree; else one of now."""
+    place = journal.run_dir(run_id) / "git"
+    recorded = [name for name in names(place) if name.startswith(f"worker-{spec.worker_id}-")]
+    for name in sorted(recorded, key=lambda name: (len(name), name), reverse=True)[:1]:
+        with contextlib.suppress(ArchitectParallelError):
+            private = PrivateGit.open(place / name)
+            if private.admin_dir == state.admin_dir and private.worktree == state.path:
+                yield private
+                return
+    with tempfile.TemporaryDirectory(prefix="cleanup-", dir=make_private_dir(repository.state_dir)) as folder:
+        yield PrivateGit.create(repository, Path(folder) / "git", state.path)
+
+
+def _is_debris(state: WorktreeState) -> bool:
+    """Half-made: registered without an index, or a registration without its tree, or a tree with nothing but `.git`."""
+    if state.admin_dir is None:
+        return not state.exists or set(names(state.path)) <= {".git"}
+    return not state.exists or state.head is None or not (state.admin_dir / "index").exists()
+
+
+def _worktree_stays(
+    repository: Repository, state: WorktreeState, debris: bool, dirty: bool, unread: str | None
+) -> tuple[str | None, bool, str | None]:
+    """(why it stays or `None`, whether force helps, hint)."""
+    path = state.path
+    if not state.ours:
+        return "something else is in its place", False, f"look at {path}"
+    if state.locked is not None:
+        return f"it is locked: {state.locked or 'no reason given'}", False, f"git worktree unlock {path}"
+    if repository.checkout == path:
+        return "you are in it", False, f"cd {repository.root}"
+    if debris:
+        return None, True, None
+    if state.admin_dir is None:
+        return "git does not know it as a worktree any more", False, f"look at {path}"
+    if unread is not None:
+        return unread, False, f"look at {path}"
+    if state.nested:
+        return f"a repository of its own is in it: {state.nested[0]}", False, f"git worktree remove --force {path}"
+    if busy := next((name for name in UNDER_WAY if (state.admin_dir / name).exists()), None):
+        return f"it is in the middle of something ({busy})", True, f"git -C {path} status"
+    if dirty:
+        some = ", ".join(state.dirty[:3]) + (f" and {len(state.dirty) - 3} more" if len(state.dirty) > 3 else "")
+        return f"it has uncommitted changes: {some or 'files its run would not have ignored'}", True, None
+    if state.branch is None and not _on_a_branch(repository, state.head or ""):
+        return "its HEAD is on no branch", True, f"git -C {path} switch -c NAME"
+    return None, True, None
+
+
+def _owned_tip(repository: Repository, run_id: str, spec: WorkerSpec, result: WorkerResult | None) -> str | None:
+    """Where the run's own branch stands; `None`: it is gone, or the name is somebody else's now."""
+    tip = repository.store.resolve(f"refs/heads/{spec.branch}")
+    if tip is None or owns_branch(repository, spec.branch, run_id):
+        return tip
+    # A reflog that has expired proves nothing, but a branch that stands where the run left it does.
+    expired = not repository.store.text("reflog", "show", "--format=%H", f"refs/heads/{spec.branch}", "--")
+    left_at = result.diff.head if result and result.diff else None
+    return tip if expired and tip == left_at else None
+
+
+def _branch_stays(repository: Repository, spec: WorkerSpec, tip: str) -> str | None:
+    if tip == spec.base_commit or _on_a_branch(repository, tip):
+        return None
+    for target in _targets(repository, spec.base_commit):
+        if is_merged(repository, tip=tip, target=target, base=spec.base_commit):
+            return None
+    return "it is not merged"
+
+
+def _on_a_branch(repository: Repository, commit: str) -> bool:
+    """Whether a branch that is not a worker's, or the user's own HEAD, contains the commit."""
+    refs = repository.store.text("for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/heads")
+    if any(not ref.startswith(f"refs/heads/{BRANCH_PREFIX}") for ref in refs.splitlines()):
+        return True
+    head = _users_head(repository)
+    return head is not None and repository.store.ok("merge-base", "--is-ancestor", commit, head)
+
+
+def _targets(repository: Repository, base: str) -> list[str]:
+    """Commits that may hold a branch's work in another form: the user's HEAD and branches, newest first."""
+    listed = repository.store.text(
+        "for-each-ref", f"--contains={base}", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/heads"
+    )  # fmt: skip
+    lines = (line.split(" ", 1) for line in listed.splitlines())
+    tips = [commit for commit, ref in lines if not ref.startswith(f"refs/heads/{BRANCH_PREFIX}")]
+    head = _users_head(repository)
+    return [each for each in dict.fromkeys([*([head] if head else []), *tips]) if each != base][:_MOST_TARGETS]
+
+
+def _users_head(repository: Repository) -> str | None:
+    """The commit the user stands on, unless it is a worker's branch."""
+    branch = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).text
+    if branch.startswith(f"refs/heads/{BRANCH_PREFIX}"):
+        return None
+    return repository.git.resolve("HEAD^{commit}")

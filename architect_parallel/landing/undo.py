@@ -1,0 +1,189 @@
+"""Taking back the last cleanup or merge: plan → show → execute.
+
+Undo only adds: branches and worktrees come back create-only, where nothing stands in their place, and a merge's target
+returns by compare-and-swap, only from a clean checkout. When one part cannot be taken back, nothing is: all of it is
+looked at before anything is done. What an undo takes away itself (the commit of a merge) is kept first.
+
+An operation whose program was killed on the way is undone as far as it had come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from architect_parallel.errors import EnvironmentProblem, NothingToDo
+from architect_parallel.journal import Journal, Operation
+from architect_parallel.landing.cleanup import Removal
+from architect_parallel.landing.combine import tree_of
+from architect_parallel.landing.target import Target, find_target, move, require_movable
+from architect_parallel.system.git import Git, Repository
+from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
+from architect_parallel.worktrees.registry import admin_dir_of
+from architect_parallel.worktrees.snapshot import keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoPlan:
+    """What undoing one operation means; nothing has been done."""
+
+    operation: Operation
+    target: Target | None = None
+    """Of a merge: the branch to move back; `None`: it is back already."""
+    back_to: str | None = None
+    """Commit the target returns to."""
+    restore: tuple[Removal, ...] = ()
+    """Of a cleanup: what comes back."""
+
+    @property
+    def lines(self) -> list[str]:
+        """What it does, in words."""
+        if self.target is not None and self.back_to is not None:
+            return [f"{self.target.branch} returns from {self.target.tip[:12]} to {self.back_to[:12]}"]
+        lines = []
+        for each in self.restore:
+            if each.tip is not None:
+                lines.append(f"branch {each.branch} returns at {each.tip[:12]}")
+            if each.worktree_path is not None:
+                state = " with its uncommitted state" if each.content else ""
+                lines.append(f"worktree {each.worktree_path} returns{state}")
+        return lines or ["nothing of it is left to take back"]
+
+
+def plan_undo(repository: Repository, journal: Journal) -> UndoPlan:
+    """What taking back the newest operation that stands would do.
+
+    Raises:
+        NothingToDo: There is none.
+        EnvironmentProblem: It cannot be taken back as things are: the target has moved on or is dirty, or something
+            else stands where a branch or worktree was.
+    """
+    operation = next((each for each in journal.operations() if not each.undone), None)
+    if operation is None:
+        raise NothingToDo("there is nothing to undo", hint="architect undo --list")
+    if operation.kind == "merge":
+        return _plan_merge(repository, operation)
+    return _plan_cleanup(repository, operation)
+
+
+def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
+    """Does it; then the operation counts as undone.
+
+    Raises:
+        EnvironmentProblem: Something has changed since the plan. A merge is then as it was; of a cleanup some
+            worktrees may be back already, and another undo brings the rest.
+    """
+    if plan.target is not None and plan.back_to is not None:
+        label = f"undone-merge-{plan.operation.id}"
+        workers = plan.operation.payload.get("workers") or [0]
+        keep(repository, plan.target.tip, plan.operation.run_id or "none", int(workers[0]), label)
+        move(repository, plan.target, plan.back_to, message=f"architect undo: {plan.operation.kind}")
+    for each in plan.restore:
+        _restore(repository, each)
+    journal.mark_undone(plan.operation.id)
+
+
+def _plan_merge(repository: Repository, operation: Operation) -> UndoPlan:
+    branch, old, new = (str(operation.payload[key]) for key in ("branch", "old", "new"))
+    if repository.store.resolve(f"refs/heads/{branch}") is None:
+        raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be taken back", hint="git branch --list")
+    target = find_target(repository, branch)
+    if target.tip == old and not operation.finished:
+        _take_back_half(target, old, new)
+        return UndoPlan(operation=operation)
+    if target.tip != new:
+        hint = f"git revert -m 1 {new[:12]}" if len(_parents(repository, new)) > 1 else f"git log {old[:12]}..{branch}"
+        raise EnvironmentProblem(f"{branch} has moved on since the merge", hint=hint)
+    require_movable(target, old)
+    return UndoPlan(operation=operation, target=target, back_to=old)
+
+
+def _take_back_half(target: Target, old: str, new: str) -> None:
+    """A merge killed between files and branch has left exactly its own content staged; anything else is the user's."""
+    if target.checkout is None:
+        return
+    git = Git(cwd=target.checkout)
+    clean = not git.run("diff-files", "-z", "--name-only", "--ignore-submodules=dirty").stdout
+    index = git.run("write-tree", check=False)
+    if clean and index.code == 0 and index.text == tree_of(git, new) != tree_of(git, old):
+        git.run("read-tree", "-m", "-u", new, old)
+
+
+def _parents(repository: Repository, commit: str) -> list[str]:
+    return repository.store.text("rev-list", "--parents", "--max-count=1", commit).split()[1:]
+
+
+def _plan_cleanup(repository: Repository, operation: Operation) -> UndoPlan:
+    removals = [_removal(each) for each in operation.payload["removals"]]
+    missing = [left for each in removals if (left := _missing(repository, each)) is not None]
+    for each in missing:
+        for commit in (each.tip, each.head, each.content):
+            if commit is not None and repository.store.resolve(f"{commit}^{{commit}}") is None:
+                raise EnvironmentProblem(f"commit {commit} of {each.branch} is gone", hint="git fsck --lost-found")
+    return UndoPlan(operation=operation, restore=tuple(missing))
+
+
+def _removal(plain: Mapping[str, Any]) -> Removal:
+    known = {spec.name for spec in dataclasses.fields(Removal)}
+    return Removal(**{key: value for key, value in plain.items() if key in known})
+
+
+def _missing(repository: Repository, each: Removal) -> Removal | None:
+    """What of it is not there; `None`: nothing is missing.
+
+    Raises:
+        EnvironmentProblem: Something else is in its place.
+    """
+    ref = repository.store.resolve(f"refs/heads/{each.branch}")
+    if ref is not None and not owns_branch(repository, each.branch, each.run_id):
+        raise EnvironmentProblem(
+            f"there is another branch {each.branch} now", hint=f"git branch -m {each.branch} NEW, then again"
+        )
+    path = Path(each.worktree_path) if each.worktree_path is not None else None
+    if path is not None and os.path.lexists(path):
+        if admin_dir_of(repository, path) is None or ref is None:
+            raise EnvironmentProblem(f"there is something else at {path} now", hint="move it away, then again")
+        path = None
+    if path is not None and ref is None and each.tip is None:
+        raise EnvironmentProblem(
+            f"branch {each.branch} of {path} is gone", hint=f"git branch {each.branch} {each.head}"
+        )
+    tip = each.tip if ref is None else None
+    if path is None and tip is None:
+        return None
+    return dataclasses.replace(each, worktree_path=str(path) if path else None, tip=tip)
+
+
+def _restore(repository: Repository, each: Removal) -> None:
+    if each.worktree_path is None:
+        if each.tip is not None:
+            restore_branch(repository, branch=each.branch, commit=each.tip, run_id=each.run_id)
+        return
+    path = Path(each.worktree_path)
+    tip = each.tip or repository.store.resolve(f"refs/heads/{each.branch}")
+    if tip is None:
+        raise EnvironmentProblem(f"branch {each.branch} is gone", hint="architect undo")
+    reopen_worktree(repository, path=path, branch=each.branch, base_commit=tip, run_id=each.run_id)
+    git = Git(cwd=path)
+    if each.on_branch != each.branch:
+        on = f"refs/heads/{each.on_branch}"
+        same = each.on_branch is not None and repository.store.resolve(on) == each.head
+        _switch(git, each.on_branch if same and each.on_branch else None, each.head or tip)
+    if each.content is not None:
+        # Files first, by a switch that writes only what differs; then the index as it was.
+        git.run("read-tree", "-m", "-u", "HEAD", each.content)
+        git.run("read-tree", each.index_tree or "HEAD")
+        git.run("update-index", "-q", "--refresh", check=False)
+
+
+def _switch(git: Git, branch: str | None, commit: str) -> None:
+    if branch is not None:
+        with contextlib.suppress(EnvironmentProblem):
+            git.run("checkout", "--quiet", branch, "--", check=False)
+        return
+    git.run("checkout", "--quiet", "--detach", commit, "--")
