@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from architect_parallel.cli import backends, cancel, diff, doctor, logs, merge, parallel, resume, status
+from architect_parallel.cli import backends, cancel, cleanup, diff, doctor, logs, merge, parallel, resume, status, undo
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import run as run_command
 from architect_parallel.errors import ArchitectParallelError, ExitCode
@@ -24,10 +24,12 @@ ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("parallel", parallel.parallel),
+    ("parallel-cleanup", cleanup.parallel_cleanup),
     ("status", status.status),
     ("logs", logs.logs),
     ("diff", diff.diff),
     ("merge", merge.merge),
+    ("undo", undo.undo),
     ("resume", resume.resume),
     ("cancel", cancel.cancel),
     ("run", run_command.run),

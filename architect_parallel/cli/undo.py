@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from architect_parallel.journal import Journal, Operation
 
 
 def undo(
@@ -50,10 +53,7 @@ def undo(
         typer.echo(f"  {line}")
 
 
-def _list(journal: object, *, as_json: bool) -> None:
-    from architect_parallel.journal import Journal
-
-    assert isinstance(journal, Journal)
+def _list(journal: Journal, *, as_json: bool) -> None:
     operations = journal.operations()
     if as_json:
         from architect_parallel.events import to_plain
@@ -64,13 +64,12 @@ def _list(journal: object, *, as_json: bool) -> None:
         typer.echo("nothing was cleaned up or merged yet")
     for each in operations:
         state = "undone" if each.undone else "done" if each.finished else "interrupted"
-        what = _what(each.kind, each.payload)
-        typer.echo(f"{each.id:>3}  {each.time:%Y-%m-%d %H:%M:%S} UTC  {each.kind:<8}  {state:<11}  {what}")
+        typer.echo(f"{each.id:>3}  {each.time:%Y-%m-%d %H:%M:%S} UTC  {each.kind:<8}  {state:<11}  {_what(each)}")
 
 
-def _what(kind: str, payload: object) -> str:
-    assert isinstance(payload, dict)
-    if kind == "merge":
+def _what(operation: Operation) -> str:
+    payload = operation.payload
+    if operation.kind == "merge":
         workers = ", ".join(map(str, payload.get("workers", [])))
         return f"worker {workers} on {payload.get('branch')} ({str(payload.get('new'))[:12]})"
     branches = [str(each.get("branch")) for each in payload.get("removals", [])]
