@@ -246,14 +246,7 @@ class Responses:
             "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
         }
         head = {"id": f"resp_{next(_IDS)}", "object": "response", "created_at": 0, "model": asked.model}
-        rest = {
-            "error": None,
-            "incomplete_details": None,
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": [],
-        }
-        return head | done | rest | {"output": output, "usage": usage}
+        return head | done | {"error": None, "output": output, "usage": usage}
 
     @classmethod
     def events(cls, asked: Asked, reply: Reply) -> Iterator[Json]:

@@ -297,7 +297,7 @@ class CodexReader:
 
     def _item(self, item: Json) -> Iterable[Fact]:
         self._understood = True
-        kind = item.get("type")
+        kind = read.text(item, "type")
         if kind == "agent_message":
             self._text = plain_text(read.text(item, "text"))
             return (Text(text=one_line(self._text, 200)),)
