@@ -18,7 +18,7 @@ from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch
 from architect_parallel.worktrees.registry import (
     INITIALIZING,
@@ -193,8 +193,9 @@ def _nested(git: Git, path: Path) -> tuple[str, ...]:
         inner[:] = [name for name in inner if name != ".git"]
     if not found:
         return ()
-    listed = b"".join(os.fsencode(name) + b"\0" for name in found)
-    with contextlib.suppress(GitError):
-        ignored = set(git.run("check-ignore", "-z", "--stdin", "--no-index", input=listed, check=False).fields)
-        return tuple(sorted(name for name in found if name not in ignored))
-    return tuple(sorted(found))
+    # check-ignore reads names from where it stands and refuses GIT_LITERAL_PATHSPECS; `./` keeps a leading `:` plain.
+    listed = b"".join(b"./" + os.fsencode(name) + b"\0" for name in found)
+    git = dataclasses.replace(git, cwd=path)
+    plain = {"GIT_LITERAL_PATHSPECS": "0"}
+    output = git.run("check-ignore", "-z", "--stdin", "--no-index", input=listed, check=False, env=plain)
+    return tuple(sorted(set(found) - {name.removeprefix("./") for name in output.fields}))
