@@ -18,7 +18,7 @@ from architect_parallel.system.git import MERGE_TREE_VERSION, Git, Repository, v
 _NOBODY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
-    for key, value in {"NAME": "nobody", "EMAIL": "nobody@example.invalid", "DATE": "0 +0000"}.items()
+    for key, value in {"NAME": "nobody", "EMAIL": "nobody@example.invalid", "DATE": "@0 +0000"}.items()
 }
 
 
