@@ -1,0 +1,103 @@
+"""The console script as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+SCRIPT = Path(sys.executable).with_name("architect")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """stdout as the one JSON object it has to be."""
+        return json.loads(self.out)
+
+
+class Architect:
+    """Starts `architect` in a directory."""
+
+    def __init__(self, cwd: Path) -> None:
+        self.cwd = cwd
+        self._live: list[subprocess.Popen[bytes]] = []
+
+    def __call__(
+        self,
+        *args: str | bytes | os.PathLike[str],
+        cwd: Path | None = None,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 90,
+    ) -> Answer:
+        done = subprocess.run(
+            [SCRIPT, *args],
+            cwd=cwd or self.cwd,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env={**os.environ, **(env or {})},
+            timeout=timeout_s,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def begin(self, *args: str) -> subprocess.Popen[bytes]:
+        """Starts a command and returns at once; it is ended with the test."""
+        process = subprocess.Popen(
+            [SCRIPT, *args],
+            cwd=self.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._live.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[bytes], timeout_s: float = 60) -> Answer:
+        """Waits for a command started with `begin`."""
+        out, err = process.communicate(timeout=timeout_s)
+        return Answer(process.returncode, out.decode(), err.decode())
+
+    def end_all(self) -> None:
+        for process in self._live:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.communicate()
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+    """Waits for a fact; fails the test when it does not come about."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not come about within {timeout_s} s")
+        time.sleep(0.02)
+
+
+def running_with(token: str) -> list[int]:
+    """Processes with `token` as a word of their command line."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if token in (process.info["cmdline"] or []):
+            found.append(process.pid)
+    return found
