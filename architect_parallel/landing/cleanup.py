@@ -230,7 +230,7 @@ def _kept(repository: Repository, journal: Journal, item: Item) -> Removal:
             content = _content(repository, left, index_tree)
         commits.append(content or head)
     tip = left.tip if item.branch else None
-    if tip is not None:
+    if tip is not None and tip != head:  # else the worktree's state stands on it
         commits.append(tip)
     refs = [keep(repository, commit, left.run_id, spec.number) for commit in dict.fromkeys(commits)]
     return Removal(
