@@ -49,9 +49,10 @@ def _adds_nothing(git: Git, tip: str, target: str) -> bool:
 
 def _same_patches(git: Git, tip: str, target: str, fork: str) -> bool:
     """Each commit, or all of them squashed into one, has its like in the target, which may have gone on since."""
-    squashed = git.run("commit-tree", f"{tip}^{{tree}}", "-p", fork, "-m", "squashed", env=_NOBODY, check=False).text
-    if not squashed:
+    tree = git.resolve(f"{tip}^{{tree}}")
+    if tree is None:  # a partial clone without it
         return False
+    squashed = git.run("commit-tree", tree, "-p", fork, "-m", "squashed", env=_NOBODY).text
     for head in (squashed, tip):
         listed = git.run("rev-list", "--cherry-mark", "--right-only", f"{target}...{head}", check=False)
         marks = {line[:1] for line in listed.text.splitlines()}
