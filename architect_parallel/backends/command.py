@@ -181,7 +181,7 @@ class JsonReader:
     def line(self, line: bytes) -> Iterable[Fact]:
         self._tail.add(line)
         if not self._lines:
-            self._object_ended = line.rstrip().endswith(b"}")
+            self._object_ended = self._object_ended or line.rstrip().endswith(b"}")
             return ()
         value = read.parse_object(line) if line.lstrip().startswith(b"{") else None
         return self._take(value) if value is not None else ()
@@ -251,7 +251,7 @@ def last_object(text: str) -> Json | None:
         if match.end() < position:
             continue
         tries += 1
-        if tries > 10_000:
+        if tries > 2_000:  # a flood of braces is no answer
             break
         try:
             value, position = decoder.raw_decode(text, match.end())
