@@ -1,0 +1,57 @@
+"""Every timing and memory goal, measured in one run: `make bench`, or `python -m benchmarks [NAME…]`.
+
+Exit code 1 when a goal is missed. `docs/benchmarks.md` says how each is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from benchmarks.measure import Goal
+
+BENCHMARKS = ("startup", "fan_out", "scheduling", "footprint")
+"""Modules with `measure() -> list[Goal]`."""
+
+
+def show(goals: Sequence[Goal]) -> int:
+    """Prints the table; 1 when a goal is missed, else 0."""
+    width = max(len(goal.name) for goal in goals)
+    print(f"{'GOAL':{width}}  {'MEASURED':>10}  {'LIMIT':>10}  ")
+    for goal in goals:
+        word = "ok" if goal.met else "MISSED"
+        measured, limit = (f"{value:.3g} {goal.unit}" for value in (goal.measured, goal.limit))
+        print(f"{goal.name:{width}}  {measured:>10}  {limit:>10}  {word:6}  {goal.note}".rstrip())
+    return 0 if all(goal.met for goal in goals) else 1
+
+
+def machine() -> str:
+    """What the figures were taken on, and how busy it was with other things."""
+    git = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.strip()
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    return f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, {git}, load {load}"
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks", description="Every timing and memory goal")
+    arguments.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    names = arguments.parse_args().names or BENCHMARKS
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        arguments.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    print(machine())
+    goals: list[Goal] = []
+    for name in names:
+        begun = time.monotonic()
+        goals += importlib.import_module(f"benchmarks.{name}").measure()
+        print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    return show(goals)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
