@@ -228,6 +228,8 @@ class CodexReader:
         if not line.startswith(b"{") or b'"type"' not in line:
             self._keep_raw(line)
             return ()
+        if line.startswith(b'{"type":"item.updated"'):  # the output so far, again and again
+            return ()
         event = read.parse_object(line)
         if event is None:
             self._keep_raw(line)
