@@ -17,12 +17,12 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 
-from repositories import git, make_repository
+from repositories import git, make_repository  # noqa: E402  (the path above first)
 
-from architect_parallel.errors import ArchitectParallelError
-from architect_parallel.system.git import open_repository
-from architect_parallel.worktrees.create import add_worktree, owns_branch, require_base
-from architect_parallel.worktrees.remove import delete_branch, remove_worktree
+from architect_parallel.errors import ArchitectParallelError  # noqa: E402
+from architect_parallel.system.git import open_repository  # noqa: E402
+from architect_parallel.worktrees.create import add_worktree, owns_branch, require_base  # noqa: E402
+from architect_parallel.worktrees.remove import delete_branch, remove_worktree  # noqa: E402
 
 LAUNCHERS = 2
 THREADS = 4
