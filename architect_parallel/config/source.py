@@ -154,6 +154,8 @@ class _Builder:
                     self._stop(place, "a second document begins here; only one is allowed")
             case yaml.AliasEvent():
                 self._fault(place, f"alias *{event.anchor} is not allowed; write the value out")
+                if self._wants_key():
+                    raise _Stop
                 self._put(place, None)
             case yaml.ScalarEvent():
                 self._refuse_decoration(event, place)
