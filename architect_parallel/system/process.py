@@ -186,9 +186,10 @@ class Supervised:
         with self._lock:
             overdue = time.monotonic() + grace_s + OVERDUE_S
             self._deadline = overdue if self._deadline is None else min(self._deadline, overdue)
-            if self._channel is not None:
+            if self._channel is not None and self._guard is not None:
                 with contextlib.suppress(OSError):  # a dead supervisor is noticed by `wait`
                     self._channel.sendall(line.encode(), socket.MSG_DONTWAIT)
+                self._guard.send_signal(signal.SIGCONT)  # should the agent have stopped it; it wakes the supervisor
 
     def _start(self) -> None:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
