@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,23 @@ from architect_parallel.system.prices import cost_usd
 MODELS_VARIABLE = "ARCHITECT_SCRIPTED_MODELS"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedStep:
+    """One entry of a script."""
+
+    text: str
+    tools: tuple[tuple[str, Mapping[str, Any]], ...]
+    usage: Usage
+    sleep_s: float
+    failure: ModelFailure | None
+
+
 class ScriptedConversation:
     """Replays one scripted model."""
 
     def __init__(self, name: str, script: Mapping[str, Any]) -> None:
         self.model = f"scripted:{name}"
-        self._steps: list[Mapping[str, Any]] = script["steps"]
+        self._steps = tuple(_step(each) for each in script["steps"])
         self._repeat = bool(script.get("repeat", False))
         price = script.get("price")
         self._prices = {} if price is None else {self.model: Price(**price)}
@@ -57,19 +69,15 @@ class ScriptedConversation:
             self._next = 0
         step = self._steps[self._next]
         self._next += 1
-        await asyncio.sleep(float(step.get("sleep", 0)))
-        if (error := step.get("error")) is not None:
-            status = error.get("status")
-            message = f"HTTP {status}: {error.get('message', '')}" if status else str(error.get("message", ""))
-            raise ModelFailure(message, rate_limited=status == 429, retry_after_s=error.get("retry_after"))
-        usage = _usage(step.get("usage") or {})
-        named = [step] if "tool" in step else step.get("tools") or []
+        await asyncio.sleep(step.sleep_s)
+        if step.failure is not None:
+            raise step.failure
         calls = tuple(
-            ToolCall(id=f"call-{self._next}-{place}", tool=each["tool"], arguments=self._filled(each.get("args") or {}))
-            for place, each in enumerate(named)
+            ToolCall(id=f"call-{self._next}-{place}", tool=tool, arguments=self._filled(arguments))
+            for place, (tool, arguments) in enumerate(step.tools)
         )
-        cost = cost_usd(usage, self.model, self._prices) if self._prices else None
-        return Reply(text=str(step.get("text", "")), calls=calls, usage=usage, cost=cost)
+        cost = cost_usd(step.usage, self.model, self._prices) if self._prices else None
+        return Reply(text=step.text, calls=calls, usage=step.usage, cost=cost)
 
     def _filled(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -102,14 +110,6 @@ def scripted_conversation(name: str, environ: Mapping[str, str]) -> ScriptedConv
         raise UsageError(f"scripted models in {origin} cannot be used: {what}", hint=f"mend {origin}") from error
 
 
-def _usage(given: Mapping[str, int]) -> Usage:
-    return Usage(
-        input_tokens=given.get("input_tokens", 1000),
-        cached_tokens=given.get("cached_tokens", 0),
-        output_tokens=given.get("output_tokens", 50),
-    )
-
-
 def _bundled() -> str:
     return resources.files("architect_parallel.agent.demo").joinpath("models.yaml").read_text("utf-8")
 
@@ -126,10 +126,40 @@ def _parse(text: str) -> dict[str, Any]:
 def _checked(script: Any) -> dict[str, Any]:
     if not isinstance(script, dict) or not isinstance(script.get("steps"), list) or not script["steps"]:
         raise ValueError("a scripted model needs `steps`, a list that is not empty")
-    for step in script["steps"]:
-        if not isinstance(step, dict):
-            raise ValueError(f"a step is a mapping, not {step!r}")
-        unknown = set(step) - {"text", "tool", "tools", "args", "usage", "sleep", "error"}
-        if unknown:
-            raise ValueError(f"unknown keys in a step: {', '.join(sorted(map(str, unknown)))}")
     return script
+
+
+def _step(given: Any) -> ScriptedStep:
+    entry = _mapping(given, "a step")
+    unknown = set(entry) - {"text", "tool", "tools", "args", "usage", "sleep", "error"}
+    if unknown:
+        raise ValueError(f"unknown keys in a step: {', '.join(sorted(map(str, unknown)))}")
+    named = [entry] if "tool" in entry else [_mapping(each, "a tool") for each in entry.get("tools", ())]
+    usage = _mapping(entry.get("usage", {}), "usage")
+    return ScriptedStep(
+        text=str(entry.get("text", "")),
+        tools=tuple((str(each["tool"]), _mapping(each.get("args", {}), "args")) for each in named),
+        usage=Usage(
+            input_tokens=int(usage.get("input_tokens", 1000)),
+            cached_tokens=int(usage.get("cached_tokens", 0)),
+            output_tokens=int(usage.get("output_tokens", 50)),
+        ),
+        sleep_s=float(entry.get("sleep", 0)),
+        failure=_failure(_mapping(entry["error"], "error")) if "error" in entry else None,
+    )
+
+
+def _failure(error: Mapping[str, Any]) -> ModelFailure:
+    status, message = error.get("status"), str(error.get("message", ""))
+    after = error.get("retry_after")
+    return ModelFailure(
+        f"HTTP {status}: {message}" if status else message,
+        rate_limited=status == 429,
+        retry_after_s=None if after is None else float(after),
+    )
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is a mapping, not {value!r}")
+    return value

@@ -164,11 +164,13 @@ class Toolbox:
         return text
 
     async def _grep(self, pattern: str, path: str) -> str:
-        place = self._workspace.locate(path)
-        argv = ("git", "-c", "core.fsmonitor=false", "grep", "-nIE", "--no-color", "--untracked")
-        outcome = await self._run((*argv, "-e", pattern, "--", str(place)), SHELL_TIMEOUT_S)
-        if outcome.exit_code == 128 and not (self._workspace.root / ".git").exists():
-            outcome = await self._run((*argv[:-1], "--no-index", "-e", pattern, "--", str(place)), SHELL_TIMEOUT_S)
+        root = self._workspace.root
+        place = self._workspace.locate(path).relative_to(root)
+        # Asked beforehand: outside a repository, git 2.39 answers --untracked with a BUG line and an abort.
+        in_repository = any((each / ".git").exists() for each in (root, *root.parents))
+        argv = ("git", "--literal-pathspecs", "-c", "core.fsmonitor=false", "grep", "-nIE", "--no-color")
+        scope = "--untracked" if in_repository else "--no-index"
+        outcome = await self._run((*argv, scope, "-e", pattern, "--", str(place)), SHELL_TIMEOUT_S)
         if outcome.exit_code == 1 and not outcome.output:
             return "(no match)"
         return outcome.output.decode("utf-8", "replace")
