@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from architect_parallel.cli.output import answer, answer_json
 from architect_parallel.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def parallel_cleanup(
         else:
             outcome = execute(repository, journal, plan)
     if as_json:
-        typer.echo(json.dumps(_plain(plan, outcome, dry_run=dry_run), indent=2))
+        answer_json(_plain(plan, outcome, dry_run=dry_run))
     else:
         _show(plan, outcome, dry_run=dry_run)
     return ExitCode.ENVIRONMENT if any(each.failed for each in outcome.stays) else ExitCode.SUCCESS
@@ -80,13 +80,13 @@ def _show(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> None:
     for each in gone:
         for what in ("worktree", "branch"):
             if each[what]:
-                typer.echo(f"{verb} {what} {one_line(str(each[what]))}")
+                answer(f"{verb} {what} {one_line(str(each[what]))}")
     for stay in outcome.stays:
-        typer.echo(one_line(_words(stay), limit=1000))
+        answer(one_line(_words(stay), limit=1000))
     if not gone and not outcome.stays:
-        typer.echo("nothing to clean up")
+        answer("nothing to clean up")
     elif gone and not dry_run:
-        typer.echo("to bring it back: architect undo")
+        answer("to bring it back: architect undo")
 
 
 def _words(stay: Stays) -> str:

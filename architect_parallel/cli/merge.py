@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from architect_parallel.cli.output import answer, answer_json, note, warn
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -61,10 +62,8 @@ def _show(plan: MergePlan, *, dry_run: bool, as_json: bool) -> None:
     from architect_parallel.planning.plain_text import one_line
 
     for warning in plan.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     if as_json:
-        import json
-
         left_out = [
             {"worker_id": each.worker_id, "reason": each.reason, "files": list(each.files)} for each in plan.left_out
         ]
@@ -73,18 +72,18 @@ def _show(plan: MergePlan, *, dry_run: bool, as_json: bool) -> None:
             "commit": plan.commit, "method": plan.method.value, "fast_forward": plan.fast_forward,
             "files": list(plan.files), "dry_run": dry_run, "warnings": list(plan.warnings),
         }  # fmt: skip
-        typer.echo(json.dumps(shown, indent=2))
+        answer_json(shown)
         return
     for left in plan.left_out:
-        typer.echo(f"worker {left.worker_id} conflicts with {plan.target.branch}; nothing was moved. Files:", err=True)
+        note(f"worker {left.worker_id} conflicts with {plan.target.branch}; nothing was moved. Files:")
         for path in left.files:
-            typer.echo(f"  {one_line(path)}", err=True)
+            note(f"  {one_line(path)}")
     if plan.commit is not None:
         verb = "would land" if dry_run else "landed"
         workers = ", ".join(map(str, plan.merged))
         how = "fast-forward" if plan.fast_forward else plan.method.value
-        typer.echo(f"worker {workers} of {plan.run_id} {verb} on {plan.target.branch} at {plan.commit[:12]} ({how})")
+        answer(f"worker {workers} of {plan.run_id} {verb} on {plan.target.branch} at {plan.commit[:12]} ({how})")
         for path in plan.files:
-            typer.echo(f"  {one_line(path)}")
+            answer(f"  {one_line(path)}")
         if not dry_run:
-            typer.echo("to take it back: architect undo")
+            answer("to take it back: architect undo")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from architect_parallel.cli.output import answer, answer_json
 
 if TYPE_CHECKING:
     from architect_parallel.journal import Journal, Operation
@@ -45,12 +46,12 @@ def undo(
             "commit": plan.back_to,
             "dry_run": dry_run,
         }
-        typer.echo(json.dumps(shown, indent=2))
+        answer_json(shown)
         return
     verb = "would undo" if dry_run else "undid"
-    typer.echo(f"{verb} the {plan.operation.kind} of {plan.operation.time:%Y-%m-%d %H:%M:%S} UTC")
+    answer(f"{verb} the {plan.operation.kind} of {plan.operation.time:%Y-%m-%d %H:%M:%S} UTC")
     for line in plan.lines:
-        typer.echo(f"  {line}")
+        answer(f"  {line}")
 
 
 def _list(journal: Journal, *, as_json: bool) -> None:
@@ -58,13 +59,13 @@ def _list(journal: Journal, *, as_json: bool) -> None:
     if as_json:
         from architect_parallel.events import to_plain
 
-        typer.echo(json.dumps({"operations": to_plain(operations)}, indent=2))
+        answer_json({"operations": to_plain(operations)})
         return
     if not operations:
-        typer.echo("nothing was cleaned up or merged yet")
+        answer("nothing was cleaned up or merged yet")
     for each in operations:
         state = "undone" if each.undone else "done" if each.finished else "interrupted"
-        typer.echo(f"{each.id:>3}  {each.time:%Y-%m-%d %H:%M:%S} UTC  {each.kind:<8}  {state:<11}  {_what(each)}")
+        answer(f"{each.id:>3}  {each.time:%Y-%m-%d %H:%M:%S} UTC  {each.kind:<8}  {state:<11}  {_what(each)}")
 
 
 def _what(operation: Operation) -> str:

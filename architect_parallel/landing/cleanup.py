@@ -17,10 +17,10 @@ from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
-from architect_parallel.landing.leftovers import Leftover, leftovers, read_tree
+from architect_parallel.landing.leftovers import Leftover, head_commit, leftovers, read_tree
 from architect_parallel.system.git import Git, Repository
-from architect_parallel.worktrees.registry import admin_dir_of, delete_tree
-from architect_parallel.worktrees.remove import delete_branch, inspect, recover, remove_worktree
+from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch
+from architect_parallel.worktrees.remove import delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.snapshot import keep
 
 _IDENTITY = {
@@ -219,13 +219,15 @@ def _kept(repository: Repository, journal: Journal, item: Item) -> Removal:
     head, content, index_tree = None, None, None
     commits = []
     if item.worktree and not left.debris and left.path is not None:
-        state = inspect(repository, left.path, spec.branch, left.run_id)
-        if (state.head, state.branch) != (left.head, left.on_branch) or state.head is None:
+        admin_dir = admin_dir_of(repository, left.path)
+        if (
+            admin_dir is None
+            or (head := head_commit(repository, admin_dir)) is None
+            or (head, head_branch(admin_dir)) != (left.head, left.on_branch)
+            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir) != left.tree
+        ):
             raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
-        if read_tree(repository, journal, left.run_id, spec, state) != left.tree:
-            raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
-        head = state.head
-        index_tree = _index_tree(repository, state.admin_dir, head)
+        index_tree = _index_tree(repository, admin_dir, head)
         if left.dirty or index_tree:
             content = _content(repository, left, index_tree)
         commits.append(content or head)
@@ -254,10 +256,8 @@ def _content(repository: Repository, left: Leftover, index_tree: str | None) -> 
     return commit(left.tree or "", "uncommitted state")
 
 
-def _index_tree(repository: Repository, admin_dir: Path | None, head: str) -> str | None:
+def _index_tree(repository: Repository, admin_dir: Path, head: str) -> str | None:
     """Tree of the worktree's index; `None`: as in `head`, or in the middle of a conflict."""
-    if admin_dir is None:
-        return None
     with tempfile.TemporaryDirectory(prefix="cleanup-", dir=repository.state_dir) as folder:
         index = Path(folder) / "index"
         with contextlib.suppress(OSError):

@@ -23,7 +23,7 @@ from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, owns_branch
 from architect_parallel.worktrees.merged import is_merged
-from architect_parallel.worktrees.registry import admin_dir_of, half_made, marked_run, names
+from architect_parallel.worktrees.registry import admin_dir_of, half_made, head_branch, marked_run, names
 from architect_parallel.worktrees.remove import WorktreeState, inspect
 from architect_parallel.worktrees.snapshot import PrivateGit
 
@@ -85,7 +85,7 @@ def _leftover(
     tree, unread = None, None
     if state is not None and state.exists and state.admin_dir is not None and not debris:
         try:
-            tree = read_tree(repository, journal, run.run_id, spec, state)
+            tree = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
         except (ArchitectParallelError, OSError) as error:
             unread = f"it cannot be read: {error}"
     head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
@@ -98,21 +98,27 @@ def _leftover(
     )  # fmt: skip
 
 
+def head_commit(repository: Repository, admin_dir: Path) -> str | None:
+    """The commit a worktree is on; `None`: none."""
+    on = head_branch(admin_dir)
+    return repository.store.resolve(f"refs/heads/{on}" if on else f"worktrees/{admin_dir.name}/HEAD")
+
+
 def read_tree(
-    repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, state: WorktreeState
+    repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
 ) -> str:  # fmt: skip
     """The worktree's content as a tree in the object store, untracked files included and ignored ones not.
 
     Raises:
         ArchitectParallelError, OSError: It cannot be read.
     """
-    with _private(repository, journal, run_id, spec, state) as private:
+    with _private(repository, journal, run_id, spec, path, admin_dir) as private:
         return private.write_tree().tree
 
 
 @contextlib.contextmanager
 def _private(
-    repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, state: WorktreeState
+    repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
 ) -> Iterator[PrivateGit]:
     """The one made before the agent ran, if it is of this very worktree; else one of now."""
     place = journal.run_dir(run_id) / "git"
@@ -120,11 +126,11 @@ def _private(
     for name in sorted(recorded, key=lambda name: (len(name), name), reverse=True)[:1]:
         with contextlib.suppress(ArchitectParallelError):
             private = PrivateGit.open(place / name)
-            if private.admin_dir == state.admin_dir and private.worktree == state.path:
+            if private.admin_dir == admin_dir and private.worktree == path:
                 yield private
                 return
     with tempfile.TemporaryDirectory(prefix="cleanup-", dir=make_private_dir(repository.state_dir)) as folder:
-        yield PrivateGit.create(repository, Path(folder) / "git", state.path)
+        yield PrivateGit.create(repository, Path(folder) / "git", path)
 
 
 def _is_debris(state: WorktreeState) -> bool:

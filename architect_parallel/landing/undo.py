@@ -39,6 +39,8 @@ class UndoPlan:
     """Commit the target returns to."""
     restore: tuple[Removal, ...] = ()
     """Of a cleanup: what comes back."""
+    half_switched: str | None = None
+    """Of a merge killed between files and branch: the commit whose content may lie in the checkout."""
 
     @property
     def lines(self) -> list[str]:
@@ -83,6 +85,8 @@ def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
         workers = plan.operation.payload.get("workers") or [0]
         keep(repository, plan.target.tip, plan.operation.run_id or "none", int(workers[0]), label)
         move(repository, plan.target, plan.back_to, message=f"architect undo: {plan.operation.kind}")
+    if plan.target is not None and plan.half_switched is not None:
+        _take_back_half(plan.target, plan.half_switched)
     for each in plan.restore:
         _restore(repository, each)
     journal.mark_undone(plan.operation.id)
@@ -94,8 +98,7 @@ def _plan_merge(repository: Repository, operation: Operation) -> UndoPlan:
         raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be taken back", hint="git branch --list")
     target = find_target(repository, branch)
     if target.tip == old and not operation.finished:
-        _take_back_half(target, old, new)
-        return UndoPlan(operation=operation)
+        return UndoPlan(operation=operation, target=target, half_switched=new)
     if target.tip != new:
         hint = f"git revert -m 1 {new[:12]}" if len(_parents(repository, new)) > 1 else f"git log {old[:12]}..{branch}"
         raise EnvironmentProblem(f"{branch} has moved on since the merge", hint=hint)
@@ -103,10 +106,11 @@ def _plan_merge(repository: Repository, operation: Operation) -> UndoPlan:
     return UndoPlan(operation=operation, target=target, back_to=old)
 
 
-def _take_back_half(target: Target, old: str, new: str) -> None:
+def _take_back_half(target: Target, new: str) -> None:
     """A merge killed between files and branch has left exactly its own content staged; anything else is the user's."""
     if target.checkout is None:
         return
+    old = target.tip
     git = Git(cwd=target.checkout)
     clean = not git.run("diff-files", "-z", "--name-only", "--ignore-submodules=dirty").stdout
     index = git.run("write-tree", check=False)
