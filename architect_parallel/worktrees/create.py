@@ -155,8 +155,7 @@ def add_worktree(repository: Repository, *, path: Path, branch: str, base_commit
     """
     with registration_lock(repository):
         _require_free_place(repository, path)
-        _require_free_branch(repository, branch)
-        _move_branch(repository, branch, base_commit, _created_by(run_id), old=None)
+        _create_branch(repository, branch, base_commit, run_id)
         try:
             admin_dir = _register(repository, path, branch, run_id)
         except BaseException:
@@ -189,9 +188,7 @@ def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_com
     with registration_lock(repository):
         tip = repository.store.resolve(f"refs/heads/{branch}")
         if tip is not None and not owns_branch(repository, branch, run_id):
-            raise EnvironmentProblem(
-                f"branch {branch} is not the one run {run_id} made", hint="resume nothing; start anew"
-            )
+            raise EnvironmentProblem(f"branch {branch} is not the one run {run_id} made", hint="start a new run")
         admin = require_ours(repository, path, branch, run_id)
         take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
         _require_free_place(repository, path)
@@ -212,8 +209,7 @@ def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: 
         EnvironmentProblem: A branch of that name exists.
     """
     with registration_lock(repository):
-        _require_free_branch(repository, branch)
-        _move_branch(repository, branch, commit, _created_by(run_id), old=None)
+        _create_branch(repository, branch, commit, run_id)
 
 
 def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
@@ -248,15 +244,19 @@ def _require_free_place(repository: Repository, path: Path) -> None:
         raise EnvironmentProblem(f"{path} is registered as a worktree that is missing", hint="git worktree prune")
 
 
-def _require_free_branch(repository: Repository, branch: str) -> None:
-    if repository.store.resolve("refs/heads/architect") is not None:
-        raise _blocked(repository)
-    ref = f"refs/heads/{branch}"
-    # The file as well: what dangles or is broken does not resolve, yet it is somebody's.
-    file = repository.common_dir / ref
-    if file.is_file() or file.is_symlink() or repository.store.resolve(ref) is not None:
-        hint = f"git branch -m {branch} NEW"
-        raise EnvironmentProblem(f"branch {branch} exists already and is not taken over", hint=hint)
+def _create_branch(repository: Repository, branch: str, commit: str, run_id: str) -> None:
+    file = repository.common_dir / f"refs/heads/{branch}"
+    try:
+        # The file as well: git would replace a ref that dangles or is broken, yet it is somebody's.
+        if file.is_file() or file.is_symlink():
+            raise _taken(branch)
+        _move_branch(repository, branch, commit, _created_by(run_id), old=None)
+    except GitError as error:
+        if repository.store.resolve("refs/heads/architect") is not None:
+            raise _blocked(repository) from error
+        if repository.store.resolve(f"refs/heads/{branch}") is not None:
+            raise _taken(branch) from error
+        raise
 
 
 def _require_not_checked_out(repository: Repository, branch: str) -> None:
@@ -302,6 +302,11 @@ def _reflog(repository: Repository, branch: str) -> list[str]:
     """Messages of the branch's reflog, newest first; empty without branch or reflog."""
     output = repository.store.run("log", "-g", "--format=%gs", f"refs/heads/{branch}", "--", check=False)
     return output.text.splitlines() if output.code == 0 else []
+
+
+def _taken(branch: str) -> EnvironmentProblem:
+    hint = f"git branch -m {branch} NEW"
+    return EnvironmentProblem(f"branch {branch} exists already and is not taken over", hint=hint)
 
 
 def _blocked(repository: Repository) -> EnvironmentProblem:
