@@ -198,11 +198,14 @@ class Staging:
         for name in self._add_each(name for name in added if self._is_there(name)):
             self.warnings.append(f"{name!r} was added to the index but cannot be read")
         removed = [name for name in listed if name not in theirs]
-        present = nul_terminated(name for name in removed if self._is_there(name))
-        words = ("check-ignore", "--no-index", "-z", "--stdin")
-        ignored = self.git.run(*words, input=present, check=False).fields if present else []
-        absent = [name for name in removed if listed[name].skipped and not self._is_there(name)]
-        self._update([*ignored, *absent], "--force-remove")
+        ignored: set[str] = set()
+        if any(self._is_there(name) for name in removed):
+            ignored = set(self.git.run("ls-files", "-z", "-c", "-i", "--exclude-standard").fields)
+        skipped = [name for name, entry in listed.items() if entry.skipped]
+        shown = [name for name in skipped if name in theirs and not theirs[name].skipped]
+        self._update(shown, "--no-skip-worktree")
+        absent = [name for name in skipped if name not in theirs and not self._is_there(name)]
+        self._update([*(name for name in removed if name in ignored), *absent], "--force-remove")
 
     def _follow_sparse(self, theirs: Mapping[str, Entry], listed: Mapping[str, Entry]) -> None:
         """Files the agent's sparse checkout does without are not deleted: they are what its index says."""
@@ -234,11 +237,11 @@ class Staging:
             place = self.work_tree / path
             if not self._is_there(path) or not _is_directory(place):
                 gone.append(path)
-            elif not os.path.lexists(place / ".git") and any(os.scandir(place)):
+            elif not os.path.lexists(place / ".git") and _entries(place):
                 filled.append(path)
             else:
                 held.append(path)
-        self.warnings += [f"submodule {path!r} holds files but no repository: now they are its place" for path in filled]
+        self.warnings += [f"submodule {path!r} holds files but no repository: they replace it" for path in filled]
         self._update([*gone, *filled], "--force-remove")
         self._update(held, "--skip-worktree")
         self._submodules |= set(links)
