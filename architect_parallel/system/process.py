@@ -121,7 +121,7 @@ Message = Output | Started | SpawnFailed | Exited | Gone
 class Supervised:
     """A program under supervision. `wait` is for one thread; `stop` and `kill` are for any, at any time.
 
-    Dropping it, like the death of this process, stops the tree with the grace of its `Launch`.
+    The death of this process stops the tree with the grace of its `Launch`. As a context manager it ends with `close`.
     """
 
     def __init__(self, launch: Launch) -> None:
