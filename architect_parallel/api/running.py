@@ -21,6 +21,7 @@ from architect_parallel.errors import EnvironmentProblem, InternalError, Nothing
 from architect_parallel.events import Event, RunResumed, RunStarted
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
+from architect_parallel.journal.replay import replay
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock
 from architect_parallel.system.files import HeldLock
@@ -171,7 +172,8 @@ def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
 
 
 def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]]:
-    before = journal.result(run_id)
+    # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
+    before = replay(journal.recorded(run_id), live=False)
     plan = _recorded_plan(journal, run_id)
     attempts = {result.worker_id: result.attempts for result in before.results}
     done = {result.worker_id for result in before.results if result.status is Status.SUCCESS}

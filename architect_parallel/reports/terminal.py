@@ -88,7 +88,7 @@ class LiveReport:
         if self._quiet:
             return
         tasks = "1 task" if len(plan.workers) == 1 else f"{len(plan.workers)} tasks"
-        self._say(f"Running {tasks} (max {plan.max_parallel} parallel)...")
+        self._say(f"Running {tasks} (max {min(plan.max_parallel, len(plan.workers))} parallel)...")
         if self._on_terminal:
             from rich.console import Console
             from rich.live import Live

@@ -84,8 +84,10 @@ def run_worker(
     try:
         _Journey(spec, place, sampler, switch, emit, course).travel()
     except ArchitectParallelError as error:
-        course.error = str(error)
-        course.spawn_failed = course.spawn_failed or course.agent is None
+        # A step that a stop cut short is not what ended the worker.
+        if switch.reason is None:
+            course.error = str(error)
+            course.spawn_failed = course.agent is None
     except Exception as error:  # here a worker ends: our bug in one must not take the others along
         _log.exception("worker %d failed", spec.worker_id)
         course.error = f"internal error: {type(error).__name__}: {error}"
@@ -170,7 +172,13 @@ class _Journey:
         environ = environment.filtered_environment(self._backend, self._place.environ)
 
         def run(command: str) -> process.CommandOutcome:
-            return process.run_command(("/bin/sh", "-c", command), cwd=worktree.path, env=environ, timeout_s=None)
+            return process.run_command(
+                ("/bin/sh", "-c", command),
+                cwd=worktree.path,
+                env=environ,
+                timeout_s=self._spec.limits.timeout_s,
+                unwanted=lambda: self._switch.reason is not None,
+            )
 
         for warning in prepare(self._place.repository, worktree, self._place.worktrees, run=run):
             self._warn(warning)

@@ -1,0 +1,132 @@
+"""`merge`, `parallel-cleanup` and `undo` as a user types them, on runs of the shell backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from console import Architect
+from landing_runs import commit, everything, write
+from repositories import git
+
+
+@pytest.fixture
+def run_id(architect: Architect) -> str:
+    """A run of two workers: one wrote a file, one changed nothing."""
+    answer = architect(
+        "parallel", "--backend", "shell", "--task", "echo new > new.txt; echo theirs > README.md", "--task", "true",
+        "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    return str(answer.json["run_id"])
+
+
+def test_main_job_to_the_end(architect: Architect, checkout: Path, run_id: str) -> None:
+    before = everything(checkout)
+
+    dry = architect("merge", run_id, "1", "--dry-run", "--json")
+    assert dry.code == 0
+    assert everything(checkout) == before
+    merged = architect("merge", "latest", "1", "--json").json
+    assert (merged["merged"], merged["left_out"], merged["target"]) == ([1], [], "main")
+    assert merged["commit"] == dry.json["commit"] == git(checkout, "rev-parse", "main")
+    assert (checkout / "new.txt").read_text() == "new\n"
+    landed = everything(checkout)
+
+    shown = architect("parallel-cleanup", "--dry-run")
+    assert shown.code == 0
+    assert "would remove worktree" in shown.out
+    assert everything(checkout) == landed
+    cleaned = architect("parallel-cleanup", "--json")
+    assert cleaned.code == 0
+    assert [each["branch"] for each in cleaned.json["removed"]] == ["architect/parallel-1", "architect/parallel-2"]
+    assert cleaned.json["stays"] == []
+    assert git(checkout, "for-each-ref", "refs/heads/architect") == ""
+    assert architect("parallel-cleanup").out == "nothing to clean up\n"
+
+    assert architect("undo", "--dry-run").code == 0
+    assert architect("undo").code == 0
+    assert everything(checkout) == landed
+    assert architect("undo", "--json").json["target"] == "main"
+    assert everything(checkout) == before
+    nothing = architect("undo")
+    assert (nothing.code, nothing.out) == (4, "")
+    assert nothing.err.startswith("architect: there is nothing to undo\n")
+    listed = architect("undo", "--list", "--json").json["operations"]
+    assert [(each["kind"], each["undone"]) for each in listed] == [("cleanup", True), ("merge", True)]
+
+
+def test_conflict_is_named_and_moves_nothing(architect: Architect, checkout: Path, run_id: str) -> None:
+    commit(checkout, {"README.md": "ours\n"})
+    before = everything(checkout)
+    answer = architect("merge", run_id, "1", "--json")
+    assert answer.code == 5
+    assert answer.json["merged"] == []
+    assert answer.json["commit"] is None
+    assert answer.json["left_out"] == [{"worker_id": 1, "reason": "conflict", "files": ["README.md"]}]
+    plain = architect("merge", run_id, "1")
+    assert (plain.code, plain.out) == (5, "")
+    assert "README.md" in plain.err
+    assert everything(checkout) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["nope", "1"], 4, "no run 'nope'"),
+        (["latest", "9"], 2, "no worker 9"),
+        (["latest", "2"], 4, "changed nothing"),
+        (["latest"], 2, "which worker"),
+        (["latest", "one"], 2, "'one' is not a worker's number"),
+        (["latest", "1", "2"], 2, "one worker at a time"),
+        (["latest", "1", "--into", "nope"], 2, "no local branch 'nope'"),
+        (["latest", "1", "--squash", "--rebase"], 2, "exclude each other"),
+    ],
+)
+def test_what_cannot_be_merged_is_one_line_and_a_hint(
+    architect: Architect, checkout: Path, run_id: str, words: list[str], code: int, told: str
+) -> None:
+    before = everything(checkout)
+    answer = architect("merge", *words)
+    assert (answer.code, answer.out) == (code, "")
+    line, hint, *rest = answer.err.splitlines()
+    assert line.startswith("architect: ")
+    assert told in line
+    assert hint.startswith("  try: ")
+    assert rest == []
+    assert everything(checkout) == before
+
+
+def test_dirty_stays_is_named_and_goes_by_force_only(architect: Architect, checkout: Path, run_id: str) -> None:
+    write(checkout / ".architect-parallel-2", {"thought.txt": "mine\n"})
+    before = everything(checkout)
+    answer = architect("parallel-cleanup", "--run", run_id)
+    assert answer.code == 0, "all that could go is gone"
+    assert "architect/parallel-1 stays: it is not merged" in answer.out
+    assert ".architect-parallel-2 stays: it has uncommitted changes: thought.txt" in answer.out
+    forced = architect("parallel-cleanup", "--force", "--json")
+    assert [each["worker_id"] for each in forced.json["removed"]] == [1, 2]
+    assert forced.json["stays"] == []
+    assert not (checkout / ".architect-parallel-2").exists()
+    for _ in range(2):
+        assert architect("undo").code == 0
+    assert everything(checkout) == before
+
+
+def test_dirty_checkout_stops_an_undo(architect: Architect, checkout: Path, run_id: str) -> None:
+    assert architect("merge", run_id, "1").code == 0
+    write(checkout, {"new.txt": "improved\n"})
+    before = everything(checkout)
+    answer = architect("undo")
+    assert answer.code == 3
+    assert "new.txt" in answer.err
+    assert everything(checkout) == before
+
+
+def test_without_any_run_nothing_is_made(architect: Architect, checkout: Path) -> None:
+    assert architect("parallel-cleanup").out == "nothing to clean up\n"
+    assert architect("undo").code == 4
+    assert architect("undo", "--list").code == 0
+    assert architect("merge", "latest", "1").code == 4
+    assert architect("parallel-cleanup", "--run", "x").code == 4
+    assert not (checkout / ".git" / "architect").exists()
