@@ -13,7 +13,20 @@ from typing import Any
 
 import typer
 
-from architect_parallel.cli import backends, cancel, cleanup, diff, doctor, logs, merge, parallel, resume, status, undo
+from architect_parallel.cli import (
+    backends,
+    cancel,
+    cleanup,
+    demo,
+    diff,
+    doctor,
+    logs,
+    merge,
+    parallel,
+    resume,
+    status,
+    undo,
+)
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import run as run_command
 from architect_parallel.errors import ArchitectParallelError, ExitCode
@@ -33,6 +46,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("resume", resume.resume),
     ("cancel", cancel.cancel),
     ("run", run_command.run),
+    ("demo", demo.demo),
     ("backends", backends.backends),
     ("doctor", doctor.doctor),
 )

@@ -1,0 +1,139 @@
+"""`architect demo`: the main job, offline, on a bundled repository with scripted models."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, answer_json, note
+from architect_parallel.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from architect_parallel.agent.demo import DemoRepository
+    from architect_parallel.domain import CheckResult, RunResult, WorkerResult
+    from architect_parallel.system.git import Repository
+
+
+def demo(
+    directory: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to put the repository; new or empty [a temporary folder].")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Run three scripted models in parallel on a small repository with a failing test; no network, no key.
+
+    The models are played back from a file; everything else is real. The repository stays for you to look at.
+    """
+    from architect_parallel.agent import demo as content
+    from architect_parallel.api.planning import ParallelConfig
+    from architect_parallel.api.running import ParallelRunner
+    from architect_parallel.reports.terminal import LiveReport
+
+    place = content.prepare_demo(_target(directory))
+    say = note if json else answer
+    say(f"{content.INTRODUCTION}\n\nRepository: {place.path}\nTask:       {place.task}")
+    for model, does in content.WHAT_THEY_DO.items():
+        say(f"  {model:20} {does}")
+    say("")
+    config = ParallelConfig(
+        tasks=[place.task],
+        models=place.models,
+        backend="architect",
+        budget_per_worker=place.budget_per_worker_usd,
+    )
+    # The user's own scripts would take the place of the bundled ones.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("ARCHITECT_")}
+    report = LiveReport(as_json=json, quiet=False)
+    runner = ParallelRunner(config, place.path, listeners=[report.take], environ=environ)
+    with report:
+        result = runner.execute(started=report.begin)
+    for each in result.results:
+        each.checks.append(_check(each, place))
+    _show(result, place, runner.here.repository, as_json=json)
+    if [str(each.status) for each in result.results] != ["success", "success", "partial"]:
+        note("The demonstration did not go as scripted.")
+        raise typer.Exit(ExitCode.NOT_ALL_SUCCEEDED)
+
+
+def _target(directory: Path | None) -> Path:
+    if directory is None:
+        import tempfile
+
+        return Path(tempfile.mkdtemp(prefix="architect-demo-")) / "pricelist"
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(f"{directory} is not an empty directory", hint="architect demo --directory NEW")
+    return directory.absolute()
+
+
+def _check(result: WorkerResult, place: DemoRepository) -> CheckResult:
+    from architect_parallel.domain import CheckResult
+    from architect_parallel.system.clock import monotonic_s
+    from architect_parallel.system.process import run_command
+
+    begun_s = monotonic_s()
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    worktree = Path(result.worktree_path)
+    outcome = run_command(("/bin/sh", "-c", place.check), cwd=worktree, env=environ, timeout_s=60)
+    return CheckResult(
+        command=place.check,
+        passed=outcome.exit_code == 0,
+        exit_code=outcome.exit_code,
+        duration_seconds=round(monotonic_s() - begun_s, 3),
+        output_tail=outcome.output[-2000:],
+    )
+
+
+def _show(result: RunResult, place: DemoRepository, repository: Repository, *, as_json: bool) -> None:
+    from architect_parallel.reports import text
+    from architect_parallel.reports.json import envelope
+    from architect_parallel.worktrees.differences import patch
+
+    if as_json:
+        answer_json(envelope(result))
+        return
+    for each in result.results:
+        verdict = "pass" if each.checks[0].passed else "FAIL"
+        heading = f"--- worker {each.worker_id}: {each.model}, {text.cost_text(each.cost)}, {text.reason_words(each)}"
+        answer(f"\n{heading}; its tests {verdict}")
+        if each.diff is not None and each.diff.files:
+            answer(_indented(patch(repository.store, each.diff.base, each.diff.head).decode(errors="replace")))
+    answer(text.results(result))
+    answer(
+        f"""
+Worker 2 said that all tests pass. Its own tests say otherwise: what an agent says is shown, not believed.
+Worker 3 was stopped by its budget; what it had written is kept on its branch.
+
+What to type next:
+  {_way_in(place.path)}
+  architect status latest         # how each worker ended, and why
+  architect logs latest 3         # what the third one printed
+  architect diff latest 1         # what the first one changed
+  architect merge latest 1        # land it on main
+  {place.check:29}   # the tests pass now
+  architect parallel-cleanup      # remove what the run left; what is not merged stays
+  architect undo                  # change your mind
+
+In a repository of your own:
+  architect backends              # which agents are ready here
+  architect parallel "what to do" --backend claude --workers 3"""
+    )
+
+
+def _indented(patch: str) -> str:
+    return "\n".join(f"    {line}" for line in patch.rstrip("\n").split("\n"))
+
+
+def _way_in(directory: Path) -> str:
+    """How to get where `architect` can be typed: a venv that is not active is not on PATH."""
+    import shlex
+    import shutil
+
+    enter = f"cd {shlex.quote(str(directory))}"
+    if shutil.which("architect") is not None:
+        return enter
+    return f'{enter}; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"'
