@@ -50,7 +50,9 @@ from architect_parallel.planning.providers import (
 
 OWN_PROGRAM = (sys.executable, "-P", "-m", "architect_parallel")
 REMEDY = "pip install 'architect-parallel[agent]'"
-BUILT_IN_AGENTS = ("build", "plan", "review")
+READ_ONLY_AGENTS = ("plan", "review")
+"""Profiles that only read whatever the confirm mode."""
+BUILT_IN_AGENTS = ("build", *READ_ONLY_AGENTS)
 
 _KEYS = (*(key for provider in PROVIDERS for key in provider.keys), *OTHER_KEYS)
 _ENVIRONMENT = (
@@ -86,7 +88,13 @@ class ArchitectBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(system_prompt=self._is_own, max_steps=True, budget=True, cost=True)
+        return Capabilities(
+            system_prompt=self._is_own,
+            sandbox_modes=frozenset({SandboxMode.DEFAULT, SandboxMode.READ_ONLY, SandboxMode.FULL}),
+            max_steps=True,
+            budget=True,
+            cost=True,
+        )
 
     @property
     def environment(self) -> tuple[str, ...]:
@@ -124,7 +132,7 @@ class ArchitectBackend:
         if request.system_prompt:
             if self._is_own:
                 env["ARCHITECT_SYSTEM_PROMPT"] = require_short(request.system_prompt, "the system prompt", request)
-            else:
+            elif request.agent not in BUILT_IN_AGENTS:
                 warnings += ("the program of backend architect takes no system prompt",)
         return CommandLine(
             argv=(*argv, *request.extra_argv),
@@ -177,12 +185,12 @@ def _has(module: str) -> bool:
 
 def _confirm_mode(request: Request) -> tuple[str, tuple[str, ...]]:
     match request.sandbox_mode:
-        case SandboxMode.READ_ONLY:
+        case SandboxMode.READ_ONLY if request.agent not in READ_ONLY_AGENTS:
             return "confirm-all", ()
         case SandboxMode.WORKSPACE:
             warning = "the embedded agent has no sandbox: with sandbox_mode workspace it changes files, runs nothing"
             return "confirm-sensitive", (warning,)
-        case SandboxMode.DEFAULT | SandboxMode.FULL:
+        case SandboxMode.READ_ONLY | SandboxMode.DEFAULT | SandboxMode.FULL:
             pass
     match request.approval_mode:
         case ApprovalMode.NONE:

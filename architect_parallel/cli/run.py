@@ -5,9 +5,12 @@ stdout carries the answer (with `--json` exactly one object, however the run end
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +20,8 @@ from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.agent.loop import Report
+    from architect_parallel.agent.tools import ConfirmMode
+    from architect_parallel.domain import AgentProfile, Limits, Settings
 
 LONGEST_TASK_BYTES = 64 * 1024 * 1024
 
@@ -47,14 +52,14 @@ def run(
             "no shell; confirm-all: reading only.",
         ),
     ] = "confirm-sensitive",
+    backend: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another agent CLI: claude, codex, … (architect backends).")
+    ] = None,
     config: Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
 ) -> int:
-    """Run one task with the embedded agent in the current directory."""
-    import dataclasses
-
-    from architect_parallel.agent.run import AgentRequest, run_agent
+    """Run one task with one backend in the current directory: the embedded agent, unless --backend names another."""
     from architect_parallel.agent.tools import ConfirmMode
     from architect_parallel.config.load import load_settings
     from architect_parallel.domain import Limits
@@ -68,25 +73,75 @@ def run(
     profile = settings.agents[require_known("agent", agent, settings.agents)]
     if prompt := os.environ.get("ARCHITECT_SYSTEM_PROMPT"):  # from the launcher, whose configuration may be another
         profile = dataclasses.replace(profile, system_prompt=prompt)
-    request = AgentRequest(
+    order = _Order(
         task=_task(task, task_file),
         directory=here,
-        agent=profile,
+        profile=profile,
         model=model,
-        api_base=api_base,
+        mode=ConfirmMode(confirm_mode),
         limits=Limits(
             max_steps=parse_count(max_steps, "--max-steps"),
             budget_usd=None if budget is None else parse_usd(budget, "--budget"),
             timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
         ),
-        prices=settings.prices,
-        confirm_mode=ConfirmMode(confirm_mode),
+        settings=settings,
+        say=None if quiet else _say,
     )
-    report, signal_number = run_agent(request, os.environ, say=None if quiet else _say)
+    report, signal_number = _embedded(order, api_base) if backend is None else _other(order, backend)
     _print(report, json_output)
     if signal_number is not None:
         return 128 + signal_number
-    return ExitCode.NOT_ALL_SUCCEEDED if report.status == "failed" else ExitCode.SUCCESS
+    return ExitCode.SUCCESS if report.status in ("success", "partial") else ExitCode.NOT_ALL_SUCCEEDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    task: str
+    directory: Path
+    profile: AgentProfile
+    model: str | None
+    mode: ConfirmMode
+    limits: Limits
+    settings: Settings
+    say: Callable[[str], None] | None
+
+
+def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
+    from architect_parallel.agent.run import AgentRequest, run_agent
+
+    request = AgentRequest(
+        task=order.task,
+        directory=order.directory,
+        agent=order.profile,
+        model=order.model,
+        api_base=api_base,
+        limits=order.limits,
+        prices=order.settings.prices,
+        confirm_mode=order.mode,
+    )
+    return run_agent(request, os.environ, order.say)
+
+
+def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
+    from architect_parallel.agent.tools import ConfirmMode
+    from architect_parallel.api.in_place import InPlace, run_in_place
+    from architect_parallel.domain import ApprovalMode
+
+    approvals = {
+        ConfirmMode.YOLO: ApprovalMode.NONE,
+        ConfirmMode.SENSITIVE: ApprovalMode.AUTO,
+        ConfirmMode.ALL: ApprovalMode.ALWAYS,
+    }
+    asked = InPlace(
+        task=order.task,
+        backend=backend,
+        directory=order.directory,
+        agent=order.profile,
+        model=order.model or order.profile.model,
+        approval_mode=approvals[order.mode],
+        limits=order.limits,
+    )
+    return run_in_place(asked, order.settings, os.environ, order.say)
 
 
 def _task(task: str | None, task_file: Path | None) -> str:

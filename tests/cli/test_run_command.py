@@ -249,3 +249,26 @@ def test_a_server_that_hangs_is_left_at_the_time_limit(tree: Path) -> None:
         words = ("MOCK:hang", "--json", "--timeout", "0.5", "--model", "local-model", "--api-base", f"{server.url}/v1")
         report = told(architect(tree, *words))
     assert (report["status"], report["reason"]) == ("failed", "worker_timeout")
+
+
+def test_another_backend_runs_here_under_the_same_supervision(tree: Path) -> None:
+    done = architect(tree, "echo made > made; echo done", "--json", "--backend", "shell", "--confirm-mode", "yolo")
+    report = told(done)
+    assert (done.returncode, report["status"], report["output"]) == (0, "success", "done"), done
+    assert (tree / "made").read_text() == "made\n"
+
+
+def test_another_backend_is_stopped_with_its_whole_tree(tree: Path) -> None:
+    command = "setsid sh -c 'echo $$ > pid; trap \"\" TERM INT; while :; do sleep 1; done'"
+    words = (command, "--json", "--backend", "shell", "--confirm-mode", "yolo", "--timeout", "0.7")
+    done = architect(tree, *words)
+    assert (done.returncode, told(done)["reason"]) == (1, "worker_timeout")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tree / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize(("name", "code"), [("shel", 2), ("claude", 3)])
+def test_a_backend_that_is_unknown_or_missing_is_named(tree: Path, name: str, code: int) -> None:
+    done = architect(tree, "x", "--json", "--backend", name, environ={"PATH": "/usr/bin:/bin"})
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert name in done.stderr.decode()
