@@ -43,8 +43,10 @@ def make_private_dir(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
+def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[int]:
     """Holds the exclusive lock at `path` between processes and threads; waits for it.
+
+    Yields its descriptor: a child that inherits it holds the lock on until it ends, should this process be killed.
 
     Raises:
         EnvironmentProblem: When it is not free within `timeout_s` (`None`: wait for ever).
@@ -62,7 +64,7 @@ def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[None]:
                 if deadline is not None and time.monotonic() > deadline:
                     raise EnvironmentProblem(f"{path} is locked by another process", hint="try again") from error
                 time.sleep(0.02)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

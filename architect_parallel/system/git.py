@@ -114,6 +114,7 @@ class Git:
         check: bool = True,
         env: Mapping[str, str] | None = None,
         settings: tuple[str, ...] = (),
+        holding: tuple[int, ...] = (),
     ) -> Output:
         """Runs `git args…` to its end.
 
@@ -122,6 +123,7 @@ class Git:
             check: Raise when the exit code is not 0.
             env: Variables on top of the scrubbed environment.
             settings: Further `-c name=value` pairs.
+            holding: Descriptors of locks that must not be free before git has ended, even if the launcher is killed.
 
         Raises:
             GitError: With `check`, for any exit code but 0.
@@ -137,6 +139,7 @@ class Git:
                 capture_output=True,
                 check=False,
                 input=input or b"",
+                pass_fds=holding,
                 process_group=0,  # the terminal's Ctrl-C is for the launcher, not for a git in the middle of its work
             )
         except FileNotFoundError as error:

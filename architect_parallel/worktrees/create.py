@@ -153,11 +153,11 @@ def add_worktree(repository: Repository, *, path: Path, branch: str, base_commit
         EnvironmentProblem: The place or the branch is taken, or the repository cannot be written.
         GitError: git failed; its words are in the message.
     """
-    with registration_lock(repository):
+    with registration_lock(repository) as lock:
         _require_free_place(repository, path)
-        _create_branch(repository, branch, base_commit, run_id)
+        _create_branch(repository, branch, base_commit, run_id, lock)
         try:
-            admin_dir = _register(repository, path, branch, run_id)
+            admin_dir = _register(repository, path, branch, run_id, lock)
         except BaseException:
             _take_back(repository, path)
             _delete_branch(repository, branch, base_commit)
@@ -185,7 +185,7 @@ def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_com
         EnvironmentProblem: What is at the place or on the branch's name is not this run's.
         GitError: git failed.
     """
-    with registration_lock(repository):
+    with registration_lock(repository) as lock:
         tip = repository.store.resolve(f"refs/heads/{branch}")
         if tip is not None and not owns_branch(repository, branch, run_id):
             raise EnvironmentProblem(f"branch {branch} is not the one run {run_id} made", hint="start a new run")
@@ -194,8 +194,8 @@ def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_com
         _require_free_place(repository, path)
         _require_not_checked_out(repository, branch)
         message = _created_by(run_id) if tip is None else f"architect-parallel: reset to the base by run {run_id}"
-        _move_branch(repository, branch, base_commit, message, old=tip)
-        admin_dir = _register(repository, path, branch, run_id)
+        _move_branch(repository, branch, base_commit, message, lock, old=tip)
+        admin_dir = _register(repository, path, branch, run_id, lock)
     empty_trash(repository)
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
     _check_out(worktree)
@@ -208,8 +208,8 @@ def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: 
     Raises:
         EnvironmentProblem: A branch of that name exists.
     """
-    with registration_lock(repository):
-        _create_branch(repository, branch, commit, run_id)
+    with registration_lock(repository) as lock:
+        _create_branch(repository, branch, commit, run_id, lock)
 
 
 def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
@@ -244,13 +244,13 @@ def _require_free_place(repository: Repository, path: Path) -> None:
         raise EnvironmentProblem(f"{path} is registered as a worktree that is missing", hint="git worktree prune")
 
 
-def _create_branch(repository: Repository, branch: str, commit: str, run_id: str) -> None:
+def _create_branch(repository: Repository, branch: str, commit: str, run_id: str, lock: int) -> None:
     file = repository.common_dir / f"refs/heads/{branch}"
     try:
         # The file as well: git would replace a ref that dangles or is broken, yet it is somebody's.
         if file.is_file() or file.is_symlink():
             raise _taken(branch)
-        _move_branch(repository, branch, commit, _created_by(run_id), old=None)
+        _move_branch(repository, branch, commit, _created_by(run_id), lock, old=None)
     except GitError as error:
         if repository.store.resolve("refs/heads/architect") is not None:
             raise _blocked(repository) from error
@@ -265,12 +265,11 @@ def _require_not_checked_out(repository: Repository, branch: str) -> None:
         raise EnvironmentProblem(f"branch {branch} is checked out in {place}", hint=f"git -C {place} switch --detach")
 
 
-def _move_branch(repository: Repository, branch: str, commit: str, message: str, *, old: str | None) -> None:
+def _move_branch(repository: Repository, branch: str, commit: str, message: str, lock: int, *, old: str | None) -> None:
     old = "0" * len(commit) if old is None else old
     # The reflog is the proof of ownership: forced on, because bare repositories have none of their own accord.
-    repository.store.run(
-        "update-ref", "--no-deref", "--create-reflog", "-m", message, f"refs/heads/{branch}", commit, old
-    )  # fmt: skip
+    words = ("update-ref", "--no-deref", "--create-reflog", "-m", message, f"refs/heads/{branch}", commit, old)
+    repository.store.run(*words, holding=(lock,))
 
 
 def _delete_branch(repository: Repository, branch: str, expected: str) -> None:
@@ -278,9 +277,9 @@ def _delete_branch(repository: Repository, branch: str, expected: str) -> None:
         repository.store.run("update-ref", "--no-deref", "-d", f"refs/heads/{branch}", expected)
 
 
-def _register(repository: Repository, path: Path, branch: str, run_id: str) -> Path:
+def _register(repository: Repository, path: Path, branch: str, run_id: str, lock: int) -> Path:
     # From where the user stands: git copies the sparse patterns and the worktree configuration of that checkout.
-    repository.git.run("worktree", "add", "--quiet", "--no-checkout", path, branch)
+    repository.git.run("worktree", "add", "--quiet", "--no-checkout", path, branch, holding=(lock,))
     admin_dir = pointed_at(path)
     if admin_dir is None:
         raise EnvironmentProblem(f"git made no worktree at {path}", hint="git worktree list")

@@ -31,10 +31,11 @@ _MARK = "architect-run"
 
 
 @contextlib.contextmanager
-def registration_lock(repository: Repository) -> Iterator[None]:
+def registration_lock(repository: Repository) -> Iterator[int]:
     """Holds the one lock under which branches and worktrees are registered or removed, between processes and threads.
 
-    Not re-entrant: every public function of `create` and `remove` that changes something takes it itself.
+    Yields its descriptor, for git processes that must not be overtaken when their launcher is killed. Not re-entrant:
+    every public function of `create` and `remove` that changes something takes it itself.
 
     Raises:
         EnvironmentProblem: When the repository cannot be written.
@@ -45,8 +46,8 @@ def registration_lock(repository: Repository) -> Iterator[None]:
         lock.touch(mode=0o600)
     except OSError as error:
         raise not_writable(repository.state_dir, error) from error
-    with locked(lock):
-        yield
+    with locked(lock) as descriptor:
+        yield descriptor
 
 
 def not_writable(path: Path, error: OSError) -> EnvironmentProblem:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from repositories import commit_all, git, make_repository
 
 from architect_parallel.errors import EnvironmentProblem, ExitCode, UsageError
+from architect_parallel.system.files import is_locked
 from architect_parallel.system.git import GitError, Repository, open_repository
 from architect_parallel.worktrees.create import (
     Worktree,
@@ -284,6 +287,43 @@ def test_a_registration_waits_for_the_lock(repository: Repository, checkout: Pat
         assert "architect" not in git(checkout, "for-each-ref")
     thread.join()
     assert "architect" in git(checkout, "for-each-ref")
+
+
+def test_the_lock_outlives_a_killed_launcher_until_its_git_ends(
+    repository: Repository, checkout: Path, tmp_path: Path
+) -> None:
+    # A git that registers only once it may, long after its launcher is gone.
+    begun, go, ended, real = tmp_path / "begun", tmp_path / "go", tmp_path / "ended", shutil.which("git")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text(f"""#!/bin/sh
+case "$*" in *"worktree add"*) touch "{begun}"; while [ ! -e "{go}" ]; do sleep 0.01; done;; esac
+"{real}" "$@"; code=$?
+case "$*" in *"worktree add"*) touch "{ended}";; esac
+exit $code
+""")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    script = f"""
+from pathlib import Path
+from architect_parallel.system.git import open_repository
+from architect_parallel.worktrees.create import add_worktree, require_base
+repository = open_repository(Path({str(checkout)!r}))
+add_worktree(repository, path=repository.root / ".architect-parallel-1", branch="architect/parallel-1",
+             base_commit=require_base(repository), run_id="killed")
+"""
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    launcher = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2], env=environment)
+    try:
+        while launcher.poll() is None and not begun.exists():
+            time.sleep(0.01)
+        launcher.kill()
+        launcher.wait()
+        assert is_locked(repository.state_dir / "worktrees.lock")
+    finally:
+        launcher.kill()
+        launcher.wait()
+        go.touch()
+    with registration_lock(repository):
+        assert ended.exists()
 
 
 # --- kinds of repositories --------------------------------------------------------------------------------------------
