@@ -117,8 +117,6 @@ def plan_cleanup(
         if journal.is_live(run_id):
             stays.append(_live(run_id))
             continue
-        if not any(True for _ in journal.recorded(run_id)):
-            continue
         for left in leftovers(repository, journal, run_id):
             item, reasons = _decided(left, force=force, keep_branches=keep_branches)
             stays += reasons

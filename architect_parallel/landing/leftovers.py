@@ -11,16 +11,20 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from architect_parallel.domain import RunResult, WorkerResult, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal
+from architect_parallel.journal.replay import replay
 from architect_parallel.landing.target import UNDER_WAY
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
+from architect_parallel.system.process_table import runs_since
 from architect_parallel.worktrees.create import BRANCH_PREFIX, owns_branch
 from architect_parallel.worktrees.merged import is_merged
 from architect_parallel.worktrees.registry import admin_dir_of, half_made, head_branch, marked_run, names
@@ -63,10 +67,31 @@ class Leftover:
 
 def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Leftover]:
     """What the workers of an ended run left, in order of their ids; nothing for those that left nothing."""
-    result = journal.result(run_id)
+    recorded = journal.recorded(run_id)
+    result = replay(recorded, live=False)
     done = {each.worker_id: each for each in result.results}
     found = (_leftover(repository, journal, result, spec, done.get(spec.worker_id)) for spec in result.planned)
-    return [each for each in found if each is not None]
+    running = still_running(recorded)
+    return [
+        replace(each, worktree_stays="its agent is still being stopped", forcible=False, hint="try again")
+        if each.spec.worker_id in running
+        else each
+        for each in found
+        if each is not None
+    ]
+
+
+def still_running(recorded: Iterable[Recorded]) -> set[int]:
+    """Workers of a dead launcher whose supervisor lives: it needs a grace period to end the agent's processes."""
+    started: dict[int, tuple[int, datetime]] = {}
+    for each in recorded:
+        if each.worker_id is None:
+            continue
+        if isinstance(each.event, AgentStarted):
+            started[each.worker_id] = (each.event.supervisor_pid, each.time)
+        elif isinstance(each.event, AgentExited):
+            started.pop(each.worker_id, None)
+    return {worker_id for worker_id, (pid, time) in started.items() if pid > 0 and runs_since(pid, time)}
 
 
 def _leftover(

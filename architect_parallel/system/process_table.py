@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import psutil
 
@@ -47,6 +48,18 @@ def snapshot() -> ProcessTable:
             children.setdefault(parent, []).append(pid)
         resident[pid] = resident_bytes
     return ProcessTable({pid: tuple(found) for pid, found in children.items()}, resident)
+
+
+def runs_since(pid: int, time: datetime) -> bool:
+    """Whether process `pid` lives and is the one that did at `time`, not a later one that got its number.
+
+    A few seconds of doubt (the clock may have been set) count as the same.
+    """
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= time.timestamp() + 5
+    except psutil.Error:
+        return False
 
 
 def memory_bytes(pids: Iterable[int]) -> int:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from repositories import git
 
 from architect_parallel.domain import RunStatus
 from architect_parallel.errors import NothingToDo
+from architect_parallel.events import AgentExited, AgentStarted
 from architect_parallel.journal import Journal
 from architect_parallel.landing import merge
 from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup
@@ -357,6 +359,7 @@ def test_nothing_the_agent_configured_runs(checkout: Path, repository: Repositor
 LAUNCHER = """
 import sys, time
 from pathlib import Path
+from architect_parallel.events import AgentExited, AgentStarted
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import open_repository
 from landing_runs import begin_run
@@ -386,6 +389,34 @@ def test_what_a_killed_launcher_left_is_cleaned_up(checkout: Path, repository: R
     assert stays(clean(repository, journal, force=True)) == []
     assert git(checkout, "show", f"{kept(checkout, 'killed', 2)[0]}:half.txt") == "what the agent had written"
     assert highest_number(repository) == 0
+
+
+def test_worktree_stays_while_its_agent_is_being_stopped(repository: Repository, journal: Journal) -> None:
+    run = begin_run(repository, journal, "run", workers=2)
+    with subprocess.Popen(["sleep", "60"]) as supervisor:
+        for worker_id in (1, 2):
+            run.start(worker_id)
+            started = AgentStarted(supervisor_pid=supervisor.pid, agent_pid=1, argv=("agent",))
+            journal.append([("run", worker_id, started)])
+        journal.append([("run", 2, AgentExited(exit_code=0, leaked=0, peak_memory_bytes=None))])
+        run.die()
+        outcome = clean(repository, journal, force=True)
+        assert stays(outcome) == [(1, "worktree", "its agent is still being stopped")]
+        assert (run.worktree(1).exists(), run.worktree(2).exists()) == (True, False)
+        supervisor.kill()
+    assert stays(clean(repository, journal)) == []
+
+
+def test_number_of_a_dead_supervisor_given_to_another_process_is_not_it(
+    repository: Repository, journal: Journal
+) -> None:
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    with Journal.open(repository.state_dir, now=lambda: long_ago) as earlier:
+        run = begin_run(repository, earlier, "run")
+        run.start(1)
+        earlier.append([("run", 1, AgentStarted(supervisor_pid=os.getpid(), agent_pid=1, argv=("agent",)))])
+        run.die()
+    assert stays(clean(repository, journal)) == []
 
 
 def half_branch(run: MadeRun) -> None:
