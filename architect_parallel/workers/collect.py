@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.domain import Diff, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
+from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.workers import tidy
 from architect_parallel.worktrees import traces
-from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot, is_real_directory, keep
+from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot, admin_dir_of, is_real_directory, keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,25 +87,30 @@ def keep_attempt(repository: Repository, spec: WorkerSpec, directory: Path | Non
     Raises:
         ArchitectParallelError: There is something and it cannot be kept.
     """
-    with contextlib.ExitStack() as stack:
-        if directory is None:
-            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="keep-", dir=repository.state_dir))
-            worktree = Path(spec.worktree_path)
-            if not is_real_directory(worktree) or not (worktree / ".git").exists():
-                tip = traces.read_refs(repository).oids.get(f"refs/heads/{spec.branch}", spec.base_commit)
-                return None if tip == spec.base_commit else keep(repository, tip, spec.run_id, spec.number, label)
-            private = PrivateGit.create(repository, Path(place) / "git", worktree)
-        else:
-            private = PrivateGit.open(directory)
-        history = read_history(repository, private, spec)
-        try:
-            snapshot = _snapshot(private, history)
-        except EnvironmentProblem:
-            return None
-        commit = _commit(private, spec, history, snapshot)
-    if commit == spec.base_commit:
-        return None
-    return keep(repository, commit, spec.run_id, spec.number, label)
+    if directory is not None:
+        commit = _present_state(repository, PrivateGit.open(directory), spec)
+    else:
+        commit = _state_before_any_agent(repository, spec)
+    return None if commit == spec.base_commit else keep(repository, commit, spec.run_id, spec.number, label)
+
+
+def _present_state(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> str:
+    history = read_history(repository, private, spec)
+    if not is_real_directory(private.worktree) and history.parents == (private.base_commit,):
+        return private.base_commit
+    return _commit(private, spec, history, _snapshot(private, history))
+
+
+def _state_before_any_agent(repository: Repository, spec: WorkerSpec) -> str:
+    """The same where no private git directory was made: what is there came from preparations or a person."""
+    worktree = Path(spec.worktree_path)
+    if not is_real_directory(worktree) or not os.listdir(worktree):
+        return traces.read_refs(repository).oids.get(f"refs/heads/{spec.branch}", spec.base_commit)
+    if not (admin_dir_of(worktree) / "index").exists():  # killed in the middle of its first checkout
+        return traces.read_refs(repository).oids.get(f"refs/heads/{spec.branch}", spec.base_commit)
+    make_private_dir(repository.state_dir)
+    with tempfile.TemporaryDirectory(prefix="keep-", dir=repository.state_dir) as place:
+        return _present_state(repository, PrivateGit.create(repository, Path(place) / "git", worktree), spec)
 
 
 def read_history(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> History:
@@ -210,8 +217,8 @@ def _outside(repository: Repository, private: PrivateGit, spec: WorkerSpec, hist
 
 def message_for(spec: WorkerSpec) -> str:
     """The commit message: the task's first line and who did it, as trailers."""
-    first = " ".join(next((line for line in spec.prompt.splitlines() if line.strip()), "task").split())
-    subject = "".join(character for character in first if character.isprintable())
+    first = next((line for line in spec.prompt.splitlines() if line.strip()), "task")
+    subject = " ".join("".join(character if character.isprintable() else " " for character in first).split())
     subject = subject if len(subject) <= 60 else subject[:59].rstrip() + "…"
     trailers = {"Run": spec.run_id, "Worker": str(spec.worker_id), "Backend": spec.backend,
                 "Model": spec.model or "default"}  # fmt: skip

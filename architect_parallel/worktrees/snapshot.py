@@ -130,7 +130,7 @@ class PrivateGit:
     def create(cls, repository: Repository, directory: Path, worktree: Path) -> PrivateGit:
         """Makes the private git directory for a worktree in which no agent has run yet.
 
-        `directory` is made (0700); one that is there, of an earlier attempt, is replaced.
+        `directory` appears whole or not at all; one that is there, of an earlier attempt, is replaced.
 
         Raises:
             EnvironmentProblem: `worktree` is not the top of a checkout, or has no index.
@@ -138,22 +138,32 @@ class PrivateGit:
         """
         worktree = Path(os.path.abspath(worktree))
         admin_dir = admin_dir_of(worktree)
-        index = admin_dir / "index"
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(directory)
-        make_private_dir(directory)
         facts = _observe(repository, worktree, admin_dir)
-        private = cls(directory=directory, facts=facts)
-        (directory / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
-        private._seal()
+        unfinished = directory.with_name(f"{directory.name}.new")
+        for path in (unfinished, directory):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path)
+        make_private_dir(unfinished)
+        (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
         try:
-            shutil.copy2(index, directory / "index")
+            shutil.copy2(admin_dir / "index", unfinished / "index")
         except FileNotFoundError as error:
             raise EnvironmentProblem(f"{worktree} has no index", hint="git reset there, then try again") from error
-        if copy_shared_indexes(admin_dir, directory):
-            private.git.run("update-index", "--no-split-index")
-            remove_shared_indexes(directory)
+        private = cls(directory=unfinished, facts=facts)
+        private._seal()
+        private._join_index()
+        os.rename(unfinished, directory)
+        private = cls(directory=directory, facts=facts)
+        private._seal()
         return private
+
+    def _join_index(self) -> None:
+        """Makes one index of a split one, whose shared part lies in a place the agent can reach."""
+        shared = list(self.admin_dir.glob("sharedindex.*"))
+        for path in shared:
+            shutil.copy2(path, self.directory / path.name)
+        if shared:
+            self.git.run("update-index", "--no-split-index")
 
     @classmethod
     def open(cls, directory: Path) -> PrivateGit:
@@ -345,19 +355,6 @@ def admin_dir_of(worktree: Path) -> Path:
     if not text.startswith("gitdir: "):
         raise EnvironmentProblem(f"{link} does not name a git directory")
     return Path(os.path.normpath(worktree / text.removeprefix("gitdir: ").removesuffix("\n")))
-
-
-def copy_shared_indexes(admin_dir: Path, directory: Path) -> bool:
-    """Copies the shared parts of a split index, without which it cannot be read; whether there were any."""
-    shared = sorted(admin_dir.glob("sharedindex.*"))
-    for path in shared:
-        shutil.copy2(path, directory / path.name)
-    return bool(shared)
-
-
-def remove_shared_indexes(directory: Path) -> None:
-    for path in directory.glob("sharedindex.*"):
-        path.unlink()
 
 
 def _observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
