@@ -8,7 +8,7 @@ RUN_STAMP := $(VENV)/.installed-agent
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-real check bench format clean
+.PHONY: demo test test-real check bench docs format clean
 
 demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scripted models
 	@$(BIN)/architect demo
@@ -28,6 +28,9 @@ check: $(DEV_STAMP)  ## Style, types, floors between the rooms, generated docume
 
 bench: $(DEV_STAMP)  ## Every timing and memory goal, as ratios measured in one run
 	@$(BIN)/python -m benchmarks
+
+docs: $(DEV_STAMP)  ## The generated documents: command reference, JSON schemas
+	@$(BIN)/python docs/generate.py
 
 format: $(DEV_STAMP)
 	@$(BIN)/ruff format .

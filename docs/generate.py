@@ -1,0 +1,88 @@
+"""Writes the generated documents: the command reference and the JSON schemas. `make docs` runs it.
+
+`tests/rules/test_generated_docs.py` holds the files to what this would write, so they cannot drift from the code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from architect_parallel.cli.app import build_app
+from architect_parallel.config.schema import config_schema
+
+HERE = Path(__file__).resolve().parent
+HEAD = """# Command reference
+
+Generated from the program by `make docs`; do not edit. Durations are seconds or `30s`, `5m`, `1h`; sizes are bytes or
+`512MiB`, `2GiB`; `RUN` is a run's id, an unambiguous part of it, or `latest`.
+"""
+
+
+def documents() -> dict[Path, str]:
+    """Every generated file with its content."""
+    return {
+        HERE / "cli.md": command_reference(),
+        HERE / "schema" / "config.json": json.dumps(config_schema(), indent=2, sort_keys=True) + "\n",
+    }
+
+
+def command_reference() -> str:
+    """All commands with their arguments and options, as Markdown."""
+    root: Any = typer.main.get_command(build_app())
+    parts = [HEAD]
+    for name, command in sorted(root.commands.items()):
+        for path, each in _leaves(name, command):
+            parts.append(_section(path, each))
+    return "\n".join(parts)
+
+
+def _leaves(name: str, command: Any) -> list[tuple[str, Any]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        return [(name, command)]
+    return [leaf for below, each in sorted(inner.items()) for leaf in _leaves(f"{name} {below}", each)]
+
+
+def _section(path: str, command: Any) -> str:
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
+    words = " ".join(
+        [f"architect {path}", *(_metavar(each) for each in arguments), *(["[OPTIONS]"] if options else [])]
+    )
+    text = "\n".join(line.strip() for line in (command.help or "").splitlines())
+    lines = [f"## `architect {path}`", "", "```", words, "```", "", text.strip(), ""]
+    if arguments or options:
+        lines += ["| | |", "|---|---|"]
+        lines += [f"| `{_metavar(each)}` | {_cell(each.help)} |" for each in arguments]
+        lines += [f"| {_names(each)} | {_cell(each.help)} |" for each in options]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _metavar(argument: Any) -> str:
+    shown = argument.metavar or str(argument.name).upper()
+    return shown if argument.required or shown.startswith("[") else f"[{shown}]"
+
+
+def _names(option: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    return names if option.is_flag else f"{names} `{option.metavar or 'TEXT'}`"
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|")
+
+
+def main() -> None:
+    """Writes all documents."""
+    for path, text in documents().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

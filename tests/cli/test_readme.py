@@ -1,0 +1,98 @@
+"""Every `architect` command of the README runs as it stands there, top to bottom, with stand-ins for the agents."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from console import Architect
+from repositories import git
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+STAND_IN = """#!{python}
+import json, pathlib, sys
+pathlib.Path("work.txt").write_text("done\\n")
+for event in {events}:
+    print(json.dumps(event))
+"""
+CLAUDE = [
+    {"type": "system", "subtype": "init", "session_id": "17067f7d", "model": "claude-opus-5-5"},
+    {
+        "type": "result",
+        "subtype": "success",
+        "is_error": False,
+        "result": "fine",
+        "num_turns": 1,
+        "session_id": "17067f7d",
+    },
+]
+CODEX = [
+    {"type": "thread.started", "thread_id": "01a1fa92"},
+    {"type": "turn.started"},
+    {"type": "item.completed", "item": {"id": "item_0", "type": "agent_message", "text": "fine"}},
+    {"type": "turn.completed", "usage": {"input_tokens": 10, "cached_input_tokens": 0, "output_tokens": 1}},
+]
+OTHER = [{"status": "success", "steps": 1, "cost": 0.01, "output": "fine"}]
+
+
+def shell_commands(language: str = "sh") -> list[list[str]]:
+    """The commands in the README's blocks of a language, comments dropped."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`claude` and `codex` on PATH, logged in, and another program behind the backend `architect`."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, events in (("claude", CLAUDE), ("codex", CODEX), ("other", OTHER)):
+        program = programs / name
+        program.write_text(STAND_IN.format(python=sys.executable, events=repr(events)))
+        program.chmod(0o755)
+    config = home / ".config" / "architect-parallel" / "config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps({"backends": {"architect": {"command": [str(programs / "other")]}}}))
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin:{Path(sys.executable).parent}")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-not-a-key")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_readme_commands_run_from_top_to_bottom(architect: Architect, checkout: Path) -> None:
+    commands = [words[1:] for words in shell_commands() if words[0] == "architect"]
+    assert len(commands) >= 10
+    for words in commands:
+        answer = architect(*words)
+
+        # The runs of stand-ins succeed, so there is nothing left to resume; all else is exit 0.
+        expected = 4 if words[0] == "resume" else 0
+        assert answer.code == expected, (words, answer.out, answer.err)
+    assert git(checkout, "status", "--porcelain") == ""
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_readme_python_runs(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = re.search(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    assert block is not None
+    monkeypatch.chdir(checkout)
+
+    exec(compile(block[1], "README.md", "exec"), {})
+
+    assert capsys.readouterr().out.splitlines() == ["1 success 0.01 ['work.txt']", "2 success 0.01 ['work.txt']"]
+
+
+def test_readme_make_targets_exist() -> None:
+    targets = {words[1] for words in shell_commands() if words[0] == "make"}
+
+    assert targets == {"demo", "test"}
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
