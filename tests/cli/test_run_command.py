@@ -272,3 +272,23 @@ def test_a_backend_that_is_unknown_or_missing_is_named(tree: Path, name: str, co
     done = architect(tree, "x", "--json", "--backend", name, environ={"PATH": "/usr/bin:/bin"})
     assert (done.returncode, done.stdout) == (code, b"")
     assert name in done.stderr.decode()
+
+
+def without_extra(tree: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """As from a wheel installed without `[agent]`."""
+    blocked = "import sys; sys.modules |= dict.fromkeys(('pydantic_ai', 'openai', 'anthropic'))"
+    program = f"{blocked}; from architect_parallel.cli.app import main; main()"
+    return subprocess.run(
+        [sys.executable, "-P", "-c", program, "run", *words], cwd=tree, capture_output=True,
+        env=environment(tree) | KEYS, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_scripted_models_need_no_extra(tree: Path) -> None:
+    assert told(without_extra(tree, "x", "--json", "--model", "scripted:writer"))["status"] == "success"
+
+
+def test_a_missing_extra_is_exit_3_with_the_command_to_type(tree: Path) -> None:
+    done = without_extra(tree, "x", "--json", "--model", "gpt-4o")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"pip install 'architect-parallel[agent]'" in done.stderr
