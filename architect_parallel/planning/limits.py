@@ -33,8 +33,9 @@ class Excess:
 def exceeded(limits: Limits, seen: Observation) -> Excess | None:
     """The first limit gone over, or `None`.
 
-    Time is up when it is reached; steps, money, output and memory may be used up to the limit and not beyond. Time
-    comes first: a worker late *and* over its budget is a timeout in every run, whatever the sampling caught first.
+    Time is up and money is spent when the limit is reached: the next reply would be over it. Steps, output and memory
+    may be used up to the limit and not beyond. Time comes first: a worker late *and* over its budget is a timeout in
+    every run, whatever the sampling caught first.
 
     >>> exceeded(Limits(max_steps=3), Observation(steps=4))
     Excess(reason=<Reason.MAX_STEPS: 'max_steps'>, detail='4 steps, limit 3')
@@ -44,7 +45,7 @@ def exceeded(limits: Limits, seen: Observation) -> Excess | None:
     if limits.idle_timeout_s is not None and seen.idle_s >= limits.idle_timeout_s:
         detail = f"no output for {seen.idle_s:.1f} s, limit {limits.idle_timeout_s:g} s"
         return Excess(reason=Reason.IDLE_TIMEOUT, detail=detail)
-    if limits.budget_usd is not None and seen.cost_usd is not None and seen.cost_usd > limits.budget_usd:
+    if limits.budget_usd is not None and seen.cost_usd is not None and seen.cost_usd >= limits.budget_usd:
         return Excess(reason=Reason.BUDGET, detail=f"${seen.cost_usd:.4f}, limit ${limits.budget_usd:.4f}")
     if limits.max_steps is not None and seen.steps > limits.max_steps:
         return Excess(reason=Reason.MAX_STEPS, detail=f"{seen.steps} steps, limit {limits.max_steps}")

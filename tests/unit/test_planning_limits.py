@@ -19,7 +19,7 @@ LIMITS = Limits(timeout_s=10, idle_timeout_s=5, memory_bytes=100 * MIB, output_b
         (Observation(memory_bytes=100 * MIB), Observation(memory_bytes=100 * MIB + 1), Reason.MEMORY),
         (Observation(output_bytes=1000), Observation(output_bytes=1001), Reason.OUTPUT_LIMIT),
         (Observation(steps=3), Observation(steps=4), Reason.MAX_STEPS),
-        (Observation(cost_usd=0.5), Observation(cost_usd=0.5001), Reason.BUDGET),
+        (Observation(cost_usd=0.4999), Observation(cost_usd=0.5), Reason.BUDGET),
     ],
 )
 def test_a_limit_may_be_used_up_and_not_exceeded(within: Observation, beyond: Observation, reason: Reason) -> None:
