@@ -65,49 +65,73 @@ def model() -> Iterator[ModelServer]:
         yield server
 
 
-@pytest.fixture
-def proxy() -> Iterator[str]:
-    """Address of a proxy that everything but loopback is sent to: what it hears it refuses, and the test fails."""
-    heard: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
+class Proxy:
+    """Everything but loopback is sent here: it notes what it hears and refuses it."""
 
-    def listen() -> None:
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        local = "127.0.0.1,localhost"
+        return {each: address for name in names for each in (name, name.lower())} | {
+            "NO_PROXY": local,
+            "no_proxy": local,
+        }
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _listen(self) -> None:
         while True:
             try:
-                connection, _ = listener.accept()
+                connection, _ = self._listener.accept()
             except OSError:
                 return
             with connection:
                 connection.settimeout(5)
                 try:
-                    heard.append(connection.recv(200).split(b"\r\n")[0])
-                except TimeoutError:
-                    heard.append(b"(silence)")
+                    self.heard.append(connection.recv(200).split(b"\r\n")[0])
+                except OSError as error:
+                    self.heard.append(str(error).encode())
 
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    thread.join()
-    assert heard == [], "an agent reached beyond loopback"
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def codex_home(home: Path, model: ModelServer) -> Path:
+    """The user's codex configuration: the loopback model is its provider."""
+    place = home / ".codex"
+    place.mkdir()
+    (place / "config.toml").write_text(
+        'model_provider = "loopback"\n[model_providers.loopback]\nname = "loopback"\nwire_api = "responses"\n'
+        f'base_url = "{model.url}/v1"\nenv_key = "OPENAI_API_KEY"\nrequest_max_retries = 1\nstream_max_retries = 1\n'
+    )
+    return place
 
 
 @pytest.fixture
 def architect(
     agents_path: Path,
     checkout: Path,
-    home: Path,
+    codex_home: Path,
     model: ModelServer,
-    proxy: str,
+    proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Architect]:
     """`architect(*args)` in a small repository, where claude and codex are installed and ask the loopback model."""
-    (home / ".codex").mkdir()
-    (home / ".codex" / "config.toml").write_text(
-        'model_provider = "loopback"\n[model_providers.loopback]\nname = "loopback"\nwire_api = "responses"\n'
-        f'base_url = "{model.url}/v1"\nenv_key = "OPENAI_API_KEY"\nrequest_max_retries = 1\nstream_max_retries = 1\n'
-    )
     variables = {
         "PATH": f"{agents_path}{os.pathsep}{os.environ['PATH']}",
         "ANTHROPIC_BASE_URL": model.url,
@@ -115,12 +139,9 @@ def architect(
         "OPENAI_API_KEY": KEY,
         "CLAUDE_CODE_MAX_RETRIES": "1",
     }
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        variables |= {name: proxy, name.lower(): proxy}
-    for name in ("NO_PROXY", "no_proxy"):
-        variables[name] = "127.0.0.1,localhost"
-    for name, value in variables.items():
+    for name, value in (variables | proxy.variables).items():
         monkeypatch.setenv(name, value)
     program = Architect(checkout)
     yield program
     program.end_all()
+    assert proxy.heard == [], "an agent reached beyond loopback"

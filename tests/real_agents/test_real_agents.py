@@ -5,7 +5,9 @@ Run with `pytest -m real_agents`. The agents are fetched from the npm registry o
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import psutil
 import pytest
 from console import Answer, Architect, wait_until
 from model_server import ModelServer
+from real_agents.conftest import Proxy
 from repositories import git
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
@@ -165,3 +168,17 @@ def test_keys_are_in_no_file_of_the_run(architect: Architect, agent: str, checko
     told = [path for path in (checkout / ".git" / "architect").glob("*.db*") if b"sk-loopback" in path.read_bytes()]
     assert told == []
     assert "sk-loopback" not in answer.out + log
+
+
+def test_codex_without_our_settings_reaches_beyond_loopback(
+    agents_path: Path, codex_home: Path, checkout: Path, proxy: Proxy
+) -> None:
+    """The control of the check that every test here makes at its end."""
+    argv = ["codex", "exec", "--json", "-m", MODELS["codex"], "MOCK:sleep 2 MOCK:text done"]
+    path = f"{agents_path}{os.pathsep}{os.environ['PATH']}"
+    environ = (
+        os.environ | proxy.variables | {"PATH": path, "OPENAI_API_KEY": "sk-loopback", "CODEX_HOME": str(codex_home)}
+    )
+    done = subprocess.run(argv, cwd=checkout, env=environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert any(b"CONNECT" in each for each in proxy.heard)
