@@ -81,15 +81,11 @@ class Agent:
         except TimeoutError:
             return self._stopped(Reason.WORKER_TIMEOUT, f"stopped after {self.limits.timeout_s:g} s")
         except asyncio.CancelledError:
-            return self.interrupted()
+            return self._stopped(Reason.INTERRUPTED, "interrupted")
         except ModelFailure as failure:
             reason = Reason.RATE_LIMITED if failure.rate_limited else Reason.AGENT_ERROR
             report = self._report(Status.FAILED, reason, str(failure))
             return replace(report, retry_after_s=failure.retry_after_s)
-
-    def interrupted(self) -> Report:
-        """The report of a run that a signal ended."""
-        return self._stopped(Reason.INTERRUPTED, "interrupted")
 
     async def _work(self, task: str) -> Report:
         reply = await self.conversation.start(task)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from architect_parallel.agent.progress import Progress
 from architect_parallel.agent.scripted import scripted_conversation
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
 from architect_parallel.agent.workspace import Workspace
-from architect_parallel.domain import AgentProfile, Limits, Price, SandboxMode
+from architect_parallel.domain import AgentProfile, Limits, Price, Reason, SandboxMode, Status, Usage
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.planning.providers import SCRIPTED, choose_model, default_model, missing_key
 
@@ -61,27 +62,70 @@ async def _run(
 ) -> tuple[Report, int | None]:
     loop = asyncio.get_running_loop()
     caught: list[int] = []
-    working: asyncio.Task[Report] | None = None
+
+    async def work() -> Report:
+        agent = await _in_thread(lambda: _agent(request, environ, say))
+        try:
+            return await agent.run(request.task)
+        finally:
+            agent.progress.close()
+
+    working = loop.create_task(work())
 
     def stop(number: int) -> None:
         caught.append(number)
-        if len(caught) == 1 and working is not None:  # a second one must not break the clean-up of the first
+        if len(caught) == 1:  # a second one must not break the clean-up of the first
             working.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(RuntimeError):  # not in the main thread: the caller keeps its own handling
             loop.add_signal_handler(number, stop, int(number))
-    agent = _agent(request, environ, say)
-    try:
-        await asyncio.sleep(0)  # a signal that came while an SDK was imported is handled here
-        if not caught:
-            working = asyncio.create_task(agent.run(request.task))
-            await asyncio.wait([working])
-        if working is None or working.cancelled():
-            return agent.interrupted(), caught[0]
-        return working.result(), caught[0] if caught else None
-    finally:
-        agent.progress.close()
+    await asyncio.wait([working])
+    report = _never_begun(request) if working.cancelled() else working.result()
+    return report, caught[0] if caught else None
+
+
+async def _in_thread(make: Callable[[], Agent]) -> Agent:
+    """The result of `make`, made beside the loop: importing an SDK takes seconds, and a signal must not wait for it.
+
+    A daemon thread: what is half imported when the program ends is of no use to anybody.
+    """
+    loop = asyncio.get_running_loop()
+    made: asyncio.Future[Agent] = loop.create_future()
+
+    def tell(result: Agent | None, error: Exception | None) -> None:
+        if made.done():
+            return
+        if result is not None:
+            made.set_result(result)
+        else:
+            made.set_exception(error or RuntimeError("no agent"))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = make()
+        except Exception as problem:  # here the thread ends: whatever it is, the caller gets it
+            error = problem
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await made
+
+
+def _never_begun(request: AgentRequest) -> Report:
+    return Report(
+        status=Status.FAILED,
+        reason=Reason.INTERRUPTED,
+        steps=0,
+        cost=0.0,
+        usage=Usage(),
+        output="",
+        model=request.model or "default",
+        session_id="",
+        error="interrupted",
+    )
 
 
 def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str], None] | None) -> Agent:
