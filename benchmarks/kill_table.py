@@ -1,6 +1,6 @@
 """The kill table: misbehaving process trees × ways to end them, and how many processes survived.
 
-    python benchmarks/kill_table.py [--repeat 20] [--jobs 4] [KIND…]
+    python benchmarks/kill_table.py [--repeat 20] [--jobs 6] [KIND…]
 
 For each kind of tree it prints the survivors after `stop`, after `kill`, and after the launcher was SIGKILLed, the
 longest time a stop took beyond its grace, and, as the control, what a naive launcher leaves alive that signals the
@@ -138,7 +138,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description="Survivors of misbehaving process trees")
     arguments.add_argument("kinds", nargs="*", choices=[[], *KINDS], metavar="KIND")
     arguments.add_argument("--repeat", type=int, default=20)
-    arguments.add_argument("--jobs", type=int, default=4)
+    arguments.add_argument("--jobs", type=int, default=6)
     options = arguments.parse_args()
     kinds = options.kinds or list(KINDS)
     cells = {(kind, way): Cell() for kind in kinds for way in WAYS}

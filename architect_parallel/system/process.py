@@ -44,6 +44,10 @@ SLICE_S = 0.25
 OVERDUE_S = 1.5
 """How long after the end of grace a silent supervisor is taken for dead."""
 SWEEP_S = 0.4
+REAP_S = 0.2
+"""What a guard has to exit after `gone`."""
+PROVES_EMPTINESS = sys.platform == "linux"
+"""Whether this system can prove that nothing of a tree is left; elsewhere group, parentage and cookie are swept."""
 LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
 """What some Python builds need to start; nothing else of our environment is for the supervisor."""
 SUPERVISOR = Path(__file__).resolve().parent.parent / "workers" / "supervisor.py"
@@ -290,7 +294,7 @@ class Supervised:
             return [SpawnFailed(message=fact["spawn_failed"])]
         if "exited" in fact:
             return [Exited(exit_code=fact["exited"])]
-        if sys.platform != "linux":
+        if not PROVES_EMPTINESS:
             survivors = sweep(self._launch.cookie, self._agent_pid)
             return [Gone(leaked=fact["gone"], survivors=survivors, proven=False)]
         return [Gone(leaked=fact["gone"], survivors=fact["survivors"])]
@@ -309,7 +313,7 @@ class Supervised:
         self._pipes = {}
         assert self._guard is not None
         try:
-            self._guard.wait(SWEEP_S)
+            self._guard.wait(REAP_S)
         except subprocess.TimeoutExpired:  # it hunts survivors; somebody must take it in when it is done
             threading.Thread(target=self._guard.wait, name="guard-reaper", daemon=True).start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from process_trees import (
     wait_until_empty,
 )
 
-from architect_parallel.system.process import Gone, start_supervised
+from architect_parallel.system.process import COOKIE, Gone, start_supervised
 
 
 class Trace:
@@ -114,6 +115,25 @@ def test_a_killed_guard_changes_nothing(trace: Trace) -> None:
         messages = until_gone(supervised)
     assert messages[-1] == Gone(leaked=0)
     assert trace.survivors() == 0
+
+
+def test_a_process_started_for_the_agent_by_a_service_is_found_by_the_cookie(trace: Trace) -> None:
+    """What is no descendant but has the cookie is ended and counted; what has another cookie is left alone."""
+    order = launch("new_session", trace.token, trace.lifeline)
+    cookies = (order.cookie, "of another worker")
+    served = [subprocess.Popen(["sleep", "60"], env={COOKIE: each, "PATH": os.defpath}) for each in cookies]
+    try:
+        with start_supervised(order) as supervised:
+            wait_for(supervised, b"ready")
+            supervised.kill()
+            messages = until_gone(supervised)
+        assert messages[-1] == Gone(leaked=1)
+        assert served[0].wait(20) == -signal.SIGKILL
+        assert served[1].poll() is None
+    finally:
+        for each in served:
+            each.kill()
+            each.wait()
 
 
 def test_when_guard_and_supervisor_are_killed_the_launcher_sweeps_and_says_it_is_no_proof(trace: Trace) -> None:

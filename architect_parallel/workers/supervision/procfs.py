@@ -18,6 +18,17 @@ def parent_and_state(pid: int) -> tuple[int, str]:
         return 0, "X"
 
 
+def alive(pid: int) -> bool:
+    """Whether it runs; a zombie does not, unless only its first thread has ended."""
+    if not LINUX:
+        return True  # it was just listed
+    state = parent_and_state(pid)[1]
+    try:
+        return state not in "ZX" or (state == "Z" and len(os.listdir(f"/proc/{pid}/task")) > 1)
+    except OSError:
+        return False
+
+
 def children(pid: int) -> list[int]:
     """Children of `pid`; empty when it is gone.
 

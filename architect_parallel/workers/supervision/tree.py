@@ -5,11 +5,12 @@ Acts only on descendants of the calling process and, at the very end, on carrier
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 
-from .procfs import LINUX, below, carriers, carries, children, parent_and_state, parents
+from .procfs import LINUX, alive, below, carriers, carries, children, parent_and_state, parents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,9 +90,7 @@ class Tree:
 
     def living(self) -> int:
         """How many descendants are not zombies."""
-        if not LINUX:
-            return len(self.descendants())
-        return sum(1 for pid in self.descendants() if parent_and_state(pid)[1] not in "ZX")
+        return sum(map(alive, self.descendants()))
 
     def freeze_and_kill(self) -> set[int]:
         """One round of the kill loop; the pids it met."""
@@ -105,23 +104,26 @@ class Tree:
             frozen.update(fresh)
         for pid, parent in frozen.items():
             self.send(pid, parent, signal.SIGKILL)
+        if not LINUX and self.agent:
+            with contextlib.suppress(OSError):  # no subreaper there: orphans are only found by their group
+                os.killpg(self.agent, signal.SIGKILL)
         return set(frozen)
 
-    def kill_strays(self) -> int:
-        """Kills processes outside the tree that carry the cookie (started for the agent by some service)."""
-        count = 0
+    def kill_strays(self) -> set[int]:
+        """Kills what carries the cookie outside the tree, started for the agent by some service; the pids."""
+        killed: set[int] = set()
         for pid in carriers(self.cookie):
             try:
                 handle = os.pidfd_open(pid)
                 try:
                     if carries(pid, self.cookie):
                         signal.pidfd_send_signal(handle, signal.SIGKILL)
-                        count += 1
+                        killed.add(pid)
                 finally:
                     os.close(handle)
             except OSError:
                 pass
-        return count
+        return killed
 
 
 def end_tree(tree: Tree, leaked: int | None) -> None:
@@ -130,21 +132,24 @@ def end_tree(tree: Tree, leaked: int | None) -> None:
     pause_s = 0.0
     reported = False
     met: set[int] = set()
+    all_strays: set[int] = set()
     while True:
         tree.reap()
-        strays = tree.kill_strays() if tree.empty else 0
+        strays = tree.kill_strays() if tree.empty else set()
         if tree.empty and not strays:
             break
-        leaked = None if leaked is None else leaked + strays
+        leaked = None if leaked is None else leaked + len(strays - all_strays)
+        all_strays |= strays
         now = time.monotonic()
         if not reported and now > begun + PROOF_S:
-            tree.channel.say(gone=leaked, survivors=max(1, tree.living()))
+            tree.channel.say(gone=leaked, survivors=tree.living() + len(strays) or 1)
             reported = True
         if now > begun + PROOF_S + LINGER_S:
             return
         before, met = met, tree.freeze_and_kill()
         # Newcomers, and those too quick to be seen, must be outrun; the dying only need a moment.
-        pause_s = 0.0 if met - before or not met else min(pause_s + 0.001, 0.5 if reported else 0.02)
+        outrun = met - before or not (met or tree.empty)
+        pause_s = 0.0 if outrun else min(pause_s + 0.001, 0.5 if reported else 0.02)
         if pause_s:
             time.sleep(pause_s)
     if not reported:
