@@ -131,6 +131,22 @@ def test_a_signal_ends_its_command_and_still_reports(tree: Path, number: signal.
         os.kill(int(pid.read_text()), 0)
 
 
+def test_a_signal_while_an_sdk_is_imported_is_not_kept_waiting(tree: Path) -> None:
+    slow = tree.parent / "site" / "pydantic_ai"
+    slow.mkdir(parents=True)
+    (slow / "__init__.py").write_text("import time\nopen('importing', 'w').close()\ntime.sleep(600)\n")
+    environ = environment(tree) | KEYS | {"PYTHONPATH": str(slow.parent)}
+    words = [ARCHITECT, "run", "x", "--json", "--model", "gpt-4o"]
+    with subprocess.Popen(words, cwd=tree, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        while not (tree / "importing").exists():
+            assert run.poll() is None
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+        stdout, _ = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert (json.loads(stdout)["status"], json.loads(stdout)["reason"]) == ("failed", "interrupted")
+
+
 @pytest.mark.parametrize(
     ("profile", "mode", "made"),
     [
