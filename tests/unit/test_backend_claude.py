@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from architect_parallel.backends.base import Request, Session, Step, Text, Throttled, Tokens
-from architect_parallel.backends.claude import ClaudeBackend, ClaudeReader
+from architect_parallel.backends.claude import ClaudeBackend
+from architect_parallel.backends.claude_reader import ClaudeReader
 from architect_parallel.domain import ApprovalMode, BackendSettings, CostBasis, Outcome, SandboxMode
 
 PLACE = Path("/run/state")

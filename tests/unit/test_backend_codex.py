@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from architect_parallel.backends.base import Fact, Request, Session, Step, Tokens
-from architect_parallel.backends.codex import CodexBackend, CodexReader
+from architect_parallel.backends.codex import CodexBackend
+from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.domain import ApprovalMode, Outcome, SandboxMode
 
 THREAD = "01a1fd14-14b5-72d2-956e-80cecc065ba6"

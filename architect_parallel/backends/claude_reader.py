@@ -1,0 +1,260 @@
+"""What Claude Code prints with `--output-format stream-json`, turned into facts.
+
+Believes only the `result` event and its error flag; keeps no more than a bounded number of messages in mind.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from architect_parallel.backends import json_output as read
+from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens
+from architect_parallel.backends.json_output import Json
+from architect_parallel.domain import CostBasis, Outcome, Usage
+from architect_parallel.planning.plain_text import one_line, plain_text
+
+_UNINTERESTING = (b'{"type":"stream_event","event":{"type":"content_block_', b'{"type":"user"')
+"""How most lines begin: text deltas and tool results. With their keys in another order they are only slower."""
+_REMEMBERED_MESSAGES = 64
+"""An event repeats its message's id soon or never; a bound, so that a flood of ids cannot fill the launcher."""
+
+
+class ClaudeReader:
+    """Reads stream-json. The same message id comes once per content block, so usage is kept per message."""
+
+    def __init__(self, *, resumed: bool = False) -> None:
+        self._resumed = resumed
+        self._session: str | None = None
+        self._model: str | None = None
+        self._messages: OrderedDict[str, _Spent] = OrderedDict()
+        self._steps = 0
+        self._total = _Spent()
+        self._streaming = ""
+        self._text = ""
+        self._retrying = ""
+        self._understood = False
+        self._result: Json | None = None
+        self._raw: list[bytes] = []
+        self._raw_room = 16 * 1024
+
+    def line(self, line: bytes) -> Iterable[Fact]:
+        if line.startswith(_UNINTERESTING):
+            return ()
+        event = read.parse_object(line) if line.startswith(b"{") else None
+        if event is None:
+            self._keep_raw(line)
+            return ()
+        match event.get("type"):
+            case "system":
+                return self._system(event)
+            case "assistant":
+                return self._assistant(event)
+            case "stream_event":
+                return self._stream_event(event)
+            case "result":
+                return self._final(event)
+            case _:
+                return ()
+
+    def poll(self) -> Iterable[Fact]:
+        return ()
+
+    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        result = self._result
+        if result is None:
+            return self._without_result(exit_code, stderr_tail)
+        text = plain_text(read.text(result, "result"))
+        subtype = read.text(result, "subtype")
+        denials = read.children(result, "permission_denials")
+        denied = sorted({one_line(read.text(each, "tool_name"), 60) for each in denials})
+        warnings = (f"denied for want of permission: {', '.join(denied)}",) if denied else ()
+        if subtype == "success" and result.get("is_error") is False:
+            return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+        outcome = Outcome.ERROR
+        if subtype == "error_max_turns":
+            outcome = Outcome.MAX_STEPS
+        elif subtype == "error_max_budget_usd":
+            outcome = Outcome.BUDGET
+        elif result.get("api_error_status") == 429:
+            outcome = Outcome.RATE_LIMITED
+        error = one_line(text or _errors(result) or self._retrying or f"claude reported {subtype or 'an error'}")
+        return Ending(outcome=outcome, text=text or self._text, error=error, warnings=warnings)
+
+    def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        if not self._understood and exit_code == 0 and raw:
+            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="claude printed nothing in its own format")
+        said = one_line(stderr_tail[-2000:]) or one_line(raw) or self._retrying
+        error = "claude ended without a result" + (f": {said}" if said else "")
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
+
+    def _system(self, event: Json) -> Iterable[Fact]:
+        self._understood = True
+        if event.get("subtype") == "api_retry":
+            status = read.count(event.get("error_status"))
+            attempt, most = read.count(event.get("attempt")), read.count(event.get("max_retries"))
+            self._retrying = message = one_line(f"HTTP {status} {read.text(event, 'error')}, retry {attempt} of {most}")
+            delay = read.money(event.get("retry_delay_ms"))
+            if status in (429, 503, 529):
+                return (Throttled(message=message, retry_after_s=None if delay is None else delay / 1000),)
+            return (Text(text=message),)
+        return self._known_session(event, read.text(event, "model"))
+
+    def _known_session(self, event: Json, model: str) -> Iterable[Fact]:
+        session = one_line(read.text(event, "session_id"), 200)
+        model = one_line(model, 200)
+        if not session or (session == self._session and (not model or model == self._model)):
+            return ()
+        self._session, self._model = session, model or self._model
+        return (Session(session_id=session, model=self._model),)
+
+    def _assistant(self, event: Json) -> Iterable[Fact]:
+        self._understood = True
+        message = read.child(event, "message")
+        model = one_line(read.text(message, "model"), 200)
+        if model == "<synthetic>":  # an API error worded as a reply: no step, no tokens
+            return (Text(text=one_line(_content_text(message))),)
+        facts: list[Fact] = list(self._known_session(event, model))
+        facts += self._spend(read.text(message, "id"), read.child(message, "usage"), model, final=False)
+        for block in read.children(message, "content"):
+            if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
+                self._text = plain_text(read.text(block, "text")) or self._text
+            shown = _shown(block)
+            if shown:
+                facts.append(Text(text=shown))
+        return facts
+
+    def _stream_event(self, event: Json) -> Iterable[Fact]:
+        inner = read.child(event, "event")
+        match inner.get("type"):
+            case "message_start":
+                message = read.child(inner, "message")
+                self._streaming = read.text(message, "id")
+                usage, model = read.child(message, "usage"), read.text(message, "model")
+                return self._spend(self._streaming, usage, model, final=False)
+            case "message_delta":
+                # Sub-agents stream at the same time; newer versions say which message a delta belongs to.
+                message_id = read.text(event, "api_message_id") or self._streaming
+                return self._spend(message_id, read.child(inner, "usage"), "", final=True)
+            case _:
+                return ()
+
+    def _spend(self, message_id: str, usage: Json, model: str, *, final: bool) -> Iterable[Fact]:
+        """Counts a message's usage in. `final`: it replaces what was known, else it only fills what was not."""
+        if not message_id or not usage:
+            return ()
+        facts: list[Fact] = []
+        old = self._messages.get(message_id)
+        if old is None:
+            self._steps += 1
+            self._retrying = ""
+            facts.append(Step(count=self._steps))
+            while len(self._messages) >= _REMEMBERED_MESSAGES:
+                self._messages.popitem(last=False)
+        elif not final:
+            return ()
+        new = _Spent.of(usage)
+        self._messages[message_id] = new
+        self._total = self._total.plus(new, old or _Spent())
+        model = one_line(model, 200) or self._model or ""
+        facts.append(Tokens(usage=self._total.usage(), model=model or None))
+        return facts
+
+    def _final(self, event: Json) -> Iterable[Fact]:
+        self._understood = True
+        self._result = event
+        facts: list[Fact] = list(self._known_session(event, ""))
+        reported = read.money(event.get("total_cost_usd"))
+        models = {name: each for name, each in read.child(event, "modelUsage").items() if isinstance(each, dict)}
+        # A resumed session's totals hold what earlier attempts paid for; the messages seen here do not.
+        if not models or self._resumed:
+            return facts
+        # Summed over the models: after a budget stop `usage` lacks the last turn, `modelUsage` has it.
+        total = _Spent()
+        for each in models.values():
+            total = total.plus(_Spent.of_model(each), _Spent())
+        dearest = max(models, key=lambda name: read.money(models[name].get("costUSD")) or 0.0)
+        # Versions that say so mark a guessed price; the guess (opus' price for anything unknown) is not a cost.
+        trusted = reported is not None and all(each.get("costBasis") == "list" for each in models.values())
+        basis = CostBasis.REPORTED if trusted else CostBasis.UNKNOWN
+        facts.append(Tokens(usage=total.usage(reported, basis), model=one_line(dearest, 200) or None))
+        return facts
+
+    def _keep_raw(self, line: bytes) -> None:
+        if not self._understood and self._raw_room > 0:
+            self._raw.append(line[: self._raw_room])
+            self._raw_room -= len(line) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    fresh: int = 0
+    """Input tokens that were neither read from nor written to a cache."""
+    read: int = 0
+    written: int = 0
+    output: int = 0
+
+    @classmethod
+    def of(cls, usage: Json) -> _Spent:
+        """From the API's `usage`, where `input_tokens` leaves out what the cache had."""
+        return cls(
+            read.count(usage.get("input_tokens")) or 0,
+            read.count(usage.get("cache_read_input_tokens")) or 0,
+            read.count(usage.get("cache_creation_input_tokens")) or 0,
+            read.count(usage.get("output_tokens")) or 0,
+        )
+
+    @classmethod
+    def of_model(cls, usage: Json) -> _Spent:
+        """From an entry of `modelUsage`."""
+        return cls(
+            read.count(usage.get("inputTokens")) or 0,
+            read.count(usage.get("cacheReadInputTokens")) or 0,
+            read.count(usage.get("cacheCreationInputTokens")) or 0,
+            read.count(usage.get("outputTokens")) or 0,
+        )
+
+    def plus(self, new: _Spent, old: _Spent) -> _Spent:
+        """This total with `new` in the place of `old`."""
+        return _Spent(
+            self.fresh + new.fresh - old.fresh,
+            self.read + new.read - old.read,
+            self.written + new.written - old.written,
+            self.output + new.output - old.output,
+        )
+
+    def usage(self, reported_cost: float | None = None, basis: CostBasis = CostBasis.UNKNOWN) -> Usage:
+        return Usage(
+            input_tokens=self.fresh + self.read + self.written,
+            cached_tokens=self.read,
+            cache_write_tokens=self.written,
+            output_tokens=self.output,
+            reported_cost=reported_cost,
+            cost_basis=basis,
+        )
+
+
+def _errors(result: Json) -> str:
+    errors = result.get("errors")
+    said = [each for each in errors if isinstance(each, str)] if isinstance(errors, list) else []
+    # After a signal claude names its inner state only: `[ede_diagnostic] result_type=user …`.
+    return "; ".join(each for each in said if not each.startswith("["))
+
+
+def _content_text(message: Json) -> str:
+    return " ".join(read.text(block, "text") for block in read.children(message, "content"))
+
+
+def _shown(block: Json) -> str:
+    match block.get("type"):
+        case "text":
+            return one_line(read.text(block, "text"), 200)
+        case "tool_use":
+            given = read.child(block, "input")
+            what = next((read.text(given, key) for key in ("command", "file_path", "path", "pattern", "prompt")
+                         if read.text(given, key)), "")  # fmt: skip
+            return one_line(f"{read.text(block, 'name')} {what}", 200)
+        case _:
+            return ""
