@@ -100,10 +100,10 @@ class ProviderConversation:
     def _told(self, error: Exception) -> str:
         """One line of an error, without the key: some servers repeat it in their answer."""
         status, body = getattr(error, "status_code", None), getattr(error, "body", None)
-        text = one_line(f"HTTP {status}: {_message(body) or 'no reason given'}" if status else str(error))
-        for secret in self._secrets:
+        text = f"HTTP {status}: {_message(body) or 'no reason given'}" if status else str(error)
+        for secret in self._secrets:  # before the line is cut, or the first half of a key would pass
             text = text.replace(secret, "[redacted]")
-        return text
+        return one_line(text)
 
     def _reply(self, response: ModelResponse) -> Reply:
         from pydantic_ai.messages import TextPart, ToolCallPart

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,33 @@ def test_a_refusing_server_is_asked_twice_and_no_more(tree: Path, status: str, r
     assert (done.returncode, report["status"], report["reason"]) == (1, "failed", reason)
     assert report["error"].startswith(f"HTTP {status}: ")
     assert len(server.requests) == 2
+
+
+class Parrot(BaseHTTPRequestHandler):
+    """Refuses, and repeats what it was sent."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        body = json.dumps({"error": {"message": "x" * 460 + f" not allowed: {self.headers['authorization']}"}}).encode()
+        self.send_response(401)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_key_that_a_server_repeats_is_redacted(tree: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Parrot) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        progress = tree.parent / "progress"
+        words = ("x", "--json", "--model", "m", "--api-base", f"http://127.0.0.1:{server.server_port}/v1")
+        done = architect(tree, *words, environ=KEYS | {"ARCHITECT_PROGRESS_FILE": str(progress)})
+        server.shutdown()
+    assert "not allowed: Bearer [r" in told(done)["error"]
+    assert "sk-very" not in (done.stdout + done.stderr).decode() + progress.read_text()
 
 
 def test_a_server_that_hangs_is_left_at_the_time_limit(tree: Path) -> None:
