@@ -86,6 +86,18 @@ def test_three_workers_write_and_are_committed_merged_and_cleaned_up(
     assert left_in(checkout) == []
 
 
+def test_a_long_task_that_begins_with_a_dash_arrives_whole(
+    architect: Architect, agent: str, model: ModelServer
+) -> None:
+    task = "- [ ] a list\n" + "word " * 60_000 + "\nMOCK:write long.txt"
+    answer = architect(
+        "parallel", "-", "--backend", agent, "--models", MODELS[agent], "--workers", "1", "--json", stdin=task.encode()
+    )
+    assert answer.code == 0, answer.err
+    assert only(answer)["files_modified"] == ["long.txt"]
+    assert any(task in asked.prompt for asked in model.requests)
+
+
 def test_a_rate_limit_is_told_as_one(architect: Architect, agent: str) -> None:
     answer = run(architect, agent, "MOCK:error 429", "--workers", "1")
     assert answer.code == 1

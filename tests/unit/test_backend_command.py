@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from architect_parallel.backends.base import Fact, Reader, Request, Session, Step, Tokens
-from architect_parallel.backends.command import CommandBackend, command_backend, last_object
+from architect_parallel.backends.command import CommandBackend, command_backend
+from architect_parallel.backends.command_reader import last_object
 from architect_parallel.domain import BackendSettings, CostBasis, Outcome
 from architect_parallel.errors import UsageError
 
