@@ -9,7 +9,6 @@ An operation whose program was killed on the way is undone as far as it had come
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -186,8 +185,5 @@ def _restore(repository: Repository, each: Removal) -> None:
 
 
 def _switch(git: Git, branch: str | None, commit: str) -> None:
-    if branch is not None:
-        with contextlib.suppress(EnvironmentProblem):
-            git.run("checkout", "--quiet", branch, "--", check=False)
-        return
-    git.run("checkout", "--quiet", "--detach", commit, "--")
+    if branch is None or git.run("checkout", "--quiet", branch, "--", check=False).code != 0:
+        git.run("checkout", "--quiet", "--detach", commit, "--")
