@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from architect_parallel import __version__
 from architect_parallel.cli import (
     backends,
     cancel,
@@ -66,12 +67,26 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lambda: None)  # without it, Typer drops the name of a sole command
+    app.callback()(_common)
     for name, function in COMMANDS:
         app.command(name)(function)
     for name, group in GROUPS:
         app.add_typer(group, name=name)
     return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"architect-parallel {__version__}\n")
+        raise typer.Exit
+
+
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before every command."""
 
 
 def main() -> None:

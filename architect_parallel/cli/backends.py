@@ -10,7 +10,7 @@ from architect_parallel.cli.output import answer, answer_json
 
 
 def backends(json: options.Json = False, config: options.Config = None) -> None:
-    """List the agent CLIs: ready or not, where, what each can honour, and what is missing."""
+    """List the agents: which are ready, what others lack."""
     from architect_parallel.api.place import load_here
     from architect_parallel.reports.backends import as_data, as_text
 

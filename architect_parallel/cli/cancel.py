@@ -12,12 +12,15 @@ from architect_parallel.cli import options
 
 def cancel(
     run: options.Run,
-    worker: Annotated[int | None, typer.Argument(metavar="[N]", help="Only this worker.")] = None,
+    worker: Annotated[int | None, typer.Argument(metavar="N", help="Only this worker.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
     json: options.Json = False,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Stop a live run (or one of its workers) politely; its work is collected as after any limit."""
+    """Stop a live run, or one of its workers.
+
+    Politely, and its work is collected as after any limit.
+    """
     from architect_parallel.api import running
     from architect_parallel.cli.output import answer, answer_json
 

@@ -26,7 +26,9 @@ def parallel_cleanup(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, remove nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> int:
-    """Remove worktrees and branches of ended runs; what is dirty, locked, live or not merged stays and is named.
+    """Remove what ended runs left behind, losing nothing.
+
+    What is dirty, locked, live or not merged stays and is named.
 
     Before anything goes its state is kept under refs/architect/keep, and `architect undo` brings it back.
     """

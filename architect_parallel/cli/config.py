@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from architect_parallel.config.load import ConfigSource, Loaded
 
 app = typer.Typer(
-    help="Show the effective configuration and where it comes from, or trust a repository's.",
+    help="Show the configuration, or trust a repository's.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

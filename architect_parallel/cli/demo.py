@@ -25,9 +25,9 @@ def demo(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Run three scripted models in parallel on a small repository with a failing test; no network, no key.
+    """See the main job done, offline, by scripted models.
 
-    The models are played back from a file; everything else is real. The repository stays for you to look at.
+    Three of them run in parallel on a small repository with a failing test; no network, no key. The models are played back from a file; everything else is real. The repository stays for you to look at.
     """
     from architect_parallel.agent import demo as content
     from architect_parallel.api.planning import ParallelConfig

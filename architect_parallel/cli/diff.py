@@ -14,12 +14,15 @@ from architect_parallel.cli.output import answer, answer_bytes, answer_json
 def diff(
     run: options.Run,
     worker: Annotated[
-        int | None, typer.Argument(metavar="[N]", help="Worker; without it, all that changed something.")
+        int | None, typer.Argument(metavar="N", help="Worker; without it, all that changed something.")
     ] = None,
     stat: Annotated[bool, typer.Option("--stat", help="Only the changed files and their line counts.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what a worker changed against the commit it started from, as a patch."""
+    """Show what a worker changed, as a patch.
+
+    Against the commit it started from, according to git.
+    """
     from architect_parallel.api.place import open_journal, require_worker
     from architect_parallel.events import to_plain
     from architect_parallel.reports.text import diff_stat

@@ -12,8 +12,10 @@ from architect_parallel.errors import ExitCode
 
 
 def doctor(json: options.Json = False, config: options.Config = None) -> None:
-    """Check git, the repository, supervision, memory, disk and backends; exit 3 when something makes runs
-    impossible."""
+    """Check what this machine can do and what is wrong.
+
+    Git, the repository, supervision, memory, disk, backends; exit 3 when something makes runs impossible.
+    """
     from architect_parallel.api.examination import examine
 
     findings = examine(Path.cwd(), config)

@@ -22,14 +22,17 @@ CHUNK_BYTES = 65536
 
 def logs(
     run: options.Run,
-    worker: Annotated[int | None, typer.Argument(metavar="[N]", help="Worker; without it, all.")] = None,
+    worker: Annotated[int | None, typer.Argument(metavar="N", help="Worker; without it, all.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until the run ends.")] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="The bytes as they are; default: without control sequences.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what the agents printed: both streams, secrets blanked out."""
+    """Show what the agents printed.
+
+    Both streams, control sequences removed, secrets blanked out.
+    """
     from architect_parallel.api.place import open_journal, require_planned
 
     with open_journal(Path.cwd()) as (_, journal):

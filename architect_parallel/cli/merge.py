@@ -28,7 +28,10 @@ def merge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, move nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> int:
-    """Land one worker's result on a branch: wholly, or not at all. `architect undo` takes it back."""
+    """Land one worker's result on a branch.
+
+    Wholly, or not at all; `architect undo` takes it back.
+    """
     from architect_parallel.journal import Journal
     from architect_parallel.landing.merge import Method, execute, plan_merge
     from architect_parallel.system.git import open_repository

@@ -21,7 +21,7 @@ LARGEST_STDIN_TASK = 64 * 2**20
 
 
 def parallel(
-    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="What to do; `-` reads it from stdin.")] = None,
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="What to do; `-` reads it from stdin.")] = None,
     tasks: Annotated[
         list[str] | None, typer.Option("--task", metavar="TEXT", help="A further task; repeatable.")
     ] = None,
@@ -71,7 +71,7 @@ def parallel(
     dry_run: options.DryRun = False,
     config: options.Config = None,
 ) -> None:
-    """Run tasks in parallel, one isolated worktree and branch each.
+    """Run tasks in parallel, each in a worktree of its own.
 
     Each worker N works on branch architect/parallel-N in .architect-parallel-N. What it changed is committed there;
     your checkout is not touched. Look with `architect diff RUN N`, land with `architect merge RUN N`, clean up with

@@ -16,9 +16,9 @@ def resume(
     dry_run: options.DryRun = False,
     config: options.Config = None,
 ) -> None:
-    """Run again the workers of a run that did not succeed, each in its worktree from its base.
+    """Run again what did not succeed in a run.
 
-    What an earlier attempt left, committed or not, is kept first under refs/architect/keep/.
+    Each worker starts anew in its worktree, from its base. What an earlier attempt left, committed or not, is kept first under refs/architect/keep/.
     """
     from architect_parallel.api import running
     from architect_parallel.cli.output import answer, answer_json

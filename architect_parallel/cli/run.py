@@ -59,7 +59,10 @@ def run(
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
 ) -> int:
-    """Run one task with one backend in the current directory: the embedded agent, unless --backend names another."""
+    """Run one task with one agent, here.
+
+    In the current directory, with the embedded agent unless --backend names another.
+    """
     from architect_parallel.agent.tools import ConfirmMode
     from architect_parallel.config.load import load_settings
     from architect_parallel.domain import Limits

@@ -20,7 +20,10 @@ def undo(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would come back, change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Take back the last cleanup or merge; once more: the one before."""
+    """Take back the last cleanup or merge.
+
+    Once more: the one before.
+    """
     from architect_parallel.journal import Journal
     from architect_parallel.landing.undo import execute, plan_undo
     from architect_parallel.system.git import open_repository
