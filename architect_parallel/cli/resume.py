@@ -18,7 +18,8 @@ def resume(
 ) -> None:
     """Run again what did not succeed in a run.
 
-    Each worker starts anew in its worktree, from its base. What an earlier attempt left, committed or not, is kept first under refs/architect/keep/.
+    Each worker starts anew in its worktree, from its base. What an earlier attempt left, committed or not, is kept
+    first under refs/architect/keep/.
     """
     from architect_parallel.api import running
     from architect_parallel.cli.output import answer, answer_json
