@@ -25,6 +25,7 @@ from process_trees import (
 )
 
 from architect_parallel.system.process import COOKIE, Gone, start_supervised
+from architect_parallel.workers.supervision.procfs import below, children, parents
 
 
 class Trace:
@@ -181,3 +182,12 @@ def test_a_launcher_in_a_hurry_still_waits_out_the_grace_of_an_agent_that_obeys(
 def _signal(pid: int | None, number: signal.Signals) -> None:
     assert pid is not None
     subprocess.run(["kill", f"-{number.name.removeprefix('SIG')}", str(pid)], check=True)
+
+
+def test_the_slow_way_finds_the_same_tree_where_the_kernel_lists_no_children(trace: Trace) -> None:
+    with start_supervised(launch("double_fork", trace.token, trace.lifeline)) as supervised:
+        wait_for(supervised, b"ready")
+        assert supervised.supervisor_pid is not None
+        slow = below(supervised.supervisor_pid, parents())
+        assert set(slow) == set(carrying(trace.token))
+        assert set(children(supervised.supervisor_pid)) == set(slow)
