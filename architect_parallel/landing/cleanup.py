@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from architect_parallel.domain import Status
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.leftovers import Leftover, head_commit, leftovers, read_tree
 from architect_parallel.system.git import Git, Repository
-from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch
+from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
 from architect_parallel.worktrees.remove import delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.snapshot import keep
 
@@ -289,10 +290,18 @@ def _remove(repository: Repository, item: Item, intended: Removal, stays: list[S
 
 
 def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
-    """Once no worktree of a run is left, its private git directories and the agents' homes go; logs stay."""
-    plans = journal.result(run_id).planned
-    if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in plans):
+    """Once no worktree of a run is left, the agents' homes and the private git directories go; logs stay.
+
+    The private directory of a worker that did not succeed stays: after an undo, `resume` reads its tree with it.
+    """
+    run = journal.result(run_id)
+    if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in run.planned):
         return
-    for name in ("git", "state"):
+    place = journal.run_dir(run_id)
+    over = {str(each.worker_id) for each in run.results if each.status is Status.SUCCESS}
+    spent = [place / "git" / name for name in names(place / "git") if f"{name}--".split("-")[1] in over]
+    for path in [*spent, place / "state"]:
         with contextlib.suppress(OSError):
-            delete_tree(journal.run_dir(run_id) / name)
+            delete_tree(path)
+    with contextlib.suppress(OSError):
+        (place / "git").rmdir()
