@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.domain import Diff, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
-from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.workers import tidy
 from architect_parallel.worktrees import traces
-from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot, admin_dir_of, is_real_directory, keep
+from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot, is_real_directory, keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,43 +71,6 @@ def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Co
     if spec.commit and kept is None:
         warnings += tidy.tidy(private, spec.branch)
     return Collection(diff=diff, commit=commit, kept=kept, warnings=tuple(dict.fromkeys(warnings)))
-
-
-def keep_attempt(repository: Repository, spec: WorkerSpec, directory: Path | None, label: str = "") -> str | None:
-    """Puts the present state of a worker's branch and worktree under a keep ref, moving and changing nothing else.
-
-    For a resume, and before a forced removal. `directory` is the worker's private git directory; without one (its
-    launcher died before the agent started) one is made for the moment.
-
-    Returns the ref; `None` when there is nothing beyond the base commit.
-
-    Raises:
-        ArchitectParallelError: There is something and it cannot be kept.
-    """
-    if directory is not None:
-        commit = _present_state(repository, PrivateGit.open(directory), spec)
-    else:
-        commit = _state_before_any_agent(repository, spec)
-    return None if commit == spec.base_commit else keep(repository, commit, spec.run_id, spec.number, label)
-
-
-def _present_state(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> str:
-    history = read_history(repository, private, spec)
-    if not is_real_directory(private.worktree) and history.parents == (private.base_commit,):
-        return private.base_commit
-    return _commit(private, spec, history, _snapshot(private, history))
-
-
-def _state_before_any_agent(repository: Repository, spec: WorkerSpec) -> str:
-    """The same where no private git directory was made: what is there came from preparations or a person."""
-    worktree = Path(spec.worktree_path)
-    if not is_real_directory(worktree) or not os.listdir(worktree):
-        return traces.read_refs(repository).oids.get(f"refs/heads/{spec.branch}", spec.base_commit)
-    if not (admin_dir_of(worktree) / "index").exists():  # killed in the middle of its first checkout
-        return traces.read_refs(repository).oids.get(f"refs/heads/{spec.branch}", spec.base_commit)
-    make_private_dir(repository.state_dir)
-    with tempfile.TemporaryDirectory(prefix="keep-", dir=repository.state_dir) as place:
-        return _present_state(repository, PrivateGit.create(repository, Path(place) / "git", worktree), spec)
 
 
 def read_history(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> History:

@@ -19,6 +19,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from architect_parallel.system.git import Git, GitError, version
 from architect_parallel.worktrees.differences import GITLINK_MODE, Change, changes
@@ -27,9 +28,8 @@ MAX_REREAD = 1000
 """With more files than these to read anew, leaving the decision to git is cheaper."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One path of an index as `ls-files -s -v` shows it."""
+class Entry(NamedTuple):
+    """One path of an index as `ls-files -s -v` shows it. A tuple: there is one for every file of the repository."""
 
     mode: str
     oid: str
@@ -42,10 +42,10 @@ class Entry:
 def parse_entries(output: bytes) -> dict[str, Entry]:
     """Reads `git ls-files -s -v -z` (`<tag> <mode> <oid> <stage>\\t<path>`, a small tag: assume-unchanged)."""
     entries = {}
-    for record in output.split(b"\0")[:-1]:
-        head, _, path = record.partition(b"\t")
-        tag, mode, oid, _ = head.decode("ascii").split(" ")
-        entries[os.fsdecode(path)] = Entry(mode, oid, tag in "Ss", tag.islower())
+    for record in os.fsdecode(output).split("\0")[:-1]:
+        head, _, path = record.partition("\t")
+        tag, mode, oid, _ = head.split(" ")
+        entries[path] = Entry(mode, oid, tag in "Ss", tag.islower())
     return entries
 
 

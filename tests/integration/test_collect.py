@@ -13,7 +13,7 @@ from worksites import BRANCH, FILES, Worksite, content, make_worksite, on_disk
 
 from architect_parallel.domain import WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
-from architect_parallel.workers.collect import keep_attempt, message_for
+from architect_parallel.workers.collect import message_for
 from architect_parallel.worktrees.snapshot import PrivateGit
 
 KEPT = "refs/architect/keep/20260101-abc/1"
@@ -95,7 +95,7 @@ def test_work_taken_back_after_a_commit_is_taken_back(site: Worksite) -> None:
             "echo a > a; git add a; git commit -qm one; git checkout -q --detach HEAD~1; echo b > b; git add b; "
             "git commit -qm two"
         ),
-        "branch-deleted": f"git checkout -q --detach; git branch -D {BRANCH}; echo a > a; git add .; git commit -qm one",
+        "branch-deleted": f"git checkout -q --detach; git branch -D {BRANCH}; touch a; git add a; git commit -qm one",
         "branch-renamed": "echo a > a; git add a; git commit -qm one; git branch -m mine",
         "amended": "echo a > a; git add a; git commit -qm first; git commit -q --amend -m one",
         "merged": (
@@ -311,39 +311,3 @@ def test_shallow_repositories_know_their_history(tmp_path: Path) -> None:
     shallow.act("echo x > x; git add x; git commit -qm one; echo y > y")
     collection = shallow.collect()
     assert (collection.warnings, collection.commit) == ((), shallow.tip)
-
-
-class TestKeepAttempt:
-    """What an attempt left is kept as it is, before a resume or a forced removal."""
-
-    def test_state_and_commits_are_kept_and_nothing_moves(self, site: Worksite) -> None:
-        site.act("echo a > a; git add a; git commit -qm one; echo b > b")
-        before = (site.tip, status(site))
-        assert keep_attempt(site.repository, site.spec, site.private.directory) == KEPT
-        assert content(site.repository.root, KEPT) == on_disk(site.worktree)
-        assert "one" in subjects(site, KEPT)
-        assert (site.tip, status(site)) == before
-
-    def test_nothing_beyond_the_base_is_nothing_to_keep(self, site: Worksite) -> None:
-        assert keep_attempt(site.repository, site.spec, site.private.directory) is None
-
-    def test_without_a_private_git_one_is_made_for_the_moment(self, site: Worksite) -> None:
-        site.act("echo b > b; git update-index --assume-unchanged change.txt; echo after > change.txt")
-        assert keep_attempt(site.repository, site.spec, None, "attempt-1") == f"{KEPT}-attempt-1"
-        assert content(site.repository.root, f"{KEPT}-attempt-1") == on_disk(site.worktree)
-
-    def test_without_a_worktree_its_commits_are_kept(self, site: Worksite) -> None:
-        site.act("echo a > a; git add a; git commit -qm one")
-        shutil.rmtree(site.worktree)
-        for directory in (site.private.directory, None):
-            assert keep_attempt(site.repository, site.spec, directory) == KEPT
-        assert git(site.repository.root, "rev-parse", KEPT) == site.tip
-
-    def test_an_attempt_killed_during_its_first_checkout_left_nothing(self, site: Worksite) -> None:
-        (site.private.admin_dir / "index").unlink()
-        assert keep_attempt(site.repository, site.spec, None) is None
-
-    def test_files_no_git_directory_answers_for_are_not_passed_over(self, site: Worksite) -> None:
-        (site.worktree / ".git").unlink()
-        with pytest.raises(EnvironmentProblem):
-            keep_attempt(site.repository, site.spec, None)
