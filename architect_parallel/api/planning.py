@@ -30,6 +30,7 @@ from architect_parallel.planning.suggest import require_known
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import require_base
+from architect_parallel.worktrees.prepare import require_copy_entries
 from architect_parallel.worktrees.snapshot import snapshot_dirty
 
 
@@ -89,6 +90,7 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
     run_timeout = _given(
         config.timeout, defaults.timeout_s, lambda value: quantities.parse_duration(value, "--timeout")
     )
+    require_copy_entries(here.settings.worktrees)
     require_ready(here.backends, backend, {pair.model for pair in pairs}, here.environ)
     base_commit = _base(config, here.repository)
     lacking = backend.capabilities.cannot_honour(

@@ -258,9 +258,9 @@ class Journal:
     def _connect(self, *, create: bool) -> sqlite3.Connection | None:
         if self._connection is not None:
             return self._connection
-        if not create and not self.path.exists():
-            return None
         try:
+            if not create and not self.path.exists():
+                return None
             if create:
                 make_private_dir(self.state_dir)
             with self._errors(), contextlib.ExitStack() as undo:
