@@ -43,7 +43,10 @@ SLICE_S = 0.25
 """How long `wait` sleeps at most before it looks at the deadline of a stop ordered meanwhile."""
 OVERDUE_S = 1.5
 """How long after the end of grace a silent supervisor is taken for dead."""
-SWEEP_S = 0.4
+OVERDUE_SWEEP_S = 0.4
+"""What a sweep from here may take after that: together they keep a stop within its grace and 2 s."""
+LOST_S = 1.5
+"""What it may take when the supervisor died, which is noticed at once."""
 REAP_S = 0.2
 """What a guard has to exit after `gone`."""
 PROVES_EMPTINESS = sys.platform == "linux"
@@ -238,7 +241,7 @@ class Supervised:
                 messages.append(chunk)
         messages += heard
         if self._deadline is not None and time.monotonic() > self._deadline and not _ends(messages):
-            messages.append(self._take_over())
+            messages.append(self._take_over(OVERDUE_SWEEP_S))
         if _ends(messages):
             gone = messages.pop()
             messages += self._drain()
@@ -280,7 +283,7 @@ class Supervised:
         except OSError:
             data = b""
         if not data:
-            return [self._take_over()]
+            return [self._take_over(LOST_S)]
         *lines, self._facts = (self._facts + data).split(b"\n")
         return [message for line in lines for message in self._understand(json.loads(line))]
 
@@ -295,13 +298,14 @@ class Supervised:
         if "exited" in fact:
             return [Exited(exit_code=fact["exited"])]
         if not PROVES_EMPTINESS:
-            survivors = sweep(self._launch.cookie, self._agent_pid)
+            survivors = sweep(self._launch.cookie, self._agent_pid, timeout_s=OVERDUE_SWEEP_S)
             return [Gone(leaked=fact["gone"], survivors=survivors, proven=False)]
         return [Gone(leaked=fact["gone"], survivors=fact["survivors"])]
 
-    def _take_over(self) -> Gone:
+    def _take_over(self, timeout_s: float) -> Gone:
         """Ends the tree from here: the supervisor is dead, or overdue and left to finish what it can."""
-        return Gone(leaked=None, survivors=sweep(self._launch.cookie, self._agent_pid), proven=False)
+        survivors = sweep(self._launch.cookie, self._agent_pid, timeout_s=timeout_s)
+        return Gone(leaked=None, survivors=survivors, proven=False)
 
     def _close_all(self) -> None:
         with self._lock:
@@ -364,7 +368,7 @@ def _explain(error: OSError, launch: Launch) -> str:
     return f"cannot start a supervisor ({sys.executable}): {error.strerror}"
 
 
-def sweep(cookie: str, session: int | None = None, *, timeout_s: float = SWEEP_S) -> int:
+def sweep(cookie: str, session: int | None = None, *, timeout_s: float) -> int:
     """Kills every process that carries the cookie or is in the session; returns how many remain after `timeout_s`.
 
     This is the second best way, for when no supervisor is left: a process that left the session and dropped its

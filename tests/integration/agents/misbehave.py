@@ -2,8 +2,8 @@
 
 Every process of a tree has TOKEN in its command line, whatever else it changes, so that a test can find it, and holds
 the lock on the file LIFELINE by the one descriptor all inherit, so that a test knows whether any is left, however
-short it lives. When the tree stands the agent prints `ready`. Everything ends by itself after a minute and a half,
-should a test fail to end it.
+short it lives. When the tree stands the agent prints `ready`. Everything ends by itself when
+the file LIFELINE.end appears, or after a minute and a half, should a test fail to end it.
 """
 
 import contextlib
@@ -26,8 +26,12 @@ with contextlib.suppress(BlockingIOError):  # one that became another kind: the 
     fcntl.flock(LINE, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def lives_on() -> bool:
+    return time.monotonic() < DIES_AT and not os.path.exists(LIFELINE + ".end")
+
+
 def live(period_s: float = 0.05, each=lambda: None) -> None:
-    while time.monotonic() < DIES_AT:
+    while lives_on():
         each()
         time.sleep(period_s)
     os._exit(0)
@@ -45,16 +49,23 @@ def ignore_signals() -> None:
 
 
 def child(body=live, session: bool = False, double: bool = False) -> int:
-    """Forks `body`, in a session of its own, as a daemon; its pid, or the first fork's."""
+    """Forks `body`, in a session of its own, as a daemon; its pid, or the first fork's. Returns when it runs."""
+    stands, stands_end = os.pipe()
     pid = os.fork()
     if pid:
+        os.close(stands_end)
+        os.read(stands, 1)
+        os.close(stands)
         if double:
             os.waitpid(pid, 0)
         return pid
+    os.close(stands)
     if session:
         os.setsid()
     if double and os.fork():
         os._exit(0)
+    os.write(stands_end, b".")
+    os.close(stands_end)
     body()
     os._exit(0)
 
@@ -112,7 +123,7 @@ def scrubbed_daemon() -> None:
 
 def chain(links: int = 0) -> None:
     """Each link starts the next and is gone; nobody lives for a millisecond."""
-    while time.monotonic() < DIES_AT:
+    while lives_on():
         if links == 20:
             ready()
         if os.fork():
@@ -182,7 +193,7 @@ def renames_itself() -> None:
 
     def restless() -> None:
         ignore_signals()
-        while time.monotonic() < DIES_AT:
+        while lives_on():
             with open("/proc/self/comm", "w") as file:
                 file.write(os.urandom(4).hex())
             for move in (os.setsid, lambda: os.setpgid(0, 0)):
