@@ -12,9 +12,7 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from benchmarks.measure import (
     WORKERS_AT_ONCE,
@@ -23,6 +21,7 @@ from benchmarks.measure import (
     Site,
     alternate,
     cpu,
+    folder,
     median_of,
     median_ratio,
     run_measured,
@@ -32,15 +31,15 @@ from benchmarks.measure import (
 
 FILES = 6500
 WORKERS = 10
-REPEAT = 5
+REPEAT = 3
 FIRST_REPEAT = 3
 AGENT = "echo changed >> package_1/part_1/module_1.py"
 
 
 def measure() -> list[Goal]:
     """Runs the benchmark."""
-    with tempfile.TemporaryDirectory(prefix="bench-fan-out-") as name:
-        site = Site(Path(name), files=FILES)
+    with folder() as place:
+        site = Site(place, files=FILES)
         return [*fan_out(site), *first_agents(site)]
 
 

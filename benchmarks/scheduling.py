@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.events import AgentExited, AgentStarted, WorkerFinished, WorkerStarting, WorktreeReady
 from architect_parallel.journal import Journal
-from benchmarks.measure import Goal, Site, run_measured
+from benchmarks.measure import Goal, Site, folder, run_measured
 
 AGENTS = 10
 AT_ONCE = 4
@@ -48,8 +47,8 @@ class Chain:
 
 def measure() -> list[Goal]:
     """Runs the benchmark."""
-    with tempfile.TemporaryDirectory(prefix="bench-scheduling-") as name:
-        site = Site(Path(name), files=50)
+    with folder() as place:
+        site = Site(place, files=50)
         chains = [one_run(site) for _ in range(REPEAT)]
     split = [chain.total - chain.worktrees for chain in chains]
     worktrees, collecting = (

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from pathlib import Path
 
-from benchmarks.measure import ARCHITECT, Goal, alternate, cpu, median_of, median_ratio, run_measured
+from benchmarks.measure import ARCHITECT, Goal, alternate, cpu, folder, median_of, median_ratio, run_measured
 
 REPEAT = 15
 PROGRAM = "import typer\ndef main(name: str) -> None: print(name)\ntyper.run(main)\n"
@@ -15,8 +13,8 @@ PROGRAM = "import typer\ndef main(name: str) -> None: print(name)\ntyper.run(mai
 
 def measure() -> list[Goal]:
     """Runs the benchmark."""
-    with tempfile.TemporaryDirectory(prefix="bench-startup-") as name:
-        program, env = Path(name) / "program.py", {"PATH": os.environ["PATH"], "HOME": name, "LC_ALL": "C.UTF-8"}
+    with folder() as place:
+        program, env = place / "program.py", {"PATH": os.environ["PATH"], "HOME": str(place), "LC_ALL": "C.UTF-8"}
         program.write_text(PROGRAM)
         theirs, ours = alternate(
             REPEAT,
