@@ -9,6 +9,7 @@ from pathlib import Path
 from architect_parallel.domain import WorkerSpec
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.collect import collect
+from architect_parallel.worktrees.registry import admin_dir_of
 from architect_parallel.worktrees.snapshot import PrivateGit, keep
 
 
@@ -16,21 +17,36 @@ def keep_attempt(repository: Repository, spec: WorkerSpec, private_dir: Path) ->
     """Puts the state of `spec`'s worktree and branch under `refs/architect/keep/<run>/<number>`.
 
     Args:
-        private_dir: The earlier attempt's private git directory. Where it is missing no agent had started.
+        private_dir: The earlier attempt's private git directory; it may be gone.
 
     Returns:
         The ref, or `None` when there is nothing beside the base commit.
 
     Raises:
-        GitError: When the state cannot be written; then nothing of it may be removed.
+        EnvironmentProblem: There is a tree that cannot be read.
+        GitError: The state cannot be written. After either, nothing of it may be removed.
     """
     commit = repository.store.resolve(f"refs/heads/{spec.branch}")
-    if private_dir.is_dir() and Path(spec.worktree_path).is_dir():
+    private = _reader(repository, Path(spec.worktree_path), private_dir)
+    if private is not None:
         # Without `commit` the collection leaves the branch alone and keeps what it does not hold.
-        collection = collect(repository, PrivateGit.open(private_dir), dataclasses.replace(spec, commit=False))
+        collection = collect(repository, private, dataclasses.replace(spec, commit=False))
         if collection.kept is not None:
             return collection.kept
         commit = collection.commit
     if commit is None or commit == spec.base_commit:
         return None
     return keep(repository, commit, spec.run_id, spec.number)
+
+
+def _reader(repository: Repository, worktree: Path, private_dir: Path) -> PrivateGit | None:
+    """A way to read the worktree; `None`: no tree was ever finished there, so nobody can have worked in it."""
+    if not worktree.is_dir():
+        return None
+    if private_dir.is_dir():
+        return PrivateGit.open(private_dir)
+    # Removed since, or its launcher died between the worktree and the agent: what a person did there counts too.
+    admin_dir = admin_dir_of(repository, worktree)
+    if admin_dir is None or not (admin_dir / "index").exists():
+        return None
+    return PrivateGit.create(repository, private_dir.with_name(f"{private_dir.name}-late"), worktree)

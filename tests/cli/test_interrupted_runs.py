@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_a_resumed_worker_starts_from_its_base_again(architect: Architect, check
     assert (result["attempts"], result["files_modified"]) == (2, ["tried"])
     kept = git(checkout, "for-each-ref", "--format=%(objectname)", "refs/architect/keep/").split()
     assert kept == [first]
+
+
+def test_resume_keeps_edits_also_where_the_run_directory_was_thinned_out(architect: Architect, checkout: Path) -> None:
+    architect("parallel", "exit 1", "--backend", "shell", "--workers", "1")
+    (checkout / ".architect-parallel-1" / "by-hand").write_text("precious\n")
+    private = list((checkout / ".git" / "architect" / "runs").glob("*/git"))
+    assert len(private) == 1
+    shutil.rmtree(private[0])
+
+    architect("resume", "latest")
+
+    assert not (checkout / ".architect-parallel-1" / "by-hand").exists()
+    kept = git(checkout, "for-each-ref", "--format=%(refname)", "refs/architect/keep/").splitlines()
+    assert [git(checkout, "show", f"{ref}:by-hand") for ref in kept] == ["precious"]
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.15, 0.3, 0.45, 0.6, 0.9])
