@@ -14,6 +14,7 @@ from architect_parallel.journal import Journal
 from architect_parallel.system import machine
 from architect_parallel.system.git import MERGE_TREE_VERSION, MINIMUM_VERSION
 from architect_parallel.system.git import version as git_version
+from architect_parallel.system.process import PROVES_EMPTINESS
 from architect_parallel.worktrees.create import require_base
 
 
@@ -67,7 +68,7 @@ def _examine_git() -> Finding:
 
 
 def _examine_machine(place: Path) -> Iterator[Finding]:
-    if machine.proves_emptiness():
+    if PROVES_EMPTINESS:
         how = "signals by pidfd" if machine.has_pidfd() else "signals by number"
         yield Finding(check="supervision", level="ok", text=f"the end of every process tree is proven ({how})")
     else:

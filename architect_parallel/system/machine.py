@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import psutil
@@ -23,11 +22,6 @@ def free_disk_bytes(path: Path) -> int:
 def processors() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def proves_emptiness() -> bool:
-    """Whether the end of a process tree can be proven here (Linux: child subreaper); elsewhere it is best effort."""
-    return sys.platform == "linux"
 
 
 def has_pidfd() -> bool:

@@ -246,8 +246,12 @@ class _Pump:
                 self.spawn_error = text
             case process.Exited(exit_code=code):
                 self.exit_code = code
-            case process.Gone(leaked=leaked):
+            case process.Gone(leaked=leaked, survivors=survivors, proven=proven):
                 self.leaked = leaked
+                if survivors:
+                    self._emit(Warned(message=f"{survivors} processes could not be ended: another user's, or stuck"))
+                elif not proven and process.PROVES_EMPTINESS:
+                    self._emit(Warned(message="the agent killed its supervisor; its processes were searched and ended"))
                 return True
         return False
 

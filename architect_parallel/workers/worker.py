@@ -81,8 +81,16 @@ def run_worker(
 ) -> None:
     """Runs one worker in the calling thread; never raises. Its last event is `WorkerFinished`."""
     course = _Course(warnings=list(spec.warnings))
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Warned):
+            if event.message in course.warnings:
+                return
+            course.warnings.append(event.message)
+        emit(event)
+
     try:
-        _Journey(spec, place, sampler, switch, emit, course).travel()
+        _Journey(spec, place, sampler, switch, hear, course).travel()
     except ArchitectParallelError as error:
         # A step that a stop cut short is not what ended the worker.
         if switch.reason is None:
@@ -184,9 +192,7 @@ class _Journey:
             self._warn(warning)
 
     def _warn(self, message: str) -> None:
-        if message not in self._course.warnings:
-            self._course.warnings.append(message)
-            self._emit(Warned(message=message))
+        self._emit(Warned(message=message))
 
     def _run_agent(self, worktree: Worktree) -> AgentRun | None:
         spec = self._spec
