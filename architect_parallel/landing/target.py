@@ -18,6 +18,7 @@ from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.worktrees.registry import checkouts
 
 UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 _SHOWN_PATHS = 5
@@ -60,24 +61,11 @@ def find_target(repository: Repository, branch: str | None) -> Target:
         tip = repository.store.resolve(f"refs/heads/{branch}") if known else None
         if tip is None:
             raise UsageError(f"there is no local branch {branch!r}", hint="git branch --list")
-    places = checkouts(repository).get(f"refs/heads/{branch}", [])
+    places = checkouts(repository).get(branch, [])
     if len(places) > 1:
         shown = ", ".join(map(str, places))
         raise EnvironmentProblem(f"{branch} is checked out in several places: {shown}", hint="git worktree list")
     return Target(branch=branch, tip=tip, checkout=places[0] if places else None)
-
-
-def checkouts(repository: Repository) -> dict[str, list[Path]]:
-    """Full ref name → existing worktrees that have it checked out."""
-    found: dict[str, list[Path]] = {}
-    path: Path | None = None
-    for line in os.fsdecode(repository.store.run("worktree", "list", "--porcelain", "-z").stdout).split("\0"):
-        key, _, value = line.partition(" ")
-        if key == "worktree":
-            path = Path(value)
-        elif key == "branch" and path is not None and path.is_dir():
-            found.setdefault(value, []).append(path)
-    return found
 
 
 def require_movable(target: Target, new: str) -> None:

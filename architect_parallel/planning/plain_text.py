@@ -1,8 +1,8 @@
 """Text of unknown origin made fit for a terminal, a table cell or a report.
 
 An agent's output is data from outside: it may hold sequences that move the cursor, retitle the window, hide text or
-turn its direction. What comes out of here holds none of them: no ESC, no C0 but newline and tab, no C1, no bidirectional
-overrides or isolates, no lone surrogates. Pure.
+turn its direction. What comes out of here holds none of them: no ESC, no C0 but newline and tab, no C1, no
+bidirectional overrides or isolates, no lone surrogates. Pure.
 """
 
 from __future__ import annotations

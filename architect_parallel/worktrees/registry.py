@@ -106,9 +106,27 @@ def head_branch(admin_dir: Path) -> str | None:
     return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
 
 
+def checkouts(repository: Repository) -> dict[str, list[Path]]:
+    """Short branch name → existing checkouts that are on it, the main one and linked ones.
+
+    Read from files: git's own list of worktrees (`worktree list`, `for-each-ref` with `%(worktreepath)`) fails in one
+    of some hundred calls while another process registers a worktree ("failed to read …/commondir").
+    """
+    bare = repository.root == repository.common_dir
+    places = [] if bare else [(repository.common_dir, repository.root)]
+    places += [(admin, path) for admin in admin_dirs(repository) if (path := registered_path(admin)) is not None]
+    found: dict[str, list[Path]] = {}
+    for admin, path in places:
+        branch = head_branch(admin)
+        if branch is not None and path.is_dir():
+            found.setdefault(branch, []).append(path)
+    return found
+
+
 def checked_out_at(repository: Repository, branch: str) -> str | None:
     """Path of a checkout that is on the branch (the main one or a linked one); `None`: it is nowhere in use."""
-    return repository.store.text("for-each-ref", "--format=%(worktreepath)", f"refs/heads/{branch}") or None
+    places = checkouts(repository).get(branch)
+    return os.fspath(places[0]) if places else None
 
 
 def mark(admin_dir: Path, run_id: str) -> None:

@@ -155,7 +155,9 @@ class Staging:
             return
         self._dates = (stamp, (second + 1) * 10**9)
         os.utime(index, ns=self._dates)
-        self._enter(young)
+        if young:
+            self._enter(young)
+            os.utime(index, ns=self._dates)  # it was written anew, most often within that very second
 
     def _date_back(self) -> None:
         """An index nobody wrote since gets its own date again: another change may come within that second."""

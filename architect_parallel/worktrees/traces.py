@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.system.git import Repository
+from architect_parallel.worktrees.registry import checkouts
 
 _NOT_WATCHED = ("refs/architect/", "refs/heads/architect/parallel-", "refs/remotes/", "refs/prefetch/", "refs/stash")
 """Ours, other workers', or moved by any fetch. `refs/stash` is looked at through its reflog."""
@@ -36,15 +37,13 @@ def read_refs(repository: Repository) -> Refs:
     Raises:
         GitError: The repository cannot be read (its configuration is broken, say).
     """
-    output = repository.store.run("for-each-ref", "--format=%(objectname) %(refname)%00%(worktreepath)")
-    oids, checkouts = {}, {}
+    output = repository.store.run("for-each-ref", "--format=%(objectname) %(refname)")
+    oids = {}
     for line in output.stdout.split(b"\n")[:-1]:
-        head, _, path = line.partition(b"\0")
-        oid, _, ref = os.fsdecode(head).partition(" ")
+        oid, _, ref = os.fsdecode(line).partition(" ")
         oids[ref] = oid
-        if path:
-            checkouts[ref] = os.fsdecode(path)
-    return Refs(oids=oids, checkouts=checkouts)
+    places = checkouts(repository)
+    return Refs(oids=oids, checkouts={f"refs/heads/{branch}": os.fspath(each[0]) for branch, each in places.items()})
 
 
 def watched(refs: Refs) -> dict[str, str]:
