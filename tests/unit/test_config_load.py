@@ -388,11 +388,11 @@ def test_json_schema_holds_every_key_and_other_name() -> None:
 def test_placeholders_and_fields_are_those_of_the_backend() -> None:
     from typing import get_args
 
-    from architect_parallel.backends import command
+    from architect_parallel.backends import command, command_reader
     from architect_parallel.config.schema import FieldName
 
     assert set(command.PLACEHOLDERS) == PLACEHOLDERS
-    assert set(command.FIELDS) == set(get_args(FieldName))
+    assert set(command_reader.FIELDS) == set(get_args(FieldName))
 
 
 KEYS = st.sampled_from(
