@@ -201,7 +201,7 @@ class Site:
 
 
 def make_files(folder: Path, count: int) -> None:
-    """Writes `count` text files of one to eight KiB in a tree of packages, the same ones each time."""
+    """Writes `count` text files of a few KiB each in a tree of packages, the same ones each time."""
     dice = random.Random(6500)
     words = [f"{dice.choice('bcdfghklmnprst')}{dice.choice('aeiou')}{dice.randrange(9999)}" for _ in range(3000)]
     for number in range(count):
