@@ -40,7 +40,7 @@ from architect_parallel.workers.collect import collect
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.switch import StopSwitch
-from architect_parallel.worktrees.create import Worktree, add_worktree, reopen_worktree
+from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
 
@@ -128,7 +128,11 @@ class _Journey:
         if self._stopped_before_start():
             return
         self._emit(WorkerStarting(attempt=self._spec.attempt))
-        worktree = self._take_worktree()
+        try:
+            worktree = self._take_worktree()
+        except NotWanted:
+            self._stopped_before_start()
+            return
         self._emit(
             WorktreeReady(
                 worktree_path=str(worktree.path),
@@ -166,15 +170,28 @@ class _Journey:
         path = Path(spec.worktree_path)
         if spec.attempt == 1:
             return add_worktree(
-                repository, path=path, branch=spec.branch, base_commit=spec.base_commit, run_id=spec.run_id
+                repository,
+                path=path,
+                branch=spec.branch,
+                base_commit=spec.base_commit,
+                run_id=spec.run_id,
+                wanted=self._wanted,
             )
         earlier = self._private_dir(spec.attempt - 1)
         kept = keep_attempt(repository, spec, earlier)
         if kept is not None:
             self._warn(f"the earlier attempt's work is kept as {kept}")
         return reopen_worktree(
-            repository, path=path, branch=spec.branch, base_commit=spec.base_commit, run_id=spec.run_id
+            repository,
+            path=path,
+            branch=spec.branch,
+            base_commit=spec.base_commit,
+            run_id=spec.run_id,
+            wanted=self._wanted,
         )
+
+    def _wanted(self) -> bool:
+        return self._switch.reason is None
 
     def _prepare(self, worktree: Worktree) -> None:
         environ = environment.filtered_environment(self._backend, self._place.environ)

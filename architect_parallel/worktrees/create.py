@@ -16,10 +16,11 @@ import functools
 import os
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees.registry import (
     admin_dir_of,
@@ -38,6 +39,7 @@ from architect_parallel.worktrees.registry import (
 )
 
 __all__ = [
+    "NotWanted",
     "Worktree",
     "add_worktree",
     "exclude_from_status",
@@ -57,6 +59,14 @@ _NUMBER = r"([1-9][0-9]{0,8})"
 # With `/`: a branch architect/parallel-5/x makes architect/parallel-5 impossible.
 _BRANCH = re.compile(rf"refs/heads/{re.escape(BRANCH_PREFIX)}{_NUMBER}(?:/.*)?", re.DOTALL)
 _DIRECTORY = re.compile(rf"{re.escape(DIRECTORY_PREFIX)}{_NUMBER}")
+
+
+class NotWanted(ArchitectParallelError):
+    """The run was stopped while a worktree waited for its turn to be checked out."""
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +148,15 @@ def exclude_from_status(repository: Repository) -> None:
             raise not_writable(file, error) from error
 
 
-def add_worktree(repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str) -> Worktree:
+def add_worktree(
+    repository: Repository,
+    *,
+    path: Path,
+    branch: str,
+    base_commit: str,
+    run_id: str,
+    wanted: Callable[[], bool] = _always,
+) -> Worktree:
     """Creates `branch` at `base_commit` and a worktree at `path` with its files checked out.
 
     Whatever it made is taken back when it fails. Blocks while other registrations or too many checkouts go on.
@@ -148,8 +166,10 @@ def add_worktree(repository: Repository, *, path: Path, branch: str, base_commit
         branch: Short name; no such branch may exist.
         base_commit: Full commit id.
         run_id: Stands in the branch's reflog and in the registration as the proof of ownership.
+        wanted: Asked when its turn to be checked out has come: a stop must not wait for a queue of checkouts.
 
     Raises:
+        NotWanted: `wanted` said no.
         EnvironmentProblem: The place or the branch is taken, or the repository cannot be written.
         GitError: git failed; its words are in the message.
     """
@@ -164,7 +184,7 @@ def add_worktree(repository: Repository, *, path: Path, branch: str, base_commit
             raise
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
     try:
-        _check_out(worktree)
+        _check_out(worktree, wanted)
     except BaseException:
         with registration_lock(repository):
             _take_back(repository, path)
@@ -174,7 +194,15 @@ def add_worktree(repository: Repository, *, path: Path, branch: str, base_commit
     return worktree
 
 
-def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str) -> Worktree:
+def reopen_worktree(
+    repository: Repository,
+    *,
+    path: Path,
+    branch: str,
+    base_commit: str,
+    run_id: str,
+    wanted: Callable[[], bool] = _always,
+) -> Worktree:
     """Gives a worker of run `run_id` its worktree anew: a fresh tree at its base, on its branch, for another attempt.
 
     The caller has kept what the earlier attempt left; here the old tree goes, ignored files included, so that nothing
@@ -182,6 +210,7 @@ def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_com
     reflog. Also right when the earlier attempt never got its worktree, lost it, or was killed half-way.
 
     Raises:
+        NotWanted: As for `add_worktree`; the branch is at its base, the tree is empty, another attempt may follow.
         EnvironmentProblem: What is at the place or on the branch's name is not this run's.
         GitError: git failed.
     """
@@ -198,7 +227,7 @@ def reopen_worktree(repository: Repository, *, path: Path, branch: str, base_com
         admin_dir = _register(repository, path, branch, run_id, lock)
     empty_trash(repository)
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
-    _check_out(worktree)
+    _check_out(worktree, wanted)
     return worktree
 
 
@@ -220,13 +249,15 @@ def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
     return _reflog(repository, branch)[-1:] == [_created_by(run_id)]
 
 
-def _check_out(worktree: Worktree) -> None:
+def _check_out(worktree: Worktree, wanted: Callable[[], bool]) -> None:
     """Writes the files of a registered worktree's HEAD, sparse patterns respected; waits for a free core.
 
     Raises:
         GitError: The checkout failed: a full disk, a filter that fails.
     """
     with _checkout_slots():
+        if not wanted():
+            raise NotWanted(f"{worktree.path} is not checked out: the run was stopped")
         Git(cwd=worktree.path).run("reset", "--hard", "--quiet", "--no-recurse-submodules")
 
 
