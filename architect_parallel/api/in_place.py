@@ -111,8 +111,7 @@ class _Lane:
         asked, request = self._asked, self._request()
         command = self._backend.command(request)
         self.warnings = command.warnings
-        redactor = environment.Redactor(environment.secret_values(self._backend, self._environ))
-        log = LogFile(self._folder / "log", redactor)
+        log = LogFile(self._folder / "log")
         tally = Tally(
             limits=asked.limits, requested_model=asked.model, prices=self._prices, emit=emit, stop=switch.stop
         )
@@ -131,6 +130,7 @@ class _Lane:
                 launch,
                 self._backend.reader(request),
                 shown_argv=command.argv[:1],
+                secrets=environment.secret_values(self._backend, self._environ),
                 log=log,
                 tally=tally,
                 sampler=Sampler(),

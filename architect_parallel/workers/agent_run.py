@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from architect_parallel.backends.base import Ending, Fact, Reader, Session, Step, Text, Throttled, Tokens
+from architect_parallel.backends.environment import Redactor
 from architect_parallel.domain import CostBasis, Limits, Price, Reason, Usage
 from architect_parallel.events import (
     AgentExited,
@@ -143,6 +144,7 @@ def run_agent(
     reader: Reader,
     *,
     shown_argv: tuple[str, ...],
+    secrets: tuple[str, ...],
     log: LogFile,
     tally: Tally,
     sampler: Sampler,
@@ -165,7 +167,7 @@ def run_agent(
     if supervised.supervisor_pid is not None:
         sampler.watch(watched)
     try:
-        seen = _Pump(reader, shown_argv, log, tally, switch, emit, watched).until_gone(supervised)
+        seen = _Pump(reader, shown_argv, secrets, log, tally, switch, emit, watched).until_gone(supervised)
     finally:
         sampler.forget(watched)
         switch.ended()
@@ -197,6 +199,7 @@ class _Pump:
         self,
         reader: Reader,
         shown_argv: tuple[str, ...],
+        secrets: tuple[str, ...],
         log: LogFile,
         tally: Tally,
         switch: StopSwitch,
@@ -211,6 +214,8 @@ class _Pump:
         self._emit = emit
         self._watched = watched
         self._lines = LineSplitter()
+        # Blanked out at the source: what an agent repeats of its keys reaches neither log nor journal nor result.
+        self._redactors = {stream: Redactor(secrets) for stream in ("stdout", "stderr")}
         self._stop_shown = False
         self.stderr = Tail()
         self.exit_code: int | None = None
@@ -229,6 +234,8 @@ class _Pump:
                 next_poll = now + POLL_S
             self._tally.show(now)
             self._show_stop()
+        for stream, redactor in self._redactors.items():
+            self._pass_on(stream, redactor.finish())
         for line in self._lines.rest():
             self._tally.take(self._reader.line(line))
         return self
@@ -257,9 +264,12 @@ class _Pump:
 
     def _take_output(self, stream: str, data: bytes) -> None:
         self._watched.last_output_s = monotonic_s()
-        self._log.write(stream, data)
         self._tally.output_bytes += len(data)
         self._tally.check()
+        self._pass_on(stream, self._redactors[stream].feed(data))
+
+    def _pass_on(self, stream: str, data: bytes) -> None:
+        self._log.write(stream, data)
         if stream == "stderr":
             self.stderr.feed(data)
             return

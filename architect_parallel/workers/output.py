@@ -1,15 +1,13 @@
 """An agent's output on its way in: lines for the reader, a log file for people, and a bound on both.
 
-Nothing here trusts the output: a line without end is cut, a flood stops being logged, secrets are blanked out before
-anything reaches the disk.
+Nothing here trusts the output: a line without end is cut, a flood stops being logged. Secrets have been blanked out
+before (`agent_run`).
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-from architect_parallel.backends.environment import Redactor
 
 LINE_BYTES = 8 * 2**20
 """A longer line is cut there; agents put whole files into one JSON line, seldom more."""
@@ -53,9 +51,8 @@ class LineSplitter:
 class LogFile:
     """Both streams of one attempt in one file (0600), whole lines at a time so that they do not mix."""
 
-    def __init__(self, path: Path, redactor: Redactor, limit: int = LOG_BYTES) -> None:
+    def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
         self.path = path
-        self._redactor = redactor
         self._left = limit
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._file = os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
@@ -76,16 +73,15 @@ class LogFile:
         for rest in self._pending.values():
             self._append(rest + b"\n")
         self._pending.clear()
-        self._file.write(self._redactor.finish())
         self._file.close()
 
     def _append(self, data: bytes) -> None:
         if not data or self._left <= 0:
             return
-        self._file.write(self._redactor.feed(data[: self._left]))
+        self._file.write(data[: self._left])
         self._left -= len(data)
         if self._left <= 0:
-            self._file.write(self._redactor.finish() + b"\n[architect: the log ends here, the output went on]\n")
+            self._file.write(b"\n[architect: the log ends here, the output went on]\n")
 
 
 class Tail:

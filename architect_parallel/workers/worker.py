@@ -217,11 +217,9 @@ class _Journey:
         command = self._backend.command(request)
         for warning in command.warnings:
             self._warn(warning)
-        secret_values = environment.secret_values(self._backend, self._place.environ)
-        redactor = environment.Redactor(secret_values)
         log_dir = make_private_dir(self._place.run_dir / "logs")
         suffix = "" if spec.attempt == 1 else f"-{spec.attempt}"
-        log = LogFile(log_dir / f"worker-{spec.worker_id}{suffix}.log", redactor)
+        log = LogFile(log_dir / f"worker-{spec.worker_id}{suffix}.log")
         self._course.log_path = str(log.path)
         tally = Tally(
             limits=spec.limits,
@@ -235,6 +233,7 @@ class _Journey:
                 self._launch(command, worktree),
                 self._backend.reader(request),
                 shown_argv=shown_argv(command.argv, spec.prompt),
+                secrets=environment.secret_values(self._backend, self._place.environ),
                 log=log,
                 tally=tally,
                 sampler=self._sampler,

@@ -1,4 +1,4 @@
-"""Output on its way in: lines, bounds, the log, secrets."""
+"""Output on its way in: lines, bounds, the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architect_parallel.backends.environment import Redactor
 from architect_parallel.workers.output import LineSplitter, LogFile, Tail
 
 
@@ -32,7 +31,7 @@ def test_an_endless_line_is_cut_and_the_next_one_is_whole() -> None:
 
 
 def test_the_log_holds_whole_lines_of_both_streams_and_only_its_owner_reads_it(tmp_path: Path) -> None:
-    log = LogFile(tmp_path / "log", Redactor(()))
+    log = LogFile(tmp_path / "log")
     for stream, data in (("stdout", b"one "), ("stderr", b"error\n"), ("stdout", b"two\n"), ("stdout", b"end")):
         log.write(stream, data)
     log.close()
@@ -42,7 +41,7 @@ def test_the_log_holds_whole_lines_of_both_streams_and_only_its_owner_reads_it(t
 
 
 def test_a_flood_ends_the_log_and_says_so(tmp_path: Path) -> None:
-    log = LogFile(tmp_path / "log", Redactor(()), limit=100)
+    log = LogFile(tmp_path / "log", limit=100)
     for _ in range(50):
         log.write("stdout", b"ninechars\n")
     log.close()
@@ -51,18 +50,6 @@ def test_a_flood_ends_the_log_and_says_so(tmp_path: Path) -> None:
     assert text.startswith(b"ninechars\n" * 10)
     assert text.endswith(b"the log ends here, the output went on]\n")
     assert len(text) < 200
-
-
-def test_a_secret_never_reaches_the_log_however_it_is_cut(tmp_path: Path) -> None:
-    secret = "sk-very-secret-value"
-    for cut in range(len(secret)):
-        log = LogFile(tmp_path / f"log-{cut}", Redactor((secret,)))
-        log.write("stdout", b"key=" + secret[:cut].encode())
-        log.write("stdout", secret[cut:].encode() + b" end\n")
-        log.close()
-
-        assert secret.encode() not in log.path.read_bytes()
-        assert log.path.read_bytes().endswith(b" end\n")
 
 
 def test_the_tail_is_the_last_bytes_as_text() -> None:
