@@ -22,6 +22,7 @@ from architect_parallel.worktrees.create import (
     highest_number,
     require_base,
 )
+from architect_parallel.worktrees.registry import empty_trash
 from architect_parallel.worktrees.remove import delete_branch, inspect, recover, remove_worktree
 
 RUN = "20260101-abc"
@@ -425,6 +426,11 @@ add_worktree(repository, path=repository.root / ".architect-parallel-1", branch=
             time.sleep(delay)
             os.killpg(process.pid, signal.SIGKILL)
         assert recover_first(repository) is None
+        # The dead launcher's git has a process group of its own and may still write into what was moved away.
+        deadline = time.monotonic() + 30
+        while left(checkout) and time.monotonic() < deadline:
+            time.sleep(0.02)
+            empty_trash(repository)
         assert left(checkout) == []
         assert highest_number(repository) == 0
         assert git(checkout, "status", "--porcelain") == ""
