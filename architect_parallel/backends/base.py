@@ -110,6 +110,8 @@ class Ending:
     error: str | None = None
     """One line, in the agent's words; `None` without an error."""
     retry_after_s: float | None = None
+    mendable: bool = True
+    """Whether another attempt may end better (not: a refused key, an unknown model, bad input)."""
     warnings: tuple[str, ...] = ()
 
 

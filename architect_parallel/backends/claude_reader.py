@@ -77,10 +77,13 @@ class ClaudeReader:
             outcome = Outcome.MAX_STEPS
         elif subtype == "error_max_budget_usd":
             outcome = Outcome.BUDGET
-        elif result.get("api_error_status") == 429:
+        elif result.get("api_error_status") in (429, 529):
             outcome = Outcome.RATE_LIMITED
         error = one_line(text or _errors(result) or self._retrying or f"claude reported {subtype or 'an error'}")
-        return Ending(outcome=outcome, text=text or self._text, error=error, warnings=warnings)
+        mendable = result.get("api_error_status") not in (400, 401, 403, 404)
+        return Ending(
+            outcome=outcome, text=text or self._text, error=error, mendable=mendable, warnings=warnings
+        )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
         raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
