@@ -2,8 +2,8 @@
 
 One thread (the caller's, which is also the one that gets signals) takes events from one queue. The journal hears them
 first, in batches: an event is durable before anything is done about it, and a journal that fails ends the run. The end
-of an attempt is recorded together with what follows from it (another attempt, or the worker's end), so that whoever is
-killed in between leaves no doubt. What may start, and whether there is another attempt, is asked of `planning.dispatch`.
+of an attempt is recorded together with what follows from it (another attempt, or the worker's end), so that a launcher
+killed in between leaves no doubt. What may start and whether there is another attempt is asked of `planning.dispatch`.
 Listeners (the live table, a report) come after; one that fails is dropped with a warning.
 
 A stop has two steps. The first (Ctrl-C, SIGTERM, a cancel request, a limit) starts nothing more, stops the agents
@@ -294,7 +294,9 @@ class Runner:
         ended = now()
         dropped = self._dispatch.drop(reason, only)
         if dropped:
-            self._record([(each.worker_id, WorkerFinished(result=replace(each, finished_at=ended))) for each in dropped])
+            self._record(
+                [(each.worker_id, WorkerFinished(result=replace(each, finished_at=ended))) for each in dropped]
+            )
 
     def _finish(self) -> RunResult:
         self._show_overshoot()

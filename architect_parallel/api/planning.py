@@ -34,6 +34,7 @@ from architect_parallel.worktrees.create import require_base
 from architect_parallel.worktrees.prepare import require_copy_entries
 from architect_parallel.worktrees.snapshot import snapshot_dirty
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelConfig:
     """What `architect parallel` can be told; every field is a flag. `None`: as the configuration says.
@@ -93,7 +94,9 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
         config.timeout, defaults.timeout_s, lambda value: quantities.parse_duration(value, "--timeout")
     )
     retries = _given(
-        config.retries, defaults.retries, lambda value: quantities.parse_count(value, "--retries", low=0, high=MOST_RETRIES)
+        config.retries,
+        defaults.retries,
+        lambda value: quantities.parse_count(value, "--retries", low=0, high=MOST_RETRIES),
     )
     require_copy_entries(here.settings.worktrees)
     require_ready(here.backends, backend, {pair.model for pair in pairs}, here.environ)

@@ -116,8 +116,8 @@ def run_plan(
     first_event: Event | None = None,
     earlier: Mapping[int, Sequence[Attempt]] | None = None,
 ) -> RunResult:
-    """Runs a recorded plan (or, of a resumed one, the workers in `todo` after their `earlier` attempts) on this machine.
-    The run's lock is held."""
+    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. The
+    run's lock is held."""
     workplace = Workplace(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
@@ -206,9 +206,7 @@ def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
         return _unfinished(journal, run_id)[1]
 
 
-def _unfinished(
-    journal: Journal, run_id: str
-) -> tuple[RunPlan, list[WorkerSpec], dict[int, tuple[Attempt, ...]]]:
+def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], dict[int, tuple[Attempt, ...]]]:
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(journal.recorded(run_id), live=False)
     plan = _recorded_plan(journal, run_id)

@@ -81,9 +81,7 @@ class ClaudeReader:
             outcome = Outcome.RATE_LIMITED
         error = one_line(text or _errors(result) or self._retrying or f"claude reported {subtype or 'an error'}")
         mendable = result.get("api_error_status") not in (400, 401, 403, 404)
-        return Ending(
-            outcome=outcome, text=text or self._text, error=error, mendable=mendable, warnings=warnings
-        )
+        return Ending(outcome=outcome, text=text or self._text, error=error, mendable=mendable, warnings=warnings)
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
         raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()

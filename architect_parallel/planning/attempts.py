@@ -2,8 +2,8 @@
 
 Two kinds of failure, two purses. A provider that said *later* costs the worker nothing but time: it waits, at most
 `rate_limit_wait_s` over all its attempts, and its `retries` stay untouched. Any other failure that another attempt may
-mend takes one of the `retries`. The limits of a worker hold over all its attempts: each begins with what the ones before
-left of time, steps and money, and none begins with nothing.
+mend takes one of the `retries`. The limits of a worker hold over all its attempts: each begins with what the ones
+before left of time, steps and money, and none begins with nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from architect_parallel.domain import Attempt, CostBasis, Limits, Reason, Status, Usage, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, CostBasis, Limits, Reason, Usage, WorkerResult, WorkerSpec
 from architect_parallel.planning.backoff import delay_s
 
 MENDABLE = frozenset({Reason.AGENT_ERROR, Reason.AGENT_PARTIAL, Reason.CHECK_FAILED, Reason.CRASHED})
@@ -94,9 +94,11 @@ def next_spec(spec: WorkerSpec, history: Sequence[Attempt], failure: WorkerResul
 def left_of(limits: Limits, history: Sequence[Attempt]) -> Limits:
     """What earlier attempts left of a worker's limits. Attempts of unknown cost took nothing that could be counted.
 
-    >>> left_of(Limits(timeout_s=60, max_steps=50), [Attempt(number=1, status=Status.FAILED, duration=20, steps=8)])
-    ... # doctest: +ELLIPSIS
-    Limits(timeout_s=40, idle_timeout_s=None, ..., max_steps=42, ...)
+    >>> from architect_parallel.domain import Status
+    >>> before = Attempt(number=1, status=Status.FAILED, duration=20, steps=8)
+    >>> left = left_of(Limits(timeout_s=60, max_steps=50), [before])
+    >>> left.timeout_s, left.max_steps, left.budget_usd
+    (40, 42, None)
     """
     worked_s = sum(each.duration for each in history)
     steps = sum(each.steps for each in history)

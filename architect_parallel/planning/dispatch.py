@@ -67,9 +67,7 @@ class Dispatch:
             return Next()
         for each in self.waiting:
             self._provider(each.spec, now_s)
-        return next_start(
-            self.waiting, list(self.running.values()), self._providers, self._rules.provider_of, now_s
-        )
+        return next_start(self.waiting, list(self.running.values()), self._providers, self._rules.provider_of, now_s)
 
     def begin(self, index: int, now_s: float) -> WorkerSpec:
         """Moves the waiting worker at `index` to the running ones; returns what to start."""
@@ -87,7 +85,9 @@ class Dispatch:
         if spec is not None:
             self._refuse(spec, self._lanes[worker_id].started_s, now_s, retry_after_s=None)
 
-    def ended(self, worker_id: int, end: WorkerFinished, now_s: float, *, stopping: bool) -> AttemptEnded | WorkerFinished:
+    def ended(
+        self, worker_id: int, end: WorkerFinished, now_s: float, *, stopping: bool
+    ) -> AttemptEnded | WorkerFinished:
         """What the end of a running worker's attempt means; it waits again, or has ended.
 
         Args:
@@ -105,6 +105,8 @@ class Dispatch:
         del self.running[worker_id]
         waited_s = _between(lane.last.finished_at if lane.last else None, result.started_at)
         lane.history.append(attempt_of(result, waited_s=waited_s))
+        if lane.last is not None:  # a warning of an earlier attempt (where its work is kept, say) still holds
+            result = replace(result, warnings=list(dict.fromkeys([*lane.last.warnings, *result.warnings])))
         lane.last = result
         lane.failure = lane.failure if refused else result
         decided = decide_next(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from architect_parallel.domain import RateLimit
 
 SAME_REFUSAL_S = 30.0
-"""Workers that were already running at a halving are refused for the same reason; for so long they do not halve again."""
+"""Workers that already ran at a halving are refused for the same reason; for so long they do not halve again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

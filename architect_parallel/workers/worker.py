@@ -332,6 +332,7 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
     warnings = list(course.warnings)
     if ending is not None:
         warnings += [warning for warning in ending.warnings if warning not in warnings]
+    warnings += [each for each in _budget_warnings(spec, agent) if each not in warnings]
     duration = agent.ended_s - agent.started_s if ran and agent and agent.ended_s and agent.started_s else 0.0
     finished_at = now()
     return WorkerResult(
@@ -367,6 +368,19 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         tags=list(spec.tags),
         meta=dict(spec.meta),
     )
+
+
+def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
+    """What a user who set a budget has to know of it at the end."""
+    limits = spec.limits
+    if agent is None or agent.spawn_error is not None or (limits.budget_usd is None and limits.run_budget_usd is None):
+        return []
+    if agent.cost is None:
+        return ["its cost is not known: it does not count towards the budget"]
+    if limits.budget_usd is not None and agent.cost > limits.budget_usd:
+        over = agent.cost - limits.budget_usd
+        return [f"spent ${agent.cost:.4f}: ${over:.4f} over its budget of ${limits.budget_usd:.4f}"]
+    return []
 
 
 def _error_text(course: _Course, switch: StopSwitch, status: Status) -> str | None:
