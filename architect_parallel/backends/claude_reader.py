@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens
+from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.json_output import Json
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -57,6 +57,9 @@ class ClaudeReader:
                 return self._final(event)
             case _:
                 return ()
+
+    def skim(self, block: bytes) -> list[bytes]:
+        return lines_without(block, _UNINTERESTING)
 
     def poll(self) -> Iterable[Fact]:
         return ()

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from architect_parallel.backends.base import Ending, Fact, Reader, Session, Step, Text, Throttled, Tokens
+from architect_parallel.backends.base import Ending, Fact, Reader, Session, Skimmer, Step, Text, Throttled, Tokens
 from architect_parallel.backends.environment import Redactor
 from architect_parallel.domain import CostBasis, Limits, Price, Reason, Usage
 from architect_parallel.events import (
@@ -215,6 +215,7 @@ class _Pump:
         watched: Watched,
     ) -> None:
         self._reader = reader
+        self._skim = reader.skim if isinstance(reader, Skimmer) else None
         self._shown_argv = shown_argv
         self._log = log
         self._tally = tally
@@ -284,8 +285,12 @@ class _Pump:
         if stream == "stderr":
             self.stderr.feed(data)
             return
-        for line in self._lines.feed(data):
+        for line in self._lines.feed(data) if self._skim is None else self._skimmed(data, self._skim):
             self._tally.take(self._reader.line(line))
+
+    def _skimmed(self, data: bytes, skim: Callable[[bytes], list[bytes]]) -> list[bytes]:
+        block = self._lines.feed_block(data)
+        return skim(block) if block else []
 
     def _show_stop(self) -> None:
         reason = self._switch.reason
