@@ -32,8 +32,9 @@ LINES = 1_000_000
 REPEAT = 5
 LIMIT_US = 0.3
 CLAUDE = (
-    b'{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"one "}},'
-    b'"session_id":"06109c79-8eba-45aa-aa44-170a1c3110bb","parent_tool_use_id":null,'
+    b'{"type":"stream_event","event":{"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":"one "}},"session_id":'
+    b'"06109c79-8eba-45aa-aa44-170a1c3110bb","parent_tool_use_id":null,'
     b'"uuid":"b8b1746f-b8e6-4707-a2ae-e37dd594dc0d","api_message_id":"msg_mocke9064f6b19034318"}\n'
 )
 CODEX = (

@@ -104,7 +104,7 @@ class Dispatch:
             state.window = state.window.served()
         del self.running[worker_id]
         waited_s = _between(lane.last.finished_at if lane.last else None, result.started_at)
-        lane.history.append(attempt_of(result, waited_s=waited_s))
+        lane.history.append(replace(attempt_of(result, waited_s=waited_s), number=spec.attempt))
         if lane.last is not None:  # a warning of an earlier attempt (where its work is kept, say) still holds
             result = replace(result, warnings=list(dict.fromkeys([*lane.last.warnings, *result.warnings])))
         lane.last = result
