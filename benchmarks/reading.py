@@ -18,7 +18,6 @@ from architect_parallel.backends.base import Reader
 from architect_parallel.backends.claude_reader import ClaudeReader
 from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.backends.command_reader import FIELDS, JsonReader
-from architect_parallel.backends.environment import Redactor
 from architect_parallel.backends.shell import OutputReader
 from architect_parallel.domain import Limits
 from architect_parallel.system.process import Launch
@@ -73,7 +72,7 @@ def _goal(place: Path, name: str, line: bytes) -> Goal:
 
 def _run(place: Path, name: str, block: Path) -> tuple[float, float]:
     """Process CPU and wall seconds of one agent that prints `block` a hundred times."""
-    log = LogFile(place / "log", Redactor(("sk-a-secret-of-some-length",)))
+    log = LogFile(place / "log")
     (place / "log").unlink()
     switch = StopSwitch()
     tally = Tally(
@@ -98,6 +97,7 @@ def _run(place: Path, name: str, block: Path) -> tuple[float, float]:
         launch,
         _reader(name, place),
         shown_argv=("cat",),
+        secrets=("sk-a-secret-of-some-length",),
         log=log,
         tally=tally,
         sampler=Sampler(),
