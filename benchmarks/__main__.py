@@ -21,6 +21,7 @@ MEASURED = ("startup", "fan_out", "scheduling", "footprint", "reading", "rate_li
 """Modules with `measure() -> list[Goal]`."""
 PROVEN = {
     "worktree_stress": "1,000 worktrees by two launchers at once: failures",
+    "budget": "100 runs under a budget: overshoot beyond one reply per worker",
     "kill_table": "misbehaving process trees: survivors",
 }
 """Programs with a table of their own, whose exit code says whether they hold."""
