@@ -99,6 +99,17 @@ class SandboxMode(StrEnum):
     FULL = "full"
 
 
+class Complexity(StrEnum):
+    """How much of the machine or of attention a task takes; bounds how many run side by side."""
+
+    LOW = "low"
+    """Any number at a time."""
+    MEDIUM = "medium"
+    """Two at a time."""
+    HIGH = "high"
+    """One at a time."""
+
+
 class CostBasis(StrEnum):
     """Where a cost comes from: our price table times tokens, the agent's own word, or nowhere."""
 
@@ -137,6 +148,8 @@ class Limits:
     """stdout and stderr together."""
     max_steps: int | None = None
     budget_usd: float | None = None
+    run_budget_usd: float | None = None
+    """What was left of the whole run's budget when the worker began: shared, and held by the dispatcher."""
     grace_s: float = 5.0
     """Between the polite signal and the kill."""
 
@@ -184,6 +197,13 @@ class WorkerSpec:
     """Session of the backend to go on with; `None`: a new one."""
     attempt: int = 1
     """Counts from 1; a resumed worker has the next number."""
+    retries: int = 0
+    """Further attempts after a failure that another attempt may mend; waits for a provider are not among them."""
+    refine: bool = False
+    """Whether a further attempt is told what went wrong before; then the same error twice in a row ends it."""
+    lesson: str = ""
+    """What this attempt is told after its prompt of the attempts before it; empty: nothing."""
+    complexity: Complexity = Complexity.LOW
     extra_argv: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     """What the chosen backend cannot honour, found while planning."""
@@ -262,9 +282,38 @@ class CheckResult:
     output_tail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt of a worker, as its result lists it."""
+
+    number: int
+    """From 1; counted on by a resume."""
+    status: Status
+    reason: Reason | None = None
+    error: str | None = None
+    exit_code: int | None = None
+    steps: int = 0
+    cost: float | None = 0.0
+    """USD of this attempt alone; `None`: unknown."""
+    usage: Usage = field(default_factory=Usage)
+    """Of this attempt alone."""
+    started_at: datetime | None = None
+    """`None`: its agent never ran."""
+    duration: float = 0.0
+    """Seconds its agent ran."""
+    waited_seconds: float = 0.0
+    """Wall time between the end of the attempt before and this one's agent, within one launch."""
+    next_in_seconds: float | None = None
+    """How long the worker had to wait after it before the next one could begin; `None`: it was the launch's last."""
+
+
 @dataclass(slots=True, kw_only=True)
 class WorkerResult:
-    """All facts of a worker. The first nine fields are the public contract, in its order."""
+    """All facts of a worker. The first nine fields are the public contract, in its order.
+
+    `steps`, `cost`, `usage` and `duration` are sums over all its attempts; status, diff and the rest are the last
+    one's.
+    """
 
     worker_id: int
     branch: str
@@ -275,7 +324,7 @@ class WorkerResult:
     cost: float | None
     """USD; `None`: unknown."""
     duration: float
-    """Seconds of wall time from the agent's start to its proven end."""
+    """Seconds of wall time from the first agent's start to the last one's proven end, waits between them included."""
     files_modified: list[str]
     """Sorted, from git and nowhere else."""
     worktree_path: str
@@ -305,6 +354,10 @@ class WorkerResult:
     warnings: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     meta: dict[str, Any] = field(default_factory=dict)
+    working_seconds: float = 0.0
+    """Seconds an agent ran, over all attempts; what the time limit counts."""
+    attempt_history: list[Attempt] = field(default_factory=list)
+    """Every attempt in order, the last one included; empty: none began."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -398,9 +451,34 @@ class ParallelSettings:
     memory_per_worker_bytes: int | None = None
     output_per_worker_bytes: int = 1024**3
     grace_s: float = 5.0
+    retries: int = 0
+    refine: bool = False
+    rate_limit_wait_s: float = 1800.0
+    """The longest one worker waits for its provider, over all its attempts."""
+    min_free_memory_bytes: int = 512 * 1024**2
+    min_free_disk_bytes: int = 512 * 1024**2
     fail_fast: bool = False
     allow_partial: bool = False
     commit: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """A token bucket for the starts of one provider's workers."""
+
+    enabled: bool = True
+    capacity: float = 10.0
+    """Starts that may come at once."""
+    refill_rate: float = 1.0
+    """Starts per second after that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """What the configuration says of one provider (of models, or a backend's name)."""
+
+    rate_limit: RateLimit | None = None
+    """`None`: starts are not spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,6 +489,7 @@ class Settings:
     agents: Mapping[str, AgentProfile] = field(default_factory=dict)
     backends: Mapping[str, BackendSettings] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
+    providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted key → where its value comes from (`default`, a file, `environment NAME`)."""

@@ -18,7 +18,7 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from architect_parallel.domain import CheckResult, Diff, Reason, RunPlan, RunStatus, Usage, WorkerResult
+from architect_parallel.domain import Attempt, CheckResult, Diff, Reason, RunPlan, RunStatus, Usage, WorkerResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +144,25 @@ class CheckFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnded:
+    """An attempt failed and the worker waits for its next one; the last attempt ends with `WorkerFinished`."""
+
+    attempt: Attempt
+    """With `next_in_seconds`: it may have to wait longer for its turn."""
+    because: str
+    """Why there is another one, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFinished:
-    """The worker's final result."""
+    """The worker's final result. A host reports one per attempt, and the dispatcher makes it an `AttemptEnded` where
+    another attempt follows."""
 
     result: WorkerResult
+    retry_after_s: float | None = None
+    """When the provider said to come back; `None`: it did not."""
+    mendable: bool = True
+    """Whether another attempt may end better, as far as the backend can tell (not: a refused key, bad input)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +190,7 @@ Event = (
     | AgentExited
     | Collected
     | CheckFinished
+    | AttemptEnded
     | WorkerFinished
     | RunFinished
 )

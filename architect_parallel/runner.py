@@ -1,7 +1,9 @@
 """The dispatcher: starts what may start, receives every event, holds the run-wide limits, ends the run.
 
 One thread (the caller's, which is also the one that gets signals) takes events from one queue. The journal hears them
-first, in batches: an event is durable before anything is decided on it, and a journal that fails ends the run.
+first, in batches: an event is durable before anything is done about it, and a journal that fails ends the run. The end
+of an attempt is recorded together with what follows from it (another attempt, or the worker's end), so that a launcher
+killed in between leaves no doubt. What may start and whether there is another attempt is asked of `planning.dispatch`.
 Listeners (the live table, a report) come after; one that fails is dropped with a warning.
 
 A stop has two steps. The first (Ctrl-C, SIGTERM, a cancel request, a limit) starts nothing more, stops the agents
@@ -11,15 +13,19 @@ politely and still collects their work; the second kills what is left at once an
 from __future__ import annotations
 
 import logging
+import math
 import queue
-from collections import deque
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from signal import Signals
 
-from architect_parallel.domain import Reason, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Reason, RunPlan, RunResult, Status, WorkerSpec
 from architect_parallel.errors import ExitCode
 from architect_parallel.events import (
+    AttemptEnded,
     Event,
+    RateLimited,
     Recorded,
     RunFinished,
     UsageReported,
@@ -28,6 +34,8 @@ from architect_parallel.events import (
 )
 from architect_parallel.hosts.base import Emit, Host
 from architect_parallel.journal import Journal
+from architect_parallel.planning.admission import Room, Rules
+from architect_parallel.planning.dispatch import Dispatch
 from architect_parallel.planning.verdict import run_outcome
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s, now
@@ -35,7 +43,9 @@ from architect_parallel.system.clock import monotonic_s, now
 CANCEL_FILE = "cancel"
 """A request to end a live run, put into its run directory by another process; `cancel-<worker_id>` for one worker."""
 LOOK_S = 0.5
-"""How often the dispatcher looks for cancel requests."""
+"""How often the dispatcher looks for cancel requests, and for room where there was none."""
+STARVED_S = 10.0
+"""How long workers wait for memory or disk before the user is told."""
 
 Listener = Callable[[Recorded], None]
 
@@ -53,22 +63,42 @@ class Runner:
         *,
         todo: Sequence[WorkerSpec] | None = None,
         first_event: Event | None = None,
+        earlier: Mapping[int, Sequence[Attempt]] | None = None,
+        rules: Rules | None = None,
+        room: Callable[[], Room] = Room,
         listeners: Sequence[Listener] = (),
     ) -> None:
         """Args:
         todo: The workers to run; `None`: all of the plan (a resumed run gives those that did not succeed).
         first_event: Recorded before anything else (`RunResumed`); `None`: the caller recorded `RunStarted` itself.
+        earlier: Attempts of earlier launches of the run, by worker id.
+        rules: What holds for starts; `None`: nothing but the plan's `max_parallel`.
+        room: What the machine has left; asked before each start.
         """
         self._plan = plan
         self._journal = journal
         self._queue: queue.SimpleQueue[tuple[int | None, Event] | Signals] = queue.SimpleQueue()
         self._host = make_host(lambda worker_id, event: self._queue.put((worker_id, event)))
-        self._pending = deque(plan.workers if todo is None else todo)
-        self._running: dict[int, WorkerSpec] = {}
+        self._rules = rules or Rules()
+        self._room = room
+        self._dispatch = Dispatch(
+            plan.workers if todo is None else todo,
+            self._rules,
+            max_parallel=plan.max_parallel,
+            random=random.random,
+            earlier=earlier,
+        )
+        self._next_start_s = -math.inf
+        self._starved_s: float | None = None
         self._first_event = first_event
         self._listeners = list(listeners)
-        self._warnings = list(plan.warnings)
+        self._warnings: list[str] = []
+        """Beside the plan's."""
+        self._told: set[str] = set()
         self._costs: dict[int, float] = {}
+        """USD of what runs now, by worker."""
+        self._paid = 0.0
+        """USD of the attempts of this launch that ended."""
         self._stopped_by: Reason | None = None
         self._signal: Signals | None = None
         self._signals_seen = 0
@@ -86,7 +116,7 @@ class Runner:
             try:
                 if self._first_event is not None:
                     self._record([(None, self._first_event)])
-                while self._pending or self._running:
+                while self._dispatch.waiting or self._dispatch.running:
                     self._start_what_may_start()
                     self._take_events(deadline_s)
                     if deadline_s is not None and monotonic_s() >= deadline_s:
@@ -99,14 +129,61 @@ class Runner:
                 raise
 
     def _start_what_may_start(self) -> None:
-        while self._pending and self._stopped_by is None and len(self._running) < self._plan.max_parallel:
-            spec = self._pending.popleft()
-            self._running[spec.worker_id] = spec
-            self._host.start(spec)
+        self._next_start_s = math.inf
+        while self._dispatch.waiting and self._stopped_by is None:
+            now_s = monotonic_s()
+            found = self._dispatch.next(now_s)
+            if found.index is None:
+                self._next_start_s = found.at_s
+                return
+            if not self._has_room(found.index, now_s):
+                self._next_start_s = now_s + LOOK_S
+                if self._dispatch.running:
+                    return
+                continue
+            spec = self._dispatch.begin(found.index, now_s)
+            self._host.start(self._with_run_budget(spec))
+
+    def _has_room(self, index: int, now_s: float) -> bool:
+        """Whether the machine has room for one more worker.
+
+        With nothing running nobody would make room: then a worker starts in spite of little memory, with a warning,
+        and fails for want of disk, because its work could not be kept.
+        """
+        shortage = self._room().shortage(self._rules)
+        if shortage is None:
+            self._starved_s = None
+            return True
+        if self._dispatch.running:
+            self._starved_s = now_s if self._starved_s is None else self._starved_s
+            if now_s - self._starved_s >= STARVED_S:
+                self._warn(f"workers wait for room on this machine: {shortage.text}")
+            return False
+        if shortage.of_disk:
+            worker_id = self._dispatch.waiting[index].spec.worker_id
+            result = self._dispatch.fail(index, f"not started: {shortage.text}")
+            self._record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
+            self._fail_fast(worker_id, result.status)
+            return False
+        self._warn(f"started although there is little room: {shortage.text}")
+        return True
+
+    def _warn(self, message: str) -> None:
+        """Once per run, at once for those who watch; at the run's end it stands in the result."""
+        if message not in self._warnings:
+            self._warnings.append(message)
+            self._told.add(message)
+            self._record([(None, Warned(message=message))])
+
+    def _with_run_budget(self, spec: WorkerSpec) -> WorkerSpec:
+        budget = self._plan.budget_usd
+        if budget is None:
+            return spec
+        return replace(spec, limits=replace(spec.limits, run_budget_usd=budget - self._spent))
 
     def _take_events(self, deadline_s: float | None) -> None:
         batch = self._next_batch(deadline_s)
-        events = [item for item in batch if not isinstance(item, Signals)]
+        events = [self._judged(*item) for item in batch if not isinstance(item, Signals)]
         if events:
             self._record(events)
         for worker_id, event in events:
@@ -118,7 +195,8 @@ class Runner:
         self._look_for_requests()
 
     def _next_batch(self, deadline_s: float | None) -> list[tuple[int | None, Event] | Signals]:
-        wait_s = LOOK_S if deadline_s is None else max(0.0, min(LOOK_S, deadline_s - monotonic_s()))
+        until_s = min(self._next_start_s, math.inf if deadline_s is None else deadline_s)
+        wait_s = max(0.0, min(LOOK_S, until_s - monotonic_s()))
         batch: list[tuple[int | None, Event] | Signals] = []
         try:
             batch.append(self._queue.get(timeout=wait_s))
@@ -127,6 +205,13 @@ class Runner:
         except queue.Empty:
             pass
         return batch
+
+    def _judged(self, worker_id: int | None, event: Event) -> tuple[int | None, Event]:
+        """The event as it is recorded: the end of an attempt becomes what follows from it."""
+        if worker_id is None or not isinstance(event, WorkerFinished):
+            return worker_id, event
+        stopping = self._stopped_by is not None
+        return worker_id, self._dispatch.ended(worker_id, event, monotonic_s(), stopping=stopping)
 
     def _record(self, events: Sequence[tuple[int | None, Event]]) -> None:
         recorded = self._journal.append([(self._plan.run_id, worker_id, event) for worker_id, event in events])
@@ -142,21 +227,36 @@ class Runner:
     def _decide(self, worker_id: int, event: Event) -> None:
         match event:
             case WorkerFinished(result=result):
-                self._running.pop(worker_id, None)
-                if result.cost is not None:
-                    self._count_cost(worker_id, result.cost)
-                if self._plan.fail_fast and result.status is not Status.SUCCESS:
-                    self._stop_all(Reason.FAIL_FAST, f"worker {worker_id} ended as {result.status}")
+                self._close_account(worker_id, result.attempt_history[-1])
+                self._fail_fast(worker_id, result.status)
+            case AttemptEnded(attempt=attempt):
+                self._close_account(worker_id, attempt)
             case UsageReported(cost=cost) if cost is not None:
-                self._count_cost(worker_id, cost)
+                self._costs[worker_id] = cost
+                self._hold_budget()
+            case RateLimited():
+                self._dispatch.throttled(worker_id, monotonic_s())
             case _:
                 pass
 
-    def _count_cost(self, worker_id: int, cost: float) -> None:
-        self._costs[worker_id] = cost
-        budget, spent = self._plan.budget_usd, sum(self._costs.values())
-        if budget is not None and spent >= budget:
-            self._stop_all(Reason.RUN_BUDGET, f"${spent:.4f} of the run's ${budget:.4f} spent")
+    def _fail_fast(self, worker_id: int, status: Status) -> None:
+        if self._plan.fail_fast and status is not Status.SUCCESS:
+            self._stop_all(Reason.FAIL_FAST, f"worker {worker_id} ended as {status}")
+
+    def _close_account(self, worker_id: int, attempt: Attempt) -> None:
+        # What was seen of it stays spent, even where the end does not know the cost any more.
+        live = self._costs.pop(worker_id, 0.0)
+        self._paid += live if attempt.cost is None else attempt.cost
+        self._hold_budget()
+
+    @property
+    def _spent(self) -> float:
+        return self._paid + sum(self._costs.values())
+
+    def _hold_budget(self) -> None:
+        budget = self._plan.budget_usd
+        if budget is not None and self._spent >= budget:
+            self._stop_all(Reason.RUN_BUDGET, f"${self._spent:.4f} of the run's ${budget:.4f} spent")
 
     def _take_signal(self, received: Signals) -> None:
         self._signals_seen += 1
@@ -164,7 +264,7 @@ class Runner:
         if self._signals_seen == 1:
             self._stop_all(Reason.INTERRUPTED, received.name)
         else:
-            for worker_id in tuple(self._running):
+            for worker_id in tuple(self._dispatch.running):
                 self._host.kill(worker_id)
 
     def _look_for_requests(self) -> None:
@@ -172,25 +272,36 @@ class Runner:
         if CANCEL_FILE not in self._requests_seen and (run_dir / CANCEL_FILE).exists():
             self._requests_seen.add(CANCEL_FILE)
             self._stop_all(Reason.CANCELED, "canceled on request")
-        for worker_id in tuple(self._running):
+        waiting = [each.spec.worker_id for each in self._dispatch.waiting]
+        for worker_id in (*self._dispatch.running, *waiting):
             name = f"{CANCEL_FILE}-{worker_id}"
             if name not in self._requests_seen and (run_dir / name).exists():
                 self._requests_seen.add(name)
-                self._host.stop(worker_id, Reason.CANCELED, "canceled on request")
+                if worker_id in waiting:
+                    self._drop(Reason.CANCELED, worker_id)
+                else:
+                    self._host.stop(worker_id, Reason.CANCELED, "canceled on request")
 
     def _stop_all(self, reason: Reason, detail: str) -> None:
-        """Starts nothing more and stops what runs; what never started is recorded as ended for the same reason."""
+        """Starts nothing more and stops what runs; what waits is recorded as ended for the same reason."""
         if self._stopped_by is None:
             self._stopped_by = reason
-        for worker_id in tuple(self._running):
+        for worker_id in tuple(self._dispatch.running):
             self._host.stop(worker_id, reason, detail)
-        unstarted = [(spec.worker_id, WorkerFinished(result=_never_started(spec, reason))) for spec in self._pending]
-        self._pending.clear()
-        if unstarted:
-            self._record(unstarted)
+        self._drop(reason)
+
+    def _drop(self, reason: Reason, only: int | None = None) -> None:
+        ended = now()
+        dropped = self._dispatch.drop(reason, only)
+        if dropped:
+            self._record(
+                [(each.worker_id, WorkerFinished(result=replace(each, finished_at=ended))) for each in dropped]
+            )
 
     def _finish(self) -> RunResult:
-        self._record([(None, Warned(message=each)) for each in self._warnings[len(self._plan.warnings) :]])
+        self._show_overshoot()
+        unsaid = [each for each in self._warnings if each not in self._told]
+        self._record([(None, Warned(message=each)) for each in unsaid])
         so_far = self._journal.result(self._plan.run_id)
         status, exit_code = run_outcome(
             so_far.results,
@@ -200,35 +311,14 @@ class Runner:
         self._record([(None, RunFinished(status=status, exit_code=exit_code, warnings=tuple(self._warnings)))])
         return self._journal.result(self._plan.run_id)
 
+    def _show_overshoot(self) -> None:
+        budget, spent = self._plan.budget_usd, self._spent
+        if budget is not None and spent > budget:
+            self._warn(f"the run spent ${spent:.4f}: ${spent - budget:.4f} over its budget of ${budget:.4f}")
+
     def _abandon(self) -> None:
         """Our own failure: end every agent before the error travels on."""
-        self._pending.clear()
-        for worker_id in tuple(self._running):
+        self._dispatch.drop(Reason.INTERRUPTED)
+        for worker_id in tuple(self._dispatch.running):
             self._host.stop(worker_id, Reason.INTERRUPTED, "the launcher failed")
         self._host.close()
-
-
-def _never_started(spec: WorkerSpec, reason: Reason) -> WorkerResult:
-    ended = now()
-    return WorkerResult(
-        worker_id=spec.worker_id,
-        branch=spec.branch,
-        model=spec.model or "default",
-        status=Status.TIMEOUT if reason is Reason.RUN_TIMEOUT else Status.CANCELED,
-        steps=0,
-        cost=0.0,
-        duration=0.0,
-        files_modified=[],
-        worktree_path=spec.worktree_path,
-        index=spec.index,
-        name=spec.name,
-        task=spec.prompt,
-        backend=spec.backend,
-        agent=spec.agent.name,
-        reason=reason,
-        finished_at=ended,
-        attempts=spec.attempt,
-        warnings=list(spec.warnings),
-        tags=list(spec.tags),
-        meta=dict(spec.meta),
-    )

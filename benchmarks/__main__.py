@@ -17,10 +17,11 @@ from pathlib import Path
 
 from benchmarks.measure import Goal
 
-MEASURED = ("startup", "fan_out", "scheduling", "footprint")
+MEASURED = ("startup", "fan_out", "scheduling", "footprint", "reading", "rate_limits")
 """Modules with `measure() -> list[Goal]`."""
 PROVEN = {
     "worktree_stress": "1,000 worktrees by two launchers at once: failures",
+    "budget": "100 runs under a budget: overshoot beyond one reply per worker",
     "kill_table": "misbehaving process trees: survivors",
 }
 """Programs with a table of their own, whose exit code says whether they hold."""

@@ -11,6 +11,7 @@ from architect_parallel.api.place import Here, load_here
 from architect_parallel.domain import RunStatus
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
+from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.system import machine
 from architect_parallel.system.git import MERGE_TREE_VERSION, MINIMUM_VERSION
 from architect_parallel.system.git import version as git_version
@@ -90,6 +91,24 @@ def _examine_repository(here: Here, journal: Journal) -> Iterator[Finding]:
         yield Finding(check="repository", level="ok", text=text)
     except ArchitectParallelError as error:
         yield Finding(check="repository", level="problem", text=error.message, remedy=error.hint)
+    parallel = here.settings.parallel
+    rules = Rules(
+        min_free_memory_bytes=parallel.min_free_memory_bytes, min_free_disk_bytes=parallel.min_free_disk_bytes
+    )
+    room = Room(
+        memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
+    )
+    shortage = room.shortage(rules)
+    needed = " and ".join(
+        f"{least // 2**20} MiB of {what}"
+        for what, least in (("memory", rules.min_free_memory_bytes), ("disk", rules.min_free_disk_bytes))
+    )
+    yield Finding(
+        check="room",
+        level="ok" if shortage is None else "note",
+        text=f"workers start with at least {needed} free" if shortage is None else f"no worker starts: {shortage.text}",
+        remedy=None if shortage is None else "free some, or set min_free_memory and min_free_disk",
+    )
     for warning in here.settings.warnings:
         yield Finding(check="configuration", level="note", text=warning)
     for run_id in journal.run_ids():

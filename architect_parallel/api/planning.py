@@ -14,6 +14,7 @@ from typing import TypeVar
 from architect_parallel.api.place import Here
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.registry import require_backend
+from architect_parallel.config.schema import MOST_RETRIES
 from architect_parallel.domain import (
     AgentProfile,
     ApprovalMode,
@@ -58,6 +59,8 @@ class ParallelConfig:
     memory_per_worker: int | str | None = None
     grace: float | str | None = None
     max_steps: int | str | None = None
+    retries: int | str | None = None
+    refine: bool | None = None
     base: str = "HEAD"
     include_dirty: bool = False
     fail_fast: bool | None = None
@@ -90,6 +93,11 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
     run_timeout = _given(
         config.timeout, defaults.timeout_s, lambda value: quantities.parse_duration(value, "--timeout")
     )
+    retries = _given(
+        config.retries,
+        defaults.retries,
+        lambda value: quantities.parse_count(value, "--retries", low=0, high=MOST_RETRIES),
+    )
     require_copy_entries(here.settings.worktrees)
     require_ready(here.backends, backend, {pair.model for pair in pairs}, here.environ)
     base_commit = _base(config, here.repository)
@@ -118,6 +126,8 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
             worktree_path="",
             base_commit=base_commit,
             commit=defaults.commit if config.commit is None else config.commit,
+            retries=retries,
+            refine=defaults.refine if config.refine is None else config.refine,
             warnings=warnings,
         )
         for index, pair in enumerate(pairs)

@@ -16,18 +16,24 @@ from typing import Any
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
 from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered, require_ready
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import RunPlan, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
 from architect_parallel.events import Event, RunResumed, RunStarted
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
+from architect_parallel.planning.admission import Room, Rules
+from architect_parallel.planning.attempts import history_of
+from architect_parallel.planning.providers import choose_model, default_model
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
-from architect_parallel.system import clock
+from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock
 from architect_parallel.workers.worker import Workplace, request_for
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 from architect_parallel.worktrees.registry import registration_lock
+
+OWN_BACKEND = "architect"
+"""The backend whose workers call a provider named by their model."""
 
 
 class ParallelRunner:
@@ -108,8 +114,10 @@ def run_plan(
     *,
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
+    earlier: Mapping[int, Sequence[Attempt]] | None = None,
 ) -> RunResult:
-    """Runs a recorded plan (or, of a resumed one, the workers in `todo`) on this machine. The run's lock is held."""
+    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. The
+    run's lock is held."""
     workplace = Workplace(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
@@ -124,9 +132,36 @@ def run_plan(
         lambda emit: LocalHost(workplace, emit),
         todo=todo,
         first_event=first_event,
+        earlier=earlier,
+        rules=start_rules(here),
+        room=lambda: Room(
+            memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
+        ),
         listeners=listeners,
     )
     return runner.run()
+
+
+def start_rules(here: Here) -> Rules:
+    """What holds for the starts of workers here. The provider of the embedded agent's workers is their model's; every
+    other backend keeps its models to itself and is its own provider."""
+    settings = here.settings
+    variables = {name for name, value in here.environ.items() if value}
+
+    def provider_of(spec: WorkerSpec) -> str:
+        model = spec.model or default_model(variables)
+        if spec.backend != OWN_BACKEND or model is None:
+            return spec.backend
+        choice = choose_model(model, here.environ.get("ARCHITECT_API_BASE"))
+        return spec.backend if choice is None else choice.provider.name
+
+    return Rules(
+        provider_of=provider_of,
+        rate_limits={name: each.rate_limit for name, each in settings.providers.items() if each.rate_limit is not None},
+        rate_limit_wait_s=settings.parallel.rate_limit_wait_s,
+        min_free_memory_bytes=settings.parallel.min_free_memory_bytes,
+        min_free_disk_bytes=settings.parallel.min_free_disk_bytes,
+    )
 
 
 def resume(
@@ -149,7 +184,7 @@ def resume(
         run_id = journal.find(run)
         lock = _hold(journal, run_id)
         try:
-            plan, todo = _unfinished(journal, run_id)
+            plan, todo, earlier = _unfinished(journal, run_id)
             for spec in todo:
                 backend = require_backend(here.backends, spec.backend)
                 require_ready(here.backends, backend, {spec.model}, here.environ)
@@ -157,7 +192,7 @@ def resume(
                 request.unlink()
             event = RunResumed(launcher_pid=os.getpid(), worker_ids=tuple(spec.worker_id for spec in todo))
             started(replace(plan, workers=tuple(todo)))
-            return run_plan(plan, journal, here, listeners, todo=todo, first_event=event)
+            return run_plan(plan, journal, here, listeners, todo=todo, first_event=event, earlier=earlier)
         finally:
             lock.release()
 
@@ -171,7 +206,7 @@ def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
         return _unfinished(journal, run_id)[1]
 
 
-def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]]:
+def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], dict[int, tuple[Attempt, ...]]]:
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(journal.recorded(run_id), live=False)
     plan = _recorded_plan(journal, run_id)
@@ -184,7 +219,7 @@ def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec
     ]
     if not todo:
         raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
-    return plan, todo
+    return plan, todo, {result.worker_id: history_of(result) for result in before.results}
 
 
 def cancel(

@@ -259,7 +259,8 @@ class ArchitectReader:
         # Our own errors are one line `architect: …` and a hint below.
         own = [each.removeprefix("architect: ") for each in stderr_tail.splitlines() if each.startswith("architect: ")]
         if own and not printed and exit_code is not None and exit_code > 0:
-            return Ending(outcome=Outcome.ERROR, error=one_line(own[-1]))
+            # 2 and 3 are bad input and a missing key or extra: the same again would end the same.
+            return Ending(outcome=Outcome.ERROR, error=one_line(own[-1]), mendable=exit_code not in (2, 3))
         if printed:
             outcome = Outcome.UNREADABLE if exit_code == 0 else Outcome.NO_FINAL_EVENT
             return Ending(outcome=outcome, text=printed, error="the agent did not print a JSON object with a status")

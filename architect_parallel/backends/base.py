@@ -7,11 +7,12 @@ reader returns is what the agent claims; `planning.verdict` weighs it against wh
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from architect_parallel.domain import AgentProfile, ApprovalMode, Outcome, SandboxMode, Usage
 
@@ -110,6 +111,8 @@ class Ending:
     error: str | None = None
     """One line, in the agent's words; `None` without an error."""
     retry_after_s: float | None = None
+    mendable: bool = True
+    """Whether another attempt may end better (not: a refused key, an unknown model, bad input)."""
     warnings: tuple[str, ...] = ()
 
 
@@ -127,6 +130,27 @@ class Reader(Protocol):
     def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
         """What it all amounts to; called once, after the process tree is gone. `exit_code` negative: signal."""
         ...
+
+
+@runtime_checkable
+class Skimmer(Protocol):
+    """What a reader also is when most lines mean nothing to it: a chunk of output then costs it one call."""
+
+    def skim(self, block: bytes) -> list[bytes]:
+        """Those lines of `block`, in order and without their newlines, that `line` has to see.
+
+        What the reader needs of the others it takes here: this, and `line` on what it returns, amounts to `line` on
+        all of them. `block` is never empty and ends with a newline. Never raises on any bytes.
+        """
+        ...
+
+
+def lines_without(block: bytes, prefixes: tuple[bytes, ...]) -> list[bytes]:
+    """The lines of a block, without their newlines, that begin with none of `prefixes`.
+
+    `BytesIO` finds the ends of lines with `memchr`, three times as fast as `bytes.split`.
+    """
+    return [line[:-1] for line in io.BytesIO(block) if not line.startswith(prefixes)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens
+from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.json_output import Json
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -58,6 +58,9 @@ class ClaudeReader:
             case _:
                 return ()
 
+    def skim(self, block: bytes) -> list[bytes]:
+        return lines_without(block, _UNINTERESTING)
+
     def poll(self) -> Iterable[Fact]:
         return ()
 
@@ -77,10 +80,11 @@ class ClaudeReader:
             outcome = Outcome.MAX_STEPS
         elif subtype == "error_max_budget_usd":
             outcome = Outcome.BUDGET
-        elif result.get("api_error_status") == 429:
+        elif result.get("api_error_status") in (429, 529):
             outcome = Outcome.RATE_LIMITED
         error = one_line(text or _errors(result) or self._retrying or f"claude reported {subtype or 'an error'}")
-        return Ending(outcome=outcome, text=text or self._text, error=error, warnings=warnings)
+        mendable = result.get("api_error_status") not in (400, 401, 403, 404)
+        return Ending(outcome=outcome, text=text or self._text, error=error, mendable=mendable, warnings=warnings)
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
         raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
+from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens, lines_without
 from architect_parallel.backends.codex_rollout import Rollout, thread_usage, token_usage
 from architect_parallel.backends.json_output import Json
 from architect_parallel.domain import Outcome, Usage
@@ -18,6 +18,8 @@ from architect_parallel.planning.plain_text import one_line, plain_text
 
 _TOOLS = frozenset({"command_execution", "file_change", "mcp_tool_call", "web_search", "collab_tool_call"})
 _MOST_WARNINGS = 10
+_UNINTERESTING = (b'{"type":"item.updated"',)
+"""The output so far, again and again."""
 
 
 class CodexReader:
@@ -50,7 +52,7 @@ class CodexReader:
         if not line.startswith(b"{") or b'"type"' not in line:
             self._keep_raw(line)
             return ()
-        if line.startswith(b'{"type":"item.updated"'):  # the output so far, again and again
+        if line.startswith(_UNINTERESTING):
             return ()
         event = read.parse_object(line)
         if event is None:
@@ -75,6 +77,9 @@ class CodexReader:
                 self._last_error = one_line(read.text(event, "message"))
                 return (Text(text=self._last_error),)
         return ()
+
+    def skim(self, block: bytes) -> list[bytes]:
+        return lines_without(block, _UNINTERESTING)
 
     def poll(self) -> Iterable[Fact]:
         if self._session is None:

@@ -53,6 +53,12 @@ class JsonReader:
         value = read.parse_object(line) if line.lstrip().startswith(b"{") else None
         return self._take(value) if value is not None else ()
 
+    def skim(self, block: bytes) -> list[bytes]:
+        if b"{" not in block and not (b"}" in block and not self._lines):
+            self._tail.extend(block)
+            return []
+        return block[:-1].split(b"\n")
+
     def poll(self) -> Iterable[Fact]:
         if not self._object_ended:
             return ()

@@ -91,6 +91,13 @@ class LastLines:
         while self._size > self._limit and len(self._lines) > 1:
             self._size -= len(self._lines.popleft()) + 1
 
+    def extend(self, block: bytes) -> None:
+        """Takes many lines at once, the last with its newline; they stay together."""
+        block = block.removesuffix(b"\n")
+        if len(block) > self._limit:
+            block = block[block.find(b"\n", len(block) - self._limit) + 1 :]
+        self.add(block)
+
     @property
     def raw(self) -> str:
         """What is kept, undecodable bytes as replacement characters."""
@@ -99,9 +106,11 @@ class LastLines:
     @property
     def last(self) -> str:
         """The last line that is not blank, plain; `""` when there is none."""
-        return next(
-            (one_line(line.decode(errors="replace"), 200) for line in reversed(self._lines) if line.strip()), ""
-        )
+        for block in reversed(self._lines):
+            words = block.rstrip()
+            if words:
+                return one_line(words[words.rfind(b"\n") + 1 :].decode(errors="replace"), 200)
+        return ""
 
 
 class OutputReader:
@@ -117,6 +126,11 @@ class OutputReader:
         self._tail.add(line)
         self._unseen = True
         return ()
+
+    def skim(self, block: bytes) -> list[bytes]:
+        self._tail.extend(block)
+        self._unseen = True
+        return []
 
     def poll(self) -> Iterable[Fact]:
         # The display looks about once a second: a line per poll is enough, and a flood of lines stays cheap.

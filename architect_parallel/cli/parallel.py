@@ -53,6 +53,12 @@ def parallel(
     ] = None,
     grace: Annotated[str | None, typer.Option(metavar="D", help="Time between polite signal and kill [5s].")] = None,
     max_steps: Annotated[str | None, typer.Option(metavar="N", help="Agent steps per worker [50].")] = None,
+    retries: Annotated[
+        str | None, typer.Option(metavar="N", help="Further attempts after a failure that another may mend [0].")
+    ] = None,
+    refine: Annotated[
+        bool | None, typer.Option("--refine/--no-refine", help="Tell a further attempt what went wrong before.")
+    ] = None,
     base: Annotated[str, typer.Option(metavar="REF", help="Commit the worktrees start from.")] = "HEAD",
     include_dirty: Annotated[
         bool, typer.Option("--include-dirty", help="Carry the uncommitted state over into the worktrees.")
@@ -97,6 +103,8 @@ def parallel(
         memory_per_worker=memory_per_worker,
         grace=grace,
         max_steps=max_steps,
+        retries=retries,
+        refine=refine,
         base=base,
         include_dirty=include_dirty,
         fail_fast=fail_fast,

@@ -163,24 +163,34 @@ def _canonical(document: Document) -> Document:
     faults = list(document.faults)
     data: Tree = dict(document.data)
     places = dict(document.places)
-    for path, name in ALIASES.items():
-        owner = data
-        for step in path[:-1]:
-            below = owner.get(step)
-            owner = below if isinstance(below, dict) else {}
-        if path[-1] not in owner:
-            continue
-        own = (*path[:-1], name)
-        if name in owner:
-            faults.append(Fault(places.get(path), f"{dotted(path)} is another name of {name}, which is there too"))
-        owner[name] = owner.pop(path[-1])
-        places |= {own + key[len(path) :]: place for key, place in places.items() if key[: len(path)] == path}
+    for pattern, name in ALIASES.items():
+        for path, owner in _owners(data, pattern):
+            own = (*path[:-1], name)
+            if name in owner:
+                faults.append(Fault(places.get(path), f"{dotted(path)} is another name of {name}, which is there too"))
+            owner[name] = owner.pop(str(path[-1]))
+            places |= {own + key[len(path) :]: place for key, place in places.items() if key[: len(path)] == path}
     for section in ConfigFile.model_fields:
         if section in data and data[section] is None:
             data[section] = {}
-        if section in ("agents", "backends") and isinstance(data.get(section), dict):
+        if section in ("agents", "backends", "providers") and isinstance(data.get(section), dict):
             data[section] = {name: {} if entry is None else entry for name, entry in data[section].items()}
     return Document(data, places, tuple(faults))
+
+
+def _owners(data: Tree, pattern: tuple[str, ...]) -> list[tuple[KeyPath, Tree]]:
+    """Where an alias is written: its path, and the mapping that holds it."""
+    found: list[tuple[KeyPath, Any]] = [((), data)]
+    for step in pattern[:-1]:
+        below = [
+            ((*path, name), owner[name])
+            for path, owner in found
+            if isinstance(owner, dict)
+            for name in (list(owner) if step == "*" else [step])
+            if name in owner
+        ]
+        found = below
+    return [((*path, pattern[-1]), owner) for path, owner in found if isinstance(owner, dict) and pattern[-1] in owner]
 
 
 def _checked(document: Document) -> Tree:

@@ -31,6 +31,8 @@ from architect_parallel.domain import (
     BackendSettings,
     ParallelSettings,
     Price,
+    ProviderSettings,
+    RateLimit,
     SandboxMode,
     Settings,
     WorktreeSettings,
@@ -161,9 +163,9 @@ def _check_together(document: Tree, origins: Mapping[KeyPath, str], faults: Faul
 
 def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, ...]) -> Settings:
     parallel = dict(document["parallel_runs"])
-    for key in ("timeout_per_worker", "timeout", "idle_timeout", "grace"):
+    for key in ("timeout_per_worker", "timeout", "idle_timeout", "grace", "rate_limit_wait"):
         parallel[f"{key}_s"] = parallel.pop(key)
-    for key in ("memory_per_worker", "output_per_worker"):
+    for key in ("memory_per_worker", "output_per_worker", "min_free_memory", "min_free_disk"):
         parallel[f"{key}_bytes"] = parallel.pop(key)
     parallel["assign"] = str(parallel["assign"])
     return Settings(
@@ -171,7 +173,13 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
         agents={name: AgentProfile(name=name, **entry) for name, entry in document["agents"].items()},
         backends={name: BackendSettings(**entry) for name, entry in document["backends"].items()},
         prices={name: Price(**entry) for name, entry in document["prices"].items()},
+        providers={name: _provider(entry) for name, entry in document["providers"].items()},
         worktrees=WorktreeSettings(**document["worktrees"]),
         origins=origins,
         warnings=warnings,
     )
+
+
+def _provider(entry: Mapping[str, Any]) -> ProviderSettings:
+    limit = entry.get("rate_limit")
+    return ProviderSettings(rate_limit=None if limit is None else RateLimit(**limit))

@@ -26,6 +26,8 @@ from architect_parallel.planning.quantities import (
 
 HIGHEST_CEILING = 1000
 """What `workers_ceiling` may be raised to."""
+MOST_RETRIES = 100
+"""More attempts than that are a mistake: each one costs."""
 
 PLACEHOLDERS = frozenset(
     {
@@ -38,8 +40,10 @@ PLACEHOLDERS = frozenset(
 ALIASES: Mapping[tuple[str, ...], str] = {
     ("parallel",): "parallel_runs",
     ("parallel_runs", "max_workers"): "max_parallel",
+    ("providers", "*", "rateLimit"): "rate_limit",
+    ("providers", "*", "rate_limit", "refillRate"): "refill_rate",
 }
-"""Path of a key's other name (its parents by their own names) → its own name."""
+"""Path of a key's other name (its parents by their own names, `*` for any) → its own name."""
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
@@ -128,6 +132,22 @@ def _count(value: object) -> int:
     return read_count(value if isinstance(value, (str, int, float)) else "")
 
 
+def _retries(value: object) -> int:
+    return read_count(value if isinstance(value, (str, int, float)) else "", low=0, high=MOST_RETRIES)
+
+
+def _rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1e6:
+        raise ValueError("must be a number above 0")
+    return float(value)
+
+
+def _capacity(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 1e6:
+        raise ValueError("must be a number of at least 1")
+    return float(value)
+
+
 def _ceiling(value: object) -> int:
     return read_count(value if isinstance(value, (str, int, float)) else "", high=HIGHEST_CEILING)
 
@@ -171,6 +191,11 @@ Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer
 Ceiling = Annotated[
     int, BeforeValidator(_ceiling), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": HIGHEST_CEILING})
 ]
+Retries = Annotated[
+    int, BeforeValidator(_retries), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MOST_RETRIES})
+]
+Rate = Annotated[float, BeforeValidator(_rate), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+Capacity = Annotated[float, BeforeValidator(_capacity), WithJsonSchema({"type": "number", "minimum": 1})]
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Memory = Annotated[int, BeforeValidator(_memory), WithJsonSchema(_SIZE_SCHEMA)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
@@ -214,6 +239,11 @@ class ParallelSection(Section):
     memory_per_worker: Memory | None = Field(default=None, description="Such as 2GiB, at least 64MiB; null: no limit.")
     output_per_worker: Size = Field(default=1024**3, description="Most output of one worker.")
     grace: Duration = Field(default=5.0, description="Between the polite signal and the kill.")
+    retries: Retries = Field(default=0, description="Further attempts after a failure that another may mend.")
+    refine: Boolean = Field(default=False, description="Tell a further attempt what went wrong before.")
+    rate_limit_wait: Duration = Field(default=1800.0, description="Longest wait of one worker for its provider.")
+    min_free_memory: Size = Field(default=512 * 1024**2, description="No worker starts beside others with less free.")
+    min_free_disk: Size = Field(default=512 * 1024**2, description="No worker starts with less free.")
     fail_fast: Boolean = Field(default=False, description="Cancel the rest at the first failure.")
     allow_partial: Boolean = Field(default=False, description="Exit 0 if at least one worker succeeded.")
     commit: Boolean = Field(default=True, description="Commit what an agent left uncommitted.")
@@ -249,6 +279,20 @@ class PriceSection(Section):
     cached_input_per_mtok: PerMillion | None = Field(default=None, description="null: as input_per_mtok.")
 
 
+class RateLimitSection(Section):
+    """A token bucket for the starts of a provider's workers."""
+
+    enabled: Boolean = Field(default=True, description="false: as if it were not written.")
+    capacity: Capacity = Field(default=10.0, description="Starts that may come at once.")
+    refill_rate: Rate = Field(default=1.0, description="Starts per second after that.")
+
+
+class ProviderSection(Section):
+    """How workers of one provider (anthropic, openai, …, or a backend's name) are started."""
+
+    rate_limit: RateLimitSection | None = Field(default=None, description="null: starts are not spread.")
+
+
 class WorktreeSection(Section):
     """How a fresh worktree is made ready."""
 
@@ -266,7 +310,15 @@ class ConfigFile(Section):
     agents: dict[Identifier, AgentSection] = Field(default={}, description="Agent profiles by name.")
     backends: dict[Identifier, BackendSection] = Field(default={}, description="Backends by name.")
     prices: dict[Model, PriceSection] = Field(default={}, description="Prices by model name.")
+    providers: dict[Identifier, ProviderSection] = Field(default={}, description="Rate limits by provider.")
     worktrees: WorktreeSection = WorktreeSection()
+
+
+_OWNERS: Mapping[tuple[str, ...], str] = {
+    ("parallel_runs",): "ParallelSection",
+    ("providers", "*"): "ProviderSection",
+    ("providers", "*", "rate_limit"): "RateLimitSection",
+}
 
 
 def config_schema() -> dict[str, Any]:
@@ -275,6 +327,6 @@ def config_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "architect-parallel configuration"
     for path, name in ALIASES.items():
-        owner = schema if len(path) == 1 else schema["$defs"]["ParallelSection"]
+        owner = schema if len(path) == 1 else schema["$defs"][_OWNERS[path[:-1]]]
         owner["properties"][path[-1]] = owner["properties"][name] | {"description": f"Another name of {name}."}
     return schema

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from architect_parallel.domain import (
+    Attempt,
     CheckResult,
     Diff,
     Reason,
@@ -28,6 +29,7 @@ from architect_parallel.errors import InternalError
 from architect_parallel.events import (
     AgentExited,
     AgentStarted,
+    AttemptEnded,
     CheckFinished,
     Collected,
     Recorded,
@@ -42,6 +44,7 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
+from architect_parallel.planning.attempts import attempt_of, history_of, summed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +67,12 @@ class _Lane:
     checks: list[CheckResult] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     result: WorkerResult | None = None
+    history: tuple[Attempt, ...] = ()
+    """The attempts that ended before this one, or with it (`closed`)."""
+    closed: bool = False
+    """Whether this attempt has ended and stands in `history`: the worker waits for its next one."""
+    earlier_ended_at: datetime | None = None
+    """When the attempt before ended, in the same launch."""
 
 
 def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
@@ -84,7 +93,8 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     if first is None or not isinstance(first.event, RunStarted):
         raise InternalError("the journal of a run does not begin with its plan")
     plan = first.event.plan
-    lanes = {spec.worker_id: _Lane(attempt=spec.attempt) for spec in plan.workers}
+    specs = {spec.worker_id: spec for spec in plan.workers}
+    lanes = {worker_id: _Lane(attempt=spec.attempt) for worker_id, spec in specs.items()}
     finished: Recorded | None = None
     stretch_began, last, earlier_s = first.time, first.time, 0.0
     for each in events:
@@ -93,7 +103,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
             stretch_began, finished = each.time, None
             for worker_id in each.event.worker_ids:
                 if worker_id in lanes:
-                    lanes[worker_id].result = None
+                    lanes[worker_id] = _reopened(specs[worker_id], lanes[worker_id])
         elif isinstance(each.event, RunFinished):
             finished = each
         elif each.worker_id in lanes:
@@ -127,7 +137,13 @@ def _advance(lane: _Lane, recorded: Recorded) -> _Lane:
     match recorded.event:
         case WorkerStarting(attempt=attempt):
             # A new attempt owes nothing to the one before, but its place stays where it was.
-            lane = _Lane(attempt=attempt, branch=lane.branch, worktree_path=lane.worktree_path)
+            lane = _Lane(
+                attempt=attempt,
+                branch=lane.branch,
+                worktree_path=lane.worktree_path,
+                history=lane.history,
+                earlier_ended_at=lane.last_seen if lane.closed and lane.history else None,
+            )
         case WorktreeReady(worktree_path=path, branch=branch):
             lane.worktree_path, lane.branch = path, branch
         case AgentStarted():
@@ -146,6 +162,8 @@ def _advance(lane: _Lane, recorded: Recorded) -> _Lane:
             lane.diff = diff
         case CheckFinished(check=check):
             lane.checks.append(check)
+        case AttemptEnded(attempt=attempt_ended):
+            lane.history, lane.closed = (*lane.history, attempt_ended), True
         case WorkerFinished(result=result):
             lane.result = result
         case _:
@@ -160,10 +178,17 @@ def _result(spec: WorkerSpec, lane: _Lane, *, over: bool) -> WorkerResult | None
     return _interrupted(spec, lane) if over else None
 
 
+def _reopened(spec: WorkerSpec, lane: _Lane) -> _Lane:
+    """The lane as a later launcher takes it up: what came before is history."""
+    result = _result(spec, lane, over=True)
+    history = history_of(result) if result is not None else ()
+    return replace(lane, result=None, history=history, closed=True, started_at=None, last_seen=None)
+
+
 def _interrupted(spec: WorkerSpec, lane: _Lane) -> WorkerResult:
     until = lane.ended_at or lane.last_seen
     ran_s = (until - lane.started_at).total_seconds() if lane.started_at and until else 0.0
-    return WorkerResult(
+    result = WorkerResult(
         worker_id=spec.worker_id,
         branch=lane.branch or spec.branch,
         model=spec.model or lane.model or "default",
@@ -195,3 +220,9 @@ def _interrupted(spec: WorkerSpec, lane: _Lane) -> WorkerResult:
         tags=list(spec.tags),
         meta=dict(spec.meta),
     )
+    if lane.closed or lane.last_seen is None:  # between two attempts, or before the first
+        return summed(result, lane.history)
+    waited_s = 0.0
+    if lane.earlier_ended_at is not None and lane.started_at is not None:
+        waited_s = (lane.started_at - lane.earlier_ended_at).total_seconds()
+    return summed(result, [*lane.history, attempt_of(result, waited_s=waited_s)])

@@ -16,6 +16,7 @@ from architect_parallel.domain import RunPlan, Status, WorkerResult, WorkerSpec
 from architect_parallel.events import (
     AgentOutput,
     AgentStarted,
+    AttemptEnded,
     LimitReached,
     RateLimited,
     Recorded,
@@ -124,6 +125,11 @@ class LiveReport:
                 row.line = f"rate limited: {message}"
             case LimitReached(reason=reason):
                 row.state = f"stopping ({str(reason).replace('_', ' ')})"
+            case AttemptEnded(attempt=attempt, because=because):
+                row.state, row.started_s = f"waiting ({because})", None
+                row.line = attempt.error or ""
+                if not self._quiet:
+                    self._say(text.attempt_line(recorded.worker_id or 0, attempt, because))
             case WorkerFinished(result=result):
                 row.result = result
                 row.steps, row.cost = result.steps, result.cost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from architect_parallel.domain import Diff, RunResult, Status, WorkerResult
+from architect_parallel.domain import Attempt, Diff, RunResult, Status, WorkerResult
 from architect_parallel.planning.plain_text import one_line, plain_text
 
 STATUS_WORDS = {
@@ -31,6 +31,14 @@ def finished_line(result: WorkerResult) -> str:
     said = one_line(result.error or result.output, 100)
     word = STATUS_WORDS[result.status]
     return f"[{result.worker_id}] {word} ({reason_words(result)}){': ' + said if said else ''}"
+
+
+def attempt_line(worker_id: int, attempt: Attempt, because: str) -> str:
+    """What is said when another attempt follows one that failed."""
+    wait_s = attempt.next_in_seconds or 0.0
+    when = f", next attempt in {wait_s:.1f} s" if wait_s >= 0.1 else ", next attempt"
+    said = f": {one_line(attempt.error, 100)}" if attempt.error else ""
+    return f"[{worker_id}] attempt {attempt.number} ended ({because}){when}{said}"
 
 
 def reason_words(result: WorkerResult) -> str:
@@ -142,11 +150,21 @@ def run_details(run: RunResult) -> str:
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
         said += [one_line(result.error, 300)] if result.error else []
+        if len(result.attempt_history) > 1:
+            said += [_attempt_words(each) for each in result.attempt_history]
         said += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
         said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
         if said:
             lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {each}" for each in said)]
     return "\n".join([*lines, "", total_line(run)])
+
+
+def _attempt_words(attempt: Attempt) -> str:
+    reason = str(attempt.reason or attempt.status).replace("_", " ")
+    figures = f"{attempt.duration:.1f}s, {cost_text(attempt.cost)}"
+    return f"attempt {attempt.number}: {reason} ({figures})" + (
+        f": {one_line(attempt.error, 100)}" if attempt.error else ""
+    )
 
 
 def diff_stat(diff: Diff) -> str:

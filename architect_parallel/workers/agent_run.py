@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from architect_parallel.backends.base import Ending, Fact, Reader, Session, Step, Text, Throttled, Tokens
+from architect_parallel.backends.base import Ending, Fact, Reader, Session, Skimmer, Step, Text, Throttled, Tokens
 from architect_parallel.backends.environment import Redactor
 from architect_parallel.domain import CostBasis, Limits, Price, Reason, Usage
 from architect_parallel.events import (
@@ -37,6 +37,8 @@ from architect_parallel.workers.switch import StopSwitch
 
 POLL_S = 0.5
 """How often the reader looks at files the agent writes, and the longest time without a look at the switch."""
+BUDGET_POLL_S = 0.1
+"""The same while a budget is to be held: a model must not come to two replies between two looks."""
 SHOW_S = 0.1
 """At most one live line per worker in this time; a flood of output must not become a flood of events."""
 
@@ -133,10 +135,16 @@ class Tally:
             cost, basis = usage.reported_cost, CostBasis.REPORTED
         self.cost = cost
         self.usage = dataclasses.replace(usage, cost_basis=basis if cost is not None else CostBasis.UNKNOWN)
-        if cost is None and self.limits.budget_usd is not None and not self._unpriced:
+        if cost is None and not self._unpriced and (usage.input_tokens or usage.output_tokens):
             self._unpriced = True
             model = fact.model or self.model or self.requested_model or "the model"
-            self.emit(Warned(message=f"no price is known for {model}: the budget is held by time only"))
+            self.emit(Warned(message=f"no price is known for {model}: {self._consequence}"))
+
+    @property
+    def _consequence(self) -> str:
+        if self.limits.budget_usd is None and self.limits.run_budget_usd is None:
+            return "its cost is not known (add it to prices in the configuration)"
+        return "the budget is held by time only"
 
 
 def run_agent(
@@ -207,6 +215,7 @@ class _Pump:
         watched: Watched,
     ) -> None:
         self._reader = reader
+        self._skim = reader.skim if isinstance(reader, Skimmer) else None
         self._shown_argv = shown_argv
         self._log = log
         self._tally = tally
@@ -223,15 +232,18 @@ class _Pump:
         self.leaked: int | None = None
 
     def until_gone(self, supervised: process.Supervised) -> _Pump:
-        next_poll = monotonic_s() + POLL_S
+        limits = self._watched.limits
+        budgeted = limits.budget_usd is not None or limits.run_budget_usd is not None
+        poll_s = BUDGET_POLL_S if budgeted else POLL_S
+        next_poll = monotonic_s() + poll_s
         gone = False
         while not gone:
-            for message in supervised.wait(POLL_S):
+            for message in supervised.wait(poll_s):
                 gone = self._take(message, supervised) or gone
             now = monotonic_s()
             if now >= next_poll:
                 self._tally.take(self._reader.poll())
-                next_poll = now + POLL_S
+                next_poll = now + poll_s
             self._tally.show(now)
             self._show_stop()
         for stream, redactor in self._redactors.items():
@@ -273,8 +285,12 @@ class _Pump:
         if stream == "stderr":
             self.stderr.feed(data)
             return
-        for line in self._lines.feed(data):
+        for line in self._lines.feed(data) if self._skim is None else self._skimmed(data, self._skim):
             self._tally.take(self._reader.line(line))
+
+    def _skimmed(self, data: bytes, skim: Callable[[bytes], list[bytes]]) -> list[bytes]:
+        block = self._lines.feed_block(data)
+        return skim(block) if block else []
 
     def _show_stop(self) -> None:
         reason = self._switch.reason

@@ -37,6 +37,21 @@ class LineSplitter:
         self._hold(lines.pop())
         return lines
 
+    def feed_block(self, data: bytes) -> bytes:
+        """The same lines as `feed` in one piece, each with its newline; empty: none is complete."""
+        end = data.rfind(b"\n") + 1
+        if end == 0:
+            self._hold(data)
+            return b""
+        block = data[:end]
+        if self._held:
+            first = data.index(b"\n")
+            self._hold(data[:first])
+            block = b"".join([*self._parts, data[first:end]])
+            self._parts, self._held = [], 0
+        self._hold(data[end:])
+        return block
+
     def rest(self) -> list[bytes]:
         """The last line, when it has no newline at its end."""
         return [b"".join(self._parts)] if self._held else []
@@ -60,6 +75,8 @@ class LogFile:
 
     def write(self, stream: str, data: bytes) -> None:
         """Logs what is complete of `data`; a part of a line waits for its end, up to 64 KiB."""
+        if self._left <= 0:
+            return
         held = self._pending.pop(stream, b"") + data
         end = held.rfind(b"\n") + 1
         if end == 0 and len(held) > 65536:

@@ -101,7 +101,14 @@ def run_worker(
         course.error = f"internal error: {type(error).__name__}: {error}"
         course.spawn_failed = course.agent is None
         course.collect_failed = course.agent is not None and course.diff is None
-    emit(WorkerFinished(result=_result(spec, course, switch)))
+    ending = course.agent.ending if course.agent is not None else None
+    emit(
+        WorkerFinished(
+            result=_result(spec, course, switch),
+            retry_after_s=ending.retry_after_s if ending is not None else None,
+            mendable=ending.mendable if ending is not None else True,
+        )
+    )
 
 
 class _Journey:
@@ -177,7 +184,9 @@ class _Journey:
                 run_id=spec.run_id,
                 wanted=self._wanted,
             )
-        earlier = self._private_dir(spec.attempt - 1)
+        # An attempt that never came to its agent left what the one before had left.
+        made = (self._private_dir(number) for number in range(spec.attempt - 1, 0, -1))
+        earlier = next((path for path in made if path.is_dir()), self._private_dir(1))
         kept = keep_attempt(repository, spec, earlier)
         if kept is not None:
             self._warn(f"the earlier attempt's work is kept as {kept}")
@@ -232,7 +241,7 @@ class _Journey:
             return run_agent(
                 self._launch(command, worktree),
                 self._backend.reader(request),
-                shown_argv=shown_argv(command.argv, spec.prompt),
+                shown_argv=shown_argv(command.argv, request.prompt),
                 secrets=environment.secret_values(self._backend, self._place.environ),
                 log=log,
                 tally=tally,
@@ -248,7 +257,7 @@ class _Journey:
         prompt_file = make_private_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
         descriptor = os.open(prompt_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(spec.prompt.encode(errors="surrogateescape"))
+            file.write((spec.prompt + spec.lesson).encode(errors="surrogateescape"))
         state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
         return request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
 
@@ -281,7 +290,7 @@ class _Journey:
 def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Request:
     """What `spec` asks of its backend. Neither path needs to exist to build a command line from it."""
     return Request(
-        prompt=spec.prompt,
+        prompt=spec.prompt + spec.lesson,
         prompt_file=prompt_file,
         worktree=Path(spec.worktree_path),
         state_dir=state_dir,
@@ -323,6 +332,7 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
     warnings = list(course.warnings)
     if ending is not None:
         warnings += [warning for warning in ending.warnings if warning not in warnings]
+    warnings += [each for each in _budget_warnings(spec, agent) if each not in warnings]
     duration = agent.ended_s - agent.started_s if ran and agent and agent.ended_s and agent.started_s else 0.0
     finished_at = now()
     return WorkerResult(
@@ -358,6 +368,19 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         tags=list(spec.tags),
         meta=dict(spec.meta),
     )
+
+
+def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
+    """What a user who set a budget has to know of it at the end."""
+    limits = spec.limits
+    if agent is None or agent.spawn_error is not None or (limits.budget_usd is None and limits.run_budget_usd is None):
+        return []
+    if agent.cost is None:
+        return ["its cost is not known: it does not count towards the budget"]
+    if limits.budget_usd is not None and agent.cost > limits.budget_usd:
+        over = agent.cost - limits.budget_usd
+        return [f"spent ${agent.cost:.4f}: ${over:.4f} over its budget of ${limits.budget_usd:.4f}"]
+    return []
 
 
 def _error_text(course: _Course, switch: StopSwitch, status: Status) -> str | None:

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from architect_parallel.domain import AgentProfile, Reason, RunPlan, RunStatus, Status, Usage, WorkerResult, WorkerSpec
+from architect_parallel.domain import (
+    AgentProfile,
+    Reason,
+    RunPlan,
+    RunResult,
+    RunStatus,
+    Status,
+    Usage,
+    WorkerResult,
+    WorkerSpec,
+)
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.events import Event, Recorded, RunFinished, RunStarted, UsageReported, WorkerFinished
+from architect_parallel.events import (
+    AttemptEnded,
+    Event,
+    Recorded,
+    RunFinished,
+    RunStarted,
+    UsageReported,
+    WorkerFinished,
+)
 from architect_parallel.hosts.base import Emit
 from architect_parallel.journal import Journal
+from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.runner import Runner
 
 RUN = "20260101-000000-test"
@@ -73,6 +95,8 @@ class FakeHost:
         self.killed: list[int] = []
         self.most_at_once = 0
         self._now = 0
+        self.reason = Reason.COMPLETED
+        """Of every end that is not a stop."""
 
     def start(self, spec: WorkerSpec) -> None:
         self.started.append(spec.worker_id)
@@ -89,7 +113,7 @@ class FakeHost:
         if reason is not None:
             status = Status.CANCELED
         self._now -= 1
-        self._emit(spec.worker_id, WorkerFinished(result=result_of(spec, status, reason or Reason.COMPLETED)))
+        self._emit(spec.worker_id, WorkerFinished(result=result_of(spec, status, reason or self.reason)))
 
     def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
         self._reasons.setdefault(worker_id, reason)
@@ -230,3 +254,131 @@ def test_a_journal_that_fails_ends_the_run_and_stops_every_worker(
 
     assert started.hosts[0].started == [1, 2]
     assert all(not thread.is_alive() for thread in started.hosts[0]._threads)
+
+
+class Spending(Runner):
+    """Tells an agent when the launcher has acted on its last reply: a model takes longer for the next one than that.
+    Nothing else is assumed of time."""
+
+    sees_replies = True
+
+    def __init__(self, *args: Any, acted: Callable[[int], None], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._acted = acted
+
+    def _decide(self, worker_id: int, event: Event) -> None:
+        if self.sees_replies or not isinstance(event, UsageReported):
+            super()._decide(worker_id, event)
+        if isinstance(event, UsageReported):
+            self._acted(worker_id)
+
+
+class Blind(Spending):
+    """The control: a dispatcher that looks at money only when a worker ends."""
+
+    sees_replies = False
+
+
+def spend(kind: type[Spending], journal: Journal, seed: int) -> tuple[float, float, RunResult]:
+    """One run of agents that spend and spend: USD over the budget, one reply of each worker at a time, the result."""
+    dice = random.Random(seed)
+    count, at_once = dice.randint(1, 6), dice.randint(1, 4)
+    price = {worker_id: dice.uniform(0.01, 0.2) for worker_id in range(1, count + 1)}
+    budget = dice.uniform(0.05, 1.5)
+    decided = plan(count, run_id=f"20260101-000000-{seed:04d}", max_parallel=at_once, budget_usd=budget)
+    acted = {worker_id: threading.Semaphore(0) for worker_id in price}
+    spent: dict[int, float] = {}
+
+    def reply(spec: WorkerSpec, emit: Emit, stop: threading.Event) -> Status:
+        for number in range(1, 21):
+            spent[spec.worker_id] = number * price[spec.worker_id]
+            emit(spec.worker_id, UsageReported(usage=Usage(), cost=spent[spec.worker_id]))
+            acted[spec.worker_id].acquire()
+            if stop.is_set():
+                return Status.CANCELED
+        return Status.SUCCESS
+
+    journal.append([(decided.run_id, None, RunStarted(plan=decided, launcher_pid=os.getpid()))])
+    runner = kind(
+        decided, journal, lambda emit: FakeHost(emit, reply), acted=lambda worker_id: acted[worker_id].release()
+    )
+    result = runner.run()
+    one_each = sum(sorted((price[worker_id] for worker_id in spent), reverse=True)[:at_once])
+    return sum(spent.values()) - budget, one_each, result
+
+
+def test_a_hundred_runs_spend_at_most_one_reply_per_running_worker_too_much(journal: Journal) -> None:
+    reached = 0
+    for seed in range(100):
+        over, one_each, result = spend(Spending, journal, seed)
+        assert over <= one_each + 1e-9
+        assert any("over its budget" in warning for warning in result.warnings) == (over > 0)
+        if over >= 0:
+            reached += 1
+            assert Reason.RUN_BUDGET in [each.reason for each in result.results] or len(result.results) == 1
+    assert reached > 50
+
+
+def test_looking_at_money_only_at_the_end_spends_far_more(journal: Journal) -> None:
+    found = [spend(Blind, journal, seed)[:2] for seed in range(15)]
+    assert max(over - one_each for over, one_each in found) > 0
+
+
+def test_every_attempt_counts_towards_the_runs_budget(journal: Journal) -> None:
+    attempts: list[int] = []
+
+    def fail(spec: WorkerSpec, emit: Emit, stop: threading.Event) -> Status:
+        attempts.append(spec.attempt)
+        emit(spec.worker_id, UsageReported(usage=Usage(), cost=0.4))
+        return Status.FAILED
+
+    workers = tuple(dataclasses.replace(spec, retries=9) for spec in plan(1).workers)
+    started = Started(journal, dataclasses.replace(plan(1, budget_usd=1.0), workers=workers), fail)
+    started.hosts[0].reason = Reason.CHECK_FAILED
+
+    (result,) = started.runner.run().results
+
+    assert attempts == [1, 2, 3]
+    assert len(result.attempt_history) == 3
+    assert result.status is not Status.SUCCESS
+
+
+def test_a_stop_between_two_attempts_ends_the_worker_at_once(journal: Journal) -> None:
+    def refused(spec: WorkerSpec, emit: Emit, stop: threading.Event) -> Status:
+        return Status.FAILED
+
+    started = Started(journal, plan(1, timeout_s=0.2), refused)
+    started.hosts[0].reason = Reason.RATE_LIMITED
+
+    (result,) = started.runner.run().results
+
+    assert (result.status, result.reason) == (Status.TIMEOUT, Reason.RUN_TIMEOUT)
+    assert [each.reason for each in result.attempt_history] == [Reason.RATE_LIMITED] * len(result.attempt_history)
+    assert any(isinstance(each.event, AttemptEnded) for each in started.heard)
+
+
+def test_workers_wait_while_the_machine_lacks_room_and_go_on_when_it_has_some(journal: Journal) -> None:
+    asked = 0
+    first_ended = threading.Event()
+
+    def behave(spec: WorkerSpec, emit: Emit, stop: threading.Event) -> Status:
+        if spec.worker_id == 1:
+            deadline = time.monotonic() + 30
+            while asked < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            first_ended.set()
+        else:
+            assert first_ended.is_set()
+        return Status.SUCCESS
+
+    def room() -> Room:
+        nonlocal asked
+        asked += 1
+        return Room() if asked == 1 or first_ended.is_set() else Room(memory_bytes=0)
+
+    decided = plan(3)
+    journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=os.getpid()))])
+    rules = Rules(min_free_memory_bytes=1)
+    result = Runner(decided, journal, lambda emit: FakeHost(emit, behave), rules=rules, room=room).run()
+
+    assert result.status is RunStatus.SUCCESS

@@ -16,6 +16,8 @@ from architect_parallel.config.schema import (
     ConfigFile,
     ParallelSection,
     PriceSection,
+    ProviderSection,
+    RateLimitSection,
     WorktreeSection,
 )
 
@@ -40,8 +42,8 @@ def test_example_equals_the_defaults(home: Path) -> None:
 def test_example_writes_every_default_out(home: Path) -> None:
     origins = load_file(EXAMPLE, home).settings.origins
     silent = {key for key, origin in origins.items() if origin == "default"}
-    # These two are empty by default and hold only examples.
-    assert silent <= {"backends", "prices"}
+    # These are empty by default and hold only examples.
+    assert silent <= {"backends", "prices", "providers"}
 
 
 def test_changed_default_would_be_noticed(home: Path, tmp_path: Path) -> None:
@@ -60,7 +62,11 @@ def test_examples_in_comments_are_valid(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "section", [ConfigFile, ParallelSection, AgentSection, BackendSection, PriceSection, WorktreeSection]
+    "section",
+    [
+        *(ConfigFile, ParallelSection, AgentSection, BackendSection, PriceSection, WorktreeSection),
+        *(ProviderSection, RateLimitSection),
+    ],
 )
 def test_example_shows_every_key(section: type[BaseModel]) -> None:
     shown = set(re.findall(r"^ *#?([a-z_]+):", EXAMPLE.read_text(), flags=re.MULTILINE))

@@ -243,7 +243,7 @@ def test_empty_variable_is_not_set_and_a_misspelt_one_is_named(place: Place) -> 
 def test_every_key_of_parallel_runs_has_its_variable(place: Place, key: str) -> None:
     text = {
         "agent": "plan", "backend": "codex", "assign": "cross", "fail_fast": "yes", "allow_partial": "1",
-        "commit": "off", "memory_per_worker": "128MiB",
+        "commit": "off", "refine": "yes", "memory_per_worker": "128MiB",
     }.get(key, "7")  # fmt: skip
     settings = place.settings({f"ARCHITECT_{key.upper()}": text})
     assert settings.parallel != ParallelSettings()
@@ -382,7 +382,9 @@ def test_json_schema_holds_every_key_and_other_name() -> None:
     assert schema["additionalProperties"] is False
     assert "max_workers" in schema["$defs"]["ParallelSection"]["properties"]
     assert "copy" in schema["$defs"]["WorktreeSection"]["properties"]
-    assert len(ALIASES) == 2
+    assert "rateLimit" in schema["$defs"]["ProviderSection"]["properties"]
+    assert "refillRate" in schema["$defs"]["RateLimitSection"]["properties"]
+    assert len(ALIASES) == 4
 
 
 def test_placeholders_and_fields_are_those_of_the_backend() -> None:

@@ -139,7 +139,7 @@ def test_resumed_worker_shows_its_latest_attempt_and_the_others_keep_theirs() ->
 
     dead = replay(story(*before, resumed, again, (1, STARTED)), live=False)
     assert dead.status is RunStatus.INTERRUPTED
-    assert [(r.status, r.attempts, r.steps) for r in dead.results] == [(Status.CANCELED, 2, 0), (Status.SUCCESS, 1, 3)]
+    assert [(r.status, r.attempts, r.steps) for r in dead.results] == [(Status.CANCELED, 2, 3), (Status.SUCCESS, 1, 3)]
 
     done = replay(story(*before, resumed, again, finished(1, steps=9), end(RunStatus.SUCCESS, 0)), live=False)
     assert (done.status, done.exit_code) == (RunStatus.SUCCESS, 0)

@@ -23,6 +23,25 @@ def test_lines_do_not_depend_on_how_the_bytes_arrive(data: bytes, cuts: list[int
     assert splitter.rest() == ([rest] if rest else [])
 
 
+@given(data=st.binary(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=8))
+def test_blocks_hold_the_same_lines(data: bytes, cuts: list[int]) -> None:
+    splitter = LineSplitter()
+    places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    blocks = [splitter.feed_block(data[start:end]) for start, end in itertools.pairwise(places)]
+
+    *complete, rest = data.split(b"\n")
+    assert b"".join(blocks) == b"".join(line + b"\n" for line in complete)
+    assert all(block.endswith(b"\n") for block in blocks if block)
+    assert splitter.rest() == ([rest] if rest else [])
+
+
+def test_an_endless_line_is_cut_in_a_block_too() -> None:
+    splitter = LineSplitter(limit=10)
+
+    assert splitter.feed_block(b"x" * 1000) == b""
+    assert splitter.feed_block(b"y" * 1000 + b"\nnext\n") == b"x" * 10 + b"\nnext\n"
+
+
 def test_an_endless_line_is_cut_and_the_next_one_is_whole() -> None:
     splitter = LineSplitter(limit=10)
 
