@@ -69,6 +69,7 @@ class Runner:
         self._listeners = list(listeners)
         self._warnings = list(plan.warnings)
         self._costs: dict[int, float] = {}
+        self._uncritical = frozenset(spec.worker_id for spec in plan.workers if not spec.critical)
         self._stopped_by: Reason | None = None
         self._signal: Signals | None = None
         self._signals_seen = 0
@@ -145,7 +146,8 @@ class Runner:
                 self._running.pop(worker_id, None)
                 if result.cost is not None:
                     self._count_cost(worker_id, result.cost)
-                if self._plan.fail_fast and result.status is not Status.SUCCESS:
+                counts = worker_id not in self._uncritical
+                if self._plan.fail_fast and counts and result.status is not Status.SUCCESS:
                     self._stop_all(Reason.FAIL_FAST, f"worker {worker_id} ended as {result.status}")
             case UsageReported(cost=cost) if cost is not None:
                 self._count_cost(worker_id, cost)
@@ -195,6 +197,7 @@ class Runner:
         status, exit_code = run_outcome(
             so_far.results,
             allow_partial=self._plan.allow_partial,
+            uncritical=self._uncritical,
             interrupted_by=None if self._signal is None else ExitCode(128 + self._signal),
         )
         self._record([(None, RunFinished(status=status, exit_code=exit_code, warnings=tuple(self._warnings)))])

@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
-from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered, require_ready
+from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import RunPlan, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
@@ -22,6 +23,7 @@ from architect_parallel.events import Event, RunResumed, RunStarted
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
+from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock
 from architect_parallel.system.files import HeldLock
@@ -80,6 +82,8 @@ class ParallelRunner:
             exclude_from_status(repository)
             with registration_lock(repository):
                 plan = numbered(draft, repository, self._next_number(journal))
+                if plan.output_dir is not None:
+                    ResultFiles(Path(plan.output_dir), plan)  # what forbids it is found before the run is recorded
                 held.callback(_hold(journal, plan.run_id).release)
                 journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
             started(plan)
@@ -118,15 +122,22 @@ def run_plan(
         worktrees=here.settings.worktrees,
         prices=here.settings.prices,
     )
+    files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
     runner = Runner(
         plan,
         journal,
         lambda emit: LocalHost(workplace, emit),
         todo=todo,
         first_event=first_event,
-        listeners=listeners,
+        listeners=[*listeners, *([files.take] if files else [])],
     )
-    return runner.run()
+    result = runner.run()
+    if files is not None:
+        try:
+            files.finish(result)
+        except OSError as error:  # the run is over and recorded: its answer must not be lost with this
+            result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
+    return result
 
 
 def resume(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,7 @@ from architect_parallel.errors import UsageError
 if TYPE_CHECKING:
     from architect_parallel.api.planning import ParallelConfig
     from architect_parallel.api.running import ParallelRunner
+    from architect_parallel.config.task_file import TaskText
     from architect_parallel.domain import RunPlan, RunResult
 
 LARGEST_STDIN_TASK = 64 * 2**20
@@ -24,6 +27,21 @@ def parallel(
     task: Annotated[str | None, typer.Argument(metavar="TASK", help="What to do; `-` reads it from stdin.")] = None,
     tasks: Annotated[
         list[str] | None, typer.Option("--task", metavar="TEXT", help="A further task; repeatable.")
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file", metavar="FILE", help="Task file, JSON or YAML; `-` is stdin (`architect config schema tasks`)."
+        ),
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="One task per line of stdin; empty lines do not count.")
+    ] = False,
+    foreach: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB", help="The task once for every matching file, its path in place of `{path}`; quote the glob."
+        ),
     ] = None,
     workers: Annotated[
         str | None, typer.Option(metavar="N", help="Number of workers [as many as tasks or models, else 3].")
@@ -81,8 +99,12 @@ def parallel(
     from architect_parallel.api.running import ParallelRunner
     from architect_parallel.planning.naming import split_models
 
+    source = read_sources(task, tasks or [], file=file, lines=lines)
     request = ParallelConfig(
-        tasks=read_tasks(task, tasks or []),
+        tasks=source.tasks,
+        file=source.file,
+        foreach=foreach,
+        listed=lines,
         workers=workers,
         max_parallel=max_parallel,
         models=() if models is None else split_models(models),
@@ -112,24 +134,57 @@ def parallel(
     raise typer.Exit(result.exit_code or 0)
 
 
-def read_tasks(first: str | None, others: list[str]) -> list[str]:
-    """The tasks in their order; `-`, or nothing at all on a pipe, reads one from stdin.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What the command line and stdin gave: tasks in their order, or a task file."""
+
+    tasks: tuple[str, ...] = ()
+    file: Path | TaskText | None = None
+
+
+def read_sources(first: str | None, others: list[str], *, file: str | None = None, lines: bool = False) -> Sources:
+    """The tasks from wherever they were said to be.
+
+    `-` is one task on stdin. With no task, no file and stdin no terminal, stdin is a task file if it holds tasks, else
+    one task.
 
     Raises:
-        UsageError: There is none, or stdin is no text.
+        UsageError: There is none, stdin is no text, or tasks come from two places.
     """
-    if first is None and not others and sys.stdin is not None and not sys.stdin.isatty():
-        first = "-"
     given = ([] if first is None else [first]) + others
+    if sum((bool(given), file is not None, lines)) > 1:
+        raise UsageError("tasks come from one place: TASK and --task, --file, or --lines", hint="leave the others out")
+    if file is not None and file != "-":
+        return Sources(file=Path(file))
+    if file is not None:
+        return Sources(file=_stdin_file(_stdin()))
+    if lines:
+        every = tuple(line.strip() for line in _stdin_text(_stdin()).splitlines() if line.strip())
+        return Sources(tasks=every)
+    if not given and sys.stdin is not None and not sys.stdin.isatty():
+        from architect_parallel.config.task_file import holds_tasks
+
+        data = _stdin()
+        return Sources(file=_stdin_file(data)) if holds_tasks(data) else Sources(tasks=(_stdin_text(data),))
     if given.count("-") > 1:
         raise UsageError("stdin can be only one task", hint='architect parallel - --task "another"')
-    return [_stdin_task() if text == "-" else text for text in given]
+    return Sources(tasks=tuple(_stdin_text(_stdin()) if text == "-" else text for text in given))
 
 
-def _stdin_task() -> str:
+def _stdin() -> bytes:
     data = sys.stdin.buffer.read(LARGEST_STDIN_TASK + 1) if sys.stdin is not None else b""
     if len(data) > LARGEST_STDIN_TASK:
         raise UsageError("the task on stdin is larger than 64 MiB", hint="name a file in the task instead")
+    return data
+
+
+def _stdin_file(data: bytes) -> TaskText:
+    from architect_parallel.config.task_file import TaskText
+
+    return TaskText(name="stdin", data=data)
+
+
+def _stdin_text(data: bytes) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

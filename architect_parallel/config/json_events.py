@@ -16,24 +16,18 @@ import yaml
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![\w.+-])|(?:true|false|null)(?!\w)", re.ASCII)
+_WORD = re.compile(
+    r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![\w.+-])|(?:true|false|null)(?!\w)", re.ASCII
+)
 _STRANGE = re.compile(r"[\w.+-]{1,40}|.", re.DOTALL)
 
 
 class JsonFault(Exception):
     """Where the text stops being JSON, and why. `line` and `column` count from 0."""
 
-    def __init__(self, mark: Mark, problem: str) -> None:
+    def __init__(self, mark: yaml.Mark, problem: str) -> None:
         super().__init__(problem)
         self.line, self.column, self.problem = mark.line, mark.column, problem
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in the text, both from 0, as the YAML parser marks them."""
-
-    line: int
-    column: int
 
 
 def json_events(text: str) -> Iterator[yaml.Event]:
@@ -118,9 +112,9 @@ class _Scanner:
         self._go(blank.end() if blank else self._at)
         return self._text[self._at : self._at + 1]
 
-    def mark(self) -> Mark:
+    def mark(self) -> yaml.Mark:
         """The place of the next token."""
-        return Mark(self._line, self._at - self._line_began)
+        return yaml.Mark("", self._at, self._line, self._at - self._line_began, None, 0)
 
     def step(self) -> None:
         """Past a token of one character."""
@@ -157,8 +151,9 @@ class _Scanner:
 
     def unexpected(self, expected: str) -> JsonFault:
         """What stands here is not what should."""
-        found = _STRANGE.match(self._text, self._at)
-        return JsonFault(self.mark(), f"expected {expected}, found {found[0]!r}" if found else f"expected {expected}, found its end")
+        strange = _STRANGE.match(self._text, self._at)
+        found = repr(strange[0]) if strange else "its end"
+        return JsonFault(self.mark(), f"expected {expected}, found {found}")
 
     def _go(self, to: int) -> None:
         ends = self._text.count("\n", self._at, to)

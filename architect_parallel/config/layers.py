@@ -209,7 +209,7 @@ def fault_of(
     places: Mapping[KeyPath, Place],
     meant: Callable[[KeyPath], str] | None = None,
 ) -> Fault:
-    """What pydantic found wrong, in our words. `meant` offers the nearest key for an unknown one; `None`: of a config."""
+    """What pydantic found wrong, in our words. `meant` offers a known key for an unknown one; `None`: a config's."""
     # pydantic marks a fault in a mapping's key with a last step "[key]".
     path: KeyPath = tuple(step for step in error["loc"] if step != "[key]")
     where = dotted(path)

@@ -4,7 +4,8 @@ A configuration file may come with a cloned repository, so the reader takes a sm
 document, mappings with text keys, lists, and scalars. No aliases or anchors (a file of 1 KiB can stand for
 gigabytes), no tags, no duplicate keys, no nesting beyond `DEEPEST`, no file beyond `LARGEST_BYTES`.
 `no`, `.nan` or `12:30` stay text: what they mean is for the schema. It builds from the parser's
-events and never recurses, so depth costs nothing; `json_events` gives the same events for JSON. Invariant: it returns data or raises `Faulty`, whatever the bytes.
+events and never recurses, so depth costs nothing; `json_events` gives the same events for JSON.
+Invariant: it returns data or raises `Faulty`, whatever the bytes.
 """
 
 from __future__ import annotations

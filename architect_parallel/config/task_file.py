@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from architect_parallel.planning.suggest import did_you_mean
 LARGEST_TASK_FILE_BYTES = 16 * 1024**2
 MOST_TEXT_FAULTS = 1000
 SCHEMA_HINT = "architect config schema tasks"
+
+_Make = Callable[[KeyPath, str], Fault]
 
 _JSON_BEGINS = re.compile(r"\s*[\[{]")
 _MAYBE_TASKS = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)|^[\"']?tasks[\"']?\s*:", re.MULTILINE)
@@ -106,11 +108,16 @@ def holds_tasks(data: bytes) -> bool:
     try:
         top = _document(TaskText(name="stdin", data=data)).data
     except Faulty:
-        return re.match(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:', data) is not None
+        return (
+            re.match(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:', data)
+            is not None
+        )
     if isinstance(top, dict):
         return isinstance(top.get("tasks"), list)
-    return isinstance(top, list) and bool(top) and all(
-        isinstance(each, dict) and not {"prompt", "task"}.isdisjoint(each) for each in top
+    return (
+        isinstance(top, list)
+        and bool(top)
+        and all(isinstance(each, dict) and not {"prompt", "task"}.isdisjoint(each) for each in top)
     )
 
 
@@ -145,7 +152,9 @@ def _canonical(document: Document) -> Document:
         top["defaults"] = _renamed(top["defaults"], ("defaults",), DefaultsSection.model_fields, places, faults)
     if isinstance(top.get("tasks"), list):
         top["tasks"] = [
-            _renamed(each, ("tasks", index), TaskSection.model_fields, places, faults) if isinstance(each, dict) else each
+            _renamed(each, ("tasks", index), TaskSection.model_fields, places, faults)
+            if isinstance(each, dict)
+            else each
             for index, each in enumerate(top["tasks"])
         ]
     return Document(top, places, tuple(faults))
@@ -158,10 +167,20 @@ def _renamed(
     for key, value in data.items():
         own = own_name(key, known)
         if own != key and own in data:
-            faults.append(Fault(place_of(places, (*path, key)), f"{dotted((*path, key))} is another name of {own}, which is there too"))
+            faults.append(
+                Fault(
+                    place_of(places, (*path, key)),
+                    f"{dotted((*path, key))} is another name of {own}, which is there too",
+                )
+            )
             continue
         if own in renamed:
-            faults.append(Fault(place_of(places, (*path, key)), f"{dotted((*path, key))} is another name of {own}, which stands there under yet another"))
+            faults.append(
+                Fault(
+                    place_of(places, (*path, key)),
+                    f"{dotted((*path, key))} is another name of {own}, which stands there under yet another",
+                )
+            )
             continue
         if own != key:
             places[(*path, own)] = place_of(places, (*path, key))
@@ -197,28 +216,31 @@ def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fa
 
     tasks = data.get("tasks")
     listed = [each if isinstance(each, dict) else {} for each in tasks] if isinstance(tasks, list) else []
-    defaults = data.get("defaults") if isinstance(data.get("defaults"), dict) else {}
-    for path, section in ((("defaults",), defaults), *((("tasks", index), each) for index, each in enumerate(listed))):
-        assert isinstance(section, dict)
+    written = data.get("defaults")
+    defaults: dict[str, Any] = written if isinstance(written, dict) else {}
+    sections: list[tuple[KeyPath, dict[str, Any]]] = [(("defaults",), defaults)]
+    sections += [(("tasks", index), each) for index, each in enumerate(listed)]
+    for path, section in sections:
         yield from _section_faults(path, section, defaults, around, fault)
-    if isinstance(tasks, list):
-        needed = not around.backend_given
-        for index, each in enumerate(tasks):
-            if needed and isinstance(each, dict) and {**defaults, **each}.get("backend") is None and each.get("backend", "") is not None:
-                yield Fault(place_of(places, ("tasks", index)), f"tasks[{index}].backend is missing")
-            elif needed and isinstance(each, dict) and "backend" in each and each["backend"] is None:
-                yield fault(("tasks", index, "backend"), "must name a backend")
+    for index, each in enumerate(tasks if isinstance(tasks, list) else ()):
+        if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not around.backend_given:
+            path = ("tasks", index, "backend")
+            yield Fault(place_of(places, path), f"{dotted(path)} is missing")
     yield from _name_faults(listed, fault)
     maximum = data.get("max_parallel")
     if isinstance(maximum, int) and not isinstance(maximum, bool) and maximum > around.ceiling:
         yield fault(("max_parallel",), f"{shown(maximum)} is more than workers_ceiling {around.ceiling} allows")
     output_dir = data.get("output_dir")
-    if _is_path(output_dir) and (blocked := _not_a_directory(around.directory / output_dir)) is not None:
+    if (
+        isinstance(output_dir, str)
+        and _is_path(output_dir)
+        and (blocked := _not_a_directory(around.directory / output_dir)) is not None
+    ):
         yield fault(("output_dir",), f"{shown(blocked)} is not a directory")
 
 
 def _section_faults(
-    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: Surroundings, fault: Any
+    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: Surroundings, fault: _Make
 ) -> Iterator[Fault]:
     for key, known in (("backend", around.backends), ("agent", around.agents)):
         name = section.get(key)
@@ -226,17 +248,20 @@ def _section_faults(
             near = did_you_mean(name, known) or f"; known: {', '.join(sorted(known))}"
             yield fault((*path, key), f"unknown {key} {shown(name)}{near}")
     workdir = section.get("workdir")
-    if not _is_path(workdir):
+    if not isinstance(workdir, str) or not _is_path(workdir):
         return
     directory = around.directory / workdir
     if not os.path.isdir(directory):
         what = "is not a directory" if os.path.lexists(directory) else "there is no such directory"
         yield fault((*path, "workdir"), f"{shown(workdir)}: {what}")
     elif {**defaults, **section}.get("isolation") == Isolation.WORKTREE and not is_inside(directory, around.checkout):
-        yield fault((*path, "workdir"), f"{shown(workdir)} is outside the repository, where there is no worktree; isolation: none runs in it")
+        yield fault(
+            (*path, "workdir"),
+            f"{shown(workdir)} is outside the repository, where there is no worktree; isolation: none runs in it",
+        )
 
 
-def _name_faults(tasks: list[dict[str, Any]], fault: Any) -> Iterator[Fault]:
+def _name_faults(tasks: list[dict[str, Any]], fault: _Make) -> Iterator[Fault]:
     """Names and ids are one space: `dependencies` may use either."""
     owners: dict[str, int] = {}
     for index, each in enumerate(tasks):
@@ -259,8 +284,8 @@ def _name_faults(tasks: list[dict[str, Any]], fault: Any) -> Iterator[Fault]:
                 yield fault(("tasks", index, "dependencies", position), "a task cannot wait for itself")
 
 
-def _is_path(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+def _is_path(text: str) -> bool:
+    return bool(text.strip()) and "\0" not in text
 
 
 def _not_a_directory(path: Path) -> str | None:

@@ -190,4 +190,4 @@ def task_file_schema() -> dict[str, Any]:
 
 
 def _another(section: Mapping[str, Any], field: str) -> dict[str, Any]:
-    return section["properties"][field] | {"description": f"Another name of {field}."}
+    return {**section["properties"][field], "description": f"Another name of {field}."}

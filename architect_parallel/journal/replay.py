@@ -113,7 +113,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         finished_at=finished.time if finished else None,
         total_duration_seconds=round(earlier_s + (last - stretch_began).total_seconds(), 3),
         max_parallel=plan.max_parallel,
-        warnings=[*plan.warnings, *(end.warnings if end else ())],
+        warnings=list(dict.fromkeys([*plan.warnings, *(end.warnings if end else ())])),
         results=[result for result in candidates if result is not None],
         planned=plan.workers,
     )

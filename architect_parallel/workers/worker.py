@@ -18,8 +18,8 @@ from pathlib import Path
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, CommandLine, Request
-from architect_parallel.domain import Diff, Price, Status, Usage, WorkerResult, WorkerSpec, WorktreeSettings
-from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.domain import Diff, Isolation, Price, Status, Usage, WorkerResult, WorkerSpec, WorktreeSettings
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import (
     Collected,
     Event,
@@ -128,6 +128,9 @@ class _Journey:
         if self._stopped_before_start():
             return
         self._emit(WorkerStarting(attempt=self._spec.attempt))
+        if self._spec.isolation is Isolation.NONE:
+            self._work_in_place()
+            return
         try:
             worktree = self._take_worktree()
         except NotWanted:
@@ -143,17 +146,33 @@ class _Journey:
         )
         self._prepare(worktree)
         private = PrivateGit.create(self._place.repository, self._private_dir(self._spec.attempt), worktree.path)
+        directory = worktree.path / self._spec.subdirectory
+        if not directory.is_dir():
+            raise EnvironmentProblem(f"the worktree has no directory {self._spec.subdirectory}")
+        agent = self._watch_agent(directory)
+        if agent is not None and agent.spawn_error is None:
+            self._collect(private)
+
+    def _work_in_place(self) -> None:
+        """Supervised and limited like any other, but what the agent does stays where it does it."""
+        directory = Path(self._spec.worktree_path)
+        if not directory.is_dir():
+            raise EnvironmentProblem(f"there is no directory {directory}")
+        if self._spec.attempt > 1:
+            self._warn(f"the earlier attempt's work in {directory} is still there: it ran in place")
+        self._watch_agent(directory)
+
+    def _watch_agent(self, directory: Path) -> AgentRun | None:
+        """Runs the agent in `directory` to its proven end; `None`: a stop came first."""
         if self._stopped_before_start():
-            return
+            return None
         self._course.started_at = now()
-        self._course.agent = self._run_agent(worktree)
+        self._course.agent = self._run_agent(directory)
         self._course.finished_at = now()
         if self._course.agent is None:
             self._course.started_at = None
             self._stopped_before_start()
-            return
-        if self._course.agent.spawn_error is None:
-            self._collect(private)
+        return self._course.agent
 
     def _stopped_before_start(self) -> bool:
         reason = self._switch.reason
@@ -211,7 +230,7 @@ class _Journey:
     def _warn(self, message: str) -> None:
         self._emit(Warned(message=message))
 
-    def _run_agent(self, worktree: Worktree) -> AgentRun | None:
+    def _run_agent(self, directory: Path) -> AgentRun | None:
         spec = self._spec
         request = self._request()
         command = self._backend.command(request)
@@ -230,7 +249,7 @@ class _Journey:
         )
         try:
             return run_agent(
-                self._launch(command, worktree),
+                self._launch(command, directory),
                 self._backend.reader(request),
                 shown_argv=shown_argv(command.argv, spec.prompt),
                 secrets=environment.secret_values(self._backend, self._place.environ),
@@ -252,11 +271,11 @@ class _Journey:
         state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
         return request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
 
-    def _launch(self, command: CommandLine, worktree: Worktree) -> process.Launch:
+    def _launch(self, command: CommandLine, directory: Path) -> process.Launch:
         passed = environment.filtered_environment(self._backend, self._place.environ)
         return process.Launch(
             argv=command.argv,
-            cwd=worktree.path,
+            cwd=directory,
             env={**passed, **command.env},
             stdin_file=command.stdin_file,
             polite_signal=command.polite_signal,
@@ -283,7 +302,7 @@ def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Requ
     return Request(
         prompt=spec.prompt,
         prompt_file=prompt_file,
-        worktree=Path(spec.worktree_path),
+        worktree=Path(spec.worktree_path) / spec.subdirectory,
         state_dir=state_dir,
         model=spec.model,
         agent=spec.agent.name,
@@ -318,7 +337,7 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         stopped_by=switch.reason,
         spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=course.collect_failed,
-        files_changed=len(diff.files) if diff is not None else None,
+        files_changed=len(diff.files) if diff is not None else _changed_in_place(spec, agent),
     )
     warnings = list(course.warnings)
     if ending is not None:
@@ -358,6 +377,11 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         tags=list(spec.tags),
         meta=dict(spec.meta),
     )
+
+
+def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
+    """Without isolation nobody collects: what an agent did that took steps is there, whatever it is."""
+    return 1 if spec.isolation is Isolation.NONE and agent is not None and agent.steps else None
 
 
 def _error_text(course: _Course, switch: StopSwitch, status: Status) -> str | None:
