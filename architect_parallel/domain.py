@@ -99,6 +99,25 @@ class SandboxMode(StrEnum):
     FULL = "full"
 
 
+class Complexity(StrEnum):
+    """How much of the machine or of attention a task takes; bounds how many run side by side."""
+
+    LOW = "low"
+    """Any number at a time."""
+    MEDIUM = "medium"
+    """Two at a time."""
+    HIGH = "high"
+    """One at a time."""
+
+
+class CostBasis(StrEnum):
+    """Where a cost comes from: our price table times tokens, the agent's own word, or nowhere."""
+
+    TOKENS = "tokens"
+    REPORTED = "reported"
+    UNKNOWN = "unknown"
+
+
 class OutputFormat(StrEnum):
     """In what form a task file asks an agent to print."""
 
@@ -114,22 +133,6 @@ class Isolation(StrEnum):
     """On a branch and in a worktree of its own; what it did is collected from git."""
     NONE = "none"
     """In a directory as it is: supervised alike, but without branch, commit or diff."""
-
-
-class Complexity(StrEnum):
-    """How much of the machine a task takes, as its author says."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-
-
-class CostBasis(StrEnum):
-    """Where a cost comes from: our price table times tokens, the agent's own word, or nowhere."""
-
-    TOKENS = "tokens"
-    REPORTED = "reported"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
