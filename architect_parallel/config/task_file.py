@@ -236,7 +236,7 @@ def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fa
         and _is_path(output_dir)
         and (blocked := _not_a_directory(around.directory / output_dir)) is not None
     ):
-        yield fault(("output_dir",), f"{shown(blocked)} is not a directory")
+        yield fault(("output_dir",), f"{shown(output_dir)}: {shown(os.path.basename(blocked))} is not a directory")
 
 
 def _section_faults(

@@ -21,7 +21,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _BRANCH = re.compile(r"architect/parallel-([1-9][0-9]{0,17})", re.ASCII)
 _WORKTREE = re.compile(r"\.architect-parallel-([1-9][0-9]{0,17})", re.ASCII)
 _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9]{4}", re.ASCII)
-_FILE_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+|\.\.+", re.ASCII)
+_FILE_UNSAFE = re.compile(r"(?:[^A-Za-z0-9._-]|\.{2,})+", re.ASCII)
 _RANDOM = re.compile(r"[a-z0-9]{4}", re.ASCII)
 
 
