@@ -262,6 +262,8 @@ class WorkerSpec:
     """Session of the backend to go on with; `None`: a new one."""
     attempt: int = 1
     """Counts from 1; a resumed worker has the next number."""
+    continues: bool = False
+    """Whether it goes on where the attempt before left its worktree, instead of from the base."""
     extra_argv: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     """What the chosen backend cannot honour, found while planning."""

@@ -84,7 +84,7 @@ class ParallelRunner:
                 plan = numbered(draft, repository, self._next_number(journal))
                 if plan.output_dir is not None:
                     ResultFiles(Path(plan.output_dir), plan)  # what forbids it is found before the run is recorded
-                held.callback(_hold(journal, plan.run_id).release)
+                held.callback(hold(journal, plan.run_id).release)
                 journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
             started(plan)
             return run_plan(plan, journal, self.here, self._listeners)
@@ -158,7 +158,7 @@ def resume(
     here = load_here(workspace_root, config_file, environ)
     with Journal.open(here.repository.state_dir) as journal:
         run_id = journal.find(run)
-        lock = _hold(journal, run_id)
+        lock = hold(journal, run_id)
         try:
             plan, todo = _unfinished(journal, run_id)
             for spec in todo:
@@ -185,7 +185,8 @@ def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
 def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]]:
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(journal.recorded(run_id), live=False)
-    plan = _recorded_plan(journal, run_id)
+    # A worker that went on with further instructions is told those again.
+    plan = replace(recorded_plan(journal, run_id), workers=before.planned)
     attempts = {result.worker_id: result.attempts for result in before.results}
     done = {result.worker_id for result in before.results if result.status is Status.SUCCESS}
     todo = [
@@ -229,14 +230,20 @@ def cancel(
         return {"run_id": run_id, "worker_id": worker_id, "requested": not dry_run, "ended": ended}
 
 
-def _hold(journal: Journal, run_id: str) -> HeldLock:
+def hold(journal: Journal, run_id: str) -> HeldLock:
+    """The run's lock.
+
+    Raises:
+        EnvironmentProblem: Somebody alive holds it.
+    """
     lock = journal.hold(run_id)
     if lock is None:
         raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
     return lock
 
 
-def _recorded_plan(journal: Journal, run_id: str) -> RunPlan:
+def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
+    """The plan as it was when the run began."""
     first = journal.recorded(run_id)[0].event
     if not isinstance(first, RunStarted):
         raise InternalError(f"the journal of run {run_id} does not begin with its plan")

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.cli.continuing import go_on
 from architect_parallel.cli.output import answer, answer_json, warn
-from architect_parallel.errors import UsageError
+from architect_parallel.cli.sources import read_sources
 
 if TYPE_CHECKING:
     from architect_parallel.api.planning import ParallelConfig
     from architect_parallel.api.running import ParallelRunner
-    from architect_parallel.config.task_file import TaskText
     from architect_parallel.domain import RunPlan, RunResult
-
-LARGEST_STDIN_TASK = 64 * 2**20
-"""Bytes; a task is text for a model, not a disk image."""
 
 
 def parallel(
+    context: typer.Context,
     task: Annotated[str | None, typer.Argument(metavar="TASK", help="What to do; `-` reads it from stdin.")] = None,
     tasks: Annotated[
         list[str] | None, typer.Option("--task", metavar="TEXT", help="A further task; repeatable.")
@@ -41,6 +37,12 @@ def parallel(
         str | None,
         typer.Option(
             metavar="GLOB", help="The task once for every matching file, its path in place of `{path}`; quote the glob."
+        ),
+    ] = None,
+    continue_: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--continue", metavar="RUN N", help="Worker N of an ended run goes on with TASK, where it left off."
         ),
     ] = None,
     workers: Annotated[
@@ -99,6 +101,12 @@ def parallel(
     from architect_parallel.api.running import ParallelRunner
     from architect_parallel.planning.naming import split_models
 
+    if continue_ is not None:
+        result = go_on(context, *continue_, task, as_json=json, quiet=quiet, dry_run=dry_run, config=config)
+        if result is None:
+            return
+        print_result(result, as_json=json)
+        raise typer.Exit(result.exit_code or 0)
     source = read_sources(task, tasks or [], file=file, lines=lines)
     request = ParallelConfig(
         tasks=source.tasks,
@@ -132,66 +140,6 @@ def parallel(
         return
     result = run_shown(request, as_json=json, quiet=quiet)
     raise typer.Exit(result.exit_code or 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """What the command line and stdin gave: tasks in their order, or a task file."""
-
-    tasks: tuple[str, ...] = ()
-    file: Path | TaskText | None = None
-
-
-def read_sources(first: str | None, others: list[str], *, file: str | None = None, lines: bool = False) -> Sources:
-    """The tasks from wherever they were said to be.
-
-    `-` is one task on stdin. With no task, no file and stdin no terminal, stdin is a task file if it holds tasks, else
-    one task.
-
-    Raises:
-        UsageError: There is none, stdin is no text, or tasks come from two places.
-    """
-    given = ([] if first is None else [first]) + others
-    if sum((bool(given), file is not None, lines)) > 1:
-        raise UsageError("tasks come from one place: TASK and --task, --file, or --lines", hint="leave the others out")
-    if file is not None and file != "-":
-        return Sources(file=Path(file))
-    if file is not None:
-        return Sources(file=_stdin_file(_stdin()))
-    if lines:
-        every = tuple(line.strip() for line in _stdin_text(_stdin()).splitlines() if line.strip())
-        return Sources(tasks=every)
-    if not given and sys.stdin is not None and not sys.stdin.isatty():
-        from architect_parallel.config.task_file import holds_tasks
-
-        data = _stdin()
-        return Sources(file=_stdin_file(data)) if holds_tasks(data) else Sources(tasks=(_stdin_text(data),))
-    if given.count("-") > 1:
-        raise UsageError("stdin can be only one task", hint='architect parallel - --task "another"')
-    return Sources(tasks=tuple(_stdin_text(_stdin()) if text == "-" else text for text in given))
-
-
-def _stdin() -> bytes:
-    data = sys.stdin.buffer.read(LARGEST_STDIN_TASK + 1) if sys.stdin is not None else b""
-    if len(data) > LARGEST_STDIN_TASK:
-        raise UsageError("the task on stdin is larger than 64 MiB", hint="name a file in the task instead")
-    return data
-
-
-def _stdin_file(data: bytes) -> TaskText:
-    from architect_parallel.config.task_file import TaskText
-
-    return TaskText(name="stdin", data=data)
-
-
-def _stdin_text(data: bytes) -> str:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the task on stdin is not UTF-8 (byte {error.start})", hint="convert it to UTF-8") from error
-    if not text.strip():
-        raise UsageError("there is no task", hint='architect parallel "what to do"')
-    return text.removesuffix("\n")
 
 
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:

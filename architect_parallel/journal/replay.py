@@ -16,7 +16,6 @@ from architect_parallel.domain import (
     CheckResult,
     Diff,
     Reason,
-    RunPlan,
     RunResult,
     RunStatus,
     Status,
@@ -85,12 +84,14 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         raise InternalError("the journal of a run does not begin with its plan")
     plan = first.event.plan
     lanes = {spec.worker_id: _Lane(attempt=spec.attempt) for spec in plan.workers}
+    specs = {spec.worker_id: spec for spec in sorted(plan.workers, key=lambda spec: spec.worker_id)}
     finished: Recorded | None = None
     stretch_began, last, earlier_s = first.time, first.time, 0.0
     for each in events:
         if isinstance(each.event, RunResumed):
             earlier_s += (last - stretch_began).total_seconds()
             stretch_began, finished = each.time, None
+            specs |= {spec.worker_id: spec for spec in each.event.workers if spec.worker_id in specs}
             for worker_id in each.event.worker_ids:
                 if worker_id in lanes:
                     lanes[worker_id].result = None
@@ -102,7 +103,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
 
     end = finished.event if finished is not None and isinstance(finished.event, RunFinished) else None
     over = end is not None or not live
-    candidates = (_result(spec, lanes[spec.worker_id], over=over) for spec in _by_id(plan))
+    candidates = (_result(spec, lanes[worker_id], over=over) for worker_id, spec in specs.items())
     return RunResult(
         run_id=plan.run_id,
         status=end.status if end else RunStatus.RUNNING if live else RunStatus.INTERRUPTED,
@@ -115,12 +116,8 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         max_parallel=plan.max_parallel,
         warnings=list(dict.fromkeys([*plan.warnings, *(end.warnings if end else ())])),
         results=[result for result in candidates if result is not None],
-        planned=plan.workers,
+        planned=tuple(specs.values()),
     )
-
-
-def _by_id(plan: RunPlan) -> list[WorkerSpec]:
-    return sorted(plan.workers, key=lambda spec: spec.worker_id)
 
 
 def _advance(lane: _Lane, recorded: Recorded) -> _Lane:

@@ -40,7 +40,7 @@ from architect_parallel.workers.collect import collect
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.switch import StopSwitch
-from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree
+from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
 
@@ -144,8 +144,9 @@ class _Journey:
                 admin_dir=str(worktree.admin_dir),
             )
         )
-        self._prepare(worktree)
-        private = PrivateGit.create(self._place.repository, self._private_dir(self._spec.attempt), worktree.path)
+        if not self._spec.continues:
+            self._prepare(worktree)
+        private = self._private_git(worktree)
         directory = worktree.path / self._spec.subdirectory
         if not directory.is_dir():
             raise EnvironmentProblem(f"the worktree has no directory {self._spec.subdirectory}")
@@ -184,6 +185,19 @@ class _Journey:
     def _private_dir(self, attempt: int) -> Path:
         return self._place.run_dir / "git" / f"worker-{self._spec.worker_id}-{attempt}"
 
+    def _earlier_private_dir(self) -> Path | None:
+        """Of the newest attempt before this one that has one; `None`: no agent has started here."""
+        every = (self._private_dir(attempt) for attempt in range(self._spec.attempt - 1, 0, -1))
+        return next((each for each in every if each.is_dir()), None)
+
+    def _private_git(self, worktree: Worktree) -> PrivateGit:
+        directory, earlier = self._private_dir(self._spec.attempt), self._earlier_private_dir()
+        if self._spec.continues and earlier is not None:
+            before = PrivateGit.open(earlier)
+            if before.admin_dir == worktree.admin_dir:  # not after an undo that registered the worktree anew
+                return PrivateGit.renew(self._place.repository, directory, before)
+        return PrivateGit.create(self._place.repository, directory, worktree.path)
+
     def _take_worktree(self) -> Worktree:
         spec, repository = self._spec, self._place.repository
         path = Path(spec.worktree_path)
@@ -196,10 +210,13 @@ class _Journey:
                 run_id=spec.run_id,
                 wanted=self._wanted,
             )
-        earlier = self._private_dir(spec.attempt - 1)
-        kept = keep_attempt(repository, spec, earlier)
+        kept = keep_attempt(repository, spec, self._earlier_private_dir() or self._private_dir(spec.attempt - 1))
         if kept is not None:
             self._warn(f"the earlier attempt's work is kept as {kept}")
+        if spec.continues:
+            return take_up_worktree(
+                repository, path=path, branch=spec.branch, base_commit=spec.base_commit, run_id=spec.run_id
+            )
         return reopen_worktree(
             repository,
             path=path,

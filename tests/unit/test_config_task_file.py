@@ -56,6 +56,17 @@ def faults(text: str | bytes | object, name: str = "tasks.yaml", around: Surroun
     return [line.removeprefix(f"{name}:") for line in (lines[1:] if len(lines) > 1 else lines)]
 
 
+def assert_tasks_or_faults(data: bytes, name: str) -> None:
+    """Any other exception is the failure looked for."""
+    try:
+        tasks = read(data, name).tasks
+    except UsageError as error:
+        told = error.message
+    else:
+        told = name if tasks else ""
+    assert name in told
+
+
 def test_every_field_arrives() -> None:
     (task,) = read({"tasks": [FULL]}).tasks
     assert (task.prompt, task.name, task.id) == ("review the auth module", "review", "r1")
@@ -188,10 +199,7 @@ def test_all_planted_faults_are_reported_each_with_its_place(planted: list[set[s
 @example(b"\xff\xfe", "stdin")
 def test_any_bytes_are_tasks_or_faults(data: bytes, name: str) -> None:
     holds_tasks(data)
-    try:
-        assert read(data, name).tasks
-    except UsageError as error:
-        assert name in error.message
+    assert_tasks_or_faults(data, name)
 
 
 KEYS = st.sampled_from(
@@ -207,10 +215,7 @@ SHAPES = st.recursive(
 @settings(max_examples=300)
 @given(SHAPES | st.fixed_dictionaries({"tasks": st.lists(st.dictionaries(KEYS, SHAPES, max_size=5), max_size=3)}))
 def test_any_shape_is_tasks_or_faults(shape: object) -> None:
-    try:
-        read(json.dumps(shape), "t.json")
-    except UsageError as error:
-        assert "t.json" in error.message
+    assert_tasks_or_faults(json.dumps(shape).encode(), "t.json")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +234,7 @@ def test_any_shape_is_tasks_or_faults(shape: object) -> None:
         ("tasks: [{backend: shell}]", "1:9: tasks[0].prompt is missing"),
         ("tasks: &a []", "1:8: anchor &a is not allowed"),
         ("tasks: [{backend: shell, prompt: !!python/name:os.system x}]", "1:34: tag"),
-        ("tasks: [{backend: shell, prompt: x}]\nmax_parallel: 11", "2:1: max_parallel: 11 is more than workers_ceiling"),
+        ("tasks: [{backend: shell, prompt: x}]\nmax_parallel: 11", "2:1: max_parallel: 11 is more than"),
         ("tasks: [{backend: shell, prompt: x}]\nmax_paralel: 1", "2:1: unknown key max_paralel; did you mean"),
         ("tasks: [{backend: shell, prompt: x, dependencies: [a], name: a}]", "1:52: tasks[0].dependencies[0]: a task"),
         ("a: 1\n\xff".encode("latin-1"), "2:1: byte 0xff is not UTF-8"),

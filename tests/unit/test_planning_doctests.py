@@ -13,7 +13,7 @@ import architect_parallel.planning as planning
 MODULES = [f"{planning.__name__}.{module.name}" for module in pkgutil.iter_modules(planning.__path__)]
 
 
-@pytest.mark.parametrize("name", [*MODULES, "architect_parallel.config.source"])
+@pytest.mark.parametrize("name", [*MODULES, "architect_parallel.config.source", "architect_parallel.config.task_schema"])
 def test_docstring_examples_hold(name: str) -> None:
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.failed == 0
