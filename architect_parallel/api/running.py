@@ -16,6 +16,7 @@ from typing import Any
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
 from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
+from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import RunPlan, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
@@ -92,15 +93,15 @@ class ParallelRunner:
     def _next_number(self, journal: Journal) -> int:
         return max(highest_number(self.here.repository), *journal.live_numbers(), 0) + 1
 
-    def command_lines(self, plan: RunPlan) -> dict[int, tuple[str, ...]]:
-        """The exact argv of every worker of `plan`, for a dry run; nothing outside a temporary folder is touched."""
+    def command_lines(self, plan: RunPlan) -> dict[int, CommandLine]:
+        """What every worker of `plan` would start, for a dry run; nothing outside a temporary folder is touched."""
         lines = {}
         with tempfile.TemporaryDirectory(prefix="architect-dry-run-") as folder:
             for spec in plan.workers:
                 state_dir = Path(folder) / f"worker-{spec.worker_id}"
                 state_dir.mkdir()
                 request = request_for(spec, prompt_file=state_dir / "prompt.txt", state_dir=state_dir)
-                lines[spec.worker_id] = self.here.backends[spec.backend].command(request).argv
+                lines[spec.worker_id] = self.here.backends[spec.backend].command(request)
         return lines
 
 

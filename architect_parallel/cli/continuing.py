@@ -1,4 +1,4 @@
-"""`architect parallel --continue RUN N TASK`: an ended worker goes on. Words in, words out; `api.continuing` decides."""
+"""`architect parallel --continue RUN N TASK`: an ended worker goes on. Words in, words out."""
 
 from __future__ import annotations
 

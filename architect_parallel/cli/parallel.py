@@ -173,11 +173,21 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
 
 def show_plan(runner: ParallelRunner, plan: RunPlan, *, as_json: bool) -> None:
     """The whole plan with exact argv and cost ceiling; nothing was started."""
+    from dataclasses import replace
+
     from architect_parallel.reports import plan as plan_report
 
+    commands = runner.command_lines(plan)
+    lines = {worker_id: command.argv for worker_id, command in commands.items()}
+    # What a backend says only when it writes the command line is said of the run as it happens; here it is now.
+    told = {worker_id: command.warnings for worker_id, command in commands.items()}
+    plan = replace(
+        plan,
+        workers=tuple(replace(each, warnings=(*each.warnings, *told[each.worker_id])) for each in plan.workers),
+        warnings=(*plan.warnings, *dict.fromkeys(text for texts in told.values() for text in texts)),
+    )
     for warning in plan.warnings:
         warn(warning)
-    lines = runner.command_lines(plan)
     if as_json:
         answer_json(plan_report.as_data(plan, lines))
     else:

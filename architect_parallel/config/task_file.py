@@ -27,11 +27,14 @@ from architect_parallel.planning.suggest import did_you_mean
 
 LARGEST_TASK_FILE_BYTES = 16 * 1024**2
 MOST_TEXT_FAULTS = 1000
+MOST_TASKS = 10_000
+"""Each is a branch, a worktree and money: more than that is data in the wrong place."""
 SCHEMA_HINT = "architect config schema tasks"
 
 _Make = Callable[[KeyPath, str], Fault]
 
 _JSON_BEGINS = re.compile(r"\s*[\[{]")
+_JSON_TASKS = re.compile(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:')
 _MAYBE_TASKS = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)|^[\"']?tasks[\"']?\s*:", re.MULTILINE)
 
 
@@ -103,15 +106,14 @@ def holds_tasks(data: bytes) -> bool:
     Text that begins as JSON and names tasks or prompts counts too when it is broken: an agent must not be given what
     was meant as a file.
     """
-    if len(data) > LARGEST_TASK_FILE_BYTES or not _MAYBE_TASKS.search(data):
+    if not _MAYBE_TASKS.search(data[:LARGEST_TASK_FILE_BYTES]):
         return False
+    if len(data) > LARGEST_TASK_FILE_BYTES:
+        return _names_tasks(data)
     try:
         top = _document(TaskText(name="stdin", data=data)).data
     except Faulty:
-        return (
-            re.match(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:', data)
-            is not None
-        )
+        return _names_tasks(data)
     if isinstance(top, dict):
         return isinstance(top.get("tasks"), list)
     return (
@@ -119,6 +121,11 @@ def holds_tasks(data: bytes) -> bool:
         and bool(top)
         and all(isinstance(each, dict) and not {"prompt", "task"}.isdisjoint(each) for each in top)
     )
+
+
+def _names_tasks(data: bytes) -> bool:
+    """Whether text that cannot be read was meant as JSON with tasks in it."""
+    return _JSON_TASKS.match(data) is not None
 
 
 def _document(text: TaskText) -> Document:
@@ -147,6 +154,11 @@ def _canonical(document: Document) -> Document:
         raise Faulty(*faults, Fault(None, "is empty: there is no task"))
     if not isinstance(data, dict):
         raise Faulty(*faults, Fault(Place(1, 1), "must hold a mapping with a list `tasks`"))
+    if isinstance(data.get("tasks"), list) and len(data["tasks"]) > MOST_TASKS:
+        place = place_of(places, ("tasks",))
+        raise Faulty(
+            *faults, Fault(place, f"tasks: holds {len(data['tasks'])} tasks, at most {MOST_TASKS} are allowed")
+        )
     top = _renamed(data, (), TaskFileSection.model_fields, places, faults)
     if isinstance(top.get("defaults"), dict):
         top["defaults"] = _renamed(top["defaults"], ("defaults",), DefaultsSection.model_fields, places, faults)

@@ -24,8 +24,10 @@ def _text(value: object) -> str:
     if "\0" in value:
         raise ValueError("must not hold a NUL character")
     # JSON can write half a surrogate pair, which no file, program or terminal can be given.
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("must not hold half a surrogate pair")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not hold half a surrogate pair") from None
     return value
 
 

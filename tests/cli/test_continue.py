@@ -1,4 +1,4 @@
-"""`architect parallel --continue RUN N`: a worker goes on where it left off, and nothing of its first attempt is lost."""
+"""`architect parallel --continue RUN N`: a worker goes on where it left off; nothing of its first attempt is lost."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_it_goes_on_in_the_same_session_where_the_backend_can(
     (tmp_path / "tool.py").write_text(TOOL)
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"backends: {{mytool: {{command: [python3, '{tmp_path / 'tool.py'}', '{{prompt}}', ['--session', '{{session_id}}']],"
-        " output: json}}\n"
+        f"backends: {{mytool: {{command: [python3, '{tmp_path / 'tool.py'}', '{{prompt}}', "
+        "['--session', '{session_id}']], output: json}}\n"
     )
     architect("parallel", "begin", "--backend", "mytool", "--workers", "1", "-c", str(config))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -50,10 +51,8 @@ def test_it_takes_exactly_what_the_standard_library_takes(text: str) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_data_or_faults(data: bytes) -> None:
-    try:
+    with contextlib.suppress(Faulty):
         read_data(data, as_json=True)
-    except Faulty as error:
-        assert error.faults
 
 
 def test_keys_and_members_have_places() -> None:

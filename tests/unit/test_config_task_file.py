@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from architect_parallel.config.task_file import (
     LARGEST_TASK_FILE_BYTES,
+    MOST_TASKS,
     Surroundings,
     TaskText,
     holds_tasks,
@@ -289,6 +290,14 @@ def test_what_is_no_file_is_named(make: Callable[[Path], None], tmp_path: Path) 
         load_task_file(tmp_path / "t.yaml", AROUND)
 
 
+def test_more_tasks_than_anybody_means_are_one_fault() -> None:
+    task = {"prompt": "x", "backend": "shell"}
+    assert len(read(json.dumps([task] * MOST_TASKS), "t.json").tasks) == MOST_TASKS
+    assert faults(json.dumps([task] * (MOST_TASKS + 1)), "t.json") == [
+        "1:1: tasks: holds 10001 tasks, at most 10000 are allowed"
+    ]
+
+
 def test_a_large_file_in_the_wrong_shape_has_its_faults_counted() -> None:
     found = faults(json.dumps([{"x": 1}] * 5000), "t.json")
     assert len(found) < 600
@@ -304,6 +313,7 @@ def test_a_large_file_in_the_wrong_shape_has_its_faults_counted() -> None:
         (b'[{"prompt": "x"}]', True),
         (b"- {task: x}\n- {prompt: y}\n", True),
         (b'{"tasks": [{"prompt": "x"}', True),
+        (b'{"tasks": [' + b" " * LARGEST_TASK_FILE_BYTES, True),
         (b'{"tasks": "x"}', False),
         (b"fix the tests", False),
         (b"tasks: fix the tests, then the docs", False),
