@@ -118,6 +118,23 @@ class CostBasis(StrEnum):
     UNKNOWN = "unknown"
 
 
+class OutputFormat(StrEnum):
+    """In what form a task file asks an agent to print."""
+
+    TEXT = "text"
+    JSON = "json"
+    STREAM_JSON = "stream-json"
+
+
+class Isolation(StrEnum):
+    """Where a worker works."""
+
+    WORKTREE = "worktree"
+    """On a branch and in a worktree of its own; what it did is collected from git."""
+    NONE = "none"
+    """In a directory as it is: supervised alike, but without branch, commit or diff."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentProfile:
     """An agent profile: `build`, `plan`, `review`, or one from the configuration."""
@@ -156,12 +173,56 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What to do, as the user wrote it, before it meets a worker."""
+    """What to do, as the user wrote it, before it meets a worker. `None`: not written; the next source decides."""
 
     prompt: str
     name: str | None = None
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    place: str | None = None
+    """Where it is written, for messages: `tasks.yaml:3:5: tasks[0]`; `None`: on the command line."""
+    id: str | None = None
+    """Its author's own identifier, for `dependencies`; its name where it has no other."""
+    backend: str | None = None
+    model: str | None = None
+    agent: str | None = None
+    workdir: str | None = None
+    """As written; relative to the directory the tool was called from."""
+    isolation: Isolation | None = None
+    """`None`: by `workdir`, in place outside the repository, else a worktree."""
+    approval_mode: ApprovalMode | None = None
+    sandbox_mode: SandboxMode | None = None
+    output_format: OutputFormat | None = None
+    max_tokens: int | None = None
+    max_turns: int | None = None
+    system_prompt: str | None = None
+    timeout_s: float | None = None
+    budget_usd: float | None = None
+    extra_argv: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """What it means to change: paths or globs."""
+    critical: bool = True
+    """Whether its failure is the run's."""
+    complexity: Complexity | None = None
+    retries: int | None = None
+    checks: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    """Names or ids of tasks of the same file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFile:
+    """A task file as written, checked, its `defaults` already in its tasks."""
+
+    name: str
+    """Its path as the user gave it, or `stdin`."""
+    tasks: tuple[Task, ...]
+    """At least one."""
+    max_parallel: int | None = None
+    """`None`, here and below: not written."""
+    fail_fast: bool | None = None
+    output_dir: str | None = None
+    """As written; relative to the directory the tool was called from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +249,15 @@ class WorkerSpec:
     branch: str
     """Short name of the branch, `architect/parallel-N`."""
     worktree_path: str
-    """Absolute path of the worktree."""
+    """Absolute path of the worktree; without isolation, of the directory the agent works in."""
     base_commit: str
     """Full id of the commit the worktree starts from."""
+    isolation: Isolation = Isolation.WORKTREE
+    """Without, `branch` is empty and nothing is committed or collected."""
+    subdirectory: str = ""
+    """Directory below the worktree in which the agent starts; empty: its top."""
+    critical: bool = True
+    """Whether its failure is the run's."""
     commit: bool = True
     """Whether what the agent left uncommitted is committed on its branch."""
     session_id: str | None = None
@@ -204,6 +271,8 @@ class WorkerSpec:
     lesson: str = ""
     """What this attempt is told after its prompt of the attempts before it; empty: nothing."""
     complexity: Complexity = Complexity.LOW
+    continues: bool = False
+    """Whether it goes on where the attempt before left its worktree, instead of from the base."""
     extra_argv: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     """What the chosen backend cannot honour, found while planning."""
@@ -228,6 +297,8 @@ class RunPlan:
     fail_fast: bool = False
     allow_partial: bool = False
     warnings: tuple[str, ...] = ()
+    output_dir: str | None = None
+    """Absolute path of the directory for a result file per worker and `summary.json`; `None`: none are written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

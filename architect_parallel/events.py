@@ -18,7 +18,17 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from architect_parallel.domain import Attempt, CheckResult, Diff, Reason, RunPlan, RunStatus, Usage, WorkerResult
+from architect_parallel.domain import (
+    Attempt,
+    CheckResult,
+    Diff,
+    Reason,
+    RunPlan,
+    RunStatus,
+    Usage,
+    WorkerResult,
+    WorkerSpec,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +45,8 @@ class RunResumed:
 
     launcher_pid: int
     worker_ids: tuple[int, ...]
+    workers: tuple[WorkerSpec, ...] = ()
+    """Those of them that are told something new: each takes the place of its part of the plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,7 @@ class Runner:
         """USD of what runs now, by worker."""
         self._paid = 0.0
         """USD of the attempts of this launch that ended."""
+        self._uncritical = frozenset(spec.worker_id for spec in plan.workers if not spec.critical)
         self._stopped_by: Reason | None = None
         self._signal: Signals | None = None
         self._signals_seen = 0
@@ -228,7 +229,8 @@ class Runner:
         match event:
             case WorkerFinished(result=result):
                 self._close_account(worker_id, result.attempt_history[-1])
-                self._fail_fast(worker_id, result.status)
+                if worker_id not in self._uncritical:
+                    self._fail_fast(worker_id, result.status)
             case AttemptEnded(attempt=attempt):
                 self._close_account(worker_id, attempt)
             case UsageReported(cost=cost) if cost is not None:
@@ -306,6 +308,7 @@ class Runner:
         status, exit_code = run_outcome(
             so_far.results,
             allow_partial=self._plan.allow_partial,
+            uncritical=self._uncritical,
             interrupted_by=None if self._signal is None else ExitCode(128 + self._signal),
         )
         self._record([(None, RunFinished(status=status, exit_code=exit_code, warnings=tuple(self._warnings)))])

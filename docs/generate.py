@@ -13,6 +13,7 @@ import typer.main
 
 from architect_parallel.cli.app import build_app
 from architect_parallel.config.schema import config_schema
+from architect_parallel.config.task_schema import task_file_schema
 
 HERE = Path(__file__).resolve().parent
 HEAD = """# Command reference
@@ -27,6 +28,7 @@ def documents() -> dict[Path, str]:
     return {
         HERE / "cli.md": command_reference(),
         HERE / "schema" / "config.json": json.dumps(config_schema(), indent=2, sort_keys=True) + "\n",
+        HERE / "schema" / "tasks.json": json.dumps(task_file_schema(), indent=2, sort_keys=True) + "\n",
     }
 
 

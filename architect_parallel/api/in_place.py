@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.agent.loop import Report
-from architect_parallel.api.planning import require_ready
+from architect_parallel.api.orders import require_ready
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, Request
 from architect_parallel.backends.registry import load_backends, require_backend

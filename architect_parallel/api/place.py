@@ -25,6 +25,8 @@ class Here:
     settings: Settings
     backends: Mapping[str, Backend]
     environ: Mapping[str, str]
+    start: Path = Path()
+    """The directory it was called from, absolute: where relative paths of the user begin."""
 
 
 def load_here(workspace_root: Path, config_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Here:
@@ -32,7 +34,10 @@ def load_here(workspace_root: Path, config_file: Path | None = None, environ: Ma
     environ = dict(os.environ if environ is None else environ)
     repository = open_repository(workspace_root)
     settings = load_settings(repository.checkout, config_file=config_file, environ=environ, home=Path.home())
-    return Here(repository=repository, settings=settings, backends=load_backends(settings), environ=environ)
+    return Here(
+        repository=repository, settings=settings, backends=load_backends(settings), environ=environ,
+        start=workspace_root.absolute(),
+    )  # fmt: skip
 
 
 def require_planned(run_id: str, planned: Sequence[WorkerSpec], worker_id: int) -> int:

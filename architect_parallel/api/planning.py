@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from architect_parallel.api.place import Here
-from architect_parallel.backends.base import Backend
-from architect_parallel.backends.registry import require_backend
-from architect_parallel.config.schema import MOST_RETRIES
-from architect_parallel.domain import (
-    AgentProfile,
-    ApprovalMode,
-    Limits,
-    ParallelSettings,
-    RunPlan,
-    SandboxMode,
-    Settings,
-    WorkerSpec,
+from architect_parallel.api.orders import (
+    Flags,
+    draft_spec,
+    require_agent,
+    require_all_ready,
+    shared_warnings,
+    take_order,
+    worker_names,
 )
-from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.api.place import Here
+from architect_parallel.api.task_sources import (
+    Given,
+    place_warnings,
+    require_tasks,
+    task_places,
+    tasks_for_each,
+    tasks_of_file,
+)
+from architect_parallel.config.schema import MOST_RETRIES
+from architect_parallel.config.task_file import TaskText
+from architect_parallel.domain import Isolation, Limits, ParallelSettings, RunPlan, Task, WorkerSpec
+from architect_parallel.errors import UsageError
 from architect_parallel.planning import assignment, naming, quantities
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.system import clock
@@ -42,8 +49,14 @@ class ParallelConfig:
     Durations and sizes may be numbers (seconds, bytes) or text as on the command line (`5m`, `2GiB`).
     """
 
-    tasks: Sequence[str]
-    """What to do; at least one, none empty."""
+    tasks: Sequence[str] = ()
+    """What to do; at least one unless `file` is given, none empty."""
+    file: str | os.PathLike[str] | TaskText | None = None
+    """A task file (JSON or YAML) instead of `tasks`; what is given here beside it beats what it says."""
+    foreach: str | None = None
+    """A pattern: every task once for every matching file of the repository, `{path}` in its text replaced."""
+    listed: bool = False
+    """`tasks` is a list to be worked through: a single one is not given to several workers."""
     workers: int | str | None = None
     max_parallel: int | str | None = None
     models: Sequence[str] = ()
@@ -77,18 +90,13 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
         EnvironmentProblem: The backend is not ready, or the repository has no commit to start from.
     """
     defaults = here.settings.parallel
-    tasks = require_tasks(config.tasks)
-    team = _team(config, defaults)
-    agent = require_agent(here.settings, config.agent or defaults.agent)
-    backend = require_backend(here.backends, config.backend or agent.backend or defaults.backend)
+    given = given_tasks(config, here)
+    team = _team(config, defaults, given)
     models = list(naming.split_models(",".join(config.models))) if config.models else []
-    if not models and agent.model is not None:
-        models = [agent.model]
     count = assignment.worker_count(
-        tasks=len(tasks), models=len(models), requested=team.workers, ceiling=team.ceiling, assign=team.assign
+        tasks=len(given.tasks), models=len(models), requested=team.workers, ceiling=team.ceiling, assign=team.assign
     )
-    pairs = assignment.assign_workers(tasks=len(tasks), models=models, workers=count, assign=team.assign)
-    limits = worker_limits(config, defaults)
+    pairs = assignment.assign_workers(tasks=len(given.tasks), models=models, workers=count, assign=team.assign)
     run_budget = _given(config.budget, defaults.budget, lambda value: quantities.parse_usd(value, "--budget"))
     run_timeout = _given(
         config.timeout, defaults.timeout_s, lambda value: quantities.parse_duration(value, "--timeout")
@@ -98,40 +106,35 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
         defaults.retries,
         lambda value: quantities.parse_count(value, "--retries", low=0, high=MOST_RETRIES),
     )
+    flags = Flags(
+        backend=config.backend,
+        agent=config.agent,
+        limits=worker_limits(config, defaults),
+        limits_given=_limits_given(config),
+        commit=defaults.commit if config.commit is None else config.commit,
+        run_budget=run_budget is not None,
+        retries=retries,
+        retries_given=config.retries is not None,
+        refine=defaults.refine if config.refine is None else config.refine,
+    )
+    tasks = [given.tasks[pair.task_index] for pair in pairs]
+    orders = [
+        take_order(task, pair.model, flags, here, from_file=given.file is not None, models_given=bool(models))
+        for task, pair in zip(tasks, pairs, strict=True)
+    ]
     require_copy_entries(here.settings.worktrees)
-    require_ready(here.backends, backend, {pair.model for pair in pairs}, here.environ)
+    require_all_ready(orders, here)
     base_commit = _base(config, here.repository)
-    lacking = backend.capabilities.cannot_honour(
-        agent,
-        model=any(pair.model for pair in pairs),
-        budget=limits.budget_usd is not None or run_budget is not None,
-    )
-    warnings = tuple(f"backend {backend.name} {each}" for each in lacking)
+    places = task_places(given, here, base_commit)
     run_id = naming.run_id(clock.now(), secrets.token_hex(2))
+    names = worker_names(tasks)
     specs = tuple(
-        WorkerSpec(
-            run_id=run_id,
-            worker_id=index + 1,
-            index=index,
-            number=index + 1,
-            name=f"worker-{index + 1}",
-            prompt=tasks[pair.task_index],
-            backend=backend.name,
-            model=pair.model,
-            agent=agent,
-            approval_mode=agent.approval_mode or ApprovalMode.NONE,
-            sandbox_mode=agent.sandbox_mode or SandboxMode.DEFAULT,
-            limits=limits,
-            branch="",
-            worktree_path="",
-            base_commit=base_commit,
-            commit=defaults.commit if config.commit is None else config.commit,
-            retries=retries,
-            refine=defaults.refine if config.refine is None else config.refine,
-            warnings=warnings,
-        )
-        for index, pair in enumerate(pairs)
+        draft_spec(order, index, names[index], places[pair.task_index], flags, run_id=run_id, base_commit=base_commit)
+        for index, (order, pair) in enumerate(zip(orders, pairs, strict=True))
     )
+    file = given.file
+    fail_fast = config.fail_fast if file is None or config.fail_fast is not None else file.fail_fast
+    in_place = [(index + 1, places[pair.task_index]) for index, pair in enumerate(pairs)]
     return RunPlan(
         run_id=run_id,
         repository=str(here.repository.root),
@@ -141,66 +144,53 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
         max_parallel=min(count, team.max_parallel),
         timeout_s=run_timeout,
         budget_usd=run_budget,
-        fail_fast=defaults.fail_fast if config.fail_fast is None else config.fail_fast,
+        fail_fast=defaults.fail_fast if fail_fast is None else fail_fast,
         allow_partial=defaults.allow_partial if config.allow_partial is None else config.allow_partial,
-        warnings=(*here.settings.warnings, *warnings),
+        warnings=(
+            *here.settings.warnings,
+            *given.warnings,
+            *shared_warnings(specs),
+            *place_warnings(in_place, here.repository),
+        ),
+        output_dir=None if file is None or file.output_dir is None else os.path.abspath(here.start / file.output_dir),
     )
+
+
+def given_tasks(config: ParallelConfig, here: Here) -> Given:
+    """The tasks of `config`, from wherever they come.
+
+    Raises:
+        UsageError: There are none, something in them is wrong, or they come from two places.
+        NothingToDo: No file matches `foreach`.
+    """
+    if config.file is not None:
+        if config.tasks or config.foreach is not None:
+            raise UsageError("tasks come from a file or from the command line, not both", hint="leave one out")
+        return tasks_of_file(config.file, here, backend_given=config.backend is not None)
+    if config.foreach is not None:
+        name = require_agent(here.settings, config.agent or here.settings.parallel.agent).backend
+        return tasks_for_each(
+            config.tasks,
+            config.foreach,
+            here,
+            quoted=(config.backend or name or here.settings.parallel.backend) == "shell",
+            carries_dirty=config.include_dirty,
+        )
+    tasks = tuple(Task(prompt=text) for text in require_tasks(config.tasks))
+    return Given(tasks=tasks, listed=config.listed)
 
 
 def numbered(draft: RunPlan, repository: Repository, first: int) -> RunPlan:
-    """The draft with its block of numbers from `first` on: branch and worktree of every worker."""
-    workers = tuple(
-        replace(
-            spec,
-            number=first + spec.index,
-            branch=naming.branch_name(first + spec.index),
-            worktree_path=str(repository.root / naming.worktree_name(first + spec.index)),
-        )
-        for spec in draft.workers
-    )
-    return replace(draft, workers=workers)
+    """The draft with its block of numbers from `first` on: branch and worktree of every worker that has them."""
 
+    def place(spec: WorkerSpec) -> WorkerSpec:
+        number = first + spec.index
+        if spec.isolation is Isolation.NONE:
+            return replace(spec, number=number)
+        path = str(repository.root / naming.worktree_name(number))
+        return replace(spec, number=number, branch=naming.branch_name(number), worktree_path=path)
 
-def require_tasks(tasks: Sequence[str]) -> list[str]:
-    """The tasks, each checked.
-
-    Raises:
-        UsageError: None at all, an empty one, or one with a NUL byte (no program can be given that).
-    """
-    if not tasks:
-        raise UsageError("there is no task", hint='architect parallel "what to do"')
-    for position, task in enumerate(tasks, 1):
-        if not task.strip():
-            raise UsageError(f"task {position} is empty", hint='architect parallel "what to do"')
-        if "\0" in task:
-            raise UsageError(f"task {position} holds a NUL byte", hint="give the task as text")
-    return list(tasks)
-
-
-def require_agent(settings: Settings, name: str) -> AgentProfile:
-    """The agent profile called `name`.
-
-    Raises:
-        UsageError: There is none; the nearest name is offered.
-    """
-    return settings.agents[require_known("agent", name, settings.agents)]
-
-
-def require_ready(
-    backends: Mapping[str, Backend], backend: Backend, models: set[str | None], environ: Mapping[str, str]
-) -> None:
-    """Checks that `backend` can be started here for every one of `models`.
-
-    Raises:
-        EnvironmentProblem: With what is missing, its remedy and the backends that are ready.
-    """
-    for model in sorted(models, key=lambda each: each or ""):
-        found = backend.availability(environ, model=model)
-        if found.missing is not None:
-            ready = [each.name for each in backends.values() if each.availability(environ).ready]
-            others = [f"--backend {name} is ready here" for name in sorted(ready) if name != backend.name]
-            hint = "; or ".join([*([found.remedy] if found.remedy else []), *others[:3]])
-            raise EnvironmentProblem(f"backend {backend.name} cannot run: {found.missing}", hint=hint or None)
+    return replace(draft, workers=tuple(place(spec) for spec in draft.workers))
 
 
 def worker_limits(config: ParallelConfig, defaults: ParallelSettings) -> Limits:
@@ -235,6 +225,15 @@ def worker_limits(config: ParallelConfig, defaults: ParallelSettings) -> Limits:
     )
 
 
+def _limits_given(config: ParallelConfig) -> frozenset[str]:
+    flags = {
+        "timeout_s": config.timeout_per_worker,
+        "budget_usd": config.budget_per_worker,
+        "max_steps": config.max_steps,
+    }
+    return frozenset(name for name, value in flags.items() if value is not None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Team:
     """How many workers were asked for and how they meet their tasks."""
@@ -245,7 +244,7 @@ class _Team:
     assign: assignment.Assign
 
 
-def _team(config: ParallelConfig, defaults: ParallelSettings) -> _Team:
+def _team(config: ParallelConfig, defaults: ParallelSettings, given: Given) -> _Team:
     ceiling = defaults.workers_ceiling
     more = f"set workers_ceiling in the configuration to allow more than {ceiling}"
 
@@ -253,12 +252,16 @@ def _team(config: ParallelConfig, defaults: ParallelSettings) -> _Team:
         return default if value is None else quantities.parse_count(value, flag, high=ceiling, hint=more)
 
     workers = count(config.workers, defaults.workers, "--workers")
-    max_parallel = count(config.max_parallel, defaults.max_parallel, "--max-parallel")
+    in_file = given.file.max_parallel if given.file else None
+    max_parallel = count(config.max_parallel, in_file or defaults.max_parallel, "--max-parallel")
+    at_a_time = assignment.parallel_count(max_parallel=max_parallel, workers=workers, ceiling=ceiling)
+    if given.listed and config.workers is None:
+        workers = 1  # as many as there are tasks: nobody asked for a task to be done twice
     how = config.assign or defaults.assign
     require_known("--assign", how, [each.value for each in assignment.Assign])
     return _Team(
         workers=workers,
-        max_parallel=assignment.parallel_count(max_parallel=max_parallel, workers=workers, ceiling=ceiling),
+        max_parallel=at_a_time,
         ceiling=ceiling,
         assign=assignment.Assign(how),
     )

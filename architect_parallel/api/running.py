@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
-from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered, require_ready
+from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
+from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
@@ -25,6 +27,7 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.attempts import history_of
 from architect_parallel.planning.providers import choose_model, default_model
+from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock
@@ -86,7 +89,9 @@ class ParallelRunner:
             exclude_from_status(repository)
             with registration_lock(repository):
                 plan = numbered(draft, repository, self._next_number(journal))
-                held.callback(_hold(journal, plan.run_id).release)
+                if plan.output_dir is not None:
+                    ResultFiles(Path(plan.output_dir), plan)  # what forbids it is found before the run is recorded
+                held.callback(hold(journal, plan.run_id).release)
                 journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
             started(plan)
             return run_plan(plan, journal, self.here, self._listeners)
@@ -94,15 +99,15 @@ class ParallelRunner:
     def _next_number(self, journal: Journal) -> int:
         return max(highest_number(self.here.repository), *journal.live_numbers(), 0) + 1
 
-    def command_lines(self, plan: RunPlan) -> dict[int, tuple[str, ...]]:
-        """The exact argv of every worker of `plan`, for a dry run; nothing outside a temporary folder is touched."""
+    def command_lines(self, plan: RunPlan) -> dict[int, CommandLine]:
+        """What every worker of `plan` would start, for a dry run; nothing outside a temporary folder is touched."""
         lines = {}
         with tempfile.TemporaryDirectory(prefix="architect-dry-run-") as folder:
             for spec in plan.workers:
                 state_dir = Path(folder) / f"worker-{spec.worker_id}"
                 state_dir.mkdir()
                 request = request_for(spec, prompt_file=state_dir / "prompt.txt", state_dir=state_dir)
-                lines[spec.worker_id] = self.here.backends[spec.backend].command(request).argv
+                lines[spec.worker_id] = self.here.backends[spec.backend].command(request)
         return lines
 
 
@@ -126,6 +131,7 @@ def run_plan(
         worktrees=here.settings.worktrees,
         prices=here.settings.prices,
     )
+    files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
     runner = Runner(
         plan,
         journal,
@@ -137,9 +143,15 @@ def run_plan(
         room=lambda: Room(
             memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
         ),
-        listeners=listeners,
+        listeners=[*listeners, *([files.take] if files else [])],
     )
-    return runner.run()
+    result = runner.run()
+    if files is not None:
+        try:
+            files.finish(result)
+        except OSError as error:  # the run is over and recorded: its answer must not be lost with this
+            result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
+    return result
 
 
 def start_rules(here: Here) -> Rules:
@@ -182,7 +194,7 @@ def resume(
     here = load_here(workspace_root, config_file, environ)
     with Journal.open(here.repository.state_dir) as journal:
         run_id = journal.find(run)
-        lock = _hold(journal, run_id)
+        lock = hold(journal, run_id)
         try:
             plan, todo, earlier = _unfinished(journal, run_id)
             for spec in todo:
@@ -209,7 +221,8 @@ def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
 def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], dict[int, tuple[Attempt, ...]]]:
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(journal.recorded(run_id), live=False)
-    plan = _recorded_plan(journal, run_id)
+    # A worker that went on with further instructions is told those again.
+    plan = replace(recorded_plan(journal, run_id), workers=before.planned)
     attempts = {result.worker_id: result.attempts for result in before.results}
     done = {result.worker_id for result in before.results if result.status is Status.SUCCESS}
     todo = [
@@ -253,14 +266,20 @@ def cancel(
         return {"run_id": run_id, "worker_id": worker_id, "requested": not dry_run, "ended": ended}
 
 
-def _hold(journal: Journal, run_id: str) -> HeldLock:
+def hold(journal: Journal, run_id: str) -> HeldLock:
+    """The run's lock.
+
+    Raises:
+        EnvironmentProblem: Somebody alive holds it.
+    """
     lock = journal.hold(run_id)
     if lock is None:
         raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
     return lock
 
 
-def _recorded_plan(journal: Journal, run_id: str) -> RunPlan:
+def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
+    """The plan as it was when the run began."""
     first = journal.recorded(run_id)[0].event
     if not isinstance(first, RunStarted):
         raise InternalError(f"the journal of run {run_id} does not begin with its plan")

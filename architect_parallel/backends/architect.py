@@ -37,7 +37,15 @@ from architect_parallel.backends.program import (
     program_prefix,
     require_short,
 )
-from architect_parallel.domain import ApprovalMode, BackendSettings, CostBasis, Outcome, SandboxMode, Usage
+from architect_parallel.domain import (
+    ApprovalMode,
+    BackendSettings,
+    CostBasis,
+    Outcome,
+    OutputFormat,
+    SandboxMode,
+    Usage,
+)
 from architect_parallel.planning.plain_text import one_line, plain_text
 from architect_parallel.planning.providers import (
     OTHER_KEYS,
@@ -94,6 +102,7 @@ class ArchitectBackend:
             max_steps=True,
             budget=True,
             cost=True,
+            output_format=OutputFormat.JSON,
         )
 
     @property

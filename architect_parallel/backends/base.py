@@ -14,7 +14,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Protocol, runtime_checkable
 
-from architect_parallel.domain import AgentProfile, ApprovalMode, Outcome, SandboxMode, Usage
+from architect_parallel.domain import AgentProfile, ApprovalMode, Outcome, OutputFormat, SandboxMode, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +167,8 @@ class Capabilities:
     cost: bool = False
     """Whether a cost can be known at all (from tokens or the agent's word)."""
     sessions: bool = False
+    output_format: OutputFormat = OutputFormat.STREAM_JSON
+    """The one form in which this program reads it; another cannot be asked for."""
 
     def cannot_honour(self, agent: AgentProfile, *, model: bool, budget: bool) -> tuple[str, ...]:
         """What of a plan this backend cannot do, in words.

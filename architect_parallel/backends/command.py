@@ -15,7 +15,7 @@ from architect_parallel.backends.base import Availability, Capabilities, Command
 from architect_parallel.backends.command_reader import FIELDS, JsonReader
 from architect_parallel.backends.program import LONGEST_ARGUMENT_BYTES, locate, plain_amount, program_availability
 from architect_parallel.backends.shell import OutputReader
-from architect_parallel.domain import ApprovalMode, BackendSettings, SandboxMode
+from architect_parallel.domain import ApprovalMode, BackendSettings, OutputFormat, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.planning.suggest import nearest
 
@@ -25,6 +25,8 @@ PLACEHOLDERS = (
 )
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+_FORMATS = {"json": OutputFormat.JSON, "jsonl": OutputFormat.STREAM_JSON}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class CommandBackend:
             budget="budget" in used,
             cost=self.settings.output != "text",
             sessions="session_id" in used,
+            output_format=_FORMATS.get(self.settings.output, OutputFormat.TEXT),
         )
 
     @property

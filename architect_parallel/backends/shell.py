@@ -22,7 +22,15 @@ from architect_parallel.backends.base import (
     Tokens,
 )
 from architect_parallel.backends.program import fits_argument, locate, program_availability, program_prefix
-from architect_parallel.domain import ApprovalMode, BackendSettings, CostBasis, Outcome, SandboxMode, Usage
+from architect_parallel.domain import (
+    ApprovalMode,
+    BackendSettings,
+    CostBasis,
+    Outcome,
+    OutputFormat,
+    SandboxMode,
+    Usage,
+)
 from architect_parallel.planning.plain_text import one_line, plain_text
 
 TAIL_BYTES = 16 * 1024
@@ -48,6 +56,7 @@ class ShellBackend:
             approval_modes=frozenset({ApprovalMode.DEFAULT, ApprovalMode.NONE}),
             sandbox_modes=frozenset({SandboxMode.DEFAULT, SandboxMode.FULL}),
             cost=True,
+            output_format=OutputFormat.TEXT,
         )
 
     @property

@@ -46,12 +46,22 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
 
 
 @app.command()
-def schema(as_json: options.Json = False) -> None:
-    """Print the JSON schema of the configuration file (always JSON)."""
+def schema(
+    of: Annotated[str, typer.Argument(metavar="FORMAT", help="config or tasks.", show_default=False)] = "config",
+    as_json: options.Json = False,
+) -> None:
+    """Print the JSON schema of a file format: the configuration's, or with `tasks` that of task files (always JSON)."""
     from architect_parallel.cli.output import answer_json
-    from architect_parallel.config.schema import config_schema
+    from architect_parallel.planning.suggest import require_known
 
-    answer_json(config_schema())
+    if require_known("format", of, ("config", "tasks")) == "tasks":
+        from architect_parallel.config.task_schema import task_file_schema
+
+        answer_json(task_file_schema())
+    else:
+        from architect_parallel.config.schema import config_schema
+
+        answer_json(config_schema())
 
 
 @app.command()

@@ -8,22 +8,42 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.cli.continuing import go_on
 from architect_parallel.cli.output import answer, answer_json, warn
-from architect_parallel.errors import UsageError
+from architect_parallel.cli.sources import read_sources
 
 if TYPE_CHECKING:
     from architect_parallel.api.planning import ParallelConfig
     from architect_parallel.api.running import ParallelRunner
     from architect_parallel.domain import RunPlan, RunResult
 
-LARGEST_STDIN_TASK = 64 * 2**20
-"""Bytes; a task is text for a model, not a disk image."""
-
 
 def parallel(
+    context: typer.Context,
     task: Annotated[str | None, typer.Argument(metavar="TASK", help="What to do; `-` reads it from stdin.")] = None,
     tasks: Annotated[
         list[str] | None, typer.Option("--task", metavar="TEXT", help="A further task; repeatable.")
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file", metavar="FILE", help="Task file, JSON or YAML; `-` is stdin (`architect config schema tasks`)."
+        ),
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="One task per line of stdin; empty lines do not count.")
+    ] = False,
+    foreach: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB", help="The task once for every matching file, its path in place of `{path}`; quote the glob."
+        ),
+    ] = None,
+    continue_: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--continue", metavar="RUN N", help="Worker N of an ended run goes on with TASK, where it left off."
+        ),
     ] = None,
     workers: Annotated[
         str | None, typer.Option(metavar="N", help="Number of workers [as many as tasks or models, else 3].")
@@ -87,8 +107,18 @@ def parallel(
     from architect_parallel.api.running import ParallelRunner
     from architect_parallel.planning.naming import split_models
 
+    if continue_ is not None:
+        result = go_on(context, *continue_, task, as_json=json, quiet=quiet, dry_run=dry_run, config=config)
+        if result is None:
+            return
+        print_result(result, as_json=json)
+        raise typer.Exit(result.exit_code or 0)
+    source = read_sources(task, tasks or [], file=file, lines=lines)
     request = ParallelConfig(
-        tasks=read_tasks(task, tasks or []),
+        tasks=source.tasks,
+        file=source.file,
+        foreach=foreach,
+        listed=lines,
         workers=workers,
         max_parallel=max_parallel,
         models=() if models is None else split_models(models),
@@ -118,33 +148,6 @@ def parallel(
         return
     result = run_shown(request, as_json=json, quiet=quiet)
     raise typer.Exit(result.exit_code or 0)
-
-
-def read_tasks(first: str | None, others: list[str]) -> list[str]:
-    """The tasks in their order; `-`, or nothing at all on a pipe, reads one from stdin.
-
-    Raises:
-        UsageError: There is none, or stdin is no text.
-    """
-    if first is None and not others and sys.stdin is not None and not sys.stdin.isatty():
-        first = "-"
-    given = ([] if first is None else [first]) + others
-    if given.count("-") > 1:
-        raise UsageError("stdin can be only one task", hint='architect parallel - --task "another"')
-    return [_stdin_task() if text == "-" else text for text in given]
-
-
-def _stdin_task() -> str:
-    data = sys.stdin.buffer.read(LARGEST_STDIN_TASK + 1) if sys.stdin is not None else b""
-    if len(data) > LARGEST_STDIN_TASK:
-        raise UsageError("the task on stdin is larger than 64 MiB", hint="name a file in the task instead")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the task on stdin is not UTF-8 (byte {error.start})", hint="convert it to UTF-8") from error
-    if not text.strip():
-        raise UsageError("there is no task", hint='architect parallel "what to do"')
-    return text.removesuffix("\n")
 
 
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
@@ -178,11 +181,21 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
 
 def show_plan(runner: ParallelRunner, plan: RunPlan, *, as_json: bool) -> None:
     """The whole plan with exact argv and cost ceiling; nothing was started."""
+    from dataclasses import replace
+
     from architect_parallel.reports import plan as plan_report
 
+    commands = runner.command_lines(plan)
+    lines = {worker_id: command.argv for worker_id, command in commands.items()}
+    # What a backend says only when it writes the command line is said of the run as it happens; here it is now.
+    told = {worker_id: command.warnings for worker_id, command in commands.items()}
+    plan = replace(
+        plan,
+        workers=tuple(replace(each, warnings=(*each.warnings, *told[each.worker_id])) for each in plan.workers),
+        warnings=(*plan.warnings, *dict.fromkeys(text for texts in told.values() for text in texts)),
+    )
     for warning in plan.warnings:
         warn(warning)
-    lines = runner.command_lines(plan)
     if as_json:
         answer_json(plan_report.as_data(plan, lines))
     else:

@@ -6,7 +6,7 @@ All layers are checked before any fault is raised: the user sees them at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ OTHER_VARIABLES = frozenset(
     }
 )
 """Variables of ours that are no settings."""
+
+MOST_SHOWN = 500
+"""More faults than this are counted, not told: a large file in the wrong format has one in every line."""
 
 Tree = dict[str, Any]
 
@@ -61,10 +64,13 @@ class FaultList:
             self.lines.append(f"{place}: {fault.message}")
             self.in_text = self.in_text or fault.place is not None
 
-    def error(self) -> UsageError:
-        """All of them as one error; there must be one."""
-        lead = f"{len(self.lines)} faults in the configuration:\n" if len(self.lines) > 1 else ""
-        return UsageError(lead + "\n".join(self.lines), hint="architect config schema" if self.in_text else None)
+    def error(self, what: str = "the configuration", hint: str = "architect config schema") -> UsageError:
+        """All of them as one error; there must be one. The hint is for faults in a text."""
+        lead = f"{len(self.lines)} faults in {what}:\n" if len(self.lines) > 1 else ""
+        lines = self.lines[:MOST_SHOWN]
+        if len(self.lines) > MOST_SHOWN:
+            lines.append(f"and {len(self.lines) - MOST_SHOWN} more")
+        return UsageError(lead + "\n".join(lines), hint=hint if self.in_text else None)
 
 
 def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) -> Layer | None:
@@ -85,7 +91,7 @@ def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) 
             _drop(data, key)
         listed = ", ".join(dotted(key) for key in refused)
         warnings = (f"{name}: ignored until you trust this file: {listed} (architect config trust)",)
-    origins = {leaf: f"{name}:{_place(document.places, leaf).line}" for leaf, _ in walk(data) if leaf}
+    origins = {leaf: f"{name}:{place_of(document.places, leaf).line}" for leaf, _ in walk(data) if leaf}
     return Layer(data=data, origins=origins, warnings=warnings)
 
 
@@ -201,27 +207,33 @@ def _checked(document: Document) -> Tree:
         data = plain(ConfigFile.model_validate(document.data), only_set=True)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        faults += [_fault(dict(each), document.data, document.places) for each in found]
+        faults += [fault_of(dict(each), document.data, document.places) for each in found]
     if faults:
         raise Faulty(*sorted(faults, key=lambda fault: fault.place or Place(0, 0)))
     return data
 
 
-def _fault(error: Mapping[str, Any], data: Tree, places: Mapping[KeyPath, Place]) -> Fault:
+def fault_of(
+    error: Mapping[str, Any],
+    data: Tree,
+    places: Mapping[KeyPath, Place],
+    meant: Callable[[KeyPath], str] | None = None,
+) -> Fault:
+    """What pydantic found wrong, in our words. `meant` offers a known key for an unknown one; `None`: a config's."""
     # pydantic marks a fault in a mapping's key with a last step "[key]".
     path: KeyPath = tuple(step for step in error["loc"] if step != "[key]")
     where = dotted(path)
     if error["type"] == "extra_forbidden":
-        return Fault(_place(places, path), f"unknown key {where}{_meant(path)}")
+        return Fault(place_of(places, path), f"unknown key {where}{(meant or _meant)(path)}")
     if error["type"] == "missing":
-        return Fault(_place(places, path), f"{where} is missing")
+        return Fault(place_of(places, path), f"{where} is missing")
     if error["loc"][-1] == "[key]":
-        return Fault(_place(places, path), f"{where}: the name {_words(error)}")
+        return Fault(place_of(places, path), f"{where}: the name {_words(error)}")
     value: Any = data
     for step in path:
         value = value[step]
     what = "" if isinstance(value, (dict, list)) else f" is {'null' if value is None else shown(value)}"
-    return Fault(_place(places, path), f"{where}{what}: {_words(error)}")
+    return Fault(place_of(places, path), f"{where}{what}: {_words(error)}")
 
 
 def _words(error: Mapping[str, Any]) -> str:
@@ -260,7 +272,7 @@ def _known_keys(parents: KeyPath) -> list[str]:
     return names + [path[-1] for path in ALIASES if path[:-1] == parents]
 
 
-def _place(places: Mapping[KeyPath, Place], path: KeyPath) -> Place:
+def place_of(places: Mapping[KeyPath, Place], path: KeyPath) -> Place:
     """Where `path` stands, or the nearest key above it that does."""
     while path and path not in places:
         path = path[:-1]

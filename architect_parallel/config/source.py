@@ -1,10 +1,11 @@
-"""YAML text into plain data with the place of every key; the only reader of YAML that people write.
+"""YAML or JSON text into plain data with the place of every key; the only reader of files that people write.
 
 A configuration file may come with a cloned repository, so the reader takes a small, closed part of YAML 1.2: one
 document, mappings with text keys, lists, and scalars. No aliases or anchors (a file of 1 KiB can stand for
 gigabytes), no tags, no duplicate keys, no nesting beyond `DEEPEST`, no file beyond `LARGEST_BYTES`.
 `no`, `.nan` or `12:30` stay text: what they mean is for the schema. It builds from the parser's
-events and never recurses, so depth costs nothing. Invariant: it returns data or raises `Faulty`, whatever the bytes.
+events and never recurses, so depth costs nothing; `json_events` gives the same events for JSON.
+Invariant: it returns data or raises `Faulty`, whatever the bytes.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from typing import Any
 
 import yaml
 
+from architect_parallel.config.json_events import JsonFault, json_events
 from architect_parallel.planning.quantities import shown
 
 LARGEST_BYTES = 1024**2
 DEEPEST = 20
+MOST_FAULTS = 20
+"""Reading ends at so many faults in the text itself."""
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of a document."""
@@ -66,18 +70,20 @@ class Faulty(Exception):
 class Document:
     """A read document: plain data, and where its keys and list items stand."""
 
-    data: dict[str, Any]
+    data: Any
+    """A mapping where `read_document` gives it."""
     places: Mapping[KeyPath, Place]
     faults: tuple[Fault, ...] = ()
     """What may not stand in the text although it makes sense: the data is for further checks only."""
 
 
-def read_bytes(path: Path, *, pipe_allowed: bool = False) -> bytes | None:
+def read_bytes(path: Path, *, pipe_allowed: bool = False, largest: int = LARGEST_BYTES) -> bytes | None:
     """Content of a configuration file; `None` when there is none.
 
     Args:
         pipe_allowed: Whether it may be a pipe or a device, as the user may name one (`-c <(…)`). A file that is found
             may not: opening a FIFO in a cloned repository would wait for ever.
+        largest: Most bytes, in whole MiB.
 
     Raises:
         Faulty: For what cannot be read, is too large or is no file.
@@ -88,16 +94,21 @@ def read_bytes(path: Path, *, pipe_allowed: bool = False) -> bytes | None:
             mode = os.fstat(descriptor).st_mode
             if not (stat.S_ISREG(mode) or (pipe_allowed and not stat.S_ISDIR(mode))):
                 raise Faulty(Fault(None, "is not a file"))
-            data = file.read(LARGEST_BYTES + 1)
+            data = file.read(largest + 1)
     except FileNotFoundError:
         return None
     except IsADirectoryError as error:
         raise Faulty(Fault(None, "is not a file")) from error
     except OSError as error:
         raise Faulty(Fault(None, f"cannot be read: {error.strerror}")) from error
-    if len(data) > LARGEST_BYTES:
-        raise Faulty(Fault(None, f"is larger than {LARGEST_BYTES // 1024**2} MiB"))
+    require_size(data, largest)
     return data
+
+
+def require_size(data: bytes, largest: int) -> None:
+    """Raises `Faulty` when `data` is longer than `largest` bytes."""
+    if len(data) > largest:
+        raise Faulty(Fault(None, f"is larger than {largest // 1024**2} MiB"))
 
 
 def read_document(data: bytes) -> Document:
@@ -106,10 +117,22 @@ def read_document(data: bytes) -> Document:
     Raises:
         Faulty: For text that makes no sense to its end.
     """
-    builder = _Builder()
+    document = read_data(data)
+    if not isinstance(document.data, dict | None):
+        raise Faulty(*document.faults, Fault(Place(1, 1), "must hold a mapping of keys to values"))
+    return Document(document.data or {}, document.places, document.faults)
+
+
+def read_data(data: bytes, *, as_json: bool = False, most_faults: int = MOST_FAULTS) -> Document:
+    """Whatever `data` holds as YAML or, with `as_json`, as JSON. Raises like `read_document`."""
+    builder = _Builder(most_faults=most_faults)
+    text = _decode(data)
     try:
-        for event in yaml.parse(_decode(data), Loader=_PARSER):
+        for event in json_events(text) if as_json else yaml.parse(text, Loader=_PARSER):
             builder.take(event)
+    except JsonFault as error:
+        fault = Fault(Place(error.line + 1, error.column + 1), f"is not JSON: {error.problem}")
+        raise Faulty(*builder.faults, fault) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         fault = Fault(_place(mark) if mark else None, f"is not YAML: {error.problem}")
@@ -118,9 +141,7 @@ def read_document(data: bytes) -> Document:
         raise Faulty(*builder.faults, Fault(None, f"is not YAML: {error.reason}")) from error
     except _Stop:
         raise Faulty(*builder.faults) from None
-    if not isinstance(builder.top, dict | None):
-        raise Faulty(*builder.faults, Fault(Place(1, 1), "must hold a mapping of keys to values"))
-    return Document(builder.top or {}, builder.places, tuple(builder.faults))
+    return Document(builder.top, builder.places, tuple(builder.faults))
 
 
 class _Stop(Exception):
@@ -139,6 +160,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Builder:
+    most_faults: int = MOST_FAULTS
     faults: list[Fault] = field(default_factory=list)
     places: dict[KeyPath, Place] = field(default_factory=dict)
     top: Any = None
@@ -215,7 +237,7 @@ class _Builder:
 
     def _fault(self, place: Place, message: str) -> None:
         self.faults.append(Fault(place, message))
-        if len(self.faults) >= 20:
+        if len(self.faults) >= self.most_faults:
             raise _Stop
 
     def _stop(self, place: Place, message: str) -> None:

@@ -17,7 +17,6 @@ from architect_parallel.domain import (
     CheckResult,
     Diff,
     Reason,
-    RunPlan,
     RunResult,
     RunStatus,
     Status,
@@ -93,7 +92,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     if first is None or not isinstance(first.event, RunStarted):
         raise InternalError("the journal of a run does not begin with its plan")
     plan = first.event.plan
-    specs = {spec.worker_id: spec for spec in plan.workers}
+    specs = {spec.worker_id: spec for spec in sorted(plan.workers, key=lambda spec: spec.worker_id)}
     lanes = {worker_id: _Lane(attempt=spec.attempt) for worker_id, spec in specs.items()}
     finished: Recorded | None = None
     stretch_began, last, earlier_s = first.time, first.time, 0.0
@@ -101,6 +100,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         if isinstance(each.event, RunResumed):
             earlier_s += (last - stretch_began).total_seconds()
             stretch_began, finished = each.time, None
+            specs |= {spec.worker_id: spec for spec in each.event.workers if spec.worker_id in specs}
             for worker_id in each.event.worker_ids:
                 if worker_id in lanes:
                     lanes[worker_id] = _reopened(specs[worker_id], lanes[worker_id])
@@ -112,7 +112,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
 
     end = finished.event if finished is not None and isinstance(finished.event, RunFinished) else None
     over = end is not None or not live
-    candidates = (_result(spec, lanes[spec.worker_id], over=over) for spec in _by_id(plan))
+    candidates = (_result(spec, lanes[worker_id], over=over) for worker_id, spec in specs.items())
     return RunResult(
         run_id=plan.run_id,
         status=end.status if end else RunStatus.RUNNING if live else RunStatus.INTERRUPTED,
@@ -123,14 +123,10 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         finished_at=finished.time if finished else None,
         total_duration_seconds=round(earlier_s + (last - stretch_began).total_seconds(), 3),
         max_parallel=plan.max_parallel,
-        warnings=[*plan.warnings, *(end.warnings if end else ())],
+        warnings=list(dict.fromkeys([*plan.warnings, *(end.warnings if end else ())])),
         results=[result for result in candidates if result is not None],
-        planned=plan.workers,
+        planned=tuple(specs.values()),
     )
-
-
-def _by_id(plan: RunPlan) -> list[WorkerSpec]:
-    return sorted(plan.workers, key=lambda spec: spec.worker_id)
 
 
 def _advance(lane: _Lane, recorded: Recorded) -> _Lane:

@@ -295,7 +295,7 @@ def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
     The private directory of a worker that did not succeed stays: after an undo, `resume` reads its tree with it.
     """
     run = journal.result(run_id)
-    if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in run.planned):
+    if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in run.planned if spec.branch):
         return
     place = journal.run_dir(run_id)
     over = {str(each.worker_id) for each in run.results if each.status is Status.SUCCESS}

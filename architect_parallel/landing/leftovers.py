@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import RunResult, WorkerResult, WorkerSpec
+from architect_parallel.domain import Isolation, RunResult, WorkerResult, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal
@@ -70,7 +70,9 @@ def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Lef
     recorded = journal.recorded(run_id)
     result = replay(recorded, live=False)
     done = {each.worker_id: each for each in result.results}
-    found = (_leftover(repository, journal, result, spec, done.get(spec.worker_id)) for spec in result.planned)
+    # A worker without isolation worked in a directory of the user's: nothing there is ours.
+    isolated = [spec for spec in result.planned if spec.isolation is not Isolation.NONE]
+    found = (_leftover(repository, journal, result, spec, done.get(spec.worker_id)) for spec in isolated)
     running = still_running(recorded)
     return [
         replace(each, worktree_stays="its agent is still being stopped", forcible=False, hint="try again")

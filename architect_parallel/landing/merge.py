@@ -87,6 +87,8 @@ def plan_merge(
     if result.status is RunStatus.RUNNING or journal.is_live(run_id):
         raise EnvironmentProblem(f"run {run_id} is still going on", hint=f"architect status {run_id}")
     worker = _require_worker(result, worker_id)
+    if not worker.branch:
+        raise NothingToDo(f"worker {worker_id} worked in place, in {worker.worktree_path}: there is nothing to land")
     target = find_target(repository, into)
     if target.branch in {f"{BRANCH_PREFIX}{number}" for number in journal.live_numbers()}:
         raise EnvironmentProblem(f"an agent is at work on {target.branch}", hint="architect status")

@@ -7,6 +7,7 @@ read from a branch or directory name gives exactly that name back.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from architect_parallel.errors import UsageError
@@ -20,6 +21,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _BRANCH = re.compile(r"architect/parallel-([1-9][0-9]{0,17})", re.ASCII)
 _WORKTREE = re.compile(r"\.architect-parallel-([1-9][0-9]{0,17})", re.ASCII)
 _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9]{4}", re.ASCII)
+_FILE_UNSAFE = re.compile(r"(?:[^A-Za-z0-9._-]|\.{2,})+", re.ASCII)
 _RANDOM = re.compile(r"[a-z0-9]{4}", re.ASCII)
 
 
@@ -105,6 +107,26 @@ def parse_worktree_number(directory: str) -> int | None:
     """
     match = _WORKTREE.fullmatch(directory)
     return int(match[1]) if match else None
+
+
+def file_names(names: Sequence[str], *, taken: Sequence[str] = ("summary",)) -> tuple[str, ...]:
+    """A file name (without ending) for each of `names`: one path component of letters, digits and `._-`, no two alike
+    on any file system.
+
+    >>> file_names(["review", "../../etc/passwd", "Review", "summary", "..."])
+    ('review', 'etc-passwd', 'Review-2', 'summary-2', 'task')
+    """
+    used = {each.lower() for each in taken}
+    found = []
+    for name in names:
+        stem = _FILE_UNSAFE.sub("-", name).strip("-.")[:80] or "task"
+        choice, count = stem, 1
+        while choice.lower() in used:
+            count += 1
+            choice = f"{stem}-{count}"
+        used.add(choice.lower())
+        found.append(choice)
+    return tuple(found)
 
 
 def run_id(time: datetime, random_text: str) -> str:

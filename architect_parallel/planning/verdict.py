@@ -6,7 +6,7 @@ we saw (exit code, git) come first, so that no output can turn a killed or crash
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import assert_never
 
 from architect_parallel.domain import Outcome, Reason, RunStatus, Status, WorkerResult
@@ -94,7 +94,11 @@ def _ended(outcome: Outcome | None, exit_code: int | None, files_changed: int | 
 
 
 def run_outcome(
-    results: Sequence[WorkerResult], *, allow_partial: bool = False, interrupted_by: ExitCode | None = None
+    results: Sequence[WorkerResult],
+    *,
+    allow_partial: bool = False,
+    interrupted_by: ExitCode | None = None,
+    uncritical: Collection[int] = (),
 ) -> tuple[RunStatus, ExitCode]:
     """Status and exit code of a run that ended with `results`, one per planned worker.
 
@@ -102,6 +106,7 @@ def run_outcome(
         allow_partial: One success is enough for exit code 0.
         interrupted_by: The exit code of the signal that ended the launcher's run (130, 143, 129); `None`: none did.
             `RunStatus.INTERRUPTED` is not this: that is a launcher that died, and only the journal can tell.
+        uncritical: Ids of workers whose failure does not count for the exit code; the status still tells it.
     """
     succeeded = sum(result.status is Status.SUCCESS for result in results)
     if results and succeeded == len(results):
@@ -112,7 +117,9 @@ def run_outcome(
         status = RunStatus.PARTIAL if succeeded else RunStatus.FAILED
     if interrupted_by is not None:
         return status, interrupted_by
-    good = status is RunStatus.SUCCESS or (allow_partial and succeeded > 0)
+    counted = [result for result in results if result.worker_id not in uncritical]
+    good = all(result.status is Status.SUCCESS for result in counted) or (allow_partial and succeeded > 0)
+    good = good and bool(results)
     return status, ExitCode.SUCCESS if good else ExitCode.NOT_ALL_SUCCEEDED
 
 

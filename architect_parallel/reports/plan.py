@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import RunPlan
+from architect_parallel.domain import Isolation, RunPlan, WorkerSpec
 from architect_parallel.events import to_plain
 from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.reports.text import task_words
 
 
 def cost_ceiling(plan: RunPlan) -> float | None:
@@ -34,16 +35,36 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
         f"({plan.base_commit[:12]}); nothing was started.",
         f"Cost ceiling: {most}",
     ]
+    if plan.output_dir is not None:
+        lines.append(f"Results go to {one_line(plan.output_dir, 400)}")
     for spec in plan.workers:
         lines += [
             "",
-            f"[{spec.worker_id}] {one_line(spec.prompt, 80)}",
+            f"[{spec.worker_id}] {task_words(spec.worker_id, spec.name, spec.prompt, 80)}",
             f"    backend   {spec.backend}, model {spec.model or 'default'}, agent {spec.agent.name}",
-            f"    branch    {spec.branch}",
-            f"    worktree  {spec.worktree_path}",
+            *_where(spec),
+            *_options(spec),
             f"    command   {_command(argv[spec.worker_id])}",
         ]
     return "\n".join(lines)
+
+
+def _where(spec: WorkerSpec) -> list[str]:
+    if spec.isolation is Isolation.NONE:
+        return [f"    in place  {one_line(spec.worktree_path, 400)} (no branch, no commit, no diff)"]
+    below = [f"    starts in {one_line(spec.subdirectory, 400)}"] if spec.subdirectory else []
+    return [f"    branch    {spec.branch}", f"    worktree  {spec.worktree_path}", *below]
+
+
+def _options(spec: WorkerSpec) -> list[str]:
+    limits = spec.limits
+    said = [f"approval {spec.approval_mode}", f"sandbox {spec.sandbox_mode}"]
+    said += [f"at most {limits.max_steps} steps"] if limits.max_steps is not None else []
+    said += [f"timeout {limits.timeout_s:g} s"] if limits.timeout_s is not None else []
+    said += [f"budget ${limits.budget_usd:.2f}"] if limits.budget_usd is not None else []
+    said += [] if spec.critical else ["not critical"]
+    said += [f"tags {one_line(', '.join(spec.tags), 100)}"] if spec.tags else []
+    return [f"    options   {', '.join(said)}"]
 
 
 def _command(argv: tuple[str, ...]) -> str:

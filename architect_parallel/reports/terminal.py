@@ -58,6 +58,11 @@ class _Row:
     started_s: float | None = None
     result: WorkerResult | None = None
 
+    @property
+    def waiting_words(self) -> str:
+        """What is shown as long as nothing has been said."""
+        return text.task_words(self.spec.worker_id, self.spec.name, self.spec.prompt, 200)
+
 
 class LiveReport:
     """Shows a run while it goes on. Use as a context manager around the run; `begin` and `take` are its inputs."""
@@ -178,7 +183,7 @@ class LiveReport:
                 str(row.steps or ""),
                 cost,
                 self._time(row),
-                Text(one_line(said or row.spec.prompt, 200), style="dim"),
+                Text(one_line(said or row.waiting_words, 200), style="dim"),
             )
         return table
 

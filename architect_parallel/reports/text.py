@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from architect_parallel.domain import Attempt, Diff, RunResult, Status, WorkerResult
+from architect_parallel.domain import Attempt, Diff, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.planning.plain_text import one_line, plain_text
 
 STATUS_WORDS = {
@@ -64,9 +64,20 @@ def _row(result: WorkerResult) -> tuple[str, ...]:
         f"{result.duration:.2f}s",
         str(len(result.files_modified)),
         plain_text(result.session_id or "-")[:8],
-        result.branch,
-        one_line(result.task, SHOWN_TASK),
+        result.branch or "(in place)",
+        task_words(result.worker_id, result.name, result.task, SHOWN_TASK),
     )
+
+
+def _planned(spec: WorkerSpec) -> str:
+    words = task_words(spec.worker_id, spec.name, spec.prompt, SHOWN_TASK)
+    return f"{spec.worker_id}  {spec.branch or '(in place)'}  {words}"
+
+
+def task_words(worker_id: int, name: str, task: str, limit: int) -> str:
+    """A task on one line, behind its name if somebody gave it one."""
+    own = "" if name in ("", f"worker-{worker_id}") else f"{one_line(name, limit)}: "
+    return one_line(own + task, limit)
 
 
 def total_line(result: RunResult) -> str:
@@ -145,7 +156,7 @@ def run_details(run: RunResult) -> str:
         lines += [
             "",
             "Not ended yet:",
-            *(f"  {spec.worker_id}  {spec.branch}  {one_line(spec.prompt, 60)}" for spec in waiting),
+            *(f"  {_planned(spec)}" for spec in waiting),
         ]
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, CommandLine, Request
-from architect_parallel.domain import Diff, Price, Status, Usage, WorkerResult, WorkerSpec, WorktreeSettings
-from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.domain import Diff, Isolation, Price, Status, Usage, WorkerResult, WorkerSpec, WorktreeSettings
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import (
     Collected,
     Event,
@@ -40,7 +40,7 @@ from architect_parallel.workers.collect import collect
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.switch import StopSwitch
-from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree
+from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
 
@@ -135,6 +135,9 @@ class _Journey:
         if self._stopped_before_start():
             return
         self._emit(WorkerStarting(attempt=self._spec.attempt))
+        if self._spec.isolation is Isolation.NONE:
+            self._work_in_place()
+            return
         try:
             worktree = self._take_worktree()
         except NotWanted:
@@ -148,19 +151,36 @@ class _Journey:
                 admin_dir=str(worktree.admin_dir),
             )
         )
-        self._prepare(worktree)
-        private = PrivateGit.create(self._place.repository, self._private_dir(self._spec.attempt), worktree.path)
+        if not self._spec.continues:
+            self._prepare(worktree)
+        private = self._private_git(worktree)
+        directory = worktree.path / self._spec.subdirectory
+        if not directory.is_dir():
+            raise EnvironmentProblem(f"the worktree has no directory {self._spec.subdirectory}")
+        agent = self._watch_agent(directory)
+        if agent is not None and agent.spawn_error is None:
+            self._collect(private)
+
+    def _work_in_place(self) -> None:
+        """Supervised and limited like any other, but what the agent does stays where it does it."""
+        directory = Path(self._spec.worktree_path)
+        if not directory.is_dir():
+            raise EnvironmentProblem(f"there is no directory {directory}")
+        if self._spec.attempt > 1:
+            self._warn(f"the earlier attempt's work in {directory} is still there: it ran in place")
+        self._watch_agent(directory)
+
+    def _watch_agent(self, directory: Path) -> AgentRun | None:
+        """Runs the agent in `directory` to its proven end; `None`: a stop came first."""
         if self._stopped_before_start():
-            return
+            return None
         self._course.started_at = now()
-        self._course.agent = self._run_agent(worktree)
+        self._course.agent = self._run_agent(directory)
         self._course.finished_at = now()
         if self._course.agent is None:
             self._course.started_at = None
             self._stopped_before_start()
-            return
-        if self._course.agent.spawn_error is None:
-            self._collect(private)
+        return self._course.agent
 
     def _stopped_before_start(self) -> bool:
         reason = self._switch.reason
@@ -171,6 +191,19 @@ class _Journey:
 
     def _private_dir(self, attempt: int) -> Path:
         return self._place.run_dir / "git" / f"worker-{self._spec.worker_id}-{attempt}"
+
+    def _earlier_private_dir(self) -> Path | None:
+        """Of the newest attempt before this one that has one; `None`: no agent has started here."""
+        every = (self._private_dir(attempt) for attempt in range(self._spec.attempt - 1, 0, -1))
+        return next((each for each in every if each.is_dir()), None)
+
+    def _private_git(self, worktree: Worktree) -> PrivateGit:
+        directory, earlier = self._private_dir(self._spec.attempt), self._earlier_private_dir()
+        if self._spec.continues and earlier is not None:
+            before = PrivateGit.open(earlier)
+            if before.admin_dir == worktree.admin_dir:  # not after an undo that registered the worktree anew
+                return PrivateGit.renew(self._place.repository, directory, before)
+        return PrivateGit.create(self._place.repository, directory, worktree.path)
 
     def _take_worktree(self) -> Worktree:
         spec, repository = self._spec, self._place.repository
@@ -185,11 +218,13 @@ class _Journey:
                 wanted=self._wanted,
             )
         # An attempt that never came to its agent left what the one before had left.
-        made = (self._private_dir(number) for number in range(spec.attempt - 1, 0, -1))
-        earlier = next((path for path in made if path.is_dir()), self._private_dir(1))
-        kept = keep_attempt(repository, spec, earlier)
+        kept = keep_attempt(repository, spec, self._earlier_private_dir() or self._private_dir(spec.attempt - 1))
         if kept is not None:
             self._warn(f"the earlier attempt's work is kept as {kept}")
+        if spec.continues:
+            return take_up_worktree(
+                repository, path=path, branch=spec.branch, base_commit=spec.base_commit, run_id=spec.run_id
+            )
         return reopen_worktree(
             repository,
             path=path,
@@ -220,7 +255,7 @@ class _Journey:
     def _warn(self, message: str) -> None:
         self._emit(Warned(message=message))
 
-    def _run_agent(self, worktree: Worktree) -> AgentRun | None:
+    def _run_agent(self, directory: Path) -> AgentRun | None:
         spec = self._spec
         request = self._request()
         command = self._backend.command(request)
@@ -239,7 +274,7 @@ class _Journey:
         )
         try:
             return run_agent(
-                self._launch(command, worktree),
+                self._launch(command, directory),
                 self._backend.reader(request),
                 shown_argv=shown_argv(command.argv, request.prompt),
                 secrets=environment.secret_values(self._backend, self._place.environ),
@@ -261,11 +296,11 @@ class _Journey:
         state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
         return request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
 
-    def _launch(self, command: CommandLine, worktree: Worktree) -> process.Launch:
+    def _launch(self, command: CommandLine, directory: Path) -> process.Launch:
         passed = environment.filtered_environment(self._backend, self._place.environ)
         return process.Launch(
             argv=command.argv,
-            cwd=worktree.path,
+            cwd=directory,
             env={**passed, **command.env},
             stdin_file=command.stdin_file,
             polite_signal=command.polite_signal,
@@ -292,7 +327,7 @@ def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Requ
     return Request(
         prompt=spec.prompt + spec.lesson,
         prompt_file=prompt_file,
-        worktree=Path(spec.worktree_path),
+        worktree=Path(spec.worktree_path) / spec.subdirectory,
         state_dir=state_dir,
         model=spec.model,
         agent=spec.agent.name,
@@ -327,7 +362,7 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         stopped_by=switch.reason,
         spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=course.collect_failed,
-        files_changed=len(diff.files) if diff is not None else None,
+        files_changed=len(diff.files) if diff is not None else _changed_in_place(spec, agent),
     )
     warnings = list(course.warnings)
     if ending is not None:
@@ -381,6 +416,11 @@ def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
         over = agent.cost - limits.budget_usd
         return [f"spent ${agent.cost:.4f}: ${over:.4f} over its budget of ${limits.budget_usd:.4f}"]
     return []
+
+
+def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
+    """Without isolation nobody collects: what an agent did that took steps is there, whatever it is."""
+    return 1 if spec.isolation is Isolation.NONE and agent is not None and agent.steps else None
 
 
 def _error_text(course: _Course, switch: StopSwitch, status: Status) -> str | None:

@@ -231,6 +231,22 @@ def reopen_worktree(
     return worktree
 
 
+def take_up_worktree(
+    repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str
+) -> Worktree:  # fmt: skip
+    """The worktree an earlier attempt of the run left, as it is: nothing in it is touched.
+
+    Raises:
+        EnvironmentProblem: It is gone, locked, or not this run's.
+    """
+    admin = require_ours(repository, path, branch, run_id)
+    if admin is None or not path.is_dir():
+        raise EnvironmentProblem(
+            f"the worktree {path} is gone", hint="`architect undo` brings back what a cleanup took"
+        )
+    return Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin)
+
+
 def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: str) -> None:
     """Creates the branch at `commit` as run `run_id`'s own, for an undo of its removal.
 

@@ -187,6 +187,32 @@ class PrivateGit:
         private._seal()
         return private
 
+    @classmethod
+    def renew(cls, repository: Repository, directory: Path, earlier: PrivateGit) -> PrivateGit:
+        """A further one for the worktree of `earlier`, in which an agent has run since.
+
+        What an agent could have altered (index, ignore rules, settings) stays as it was before the first one; what it
+        left outside is compared with how things are now.
+
+        Raises:
+            GitError: The repository cannot be read.
+        """
+        facts = dataclasses.replace(
+            earlier.facts,
+            refs=traces.watched(traces.read_refs(repository)),
+            stashes=tuple(stash.oid for stash in traces.stashes(repository)),
+            surroundings=traces.surroundings(repository),
+        )
+        unfinished = directory.with_name(f"{directory.name}.new")
+        for path in (unfinished, directory):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path)
+        make_private_dir(unfinished)
+        shutil.copy2(earlier.index, unfinished / "index")
+        (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
+        os.rename(unfinished, directory)
+        return cls.open(directory)
+
     @property
     def worktree(self) -> Path:
         return Path(self.facts.worktree)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from console import Architect
-from repositories import git
+from repositories import commit_all, git
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -66,10 +66,26 @@ def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.usefixtures("stand_ins")
 def test_readme_commands_run_from_top_to_bottom(architect: Architect, checkout: Path) -> None:
-    commands = [words[1:] for words in shell_commands() if words[0] == "architect"]
+    task_file = re.search(r"^# tasks\.yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    assert task_file is not None
+    files = {
+        "tasks.yaml": task_file[1],
+        "ideas.txt": "one idea\nanother\n",
+        "src/a.py": "A = 1\n",
+        ".gitignore": "results/\n",
+    }
+    for name, content in files.items():
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).write_text(content)
+    commit_all(checkout, "what the README speaks of")
+    commands = [words for words in shell_commands() if "architect" in words]
     assert len(commands) >= 10
-    for words in commands:
-        answer = architect(*words)
+    for whole in commands:
+        # `cat FILE | architect …` and `architect … < FILE`
+        begin = whole.index("architect") + 1
+        words = whole[begin:-2] if "<" in whole else whole[begin:]
+        source = whole[1] if begin > 1 else whole[-1] if "<" in whole else None
+        answer = architect(*words, stdin=(checkout / source).read_bytes() if source else None)
 
         # The runs of stand-ins succeed, so there is nothing left to resume; all else is exit 0.
         expected = 4 if words[0] == "resume" else 0

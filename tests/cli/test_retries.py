@@ -224,7 +224,7 @@ def test_with_too_little_disk_nothing_is_started_and_with_too_little_memory_one_
 
 def test_spending_without_a_known_price_is_never_silent(architect: Architect, tmp_path: Path) -> None:
     script = tmp_path / "agent.py"
-    script.write_text("print('{\"result\": \"ok\", \"usage\": {\"input_tokens\": 500, \"output_tokens\": 5}}')\n")
+    script.write_text('print(\'{"result": "ok", "usage": {"input_tokens": 500, "output_tokens": 5}}\')\n')
     config = tmp_path / "config.yaml"
     config.write_text(
         json.dumps({"backends": {"mine": {"command": [sys.executable, str(script), "{prompt}"], "output": "json"}}})

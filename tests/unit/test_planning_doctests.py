@@ -13,7 +13,10 @@ import architect_parallel.planning as planning
 MODULES = [f"{planning.__name__}.{module.name}" for module in pkgutil.iter_modules(planning.__path__)]
 
 
-@pytest.mark.parametrize("name", [*MODULES, "architect_parallel.config.source"])
+CONFIG = [f"architect_parallel.config.{name}" for name in ("source", "task_schema")]
+
+
+@pytest.mark.parametrize("name", [*MODULES, *CONFIG])
 def test_docstring_examples_hold(name: str) -> None:
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.failed == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -135,6 +136,14 @@ def test_run_ends_as_its_workers_did(
     results: list[WorkerResult], allow_partial: bool, status: RunStatus, code: int
 ) -> None:
     assert run_outcome(results, allow_partial=allow_partial) == (status, code)
+
+
+def test_what_is_not_critical_counts_for_the_status_and_not_for_the_exit_code() -> None:
+    other = dataclasses.replace(BAD, worker_id=2)
+    assert run_outcome([GOOD, other], uncritical={2}) == (RunStatus.PARTIAL, 0)
+    assert run_outcome([GOOD, other], uncritical={1}) == (RunStatus.PARTIAL, 1)
+    assert run_outcome([other], uncritical={2}) == (RunStatus.FAILED, 0)
+    assert run_outcome([BAD, other], uncritical={2}) == (RunStatus.FAILED, 1)
 
 
 @pytest.mark.parametrize("signal", [ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.HANGUP])

@@ -1,0 +1,103 @@
+"""`--continue`: one ended worker goes on where it left its worktree, with further instructions.
+
+It is a further attempt of the same run: number, branch, worktree, the agent's own home and the run's lock stay what
+they are, so that landing, cleanup and undo need to know nothing of it. What stands in the worktree is kept under
+`refs/architect/keep/` before the agent starts, and the journal has the instructions as a change to the plan.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from architect_parallel.api.orders import require_ready
+from architect_parallel.api.place import Here, load_here, require_planned
+from architect_parallel.api.running import hold, recorded_plan, run_plan
+from architect_parallel.api.task_sources import require_tasks
+from architect_parallel.backends.registry import require_backend
+from architect_parallel.domain import Isolation, RunPlan, RunResult, WorkerSpec
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.events import RunResumed
+from architect_parallel.journal import Journal
+from architect_parallel.journal.replay import replay
+from architect_parallel.landing.leftovers import still_running
+from architect_parallel.runner import CANCEL_FILE, Listener
+
+
+def continue_worker(
+    workspace_root: Path,
+    run: str,
+    worker_id: int,
+    instructions: str,
+    *,
+    config_file: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+    environ: Mapping[str, str] | None = None,
+) -> RunResult:
+    """Runs one worker of an ended run again in its worktree as it is, in the same session where its backend can.
+
+    Returns:
+        The whole run, with this attempt in the worker's place.
+
+    Raises:
+        NothingToDo: No such run.
+        UsageError: It has no such worker, or the instructions are empty.
+        EnvironmentProblem: The run is live, the worktree is gone, or the backend is not ready.
+    """
+    here = load_here(workspace_root, config_file, environ)
+    with Journal.open(here.repository.state_dir) as journal:
+        run_id = journal.find(run)
+        lock = hold(journal, run_id)
+        try:
+            spec = _next_attempt(here, journal, run_id, worker_id, instructions)
+            plan = recorded_plan(journal, run_id)
+            plan = replace(plan, workers=tuple(spec if each.worker_id == worker_id else each for each in plan.workers))
+            for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
+                request.unlink()
+            event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
+            started(replace(plan, workers=(spec,), warnings=spec.warnings))
+            return run_plan(plan, journal, here, listeners, todo=[spec], first_event=event)
+        finally:
+            lock.release()
+
+
+def continued(
+    workspace_root: Path, run: str, worker_id: int, instructions: str, *, config_file: Path | None = None
+) -> WorkerSpec:
+    """The attempt that `continue_worker` would run; raises like it, and changes nothing."""
+    here = load_here(workspace_root, config_file)
+    with Journal.open(here.repository.state_dir) as journal:
+        run_id = journal.find(run)
+        if journal.is_live(run_id):
+            raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
+        return _next_attempt(here, journal, run_id, worker_id, instructions)
+
+
+def _next_attempt(here: Here, journal: Journal, run_id: str, worker_id: int, instructions: str) -> WorkerSpec:
+    (prompt,) = require_tasks([instructions])
+    recorded = journal.recorded(run_id)
+    # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
+    before = replay(recorded, live=False)
+    require_planned(run_id, before.planned, worker_id)
+    spec = next(each for each in before.planned if each.worker_id == worker_id)
+    result = next(each for each in before.results if each.worker_id == worker_id)
+    if worker_id in still_running(recorded):
+        raise EnvironmentProblem(f"the agent of worker {worker_id} is still being stopped", hint="try again")
+    if not Path(spec.worktree_path).is_dir():
+        hint = "`architect undo` brings back what a cleanup took" if spec.isolation is Isolation.WORKTREE else None
+        raise EnvironmentProblem(f"worker {worker_id} has no directory {spec.worktree_path} any more", hint=hint)
+    backend = require_backend(here.backends, spec.backend)
+    require_ready(here.backends, backend, {spec.model}, here.environ)
+    session = result.session_id if backend.capabilities.sessions else None
+    lost = f"backend {backend.name} has no session to go on with: the agent sees its files, not what was said before"
+    return replace(
+        spec,
+        prompt=prompt,
+        session_id=session,
+        attempt=result.attempts + 1,
+        continues=True,
+        warnings=tuple(each for each in spec.warnings if each != lost) + (() if session else (lost,)),
+    )

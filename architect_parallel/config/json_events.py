@@ -1,0 +1,163 @@
+"""JSON text as the events of a YAML parser, so that one builder holds both to the same rules.
+
+YAML is said to contain JSON, but no YAML parser reads it all: tabs, `\\/`, surrogate pairs. Strict (RFC 8259): no
+comments, no trailing commas, no NaN. It keeps a stack of its own and never recurses; a token costs the same at
+any depth and in a line of any length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import yaml
+
+_BLANK = re.compile(r"[ \t\r\n]*")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_WORD = re.compile(
+    r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![\w.+-])|(?:true|false|null)(?!\w)", re.ASCII
+)
+_STRANGE = re.compile(r"[\w.+-]{1,40}|.", re.DOTALL)
+
+
+class JsonFault(Exception):
+    """Where the text stops being JSON, and why. `line` and `column` count from 0."""
+
+    def __init__(self, mark: yaml.Mark, problem: str) -> None:
+        super().__init__(problem)
+        self.line, self.column, self.problem = mark.line, mark.column, problem
+
+
+def json_events(text: str) -> Iterator[yaml.Event]:
+    """The events of the one value that `text` holds.
+
+    Raises:
+        JsonFault: Where it is not JSON; the events before it have been given out.
+    """
+    scanner = _Scanner(text)
+    yield yaml.DocumentStartEvent(start_mark=scanner.mark())
+    yield from _value(scanner, scanner.token())
+    while scanner.open:
+        yield from _member(scanner)
+    if scanner.token() != "":
+        raise scanner.unexpected("the end")
+
+
+def _member(scanner: _Scanner) -> Iterator[yaml.Event]:
+    """The next member of the innermost mapping or list, or its end."""
+    inside = scanner.open[-1]
+    token = scanner.token()
+    if token == inside.closing and not inside.wants_member:
+        scanner.step()
+        scanner.open.pop()
+        yield yaml.MappingEndEvent(scanner.mark()) if token == "}" else yaml.SequenceEndEvent(scanner.mark())
+        return
+    if inside.begun and not inside.wants_member:
+        if token != ",":
+            raise scanner.unexpected(f"`,` or `{inside.closing}`")
+        scanner.step()
+        inside.wants_member = True
+        return
+    inside.begun, inside.wants_member = True, False
+    if inside.closing == "}":
+        if token != '"':
+            raise scanner.unexpected("a key in double quotes")
+        yield scanner.string()
+        if scanner.token() != ":":
+            raise scanner.unexpected("`:`")
+        scanner.step()
+        token = scanner.token()
+    yield from _value(scanner, token)
+
+
+def _value(scanner: _Scanner, token: str) -> Iterator[yaml.Event]:
+    match token:
+        case "{":
+            yield yaml.MappingStartEvent(None, None, True, scanner.mark())
+            scanner.enter("}")
+        case "[":
+            yield yaml.SequenceStartEvent(None, None, True, scanner.mark())
+            scanner.enter("]")
+        case '"':
+            yield scanner.string()
+        case _:
+            yield scanner.word()
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list that has not ended."""
+
+    closing: str
+    begun: bool = False
+    wants_member: bool = False
+    """A comma came last."""
+
+
+class _Scanner:
+    """Where the reading stands; knows its line and column without ever looking back."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._line = 0
+        self._line_began = 0
+        self.open: list[_Open] = []
+
+    def token(self) -> str:
+        """The character at which the next token begins, blanks skipped; empty at the end."""
+        blank = _BLANK.match(self._text, self._at)
+        self._go(blank.end() if blank else self._at)
+        return self._text[self._at : self._at + 1]
+
+    def mark(self) -> yaml.Mark:
+        """The place of the next token."""
+        return yaml.Mark("", self._at, self._line, self._at - self._line_began, None, 0)
+
+    def step(self) -> None:
+        """Past a token of one character."""
+        self._go(self._at + 1)
+
+    def enter(self, closing: str) -> None:
+        """Past the beginning of a mapping or list, into it."""
+        self.step()
+        self.open.append(_Open(closing))
+
+    def string(self) -> yaml.Event:
+        """The string that begins here."""
+        mark = self.mark()
+        found = _STRING.match(self._text, self._at)
+        if found is None:
+            raise JsonFault(mark, "a string begins here and does not end")
+        try:
+            value = json.loads(found[0])
+        except json.JSONDecodeError as error:
+            # A string holds no line end, or that is the fault: its column is the offset.
+            self._go(self._at + error.pos)
+            raise JsonFault(self.mark(), error.msg) from error
+        self._go(found.end())
+        return yaml.ScalarEvent(None, None, (False, True), value, mark, mark, style='"')
+
+    def word(self) -> yaml.Event:
+        """The number, `true`, `false` or `null` that begins here."""
+        mark = self.mark()
+        found = _WORD.match(self._text, self._at)
+        if found is None:
+            raise self.unexpected("a value")
+        self._go(found.end())
+        return yaml.ScalarEvent(None, None, (True, False), found[0], mark, mark)
+
+    def unexpected(self, expected: str) -> JsonFault:
+        """What stands here is not what should."""
+        strange = _STRANGE.match(self._text, self._at)
+        found = repr(strange[0]) if strange else "its end"
+        return JsonFault(self.mark(), f"expected {expected}, found {found}")
+
+    def _go(self, to: int) -> None:
+        ends = self._text.count("\n", self._at, to)
+        if ends:
+            self._line += ends
+            self._line_began = self._text.rfind("\n", self._at, to) + 1
+        self._at = to

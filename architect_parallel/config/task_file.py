@@ -1,0 +1,343 @@
+"""A task file, JSON or YAML: text into `domain.TaskFile`, or all of its faults at once.
+
+Like the configuration it goes through the hardened reader and pydantic, whose models go no further than this room.
+What only the surroundings can tell (backends and agents by name, directories) is looked at here too, so that the user
+sees every fault in one report, each with file, line, column and field. Starts nothing and makes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from architect_parallel.config.layers import FaultList, fault_of, place_of
+from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_bytes, read_data
+from architect_parallel.config.source import require_size as require_bytes
+from architect_parallel.config.task_schema import DefaultsSection, TaskFileSection, TaskSection, own_name
+from architect_parallel.domain import Isolation, Task, TaskFile
+from architect_parallel.errors import UsageError
+from architect_parallel.planning.quantities import shown
+from architect_parallel.planning.suggest import did_you_mean
+
+LARGEST_TASK_FILE_BYTES = 16 * 1024**2
+MOST_TEXT_FAULTS = 1000
+MOST_TASKS = 10_000
+"""Each is a branch, a worktree and money: more than that is data in the wrong place."""
+SCHEMA_HINT = "architect config schema tasks"
+
+_Make = Callable[[KeyPath, str], Fault]
+
+_JSON_BEGINS = re.compile(r"\s*[\[{]")
+_JSON_TASKS = re.compile(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:')
+_MAYBE_TASKS = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)|^[\"']?tasks[\"']?\s*:", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskText:
+    """A task file that has been read already."""
+
+    name: str
+    """For messages: `stdin`."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a task file's words are held against."""
+
+    directory: Path
+    """Where its relative paths begin; absolute."""
+    checkout: Path | None
+    """Top of the checkout, resolved; `None`: there is none."""
+    backends: Collection[str]
+    agents: Collection[str]
+    ceiling: int
+    """The most `max_parallel` may say."""
+    backend_given: bool = False
+    """A flag names the backend, so that a task need not."""
+
+
+def load_task_file(path: Path, around: Surroundings) -> TaskFile:
+    """The task file at `path`. A pipe will do: the user named it.
+
+    Raises:
+        UsageError: With every fault, or why it cannot be read.
+    """
+    faults = FaultList()
+    try:
+        data = read_bytes(path, pipe_allowed=True, largest=LARGEST_TASK_FILE_BYTES)
+        if data is None:
+            raise Faulty(Fault(None, "there is no such file"))
+    except Faulty as error:
+        faults.add(str(path), error.faults)
+        raise faults.error("the task file", SCHEMA_HINT) from None
+    return read_task_file(TaskText(name=str(path), data=data), around)
+
+
+def read_task_file(text: TaskText, around: Surroundings) -> TaskFile:
+    """The tasks in `text`: JSON when its name ends so or it begins like it, else YAML.
+
+    Raises:
+        UsageError: With every fault, each on a line of its own.
+    """
+    found = FaultList()
+    try:
+        document = _canonical(_document(text))
+        checked, faults = _checked(document)
+        faults += [*document.faults, *_surrounding_faults(document, around)]
+        if not faults:
+            assert checked is not None  # without a fault there is a model
+            return _task_file(text.name, checked, document.places)
+        found.add(text.name, sorted(dict.fromkeys(faults), key=lambda fault: fault.place or Place(0, 0)))
+    except Faulty as error:
+        found.add(text.name, error.faults)
+    raise found.error("the task file", SCHEMA_HINT)
+
+
+def holds_tasks(data: bytes) -> bool:
+    """Whether text from a pipe is a task file: a mapping with a list `tasks`, or a list of mappings of tasks.
+
+    Text that begins as JSON and names tasks or prompts counts too when it is broken: an agent must not be given what
+    was meant as a file.
+    """
+    if not _MAYBE_TASKS.search(data[:LARGEST_TASK_FILE_BYTES]):
+        return False
+    if len(data) > LARGEST_TASK_FILE_BYTES:
+        return _names_tasks(data)
+    try:
+        top = _document(TaskText(name="stdin", data=data)).data
+    except Faulty:
+        return _names_tasks(data)
+    if isinstance(top, dict):
+        return isinstance(top.get("tasks"), list)
+    return (
+        isinstance(top, list)
+        and bool(top)
+        and all(isinstance(each, dict) and not {"prompt", "task"}.isdisjoint(each) for each in top)
+    )
+
+
+def _names_tasks(data: bytes) -> bool:
+    """Whether text that cannot be read was meant as JSON with tasks in it."""
+    return _JSON_TASKS.match(data) is not None
+
+
+def _document(text: TaskText) -> Document:
+    require_bytes(text.data, LARGEST_TASK_FILE_BYTES)
+    begins_as_json = _JSON_BEGINS.match(text.data[:1024].decode("utf-8-sig", "replace")) is not None
+    as_json = text.name.endswith(".json") or (begins_as_json and not text.name.endswith((".yaml", ".yml")))
+    try:
+        return read_data(text.data, as_json=as_json, most_faults=MOST_TEXT_FAULTS)
+    except Faulty as error:
+        if not as_json or text.name.endswith(".json"):
+            raise
+        # YAML may begin like JSON: `{tasks: [...]}`. When it is neither, it was meant as JSON.
+        try:
+            return read_data(text.data, most_faults=MOST_TEXT_FAULTS)
+        except Faulty:
+            raise error from None
+
+
+def _canonical(document: Document) -> Document:
+    """The document as a mapping, aliases under their own names."""
+    places, faults, data = dict(document.places), list(document.faults), document.data
+    if isinstance(data, list):
+        places = {("tasks", *path): place for path, place in places.items()}
+        data = {"tasks": data}
+    if data is None:
+        raise Faulty(*faults, Fault(None, "is empty: there is no task"))
+    if not isinstance(data, dict):
+        raise Faulty(*faults, Fault(Place(1, 1), "must hold a mapping with a list `tasks`"))
+    if isinstance(data.get("tasks"), list) and len(data["tasks"]) > MOST_TASKS:
+        place = place_of(places, ("tasks",))
+        raise Faulty(
+            *faults, Fault(place, f"tasks: holds {len(data['tasks'])} tasks, at most {MOST_TASKS} are allowed")
+        )
+    top = _renamed(data, (), TaskFileSection.model_fields, places, faults)
+    if isinstance(top.get("defaults"), dict):
+        top["defaults"] = _renamed(top["defaults"], ("defaults",), DefaultsSection.model_fields, places, faults)
+    if isinstance(top.get("tasks"), list):
+        top["tasks"] = [
+            _renamed(each, ("tasks", index), TaskSection.model_fields, places, faults)
+            if isinstance(each, dict)
+            else each
+            for index, each in enumerate(top["tasks"])
+        ]
+    return Document(top, places, tuple(faults))
+
+
+def _renamed(
+    data: Mapping[str, Any], path: KeyPath, known: Collection[str], places: dict[KeyPath, Place], faults: list[Fault]
+) -> dict[str, Any]:
+    renamed: dict[str, Any] = {}
+    for key, value in data.items():
+        own = own_name(key, known)
+        if own != key and own in data:
+            faults.append(
+                Fault(
+                    place_of(places, (*path, key)),
+                    f"{dotted((*path, key))} is another name of {own}, which is there too",
+                )
+            )
+            continue
+        if own in renamed:
+            faults.append(
+                Fault(
+                    place_of(places, (*path, key)),
+                    f"{dotted((*path, key))} is another name of {own}, which stands there under yet another",
+                )
+            )
+            continue
+        if own != key:
+            places[(*path, own)] = place_of(places, (*path, key))
+        renamed[own] = value
+    return renamed
+
+
+def _checked(document: Document) -> tuple[TaskFileSection | None, list[Fault]]:
+    try:
+        return TaskFileSection.model_validate(document.data), []
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        return None, [fault_of(dict(each), document.data, document.places, _meant) for each in found]
+
+
+def _meant(path: KeyPath) -> str:
+    key = str(path[-1])
+    match path[:-1]:
+        case ():
+            return did_you_mean(key, TaskFileSection.model_fields) or did_you_mean(key, TaskSection.model_fields)
+        case ("defaults",):
+            return did_you_mean(key, DefaultsSection.model_fields)
+        case _:
+            return did_you_mean(key, TaskSection.model_fields)
+
+
+def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fault]:
+    """What is wrong beside the form, as far as the form lets it be seen: it is looked at whatever else is wrong."""
+    data, places = document.data, document.places
+
+    def fault(path: KeyPath, message: str) -> Fault:
+        return Fault(place_of(places, path), f"{dotted(path)}: {message}")
+
+    tasks = data.get("tasks")
+    listed = [each if isinstance(each, dict) else {} for each in tasks] if isinstance(tasks, list) else []
+    written = data.get("defaults")
+    defaults: dict[str, Any] = written if isinstance(written, dict) else {}
+    sections: list[tuple[KeyPath, dict[str, Any]]] = [(("defaults",), defaults)]
+    sections += [(("tasks", index), each) for index, each in enumerate(listed)]
+    for path, section in sections:
+        yield from _section_faults(path, section, defaults, around, fault)
+    for index, each in enumerate(tasks if isinstance(tasks, list) else ()):
+        if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not around.backend_given:
+            path = ("tasks", index, "backend")
+            yield Fault(place_of(places, path), f"{dotted(path)} is missing")
+    yield from _name_faults(listed, fault)
+    maximum = data.get("max_parallel")
+    if isinstance(maximum, int) and not isinstance(maximum, bool) and maximum > around.ceiling:
+        yield fault(("max_parallel",), f"{shown(maximum)} is more than workers_ceiling {around.ceiling} allows")
+    output_dir = data.get("output_dir")
+    if (
+        isinstance(output_dir, str)
+        and _is_path(output_dir)
+        and (blocked := _not_a_directory(around.directory / output_dir)) is not None
+    ):
+        yield fault(("output_dir",), f"{shown(output_dir)}: {shown(os.path.basename(blocked))} is not a directory")
+
+
+def _section_faults(
+    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: Surroundings, fault: _Make
+) -> Iterator[Fault]:
+    for key, known in (("backend", around.backends), ("agent", around.agents)):
+        name = section.get(key)
+        if isinstance(name, str) and name not in known:
+            near = did_you_mean(name, known) or f"; known: {', '.join(sorted(known))}"
+            yield fault((*path, key), f"unknown {key} {shown(name)}{near}")
+    workdir = section.get("workdir")
+    if not isinstance(workdir, str) or not _is_path(workdir):
+        return
+    directory = around.directory / workdir
+    if not os.path.isdir(directory):
+        what = "is not a directory" if os.path.lexists(directory) else "there is no such directory"
+        yield fault((*path, "workdir"), f"{shown(workdir)}: {what}")
+    elif {**defaults, **section}.get("isolation") == Isolation.WORKTREE and not is_inside(directory, around.checkout):
+        yield fault(
+            (*path, "workdir"),
+            f"{shown(workdir)} is outside the repository, where there is no worktree; isolation: none runs in it",
+        )
+
+
+def _name_faults(tasks: list[dict[str, Any]], fault: _Make) -> Iterator[Fault]:
+    """Names and ids are one space: `dependencies` may use either."""
+    owners: dict[str, int] = {}
+    for index, each in enumerate(tasks):
+        for key in ("name", "id"):
+            word = each.get(key)
+            if not isinstance(word, str) or not word.strip():
+                continue
+            first = owners.setdefault(word, index)
+            if first != index:
+                yield fault(("tasks", index, key), f"{shown(word)} stands for tasks[{first}] already")
+    for index, each in enumerate(tasks):
+        wanted = each.get("dependencies")
+        for position, word in enumerate(wanted if isinstance(wanted, list) else ()):
+            if not isinstance(word, str):
+                continue
+            if word not in owners:
+                near = did_you_mean(word, owners)
+                yield fault(("tasks", index, "dependencies", position), f"no task is called {shown(word)}{near}")
+            elif owners[word] == index:
+                yield fault(("tasks", index, "dependencies", position), "a task cannot wait for itself")
+
+
+def _is_path(text: str) -> bool:
+    return bool(text.strip()) and "\0" not in text
+
+
+def _not_a_directory(path: Path) -> str | None:
+    """What stands where a directory is or would be made; `None`: nothing does."""
+    for each in (path, *path.parents):
+        if os.path.isdir(each):
+            return None
+        if os.path.lexists(each):
+            return str(each)
+    return None
+
+
+def is_inside(directory: Path, checkout: Path | None) -> bool:
+    """Whether an existing directory is the checkout or lies below it, links resolved."""
+    return checkout is not None and Path(os.path.realpath(directory)).is_relative_to(checkout)
+
+
+def _task_file(name: str, checked: TaskFileSection, places: Mapping[KeyPath, Place]) -> TaskFile:
+    defaults = {} if checked.defaults is None else checked.defaults.model_dump(exclude_unset=True)
+    tasks = []
+    for index, section in enumerate(checked.tasks):
+        where = f"{name}:{place_of(places, ('tasks', index))}: tasks[{index}]"
+        tasks.append(_task(defaults | section.model_dump(exclude_unset=True), where))
+    return TaskFile(
+        name=name,
+        tasks=tuple(tasks),
+        max_parallel=checked.max_parallel,
+        fail_fast=checked.fail_fast,
+        output_dir=checked.output_dir,
+    )
+
+
+def _task(values: dict[str, Any], place: str) -> Task:
+    values = {key: value for key, value in values.items() if value is not None}
+    renamed = {"timeout": "timeout_s", "budget": "budget_usd", "extra": "extra_argv"}
+    return Task(**{renamed.get(key, key): value for key, value in values.items()}, place=place)
+
+
+def require_no_fault(faults: Collection[str], name: str) -> None:
+    """Raises one `UsageError` for faults of tasks that were found later (their places are in the lines)."""
+    if faults:
+        found = FaultList(lines=list(faults), in_text=True)
+        raise found.error(f"the tasks of {name}", SCHEMA_HINT) if len(faults) > 1 else UsageError(next(iter(faults)))

@@ -1,0 +1,195 @@
+"""The task file as a pydantic model: names, types, bounds, the dialect's other names, and the JSON schema.
+
+Knows nothing of files or places. The words for what is wrong are those of the configuration's schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from architect_parallel.config.schema import Boolean, Count, Duration, Identifier, Model, Section, Usd
+from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode
+from architect_parallel.planning.quantities import read_count
+
+MOST_RETRIES = 100
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    # JSON can write half a surrogate pair, which no file, program or terminal can be given.
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not hold half a surrogate pair") from None
+    return value
+
+
+def _word(value: object) -> str:
+    if not _text(value).strip():
+        raise ValueError("must not be empty")
+    return _text(value)
+
+
+def _name(value: object) -> str:
+    name = _word(value)
+    if len(name) > 120 or not name.isprintable() or name != name.strip():
+        raise ValueError("must be one line of at most 120 characters, without blanks around it")
+    return name
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list of texts")
+    return tuple(_word(each) for each in value)
+
+
+def _arguments(value: object) -> tuple[str, ...]:
+    """Words of an argv; an empty one is one too."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list of texts")
+    return tuple(_text(each) for each in value)
+
+
+def _meta(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("must hold a mapping of keys to values")
+    left: list[object] = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            left += [*each.keys(), *each.values()]
+        elif isinstance(each, list):
+            left += each
+        elif isinstance(each, str):
+            _text(each)
+    return value
+
+
+def _retries(value: object) -> int:
+    return read_count(value if isinstance(value, (str, int, float)) else "", low=0, high=MOST_RETRIES)
+
+
+_LIST = {"type": "array", "items": {"type": "string"}}
+
+SoundText = Annotated[str, BeforeValidator(_text)]
+Prompt = Annotated[str, BeforeValidator(_word), WithJsonSchema({"type": "string", "minLength": 1})]
+Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 120})]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words), WithJsonSchema(_LIST)]
+Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments), WithJsonSchema(_LIST)]
+Meta = Annotated[dict[str, Any], BeforeValidator(_meta), WithJsonSchema({"type": "object"})]
+Retries = Annotated[
+    int, BeforeValidator(_retries), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MOST_RETRIES})
+]
+
+
+class DefaultsSection(Section):
+    """What holds for every task of the file that does not say otherwise."""
+
+    backend: Identifier | None = Field(default=None, description="Agent CLI to run: see `architect backends`.")
+    model: Model | None = Field(default=None, description="null: the agent profile's, else the backend's default.")
+    agent: Identifier | None = Field(default=None, description="Agent profile: build, plan, review, or your own.")
+    workdir: Prompt | None = Field(
+        default=None,
+        description="Directory to start in; relative to where the tool is called. Inside the repository: the same"
+        " directory of the task's worktree. Outside: the task runs there, in place.",
+    )
+    isolation: Isolation | None = Field(
+        default=None,
+        description="worktree: branch and worktree of its own. none: in its workdir as it is (without one: in the"
+        " checkout), without branch, commit or diff. null: by workdir.",
+    )
+    approval_mode: ApprovalMode | None = Field(
+        default=None, description="What the agent may do unasked; null: the agent profile's, else default."
+    )
+    sandbox_mode: SandboxMode | None = Field(default=None, description="How far the agent's own sandbox lets it write.")
+    output_format: OutputFormat | None = Field(default=None, description="What the agent is asked to print.")
+    max_tokens: Count | None = Field(default=None, description="Output tokens per model reply.")
+    max_turns: Count | None = Field(default=None, description="Agent steps; null: max_steps of the configuration.")
+    system_prompt: SoundText | None = Field(default=None, description="Appended to the agent's own system prompt.")
+    timeout: Duration | None = Field(default=None, description="Seconds or 30s, 5m, 1h.")
+    budget: Usd | None = Field(default=None, description="USD.")
+    tags: Words = Field(default=(), description="Handed on to the result.")
+    meta: Meta = Field(default={}, description="Handed on to the result.")
+    extra: Arguments = Field(default=(), description="Further arguments for the agent's command line.")
+    files: Words = Field(default=(), description="What the task means to change: paths or globs.")
+    critical: Boolean = Field(default=True, description="false: its failure does not fail the run.")
+    complexity: Complexity | None = Field(default=None, description="How much of the machine it takes.")
+    retries: Retries | None = Field(default=None, description="Further attempts after a failure.")
+    checks: Words = Field(default=(), description="Commands run in the finished worktree; all must pass.")
+    dependencies: Words = Field(default=(), description="Names or ids of tasks of this file that come first.")
+
+
+class TaskSection(DefaultsSection):
+    """One task."""
+
+    prompt: Prompt = Field(description="What to do.")
+    name: Name | None = Field(default=None, description="Shown in tables and results; unique in the file.")
+    id: Name | None = Field(default=None, description="For dependencies; unique in the file.")
+
+
+def _tasks(value: object) -> object:
+    if isinstance(value, list) and not value:
+        raise ValueError("is empty: there must be at least one task")
+    return value
+
+
+class TaskFileSection(Section):
+    """A whole task file. A list at its top is the list of tasks."""
+
+    schema_: Annotated[str, BeforeValidator(_text)] | None = Field(
+        default=None, alias="$schema", description="For editors."
+    )
+    tasks: Annotated[list[TaskSection], BeforeValidator(_tasks)] = Field(description="At least one.", min_length=1)
+    max_parallel: Count | None = Field(default=None, description="How many run at the same time.")
+    fail_fast: Boolean | None = Field(default=None, description="Cancel the rest at the first failure.")
+    output_dir: Prompt | None = Field(
+        default=None, description="Directory for a result file per task and summary.json; made where it is missing."
+    )
+    defaults: DefaultsSection | None = Field(default=None, description="For tasks that do not say otherwise.")
+
+
+def own_name(key: str, known: Collection[str]) -> str:
+    """The field that `key` is a name of: `task` is `prompt`, camelCase is snake_case; another key as it is.
+
+    >>> own_name("systemPrompt", TaskSection.model_fields), own_name("task", TaskSection.model_fields)
+    ('system_prompt', 'prompt')
+    """
+    if key == "task" and "prompt" in known:
+        return "prompt"
+    snake = re.sub(r"(?<=[a-z])[A-Z]", lambda found: f"_{found[0].lower()}", key)
+    return snake if snake in known else key
+
+
+def camel_name(field: str) -> str:
+    """`max_turns` as `maxTurns`."""
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), field)
+
+
+def task_file_schema() -> dict[str, Any]:
+    """The JSON schema of a task file, other names included."""
+    schema = TaskFileSection.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "architect-parallel task file"
+    for section in (schema, schema["$defs"]["TaskSection"], schema["$defs"]["DefaultsSection"]):
+        for field in list(section["properties"]):
+            if camel_name(field) != field:
+                section["properties"][camel_name(field)] = _another(section, field)
+    task = schema["$defs"]["TaskSection"]
+    task["properties"]["task"] = _another(task, "prompt")
+    task["required"] = [each for each in task["required"] if each != "prompt"]
+    task["oneOf"] = [{"required": ["prompt"]}, {"required": ["task"]}]
+    # A file is the mapping, or the bare list of its tasks.
+    whole = {key: schema.pop(key) for key in ("type", "properties", "required", "additionalProperties", "description")}
+    schema["anyOf"] = [whole, {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/TaskSection"}}]
+    return schema
+
+
+def _another(section: Mapping[str, Any], field: str) -> dict[str, Any]:
+    return {**section["properties"][field], "description": f"Another name of {field}."}

@@ -1,0 +1,56 @@
+"""A JSON file per worker, written as it ends, and `summary.json` at the end: the `output_dir` of a task file.
+
+Each file appears whole or not at all, and takes the place of one of the same name. A listener of recorded events;
+`summary.json` is the envelope that `--json` prints, a worker's file one of its results.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from architect_parallel.domain import RunPlan, RunResult
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.events import Recorded, WorkerFinished
+from architect_parallel.planning.naming import file_names
+from architect_parallel.reports.json import dumps, envelope, worker
+from architect_parallel.system.files import replace_file
+
+SUMMARY = "summary.json"
+
+
+class ResultFiles:
+    """Writes the result files of one run."""
+
+    def __init__(self, directory: Path, plan: RunPlan) -> None:
+        """Makes the directory where it is missing.
+
+        Raises:
+            EnvironmentProblem: It cannot be made.
+        """
+        self._directory = directory
+        # A worker that nobody named is named by its index, as results are.
+        own = [None if spec.name == f"worker-{spec.worker_id}" else spec.name for spec in plan.workers]
+        names = file_names([name or f"task-{spec.index}" for name, spec in zip(own, plan.workers, strict=True)])
+        self._names = {spec.worker_id: name for name, spec in zip(names, plan.workers, strict=True)}
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            problem = f"the output directory {directory} cannot be made: {error.strerror}"
+            raise EnvironmentProblem(problem, hint="change output_dir in the task file") from error
+
+    def take(self, recorded: Recorded) -> None:
+        """The next event of the run."""
+        if isinstance(recorded.event, WorkerFinished) and recorded.worker_id in self._names:
+            self._write(f"{self._names[recorded.worker_id]}.json", worker(recorded.event.result))
+
+    def finish(self, result: RunResult) -> None:
+        """The run is over.
+
+        Raises:
+            OSError: The summary cannot be written.
+        """
+        self._write(SUMMARY, envelope(result))
+
+    def _write(self, name: str, value: Any) -> None:
+        replace_file(self._directory / name, (dumps(value) + "\n").encode())

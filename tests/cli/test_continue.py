@@ -1,0 +1,124 @@
+"""`architect parallel --continue RUN N`: a worker goes on where it left off; nothing of its first attempt is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from console import Architect
+from repositories import git
+
+SHELL = ("--backend", "shell", "--workers", "1", "--json")
+TOOL = """
+import json, os, sys
+session = sys.argv[3] if len(sys.argv) > 3 else "s-1"
+with open("said.txt", "a") as file:
+    file.write(f"{sys.argv[1]} in {session}\\n")
+print(json.dumps({"result": "done", "session_id": session, "is_error": False}))
+"""
+
+
+def test_the_second_attempt_works_on_top_of_the_first(architect: Architect, checkout: Path) -> None:
+    first = architect(
+        "parallel", "echo 1 >> f; echo x > committed; git add -A; git commit -qm mine; echo 2 >> f", *SHELL
+    )
+    (before,) = first.json["results"]
+    worktree = Path(before["worktree_path"])
+    (worktree / "by-hand.txt").write_text("the user's\n")
+
+    answer = architect("parallel", "--continue", "latest", "1", "cat f; echo 3 >> f; rm by-hand.txt", "--json")
+
+    assert answer.code == 0
+    (after,) = answer.json["results"]
+    assert answer.json["run_id"] == first.json["run_id"]
+    assert (after["branch"], after["worktree_path"], after["attempts"]) == (before["branch"], str(worktree), 2)
+    assert after["output"].split() == ["1", "2"]
+    assert after["files_modified"] == ["committed", "f"]
+    assert git(checkout, "show", f"{after['branch']}:f").split() == ["1", "2", "3"]
+    assert git(checkout, "merge-base", "--is-ancestor", before["diff"]["head"], after["diff"]["head"]) == ""
+    # What stood there before the agent went on is kept, what a person did included.
+    kept = git(checkout, "for-each-ref", "--format=%(refname)", "refs/architect/keep/").splitlines()
+    assert any("by-hand.txt" in git(checkout, "ls-tree", "-r", "--name-only", ref) for ref in kept)
+
+
+def test_it_goes_on_in_the_same_session_where_the_backend_can(
+    architect: Architect, checkout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tool.py").write_text(TOOL)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"backends: {{mytool: {{command: [python3, '{tmp_path / 'tool.py'}', '{{prompt}}', "
+        "['--session', '{session_id}']], output: json}}\n"
+    )
+    architect("parallel", "begin", "--backend", "mytool", "--workers", "1", "-c", str(config))
+
+    plan = architect("parallel", "--continue", "latest", "1", "more", "-c", str(config), "--dry-run", "--json").json
+    answer = architect("parallel", "--continue", "latest", "1", "more", "-c", str(config), "--json")
+
+    assert (plan["session_id"], plan["attempt"], plan["warnings"]) == ("s-1", 2, [])
+    assert answer.json["results"][0]["session_id"] == "s-1"
+    said = git(checkout, "show", "architect/parallel-1:said.txt").splitlines()
+    assert said == ["begin in s-1", "more in s-1"]
+    # The control: a backend without sessions says so.
+    architect("parallel", "true", *SHELL)
+    assert "no session" in architect("parallel", "--continue", "latest", "1", "true").err
+
+
+def test_landing_cleanup_and_undo_stay_right(architect: Architect, checkout: Path) -> None:
+    architect("parallel", "echo 1 > f", *SHELL)
+    architect("parallel", "--continue", "latest", "1", "echo 2 > g")
+
+    assert architect("parallel-cleanup", "--force").code == 0
+    gone = architect("parallel", "--continue", "latest", "1", "true")
+    assert (gone.code, "undo" in gone.err) == (3, True)
+    assert architect("undo").code == 0
+    assert architect("parallel", "--continue", "latest", "1", "cat f g > h", "--json").json["results"][0][
+        "files_modified"
+    ] == ["f", "g", "h"]
+    assert architect("merge", "latest", "1").code == 0
+    assert (checkout / "h").read_text() == "1\n2\n"
+
+
+def test_a_failed_one_is_resumed_with_its_own_instructions(architect: Architect) -> None:
+    architect("parallel", "echo 1 >> f", *SHELL)
+    assert architect("parallel", "--continue", "latest", "1", "echo 2 >> f; test -e again || exit 1").code == 1
+    worktree = Path(architect("status", "latest", "--json").json["results"][0]["worktree_path"])
+    (worktree / "again").touch()
+
+    (result,) = architect("resume", "latest", "--json").json["results"]
+
+    assert (result["status"], result["attempts"], result["task"]) == (
+        "success", 3, "echo 2 >> f; test -e again || exit 1",
+    )  # fmt: skip
+    assert (worktree / "f").read_text().split() == ["1", "2", "2"]
+
+
+def test_an_agent_cannot_hide_files_from_its_next_attempt(architect: Architect, checkout: Path) -> None:
+    hide = 'echo hidden.txt >> "$(git rev-parse --git-common-dir)/info/exclude"'
+    architect("parallel", f"{hide}; git check-ignore hidden.txt && touch ignored", *SHELL)
+    # The control: git itself, asked with what the agent left, would not see the file.
+    assert git(checkout / ".architect-parallel-1", "check-ignore", "hidden.txt") == "hidden.txt"
+
+    answer = architect("parallel", "--continue", "latest", "1", "touch hidden.txt", "--json")
+
+    assert answer.json["results"][0]["files_modified"] == ["hidden.txt", "ignored"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "named"),
+    [
+        (("latest", "2", "x"), 2, "no worker 2"),
+        (("latest", "one", "x"), 2, "whole number"),
+        (("latest", "1"), 2, "instructions"),
+        (("latest", "1", " "), 2, "empty"),
+        (("latest", "1", "x", "--models", "m"), 2, "--models"),
+        (("20200101-000000-abcd", "1", "x"), 4, "20200101-000000-abcd"),
+    ],
+)
+def test_what_cannot_be_continued(architect: Architect, words: tuple[str, ...], code: int, named: str) -> None:
+    architect("parallel", "true", *SHELL)
+
+    answer = architect("parallel", "--continue", *words)
+
+    assert (answer.code, answer.out) == (code, "")
+    assert named in answer.err
