@@ -1,7 +1,7 @@
 """A model server on loopback for tests: it lets real agent CLIs work without network, keys or cost.
 
 Speaks Anthropic Messages, OpenAI Responses, OpenAI Chat Completions and Gemini's generateContent, each plain and as
-server-sent events. What the "model" does is steered by directives in the prompt, one model reply each, then a final text:
+server-sent events. What the "model" does is steered by directives in the prompt, one reply each, then a final text:
 
     MOCK:write PATH      write PATH with the agent's own tool for files (its shell when it has none)
     MOCK:run COMMAND     run COMMAND with the agent's shell tool

@@ -113,7 +113,9 @@ class CodexBackend:
         home = own_home(request.state_dir / "codex", user_home, _LINKED)
         (home / "skills").mkdir(mode=0o700, exist_ok=True)  # codex itself writes skills/.system
         with contextlib.suppress(OSError):
-            link_all(home / "skills", (each for each in (user_home / "skills").iterdir() if not each.name.startswith(".")))
+            link_all(
+                home / "skills", (each for each in (user_home / "skills").iterdir() if not each.name.startswith("."))
+            )
         return home
 
     def _key(self) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """A home of its own for a worker's agent, in which the user's login and configuration are linked.
 
-Linked and never copied: no secret is written a second time, and a refreshed login is written through the link. What is
-not named is not there: sessions, histories and databases are the worker's own.
+Linked, not copied: no login is written a second time, and a refreshed one is written through the link. Only a settings
+file that needs words of ours is a copy (0600). What is not named is not there: sessions, histories and databases are
+the worker's own.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,22 +51,32 @@ def write_private(path: Path, text: str) -> Path:
     return path
 
 
-def layered_settings(path: Path, ours: Mapping[str, Any], machine: Path) -> Path:
-    """Writes settings that stand under all others: `ours`, and over them what the file `machine` already says.
+def worker_settings(path: Path, user_file: Path, *, under: Mapping[str, Any], over: Mapping[str, Any]) -> Path:
+    """Writes a settings file of the worker's own: the user's, with `under` where it says nothing and `over` on top.
 
-    gemini and qwen read such a file of defaults; the user's own settings go before it.
+    The user's file may hold comments. One that cannot be read even so is linked as it is: the agent has to judge it.
     """
-    theirs: Mapping[str, Any] = {}
     try:
-        theirs = read.parse_object(machine.read_bytes()) or {}
+        text = user_file.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        pass
-    return write_private(path, json.dumps(_merged(ours, theirs), indent=1))
+        text = "{}"
+    user = read.parse_object(_without_comments(text))
+    if user is None:
+        path.unlink(missing_ok=True)
+        path.symlink_to(user_file.absolute())
+        return path
+    return write_private(path, json.dumps(_merged(_merged(under, user), over), indent=1))
+
+
+def _without_comments(text: str) -> str:
+    """JSON text without `//` and `/* */` comments and without commas before a closing bracket."""
+    kept = re.sub(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', lambda found: found[1] or " ", text, flags=re.DOTALL)
+    return re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda found: found[1] or "", kept, flags=re.DOTALL)
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     both = dict(under)
     for key, value in over.items():
         below = both.get(key)
-        both[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        both[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return both

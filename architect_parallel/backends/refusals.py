@@ -12,7 +12,7 @@ LATER = frozenset({429, 503, 529})
 """HTTP statuses that mean *later*: too many requests, unavailable, overloaded."""
 
 _WORDS = re.compile(
-    r"\b429\b|\b529\b|rate.?limit|too many requests|resource.?exhausted|overloaded|quota|usage limit|insufficient_quota",
+    r"\b429\b|\b529\b|rate.?limit|too many requests|resource.?exhausted|overloaded|quota|usage limit",
     re.IGNORECASE,
 )
 _WAIT = re.compile(
