@@ -43,6 +43,8 @@ _ENVIRONMENT = (
     *("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "AZURE_RESOURCE_NAME", "GOOGLE_CLOUD_PROJECT", "GOOGLE_VERTEX_*"),
 )
 _QUIET = {
+    # Its list of models comes with the program; a fresher one is fetched on start unless the user says otherwise.
+    "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "OPENCODE_DISABLE_AUTOUPDATE": "1",
     "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
     "OPENCODE_DISABLE_TERMINAL_TITLE": "1",
@@ -115,7 +117,7 @@ class OpencodeBackend:
         return CommandLine(
             argv=(*argv, *request.extra_argv),
             env={
-                **_QUIET,
+                **{name: self.environ.get(name) or value for name, value in _QUIET.items()},
                 "OPENCODE_DB": os.fspath(request.state_dir / "opencode.db"),
                 "OPENCODE_CONFIG_CONTENT": json.dumps(self._config(request, permission)),
             },
