@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import threading
 from collections import Counter
@@ -106,7 +107,7 @@ def _write(asked: Asked, path: str, said: str) -> Reply:
         patch = f"*** Begin Patch\n*** Add File: {path}\n+{content}*** End Patch\n"
         return Reply(text=said, tool=tool, arguments=patch if asked.tools[tool].get("free") else {"input": patch})
     if tool == "Write" or "absolute" in json.dumps(asked.tools[tool]):  # takes absolute paths only
-        path = f"{_working_directory(asked)}/{path}"
+        path = os.path.join(_working_directory(asked), path)
     return Reply(text=said, tool=tool, arguments=_arguments(asked.tools[tool], path=path, content=content))
 
 

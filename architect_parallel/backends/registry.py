@@ -15,6 +15,8 @@ from architect_parallel.planning.suggest import require_known
 
 BUILT_IN = ("architect", "claude", "codex", "gemini", "opencode", "qwen", "copilot", "aider", "shell")
 """In the order in which they are shown."""
+AGENT_CLIS = tuple(name for name in BUILT_IN if name not in ("architect", "shell"))
+"""Programs of others, each of which knows `--version`."""
 
 
 def load_backends(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, Backend]:
