@@ -24,6 +24,7 @@ _TURN_LIMIT = 53
 _NOISE = ("Warning: 256-color", "YOLO mode", "Ripgrep is not", "[STARTUP]", "    at ", "Loaded cached credentials")
 _TEXT_LIMIT = 4 * 2**20
 _MOST_REPLIES = 100_000
+_NOTHING = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
 
 
 class GeminiReader:
@@ -188,14 +189,15 @@ class _Chats:
         self._home = home
         self._files: dict[Path, FollowedLines] = {}
         self._seen: set[str] = set()
-        self._total = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
+        self._total = _NOTHING
+        self._told = _NOTHING
         self.replies = 0
         self.model: str | None = None
         while list(self._entries()):  # an earlier attempt's, also where a resumed session writes them anew
             pass
 
     def new_total(self) -> Usage | None:
-        """The total when it has grown since the last call."""
+        """The total when it has grown since the last call, and beyond what the final event told."""
         grown = False
         for tokens in self._entries():
             grown = True
@@ -206,13 +208,13 @@ class _Chats:
                 cached_tokens=(total.cached_tokens or 0) + tokens[1],
                 output_tokens=(total.output_tokens or 0) + tokens[2],
             )
-        return self._total if grown else None
+        return self._total if grown and _output(self._total) > _output(self._told) else None
 
     def at_least(self, usage: Usage, model: str | None) -> Iterable[Fact]:
         """The final event's word, unless the file already told more."""
-        if (usage.output_tokens or 0) < (self._total.output_tokens or 0):
+        if _output(usage) < _output(self._total):
             return ()
-        self._total = usage
+        self._told = usage
         return (Tokens(usage=usage, model=model),)
 
     def _entries(self) -> Iterator[tuple[int, int, int]]:
@@ -229,6 +231,10 @@ class _Chats:
                     given = (read.count(tokens.get("input")) or 0) + (read.count(tokens.get("tool")) or 0)
                     out = (read.count(tokens.get("output")) or 0) + (read.count(tokens.get("thoughts")) or 0)
                     yield given, read.count(tokens.get("cached")) or 0, out
+
+
+def _output(usage: Usage) -> int:
+    return usage.output_tokens or 0
 
 
 def _http_status(exit_code: int | None) -> int | None:
