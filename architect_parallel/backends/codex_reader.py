@@ -73,7 +73,7 @@ class CodexReader:
             case "error":
                 # Also "Reconnecting... 1/5": nothing is over before turn.failed.
                 self._last_error = one_line(read.text(event, "message"))
-                if says_later(self._last_error):
+                if self._last_error.startswith("Reconnecting") and says_later(self._last_error):
                     return (Throttled(message=self._last_error, retry_after_s=retry_after_s(self._last_error)),)
                 return (Text(text=self._last_error),)
         return ()

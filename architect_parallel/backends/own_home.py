@@ -65,6 +65,8 @@ def worker_settings(path: Path, user_file: Path, *, under: Mapping[str, Any], ov
         path.unlink(missing_ok=True)
         path.symlink_to(user_file.absolute())
         return path
+    if path.is_symlink():  # an earlier attempt's, when the user's file was unreadable
+        path.unlink()
     return write_private(path, json.dumps(_merged(_merged(under, user), over), indent=1))
 
 
