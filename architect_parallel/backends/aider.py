@@ -86,9 +86,13 @@ class AiderBackend:
             argv += ["--read", os.fspath(write_private(state / "aider-conventions.md", request.system_prompt))]
         if request.session_id is not None:
             warnings += ("aider has no sessions: it begins anew",)
-        # A message that begins with / or ! is a command of aider's, so such ones come from the file as well.
-        plain = fits_argument(request.prompt) and not request.prompt.startswith(("/", "!"))
-        argv += ["--message", request.prompt] if plain else ["--message-file", os.fspath(request.prompt_file)]
+        if request.prompt.startswith(("/", "!")):
+            # Such a message is a command of aider's, from a file as well, unless a line stands before it.
+            argv += ["--message-file", os.fspath(write_private(state / "aider-task.md", "\n" + request.prompt))]
+        elif fits_argument(request.prompt):
+            argv += ["--message", request.prompt]
+        else:
+            argv += ["--message-file", os.fspath(request.prompt_file)]
         return CommandLine(
             argv=(*argv, *request.extra_argv),
             env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
