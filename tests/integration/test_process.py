@@ -165,7 +165,7 @@ def test_a_program_inherits_nothing_but_its_streams(tmp_path: Path) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
         os.close(inherited)
     # Masked out above: SIGPIPE and SIGXFSZ, which Python ignores at its start, and 32 and 33, the C library's own: its
-        # posix_spawn (make uses it) leaves them ignored, and it lets nobody change that.
+    # posix_spawn (make uses it) leaves them ignored, and it lets nobody change that.
     assert told == {
         "ignored": 0,
         "blocked": 0,

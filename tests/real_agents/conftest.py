@@ -167,6 +167,12 @@ def agent_variables(agent: str, model: ModelServer, home: Path) -> dict[str, str
         case "gemini":
             return {"GOOGLE_GEMINI_BASE_URL": model.url, "GEMINI_API_KEY": KEY}
         case "opencode":
+            # Where a home's configuration was never used, it fetches its plugin package from npm, in the background and
+            # whatever it is told; these two say that this was done.
+            place = home / ".config" / "opencode"
+            (place / "node_modules").mkdir(parents=True)
+            lock = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
+            (place / "package-lock.json").write_text(json.dumps(lock))
             options = {"options": {"baseURL": f"{model.url}/v1", "apiKey": KEY}}
             return {"OPENCODE_CONFIG_CONTENT": json.dumps({"provider": {"openai": options}})}
         case "qwen":
@@ -178,7 +184,8 @@ def agent_variables(agent: str, model: ModelServer, home: Path) -> dict[str, str
             (home / ".cache").mkdir(exist_ok=True)
             (home / ".cache" / "copilot").symlink_to(unpacked)
             provider = {"BASE_URL": f"{model.url}/v1", "API_KEY": KEY, "MAX_PROMPT_TOKENS": "100000"}
-            return {f"COPILOT_PROVIDER_{name}": value for name, value in provider.items()} | {"COPILOT_OFFLINE": "true"}
+            variables = {"COPILOT_OFFLINE": "true", "COPILOT_MODEL": "gpt-4o"}
+            return {f"COPILOT_PROVIDER_{name}": value for name, value in provider.items()} | variables
         case _:
             return {"OPENAI_API_KEY": KEY}
 
