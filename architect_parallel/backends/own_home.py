@@ -8,6 +8,7 @@ the worker's own.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from architect_parallel.backends import json_output as read
 
 def own_home(directory: Path, user_home: Path, names: Iterable[str]) -> Path:
     """`directory`, made (0700) where it is missing, with those `names` linked that `user_home` has."""
+    for place in (directory.parent, directory):
+        if place.is_symlink():  # an earlier attempt's agent pointed its home elsewhere
+            place.unlink()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     link_all(directory, (user_home / name for name in names))
     return directory
@@ -45,9 +49,12 @@ def home_of(environ: Mapping[str, str]) -> Path:
 
 
 def write_private(path: Path, text: str) -> Path:
-    """Writes a file of the worker's own (0600) and returns its path."""
-    path.touch(mode=0o600, exist_ok=True)
-    path.write_text(text, encoding="utf-8", errors="replace")
+    """Writes a file of the worker's own (0600) and returns its path. A link that stands there is replaced, never
+    followed: an earlier attempt's agent may have left one."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+        file.write(text)
     return path
 
 
@@ -65,8 +72,6 @@ def worker_settings(path: Path, user_file: Path, *, under: Mapping[str, Any], ov
         path.unlink(missing_ok=True)
         path.symlink_to(user_file.absolute())
         return path
-    if path.is_symlink():  # an earlier attempt's, when the user's file was unreadable
-        path.unlink()
     return write_private(path, json.dumps(_merged(_merged(under, user), over), indent=1))
 
 

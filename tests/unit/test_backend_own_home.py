@@ -32,6 +32,22 @@ def test_a_second_attempt_keeps_what_the_agent_made_of_it(tmp_path: Path) -> Non
     assert (own_home(home, tmp_path, ("login.json",)) / "login.json").read_text() == "the agent's own"
 
 
+def test_what_an_earlier_attempts_agent_left_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "settings.json").write_text("mine")
+    state = tmp_path / "state"
+    home = own_home(state / "gemini", tmp_path, ())
+    (home / "settings.json").symlink_to(precious / "settings.json")
+    worker_settings(home / "settings.json", tmp_path / "none", under={}, over={"a": 1})
+    home.rename(state / "away")
+    home.symlink_to(precious)
+    home = own_home(home, tmp_path, ())
+    assert not (home / "settings.json").exists()  # followed, it would be the user's
+    worker_settings(home / "settings.json", tmp_path / "none", under={}, over={"a": 1})
+    assert (precious / "settings.json").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("user", "merged"),
     [
