@@ -12,7 +12,10 @@ from repositories import build_fixture_repository
 
 from architect_parallel.system.git import Repository, open_repository
 
-FOREIGN_VARIABLES = ("GIT_", "ARCHITECT_", "XDG_", "ANTHROPIC_", "OPENAI_", "CLAUDE", "CODEX_", "GEMINI_", "GOOGLE_")
+FOREIGN_VARIABLES = (
+    *("GIT_", "ARCHITECT_", "XDG_", "ANTHROPIC_", "OPENAI_", "CLAUDE", "CODEX_", "GEMINI_", "GOOGLE_"),
+    *("OPENCODE_", "QWEN_", "DASHSCOPE_", "COPILOT_", "AIDER_"),
+)
 """Prefixes of variables that would let the machine's user, keys or settings into a test."""
 
 

@@ -1,7 +1,7 @@
 """A model server on loopback for tests: it lets real agent CLIs work without network, keys or cost.
 
-Speaks Anthropic Messages, OpenAI Responses and OpenAI Chat Completions, each plain and as server-sent events. What the
-"model" does is steered by directives in the prompt, one model reply each, then a final text:
+Speaks Anthropic Messages, OpenAI Responses, OpenAI Chat Completions and Gemini's generateContent, each plain and as
+server-sent events. What the "model" does is steered by directives in the prompt, one reply each, then a final text:
 
     MOCK:write PATH      write PATH with the agent's own tool for files (its shell when it has none)
     MOCK:run COMMAND     run COMMAND with the agent's shell tool
@@ -9,6 +9,7 @@ Speaks Anthropic Messages, OpenAI Responses and OpenAI Chat Completions, each pl
     MOCK:text WORDS      the final text
     MOCK:sleep SECONDS   wait before each reply
     MOCK:error STATUS    refuse every request with this HTTP status
+    MOCK:error STATUS N  refuse so the first N requests of this prompt, then go on
     MOCK:hang            take the request and never answer
     MOCK:drop            cut the stream in the middle
 
@@ -20,8 +21,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,7 +34,9 @@ from typing import Any, ClassVar
 Json = dict[str, Any]
 
 INPUT_TOKENS, CACHED_TOKENS, OUTPUT_TOKENS = 1200, 200, 50
-SHELL_TOOLS = ("Bash", "shell", "exec_command", "shell_command", "local_shell", "bash", "run_shell")
+SHELL_TOOLS = (
+    *("Bash", "shell", "exec_command", "shell_command", "local_shell", "bash", "run_shell", "run_shell_command"),
+)
 WRITE_TOOLS = ("Write", "apply_patch", "write_file", "write")
 _IDS = itertools.count(1)
 
@@ -101,28 +106,33 @@ def _write(asked: Asked, path: str, said: str) -> Reply:
     if tool == "apply_patch":
         patch = f"*** Begin Patch\n*** Add File: {path}\n+{content}*** End Patch\n"
         return Reply(text=said, tool=tool, arguments=patch if asked.tools[tool].get("free") else {"input": patch})
-    if tool == "Write":  # takes absolute paths only
-        path = f"{_working_directory(asked)}/{path}"
+    if tool == "Write" or "absolute" in json.dumps(asked.tools[tool]):  # takes absolute paths only
+        path = os.path.join(_working_directory(asked), path)
     return Reply(text=said, tool=tool, arguments=_arguments(asked.tools[tool], path=path, content=content))
 
 
 def _arguments(schema: Json, *, command: str = "", path: str = "", content: str = "") -> Json:
-    meanings = {"command": command, "cmd": command, "path": path, "file_path": path, "content": content}
+    meanings = {"command": command, "cmd": command, "content": content}
+    meanings |= dict.fromkeys(("path", "file_path", "filePath"), path)
     arguments: Json = {}
     for name, about in schema.get("properties", {}).items():
         kind = about.get("type")
         if meanings.get(name):
             arguments[name] = ["bash", "-lc", command] if kind == "array" else meanings[name]
         elif name in schema.get("required", ()):
-            arguments[name] = {"string": "mock", "integer": 1000, "number": 1000, "boolean": False}.get(str(kind), [])
+            arguments[name] = {"string": "mock", "integer": 1000, "number": 1000, "boolean": False}.get(
+                str(kind).lower(), []
+            )
     return arguments
 
 
 def _working_directory(asked: Asked) -> str:
     for text in asked.texts:
-        found = re.search(r"<cwd>([^<\n]+)</cwd>|[Ww]orking directory: *(/[^\n]+)", text)
+        found = re.search(
+            r"(?:<cwd>|[Ww]orking directory: *|in the directory:? *`?|Workspace Directories:\**\s+- *)(/[^<`\n]+)", text
+        )
         if found:
-            return (found[1] or found[2]).strip().rstrip(".")
+            return found[1].strip().rstrip(".")
     raise LookupError("the request names no working directory")
 
 
@@ -310,8 +320,59 @@ class Chat:
         yield head | {"choices": [], "usage": whole["usage"]}
 
 
-Dialect = type[Anthropic] | type[Responses] | type[Chat]
-DIALECTS: dict[str, Dialect] = {"/messages": Anthropic, "/responses": Responses, "/chat/completions": Chat}
+class Gemini:
+    """https://ai.google.dev/api/generate-content: the model and whether to stream stand in the path."""
+
+    named_events = False
+
+    @staticmethod
+    def read(body: Json) -> Asked:
+        def text(content: Json) -> str:
+            return "\n".join(part["text"] for part in content.get("parts", ()) if isinstance(part.get("text"), str))
+
+        def said() -> Iterator[tuple[str, str] | Call]:
+            yield "system", text(body.get("systemInstruction") or {})
+            for content in body.get("contents", ()):
+                calls = [part for part in content.get("parts", ()) if "functionCall" in part]
+                if text(content):
+                    yield content.get("role", "user"), text(content)
+                yield from (Call() for _ in calls)
+
+        functions = [each for tool in body.get("tools") or () for each in tool.get("functionDeclarations") or ()]
+        schemas = {each["name"]: each.get("parametersJsonSchema") or each.get("parameters") or {} for each in functions}
+        return _asked(body, schemas, said())
+
+    @staticmethod
+    def whole(asked: Asked, reply: Reply) -> Json:
+        parts: list[Json] = [{"text": reply.text}]
+        if reply.tool:
+            parts.append({"functionCall": {"name": reply.tool, "args": reply.arguments, "id": f"call_{next(_IDS)}"}})
+        usage = {
+            "promptTokenCount": INPUT_TOKENS,
+            "cachedContentTokenCount": CACHED_TOKENS,
+            "candidatesTokenCount": OUTPUT_TOKENS,
+            "totalTokenCount": INPUT_TOKENS + OUTPUT_TOKENS,
+        }
+        candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
+        return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": asked.model}
+
+    @classmethod
+    def events(cls, asked: Asked, reply: Reply) -> Iterator[Json]:
+        whole = cls.whole(asked, reply)
+        (candidate,) = whole["candidates"]
+        first, *rest = candidate["content"]["parts"]
+        yield {"candidates": [{"content": {"role": "model", "parts": [first]}, "index": 0}]}
+        yield whole | {"candidates": [candidate | {"content": {"role": "model", "parts": rest or [{"text": ""}]}}]}
+
+
+Dialect = type[Anthropic] | type[Responses] | type[Chat] | type[Gemini]
+DIALECTS: dict[str, Dialect] = {
+    "/messages": Anthropic,
+    "/responses": Responses,
+    "/chat/completions": Chat,
+    ":generateContent": Gemini,
+    ":streamGenerateContent": Gemini,
+}
 
 
 class ModelServer:
@@ -319,6 +380,7 @@ class ModelServer:
 
     def __init__(self) -> None:
         self.requests: list[Asked] = []
+        self.refused: Counter[str] = Counter()
         self.released = threading.Event()
         handler = type("BoundHandler", (_Handler,), {"owner": self})
         self._server = _Server(("127.0.0.1", 0), handler)
@@ -366,8 +428,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self._body() or b"{}")
         dialect = next((each for end, each in DIALECTS.items() if path.endswith(end)), None)
         if dialect is None:
-            self._send({"input_tokens": INPUT_TOKENS} if path.endswith("/count_tokens") else {}, 200)
+            counted = {"input_tokens": INPUT_TOKENS, "totalTokens": INPUT_TOKENS}
+            self._send(counted if path.lower().endswith(("/count_tokens", ":counttokens")) else {}, 200)
             return
+        gemini = re.search(r"/models/([^/:]+):(stream)?", path)
+        if gemini:
+            body |= {"model": gemini[1], "stream": gemini[2] is not None}
         asked = dialect.read(body)
         self.owner.requests.append(asked)
         told = dict(directives(asked.prompt))
@@ -376,13 +442,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.owner.released.wait(float(told.get("sleep") or 0))
-        if "error" in told:
-            kind = "rate_limit_error" if told["error"] == "429" else "api_error"
-            self._send({"type": "error", "error": {"type": kind, "message": "refused"}}, int(told["error"]))
+        if "error" in told and self._refuses(asked, *told["error"].split()):
+            status = int(told["error"].split()[0])
+            kind = "rate_limit_error" if status == 429 else "api_error"
+            self._send({"type": "error", "error": {"type": kind, "message": "refused", "code": status}}, status)
         elif asked.stream:
             self._stream(dialect, asked, cut="drop" in told)
         else:
             self._send(dialect.whole(asked, answer(asked)))
+
+    def _refuses(self, asked: Asked, status: str, times: str | None = None) -> bool:
+        if times is None:
+            return True
+        self.owner.refused[asked.prompt] += bool(asked.tools)
+        return bool(asked.tools) and self.owner.refused[asked.prompt] <= int(times)
 
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding", "").lower() != "chunked":
@@ -414,5 +487,5 @@ class _Handler(BaseHTTPRequestHandler):
             name = f"event: {event['type']}\n" if dialect.named_events else ""
             self.wfile.write(f"{name}data: {json.dumps(event)}\n\n".encode())
             self.wfile.flush()
-        if not dialect.named_events and not cut:
+        if dialect is Chat and not cut:
             self.wfile.write(b"data: [DONE]\n\n")

@@ -5,6 +5,7 @@ Believes only the `result` event and its error flag; keeps no more than a bounde
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ from dataclasses import dataclass
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.refusals import LATER, retry_after_s
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
 _UNINTERESTING = (b'{"type":"stream_event","event":{"type":"content_block_', b'{"type":"user"')
 """How most lines begin: text deltas and tool results. With their keys in another order they are only slower."""
+_SUBSCRIPTION_LIMIT = re.compile(r"(Claude( AI)?|Session|Weekly|Your) (usage )?limit reached", re.IGNORECASE)
+"""How a login that pays by month says that its hours are used up; no status comes with it."""
 _REMEMBERED_MESSAGES = 64
 """An event repeats its message's id soon or never; a bound, so that a flood of ids cannot fill the launcher."""
 
@@ -80,11 +84,17 @@ class ClaudeReader:
             outcome = Outcome.MAX_STEPS
         elif subtype == "error_max_budget_usd":
             outcome = Outcome.BUDGET
-        elif result.get("api_error_status") in (429, 529):
+        elif result.get("api_error_status") in LATER or _SUBSCRIPTION_LIMIT.match(text):
             outcome = Outcome.RATE_LIMITED
         error = one_line(text or _errors(result) or self._retrying or f"claude reported {subtype or 'an error'}")
-        mendable = result.get("api_error_status") not in (400, 401, 403, 404)
-        return Ending(outcome=outcome, text=text or self._text, error=error, mendable=mendable, warnings=warnings)
+        return Ending(
+            outcome=outcome,
+            text=text or self._text,
+            error=error,
+            retry_after_s=retry_after_s(error) if outcome is Outcome.RATE_LIMITED else None,
+            mendable=result.get("api_error_status") not in (400, 401, 403, 404),
+            warnings=warnings,
+        )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
         raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
@@ -101,7 +111,7 @@ class ClaudeReader:
             attempt, most = read.count(event.get("attempt")), read.count(event.get("max_retries"))
             self._retrying = message = one_line(f"HTTP {status} {read.text(event, 'error')}, retry {attempt} of {most}")
             delay = read.money(event.get("retry_delay_ms"))
-            if status in (429, 503, 529):
+            if status in LATER:
                 return (Throttled(message=message, retry_after_s=None if delay is None else delay / 1000),)
             return (Text(text=message),)
         return self._known_session(event, read.text(event, "model"))

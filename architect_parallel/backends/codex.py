@@ -12,13 +12,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.codex_reader import CodexReader
+from architect_parallel.backends.own_home import holds, home_of, link_all, own_home
 from architect_parallel.backends.program import (
     fits_argument,
     locate,
@@ -67,7 +68,7 @@ class CodexBackend:
         found = program_availability(self._prefix, environ, install="npm install -g @openai/codex")
         home = _user_home(environ)
         # A custom provider in config.toml names its own key variable; whether it is set is codex' to say.
-        configured = _holds(home / "config.toml", b"model_provider")
+        configured = holds(home / "config.toml", b"model_provider")
         if not found.ready or any(environ.get(name) for name in _KEYS) or configured or _has_login(home):
             return found
         return Availability(
@@ -109,12 +110,12 @@ class CodexBackend:
         user_home = _user_home(self.environ)
         if _login_in_keyring(user_home):
             return user_home  # the keyring knows a login by its CODEX_HOME: under another one it is not found
-        home = request.state_dir / "codex"
-        home.mkdir(mode=0o700, exist_ok=True)
-        _link(home, (user_home / name for name in _LINKED))
+        home = own_home(request.state_dir / "codex", user_home, _LINKED)
         (home / "skills").mkdir(mode=0o700, exist_ok=True)  # codex itself writes skills/.system
         with contextlib.suppress(OSError):
-            _link(home / "skills", (each for each in (user_home / "skills").iterdir() if not each.name.startswith(".")))
+            link_all(
+                home / "skills", (each for each in (user_home / "skills").iterdir() if not each.name.startswith("."))
+            )
         return home
 
     def _key(self) -> dict[str, str]:
@@ -126,7 +127,7 @@ class CodexBackend:
 
 
 def _user_home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("CODEX_HOME") or Path(environ.get("HOME") or "/nonexistent") / ".codex")
+    return Path(environ.get("CODEX_HOME") or home_of(environ) / ".codex")
 
 
 def _has_login(home: Path) -> bool:
@@ -134,21 +135,7 @@ def _has_login(home: Path) -> bool:
 
 
 def _login_in_keyring(home: Path) -> bool:
-    return not (home / "auth.json").is_file() and _holds(home / "config.toml", b"cli_auth_credentials_store")
-
-
-def _holds(path: Path, word: bytes) -> bool:
-    try:
-        return word in path.read_bytes()
-    except OSError:
-        return False
-
-
-def _link(directory: Path, targets: Iterable[Path]) -> None:
-    for target in targets:
-        link = directory / target.name
-        if target.exists() and not link.is_symlink() and not link.exists():
-            link.symlink_to(target.absolute())
+    return not (home / "auth.json").is_file() and holds(home / "config.toml", b"cli_auth_credentials_store")
 
 
 def _sandbox(request: Request) -> tuple[list[str], tuple[str, ...]]:

@@ -5,14 +5,14 @@ Success is `turn.completed` without a later failure; `error` events may be retri
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens, lines_without
+from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.codex_rollout import Rollout, thread_usage, token_usage
 from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.refusals import retry_after_s, says_later
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -75,6 +75,8 @@ class CodexReader:
             case "error":
                 # Also "Reconnecting... 1/5": nothing is over before turn.failed.
                 self._last_error = one_line(read.text(event, "message"))
+                if self._last_error.startswith("Reconnecting") and says_later(self._last_error):
+                    return (Throttled(message=self._last_error, retry_after_s=retry_after_s(self._last_error)),)
                 return (Text(text=self._last_error),)
         return ()
 
@@ -103,9 +105,13 @@ class CodexReader:
     def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
         warnings = tuple(self._warnings)
         if self._failure is not None:
-            limited = re.search(r"\b429\b|usage limit|rate limit", self._failure, re.IGNORECASE) is not None
-            outcome = Outcome.RATE_LIMITED if limited else Outcome.ERROR
-            return Ending(outcome=outcome, text=self._text, error=self._failure, warnings=warnings)
+            # The status stands in its words, where it stands anywhere: "exceeded retry limit, last status: 429".
+            later = says_later(self._failure)
+            outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
+            wait_s = retry_after_s(self._failure) if later else None
+            return Ending(
+                outcome=outcome, text=self._text, error=self._failure, retry_after_s=wait_s, warnings=warnings
+            )
         if self._completed:
             return Ending(outcome=Outcome.COMPLETED, text=self._text, warnings=warnings)
         raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()

@@ -5,18 +5,15 @@ The agent can write there too, so nothing here is trusted to be a plain file or 
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
+from architect_parallel.backends.followed import CHUNK_BYTES, read_from
 from architect_parallel.backends.json_output import Json
 from architect_parallel.domain import Usage
 
-_CHUNK_BYTES = 4 * 2**20
-"""Read per poll at most; an entry longer than that is skipped."""
 _MARKERS = (b'"token_usage_record"', b'"token_count"', b'"turn_context"')
 
 
@@ -31,10 +28,10 @@ class Rollout:
     def entries(self, session: str) -> Iterator[Json]:
         """Entries with tokens or the model's name that are new since the last call."""
         path = self._find(session)
-        data = _read_from(path, self._offset) if path is not None else b""
+        data = read_from(path, self._offset) if path is not None else b""
         end = data.rfind(b"\n") + 1
         if end == 0:
-            self._offset += len(data) if len(data) >= _CHUNK_BYTES else 0
+            self._offset += len(data) if len(data) >= CHUNK_BYTES else 0
             return
         self._offset += end
         for line in data[:end].split(b"\n"):
@@ -77,17 +74,3 @@ def thread_usage(entry: Json) -> Usage | None:
     payload = read.child(entry, "payload")
     counted = read.child(read.child(payload, "info"), "total_token_usage")
     return token_usage(read.child(payload, "thread_token_usage") or counted)
-
-
-def _read_from(path: Path, offset: int) -> bytes:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags)
-    except OSError:
-        return b""
-    try:
-        return os.pread(descriptor, _CHUNK_BYTES, offset) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from architect_parallel.backends.base import Availability, Request
+from architect_parallel.backends.json_output import parse_object, text
 from architect_parallel.domain import BackendSettings
 from architect_parallel.errors import UsageError
 
@@ -63,6 +64,18 @@ def program_availability(prefix: Sequence[str], environ: Mapping[str, str], *, i
     if not os.access(program, os.X_OK):
         return Availability(program=None, missing=f"{program} is not executable", remedy=f"chmod +x {program}")
     return Availability(program=program)
+
+
+def packaged_version(program: Path) -> str | None:
+    """The version that the npm package says to which `program` belongs; `None`: it belongs to none."""
+    try:
+        for directory in program.resolve().parents[:4]:
+            if (directory / "package.json").is_file():
+                told = parse_object((directory / "package.json").read_bytes()) or {}
+                return text(told, "version") or None
+    except OSError:
+        return None
+    return None
 
 
 def plain_amount(amount: float) -> str:

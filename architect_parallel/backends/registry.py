@@ -13,8 +13,10 @@ from architect_parallel.backends.base import Backend
 from architect_parallel.domain import BackendSettings, Settings
 from architect_parallel.planning.suggest import require_known
 
-BUILT_IN = ("architect", "claude", "codex", "shell")
+BUILT_IN = ("architect", "claude", "codex", "gemini", "opencode", "qwen", "copilot", "aider", "shell")
 """In the order in which they are shown."""
+AGENT_CLIS = tuple(name for name in BUILT_IN if name not in ("architect", "shell"))
+"""Programs of others, each of which knows `--version`."""
 
 
 def load_backends(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, Backend]:
@@ -57,6 +59,26 @@ def _built_in(name: str, settings: BackendSettings | None, environ: Mapping[str,
             from architect_parallel.backends.codex import CodexBackend
 
             return CodexBackend(settings=settings, environ=environ)
+        case "gemini":
+            from architect_parallel.backends.gemini import GeminiBackend
+
+            return GeminiBackend(settings=settings, environ=environ)
+        case "opencode":
+            from architect_parallel.backends.opencode import OpencodeBackend
+
+            return OpencodeBackend(settings=settings, environ=environ)
+        case "qwen":
+            from architect_parallel.backends.qwen import QwenBackend
+
+            return QwenBackend(settings=settings, environ=environ)
+        case "copilot":
+            from architect_parallel.backends.copilot import CopilotBackend
+
+            return CopilotBackend(settings=settings, environ=environ)
+        case "aider":
+            from architect_parallel.backends.aider import AiderBackend
+
+            return AiderBackend(settings=settings, environ=environ)
         case _:
             from architect_parallel.backends.shell import ShellBackend
 

@@ -1,4 +1,4 @@
-"""`architect backends`: which agents are installed here, and what is missing to use the others."""
+"""`architect backends`: which agents are installed here, in which version, and what is missing to use the others."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from architect_parallel.cli.output import answer, answer_json
 
 def backends(json: options.Json = False, config: options.Config = None) -> None:
     """List the agents: which are ready, what others lack."""
+    from architect_parallel.api.agent_versions import agent_version
     from architect_parallel.api.place import load_here
-    from architect_parallel.reports.backends import as_data, as_text
+    from architect_parallel.reports.backends import Row, as_data, as_text
 
-    found = load_here(Path.cwd(), config).backends
-    rows = [(backend, backend.availability(os.environ)) for backend in found.values()]
+    here = load_here(Path.cwd(), config)
+    rows = []
+    for backend in here.backends.values():
+        found = backend.availability(os.environ)
+        settings = here.settings.backends.get(backend.name)
+        rows.append(Row(backend=backend, found=found, version=agent_version(backend, found, settings, os.environ)))
     answer_json(as_data(rows)) if json else answer(as_text(rows))

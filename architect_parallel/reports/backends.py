@@ -1,13 +1,23 @@
-"""The list of backends: a line each, then what is missing where something is."""
+"""The list of backends: a line each, then what each cannot do, then what is missing where something is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from architect_parallel.backends.base import Availability, Backend
+from architect_parallel.backends.base import Availability, Backend, Capabilities
+from architect_parallel.domain import ApprovalMode, SandboxMode
 
-Row = tuple[Backend, Availability]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One backend as it was found here."""
+
+    backend: Backend
+    found: Availability
+    version: str | None
+    """Of its program; `None`: not known."""
 
 
 def as_data(rows: Sequence[Row]) -> dict[str, Any]:
@@ -15,45 +25,62 @@ def as_data(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "backends": [
             {
-                "name": backend.name,
-                "ready": found.ready,
-                "program": found.program,
-                "missing": found.missing,
-                "remedy": found.remedy,
+                "name": row.backend.name,
+                "ready": row.found.ready,
+                "version": row.version,
+                "program": row.found.program,
+                "missing": row.found.missing,
+                "remedy": row.found.remedy,
                 "capabilities": {
-                    "model": backend.capabilities.model,
-                    "system_prompt": backend.capabilities.system_prompt,
-                    "approval_modes": sorted(backend.capabilities.approval_modes),
-                    "sandbox_modes": sorted(backend.capabilities.sandbox_modes),
-                    "max_steps": backend.capabilities.max_steps,
-                    "budget": backend.capabilities.budget,
-                    "cost": backend.capabilities.cost,
-                    "sessions": backend.capabilities.sessions,
+                    "model": row.backend.capabilities.model,
+                    "system_prompt": row.backend.capabilities.system_prompt,
+                    "approval_modes": sorted(row.backend.capabilities.approval_modes),
+                    "sandbox_modes": sorted(row.backend.capabilities.sandbox_modes),
+                    "max_steps": row.backend.capabilities.max_steps,
+                    "budget": row.backend.capabilities.budget,
+                    "cost": row.backend.capabilities.cost,
+                    "sessions": row.backend.capabilities.sessions,
                 },
             }
-            for backend, found in rows
+            for row in rows
         ]
     }
 
 
 def as_text(rows: Sequence[Row]) -> str:
     """For people: what is ready first."""
-    table = [("BACKEND", "READY", "COST", "SESSIONS", "PROGRAM")]
-    ordered = sorted(rows, key=lambda row: (not row[1].ready, row[0].name))
-    for backend, found in ordered:
-        can = backend.capabilities
+    table = [("BACKEND", "READY", "VERSION", "COST", "SESSIONS", "PROGRAM")]
+    ordered = sorted(rows, key=lambda row: (not row.found.ready, row.backend.name))
+    for row in ordered:
+        can = row.backend.capabilities
         table.append(
             (
-                backend.name,
-                "yes" if found.ready else "no",
+                row.backend.name,
+                "yes" if row.found.ready else "no",
+                row.version or "-",
                 "known" if can.cost else "unknown",
                 "yes" if can.sessions else "no",
-                found.program or "-",
+                row.found.program or "-",
             )
         )
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    for backend, found in ordered:
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    lines.append("Of what a task may ask, these cannot do by themselves (limits are held from outside as well):")
+    lines += [f"  {row.backend.name}: {', '.join(lacking(row.backend.capabilities)) or 'nothing'}" for row in ordered]
+    for row in ordered:
+        found = row.found
         if found.missing is not None:
-            lines.append(f"{backend.name}: {found.missing}" + (f" (try: {found.remedy})" if found.remedy else ""))
+            lines.append(f"{row.backend.name}: {found.missing}" + (f" (try: {found.remedy})" if found.remedy else ""))
     return "\n".join(lines)
+
+
+def lacking(can: Capabilities) -> list[str]:
+    """What a task may ask for and this backend cannot do, in words."""
+    words = [] if can.model else ["a model"]
+    words += [] if can.system_prompt else ["a system prompt"]
+    words += [f"approval mode {mode}" for mode in ApprovalMode if mode not in can.approval_modes]
+    words += [f"sandbox mode {mode}" for mode in SandboxMode if mode not in can.sandbox_modes]
+    words += [] if can.max_steps else ["a step limit"]
+    words += [] if can.budget else ["a budget"]
+    words += [] if can.sessions else ["going on with a session"]
+    return words

@@ -17,7 +17,7 @@ def cost_usd(usage: Usage, model: str | None, overrides: Mapping[str, Price]) ->
     if model is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
     cached = usage.cached_tokens or 0
-    override = overrides.get(model)
+    override = overrides.get(model) or overrides.get(_plain_name(model))
     if override is not None:
         cached_price = override.cached_input_per_mtok
         cached_price = override.input_per_mtok if cached_price is None else cached_price
@@ -41,5 +41,6 @@ def cost_usd(usage: Usage, model: str | None, overrides: Mapping[str, Price]) ->
 
 
 def _plain_name(model: str) -> str:
-    """Agents decorate names: claude says `claude-opus-4-8[1m]` for the long-context variant."""
-    return model.split("[", 1)[0]
+    """Agents decorate names: claude says `claude-opus-4-8[1m]` for the long-context variant, opencode and aider put
+    the provider before it (`openai/gpt-4o`)."""
+    return model.split("[", 1)[0].rpartition("/")[2]

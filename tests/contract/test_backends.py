@@ -29,7 +29,7 @@ from architect_parallel.backends.base import (
     Tokens,
 )
 from architect_parallel.backends.environment import filtered_environment, secret_values
-from architect_parallel.backends.registry import BUILT_IN, load_backends
+from architect_parallel.backends.registry import AGENT_CLIS, BUILT_IN, load_backends
 from architect_parallel.domain import ApprovalMode, CostBasis, Outcome, SandboxMode, Settings
 
 CASES = [(name, case) for name in BUILT_IN for case in recorded_cases(name)]
@@ -105,6 +105,9 @@ def test_a_recorded_run_amounts_to_what_the_table_says(
     assert bool(ending.text) == ("text" in expected)
     assert (ending.error or "").startswith(expected.get("error", ""))
     assert bool(ending.error) == ("error" in expected)
+    assert [one_of(ending.warnings, each) for each in expected.get("warnings", ())] == expected.get("warnings", [])
+    assert ending.retry_after_s == expected.get("retry_after_s")
+    assert len([fact for fact in facts if isinstance(fact, Throttled)]) == expected.get("throttled", 0)
     assert max((fact.count for fact in facts if isinstance(fact, Step)), default=0) == expected["steps"]
     assert _last_session(facts) == expected.get("session")
     tokens = [fact for fact in facts if isinstance(fact, Tokens)]
@@ -114,6 +117,10 @@ def test_a_recorded_run_amounts_to_what_the_table_says(
         assert [usage.input_tokens, usage.cached_tokens, usage.output_tokens] == expected["tokens"]
         assert usage.reported_cost == expected["cost"]
         assert tokens[-1].model == expected["model"]
+
+
+def one_of(warnings: tuple[str, ...], begin: str) -> str | None:
+    return begin if any(each.startswith(begin) for each in warnings) else None
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
@@ -195,7 +202,7 @@ def test_every_mode_has_a_command_line(
         assert unsafe == []
 
 
-@pytest.mark.parametrize("name", ["claude", "codex"])  # the others' programs come with Python and the system
+@pytest.mark.parametrize("name", AGENT_CLIS)
 def test_a_missing_program_is_named_with_a_remedy(name: str, environ: dict[str, str]) -> None:
     backend = load_backends(Settings(), environ)[name]
     found = backend.availability(environ | {"PATH": "/nonexistent"})
@@ -256,17 +263,26 @@ def _fresh_reader(name: str, places: pytest.TempPathFactory) -> Reader:
     return load_backends(Settings(), environ)[name].reader(request)
 
 
+_BESIDE = {
+    "codex": ("rollout", "codex/sessions/2026/11/21/rollout-2026-11-21-{session}.jsonl"),
+    "gemini": ("chat", "gemini/.gemini/tmp/repo/chats/session-2026-11-21-{session}.jsonl"),
+    "copilot": ("calls", "copilot-calls.jsonl"),
+    "aider": ("events", "aider-events.jsonl"),
+}
+"""What an agent keeps beside its output: the recording's name for it, and where its reader looks under the state."""
+
+
 def _reader_of(recording: Recording, backend: Backend, request: Request) -> Reader:
     """A reader with the files the agent kept beside its output where it looks for them."""
-    session = recording.expected.get("session")
-    rollout = request.state_dir / "codex" / "sessions" / "2026" / "11" / "21" / f"rollout-2026-11-21-{session}.jsonl"
-    rollout.parent.mkdir(parents=True, exist_ok=True)
-    before, after = recording.directory / "rollout-before.jsonl", recording.directory / "rollout.jsonl"
+    name, where = _BESIDE.get(recording.backend, ("none", "none"))
+    kept = request.state_dir / where.format(session=recording.expected.get("session"))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    before, after = recording.directory / f"{name}-before.jsonl", recording.directory / f"{name}.jsonl"
     if before.exists():
-        shutil.copy(before, rollout)
+        shutil.copy(before, kept)
     reader = backend.reader(request)
     if after.exists():
-        shutil.copy(after, rollout)
+        shutil.copy(after, kept)
     return reader
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,46 +20,53 @@ from model_server import ModelServer
 
 from architect_parallel.system.files import locked
 
-PACKAGES = {"claude": "@anthropic-ai/claude-code@2.1.329", "codex": "@openai/codex@0.169.0"}
+PACKAGES = {
+    "claude": "@anthropic-ai/claude-code@2.1.329",
+    "codex": "@openai/codex@0.169.0",
+    "gemini": "@google/gemini-cli@0.61.0",
+    "opencode": "opencode-ai@1.18.33",
+    "qwen": "@qwen-code/qwen-code@0.15.10",  # what npm takes for node 20
+    "copilot": "@github/copilot@1.0.102",
+}
 KEY = "sk-loopback-0123456789"
 # Tests get a home of their own; npm needs the user's for its configuration, and the cache outlives the test.
 _ENVIRON = dict(os.environ)
 _CACHE = Path(_ENVIRON.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "architect-parallel-tests"
 
 
-@pytest.fixture(scope="session")
-def agents_path() -> Path:
-    """Directory with `claude` and `codex`; the tests are skipped where npm cannot provide them."""
+def require_agent(name: str) -> Path:
+    """Directory with the program `name`, fetched at the first call; skips the test where npm cannot provide it."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed: the real agents cannot be fetched")
-    names = "-".join(package.rpartition("@")[2] for package in PACKAGES.values())
-    place = _CACHE / f"agents-{names}"
-    place.mkdir(parents=True, exist_ok=True)
+    package = PACKAGES[name]
+    place = _CACHE / f"{name}-{package.rpartition('@')[2]}"
     programs = place / "node_modules" / ".bin"
-    with locked(place / "lock", timeout_s=900):
+    place.mkdir(parents=True, exist_ok=True)
+    with locked(_CACHE / "lock", timeout_s=900):  # one after another: each is several hundred MB
         if not (place / "complete").exists():
-            _install(npm, place, programs)
+            _install(npm, place, name, programs)
             (place / "complete").touch()
     return programs
 
 
-def _install(npm: str, place: Path, programs: Path) -> None:
-    argv = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(place), *PACKAGES.values()]
+def _install(npm: str, place: Path, name: str, programs: Path) -> None:
+    argv = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(place), PACKAGES[name]]
     done = subprocess.run(argv, env=_ENVIRON, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode != 0:
-        pytest.skip(f"npm could not install the real agents: {done.stderr.strip()[-300:]}")
-    if not _runs(programs / "claude"):
+        pytest.skip(f"npm could not install {name}: {done.stderr.strip()[-300:]}")
+    if name == "claude" and not _runs(programs / name):
         # npm may hold install scripts back; this one only puts the native program in its place.
         script = place / "node_modules" / "@anthropic-ai" / "claude-code" / "install.cjs"
         subprocess.run(["node", script], cwd=script.parent, env=_ENVIRON, capture_output=True, timeout=300, check=False)
-    for name in PACKAGES:
-        if not _runs(programs / name):
-            pytest.skip(f"{name} was installed but does not run on this machine")
+    if not _runs(programs / name):
+        pytest.skip(f"{name} was installed but does not run on this machine")
 
 
 def _runs(program: Path) -> bool:
-    done = subprocess.run([program, "--version"], env=_ENVIRON, capture_output=True, timeout=60, check=False)
+    with tempfile.TemporaryDirectory() as home:  # a version must not leave traces in the user's
+        environ = _ENVIRON | {"HOME": home}
+        done = subprocess.run([program, "--version"], env=environ, capture_output=True, timeout=120, check=False)
     return done.returncode == 0
 
 
@@ -66,7 +77,10 @@ def model() -> Iterator[ModelServer]:
 
 
 class Proxy:
-    """Everything but loopback is sent here: it notes what it hears and refuses it."""
+    """Everything but loopback is sent here: it notes what it hears and refuses it.
+
+    qwen knows no NO_PROXY and sends loopback here too; that is let through.
+    """
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
@@ -95,12 +109,35 @@ class Proxy:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection:
-                connection.settimeout(5)
-                try:
-                    self.heard.append(connection.recv(200).split(b"\r\n")[0])
-                except OSError as error:
-                    self.heard.append(str(error).encode())
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(5)
+            try:
+                first = connection.recv(65536).split(b"\r\n")[0]
+            except OSError as error:
+                self.heard.append(str(error).encode())
+                return
+            local = re.match(rb"CONNECT (?:127\.0\.0\.1|localhost):(\d+) ", first)
+            if local is None:
+                self.heard.append(first[:200])
+                return
+            with socket.create_connection(("127.0.0.1", int(local[1]))) as inner:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                connection.settimeout(None)
+                back = threading.Thread(target=_pour, args=(inner, connection), daemon=True)
+                back.start()
+                _pour(connection, inner)
+                back.join()
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture
@@ -122,24 +159,55 @@ def codex_home(home: Path, model: ModelServer) -> Path:
     return place
 
 
+def agent_variables(agent: str, model: ModelServer, home: Path) -> dict[str, str]:
+    """What a user sets so that `agent` asks the loopback model."""
+    match agent:
+        case "claude":
+            return {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": KEY, "CLAUDE_CODE_MAX_RETRIES": "1"}
+        case "gemini":
+            return {"GOOGLE_GEMINI_BASE_URL": model.url, "GEMINI_API_KEY": KEY}
+        case "opencode":
+            # Where a home's configuration was never used, it fetches its plugin package from npm, in the background and
+            # whatever it is told; these two say that this was done.
+            place = home / ".config" / "opencode"
+            (place / "node_modules").mkdir(parents=True)
+            lock = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
+            (place / "package-lock.json").write_text(json.dumps(lock))
+            options = {"options": {"baseURL": f"{model.url}/v1", "apiKey": KEY}}
+            return {"OPENCODE_CONFIG_CONTENT": json.dumps({"provider": {"openai": options}})}
+        case "qwen":
+            return {"OPENAI_BASE_URL": f"{model.url}/v1", "OPENAI_API_KEY": KEY}
+        case "copilot":
+            # It unpacks 235 MB into the cache of every new home.
+            unpacked = _CACHE / "copilot-unpacked"
+            unpacked.mkdir(exist_ok=True)
+            (home / ".cache").mkdir(exist_ok=True)
+            (home / ".cache" / "copilot").symlink_to(unpacked)
+            provider = {"BASE_URL": f"{model.url}/v1", "API_KEY": KEY, "MAX_PROMPT_TOKENS": "100000"}
+            variables = {"COPILOT_OFFLINE": "true", "COPILOT_MODEL": "gpt-4o"}
+            return {f"COPILOT_PROVIDER_{name}": value for name, value in provider.items()} | variables
+        case _:
+            return {"OPENAI_API_KEY": KEY}
+
+
+@pytest.fixture(params=list(PACKAGES))
+def agent(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
 def architect(
-    agents_path: Path,
+    agent: str,
+    home: Path,
     checkout: Path,
     codex_home: Path,
     model: ModelServer,
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Architect]:
-    """`architect(*args)` in a small repository, where claude and codex are installed and ask the loopback model."""
-    variables = {
-        "PATH": f"{agents_path}{os.pathsep}{os.environ['PATH']}",
-        "ANTHROPIC_BASE_URL": model.url,
-        "ANTHROPIC_API_KEY": KEY,
-        "OPENAI_API_KEY": KEY,
-        "CLAUDE_CODE_MAX_RETRIES": "1",
-    }
-    for name, value in (variables | proxy.variables).items():
+    """`architect(*args)` in a small repository, where `agent` is installed and asks the loopback model."""
+    variables = {"PATH": f"{require_agent(agent)}{os.pathsep}{os.environ['PATH']}"}
+    for name, value in (variables | agent_variables(agent, model, home) | proxy.variables).items():
         monkeypatch.setenv(name, value)
     program = Architect(checkout)
     yield program

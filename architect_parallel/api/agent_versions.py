@@ -1,0 +1,46 @@
+"""Which version of an agent CLI is installed: asked by `architect backends` and by nobody else.
+
+A package says it in a file; only a program without one is started, with `--version`, under supervision and with a
+short limit. Nothing here raises: a version that cannot be told is `None`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from architect_parallel.backends.base import Availability, Backend
+from architect_parallel.backends.environment import filtered_environment
+from architect_parallel.backends.program import packaged_version
+from architect_parallel.backends.registry import AGENT_CLIS
+from architect_parallel.domain import BackendSettings
+from architect_parallel.system import process
+
+LIMIT_S = 10.0
+_VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?(?:[-+][0-9A-Za-z.-]+)?)\b")
+
+
+def agent_version(
+    backend: Backend, found: Availability, settings: BackendSettings | None, environ: Mapping[str, str]
+) -> str | None:
+    """The version of `backend`'s program; `None`: not told, not installed, or a tool that may not know `--version`."""
+    configured = settings.command if settings is not None else None
+    if backend.name == "architect" and configured is None:
+        return metadata.version("architect-parallel")
+    if backend.name not in AGENT_CLIS or found.program is None:
+        return None
+    words = tuple(word for word in (configured or ()) if isinstance(word, str))
+    if len(words) <= 1:
+        packaged = packaged_version(Path(found.program))
+        if packaged is not None:
+            return packaged
+    outcome = process.run_command(
+        (found.program, *words[1:], "--version"),
+        cwd=Path("/"),
+        env=filtered_environment(backend, environ),
+        timeout_s=LIMIT_S,
+    )
+    told = _VERSION.search(outcome.output)
+    return told[1] if outcome.exit_code == 0 and told is not None else None

@@ -1,0 +1,181 @@
+"""What Copilot CLI prints with `--output-format json`, and what it exports about its model calls, turned into facts.
+
+Success is a `result` with exit code 0 and neither an error nor an `abort` before it. Most lines are deltas and progress
+of tools, megabytes of them, and are dropped unread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from architect_parallel.backends import json_output as read
+from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens
+from architect_parallel.backends.followed import FollowedLines
+from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.domain import Outcome, Usage
+from architect_parallel.planning.plain_text import one_line, plain_text
+
+_INTERESTING = re.compile(
+    rb'\{"type":"(?:assistant\.message"|tool\.execution_(?:start|complete)"|model\.call_failure"|session\.error"'
+    rb'|abort"|result")'
+)
+_MOST_TOOLS = 10_000
+
+
+class CopilotReader:
+    """Reads the events and follows the export. A step is a model reply: a whole `assistant.message`."""
+
+    def __init__(self, *, calls_file: Path, model: str | None) -> None:
+        self._model = model
+        self._calls = FollowedLines(calls_file)
+        self._calls.skip()
+        self._session: str | None = None
+        self._steps = 0
+        self._total = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
+        self._text = ""
+        self._tools: dict[str, str] = {}
+        self._denied: set[str] = set()
+        self._aborted = False
+        self._error: Json | None = None
+        self._last_failure = ""
+        self._understood = False
+        self._result: Json | None = None
+        self._raw: list[bytes] = []
+        self._raw_room = 16 * 1024
+
+    def line(self, line: bytes) -> Iterable[Fact]:
+        if _INTERESTING.match(line) is None:
+            self._skip(line)
+            return ()
+        event = read.parse_object(line)
+        if event is None:
+            return ()
+        self._understood = True
+        data = read.child(event, "data")
+        match event.get("type"):
+            case "assistant.message":
+                return self._message(data)
+            case "tool.execution_start":
+                return self._tool_started(data)
+            case "tool.execution_complete":
+                self._tool_ended(data)
+            case "model.call_failure":
+                return self._failed_call(data)
+            case "session.error":
+                self._error = data
+                return (Text(text=one_line(read.text(data, "message"), 200)),)
+            case "abort":
+                self._aborted = True
+            case "result":
+                self._result = event
+                return self._known_session(read.text(event, "sessionId"))
+        return ()
+
+    def poll(self) -> Iterable[Fact]:
+        facts: list[Fact] = []
+        calls = 0
+        for entry in self._calls.objects(b'"gen_ai.usage.output_tokens"'):
+            told = read.child(entry, "attributes")
+            # The same figures stand, added up, on the spans around the calls.
+            if told.get("gen_ai.operation.name") != "chat":
+                continue
+            calls += 1
+            self._model = one_line(read.text(told, "gen_ai.request.model"), 200) or self._model
+            facts += self._known_session(read.text(told, "gen_ai.conversation.id"))
+            self._total = _plus(self._total, told)
+        return [*facts, Tokens(usage=self._total, model=self._model)] if calls else facts
+
+    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        warnings = (f"denied for want of permission: {', '.join(sorted(self._denied))}",) if self._denied else ()
+        if self._error is not None:
+            error, status = one_line(read.text(self._error, "message")), read.count(self._error.get("statusCode"))
+            kind = read.text(self._error, "errorType")
+            later = kind in ("rate_limit", "quota") or says_later(error, status)
+            return Ending(
+                outcome=Outcome.RATE_LIMITED if later else Outcome.ERROR,
+                text=self._text,
+                error=error or f"copilot reported {kind or 'an error'}",
+                retry_after_s=retry_after_s(self._last_failure) or retry_after_s(error) if later else None,
+                warnings=warnings,
+            )
+        result = self._result
+        if result is not None and not self._aborted and read.count(result.get("exitCode")) == 0:
+            return Ending(outcome=Outcome.COMPLETED, text=self._text, warnings=warnings)
+        if result is not None:
+            error = "copilot was interrupted" if self._aborted else f"copilot ended with {result.get('exitCode')!r}"
+            outcome = Outcome.NO_FINAL_EVENT if self._aborted else Outcome.ERROR
+            return Ending(outcome=outcome, text=self._text, error=one_line(error, 200), warnings=warnings)
+        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        if not self._understood and exit_code == 0 and raw:
+            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="copilot printed nothing in its own format")
+        said = _first_line(stderr_tail) or self._last_failure or one_line(raw)
+        error = "copilot ended without a result" + (f": {said}" if said else "")
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, warnings=warnings)
+
+    def _known_session(self, session: str) -> Iterable[Fact]:
+        session = one_line(session, 200)
+        if not session or session == self._session:
+            return ()
+        self._session = session
+        return (Session(session_id=session, model=self._model),)
+
+    def _message(self, data: Json) -> Iterable[Fact]:
+        self._steps += 1
+        self._model = one_line(read.text(data, "model"), 200) or self._model
+        said = plain_text(read.text(data, "content"))
+        if said and not data.get("parentToolCallId"):  # a sub-agent's words are not the answer
+            self._text = said
+        shown = one_line(said, 200)
+        return (Step(count=self._steps), *((Text(text=shown),) if shown else ()))
+
+    def _tool_started(self, data: Json) -> Iterable[Fact]:
+        name, given = one_line(read.text(data, "toolName"), 60), read.child(data, "arguments")
+        if len(self._tools) < _MOST_TOOLS:
+            self._tools[read.text(data, "toolCallId")] = name
+        what = next((read.text(given, key) for key in ("command", "path", "pattern", "prompt")
+                     if read.text(given, key)), "")  # fmt: skip
+        return (Text(text=one_line(f"{name} {what}", 200)),)
+
+    def _tool_ended(self, data: Json) -> None:
+        if read.text(read.child(data, "error"), "code") == "denied":
+            self._denied.add(self._tools.get(read.text(data, "toolCallId"), "") or "a tool")
+
+    def _failed_call(self, data: Json) -> Iterable[Fact]:
+        status, attempt = read.count(data.get("statusCode")), read.count(data.get("retryAttempt"))
+        said = read.text(data, "errorMessage")
+        told = read.parse_object(said)
+        said = read.text(told, "message") or said if told is not None else said
+        self._last_failure = message = one_line(f"HTTP {status} {said}, try {(attempt or 0) + 1}", 300)
+        if says_later(said, status):
+            return (Throttled(message=message, retry_after_s=retry_after_s(said)),)
+        return (Text(text=message),)
+
+    def _skip(self, line: bytes) -> None:
+        if self._understood:
+            return
+        if line.startswith(b'{"type":"'):
+            self._understood = True
+        elif self._raw_room > 0:
+            self._raw.append(line[: self._raw_room])
+            self._raw_room -= len(line) + 1
+
+
+def _plus(total: Usage, told: Json) -> Usage:
+    """Attributes as https://opentelemetry.io/docs/specs/semconv/gen-ai/: input tokens include the cached ones."""
+
+    def more(name: str) -> int:
+        return read.count(told.get(f"gen_ai.usage.{name}")) or 0
+
+    return Usage(
+        input_tokens=(total.input_tokens or 0) + more("input_tokens"),
+        cached_tokens=(total.cached_tokens or 0) + more("cache_read.input_tokens"),
+        cache_write_tokens=(total.cache_write_tokens or 0) + more("cache_creation.input_tokens"),
+        output_tokens=(total.output_tokens or 0) + more("output_tokens"),
+    )
+
+
+def _first_line(stderr: str) -> str:
+    return next((one_line(line) for line in stderr.splitlines() if line.strip()), "")

@@ -1,0 +1,248 @@
+"""What Gemini CLI prints with `-o stream-json`, and what its session file adds, turned into facts.
+
+Success is a `result` with `status: "success"`; without a result the run was cut short, whatever the exit code. That
+code is the HTTP status modulo 256 after an API error, and the only place where the status stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from architect_parallel.backends import json_output as read
+from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
+from architect_parallel.backends.followed import FollowedLines
+from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.refusals import LATER, retry_after_s, says_later
+from architect_parallel.domain import Outcome, Usage
+from architect_parallel.planning.plain_text import one_line, plain_text
+
+_REFUSED_ITSELF = frozenset({41, 42})
+"""Exit codes of its own before anything was asked: login or settings, input or session."""
+_TURN_LIMIT = 53
+_NOISE = ("Warning: 256-color", "YOLO mode", "Ripgrep is not", "[STARTUP]", "    at ", "Loaded cached credentials")
+_TEXT_LIMIT = 4 * 2**20
+_MOST_REPLIES = 100_000
+_NOTHING = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
+
+
+class GeminiReader:
+    """Reads stream-json and, beside it, the session file, where each reply's tokens stand as soon as it is there.
+
+    A step is a model reply: in the session file an entry with tokens, on stdout what lies between two tool results.
+    """
+
+    def __init__(self, *, home: Path, model: str | None) -> None:
+        self._chats = _Chats(home)
+        self._model = model
+        self._session: str | None = None
+        self._steps = 0
+        self._stdout_steps = 0
+        self._replying = False
+        self._text: list[str] = []
+        self._text_room = _TEXT_LIMIT
+        self._denied: set[str] = set()
+        self._tools: dict[str, str] = {}
+        self._understood = False
+        self._result: Json | None = None
+        self._error = ""
+        self._raw: list[bytes] = []
+        self._raw_room = 16 * 1024
+
+    def line(self, line: bytes) -> Iterable[Fact]:
+        event = read.parse_object(line) if line.startswith(b"{") else None
+        if event is None:
+            self._keep_raw(line)
+            return ()
+        self._understood = True
+        match event.get("type"):
+            case "init":
+                return self._started(event)
+            case "message":
+                return self._message(event)
+            case "tool_use":
+                return self._tool_use(event)
+            case "tool_result":
+                return self._tool_result(event)
+            case "error":
+                self._error = one_line(read.text(event, "message"))
+                return (Text(text=self._error),)
+            case "result":
+                return self._final(event)
+            case _:
+                return ()
+
+    def poll(self) -> Iterable[Fact]:
+        usage = self._chats.new_total()
+        if usage is None:
+            return ()
+        self._model = self._chats.model or self._model
+        return (*self._steps_grew(), Tokens(usage=usage, model=self._model))
+
+    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        text = plain_text("".join(self._text)).strip()
+        warnings = (f"denied for want of permission: {', '.join(sorted(self._denied))}",) if self._denied else ()
+        if self._result is None:
+            return self._without_result(exit_code, stderr_tail, text)
+        if self._result.get("status") == "success":
+            return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+        told = read.child(self._result, "error")
+        error = one_line(read.text(told, "message")) or self._error or "gemini reported an error"
+        if read.text(told, "type") == "FatalTurnLimitedError" or exit_code == _TURN_LIMIT:
+            return Ending(outcome=Outcome.MAX_STEPS, text=text, error=error, warnings=warnings)
+        later = error.startswith("[API Error") and says_later(error, _http_status(exit_code))
+        outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
+        wait_s = retry_after_s(error) or retry_after_s(stderr_tail) if later else None
+        return Ending(outcome=outcome, text=text, error=error, retry_after_s=wait_s, warnings=warnings)
+
+    def _without_result(self, exit_code: int | None, stderr_tail: str, text: str) -> Ending:
+        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        if not self._understood and exit_code == 0 and raw:
+            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="gemini printed nothing in its own format")
+        said = self._error or _stderr_word(stderr_tail) or one_line(raw)
+        if exit_code in _REFUSED_ITSELF and said:
+            return Ending(outcome=Outcome.ERROR, text=text, error=said)
+        error = "gemini ended without a result" + (f": {said}" if said else "")
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
+
+    def _started(self, event: Json) -> Iterable[Fact]:
+        session = one_line(read.text(event, "session_id"), 200)
+        self._model = one_line(read.text(event, "model"), 200) or self._model
+        if not session or session == self._session:
+            return ()
+        self._session = session
+        return (Session(session_id=session, model=self._model),)
+
+    def _message(self, event: Json) -> Iterable[Fact]:
+        if event.get("role") != "assistant":
+            return ()
+        facts = list(self._reply_begins())
+        said = read.text(event, "content")
+        if self._text_room > 0:
+            self._text.append(said[: self._text_room])
+            self._text_room -= len(said)
+        if shown := one_line(said, 200):
+            facts.append(Text(text=shown))
+        return facts
+
+    def _tool_use(self, event: Json) -> Iterable[Fact]:
+        facts = list(self._reply_begins())
+        name, given = one_line(read.text(event, "tool_name"), 60), read.child(event, "parameters")
+        if len(self._tools) < _MOST_REPLIES:
+            self._tools[read.text(event, "tool_id")] = name
+        what = next((read.text(given, key) for key in ("command", "file_path", "path", "pattern", "prompt")
+                     if read.text(given, key)), "")  # fmt: skip
+        return [*facts, Text(text=one_line(f"{name} {what}", 200))]
+
+    def _tool_result(self, event: Json) -> Iterable[Fact]:
+        self._replying = False
+        told = read.text(event, "output") or read.text(read.child(event, "error"), "message")
+        if event.get("status") == "error" and re.search(r"denied|not permitted|rejected", told[:400], re.IGNORECASE):
+            self._denied.add(self._tools.get(read.text(event, "tool_id"), "") or "a tool")
+        return ()
+
+    def _reply_begins(self) -> Iterable[Fact]:
+        if self._replying:
+            return ()
+        self._replying = True
+        self._text.clear()  # the final text is the last reply's
+        self._text_room = _TEXT_LIMIT
+        self._stdout_steps += 1
+        return self._steps_grew()
+
+    def _steps_grew(self) -> Iterable[Fact]:
+        steps = max(self._stdout_steps, self._chats.replies)
+        if steps <= self._steps:
+            return ()
+        self._steps = steps
+        return (Step(count=steps),)
+
+    def _final(self, event: Json) -> Iterable[Fact]:
+        self._result = event
+        stats = read.child(event, "stats")
+        given, out = read.count(stats.get("input_tokens")), read.count(stats.get("output_tokens"))
+        total = read.count(stats.get("total_tokens"))
+        if not given or out is None:
+            return ()
+        # Thoughts are paid for as output; the total has them, `output_tokens` has not.
+        usage = Usage(
+            input_tokens=given,
+            cached_tokens=read.count(stats.get("cached")),
+            output_tokens=max(out, (total or 0) - given),
+        )
+        models = {name: each for name, each in read.child(stats, "models").items() if isinstance(each, dict)}
+        busiest = max(models, key=lambda name: read.count(models[name].get("total_tokens")) or 0, default=None)
+        self._model = one_line(busiest or "", 200) or self._model
+        return self._chats.at_least(usage, self._model)
+
+    def _keep_raw(self, line: bytes) -> None:
+        if not self._understood and self._raw_room > 0:
+            self._raw.append(line[: self._raw_room])
+            self._raw_room -= len(line) + 1
+
+
+class _Chats:
+    """The tokens of all replies in the sessions of one home, without those that were there before."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._files: dict[Path, FollowedLines] = {}
+        self._seen: set[str] = set()
+        self._total = _NOTHING
+        self._told = _NOTHING
+        self.replies = 0
+        self.model: str | None = None
+        while list(self._entries()):  # an earlier attempt's, also where a resumed session writes them anew
+            pass
+
+    def new_total(self) -> Usage | None:
+        """The total when it has grown since the last call, and beyond what the final event told."""
+        grown = False
+        for tokens in self._entries():
+            grown = True
+            self.replies += 1
+            total = self._total
+            self._total = Usage(
+                input_tokens=(total.input_tokens or 0) + tokens[0],
+                cached_tokens=(total.cached_tokens or 0) + tokens[1],
+                output_tokens=(total.output_tokens or 0) + tokens[2],
+            )
+        return self._total if grown and _output(self._total) > _output(self._told) else None
+
+    def at_least(self, usage: Usage, model: str | None) -> Iterable[Fact]:
+        """The final event's word, unless the file already told more."""
+        if _output(usage) < _output(self._total):
+            return ()
+        self._told = usage
+        return (Tokens(usage=usage, model=model),)
+
+    def _entries(self) -> Iterator[tuple[int, int, int]]:
+        """(input, cached, output) of replies not seen before."""
+        for path in sorted(self._home.glob("tmp/*/chats/**/*.jsonl")):
+            followed = self._files.setdefault(path, FollowedLines(path))
+            for entry in followed.objects(b'"tokens"'):
+                for each in (entry, *read.children(read.child(entry, "$set"), "messages")):
+                    tokens, name = read.child(each, "tokens"), read.text(each, "id")
+                    if not tokens or not name or name in self._seen or len(self._seen) >= _MOST_REPLIES:
+                        continue
+                    self._seen.add(name)
+                    self.model = one_line(read.text(each, "model"), 200) or self.model
+                    given = (read.count(tokens.get("input")) or 0) + (read.count(tokens.get("tool")) or 0)
+                    out = (read.count(tokens.get("output")) or 0) + (read.count(tokens.get("thoughts")) or 0)
+                    yield given, read.count(tokens.get("cached")) or 0, out
+
+
+def _output(usage: Usage) -> int:
+    return usage.output_tokens or 0
+
+
+def _http_status(exit_code: int | None) -> int | None:
+    """The status that an exit code stands for; `None`: none that says *later*."""
+    return next((status for status in LATER if status % 256 == exit_code), None)
+
+
+def _stderr_word(stderr: str) -> str:
+    lines = [one_line(line) for line in stderr.splitlines() if line.strip() and not line.startswith(_NOISE)]
+    # What is wrong comes before the advice how to use the program.
+    return lines[0] if lines else ""

@@ -1,0 +1,89 @@
+"""A home of its own for a worker's agent, in which the user's login and configuration are linked.
+
+Linked, not copied: no login is written a second time, and a refreshed one is written through the link. Only a settings
+file that needs words of ours is a copy (0600). What is not named is not there: sessions, histories and databases are
+the worker's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from architect_parallel.backends import json_output as read
+
+
+def own_home(directory: Path, user_home: Path, names: Iterable[str]) -> Path:
+    """`directory`, made (0700) where it is missing, with those `names` linked that `user_home` has."""
+    for place in (directory.parent, directory):
+        if place.is_symlink():  # an earlier attempt's agent pointed its home elsewhere
+            place.unlink()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    link_all(directory, (user_home / name for name in names))
+    return directory
+
+
+def link_all(directory: Path, targets: Iterable[Path]) -> None:
+    """Links those of `targets` that exist into `directory` under their own names; what is there already stays."""
+    for target in targets:
+        link = directory / target.name
+        if target.exists() and not link.is_symlink() and not link.exists():
+            link.symlink_to(target.absolute())
+
+
+def holds(path: Path, word: bytes) -> bool:
+    """Whether the file `path` can be read and has `word` in it."""
+    try:
+        return word in path.read_bytes()
+    except OSError:
+        return False
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    """The user's home directory; one that does not exist when the environment names none."""
+    return Path(environ.get("HOME") or "/nonexistent")
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Writes a file of the worker's own (0600) and returns its path. A link that stands there is replaced, never
+    followed: an earlier attempt's agent may have left one."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+        file.write(text)
+    return path
+
+
+def worker_settings(path: Path, user_file: Path, *, under: Mapping[str, Any], over: Mapping[str, Any]) -> Path:
+    """Writes a settings file of the worker's own: the user's, with `under` where it says nothing and `over` on top.
+
+    The user's file may hold comments. One that cannot be read even so is linked as it is: the agent has to judge it.
+    """
+    try:
+        text = user_file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = "{}"
+    user = read.parse_object(_without_comments(text))
+    if user is None:
+        path.unlink(missing_ok=True)
+        path.symlink_to(user_file.absolute())
+        return path
+    return write_private(path, json.dumps(_merged(_merged(under, user), over), indent=1))
+
+
+def _without_comments(text: str) -> str:
+    """JSON text without `//` and `/* */` comments and without commas before a closing bracket."""
+    kept = re.sub(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', lambda found: found[1] or " ", text, flags=re.DOTALL)
+    return re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda found: found[1] or "", kept, flags=re.DOTALL)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(under)
+    for key, value in over.items():
+        below = both.get(key)
+        both[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return both

@@ -1,0 +1,181 @@
+"""What Qwen Code prints with `-o stream-json`, turned into facts.
+
+The events look like claude's and mean less: `is_error: false` may stand on a refused request (0.15), and `usage`
+of a message is filled on its last event only. So an answer that reads `[API Error` and cost no token is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from architect_parallel.backends import json_output as read
+from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
+from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.domain import Outcome, Usage
+from architect_parallel.planning.plain_text import one_line, plain_text
+
+_UNINTERESTING = (b'{"type":"user"', b'{"type":"stream_event"')
+_API_ERROR = "[API Error"
+_TURN_LIMIT = 53
+_NOISE = ("Ripgrep not available", "Warning: running headless", "Warning: 256-color", "YOLO mode")
+_NOTHING = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
+
+
+class QwenReader:
+    """Reads stream-json. A step is a model reply: an assistant event whose usage is filled."""
+
+    def __init__(self, *, resumed: bool = False) -> None:
+        self._resumed = resumed
+        self._session: str | None = None
+        self._model: str | None = None
+        self._steps = 0
+        self._total = _NOTHING
+        self._text = ""
+        self._last_was_free = False
+        self._understood = False
+        self._result: Json | None = None
+        self._raw: list[bytes] = []
+        self._raw_room = 16 * 1024
+
+    def line(self, line: bytes) -> Iterable[Fact]:
+        if line.startswith(_UNINTERESTING):
+            return ()
+        event = read.parse_object(line) if line.startswith(b"{") else None
+        if event is None:
+            self._keep_raw(line)
+            return ()
+        match event.get("type"):
+            case "system":
+                self._understood = True
+                return self._known_session(event, read.text(event, "model"))
+            case "assistant":
+                return self._assistant(event)
+            case "result":
+                return self._final(event)
+            case _:
+                return ()
+
+    def poll(self) -> Iterable[Fact]:
+        return ()
+
+    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        if exit_code == _TURN_LIMIT:
+            said = _stderr_word(stderr_tail) or "qwen reached its turn limit"
+            return Ending(outcome=Outcome.MAX_STEPS, text=self._text, error=said)
+        result = self._result
+        if result is None:
+            return self._without_result(exit_code, stderr_tail)
+        text = plain_text(read.text(result, "result"))
+        told = one_line(read.text(read.child(result, "error"), "message"))
+        denials = read.children(result, "permission_denials")
+        denied = sorted({one_line(read.text(each, "tool_name"), 60) for each in denials})
+        warnings = (f"denied for want of permission: {', '.join(denied)}",) if denied else ()
+        refused = told or (one_line(text) if text.startswith(_API_ERROR) and self._last_was_free else "")
+        if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
+            return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+        error = refused or one_line(text) or f"qwen reported {read.text(result, 'subtype') or 'an error'}"
+        later = error.startswith(_API_ERROR) and says_later(error, _status(error))
+        return Ending(
+            outcome=Outcome.RATE_LIMITED if later else Outcome.ERROR,
+            text=text or self._text,
+            error=error,
+            retry_after_s=retry_after_s(error) if later else None,
+            warnings=warnings,
+        )
+
+    def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
+        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        if not self._understood and exit_code == 0 and raw:
+            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="qwen printed nothing in its own format")
+        said = _stderr_word(stderr_tail) or one_line(raw)
+        error = "qwen ended without a result" + (f": {said}" if said else "")
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
+
+    def _known_session(self, event: Json, model: str) -> Iterable[Fact]:
+        session, model = one_line(read.text(event, "session_id"), 200), one_line(model, 200)
+        if not session or (session == self._session and (not model or model == self._model)):
+            return ()
+        self._session, self._model = session, model or self._model
+        return (Session(session_id=session, model=self._model),)
+
+    def _assistant(self, event: Json) -> Iterable[Fact]:
+        self._understood = True
+        message = read.child(event, "message")
+        facts: list[Fact] = list(self._known_session(event, read.text(message, "model")))
+        used = _usage(read.child(message, "usage"))
+        self._last_was_free = used is None
+        if used is not None:
+            self._steps += 1
+            self._total = _plus(self._total, used)
+            facts += [Step(count=self._steps), Tokens(usage=self._total, model=self._model)]
+        for block in read.children(message, "content"):
+            if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
+                self._text = plain_text(read.text(block, "text")) or self._text
+            if shown := _shown(block):
+                facts.append(Text(text=shown))
+        return facts
+
+    def _final(self, event: Json) -> Iterable[Fact]:
+        self._understood = True
+        self._result = event
+        facts = list(self._known_session(event, ""))
+        used = _usage(read.child(event, "usage"))
+        # It also knows of requests that no event shows; of a resumed session it counts what was paid for before.
+        if used is not None and not self._resumed and (used.output_tokens or 0) >= (self._total.output_tokens or 0):
+            self._total = used
+            facts.append(Tokens(usage=used, model=self._model))
+        return facts
+
+    def _keep_raw(self, line: bytes) -> None:
+        if not self._understood and self._raw_room > 0:
+            self._raw.append(line[: self._raw_room])
+            self._raw_room -= len(line) + 1
+
+
+def _usage(told: Json) -> Usage | None:
+    """`input_tokens` includes the cached ones; all zero means *not told*."""
+    given, out = read.count(told.get("input_tokens")), read.count(told.get("output_tokens"))
+    if not given and not out:
+        return None
+    cached, written = read.count(told.get("cache_read_input_tokens")), told.get("cache_creation_input_tokens")
+    return Usage(
+        input_tokens=given or 0,
+        cached_tokens=cached or 0,
+        cache_write_tokens=read.count(written),
+        output_tokens=out or 0,
+    )
+
+
+def _plus(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        input_tokens=(one.input_tokens or 0) + (other.input_tokens or 0),
+        cached_tokens=(one.cached_tokens or 0) + (other.cached_tokens or 0),
+        cache_write_tokens=(one.cache_write_tokens or 0) + (other.cache_write_tokens or 0),
+        output_tokens=(one.output_tokens or 0) + (other.output_tokens or 0),
+    )
+
+
+def _status(error: str) -> int | None:
+    """The HTTP status in `[API Error: 401 …]`."""
+    found = re.match(r"\[API Error: (\d{3})\b", error)
+    return int(found[1]) if found else None
+
+
+def _shown(block: Json) -> str:
+    match block.get("type"):
+        case "text":
+            return one_line(read.text(block, "text"), 200)
+        case "tool_use":
+            given = read.child(block, "input")
+            what = next((read.text(given, key) for key in ("command", "file_path", "path", "pattern", "prompt")
+                         if read.text(given, key)), "")  # fmt: skip
+            return one_line(f"{read.text(block, 'name')} {what}", 200)
+        case _:
+            return ""
+
+
+def _stderr_word(stderr: str) -> str:
+    lines = [one_line(line) for line in stderr.splitlines() if line.strip() and not line.startswith(_NOISE)]
+    return lines[0] if lines else ""
