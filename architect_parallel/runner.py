@@ -104,6 +104,7 @@ class Runner:
         self._signal: Signals | None = None
         self._signals_seen = 0
         self._requests_seen: set[str] = set()
+        self._next_look_s = -math.inf
 
     def run(self) -> RunResult:
         """Runs everything to its end and returns the result as replayed from the journal.
@@ -270,6 +271,9 @@ class Runner:
                 self._host.kill(worker_id)
 
     def _look_for_requests(self) -> None:
+        if monotonic_s() < self._next_look_s:
+            return
+        self._next_look_s = monotonic_s() + LOOK_S
         run_dir = self._journal.run_dir(self._plan.run_id)
         if CANCEL_FILE not in self._requests_seen and (run_dir / CANCEL_FILE).exists():
             self._requests_seen.add(CANCEL_FILE)

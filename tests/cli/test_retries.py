@@ -203,6 +203,23 @@ def test_a_waiting_worker_can_be_canceled(architect: Architect, checkout: Path) 
     assert answer.json["results"][1]["started_at"] is None
 
 
+def test_a_worker_between_two_attempts_can_be_canceled(architect: Architect, server: Path, tmp_path: Path) -> None:
+    # Nobody is ever served, and the first wait is long enough to cancel in.
+    script = tmp_path / "agent.py"
+    script.write_text(AGENT.replace("retry_after=0.1", "retry_after=600").replace('os.environ["SERVER_SLOTS"]', "0"))
+    running = architect.begin("parallel", "do", "--workers", "1", "--json", "-c", str(server))
+
+    def waiting() -> bool:
+        found = architect("logs", "latest", "1")
+        return "429" in found.out
+
+    wait_until(waiting, "the first refusal")
+    assert architect("cancel", "latest").code == 0
+    result = only(architect.finish(running))
+    assert (result["status"], result["reason"], result["attempts"]) == ("canceled", "canceled", 1)
+    assert [each["reason"] for each in result["attempt_history"]] in (["rate_limited"], ["canceled"])
+
+
 def test_with_too_little_disk_nothing_is_started_and_with_too_little_memory_one_at_a_time(
     architect: Architect, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from architect_parallel.domain import (
     AgentProfile,
+    Attempt,
     Diff,
     FileChange,
     Reason,
@@ -23,6 +24,7 @@ from architect_parallel.events import (
     AgentExited,
     AgentOutput,
     AgentStarted,
+    AttemptEnded,
     Collected,
     Event,
     Recorded,
@@ -145,6 +147,59 @@ def test_resumed_worker_shows_its_latest_attempt_and_the_others_keep_theirs() ->
     assert (done.status, done.exit_code) == (RunStatus.SUCCESS, 0)
     assert [(r.status, r.attempts, r.steps) for r in done.results] == [(Status.SUCCESS, 2, 9), (Status.SUCCESS, 1, 3)]
     assert done.warnings == ["of the plan", "of the end"]
+
+
+def attempts_story() -> list[Recorded]:
+    """A worker of three attempts in one launch, a launcher that dies in the third, and a resume that ends well."""
+    ready = WorktreeReady(worktree_path="/w", branch="b", base_commit="b" * 40, admin_dir="/g")
+
+    def ended(number: int, reason: Reason, cost: float) -> tuple[int, AttemptEnded]:
+        attempt = Attempt(
+            number=number, status=Status.FAILED, reason=reason, steps=2, cost=cost, started_at=BEGAN, duration=1.0,
+            waited_seconds=0.0 if number == 1 else 3.0, next_in_seconds=3.0,
+        )  # fmt: skip
+        return 1, AttemptEnded(attempt=attempt, because="test")
+
+    def begins(number: int) -> tuple[tuple[int, Event], ...]:
+        usage = UsageReported(usage=Usage(input_tokens=5, output_tokens=1), cost=0.25)
+        return (1, WorkerStarting(attempt=number)), (1, ready), (1, STARTED), (1, StepTaken(steps=2)), (1, usage)
+
+    last = WorkerResult(
+        worker_id=1, branch="b", model="m", status=Status.SUCCESS, steps=8, cost=1.0, duration=9.0, files_modified=[],
+        worktree_path="/w", started_at=BEGAN, attempts=4,
+        attempt_history=[Attempt(number=n, status=Status.FAILED, started_at=BEGAN) for n in (1, 2, 3, 4)],
+    )  # fmt: skip
+    return story(
+        START, finished(2), *begins(1), ended(1, Reason.RATE_LIMITED, 0.25), *begins(2),
+        ended(2, Reason.CRASHED, 0.25), *begins(3), (None, RunResumed(launcher_pid=8, worker_ids=(1,))), *begins(4),
+        (1, WorkerFinished(result=last)), end(RunStatus.SUCCESS, 0),
+    )  # fmt: skip
+
+
+def test_a_launcher_killed_at_any_moment_leaves_every_attempt_once_and_no_cost_lost() -> None:
+    events = attempts_story()
+    numbers, cost = 0, 0.0
+    for length in range(1, len(events) + 1):
+        run = replay(events[:length], live=False)
+        assert [result.worker_id for result in run.results] == [1, 2]
+        result = run.results[0]
+        history = [each.number for each in result.attempt_history]
+        assert history == list(range(1, len(history) + 1))
+        assert result.attempts == max(1, len(history))
+        known = result.cost if result.cost is not None else cost
+        assert len(history) >= numbers
+        assert known >= cost
+        numbers, cost = len(history), known
+    assert (numbers, cost) == (4, 1.0)
+
+
+def test_a_worker_between_two_attempts_is_interrupted_with_the_sums_of_those_that_ended() -> None:
+    events = attempts_story()
+    second = [n for n, each in enumerate(events) if isinstance(each.event, AttemptEnded)][1]
+    result = replay(events[: second + 1], live=False).results[0]
+    assert (result.status, result.reason, result.attempts) == (Status.CANCELED, Reason.INTERRUPTED, 2)
+    assert (result.steps, result.cost, result.working_seconds, result.duration) == (4, 0.5, 2.0, 5.0)
+    assert [each.reason for each in result.attempt_history] == [Reason.RATE_LIMITED, Reason.CRASHED]
 
 
 def test_time_between_an_end_and_a_resume_is_not_counted() -> None:
