@@ -16,7 +16,15 @@ from architect_parallel.config.layers import FaultList, dangerous, file_layer
 from architect_parallel.config.load import Loaded, load, load_settings
 from architect_parallel.config.schema import ALIASES, PLACEHOLDERS, ConfigFile, ParallelSection, config_schema
 from architect_parallel.config.trust import TRUST_FILE, distrust_repository, trust_repository
-from architect_parallel.domain import ApprovalMode, ParallelSettings, Price, SandboxMode, Settings, WorktreeSettings
+from architect_parallel.domain import (
+    ApprovalMode,
+    ParallelSettings,
+    Price,
+    RateLimit,
+    SandboxMode,
+    Settings,
+    WorktreeSettings,
+)
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
 
 DANGEROUS = """\
@@ -374,6 +382,32 @@ def test_directory_that_cannot_be_written_is_a_clear_error(place: Place) -> None
 def test_domain_and_schema_have_the_same_keys_and_defaults() -> None:
     ours = {spec.name.removesuffix("_s").removesuffix("_bytes") for spec in dataclasses.fields(ParallelSettings)}
     assert ours == set(ParallelSection.model_fields)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "providers: {anthropic: {rateLimit: {enabled: true, capacity: 4, refillRate: 0.5}}}",
+        "providers: {anthropic: {rate_limit: {capacity: 4, refill_rate: 0.5}}}",
+    ],
+)
+def test_rate_limits_of_providers_are_read_in_both_spellings(place: Place, text: str) -> None:
+    place.file.write_text(text)
+    limit = place.settings().providers["anthropic"].rate_limit
+    assert limit == RateLimit(enabled=True, capacity=4.0, refill_rate=0.5)
+
+
+def test_wrong_rate_limits_are_named_with_their_place(place: Place) -> None:
+    place.file.write_text(
+        "providers:\n  openai:\n    rateLimit:\n      capacity: 0\n      refillRate: 1\n      refill_rate: 1\n"
+        "  claude: {ratelimit: {}}\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        place.settings()
+    told = str(caught.value)
+    assert "providers.openai.rate_limit.capacity is 0: must be a number of at least 1" in told
+    assert "refillRate is another name of refill_rate" in told
+    assert "unknown key providers.claude.ratelimit" in told
 
 
 def test_json_schema_holds_every_key_and_other_name() -> None:
