@@ -64,6 +64,7 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"
     MAX_STEPS = "max_steps"
     BUDGET = "budget"
+    RUN_BUDGET = "run_budget"
     TIMEOUT = "timeout"
     UNREADABLE = "unreadable"
     NO_FINAL_EVENT = "no_final_event"

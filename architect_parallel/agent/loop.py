@@ -12,6 +12,7 @@ from typing import Any
 
 from architect_parallel.agent.conversation import Conversation, Finish, ModelFailure, Reply, ToolCall, ToolResult
 from architect_parallel.agent.progress import Progress
+from architect_parallel.agent.purse import Purse
 from architect_parallel.agent.tools import Toolbox
 from architect_parallel.domain import CostBasis, Limits, Reason, Status, Usage
 from architect_parallel.planning.plain_text import one_line
@@ -67,6 +68,7 @@ class Agent:
     """`max_steps`, `budget_usd` and `timeout_s` are held here."""
     session_id: str
     progress: Progress = field(default_factory=Progress)
+    purse: Purse = field(default_factory=Purse)
     steps: int = 0
     cost: float | None = 0.0
     usage: Usage = field(default_factory=lambda: Usage(cost_basis=CostBasis.TOKENS))
@@ -88,6 +90,9 @@ class Agent:
             return replace(report, retry_after_s=failure.retry_after_s)
 
     async def _work(self, task: str) -> Report:
+        spent = self._run_budget_spent()
+        if spent is not None:
+            return self._stopped(*spent)
         reply = await self.conversation.start(task)
         while True:
             self._count(reply)
@@ -105,6 +110,7 @@ class Agent:
     def _count(self, reply: Reply) -> None:
         self.steps += 1
         self.usage = _sum(self.usage, reply.usage)
+        self.purse.pay(reply.cost)
         self.cost = None if self.cost is None or reply.cost is None else self.cost + reply.cost
         if reply.text.strip():
             self.output = reply.text
@@ -131,7 +137,11 @@ class Agent:
             return Reason.BUDGET, f"stopped at ${self.cost:.4f} of ${budget:.4f}"
         if steps is not None and self.steps >= steps:
             return Reason.MAX_STEPS, f"stopped after {self.steps} steps"
-        return None
+        return self._run_budget_spent()
+
+    def _run_budget_spent(self) -> tuple[Reason, str] | None:
+        spent = self.purse.spent_of()
+        return None if spent is None else (Reason.RUN_BUDGET, "${:.4f} of the run's ${:.4f} spent".format(*spent))
 
     def _stopped(self, reason: Reason, error: str) -> Report:
         return self._report(Status.PARTIAL if self.steps else Status.FAILED, reason, error)

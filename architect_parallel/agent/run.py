@@ -19,6 +19,7 @@ from architect_parallel.agent.conversation import Conversation
 from architect_parallel.agent.loop import Agent, Report
 from architect_parallel.agent.profiles import PROFILES, system_prompt
 from architect_parallel.agent.progress import Progress
+from architect_parallel.agent.purse import Purse
 from architect_parallel.agent.scripted import scripted_conversation
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
 from architect_parallel.agent.workspace import Workspace
@@ -141,6 +142,7 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
         limits=request.limits,
         session_id=str(uuid.uuid4()),
         progress=Progress.of(environ, say),
+        purse=Purse.of(environ),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
 from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
+from architect_parallel.backends.architect import PURSE
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
@@ -30,7 +31,7 @@ from architect_parallel.planning.providers import choose_model, default_model
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock, machine
-from architect_parallel.system.files import HeldLock
+from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
 from architect_parallel.workers.worker import Workplace, request_for
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 from architect_parallel.worktrees.registry import registration_lock
@@ -123,6 +124,7 @@ def run_plan(
 ) -> RunResult:
     """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. The
     run's lock is held."""
+    _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
     workplace = Workplace(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
@@ -152,6 +154,15 @@ def run_plan(
         except OSError as error:  # the run is over and recorded: its answer must not be lost with this
             result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
     return result
+
+
+def _fill_purse(run_dir: Path, budget_usd: float | None) -> None:
+    """Puts the run's budget where embedded agents find it, anew for each launch."""
+    purse = run_dir / "state" / PURSE
+    if budget_usd is None:
+        return
+    make_private_dir(purse.parent)
+    replace_file(purse, f"{budget_usd!r}\n".encode(), mode=0o600)
 
 
 def start_rules(here: Here) -> Rules:

@@ -58,6 +58,9 @@ from architect_parallel.planning.providers import (
 
 OWN_PROGRAM = (sys.executable, "-P", "-m", "architect_parallel")
 REMEDY = "pip install 'architect-parallel[agent]'"
+PURSE = "purse"
+"""Name of the file beside the workers' state directories that holds the run's budget and what replies cost; made by the
+launcher where a run has a budget."""
 READ_ONLY_AGENTS = ("plan", "review")
 """Profiles that only read whatever the confirm mode."""
 BUILT_IN_AGENTS = ("build", *READ_ONLY_AGENTS)
@@ -76,6 +79,7 @@ _PARTIAL = frozenset({"partial", "incomplete", "stopped", "interrupted", "cancel
 _FAILED = frozenset({"failed", "failure", "error"})
 _LIMITS = {
     "budget": Outcome.BUDGET,
+    "run_budget": Outcome.RUN_BUDGET,
     "max_steps": Outcome.MAX_STEPS,
     "rate_limited": Outcome.RATE_LIMITED,
     "blocked": Outcome.BLOCKED,
@@ -138,6 +142,9 @@ class ArchitectBackend:
         progress = _progress_file(request)
         progress.unlink(missing_ok=True)  # an earlier attempt's
         env = {"ARCHITECT_PROGRESS_FILE": str(progress)}
+        purse = request.state_dir.parent / PURSE
+        if self._is_own and purse.is_file():
+            env["ARCHITECT_PURSE"] = str(purse)
         if request.system_prompt:
             if self._is_own:
                 env["ARCHITECT_SYSTEM_PROMPT"] = require_short(request.system_prompt, "the system prompt", request)

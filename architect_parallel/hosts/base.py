@@ -1,8 +1,8 @@
 """The contract of a place where workers run: plain data in, events out.
 
 A host gets a `WorkerSpec` and reports everything through the `emit` it was made with, in the end exactly one
-`WorkerFinished` per start, whatever happens: a further attempt of a worker is another start. Nothing here assumes that the host is this machine: a distributed
-host ships the base commit as a bundle and brings a bundle back.
+`WorkerFinished` per start, whatever happens (a further attempt of a worker is another start). Nothing here assumes that
+the host is this machine: a distributed host ships the base commit as a bundle and brings a bundle back.
 """
 
 from __future__ import annotations

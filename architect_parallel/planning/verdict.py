@@ -85,6 +85,8 @@ def _ended(outcome: Outcome | None, exit_code: int | None, files_changed: int | 
             return _limited(Reason.MAX_STEPS, files_changed)
         case Outcome.BUDGET:
             return _limited(Reason.BUDGET, files_changed)
+        case Outcome.RUN_BUDGET:
+            return Status.CANCELED, Reason.RUN_BUDGET
         case Outcome.TIMEOUT:
             return Status.TIMEOUT, Reason.WORKER_TIMEOUT
         case Outcome.NO_FINAL_EVENT | None:

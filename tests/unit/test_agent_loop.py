@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from architect_parallel.agent.conversation import Finish, ModelFailure, Reply, ToolCall, ToolResult
 from architect_parallel.agent.loop import Agent, Report
 from architect_parallel.agent.progress import Progress
+from architect_parallel.agent.purse import Purse
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, tools_of
 from architect_parallel.agent.workspace import Workspace
 from architect_parallel.domain import Limits, Reason, Status, Usage
@@ -169,6 +172,54 @@ def test_a_read_only_profile_withholds_what_changes_something(tree: Path, tool: 
 def test_a_confirm_mode_withholds_what_would_need_a_question(mode: ConfirmMode, names: set[str]) -> None:
     assert {each.name for each in tools_of(False, mode)} == names
     assert {each.name for each in tools_of(True, mode)} == {"read", "list", "grep"}
+
+
+class Working(Canned):
+    """Lets others go on while it thinks, a different time for each reply."""
+
+    def __init__(self, dice: random.Random, *replies: Reply) -> None:
+        super().__init__(*replies)
+        self._dice = dice
+
+    async def start(self, task: str) -> Reply:
+        for _ in range(self._dice.randrange(6)):
+            await asyncio.sleep(0)
+        return await super().start(task)
+
+
+def spend_together(tree: Path, seed: int, *, shared: bool) -> tuple[float, float]:
+    """Agents of one run that never end by themselves: USD over the run's budget, one reply of each."""
+    dice = random.Random(seed)
+    costs = [dice.uniform(0.01, 0.1) for _ in range(dice.randint(1, 4))]
+    budget = dice.uniform(0.01, 0.5)
+    purse = tree.parent / f"purse-{seed}"
+    purse.write_text(f"{budget!r}\n")
+    team = [
+        replace(
+            agent(tree, Working(dice, *[calling("a", cost)] * 60), Limits(max_steps=60)),
+            purse=Purse(purse if shared else None),
+        )
+        for cost in costs
+    ]
+
+    async def work() -> list[Report]:
+        return await asyncio.gather(*(each.run("task") for each in team))
+
+    reports = asyncio.run(work())
+    if shared:
+        assert {report.reason for report in reports} == {Reason.RUN_BUDGET}
+    return sum(report.cost or 0.0 for report in reports) - budget, sum(costs)
+
+
+def test_a_hundred_runs_go_over_their_budget_by_one_reply_of_each_agent_at_most(tree: Path) -> None:
+    for seed in range(100):
+        over, one_each = spend_together(tree, seed, shared=True)
+        assert 0 <= over <= one_each + 1e-9
+
+
+def test_without_a_shared_purse_they_go_far_beyond(tree: Path) -> None:
+    found = [spend_together(tree, seed, shared=False) for seed in range(5)]
+    assert all(over > one_each for over, one_each in found)
 
 
 def test_progress_lines_carry_totals(tree: Path) -> None:
