@@ -137,7 +137,8 @@ def test_fifo_in_a_repository_does_not_hold_the_program_up(architect: Architect,
 
 def test_schema_is_json(architect: Architect) -> None:
     schema = json.loads(architect("schema").stdout)
-    assert set(schema["properties"]) == {"parallel_runs", "parallel", "agents", "backends", "prices", "worktrees"}
+    sections = {"parallel_runs", "parallel", "agents", "backends", "prices", "providers", "worktrees"}
+    assert set(schema["properties"]) == sections
 
 
 def test_help_of_all_commands_loads_no_schema() -> None:
