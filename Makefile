@@ -16,7 +16,7 @@ demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scrip
 test: $(DEV_STAMP)  ## The whole test suite but the tests with real agents
 	@$(BIN)/python -m pytest -q
 
-test-real: $(DEV_STAMP)  ## The real claude and codex from the npm registry against a loopback model server
+test-real: $(DEV_STAMP)  ## The real agents from the npm registry against a loopback model server
 	@$(BIN)/python -m pytest -q -n 2 -m real_agents tests/real_agents
 
 check: $(DEV_STAMP)  ## Style, types, floors between the rooms, generated documents
