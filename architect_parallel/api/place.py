@@ -35,7 +35,7 @@ def load_here(workspace_root: Path, config_file: Path | None = None, environ: Ma
     repository = open_repository(workspace_root)
     settings = load_settings(repository.checkout, config_file=config_file, environ=environ, home=Path.home())
     return Here(
-        repository=repository, settings=settings, backends=load_backends(settings), environ=environ,
+        repository=repository, settings=settings, backends=load_backends(settings, environ), environ=environ,
         start=workspace_root.absolute(),
     )  # fmt: skip
 
