@@ -16,8 +16,8 @@ demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scrip
 test: $(DEV_STAMP)  ## The whole test suite but the tests with real agents
 	@$(BIN)/python -m pytest -q
 
-test-real: $(DEV_STAMP)  ## The real agents from the npm registry against a loopback model server
-	@$(BIN)/python -m pytest -q -n 2 -m real_agents tests/real_agents
+test-real: $(DEV_STAMP)  ## The real agents from the npm registry against a loopback model server; AGENTS="claude or codex"
+	@$(BIN)/python -m pytest -q -n 2 -m real_agents -k "$(AGENTS)" tests/real_agents
 
 check: $(DEV_STAMP)  ## Style, types, floors between the rooms, generated documents
 	@$(BIN)/ruff format --check .
