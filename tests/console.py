@@ -101,3 +101,13 @@ def running_with(token: str) -> list[int]:
         if token in (process.info["cmdline"] or []):
             found.append(process.pid)
     return found
+
+
+def working_in(directory: Path) -> list[int]:
+    """Processes whose current directory is `directory` or below it: a dead launcher's git, say."""
+    found = []
+    for process in psutil.process_iter(["cwd"]):
+        cwd = process.info["cwd"]
+        if cwd and Path(cwd).is_relative_to(directory):
+            found.append(process.pid)
+    return found

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from console import Architect, running_with, wait_until
+from console import Architect, running_with, wait_until, working_in
 from repositories import git
 
 
@@ -101,6 +101,9 @@ def test_killed_at_any_moment_everything_can_be_cleaned_up(
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_until(lambda: running_with(token) == [], "the end of the agents of a dead launcher")
+
+    # Its git has a process group of its own and may still be at a checkout.
+    wait_until(lambda: working_in(checkout) == [], "the end of the dead launcher's git")
 
     assert architect("status").code == 0
     answer = architect("parallel-cleanup", "--force", "--json")
