@@ -23,6 +23,8 @@ SCRIPT = Path(sys.executable).with_name("architect")
 ARCHITECT = (str(SCRIPT),) if SCRIPT.exists() else (sys.executable, "-m", "architect_parallel")
 """The program as a user starts it."""
 WORKERS_AT_ONCE = 50
+CEILING = 10
+"""The most workers without a configuration that says otherwise."""
 MIB = 2**20
 ROOM_BYTES = 4 * 2**30
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -163,7 +165,8 @@ class Site:
         home.mkdir()
         (home / ".gitconfig").write_text("[user]\n\tname = Bench\n\temail = bench@localhost\n[gc]\n\tauto = 0\n")
         self.config = folder / "config.yaml"
-        self.configure()
+        self._configured = False
+        self._write_configuration("")
         self.env = {
             "PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", "CI": "1", "TMPDIR": str(folder),
         }  # fmt: skip
@@ -174,8 +177,12 @@ class Site:
         self.git("repack", "-adq")
         self.base_commit = self.git("rev-parse", "HEAD")
 
-    def configure(self, more: str = "") -> None:
-        """Writes the configuration: the raised ceiling, and `more` in YAML."""
+    def configure(self, more: str) -> None:
+        """Writes the configuration: the raised ceiling, and `more` in YAML; every run reads it from now on."""
+        self._configured = True
+        self._write_configuration(more)
+
+    def _write_configuration(self, more: str) -> None:
         self.config.write_text(f"parallel_runs: {{workers_ceiling: {WORKERS_AT_ONCE}}}\n{more}")
 
     def git(self, *args: str) -> str:
@@ -184,9 +191,10 @@ class Site:
         return done.stdout.decode().strip()
 
     def parallel(self, task: str, workers: int, *more: str, at_once: int | None = None) -> tuple[str, ...]:
-        """The command line of a run with the shell backend."""
+        """The command line of a run with the shell backend; a configuration is named only where one is needed."""
         count = ("--workers", str(workers), "--max-parallel", str(at_once or workers))
-        return (*ARCHITECT, "parallel", task, "--backend", "shell", *count, "-c", str(self.config), "--quiet", *more)
+        config = ("-c", str(self.config)) if self._configured or workers > CEILING else ()
+        return (*ARCHITECT, "parallel", task, "--backend", "shell", *count, *config, "--quiet", *more)
 
     def clear(self) -> None:
         """Removes what runs and baselines left, so that each begins with the same repository."""
