@@ -6,6 +6,7 @@ their baseline (A B A B): a machine that is slow, or busy with something else, i
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -208,12 +209,22 @@ class Site:
         self.git("prune", "--expire=now")
 
 
+MEDIAN_BYTES = 2048
+SIGMA = 1.6
+LARGEST_FILE_BYTES = 256 * 1024
+
+
 def make_files(folder: Path, count: int) -> None:
-    """Writes `count` text files of a few KiB each in a tree of packages, the same ones each time."""
+    """Writes `count` text files in a tree of packages, the same ones each time. Their sizes are log-normal, as those of
+    source files are: half of them below 2 KiB, about 7 KiB on average."""
     dice = random.Random(6500)
     words = [f"{dice.choice('bcdfghklmnprst')}{dice.choice('aeiou')}{dice.randrange(9999)}" for _ in range(3000)]
     for number in range(count):
         path = folder / f"package_{number % 40}" / f"part_{number % 7}" / f"module_{number}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = (" ".join(dice.choices(words, k=9)) for _ in range(dice.randrange(20, 150)))
-        path.write_text("\n".join(lines) + "\n")
+        size = min(int(dice.lognormvariate(math.log(MEDIAN_BYTES), SIGMA)), LARGEST_FILE_BYTES)
+        lines = []
+        while size > 0:
+            lines.append(" ".join(dice.choices(words, k=9)) + "\n")
+            size -= len(lines[-1])
+        path.write_text("".join(lines) or "\n")
