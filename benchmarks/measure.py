@@ -6,6 +6,7 @@ their baseline (A B A B): a machine that is slow, or busy with something else, i
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -23,6 +24,8 @@ SCRIPT = Path(sys.executable).with_name("architect")
 ARCHITECT = (str(SCRIPT),) if SCRIPT.exists() else (sys.executable, "-m", "architect_parallel")
 """The program as a user starts it."""
 WORKERS_AT_ONCE = 50
+CEILING = 10
+"""The most workers without a configuration that says otherwise."""
 MIB = 2**20
 ROOM_BYTES = 4 * 2**30
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -163,7 +166,8 @@ class Site:
         home.mkdir()
         (home / ".gitconfig").write_text("[user]\n\tname = Bench\n\temail = bench@localhost\n[gc]\n\tauto = 0\n")
         self.config = folder / "config.yaml"
-        self.configure()
+        self._configured = False
+        self._write_configuration("")
         self.env = {
             "PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", "CI": "1", "TMPDIR": str(folder),
         }  # fmt: skip
@@ -174,8 +178,12 @@ class Site:
         self.git("repack", "-adq")
         self.base_commit = self.git("rev-parse", "HEAD")
 
-    def configure(self, more: str = "") -> None:
-        """Writes the configuration: the raised ceiling, and `more` in YAML."""
+    def configure(self, more: str) -> None:
+        """Writes the configuration: the raised ceiling, and `more` in YAML; every run reads it from now on."""
+        self._configured = True
+        self._write_configuration(more)
+
+    def _write_configuration(self, more: str) -> None:
         self.config.write_text(f"parallel_runs: {{workers_ceiling: {WORKERS_AT_ONCE}}}\n{more}")
 
     def git(self, *args: str) -> str:
@@ -184,9 +192,10 @@ class Site:
         return done.stdout.decode().strip()
 
     def parallel(self, task: str, workers: int, *more: str, at_once: int | None = None) -> tuple[str, ...]:
-        """The command line of a run with the shell backend."""
+        """The command line of a run with the shell backend; a configuration is named only where one is needed."""
         count = ("--workers", str(workers), "--max-parallel", str(at_once or workers))
-        return (*ARCHITECT, "parallel", task, "--backend", "shell", *count, "-c", str(self.config), "--quiet", *more)
+        config = ("-c", str(self.config)) if self._configured or workers > CEILING else ()
+        return (*ARCHITECT, "parallel", task, "--backend", "shell", *count, *config, "--quiet", *more)
 
     def clear(self) -> None:
         """Removes what runs and baselines left, so that each begins with the same repository."""
@@ -200,12 +209,22 @@ class Site:
         self.git("prune", "--expire=now")
 
 
+MEDIAN_BYTES = 2048
+SIGMA = 1.6
+LARGEST_FILE_BYTES = 256 * 1024
+
+
 def make_files(folder: Path, count: int) -> None:
-    """Writes `count` text files of a few KiB each in a tree of packages, the same ones each time."""
+    """Writes `count` text files in a tree of packages, the same ones each time. Their sizes are log-normal, as those of
+    source files are: half of them below 2 KiB, about 7 KiB on average."""
     dice = random.Random(6500)
     words = [f"{dice.choice('bcdfghklmnprst')}{dice.choice('aeiou')}{dice.randrange(9999)}" for _ in range(3000)]
     for number in range(count):
         path = folder / f"package_{number % 40}" / f"part_{number % 7}" / f"module_{number}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = (" ".join(dice.choices(words, k=9)) for _ in range(dice.randrange(20, 150)))
-        path.write_text("\n".join(lines) + "\n")
+        size = min(int(dice.lognormvariate(math.log(MEDIAN_BYTES), SIGMA)), LARGEST_FILE_BYTES)
+        lines = []
+        while size > 0:
+            lines.append(" ".join(dice.choices(words, k=9)) + "\n")
+            size -= len(lines[-1])
+        path.write_text("".join(lines) or "\n")

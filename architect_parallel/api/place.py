@@ -10,7 +10,7 @@ from pathlib import Path
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.registry import load_backends
-from architect_parallel.config.load import load_settings
+from architect_parallel.config.settings import load_settings
 from architect_parallel.domain import RunResult, Settings, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.journal import Journal

@@ -64,7 +64,7 @@ def run(
     In the current directory, with the embedded agent unless --backend names another.
     """
     from architect_parallel.agent.tools import ConfirmMode
-    from architect_parallel.config.load import load_settings
+    from architect_parallel.config.settings import load_settings
     from architect_parallel.domain import Limits
     from architect_parallel.planning.quantities import parse_count, parse_duration, parse_usd
     from architect_parallel.planning.suggest import require_known

@@ -14,25 +14,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
+from architect_parallel.config.settings import OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_document, walk
 from architect_parallel.domain import ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean, nearest
-
-VARIABLE_PREFIX = "ARCHITECT_"
-OTHER_VARIABLES = frozenset(
-    {
-        "ARCHITECT_API_BASE",
-        "ARCHITECT_PROGRESS_FILE",
-        "ARCHITECT_PURSE",
-        "ARCHITECT_SCRIPTED_MODELS",
-        "ARCHITECT_SYSTEM_PROMPT",
-        "ARCHITECT_WORKER_COOKIE",
-        "ARCHITECT_WORKER_ID",
-    }
-)
-"""Variables of ours that are no settings."""
 
 MOST_SHOWN = 500
 """More faults than this are counted, not told: a large file in the wrong format has one in every line."""

@@ -24,6 +24,7 @@ from architect_parallel.config.layers import (
 )
 from architect_parallel.config.places import REPOSITORY_FILE, USER_FILE, user_config_dir
 from architect_parallel.config.schema import ConfigFile
+from architect_parallel.config.settings import BUILT_IN_AGENTS
 from architect_parallel.config.source import Fault, Faulty, KeyPath, dotted, read_bytes, walk
 from architect_parallel.config.trust import is_trusted
 from architect_parallel.domain import (
@@ -33,24 +34,10 @@ from architect_parallel.domain import (
     Price,
     ProviderSettings,
     RateLimit,
-    SandboxMode,
     Settings,
     WorktreeSettings,
 )
 from architect_parallel.planning.suggest import did_you_mean
-
-BUILT_IN_AGENTS: Mapping[str, Mapping[str, Any]] = {
-    "build": {},
-    "plan": {
-        "system_prompt": "Make a plan for the task. Read what you need, change no file, and answer with the plan.",
-        "sandbox_mode": SandboxMode.READ_ONLY,
-    },
-    "review": {
-        "system_prompt": "Review the code the task names. Change no file, and answer with what you found, the worst"
-        " first, each with file and line.",
-        "sandbox_mode": SandboxMode.READ_ONLY,
-    },
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,23 +61,8 @@ class Loaded:
     sources: tuple[ConfigSource, ...]
 
 
-def load_settings(root: Path | None, config_file: Path | None, environ: Mapping[str, str], home: Path) -> Settings:
-    """The effective configuration.
-
-    Args:
-        root: The repository's root; `None`: outside any.
-        config_file: The file named with `-c`, instead of the repository's; `None`: none named.
-        environ: Of the process; read for `ARCHITECT_*` and `XDG_CONFIG_HOME`.
-        home: The user's home directory.
-
-    Raises:
-        UsageError: For every fault in every layer, each on a line of its own with file, line and column.
-    """
-    return load(root, config_file, environ, home).settings
-
-
 def load(root: Path | None, config_file: Path | None, environ: Mapping[str, str], home: Path) -> Loaded:
-    """`load_settings` with all that `config show` tells. Raises like it."""
+    """What `settings.load_settings` answers, with all that `config show` tells; the same arguments and errors."""
     faults = FaultList()
     user_dir = user_config_dir(environ, home)
     layers = [_defaults()]

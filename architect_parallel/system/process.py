@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import secrets
 import select
@@ -31,7 +30,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import psutil
 
@@ -291,22 +290,27 @@ class Supervised:
         if not data:
             return [self._take_over(LOST_S)]
         *lines, self._facts = (self._facts + data).split(b"\n")
-        return [message for line in lines for message in self._understand(json.loads(line))]
+        return [message for line in lines for message in self._understand(*line.decode().split(" "))]
 
-    def _understand(self, fact: dict[str, Any]) -> list[Message]:
-        if "started" in fact:
-            self._agent_pid, self.supervisor_pid = fact["started"], fact["supervisor"]
-            for descriptor in self._pipes:  # not before, so that `Started` comes before any `Output`
-                self._poll.register(descriptor, select.POLLIN)
-            return [Started(pid=fact["started"])]
-        if "spawn_failed" in fact:
-            return [SpawnFailed(message=fact["spawn_failed"])]
-        if "exited" in fact:
-            return [Exited(exit_code=fact["exited"])]
-        if not PROVES_EMPTINESS:
-            survivors = sweep(self._launch.cookie, self._agent_pid, timeout_s=OVERDUE_SWEEP_S)
-            return [Gone(leaked=fact["gone"], survivors=survivors, proven=False)]
-        return [Gone(leaked=fact["gone"], survivors=fact["survivors"])]
+    def _understand(self, fact: str, *details: str) -> list[Message]:
+        if fact == "spawn_failed":
+            return [SpawnFailed(message=bytes.fromhex(details[0]).decode())]
+        numbers = [None if word == "-" else int(word) for word in details]
+        match fact, numbers:
+            case "started", [int(agent), int(supervisor)]:
+                self._agent_pid, self.supervisor_pid = agent, supervisor
+                for descriptor in self._pipes:  # not before, so that `Started` comes before any `Output`
+                    self._poll.register(descriptor, select.POLLIN)
+                return [Started(pid=agent)]
+            case "exited", [int(exit_code)]:
+                return [Exited(exit_code=exit_code)]
+            case "gone", [leaked, int(survivors)]:
+                if not PROVES_EMPTINESS:
+                    survivors = sweep(self._launch.cookie, self._agent_pid, timeout_s=OVERDUE_SWEEP_S)
+                    return [Gone(leaked=leaked, survivors=survivors, proven=False)]
+                return [Gone(leaked=leaked, survivors=survivors)]
+            case _:
+                raise AssertionError(f"not a fact of a supervisor: {fact}")
 
     def _take_over(self, timeout_s: float) -> Gone:
         """Ends the tree from here: the supervisor is dead, or overdue and left to finish what it can."""
@@ -333,24 +337,24 @@ def _ends(messages: list[Message]) -> bool:
 
 
 def _configuration(launch: Launch) -> bytes:
-    """The line the supervisor reads: byte strings as Latin-1, since neither paths nor values need be UTF-8."""
+    """The line the supervisor reads; `supervision.channel.Config` says how it is made up."""
 
-    def raw(text: str | Path) -> str:
-        return os.fsencode(text).decode("latin-1")
+    def word(text: str | Path) -> str:
+        return os.fsencode(text).hex()
 
-    line = json.dumps(
-        {
-            "argv": [raw(word) for word in launch.argv],
-            "env": {raw(name): raw(value) for name, value in {**launch.env, COOKIE: launch.cookie}.items()},
-            "cwd": raw(launch.cwd.absolute()),
-            "cookie": raw(f"{COOKIE}={launch.cookie}"),
-            "nice": launch.nice,
-            "polite_signal": int(launch.polite_signal),
-            "polite_wait_s": launch.polite_wait_s,
-            "grace_s": launch.grace_s,
-        }
-    )
-    return line.encode() + b"\n"
+    env = {**launch.env, COOKIE: launch.cookie}
+    words = [
+        str(launch.nice),
+        str(int(launch.polite_signal)),
+        repr(float(launch.polite_wait_s)),
+        repr(float(launch.grace_s)),
+        word(f"{COOKIE}={launch.cookie}"),
+        word(launch.cwd.absolute()),
+        str(len(launch.argv)),
+        *map(word, launch.argv),
+        *(word(each) for pair in env.items() for each in pair),
+    ]
+    return " ".join(words).encode() + b"\n"
 
 
 def start_supervised(launch: Launch) -> Supervised:

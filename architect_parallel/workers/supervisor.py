@@ -17,9 +17,9 @@ are subreapers. An agent that kills or stops its parent hits the supervisor: the
 a stopped supervisor and, for a dead one, ends the tree itself. Killing the guard changes nothing for the supervisor.
 If both die at once the launcher sees the channel close without `gone` and sweeps for the cookie from outside.
 
-The channel FD is a socket whose other end only the launcher holds. In, one line each: the configuration as JSON (so
-that no secret stands in an argv), then `stop SECONDS` or `kill`. Its end, or the launcher's, is a stop. Out, one JSON
-object per line: `started`, `spawn_failed`, `exited`, `gone`.
+The channel FD is a socket whose other end only the launcher holds. In, one line each: the configuration (so that
+no secret stands in an argv), then `stop SECONDS` or `kill`. Its end, or the launcher's, is a stop. Out, one fact per
+line: `started AGENT SUPERVISOR`, `spawn_failed TEXT`, `exited CODE`, `gone LEAKED SURVIVORS`.
 
 A stop is a ladder: the agent's own polite signal to its group; SIGTERM to every descendant; at the end of the grace a
 loop of SIGSTOP (so that nobody sees a sibling die and starts another) and SIGKILL until ECHILD.
@@ -31,3 +31,4 @@ import sys
 if __name__ == "__main__":
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     __import__("supervision.main", fromlist=["main"]).main()
+    os._exit(0)  # nothing is buffered here, and taking an interpreter down costs milliseconds, twice per worker

@@ -6,7 +6,7 @@ or a directory this module returns was created by it, just now, create-only, and
 The order within `add_worktree` is the safety: first the branch (`update-ref` with "must not exist", its reflog entry
 names the run, so that a launcher killed right after can still prove what is its own), then the registration, both
 under one lock between processes, because concurrent `git worktree add` fails in about one of a hundred; then the
-checkout outside the lock, at most one per core, because more only fight for the disk.
+checkout outside the lock, at most one per core, because more only fight for the disk, and the first of all alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -271,17 +271,37 @@ def _check_out(worktree: Worktree, wanted: Callable[[], bool]) -> None:
     Raises:
         GitError: The checkout failed: a full disk, a filter that fails.
     """
-    with _checkout_slots():
+    with _checkout_slots().one():
         if not wanted():
             raise NotWanted(f"{worktree.path} is not checked out: the run was stopped")
         Git(cwd=worktree.path).run("reset", "--hard", "--quiet", "--no-recurse-submodules")
 
 
+class _CheckoutSlots:
+    """At most one checkout per core; the very first one of the process runs alone, so that one agent starts early
+    instead of all of them late. However it ends, the others follow."""
+
+    def __init__(self, count: int) -> None:
+        self._free = threading.Semaphore(1)
+        self._lock = threading.Lock()
+        self._held_back = count - 1
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Holds a slot, after waiting for one."""
+        with self._free:
+            try:
+                yield
+            finally:
+                with self._lock:
+                    held_back, self._held_back = self._held_back, 0
+                if held_back:
+                    self._free.release(held_back)
+
+
 @functools.cache
-def _checkout_slots() -> threading.Semaphore:
-    return threading.Semaphore(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+def _checkout_slots() -> _CheckoutSlots:
+    return _CheckoutSlots(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _require_free_place(repository: Repository, path: Path) -> None:

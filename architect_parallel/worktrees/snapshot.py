@@ -29,6 +29,7 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees import differences, traces
+from architect_parallel.worktrees.registry import head_branch
 from architect_parallel.worktrees.staging import Staging
 
 HARMLESS_SETTINGS = frozenset(
@@ -391,7 +392,9 @@ def _observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
     for line in output.fields:
         name, _, value = line.partition("\n")
         settings[name] = value if "\n" in line else "true"
-    base = here.resolve("HEAD")
+    refs = traces.read_refs(repository)
+    branch = head_branch(admin_dir)
+    base = (refs.oids.get(f"refs/heads/{branch}") if branch else None) or here.resolve("HEAD")
     if base is None:
         raise EnvironmentProblem(f"{worktree} has no commit", hint="git commit --allow-empty")
     found = (admin_dir / "index").lstat() if (admin_dir / "index").exists() else None
@@ -413,7 +416,7 @@ def _observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
         or any(name.startswith("remote.") and name.endswith(".promisor") for name in settings),
         identity=_identity(settings),
         index_stamp=(found.st_size, found.st_mtime_ns) if found else (0, 0),
-        refs=traces.watched(traces.read_refs(repository)),
+        refs=traces.watched(refs),
         stashes=tuple(stash.oid for stash in traces.stashes(repository)),
         surroundings=traces.surroundings(repository),
     )

@@ -29,7 +29,7 @@ MAX_REREAD = 1000
 
 
 class Entry(NamedTuple):
-    """One path of an index as `ls-files -s -v` shows it. A tuple: there is one for every file of the repository."""
+    """One path of an index as `ls-files -s -v` shows it."""
 
     mode: str
     oid: str
@@ -39,14 +39,41 @@ class Entry(NamedTuple):
     """Assume-unchanged."""
 
 
-def parse_entries(output: bytes) -> dict[str, Entry]:
-    """Reads `git ls-files -s -v -z` (`<tag> <mode> <oid> <stage>\\t<path>`, a small tag: assume-unchanged)."""
-    entries = {}
-    for record in os.fsdecode(output).split("\0")[:-1]:
-        head, _, path = record.partition("\t")
-        tag, mode, oid, _ = head.split(" ")
-        entries[path] = Entry(mode, oid, tag in "Ss", tag.islower())
-    return entries
+_ORDINARY = ("H 100", "H 120")
+"""How the record of a file or link without flags begins."""
+
+
+class Listing:
+    """An index as `git ls-files -s -v -z` shows it: `<tag> <mode> <oid> <stage>\\t<path>`, a small tag for
+    assume-unchanged.
+
+    There is a record for every file of the repository, and most often only the paths are asked for; what stands
+    before a path has one length throughout, so they are cut out without looking at the rest.
+    """
+
+    def __init__(self, output: bytes) -> None:
+        """Raises ValueError for anything that is not that format."""
+        records = os.fsdecode(output).split("\0")[:-1]
+        start = records[0].index("\t") + 1 if records else 0
+        self.paths = [record[start:] for record in records]
+        self.odd = dict(_entry(record) for record in records if not record.startswith(_ORDINARY))
+        """Those with a flag, submodules, and conflicts (which have another tag)."""
+        self._records = records
+        self._start = start
+
+    def entries(self) -> dict[str, Entry]:
+        """All of them."""
+        return dict(map(_entry, self._records))
+
+    def chosen(self, positions: Iterable[int]) -> dict[str, Entry]:
+        """Those at these positions of `paths`."""
+        return dict(_entry(self._records[position]) for position in positions)
+
+
+def _entry(record: str) -> tuple[str, Entry]:
+    head, _, path = record.partition("\t")
+    tag, mode, oid, _ = head.split(" ")
+    return path, Entry(mode, oid, tag in "Ss", tag.islower())
 
 
 def nul_terminated(paths: Iterable[str]) -> bytes:
@@ -80,10 +107,10 @@ class Staging:
         listed = self._list(self.git)
         if quick:
             self._spare_rereading(listed)
-        self._clear_flags(listed)
+        self._clear_flags(listed.odd)
         if agent_index is not None:
-            self._follow(agent_index, listed)
-        held = self._hold_submodules(listed)
+            self._follow(agent_index, listed.entries())
+        held = self._hold_submodules(listed.odd)
         if not self._add():
             self._rescue()
         self._release_submodules(held)
@@ -106,8 +133,8 @@ class Staging:
         tree = self.git.text(*words)
         return tree, changes(self.git, base, tree)
 
-    def _list(self, git: Git) -> dict[str, Entry]:
-        return parse_entries(git.run("ls-files", "-s", "-v", "-z").stdout)
+    def _list(self, git: Git) -> Listing:
+        return Listing(git.run("ls-files", "-s", "-v", "-z").stdout)
 
     def _update(self, paths: Iterable[str], *words: str) -> None:
         names = nul_terminated(paths)
@@ -127,7 +154,7 @@ class Staging:
         output = self.git.run(*words, check=False)
         return output.code == 0 and not output.stderr
 
-    def _spare_rereading(self, listed: Mapping[str, Entry]) -> None:
+    def _spare_rereading(self, listed: Listing) -> None:
         """Tells git which files need no reading although they are as young as the index.
 
         git compares whole seconds and therefore reads every file written in the second in which the index was: most
@@ -142,21 +169,21 @@ class Staging:
         if found.st_dev != self.work_tree.stat().st_dev:
             return
         stamp, second, prefix = found.st_mtime_ns, found.st_mtime_ns // 10**9, os.path.join(self.work_tree, "")
-        young = {}
-        for path, entry in listed.items():
+        positions = []
+        for position, path in enumerate(listed.paths):
             try:
                 file = os.lstat(prefix + path)
             except OSError:
                 continue
             if file.st_ctime_ns >= stamp or file.st_mtime_ns >= stamp:
-                young[path] = (entry.mode, entry.oid)
-        flagged = any(listed[path].skipped or listed[path].assumed for path in young)
-        if len(young) > MAX_REREAD or flagged:
+                positions.append(position)
+        young = listed.chosen(positions)
+        if len(young) > MAX_REREAD or any(entry.skipped or entry.assumed for entry in young.values()):
             return
         self._dates = (stamp, (second + 1) * 10**9)
         os.utime(index, ns=self._dates)
         if young:
-            self._enter(young)
+            self._enter({path: (entry.mode, entry.oid) for path, entry in young.items()})
             os.utime(index, ns=self._dates)  # it was written anew, most often within that very second
 
     def _date_back(self) -> None:
@@ -187,7 +214,7 @@ class Staging:
             shutil.copy2(agent_index, copy, follow_symlinks=False)
             for path in shared:
                 shutil.copy2(path, self.scratch / path.name, follow_symlinks=False)
-            theirs = self._list(dataclasses.replace(self.git, index_file=copy))
+            theirs = self._list(dataclasses.replace(self.git, index_file=copy)).entries()
         except (OSError, GitError, ValueError):
             self.warnings.append("the worktree's index cannot be read; ignored files that were added to it are missing")
             return

@@ -13,8 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from architect_parallel.config.layers import FaultList, dangerous, file_layer
-from architect_parallel.config.load import Loaded, load, load_settings
+from architect_parallel.config.load import Loaded, load
 from architect_parallel.config.schema import ALIASES, PLACEHOLDERS, ConfigFile, ParallelSection, config_schema
+from architect_parallel.config.settings import load_settings
 from architect_parallel.config.trust import TRUST_FILE, distrust_repository, trust_repository
 from architect_parallel.domain import (
     ApprovalMode,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
+from pathlib import Path
 
 import pytest
 
+from architect_parallel.system.process import COOKIE, Launch, _configuration
 from architect_parallel.workers.supervision.channel import Channel, Config
 from architect_parallel.workers.supervision.procfs import below
 
@@ -33,18 +35,46 @@ def test_a_channel_cuts_orders_at_newlines_and_tells_its_end() -> None:
     os.close(ours)
 
 
+LAUNCH = Launch(
+    argv=("x", "\udcff", "", "a b\nc"),
+    cwd=Path("/some where"),
+    env={"KEY": "s\n", "EMPTY": ""},
+    polite_signal=signal.SIGINT,
+    polite_wait_s=0.1,
+    grace_s=1e-7,
+    cookie="c",
+)
+
+
+def test_a_configuration_arrives_byte_for_byte() -> None:
+    line = _configuration(LAUNCH)
+    assert line.count(b"\n") == 1
+    config = Config(line.decode().removesuffix("\n"))
+    assert config.argv == [b"x", b"\xff", b"", b"a b\nc"]
+    assert config.env == {b"KEY": b"s\n", b"EMPTY": b"", COOKIE.encode(): b"c"}
+    assert (config.cwd, config.cookie) == (b"/some where", COOKIE.encode() + b"=c")
+    assert (config.nice, config.polite_signal, config.polite_wait_s, config.grace_s) == (5, 2, 0.1, 1e-7)
+
+
 def test_a_configuration_forgets_what_may_hold_secrets() -> None:
-    given = {"argv": ["x", "\xff"], "env": {"KEY": "s"}, "cwd": "/", "cookie": "C=1", "nice": 5}
-    config = Config(json.dumps(given | {"polite_signal": 15, "polite_wait_s": 1, "grace_s": 2}))
-    assert config.argv == [b"x", b"\xff"]
+    config = Config(_configuration(LAUNCH).decode().removesuffix("\n"))
+    assert config.env
     config.forget()
     assert (config.argv, config.env) == ([], {})
 
 
-@pytest.mark.parametrize("missing", ["argv", "cwd", "cookie", "grace_s"])
-def test_an_incomplete_configuration_is_refused(missing: str) -> None:
-    given = {"argv": ["x"], "env": {}, "cwd": "/", "cookie": "C=1", "nice": 5, "polite_signal": 15}
-    whole = given | {"polite_wait_s": 1, "grace_s": 2}
-    del whole[missing]
-    with pytest.raises(KeyError):
-        Config(json.dumps(whole))
+@pytest.mark.parametrize("kept", [0, 3, 6, 7, 9, 12])
+def test_an_incomplete_configuration_is_refused(kept: int) -> None:
+    words = _configuration(LAUNCH).decode().removesuffix("\n").split(" ")
+    with pytest.raises(ValueError):
+        Config(" ".join(words[:kept]))
+
+
+def test_facts_travel_as_words() -> None:
+    ours, theirs = os.pipe()
+    channel = Channel(theirs)
+    channel.say("gone", None, 3)
+    channel.say("spawn_failed", "no ä\nb")
+    os.close(theirs)
+    assert os.read(ours, 4096).decode() == f"gone - 3\nspawn_failed {'no ä'.encode().hex()}0a62\n"
+    os.close(ours)

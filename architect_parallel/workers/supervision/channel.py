@@ -1,38 +1,40 @@
-"""The supervisor's side of the channel: the configuration and the orders in, the facts out."""
+"""The supervisor's side of the channel: the configuration and the orders in, the facts out.
+
+No JSON: its modules would take as long to load as the interpreter itself. In `supervision` the C modules stand in for
+`signal` and `ctypes` for the same reason, and `try` for `contextlib`.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-
-TYPE_CHECKING = False  # the name type checkers know; importing typing would cost a fifth of the memory
-if TYPE_CHECKING:
-    from typing import Any
 
 
 class Config:
-    """What to start and how to stop it."""
+    """What to start and how to stop it.
+
+    The line holds, with one space between: niceness, polite signal, polite wait and grace in seconds, cookie, working
+    directory, the number of words in the argv, these words, and name and value of each environment variable. All that
+    is text is in hexadecimal: paths and values may hold spaces and newlines, and need not be text in any encoding.
+    """
 
     def __init__(self, line: str) -> None:
-        data: dict[str, Any] = json.loads(line)
-        self.argv = [raw(word) for word in data["argv"]]
-        self.env = {raw(name): raw(value) for name, value in data["env"].items()}
-        self.cwd = raw(data["cwd"])
-        self.cookie = raw(data["cookie"])
-        self.nice = int(data["nice"])
-        self.polite_signal = int(data["polite_signal"])
-        self.polite_wait_s = float(data["polite_wait_s"])
-        self.grace_s = float(data["grace_s"])
+        nice, polite_signal, polite_wait_s, grace_s, cookie, cwd, count, *rest = line.split(" ")
+        words = [bytes.fromhex(word) for word in rest]
+        argc = int(count)
+        if argc < 1 or len(words) < argc:
+            raise ValueError("the configuration is not whole")
+        self.argv = words[:argc]
+        self.env = dict(zip(words[argc::2], words[argc + 1 :: 2], strict=True))
+        self.cwd = bytes.fromhex(cwd)
+        self.cookie = bytes.fromhex(cookie)
+        self.nice = int(nice)
+        self.polite_signal = int(polite_signal)
+        self.polite_wait_s = float(polite_wait_s)
+        self.grace_s = float(grace_s)
 
     def forget(self) -> None:
         """Drops what may hold secrets, once it is used."""
         self.argv, self.env = [], {}
-
-
-def raw(text: str) -> bytes:
-    """The bytes behind a string of the configuration: paths and values need not be text in any encoding."""
-    return text.encode("latin-1")
 
 
 class Channel:
@@ -53,7 +55,13 @@ class Channel:
         *complete, self._pending = (self._pending + data).split(b"\n")
         return [line.decode() for line in complete]
 
-    def say(self, **fact: object) -> None:
-        """Tells one fact; a launcher that is gone is not told."""
-        with contextlib.suppress(OSError):
-            os.write(self.descriptor, json.dumps(fact).encode() + b"\n")
+    def say(self, fact: str, *details: int | str | None) -> None:
+        """Tells one fact and its details: numbers, `-` for `None`, text in hexadecimal. A launcher that is gone is not
+        told."""
+        words = [fact]
+        for each in details:
+            words.append("-" if each is None else str(each) if isinstance(each, int) else each.encode().hex())
+        try:
+            os.write(self.descriptor, " ".join(words).encode() + b"\n")
+        except OSError:
+            pass

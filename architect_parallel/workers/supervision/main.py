@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 import sys
 import time
 
@@ -15,7 +13,10 @@ from .tree import Tree, become_subreaper, end_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
+else:
+    import _signal as signal
 
 INFINITY = float("inf")
 SETTLE_S = 0.1
@@ -42,18 +43,20 @@ class Supervisor:
 
     def watch_launcher(self, pid: int) -> None:
         """Notices the launcher's death even if a copy of its end of the channel lives on in another process."""
-        with contextlib.suppress(OSError, AttributeError):  # an old kernel, macOS: then the channel alone tells
+        try:
             self.poll.register(os.pidfd_open(pid), select.POLLIN)
+        except (OSError, AttributeError):  # an old kernel, macOS: then the channel alone tells
+            pass
 
     def run(self) -> None:
         agent, problem = spawn(self.config)
         quiet_streams()
         if problem is not None:
-            self.channel.say(spawn_failed=problem)
-            self.channel.say(gone=0, survivors=0)
+            self.channel.say("spawn_failed", problem)
+            self.channel.say("gone", 0, 0)
             return
         self.tree.agent = agent
-        self.channel.say(started=agent, supervisor=os.getpid())
+        self.channel.say("started", agent, os.getpid())
         self.config.forget()
         self.tree.empty = False
         while self.tree.exit_code is None and self.kill_at == INFINITY:
@@ -74,8 +77,10 @@ class Supervisor:
         """The agent's own polite signal to its group, and some time for it."""
         if time.monotonic() < self.kill_at:
             for each in (self.config.polite_signal, signal.SIGCONT):
-                with contextlib.suppress(OSError):
+                try:
                     os.killpg(self.tree.agent, each)
+                except OSError:
+                    pass
             self.pause_while(lambda: self.tree.exit_code is None, time.monotonic() + self.config.polite_wait_s)
 
     def count_leftovers(self) -> int:

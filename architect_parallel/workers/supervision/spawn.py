@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
+
     from .channel import Config
+else:
+    import _signal as signal
 
 
 def spawn(config: Config) -> tuple[int, str | None]:
@@ -70,8 +72,10 @@ def explain(config: Config, error: BaseException) -> str:
 
 def set_all_signals(disposition: signal.Handlers) -> None:
     for each in range(1, signal.NSIG):
-        with contextlib.suppress(OSError, ValueError):  # SIGKILL, SIGSTOP and libc's own
+        try:
             signal.signal(each, disposition)
+        except (OSError, ValueError):  # SIGKILL, SIGSTOP and libc's own
+            pass
 
 
 def quiet_streams() -> None:

@@ -5,16 +5,18 @@ Acts only on descendants of the calling process and, at the very end, on carrier
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import time
 
 from .procfs import LINUX, alive, below, carriers, carries, children, parent_and_state, parents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
+
     from .channel import Channel
+else:
+    import _signal as signal
 
 PROOF_S = 1.0
 """How long the kill loop may take before it reports survivors (a process in a disk wait, or another user's)."""
@@ -51,7 +53,7 @@ class Tree:
             self.last_reaped = pid
             if pid == self.agent:
                 self.exit_code = os.waitstatus_to_exitcode(status)
-                self.channel.say(exited=self.exit_code)
+                self.channel.say("exited", self.exit_code)
 
     def descendants(self) -> dict[int, int]:
         """pid → parent, as far as one look can tell: those that fork meanwhile may be missed."""
@@ -105,8 +107,10 @@ class Tree:
         for pid, parent in frozen.items():
             self.send(pid, parent, signal.SIGKILL)
         if not LINUX and self.agent:
-            with contextlib.suppress(OSError):  # no subreaper there: orphans are only found by their group
+            try:  # no subreaper there: orphans are only found by their group
                 os.killpg(self.agent, signal.SIGKILL)
+            except OSError:
+                pass
         return set(frozen)
 
     def kill_strays(self) -> set[int]:
@@ -142,7 +146,7 @@ def end_tree(tree: Tree, leaked: int | None) -> None:
         all_strays |= strays
         now = time.monotonic()
         if not reported and now > begun + PROOF_S:
-            tree.channel.say(gone=leaked, survivors=tree.living() + len(strays) or 1)
+            tree.channel.say("gone", leaked, tree.living() + len(strays) or 1)
             reported = True
         if now > begun + PROOF_S + LINGER_S:
             return
@@ -153,7 +157,7 @@ def end_tree(tree: Tree, leaked: int | None) -> None:
         if pause_s:
             time.sleep(pause_s)
     if not reported:
-        tree.channel.say(gone=leaked, survivors=0)
+        tree.channel.say("gone", leaked, 0)
 
 
 def become_subreaper() -> None:

@@ -1,0 +1,107 @@
+"""The effective settings for a command that runs something; without a file and a variable they cost nothing.
+
+Most runs have neither. Reading layers takes a schema, its validators and a YAML parser, a third of what the program
+takes to start; the defaults are written down as plain data instead. The invariant, held by a test: what stands here is
+what `load` makes of no layer at all. Anything that might be a setting, readable or not, goes the long way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from architect_parallel.config.places import REPOSITORY_FILE, USER_FILE, user_config_dir
+from architect_parallel.domain import AgentProfile, ParallelSettings, SandboxMode, Settings, WorktreeSettings
+
+VARIABLE_PREFIX = "ARCHITECT_"
+OTHER_VARIABLES = frozenset(
+    {
+        "ARCHITECT_API_BASE",
+        "ARCHITECT_PROGRESS_FILE",
+        "ARCHITECT_PURSE",
+        "ARCHITECT_SCRIPTED_MODELS",
+        "ARCHITECT_SYSTEM_PROMPT",
+        "ARCHITECT_WORKER_COOKIE",
+        "ARCHITECT_WORKER_ID",
+    }
+)
+"""Variables of ours that are no settings."""
+
+BUILT_IN_AGENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "build": {},
+        "plan": {
+            "system_prompt": "Make a plan for the task. Read what you need, change no file, and answer with the plan.",
+            "sandbox_mode": SandboxMode.READ_ONLY,
+        },
+        "review": {
+            "system_prompt": "Review the code the task names. Change no file, and answer with what you found, the worst"
+            " first, each with file and line.",
+            "sandbox_mode": SandboxMode.READ_ONLY,
+        },
+    }
+)
+
+
+def load_settings(root: Path | None, config_file: Path | None, environ: Mapping[str, str], home: Path) -> Settings:
+    """The effective configuration.
+
+    Args:
+        root: The repository's root; `None`: outside any.
+        config_file: The file named with `-c`, instead of the repository's; `None`: none named.
+        environ: Of the process; read for `ARCHITECT_*` and `XDG_CONFIG_HOME`.
+        home: The user's home directory.
+
+    Raises:
+        UsageError: For every fault in every layer, each on a line of its own with file, line and column.
+    """
+    files = [user_config_dir(environ, home) / USER_FILE]
+    if config_file is not None:
+        files.append(config_file)
+    elif root is not None:
+        files.append(root / REPOSITORY_FILE)
+    variables = any(name.startswith(VARIABLE_PREFIX) and name not in OTHER_VARIABLES for name in environ)
+    if config_file is None and not variables and all(map(_absent, files)):
+        return default_settings()
+    from architect_parallel.config.load import load
+
+    return load(root, config_file, environ, home).settings
+
+
+def default_settings() -> Settings:
+    """What holds where nobody set anything."""
+    return Settings(
+        parallel=ParallelSettings(),
+        agents={name: AgentProfile(name=name, **entry) for name, entry in BUILT_IN_AGENTS.items()},
+        backends={},
+        prices={},
+        worktrees=WorktreeSettings(),
+        origins=dict.fromkeys(_keys(), "default"),
+        warnings=(),
+    )
+
+
+def _keys() -> list[str]:
+    """Every key that has a default, in the names of the configuration file."""
+    found = ["backends", "prices", "providers"]
+    for field in fields(ParallelSettings):
+        found.append(f"parallel_runs.{field.name.removesuffix('_s').removesuffix('_bytes')}")
+    found += [f"worktrees.{field.name}" for field in fields(WorktreeSettings)]
+    for name, entry in BUILT_IN_AGENTS.items():
+        found += [f"agents.{name}.{key}" for key in entry] or [f"agents.{name}"]
+    return found
+
+
+def _absent(path: Path) -> bool:
+    """Whether nothing is there for certain; a file that cannot be looked at may be one."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
