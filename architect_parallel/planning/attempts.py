@@ -153,7 +153,8 @@ def history_of(result: WorkerResult) -> tuple[Attempt, ...]:
 def summed(result: WorkerResult, history: Sequence[Attempt]) -> WorkerResult:
     """`result`, its last attempt's or a later end's, with the sums over `history` (all its attempts)."""
     began = [each for each in history if each.started_at is not None]
-    costs = [each.cost for each in began]
+    charged = [each for each in began if not _refused(each)] or began
+    costs = [each.cost for each in charged]
     worked_s = sum(each.duration for each in began)
     wall_s = worked_s + sum(each.waited_seconds for each in began)
     return replace(
@@ -163,7 +164,7 @@ def summed(result: WorkerResult, history: Sequence[Attempt]) -> WorkerResult:
         duration=round(wall_s, 3),
         duration_seconds=round(wall_s, 3),
         working_seconds=round(worked_s, 3),
-        usage=_usage(began),
+        usage=_usage(charged),
         started_at=began[0].started_at if began else None,
         attempts=max((each.number for each in history), default=result.attempts),
         attempt_history=list(history),
@@ -200,6 +201,11 @@ def _nothing_left(limits: Limits, history: Sequence[Attempt]) -> str | None:
 def _same(one: Attempt, other: Attempt) -> bool:
     """Whether two failures say the same; figures in them (times, process ids) may differ."""
     return (one.reason, _shape(one.error)) == (other.reason, _shape(other.error))
+
+
+def _refused(attempt: Attempt) -> bool:
+    """Whether the provider let nothing through: a step is a model's reply, and who got none was charged for none."""
+    return attempt.reason is Reason.RATE_LIMITED and attempt.steps == 0 and attempt.usage.input_tokens is None
 
 
 def _shape(error: str | None) -> str:

@@ -173,6 +173,19 @@ def test_one_unknown_cost_makes_the_sum_unknown_and_none_begun_is_free() -> None
     assert summed(result(), [known, replace(unknown, started_at=None)]).cost == 1.0
 
 
+def test_an_attempt_that_was_refused_before_any_reply_costs_nothing() -> None:
+    paid = replace(attempt(2, Reason.COMPLETED), cost=1.0, usage=Usage(input_tokens=10, output_tokens=1))
+    refused = replace(attempt(1, Reason.RATE_LIMITED), cost=None, steps=0, usage=Usage())
+
+    whole = summed(result(), [refused, paid])
+
+    assert (whole.cost, whole.usage.input_tokens) == (1.0, 10)
+    # Refused after a reply, or ended otherwise: what it cost is not known.
+    assert summed(result(), [replace(refused, steps=1), paid]).cost is None
+    assert summed(result(), [replace(refused, reason=Reason.CRASHED), paid]).cost is None
+    assert summed(result(), [refused]).cost is None
+
+
 def test_a_single_attempts_usage_stays_as_it_was() -> None:
     usage = Usage(input_tokens=1, reported_cost=0.25, cost_basis=CostBasis.REPORTED)
     assert summed(result(), [attempt(1, Reason.CRASHED, usage=usage)]).usage == usage
