@@ -76,6 +76,14 @@ class Conversation(Protocol):
         """Gives the model the results of all calls of its last reply; raises like `start`."""
         ...
 
+    def said(self) -> Any:
+        """All that was said up to the last reply, as JSON data; raises `ValueError` when it cannot be that."""
+        ...
+
+    def take_up(self, said: Any) -> None:
+        """Before `start`: goes on after what `said` gave; raises `ValueError` when it is not of this kind of model."""
+        ...
+
 
 class ModelFailure(Exception):
     """The model gave no reply; data for the report, not a crash.

@@ -13,6 +13,7 @@ from typing import Any
 from architect_parallel.agent.conversation import Conversation, Finish, ModelFailure, Reply, ToolCall, ToolResult
 from architect_parallel.agent.progress import Progress
 from architect_parallel.agent.purse import Purse
+from architect_parallel.agent.sessions import Kept, Sessions
 from architect_parallel.agent.tools import Toolbox
 from architect_parallel.domain import CostBasis, Limits, Reason, Status, Usage
 from architect_parallel.planning.plain_text import one_line
@@ -69,6 +70,11 @@ class Agent:
     session_id: str
     progress: Progress = field(default_factory=Progress)
     purse: Purse = field(default_factory=Purse)
+    sessions: Sessions = field(default_factory=lambda: Sessions(None))
+    model_asked: str = ""
+    """The model's name for who resumes the session; `""`: as reports name it."""
+    not_kept: str | None = None
+    """Why the session could not be kept the last time, if it could not."""
     steps: int = 0
     cost: float | None = 0.0
     usage: Usage = field(default_factory=lambda: Usage(cost_basis=CostBasis.TOKENS))
@@ -76,6 +82,7 @@ class Agent:
 
     async def run(self, task: str) -> Report:
         """Works on `task` to its end. A cancellation ends it with the reason `interrupted`, and is not passed on."""
+        self._keep()
         self.progress.tell(session=self.session_id, model=self.conversation.model)
         try:
             async with asyncio.timeout(self.limits.timeout_s):
@@ -95,6 +102,7 @@ class Agent:
             return self._stopped(*spent)
         reply = await self.conversation.start(task)
         while True:
+            self._keep()
             self._count(reply)
             if not reply.calls:
                 return self._last(reply)
@@ -124,6 +132,14 @@ class Agent:
             text=reply.text,
         )
 
+    def _keep(self) -> None:
+        try:
+            kept = Kept(model=self.model_asked or self.conversation.model, said=self.conversation.said())
+        except ValueError as error:
+            self.not_kept = f"the session was not kept: {one_line(str(error), 200)}"
+        else:
+            self.not_kept = self.sessions.save(self.session_id, kept)
+
     def _last(self, reply: Reply) -> Report:
         if reply.finish is Finish.CUT:
             return self._report(Status.PARTIAL, Reason.AGENT_PARTIAL, "the model's last reply was cut at its limit")
@@ -147,7 +163,7 @@ class Agent:
         return self._report(Status.PARTIAL if self.steps else Status.FAILED, reason, error)
 
     def _report(self, status: Status, reason: Reason, error: str | None = None) -> Report:
-        warnings = []
+        warnings = [] if self.not_kept is None else [self.not_kept]
         if self.limits.budget_usd is not None and self.cost is None:
             warnings.append(f"the price of {self.conversation.model} is unknown: the budget was not held")
         if self.toolbox.withheld:

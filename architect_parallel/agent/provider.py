@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_RETRIES = 1
 REQUEST_TIMEOUT_S = 600.0
+STOPPED = "The session was stopped here: this may or may not have been done. Look before you rely on it."
 REMEDY = "pip install 'architect-parallel[agent]'"
 
 
@@ -59,7 +60,7 @@ class ProviderConversation:
     async def start(self, task: str) -> Reply:
         from pydantic_ai.messages import UserPromptPart
 
-        return await self._ask([UserPromptPart(task)])
+        return await self._ask([*self._unanswered(), UserPromptPart(task)])
 
     async def proceed(self, results: tuple[ToolResult, ...]) -> Reply:
         from pydantic_ai.messages import ToolReturnPart
@@ -70,6 +71,36 @@ class ProviderConversation:
                 for each in results
             ]
         )
+
+    def said(self) -> Any:
+        from pydantic_ai.messages import ModelMessagesTypeAdapter
+
+        return {"messages": ModelMessagesTypeAdapter.dump_python(self._answered, mode="json")}
+
+    def take_up(self, said: Any) -> None:
+        from pydantic_ai.messages import ModelMessagesTypeAdapter
+
+        if not isinstance(said, dict) or "messages" not in said:
+            raise ValueError("not the messages of a provider's model")
+        # By its JSON, where bytes and times have a form of their own. pydantic's errors are ValueErrors.
+        self._messages = ModelMessagesTypeAdapter.validate_json(json.dumps(said["messages"]))
+
+    @property
+    def _answered(self) -> list[ModelMessage]:
+        """The messages up to the last reply: a question that failed is asked again by whoever resumes."""
+        messages = self._messages
+        return messages[:-1] if messages and messages[-1].kind == "request" else messages
+
+    def _unanswered(self) -> list[ModelRequestPart]:
+        """A result for each call the last reply still waits for: no provider takes a conversation without."""
+        from pydantic_ai.messages import ToolCallPart, ToolReturnPart
+
+        parts = self._messages[-1].parts if self._messages and self._messages[-1].kind == "response" else ()
+        return [
+            ToolReturnPart(tool_name=part.tool_name, content=STOPPED, tool_call_id=part.tool_call_id)
+            for part in parts
+            if isinstance(part, ToolCallPart)
+        ]
 
     async def _ask(self, parts: list[ModelRequestPart]) -> Reply:
         from pydantic_ai.direct import model_request

@@ -21,6 +21,7 @@ from architect_parallel.agent.profiles import PROFILES, system_prompt
 from architect_parallel.agent.progress import Progress
 from architect_parallel.agent.purse import Purse
 from architect_parallel.agent.scripted import scripted_conversation
+from architect_parallel.agent.sessions import Kept, Sessions, damaged
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
 from architect_parallel.agent.workspace import Workspace
 from architect_parallel.domain import AgentProfile, Limits, Price, Reason, SandboxMode, Status, Usage
@@ -41,6 +42,10 @@ class AgentRequest:
     limits: Limits = field(default_factory=Limits)
     prices: Mapping[str, Price] = field(default_factory=dict)
     confirm_mode: ConfirmMode = ConfirmMode.YOLO
+    session_dir: Path | None = None
+    """Where sessions are kept; `None`: nowhere."""
+    resume: str | None = None
+    """The session to go on with, by its id; its model stands where none is named."""
 
 
 def run_agent(
@@ -52,7 +57,7 @@ def run_agent(
         say: Takes a line of progress for a person; `None`: nobody listens.
 
     Raises:
-        UsageError: For a model or profile that nobody knows.
+        UsageError: For a model or profile that nobody knows, and a session that is unknown or damaged.
         EnvironmentProblem: For a missing key or the missing extra.
     """
     return asyncio.run(_run(request, environ, say))
@@ -124,7 +129,7 @@ def _never_begun(request: AgentRequest) -> Report:
         usage=Usage(),
         output="",
         model=request.model or "default",
-        session_id="",
+        session_id=request.resume or "",
         error="interrupted",
     )
 
@@ -136,25 +141,44 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
     specs = tools_of(read_only, request.confirm_mode)
     workspace = Workspace(request.directory)
     instructions = system_prompt(profile, str(workspace.root), request.agent.system_prompt)
+    sessions = Sessions(request.session_dir)
+    before = None if request.resume is None else sessions.load(request.resume)
+    name = request.model or (before.model if before is not None else _model_of(request, environ))
+    conversation = _conversation(name, request, instructions, environ, specs)
+    if before is not None:
+        _take_up(conversation, request.resume or "", before)
     return Agent(
-        conversation=_conversation(request, instructions, environ, specs),
+        conversation=conversation,
         toolbox=Toolbox(workspace, specs, environ),
         limits=request.limits,
-        session_id=str(uuid.uuid4()),
+        session_id=request.resume or str(uuid.uuid4()),
+        sessions=sessions,
+        model_asked=name,
         progress=Progress.of(environ, say),
         purse=Purse.of(environ),
     )
 
 
-def _conversation(
-    request: AgentRequest, instructions: str, environ: Mapping[str, str], specs: tuple[ToolSpec, ...]
-) -> Conversation:
+def _take_up(conversation: Conversation, session_id: str, before: Kept) -> None:
+    try:
+        conversation.take_up(before.said)
+    except (ValueError, RecursionError) as error:
+        raise damaged(session_id) from error
+
+
+def _model_of(request: AgentRequest, environ: Mapping[str, str]) -> str:
     name = request.model or request.agent.model or default_model({key for key, value in environ.items() if value})
     if name is None:
         raise EnvironmentProblem(
             "no model is named and no provider's key is set",
             hint="architect run … --model gpt-4o with OPENAI_API_KEY set (or ANTHROPIC_API_KEY, GOOGLE_API_KEY)",
         )
+    return name
+
+
+def _conversation(
+    name: str, request: AgentRequest, instructions: str, environ: Mapping[str, str], specs: tuple[ToolSpec, ...]
+) -> Conversation:
     choice = choose_model(name, request.api_base)
     if choice is None:
         raise UsageError(f"no provider is known for model {name!r}", hint="--model provider:model, or --api-base URL")

@@ -12,7 +12,9 @@ The file (`ARCHITECT_SCRIPTED_MODELS`, else the demo's own) is YAML or JSON:
         - {text: "Done."}
 
 Each entry is one reply; one without a tool ends the task, and so does the end of the list. `{prompt}` in an argument
-stands for the task. `sleep` is how many seconds the reply takes.
+stands for the task, `{messages}` in a text for the number of messages the model was given: tasks, results of calls, and
+its own replies. `sleep` is how many seconds the reply takes. In a resumed session the script goes on with the entry
+after the last reply, and where that was the last entry, from the start.
 """
 
 from __future__ import annotations
@@ -54,13 +56,28 @@ class ScriptedConversation:
         self._prices = {} if price is None else {self.model: Price(**price)}
         self._next = 0
         self._task = ""
+        self._messages = 0
+        self._said = (0, 0)
+        """The next entry and the number of messages, after the last reply."""
 
     async def start(self, task: str) -> Reply:
         self._task = task
+        self._messages += 1
         return await self._reply()
 
     async def proceed(self, results: tuple[ToolResult, ...]) -> Reply:
+        self._messages += len(results)
         return await self._reply()
+
+    def said(self) -> Any:
+        return {"next": self._said[0], "messages": self._said[1]}
+
+    def take_up(self, said: Any) -> None:
+        if not isinstance(said, dict) or not all(type(said.get(key)) is int for key in ("next", "messages")):
+            raise ValueError("not what a scripted model said")
+        self._next = said["next"] if 0 <= said["next"] < len(self._steps) else 0
+        self._messages = said["messages"]
+        self._said = (self._next, self._messages)
 
     async def _reply(self) -> Reply:
         if self._next >= len(self._steps):
@@ -77,7 +94,10 @@ class ScriptedConversation:
             for place, (tool, arguments) in enumerate(step.tools)
         )
         cost = cost_usd(step.usage, self.model, self._prices) if self._prices else None
-        return Reply(text=step.text, calls=calls, usage=step.usage, cost=cost)
+        text = step.text.replace("{messages}", str(self._messages))
+        self._messages += 1
+        self._said = (self._next, self._messages)
+        return Reply(text=text, calls=calls, usage=step.usage, cost=cost)
 
     def _filled(self, value: Any) -> Any:
         if isinstance(value, str):

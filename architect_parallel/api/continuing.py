@@ -23,6 +23,7 @@ from architect_parallel.events import RunResumed
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.landing.leftovers import still_running
+from architect_parallel.planning.naming import read_session
 from architect_parallel.runner import CANCEL_FILE, Listener
 
 
@@ -91,7 +92,7 @@ def _next_attempt(here: Here, journal: Journal, run_id: str, worker_id: int, ins
         raise EnvironmentProblem(f"worker {worker_id} has no directory {spec.worktree_path} any more", hint=hint)
     backend = require_backend(here.backends, spec.backend)
     require_ready(here.backends, backend, {spec.model}, here.environ)
-    session = result.session_id if backend.capabilities.sessions else None
+    session = _resumable(result.session_id) if backend.capabilities.sessions else None
     lost = f"backend {backend.name} has no session to go on with: the agent sees its files, not what was said before"
     return replace(
         spec,
@@ -101,3 +102,11 @@ def _next_attempt(here: Here, journal: Journal, run_id: str, worker_id: int, ins
         continues=True,
         warnings=tuple(each for each in spec.warnings if each != lost) + (() if session else (lost,)),
     )
+
+
+def _resumable(session_id: str | None) -> str | None:
+    """The id when it can stand in a command line: an agent named it, and may have meant an option."""
+    try:
+        return None if session_id is None else read_session(session_id)
+    except ValueError:
+        return None

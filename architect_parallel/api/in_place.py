@@ -6,6 +6,7 @@ tree is proven gone before this returns, and the claim is weighed as a worker's 
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import signal
 import tempfile
@@ -16,11 +17,13 @@ from pathlib import Path
 
 from architect_parallel.agent.loop import Report
 from architect_parallel.api.orders import require_ready
+from architect_parallel.api.session_homes import SessionHome, session_home
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, Request
 from architect_parallel.backends.registry import load_backends, require_backend
+from architect_parallel.config.places import user_state_dir
 from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Reason, SandboxMode, Settings, Usage
-from architect_parallel.errors import InternalError
+from architect_parallel.errors import InternalError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.planning import verdict
 from architect_parallel.system import process, signals
@@ -42,6 +45,8 @@ class InPlace:
     model: str | None = None
     approval_mode: ApprovalMode
     limits: Limits
+    resume: str | None = None
+    """The id of the session to go on with, as `read_session` takes it."""
 
 
 def run_in_place(
@@ -53,11 +58,14 @@ def run_in_place(
         say: Takes a line of progress or a warning for a person; `None`: nobody listens.
 
     Raises:
-        UsageError: For an unknown backend.
+        UsageError: For an unknown backend, one that cannot go on with a session, and an unknown session.
         EnvironmentProblem: When the backend cannot be used here.
     """
     backends = load_backends(settings, environ)
     backend = require_backend(backends, asked.backend)
+    if asked.resume is not None and not backend.capabilities.sessions:
+        hint = "`architect backends` shows which can"
+        raise UsageError(f"--resume: backend {backend.name} cannot go on with a session", hint=hint)
     require_ready(backends, backend, {asked.model}, environ)
     warnings: list[str] = []
 
@@ -81,13 +89,20 @@ def run_in_place(
         switch.stop(Reason.INTERRUPTED, "interrupted")
 
     ended: list[AgentRun | None] = []
-    with tempfile.TemporaryDirectory(prefix="architect-run-") as folder:
-        lane = _Lane(asked, backend, Path(folder), settings, environ)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="architect-run-")))
+        if backend.capabilities.sessions:
+            base = user_state_dir(environ, Path.home()) / "agents"
+            home = stack.enter_context(session_home(base, backend, asked.resume))
+        else:
+            home = SessionHome(path=make_private_dir(folder / "state"))
+        lane = _Lane(asked, backend, folder, home.path, settings, environ)
         worker = threading.Thread(target=lambda: ended.append(lane.run(switch, emit)))
         with signals.forwarded(receive):
             worker.start()
             while worker.is_alive():
                 worker.join(0.2)
+        home.session_id = ended[0].session_id if ended and ended[0] is not None else None
     if not ended:
         raise InternalError("the agent's thread ended without a result")
     warnings += lane.warnings
@@ -98,11 +113,18 @@ class _Lane:
     """The way of one agent process through a temporary folder."""
 
     def __init__(
-        self, asked: InPlace, backend: Backend, folder: Path, settings: Settings, environ: Mapping[str, str]
+        self,
+        asked: InPlace,
+        backend: Backend,
+        folder: Path,
+        state_dir: Path,
+        settings: Settings,
+        environ: Mapping[str, str],
     ) -> None:
         self._asked = asked
         self._backend = backend
         self._folder = folder
+        self._state_dir = state_dir
         self._prices = settings.prices
         self._environ = environ
         self.warnings: tuple[str, ...] = ()
@@ -148,7 +170,7 @@ class _Lane:
             prompt=asked.task,
             prompt_file=prompt_file,
             worktree=asked.directory,
-            state_dir=make_private_dir(self._folder / "state"),
+            state_dir=self._state_dir,
             model=asked.model,
             agent=asked.agent.name,
             system_prompt=asked.agent.system_prompt,
@@ -157,6 +179,7 @@ class _Lane:
             max_steps=asked.limits.max_steps,
             budget_usd=asked.limits.budget_usd,
             timeout_s=asked.limits.timeout_s,
+            session_id=asked.resume,
         )
 
 

@@ -61,6 +61,8 @@ REMEDY = "pip install 'architect-parallel[agent]'"
 PURSE = "purse"
 """Name of the file beside the workers' state directories that holds the run's budget and what replies cost; made by the
 launcher where a run has a budget."""
+SESSIONS = "sessions"
+"""Name of the directory in a worker's state that holds the sessions of the embedded agent."""
 READ_ONLY_AGENTS = ("plan", "review")
 """Profiles that only read whatever the confirm mode."""
 BUILT_IN_AGENTS = ("build", *READ_ONLY_AGENTS)
@@ -106,6 +108,8 @@ class ArchitectBackend:
             max_steps=True,
             budget=True,
             cost=True,
+            sessions=self._is_own,
+            sessions_in_state=self._is_own,
             output_format=OutputFormat.JSON,
         )
 
@@ -145,6 +149,13 @@ class ArchitectBackend:
         purse = request.state_dir.parent / PURSE
         if self._is_own and purse.is_file():
             env["ARCHITECT_PURSE"] = str(purse)
+        if self._is_own:
+            sessions = request.state_dir / SESSIONS
+            env["ARCHITECT_SESSION_DIR"] = str(sessions)
+            if request.session_id is not None and (sessions / f"{request.session_id}.json").is_file():
+                argv += ["--resume", request.session_id]
+            elif request.session_id is not None:  # a cleanup took it
+                warnings += (f"session {one_line(request.session_id, 40)} is not kept any more: it begins anew",)
         if request.system_prompt:
             if self._is_own:
                 env["ARCHITECT_SYSTEM_PROMPT"] = require_short(request.system_prompt, "the system prompt", request)

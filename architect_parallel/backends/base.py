@@ -167,6 +167,8 @@ class Capabilities:
     cost: bool = False
     """Whether a cost can be known at all (from tokens or the agent's word)."""
     sessions: bool = False
+    sessions_in_state: bool = False
+    """Whether its sessions are in `Request.state_dir` and nowhere else (not: in the user's own home)."""
     output_format: OutputFormat = OutputFormat.STREAM_JSON
     """The one form in which this program reads it; another cannot be asked for."""
 

@@ -54,7 +54,7 @@ class CodexBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(sandbox_modes=frozenset(SandboxMode), cost=True, sessions=True)
+        return Capabilities(sandbox_modes=frozenset(SandboxMode), cost=True, sessions=True, sessions_in_state=True)
 
     @property
     def environment(self) -> tuple[str, ...]:

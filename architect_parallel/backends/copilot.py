@@ -57,6 +57,7 @@ class CopilotBackend:
             sandbox_modes=frozenset({SandboxMode.DEFAULT, SandboxMode.READ_ONLY, SandboxMode.FULL}),
             cost=True,
             sessions=True,
+            sessions_in_state=True,
         )
 
     @property

@@ -58,6 +58,7 @@ class GeminiBackend:
             max_steps=True,
             cost=True,
             sessions=True,
+            sessions_in_state=True,
         )
 
     @property

@@ -69,6 +69,7 @@ class OpencodeBackend:
             sandbox_modes=frozenset({SandboxMode.DEFAULT, SandboxMode.READ_ONLY, SandboxMode.FULL}),
             cost=True,
             sessions=True,
+            sessions_in_state=True,
         )
 
     @property

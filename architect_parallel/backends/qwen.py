@@ -72,6 +72,7 @@ class QwenBackend:
             max_steps=True,
             cost=True,
             sessions=True,
+            sessions_in_state=True,
         )
 
     @property

@@ -55,6 +55,10 @@ def run(
     backend: Annotated[
         str | None, typer.Option(metavar="NAME", help="Another agent CLI: claude, codex, … (architect backends).")
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="SESSION", help="Go on with the session of an earlier run; its id is in its report."),
+    ] = None,
     config: Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
@@ -66,9 +70,15 @@ def run(
     from architect_parallel.agent.tools import ConfirmMode
     from architect_parallel.config.settings import load_settings
     from architect_parallel.domain import Limits
+    from architect_parallel.planning.naming import read_session
     from architect_parallel.planning.quantities import parse_count, parse_duration, parse_usd
     from architect_parallel.planning.suggest import require_known
 
+    if resume is not None:
+        try:
+            read_session(resume)
+        except ValueError as error:
+            raise UsageError(f"--resume: {error}") from None
     require_known("confirm mode", confirm_mode, tuple(ConfirmMode))
     here = Path.cwd()
     root = next((each for each in (here, *here.parents) if (each / ".git").exists()), None)
@@ -89,6 +99,7 @@ def run(
         ),
         settings=settings,
         say=None if quiet else _say,
+        resume=resume,
     )
     report, signal_number = _embedded(order, api_base) if backend is None else _other(order, backend)
     _print(report, json_output)
@@ -107,10 +118,12 @@ class _Order:
     limits: Limits
     settings: Settings
     say: Callable[[str], None] | None
+    resume: str | None
 
 
 def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
     from architect_parallel.agent.run import AgentRequest, run_agent
+    from architect_parallel.config.places import session_dir
 
     request = AgentRequest(
         task=order.task,
@@ -121,6 +134,8 @@ def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
         limits=order.limits,
         prices=order.settings.prices,
         confirm_mode=order.mode,
+        session_dir=session_dir(os.environ, Path.home()),
+        resume=order.resume,
     )
     return run_agent(request, os.environ, order.say)
 
@@ -143,6 +158,7 @@ def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
         model=order.model or order.profile.model,
         approval_mode=approvals[order.mode],
         limits=order.limits,
+        resume=order.resume,
     )
     return run_in_place(asked, order.settings, os.environ, order.say)
 

@@ -1,4 +1,4 @@
-"""Where configuration files are looked for."""
+"""Where configuration files are looked for, and where what outlasts a command is kept for the user."""
 
 from __future__ import annotations
 
@@ -15,3 +15,15 @@ def user_config_dir(environ: Mapping[str, str], home: Path) -> Path:
     """The user's own configuration directory; a relative `XDG_CONFIG_HOME` counts as none, as its standard says."""
     base = Path(environ.get("XDG_CONFIG_HOME", ""))
     return (base if base.is_absolute() else home / ".config") / "architect-parallel"
+
+
+def user_state_dir(environ: Mapping[str, str], home: Path) -> Path:
+    """Where state of the user's own is kept; a relative `XDG_STATE_HOME` counts as none."""
+    base = Path(environ.get("XDG_STATE_HOME", ""))
+    return (base if base.is_absolute() else home / ".local" / "state") / "architect-parallel"
+
+
+def session_dir(environ: Mapping[str, str], home: Path) -> Path:
+    """Where the embedded agent keeps its sessions: what `ARCHITECT_SESSION_DIR` names, else in the user's state."""
+    named = environ.get("ARCHITECT_SESSION_DIR")
+    return Path(named).absolute() if named else user_state_dir(environ, home) / "sessions"

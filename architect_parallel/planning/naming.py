@@ -17,6 +17,7 @@ DEFAULT_MODEL = "default"
 """Shown where the backend chooses the model."""
 
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+\[\]][A-Za-z0-9._:/@+\[\]-]{0,127}", re.ASCII)
+_SESSION = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _BRANCH = re.compile(r"architect/parallel-([1-9][0-9]{0,17})", re.ASCII)
 _WORKTREE = re.compile(r"\.architect-parallel-([1-9][0-9]{0,17})", re.ASCII)
@@ -47,6 +48,23 @@ def read_identifier(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError("must be letters, digits and ._-, at most 64, beginning with a letter or digit")
     return name
+
+
+def read_session(text: str) -> str:
+    """`text` when it can be the id of an agent's session: one argv word that is no option, and a part of a file name.
+
+    Raises:
+        ValueError: With what is allowed.
+
+    >>> read_session("0197-a.b_c"), read_session("ses_1")
+    ('0197-a.b_c', 'ses_1')
+    >>> read_session("../x")
+    Traceback (most recent call last):
+    ValueError: must be a session id: letters, digits and ._-, at most 128, not beginning with -
+    """
+    if not _SESSION.fullmatch(text):
+        raise ValueError("must be a session id: letters, digits and ._-, at most 128, not beginning with -")
+    return text
 
 
 def split_models(csv: str, flag: str = "--models") -> tuple[str, ...]:

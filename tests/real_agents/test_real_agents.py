@@ -320,3 +320,19 @@ def test_codex_without_our_settings_reaches_beyond_loopback(
     done = subprocess.run(argv, cwd=checkout, env=environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert done.returncode == 0
     assert any(b"CONNECT" in each for each in proxy.heard)
+
+
+def test_a_run_in_place_is_resumed_with_what_was_said(agent: str, architect: Architect, model: ModelServer) -> None:
+    words = ("--backend", agent, "--model", MODELS[agent][0], "--confirm-mode", "yolo", "--json")
+    first = architect("run", "MOCK:text the first end", *words)
+    assert first.code == 0, first
+    session = first.json["session_id"]
+    seen = len(model.requests)
+    second = architect("run", "MOCK:text the second end", *words, "--resume", session)
+    assert (second.code, second.json["output"].strip()) == (0, "the second end"), second
+    resumed = "\n".join("\n".join(each.texts) for each in model.requests[seen:])
+    seen = len(model.requests)
+    assert architect("run", "MOCK:text the second end", *words).code == 0
+    anew = "\n".join("\n".join(each.texts) for each in model.requests[seen:])
+    # The control: without --resume nothing of the first conversation is sent.
+    assert ("the first end" in resumed, "the first end" in anew) == (True, False)

@@ -48,6 +48,12 @@ class Canned:
         self.heard += results
         return await self.start("")
 
+    def said(self) -> int:
+        return len(self.heard)
+
+    def take_up(self, said: object) -> None:
+        raise ValueError(said)
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
