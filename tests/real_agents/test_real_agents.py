@@ -172,7 +172,10 @@ def test_a_rate_limit_that_passes_is_waited_for(architect: Architect, agent: str
         assert result["cost"] == pytest.approx(2 * reply_cost(MODELS[agent][0]), rel=0.01)
 
 
-def test_a_rate_limit_that_stays_is_told_as_one(architect: Architect, agent: str) -> None:
+def test_a_rate_limit_that_stays_is_told_as_one(
+    architect: Architect, agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHITECT_RATE_LIMIT_WAIT", "1s")  # else its workers wait half an hour for the provider
     silent = agent in SILENT
     stop = ("--idle-timeout", "15s") if silent else ()
     answer = run(architect, agent, *each("worker {n} MOCK:error 429"), *stop)
