@@ -14,6 +14,7 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.refusals import LATER, retry_after_s
+from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -40,8 +41,7 @@ class ClaudeReader:
         self._retrying = ""
         self._understood = False
         self._result: Json | None = None
-        self._raw: list[bytes] = []
-        self._raw_room = 16 * 1024
+        self._unread = UnreadText()
 
     def line(self, line: bytes) -> Iterable[Fact]:
         if line.startswith(_UNINTERESTING):
@@ -97,7 +97,7 @@ class ClaudeReader:
         )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
-        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error="claude printed nothing in its own format")
         said = one_line(stderr_tail[-2000:]) or one_line(raw) or self._retrying
@@ -197,9 +197,8 @@ class ClaudeReader:
         return facts
 
     def _keep_raw(self, line: bytes) -> None:
-        if not self._understood and self._raw_room > 0:
-            self._raw.append(line[: self._raw_room])
-            self._raw_room -= len(line) + 1
+        if not self._understood:
+            self._unread.add(line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, 
 from architect_parallel.backends.codex_rollout import Rollout, thread_usage, token_usage
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -45,8 +46,7 @@ class CodexReader:
         self._failure: str | None = None
         self._last_error: str | None = None
         self._warnings: list[str] = []
-        self._raw: list[bytes] = []
-        self._raw_room = 16 * 1024
+        self._unread = UnreadText()
 
     def line(self, line: bytes) -> Iterable[Fact]:
         if not line.startswith(b"{") or b'"type"' not in line:
@@ -114,7 +114,7 @@ class CodexReader:
             )
         if self._completed:
             return Ending(outcome=Outcome.COMPLETED, text=self._text, warnings=warnings)
-        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             error = "codex printed nothing in its own format"
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error=error, warnings=warnings)
@@ -174,9 +174,8 @@ class CodexReader:
         return (Tokens(usage=_since(total, self._before), model=self._model),)
 
     def _keep_raw(self, line: bytes) -> None:
-        if not self._understood and self._raw_room > 0:
-            self._raw.append(line[: self._raw_room])
-            self._raw_room -= len(line) + 1
+        if not self._understood:
+            self._unread.add(line)
 
 
 def _since(total: Usage, before: Usage | None) -> Usage:

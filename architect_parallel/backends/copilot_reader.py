@@ -15,6 +15,7 @@ from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, 
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -43,8 +44,7 @@ class CopilotReader:
         self._last_failure = ""
         self._understood = False
         self._result: Json | None = None
-        self._raw: list[bytes] = []
-        self._raw_room = 16 * 1024
+        self._unread = UnreadText()
 
     def line(self, line: bytes) -> Iterable[Fact]:
         if _INTERESTING.match(line) is None:
@@ -108,7 +108,7 @@ class CopilotReader:
             error = "copilot was interrupted" if self._aborted else f"copilot ended with {result.get('exitCode')!r}"
             outcome = Outcome.NO_FINAL_EVENT if self._aborted else Outcome.ERROR
             return Ending(outcome=outcome, text=self._text, error=one_line(error, 200), warnings=warnings)
-        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error="copilot printed nothing in its own format")
         said = _first_line(stderr_tail) or self._last_failure or one_line(raw)
@@ -158,9 +158,8 @@ class CopilotReader:
             return
         if line.startswith(b'{"type":"'):
             self._understood = True
-        elif self._raw_room > 0:
-            self._raw.append(line[: self._raw_room])
-            self._raw_room -= len(line) + 1
+        else:
+            self._unread.add(line)
 
 
 def _plus(total: Usage, told: Json) -> Usage:

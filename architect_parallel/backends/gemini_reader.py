@@ -15,6 +15,7 @@ from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, 
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.refusals import LATER, retry_after_s, says_later
+from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -47,8 +48,7 @@ class GeminiReader:
         self._understood = False
         self._result: Json | None = None
         self._error = ""
-        self._raw: list[bytes] = []
-        self._raw_room = 16 * 1024
+        self._unread = UnreadText()
 
     def line(self, line: bytes) -> Iterable[Fact]:
         event = read.parse_object(line) if line.startswith(b"{") else None
@@ -97,7 +97,7 @@ class GeminiReader:
         return Ending(outcome=outcome, text=text, error=error, retry_after_s=wait_s, warnings=warnings)
 
     def _without_result(self, exit_code: int | None, stderr_tail: str, text: str) -> Ending:
-        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error="gemini printed nothing in its own format")
         said = self._error or _stderr_word(stderr_tail) or one_line(raw)
@@ -177,9 +177,8 @@ class GeminiReader:
         return self._chats.at_least(usage, self._model)
 
     def _keep_raw(self, line: bytes) -> None:
-        if not self._understood and self._raw_room > 0:
-            self._raw.append(line[: self._raw_room])
-            self._raw_room -= len(line) + 1
+        if not self._understood:
+            self._unread.add(line)
 
 
 class _Chats:

@@ -12,6 +12,7 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -34,8 +35,7 @@ class OpencodeReader:
         self._denied: set[str] = set()
         self._error: Json | None = None
         self._understood = False
-        self._raw: list[bytes] = []
-        self._raw_room = 16 * 1024
+        self._unread = UnreadText()
 
     def line(self, line: bytes) -> Iterable[Fact]:
         event = read.parse_object(line) if line.startswith(b"{") else None
@@ -74,7 +74,7 @@ class OpencodeReader:
         if self._rejected and exit_code == 0:
             error = f"opencode stopped in the middle: nobody could allow {self._rejected}"
             return Ending(outcome=Outcome.BLOCKED, text=self._text, error=error, warnings=warnings)
-        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             error = "opencode printed nothing in its own format"
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error=error, warnings=warnings)
@@ -138,9 +138,8 @@ class OpencodeReader:
         return (Step(count=self._steps), Tokens(usage=usage, model=self._model))
 
     def _keep_raw(self, line: bytes) -> None:
-        if not self._understood and self._raw_room > 0:
-            self._raw.append(line[: self._raw_room])
-            self._raw_room -= len(line) + 1
+        if not self._understood:
+            self._unread.add(line)
 
 
 def _message(error: Json) -> str:

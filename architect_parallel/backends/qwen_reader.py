@@ -13,6 +13,7 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -36,8 +37,7 @@ class QwenReader:
         self._last_was_free = False
         self._understood = False
         self._result: Json | None = None
-        self._raw: list[bytes] = []
-        self._raw_room = 16 * 1024
+        self._unread = UnreadText()
 
     def line(self, line: bytes) -> Iterable[Fact]:
         if line.startswith(_UNINTERESTING):
@@ -86,7 +86,7 @@ class QwenReader:
         )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
-        raw = plain_text(b"\n".join(self._raw).decode(errors="replace")).strip()
+        raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error="qwen printed nothing in its own format")
         said = _stderr_word(stderr_tail) or one_line(raw)
@@ -129,9 +129,8 @@ class QwenReader:
         return facts
 
     def _keep_raw(self, line: bytes) -> None:
-        if not self._understood and self._raw_room > 0:
-            self._raw.append(line[: self._raw_room])
-            self._raw_room -= len(line) + 1
+        if not self._understood:
+            self._unread.add(line)
 
 
 def _usage(told: Json) -> Usage | None:
