@@ -22,6 +22,7 @@ from architect_parallel.domain import (
     Attempt,
     CheckResult,
     Diff,
+    Escape,
     Reason,
     RunPlan,
     RunStatus,
@@ -156,6 +157,20 @@ class CheckFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineFinished:
+    """The checks ran on the base commit; of the run as a whole, before its first agent."""
+
+    checks: tuple[CheckResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escaped:
+    """The main checkout changed while workers ran; of the run as a whole. A later one takes an earlier one's place."""
+
+    escape: Escape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
     """An attempt failed and the worker waits for its next one; the last attempt ends with `WorkerFinished`."""
 
@@ -202,6 +217,8 @@ Event = (
     | AgentExited
     | Collected
     | CheckFinished
+    | BaselineFinished
+    | Escaped
     | AttemptEnded
     | WorkerFinished
     | RunFinished

@@ -16,6 +16,7 @@ from architect_parallel.domain import (
     Attempt,
     CheckResult,
     Diff,
+    Escape,
     Reason,
     RunResult,
     RunStatus,
@@ -29,8 +30,10 @@ from architect_parallel.events import (
     AgentExited,
     AgentStarted,
     AttemptEnded,
+    BaselineFinished,
     CheckFinished,
     Collected,
+    Escaped,
     Recorded,
     RunFinished,
     RunResumed,
@@ -95,6 +98,8 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     specs = {spec.worker_id: spec for spec in sorted(plan.workers, key=lambda spec: spec.worker_id)}
     lanes = {worker_id: _Lane(attempt=spec.attempt) for worker_id, spec in specs.items()}
     finished: Recorded | None = None
+    baseline: tuple[CheckResult, ...] = ()
+    escaped: Escape | None = None
     stretch_began, last, earlier_s = first.time, first.time, 0.0
     for each in events:
         if isinstance(each.event, RunResumed):
@@ -106,6 +111,10 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
                     lanes[worker_id] = _reopened(specs[worker_id], lanes[worker_id])
         elif isinstance(each.event, RunFinished):
             finished = each
+        elif isinstance(each.event, BaselineFinished):
+            baseline = each.event.checks
+        elif isinstance(each.event, Escaped):
+            escaped = each.event.escape
         elif each.worker_id in lanes:
             lanes[each.worker_id] = _advance(lanes[each.worker_id], each)
         last = each.time
@@ -126,6 +135,8 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         warnings=list(dict.fromkeys([*plan.warnings, *(end.warnings if end else ())])),
         results=[result for result in candidates if result is not None],
         planned=tuple(specs.values()),
+        baseline=list(baseline),
+        escaped=escaped,
     )
 
 

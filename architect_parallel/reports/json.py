@@ -29,6 +29,8 @@ def envelope(result: RunResult) -> dict[str, Any]:
         "started_at": to_plain(result.started_at),
         "finished_at": to_plain(result.finished_at),
         "warnings": list(result.warnings),
+        "baseline": to_plain(result.baseline),
+        "escaped": to_plain(result.escaped),
         "merge": None,
         "synthesis": None,
         "results": [worker(each) for each in result.results],
@@ -38,7 +40,7 @@ def envelope(result: RunResult) -> dict[str, Any]:
 def summary(result: RunResult) -> dict[str, Any]:
     """One run in a list of runs: the envelope without its results."""
     full = envelope(result)
-    for key in ("schema_version", "results", "merge", "synthesis", "warnings"):
+    for key in ("schema_version", "results", "baseline", "escaped", "merge", "synthesis", "warnings"):
         del full[key]
     return full
 

@@ -1,0 +1,204 @@
+"""What is to be done: a task as its author wrote it, a worker as it was decided, the plan of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from architect_parallel.domain.words import (
+    ApprovalMode,
+    Complexity,
+    Isolation,
+    OutputFormat,
+    SandboxMode,
+    Score,
+    Tripwire,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentProfile:
+    """An agent profile: `build`, `plan`, `review`, or one from the configuration."""
+
+    name: str
+    """The name given with `--agent`."""
+    backend: str | None = None
+    """Backend to use where the user named none; `None`: the configured default."""
+    model: str | None = None
+    """Model to use where the user named none; `None`: the backend's default."""
+    system_prompt: str | None = None
+    """Text appended to the agent's own system prompt; `None`: nothing."""
+    approval_mode: ApprovalMode | None = None
+    """`None`: as the task says."""
+    sandbox_mode: SandboxMode | None = None
+    """`None`: as the task says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of one worker; `None` is *no limit* everywhere."""
+
+    timeout_s: float | None = None
+    idle_timeout_s: float | None = None
+    memory_bytes: int | None = None
+    """Over the worker's whole process tree, PSS."""
+    output_bytes: int | None = None
+    """stdout and stderr together."""
+    max_steps: int | None = None
+    budget_usd: float | None = None
+    run_budget_usd: float | None = None
+    """What was left of the whole run's budget when the worker began: shared, and held by the dispatcher."""
+    grace_s: float = 5.0
+    """Between the polite signal and the kill."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What to do, as the user wrote it, before it meets a worker. `None`: not written; the next source decides."""
+
+    prompt: str
+    name: str | None = None
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    place: str | None = None
+    """Where it is written, for messages: `tasks.yaml:3:5: tasks[0]`; `None`: on the command line."""
+    id: str | None = None
+    """Its author's own identifier, for `dependencies`; its name where it has no other."""
+    backend: str | None = None
+    model: str | None = None
+    agent: str | None = None
+    workdir: str | None = None
+    """As written; relative to the directory the tool was called from."""
+    isolation: Isolation | None = None
+    """`None`: by `workdir`, in place outside the repository, else a worktree."""
+    approval_mode: ApprovalMode | None = None
+    sandbox_mode: SandboxMode | None = None
+    output_format: OutputFormat | None = None
+    max_tokens: int | None = None
+    max_turns: int | None = None
+    system_prompt: str | None = None
+    timeout_s: float | None = None
+    budget_usd: float | None = None
+    extra_argv: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """What it means to change: paths or globs."""
+    critical: bool = True
+    """Whether its failure is the run's."""
+    complexity: Complexity | None = None
+    retries: int | None = None
+    checks: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    """Names or ids of tasks of the same file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFile:
+    """A task file as written, checked, its `defaults` already in its tasks."""
+
+    name: str
+    """Its path as the user gave it, or `stdin`."""
+    tasks: tuple[Task, ...]
+    """At least one."""
+    max_parallel: int | None = None
+    """`None`, here and below: not written."""
+    fail_fast: bool | None = None
+    output_dir: str | None = None
+    """As written; relative to the directory the tool was called from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """Everything a host needs to run one worker, as plain data: no open file, no live object, no secret."""
+
+    run_id: str
+    worker_id: int
+    """From 1 within the run."""
+    index: int
+    """From 0 within the run."""
+    number: int
+    """The N of `architect/parallel-N`; unique in the repository until cleaned up."""
+    name: str
+    """Shown name; the task's own or `worker-<id>`."""
+    prompt: str
+    backend: str
+    model: str | None
+    """`None`: the backend's default model."""
+    agent: AgentProfile
+    approval_mode: ApprovalMode = ApprovalMode.NONE
+    sandbox_mode: SandboxMode = SandboxMode.DEFAULT
+    limits: Limits = field(default_factory=Limits)
+    branch: str
+    """Short name of the branch, `architect/parallel-N`."""
+    worktree_path: str
+    """Absolute path of the worktree; without isolation, of the directory the agent works in."""
+    base_commit: str
+    """Full id of the commit the worktree starts from."""
+    isolation: Isolation = Isolation.WORKTREE
+    """Without, `branch` is empty and nothing is committed or collected."""
+    subdirectory: str = ""
+    """Directory below the worktree in which the agent starts; empty: its top."""
+    critical: bool = True
+    """Whether its failure is the run's."""
+    commit: bool = True
+    """Whether what the agent left uncommitted is committed on its branch."""
+    session_id: str | None = None
+    """Session of the backend to go on with; `None`: a new one."""
+    attempt: int = 1
+    """Counts from 1; a resumed worker has the next number."""
+    retries: int = 0
+    """Further attempts after a failure that another attempt may mend; waits for a provider are not among them."""
+    refine: bool = False
+    """Whether a further attempt is told what went wrong before; then the same error twice in a row ends it."""
+    lesson: str = ""
+    """What this attempt is told after its prompt of the attempts before it; empty: nothing."""
+    complexity: Complexity = Complexity.LOW
+    checks: tuple[str, ...] = ()
+    """Shell commands that must pass in its finished worktree, in order."""
+    check_timeout_s: float = 600.0
+    """Of each check."""
+    files: tuple[str, ...] = ()
+    """Its scope: paths or globs it means to change; empty: none was declared."""
+    continues: bool = False
+    """Whether it goes on where the attempt before left its worktree, instead of from the base."""
+    extra_argv: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What the chosen backend cannot honour, found while planning."""
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Competition:
+    """What makes a run a competition: one task, several models, and how they are ranked."""
+
+    score: Score = Score.LEXICOGRAPHIC
+    runs_per_model: int = 1
+    judge: str | None = None
+    """Backend that chooses between the diffs; `None`: nobody is asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """A decided run: nothing has been done yet, and nothing is left to decide."""
+
+    run_id: str
+    repository: str
+    """Root of the main checkout, or the git directory of a bare repository; absolute."""
+    base_commit: str
+    base_ref: str
+    """What the user called the base, for display."""
+    workers: tuple[WorkerSpec, ...]
+    max_parallel: int
+    timeout_s: float | None = None
+    budget_usd: float | None = None
+    fail_fast: bool = False
+    allow_partial: bool = False
+    warnings: tuple[str, ...] = ()
+    output_dir: str | None = None
+    """Absolute path of the directory for a result file per worker and `summary.json`; `None`: none are written."""
+    baseline: bool = True
+    """Whether the checks run on the base commit as well, before the agents."""
+    tripwire: Tripwire = Tripwire.OFF
+    competition: Competition | None = None
+    """`None`: not a competition."""

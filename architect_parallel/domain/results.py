@@ -1,0 +1,198 @@
+"""What came of it: usage, diffs, checks, attempts, the result of a worker and of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from architect_parallel.domain.plans import WorkerSpec
+from architect_parallel.domain.words import CheckChange, CostBasis, Reason, RunStatus, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of a worker so far (totals, not increments) and what the agent says they cost."""
+
+    input_tokens: int | None = None
+    """Including cached ones."""
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reported_cost: float | None = None
+    """USD, as the agent says; data, not truth."""
+    cost_basis: CostBasis = CostBasis.UNKNOWN
+    """Which figure stands in the result's `cost`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """One changed path. `path` is text with undecodable bytes as surrogate escapes (`os.fsdecode`)."""
+
+    path: str
+    status: str
+    """git's letter: A, M, D, T, R (then `old_path` is set)."""
+    insertions: int | None = None
+    """`None` for binary files."""
+    deletions: int | None = None
+    old_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """What changed between a worker's base and its result, according to git."""
+
+    base: str
+    head: str
+    """Full commit id of the collected state (also where `commit` is off: then kept outside the branch)."""
+    files: tuple[FileChange, ...] = ()
+    """Sorted by path."""
+    insertions: int = 0
+    deletions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """One check command in a finished worktree."""
+
+    command: str
+    passed: bool
+    exit_code: int | None
+    duration_seconds: float
+    output_tail: str = ""
+    """Last lines of what it printed, control sequences removed."""
+    change: CheckChange | None = None
+    """Against the base; `None`: not compared."""
+    flaky: bool = False
+    """It failed and passed when it was repeated: it counts as passed."""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt of a worker, as its result lists it."""
+
+    number: int
+    """From 1; counted on by a resume."""
+    status: Status
+    reason: Reason | None = None
+    error: str | None = None
+    exit_code: int | None = None
+    steps: int = 0
+    cost: float | None = 0.0
+    """USD of this attempt alone; `None`: unknown."""
+    usage: Usage = field(default_factory=Usage)
+    """Of this attempt alone."""
+    started_at: datetime | None = None
+    """`None`: its agent never ran."""
+    duration: float = 0.0
+    """Seconds its agent ran."""
+    waited_seconds: float = 0.0
+    """Wall time between the end of the attempt before and this one's agent, within one launch."""
+    next_in_seconds: float | None = None
+    """How long the worker had to wait after it before the next one could begin; `None`: it was the launch's last."""
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkerResult:
+    """All facts of a worker. The first nine fields are the public contract, in its order.
+
+    `steps`, `cost`, `usage` and `duration` are sums over all its attempts; status, diff and the rest are the last
+    one's.
+    """
+
+    worker_id: int
+    branch: str
+    model: str
+    """`default` where the backend chose."""
+    status: Status
+    steps: int
+    cost: float | None
+    """USD; `None`: unknown."""
+    duration: float
+    """Seconds of wall time from the first agent's start to the last one's proven end, waits between them included."""
+    files_modified: list[str]
+    """Sorted, from git and nowhere else."""
+    worktree_path: str
+    index: int = 0
+    name: str = ""
+    task: str = ""
+    backend: str = ""
+    agent: str = ""
+    reason: Reason | None = None
+    exit_code: int | None = None
+    """The agent's exit code; negative: killed by that signal; `None`: it never ran or nobody saw its end."""
+    output: str = ""
+    """Final text of the agent, control sequences removed."""
+    session_id: str | None = None
+    error: str | None = None
+    duration_seconds: float = 0.0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    usage: Usage = field(default_factory=Usage)
+    diff: Diff | None = None
+    checks: list[CheckResult] = field(default_factory=list)
+    attempts: int = 1
+    peak_memory_bytes: int | None = None
+    log_path: str | None = None
+    leaked: int | None = None
+    """Processes the agent left behind at its end; all were killed. `None`: not known."""
+    warnings: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
+    working_seconds: float = 0.0
+    """Seconds an agent ran, over all attempts; what the time limit counts."""
+    attempt_history: list[Attempt] = field(default_factory=list)
+    """Every attempt in order, the last one included; empty: none began."""
+    outside_scope: list[str] = field(default_factory=list)
+    """Changed paths that its task's `files` do not cover, sorted; empty where none were declared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escape:
+    """Changes of the main checkout while workers ran. They are saved and never reverted."""
+
+    paths: tuple[str, ...]
+    """What changed, sorted: files below the root, or `HEAD`, `index`, `stash`, `refs/…`."""
+    patch: str | None
+    """Absolute path of the saved change, in the run's folder; `None`: nothing that a patch could hold."""
+    suspects: tuple[int, ...]
+    """Ids of the workers that may have done it, as far as the facts go, sorted."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RunResult:
+    """A run as replayed from its events; the JSON envelope of the contract."""
+
+    run_id: str
+    status: RunStatus
+    exit_code: int | None
+    """`None` while the run goes on or when nobody saw it end."""
+    base_commit: str
+    base_ref: str
+    started_at: datetime
+    finished_at: datetime | None
+    total_duration_seconds: float
+    max_parallel: int
+    warnings: list[str] = field(default_factory=list)
+    results: list[WorkerResult] = field(default_factory=list)
+    """Sorted by `worker_id`; in a live run only those that ended."""
+    planned: tuple[WorkerSpec, ...] = ()
+    baseline: list[CheckResult] = field(default_factory=list)
+    """The checks on the base commit, as far as they ran."""
+    escaped: Escape | None = None
+    """`None`: nothing was seen, or nobody looked."""
+
+    @property
+    def total_tasks(self) -> int:
+        return len(self.planned)
+
+    def count(self, *statuses: Status) -> int:
+        """How many results have one of these statuses."""
+        return sum(1 for result in self.results if result.status in statuses)
+
+    @property
+    def total_cost(self) -> float | None:
+        """USD over all workers; `None` as soon as one that ran is unknown."""
+        costs = [result.cost for result in self.results if result.started_at is not None]
+        return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)

@@ -1,0 +1,111 @@
+"""The effective configuration as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from architect_parallel.domain.plans import AgentProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """A price override, USD per million tokens."""
+
+    input_per_mtok: float
+    output_per_mtok: float
+    cached_input_per_mtok: float | None = None
+    """`None`: as `input_per_mtok`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSettings:
+    """What the configuration says of one backend; a whole backend where the name is not a built-in one."""
+
+    command: tuple[str | tuple[str, ...], ...] | None = None
+    """argv template; a nested tuple is dropped as a whole when a placeholder in it has no value."""
+    env: tuple[str, ...] = ()
+    """Further variable names to pass through."""
+    prompt: str = "argument"
+    """How the prompt travels where the template names no placeholder for it: `argument`, `stdin` or `file`."""
+    output: str = "text"
+    """`text`, `json` or `jsonl`."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Our field name → (dotted) key in the tool's JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorktreeSettings:
+    """How a fresh worktree is made ready for work."""
+
+    copy: tuple[str, ...] = ()
+    """Paths or globs of ignored files to copy from the main checkout."""
+    setup: tuple[str, ...] = ()
+    """Shell commands run in the new worktree before the agent."""
+    include_file: str = ".worktreeinclude"
+    """File in the main checkout with further patterns to copy, in .gitignore syntax."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelSettings:
+    """Section `parallel_runs` of the configuration: the defaults of `architect parallel`'s flags."""
+
+    workers: int | None = None
+    workers_ceiling: int = 10
+    max_parallel: int | None = None
+    agent: str = "build"
+    backend: str = "architect"
+    assign: str = "fill"
+    max_steps: int = 50
+    budget_per_worker: float | None = None
+    budget: float | None = None
+    timeout_per_worker_s: float | None = None
+    timeout_s: float | None = None
+    idle_timeout_s: float | None = None
+    memory_per_worker_bytes: int | None = None
+    output_per_worker_bytes: int = 1024**3
+    grace_s: float = 5.0
+    retries: int = 0
+    refine: bool = False
+    rate_limit_wait_s: float = 1800.0
+    """The longest one worker waits for its provider, over all its attempts."""
+    min_free_memory_bytes: int = 512 * 1024**2
+    min_free_disk_bytes: int = 512 * 1024**2
+    fail_fast: bool = False
+    allow_partial: bool = False
+    commit: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """A token bucket for the starts of one provider's workers."""
+
+    enabled: bool = True
+    capacity: float = 10.0
+    """Starts that may come at once."""
+    refill_rate: float = 1.0
+    """Starts per second after that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """What the configuration says of one provider (of models, or a backend's name)."""
+
+    rate_limit: RateLimit | None = None
+    """`None`: starts are not spread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective configuration: defaults, files and environment merged; flags come on top."""
+
+    parallel: ParallelSettings = field(default_factory=ParallelSettings)
+    agents: Mapping[str, AgentProfile] = field(default_factory=dict)
+    backends: Mapping[str, BackendSettings] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
+    worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key → where its value comes from (`default`, a file, `environment NAME`)."""
+    warnings: tuple[str, ...] = ()
+    """What was ignored and why (an untrusted file's backend commands, say)."""
