@@ -19,7 +19,7 @@ from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
 from architect_parallel.backends.architect import PURSE
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import Attempt, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
 from architect_parallel.events import Event, RunResumed, RunStarted
 from architect_parallel.hosts.local import LocalHost
@@ -35,6 +35,7 @@ from architect_parallel.system.files import HeldLock, make_private_dir, replace_
 from architect_parallel.workers.worker import Workplace, request_for
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 from architect_parallel.worktrees.registry import registration_lock
+from architect_parallel.worktrees.unpacked import UnpackedBase
 
 OWN_BACKEND = "architect"
 """The backend whose workers call a provider named by their model."""
@@ -125,6 +126,12 @@ def run_plan(
     """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. The
     run's lock is held."""
     _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
+    worktrees = [
+        spec
+        for spec in (plan.workers if todo is None else todo)
+        if spec.isolation is Isolation.WORKTREE and not spec.continues
+    ]
+    unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=len(worktrees))
     workplace = Workplace(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
@@ -132,6 +139,7 @@ def run_plan(
         environ=here.environ,
         worktrees=here.settings.worktrees,
         prices=here.settings.prices,
+        unpacked=unpacked,
     )
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
     runner = Runner(
@@ -147,7 +155,10 @@ def run_plan(
         ),
         listeners=[*listeners, *([files.take] if files else [])],
     )
-    result = runner.run()
+    try:
+        result = runner.run()
+    finally:
+        unpacked.close()
     if files is not None:
         try:
             files.finish(result)

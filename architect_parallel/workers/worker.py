@@ -43,6 +43,7 @@ from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
+from architect_parallel.worktrees.unpacked import UnpackedBase
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Workplace:
     """The launcher's environment; each backend gets what its allow-list names."""
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
     prices: Mapping[str, Price] = field(default_factory=dict)
+    unpacked: UnpackedBase | None = None
+    """The base commit's objects, quick to check out; `None`: it is not worth it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -216,6 +219,7 @@ class _Journey:
                 base_commit=spec.base_commit,
                 run_id=spec.run_id,
                 wanted=self._wanted,
+                unpacked=self._place.unpacked,
             )
         # An attempt that never came to its agent left what the one before had left.
         kept = keep_attempt(repository, spec, self._earlier_private_dir() or self._private_dir(spec.attempt - 1))
@@ -232,6 +236,7 @@ class _Journey:
             base_commit=spec.base_commit,
             run_id=spec.run_id,
             wanted=self._wanted,
+            unpacked=self._place.unpacked,
         )
 
     def _wanted(self) -> bool:

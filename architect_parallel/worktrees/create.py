@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
-from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.system import machine
+from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.registry import (
     admin_dir_of,
     admin_dirs,
@@ -37,6 +38,7 @@ from architect_parallel.worktrees.registry import (
     require_ours,
     take_away,
 )
+from architect_parallel.worktrees.unpacked import UnpackedBase, check_out
 
 __all__ = [
     "NotWanted",
@@ -156,6 +158,7 @@ def add_worktree(
     base_commit: str,
     run_id: str,
     wanted: Callable[[], bool] = _always,
+    unpacked: UnpackedBase | None = None,
 ) -> Worktree:
     """Creates `branch` at `base_commit` and a worktree at `path` with its files checked out.
 
@@ -167,6 +170,7 @@ def add_worktree(
         base_commit: Full commit id.
         run_id: Stands in the branch's reflog and in the registration as the proof of ownership.
         wanted: Asked when its turn to be checked out has come: a stop must not wait for a queue of checkouts.
+        unpacked: The run's cache of the base commit; of another commit it is left alone.
 
     Raises:
         NotWanted: `wanted` said no.
@@ -184,7 +188,7 @@ def add_worktree(
             raise
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
     try:
-        _check_out(worktree, wanted)
+        _check_out(worktree, wanted, unpacked)
     except BaseException:
         with registration_lock(repository):
             _take_back(repository, path)
@@ -202,6 +206,7 @@ def reopen_worktree(
     base_commit: str,
     run_id: str,
     wanted: Callable[[], bool] = _always,
+    unpacked: UnpackedBase | None = None,
 ) -> Worktree:
     """Gives a worker of run `run_id` its worktree anew: a fresh tree at its base, on its branch, for another attempt.
 
@@ -227,7 +232,7 @@ def reopen_worktree(
         admin_dir = _register(repository, path, branch, run_id, lock)
     empty_trash(repository)
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
-    _check_out(worktree, wanted)
+    _check_out(worktree, wanted, unpacked)
     return worktree
 
 
@@ -265,8 +270,8 @@ def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
     return _reflog(repository, branch)[-1:] == [_created_by(run_id)]
 
 
-def _check_out(worktree: Worktree, wanted: Callable[[], bool]) -> None:
-    """Writes the files of a registered worktree's HEAD, sparse patterns respected; waits for a free core.
+def _check_out(worktree: Worktree, wanted: Callable[[], bool], unpacked: UnpackedBase | None) -> None:
+    """Writes the files of a registered worktree; waits for a free core.
 
     Raises:
         GitError: The checkout failed: a full disk, a filter that fails.
@@ -274,7 +279,8 @@ def _check_out(worktree: Worktree, wanted: Callable[[], bool]) -> None:
     with _checkout_slots().one():
         if not wanted():
             raise NotWanted(f"{worktree.path} is not checked out: the run was stopped")
-        Git(cwd=worktree.path).run("reset", "--hard", "--quiet", "--no-recurse-submodules")
+        same = unpacked is not None and unpacked.base_commit == worktree.base_commit
+        check_out(worktree.path, unpacked if same else None)
 
 
 class _CheckoutSlots:
@@ -301,7 +307,7 @@ class _CheckoutSlots:
 
 @functools.cache
 def _checkout_slots() -> _CheckoutSlots:
-    return _CheckoutSlots(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return _CheckoutSlots(machine.processors())
 
 
 def _require_free_place(repository: Repository, path: Path) -> None:
