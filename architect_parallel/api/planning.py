@@ -29,9 +29,7 @@ from architect_parallel.api.task_sources import (
     tasks_for_each,
     tasks_of_file,
 )
-from architect_parallel.config.schema import MOST_RETRIES
-from architect_parallel.config.task_file import TaskText
-from architect_parallel.domain import Isolation, Limits, ParallelSettings, RunPlan, Task, WorkerSpec
+from architect_parallel.domain import Isolation, Limits, ParallelSettings, RunPlan, Task, TaskText, WorkerSpec
 from architect_parallel.errors import UsageError
 from architect_parallel.planning import assignment, naming, quantities
 from architect_parallel.planning.suggest import require_known
@@ -104,7 +102,7 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
     retries = _given(
         config.retries,
         defaults.retries,
-        lambda value: quantities.parse_count(value, "--retries", low=0, high=MOST_RETRIES),
+        lambda value: quantities.parse_count(value, "--retries", low=0, high=quantities.MOST_RETRIES),
     )
     flags = Flags(
         backend=config.backend,

@@ -12,15 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.api.place import Here
-from architect_parallel.config.task_file import (
-    Surroundings,
-    TaskText,
-    is_inside,
-    load_task_file,
-    read_task_file,
-    require_no_fault,
-)
-from architect_parallel.domain import Isolation, Task, TaskFile
+from architect_parallel.config.places import is_inside
+from architect_parallel.domain import Isolation, Task, TaskFile, TaskText
 from architect_parallel.errors import NothingToDo, UsageError
 from architect_parallel.system.git import GitError, Repository
 
@@ -61,6 +54,9 @@ def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Here, *, back
     Raises:
         UsageError: With every fault.
     """
+    # Here, because a run without a file needs neither parser nor schema.
+    from architect_parallel.config.task_file import Surroundings, load_task_file, read_task_file
+
     around = Surroundings(
         directory=here.start,
         checkout=_real(here.repository.checkout),
@@ -162,7 +158,10 @@ def task_places(given: Given, here: Here, base_commit: str) -> list[TaskPlace]:
             if kind != "tree":
                 what = f"{task.place}.workdir: the commit the worktrees start from has no directory {place.directory!r}"
                 faults.append(f"{what}; commit it, or write isolation: none")
-    require_no_fault(faults, given.file.name if given.file else "the command line")
+    if faults:
+        from architect_parallel.config.task_file import require_no_fault
+
+        require_no_fault(faults, given.file.name if given.file else "the command line")
     return places
 
 

@@ -31,6 +31,7 @@ from architect_parallel.cli import (
 )
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import run as run_command
+from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, ExitCode
 
 # Typer carries its own copy of click, which is private; these are its errors by way of public names.
@@ -62,6 +63,7 @@ def build_app() -> typer.Typer:
     """The Typer application with every command of the table."""
     app = typer.Typer(
         name="architect",
+        cls=PlainGroup,
         help="Run coding agents in parallel, each in its own git worktree, and land the best of what they did.",
         no_args_is_help=True,
         add_completion=False,
@@ -71,7 +73,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_common)
     for name, function in COMMANDS:
-        app.command(name)(function)
+        app.command(name, cls=PlainCommand)(function)
     for name, group in GROUPS:
         app.add_typer(group, name=name)
     return app

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from architect_parallel.errors import UsageError
 
 if TYPE_CHECKING:
-    from architect_parallel.config.task_file import TaskText
+    from architect_parallel.domain import TaskText
 
 LARGEST_STDIN_TASK = 64 * 2**20
 """Bytes; a task is text for a model, not a disk image."""
@@ -61,7 +61,7 @@ def _stdin() -> bytes:
 
 
 def _stdin_file(data: bytes) -> TaskText:
-    from architect_parallel.config.task_file import TaskText
+    from architect_parallel.domain import TaskText
 
     return TaskText(name="stdin", data=data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,3 +28,8 @@ def session_dir(environ: Mapping[str, str], home: Path) -> Path:
     """Where the embedded agent keeps its sessions: what `ARCHITECT_SESSION_DIR` names, else in the user's state."""
     named = environ.get("ARCHITECT_SESSION_DIR")
     return Path(named).absolute() if named else user_state_dir(environ, home) / "sessions"
+
+
+def is_inside(directory: Path, checkout: Path | None) -> bool:
+    """Whether an existing directory is the checkout or lies below it, links resolved."""
+    return checkout is not None and Path(os.path.realpath(directory)).is_relative_to(checkout)

@@ -17,6 +17,7 @@ from architect_parallel.domain import ApprovalMode, SandboxMode
 from architect_parallel.planning.assignment import Assign
 from architect_parallel.planning.naming import read_identifier, read_model
 from architect_parallel.planning.quantities import (
+    MOST_RETRIES,
     SMALLEST_MEMORY_BYTES,
     read_count,
     read_duration,
@@ -26,8 +27,6 @@ from architect_parallel.planning.quantities import (
 
 HIGHEST_CEILING = 1000
 """What `workers_ceiling` may be raised to."""
-MOST_RETRIES = 100
-"""More attempts than that are a mistake: each one costs."""
 
 PLACEHOLDERS = frozenset(
     {

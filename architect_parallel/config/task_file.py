@@ -17,10 +17,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from architect_parallel.config.layers import FaultList, fault_of, place_of
+from architect_parallel.config.places import is_inside
 from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_bytes, read_data
 from architect_parallel.config.source import require_size as require_bytes
 from architect_parallel.config.task_schema import DefaultsSection, TaskFileSection, TaskSection, own_name
-from architect_parallel.domain import Isolation, Task, TaskFile
+from architect_parallel.domain import Isolation, Task, TaskFile, TaskText
 from architect_parallel.errors import UsageError
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean
@@ -36,15 +37,6 @@ _Make = Callable[[KeyPath, str], Fault]
 _JSON_BEGINS = re.compile(r"\s*[\[{]")
 _JSON_TASKS = re.compile(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:')
 _MAYBE_TASKS = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)|^[\"']?tasks[\"']?\s*:", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskText:
-    """A task file that has been read already."""
-
-    name: str
-    """For messages: `stdin`."""
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,11 +300,6 @@ def _not_a_directory(path: Path) -> str | None:
         if os.path.lexists(each):
             return str(each)
     return None
-
-
-def is_inside(directory: Path, checkout: Path | None) -> bool:
-    """Whether an existing directory is the checkout or lies below it, links resolved."""
-    return checkout is not None and Path(os.path.realpath(directory)).is_relative_to(checkout)
 
 
 def _task_file(name: str, checked: TaskFileSection, places: Mapping[KeyPath, Place]) -> TaskFile:

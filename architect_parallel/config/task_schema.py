@@ -13,9 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from architect_parallel.config.schema import Boolean, Count, Duration, Identifier, Model, Section, Usd
 from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode
-from architect_parallel.planning.quantities import read_count
-
-MOST_RETRIES = 100
+from architect_parallel.planning.quantities import MOST_RETRIES, read_count
 
 
 def _text(value: object) -> str:

@@ -18,6 +18,7 @@ from architect_parallel.domain.plans import (
     RunPlan,
     Task,
     TaskFile,
+    TaskText,
     WorkerSpec,
 )
 from architect_parallel.domain.results import (
@@ -90,6 +91,7 @@ __all__ = [
     "Status",
     "Task",
     "TaskFile",
+    "TaskText",
     "Tripwire",
     "Usage",
     "WorkerResult",

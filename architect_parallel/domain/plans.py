@@ -93,6 +93,15 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskText:
+    """A task file that was read from somewhere and not looked into yet."""
+
+    name: str
+    """For messages: `stdin`."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFile:
     """A task file as written, checked, its `defaults` already in its tasks."""
 

@@ -24,6 +24,8 @@ LONGEST_S = 7 * 24 * 3600.0
 SMALLEST_MEMORY_BYTES = 64 * 1024**2
 """Lower bound of a memory limit: less than an interpreter with an agent in it needs."""
 LARGEST_BYTES = 2**60
+MOST_RETRIES = 100
+"""More attempts than that are a mistake: each one costs."""
 
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _DECIMAL = r"[0-9]{0,19}\.[0-9]{1,40}|[0-9]{1,19}\.?"

@@ -17,13 +17,12 @@ from architect_parallel.config.task_file import (
     LARGEST_TASK_FILE_BYTES,
     MOST_TASKS,
     Surroundings,
-    TaskText,
     holds_tasks,
     load_task_file,
     read_task_file,
 )
 from architect_parallel.config.task_schema import DefaultsSection, TaskSection, camel_name, task_file_schema
-from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode, TaskFile
+from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode, TaskFile, TaskText
 from architect_parallel.errors import UsageError
 
 HERE = Path(__file__).resolve().parent

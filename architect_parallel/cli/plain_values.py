@@ -1,0 +1,49 @@
+"""Words of the command line that need no conversion are not converted.
+
+Typer (0.29) hands every value to pydantic, also text that stays text and options that nobody gave: 80 ms of imports
+and schemas before any command begins. These classes of commands ask typer only for values that have to become
+something else (numbers, paths).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+
+class PlainCommand(TyperCommand):
+    """A command whose absent and textual values pass as they are."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [_sparing(each) for each in super().get_params(ctx)]
+
+
+class PlainGroup(TyperGroup):
+    """The same for a group of commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [_sparing(each) for each in super().get_params(ctx)]
+
+
+def _sparing(parameter: Any) -> Any:
+    # On the object, because typer chooses the classes of parameters itself.
+    if "process_value" not in vars(parameter):
+        parameter.process_value = functools.partial(_value, parameter, parameter.process_value)
+    return parameter
+
+
+def _value(parameter: Any, converted: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    several = parameter.multiple or parameter.nargs == -1
+    wanted = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+    if value is None and not parameter.required:
+        plain: Any = () if several else None
+    elif wanted is str and type(value) is str and not several:
+        plain = value
+    elif wanted == list[str] and value and isinstance(value, tuple | list) and all(type(word) is str for word in value):
+        plain = list(value)
+    else:
+        return converted(context, value)
+    return plain if parameter.callback is None else parameter.callback(context, parameter, plain)
