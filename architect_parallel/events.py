@@ -199,6 +199,8 @@ class RunFinished:
     status: RunStatus
     exit_code: int
     warnings: tuple[str, ...] = ()
+    briefing: str | None = None
+    """Of an escalated run: what was asked, what was tried, the choices."""
 
 
 Event = (

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from signal import Signals
 
-from architect_parallel.domain import Attempt, Reason, RunPlan, RunResult, Status, WorkerSpec
+from architect_parallel.domain import Attempt, Reason, RunPlan, RunResult, RunStatus, Status, WorkerSpec
 from architect_parallel.errors import ExitCode
 from architect_parallel.events import (
     AttemptEnded,
@@ -36,6 +36,7 @@ from architect_parallel.hosts.base import Emit, Host
 from architect_parallel.journal import Journal
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.dispatch import Dispatch
+from architect_parallel.planning.recovery import briefing
 from architect_parallel.planning.verdict import run_outcome
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s, now
@@ -118,7 +119,7 @@ class Runner:
             try:
                 if self._first_event is not None:
                     self._record([(None, self._first_event)])
-                while self._dispatch.waiting or self._dispatch.running:
+                while self._dispatch.unfinished:
                     self._start_what_may_start()
                     self._take_events(deadline_s)
                     if deadline_s is not None and monotonic_s() >= deadline_s:
@@ -165,6 +166,7 @@ class Runner:
             worker_id = self._dispatch.waiting[index].spec.worker_id
             result = self._dispatch.fail(index, f"not started: {shortage.text}")
             self._record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
+            self._settle(worker_id)
             self._fail_fast(worker_id, result.status)
             return False
         self._warn(f"started although there is little room: {shortage.text}")
@@ -230,10 +232,12 @@ class Runner:
         match event:
             case WorkerFinished(result=result):
                 self._close_account(worker_id, result.attempt_history[-1])
+                self._settle(worker_id)
                 if worker_id not in self._uncritical:
                     self._fail_fast(worker_id, result.status)
             case AttemptEnded(attempt=attempt):
                 self._close_account(worker_id, attempt)
+                self._settle(worker_id)
             case UsageReported(cost=cost) if cost is not None:
                 self._costs[worker_id] = cost
                 self._hold_budget()
@@ -241,6 +245,13 @@ class Runner:
                 self._dispatch.throttled(worker_id, monotonic_s())
             case _:
                 pass
+
+    def _settle(self, worker_id: int) -> None:
+        """Records who ended because this worker did: what depends on it, or its group that failed alike."""
+        ended = self._dispatch.settle(worker_id)
+        if ended:
+            at = now()
+            self._record([(each.worker_id, WorkerFinished(result=replace(each, finished_at=at))) for each in ended])
 
     def _fail_fast(self, worker_id: int, status: Status) -> None:
         if self._plan.fail_fast and status is not Status.SUCCESS:
@@ -278,13 +289,14 @@ class Runner:
         if CANCEL_FILE not in self._requests_seen and (run_dir / CANCEL_FILE).exists():
             self._requests_seen.add(CANCEL_FILE)
             self._stop_all(Reason.CANCELED, "canceled on request")
-        waiting = [each.spec.worker_id for each in self._dispatch.waiting]
+        waiting = self._dispatch.idle
         for worker_id in (*self._dispatch.running, *waiting):
             name = f"{CANCEL_FILE}-{worker_id}"
             if name not in self._requests_seen and (run_dir / name).exists():
                 self._requests_seen.add(name)
                 if worker_id in waiting:
                     self._drop(Reason.CANCELED, worker_id)
+                    self._settle(worker_id)
                 else:
                     self._host.stop(worker_id, Reason.CANCELED, "canceled on request")
 
@@ -314,9 +326,20 @@ class Runner:
             allow_partial=self._plan.allow_partial,
             uncritical=self._uncritical,
             interrupted_by=None if self._signal is None else ExitCode(128 + self._signal),
+            escalated=bool(self._dispatch.given_up),
         )
-        self._record([(None, RunFinished(status=status, exit_code=exit_code, warnings=tuple(self._warnings)))])
+        end = RunFinished(
+            status=status, exit_code=exit_code, warnings=tuple(self._warnings), briefing=self._briefing(status)
+        )
+        self._record([(None, end)])
         return self._journal.result(self._plan.run_id)
+
+    def _briefing(self, status: RunStatus) -> str | None:
+        if status is not RunStatus.ESCALATED:
+            return None
+        left = {each.worker_id for each in self._dispatch.given_up}
+        specs = [spec for spec in self._plan.workers if spec.worker_id in left]
+        return briefing(specs, self._dispatch.given_up, self._plan.run_id)
 
     def _show_overshoot(self) -> None:
         budget, spent = self._plan.budget_usd, self._spent

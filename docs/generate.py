@@ -13,6 +13,7 @@ import typer.main
 
 from architect_parallel.cli.app import build_app
 from architect_parallel.config.schema import config_schema
+from architect_parallel.config.spec_schema import spec_schema
 from architect_parallel.config.task_schema import task_file_schema
 
 HERE = Path(__file__).resolve().parent
@@ -28,6 +29,7 @@ def documents() -> dict[Path, str]:
     return {
         HERE / "cli.md": command_reference(),
         HERE / "schema" / "config.json": json.dumps(config_schema(), indent=2, sort_keys=True) + "\n",
+        HERE / "schema" / "spec.json": json.dumps(spec_schema(), indent=2, sort_keys=True) + "\n",
         HERE / "schema" / "tasks.json": json.dumps(task_file_schema(), indent=2, sort_keys=True) + "\n",
     }
 

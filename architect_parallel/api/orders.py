@@ -24,13 +24,13 @@ from architect_parallel.domain import (
     Task,
     WorkerSpec,
 )
-from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import require_known
 
 NOT_YET = {
     "files": "files",
     "checks": "checks",
-    "dependencies": "dependencies",
 }
 """Field of a task → its key in a task file, where nothing acts on it yet."""
 
@@ -157,8 +157,8 @@ def draft_spec(
     """The worker before it has a number: no branch, and no path unless it works in place."""
     task = order.task
     # Tasks given as words run with full approval in a worktree of their own; a file says what it wants.
-    approval = ApprovalMode.DEFAULT if order.from_file else ApprovalMode.NONE
     in_place = place.isolation is Isolation.NONE
+    approval = ApprovalMode.DEFAULT if order.from_file or in_place else ApprovalMode.NONE
     return WorkerSpec(
         run_id=run_id,
         worker_id=index + 1,
@@ -182,10 +182,38 @@ def draft_spec(
         retries=flags.retries if flags.retries_given or task.retries is None else task.retries,
         refine=flags.refine,
         complexity=task.complexity or Complexity.LOW,
+        on_partial=task.on_partial,
+        role=task.role,
         extra_argv=task.extra_argv,
         warnings=tuple(_warnings(order, flags)),
         tags=task.tags,
         meta=task.meta,
+    )
+
+
+def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSpec, ...]:
+    """The workers with the ids of those they depend on.
+
+    Args:
+        tasks: The task of each.
+
+    Raises:
+        UsageError: Several workers do one task of a graph: their work could not be told apart.
+    """
+    if not any(task.dependencies for task in tasks):
+        return tuple(specs)
+    ids: dict[str, int] = {}
+    for spec, task in zip(specs, tasks, strict=True):
+        for word in dict.fromkeys(each for each in (task.name, task.id) if each):
+            if word in ids:
+                raise UsageError(
+                    f"{shown(word)} is done by several workers, and tasks depend on one another",
+                    hint="leave out --workers",
+                )
+            ids[word] = spec.worker_id
+    return tuple(
+        replace(spec, dependencies=tuple(dict.fromkeys(ids[each] for each in task.dependencies)))
+        for spec, task in zip(specs, tasks, strict=True)
     )
 
 

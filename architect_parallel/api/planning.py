@@ -14,6 +14,7 @@ from typing import TypeVar
 from architect_parallel.api.orders import (
     Flags,
     draft_spec,
+    linked,
     require_agent,
     require_all_ready,
     shared_warnings,
@@ -80,15 +81,18 @@ class ParallelConfig:
     config_file: str | os.PathLike[str] | None = None
 
 
-def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
+def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -> RunPlan:
     """The plan before its numbers: workers have no branch and no worktree path yet.
+
+    Args:
+        given: The tasks; `None`: those of `config`.
 
     Raises:
         UsageError: A flag, a name or a ref is wrong.
         EnvironmentProblem: The backend is not ready, or the repository has no commit to start from.
     """
     defaults = here.settings.parallel
-    given = given_tasks(config, here)
+    given = given or given_tasks(config, here)
     team = _team(config, defaults, given)
     models = list(naming.split_models(",".join(config.models))) if config.models else []
     count = assignment.worker_count(
@@ -117,7 +121,7 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
     )
     tasks = [given.tasks[pair.task_index] for pair in pairs]
     orders = [
-        take_order(task, pair.model, flags, here, from_file=given.file is not None, models_given=bool(models))
+        take_order(task, pair.model, flags, here, from_file=given.as_file, models_given=bool(models))
         for task, pair in zip(tasks, pairs, strict=True)
     ]
     require_copy_entries(here.settings.worktrees)
@@ -130,6 +134,7 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
         draft_spec(order, index, names[index], places[pair.task_index], flags, run_id=run_id, base_commit=base_commit)
         for index, (order, pair) in enumerate(zip(orders, pairs, strict=True))
     )
+    specs = linked(specs, tasks)
     file = given.file
     fail_fast = config.fail_fast if file is None or config.fail_fast is not None else file.fail_fast
     in_place = [(index + 1, places[pair.task_index]) for index, pair in enumerate(pairs)]

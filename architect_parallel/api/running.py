@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.api.handing_on import HandingOn
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
 from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
@@ -29,6 +30,7 @@ from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.attempts import history_of
 from architect_parallel.planning.providers import choose_model, default_model
 from architect_parallel.reports.result_files import ResultFiles
+from architect_parallel.reports.state_file import StateFile
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
@@ -74,7 +76,7 @@ class ParallelRunner:
 
     def plan(self) -> RunPlan:
         """The plan as it would be now; reserves and makes nothing."""
-        draft = draft_plan(self.config, self.here)
+        draft = self._draft()
         with Journal.open(self.here.repository.state_dir) as journal:
             return numbered(draft, self.here.repository, self._next_number(journal))
 
@@ -84,7 +86,7 @@ class ParallelRunner:
         Args:
             started: Called with the plan once its numbers are reserved, before any agent starts.
         """
-        draft = draft_plan(self.config, self.here)
+        draft = self._draft()
         repository = self.here.repository
         with ExitStack() as held:
             journal = held.enter_context(Journal.open(repository.state_dir))
@@ -97,6 +99,9 @@ class ParallelRunner:
                 journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
             started(plan)
             return run_plan(plan, journal, self.here, self._listeners)
+
+    def _draft(self) -> RunPlan:
+        return draft_plan(self.config, self.here)
 
     def _next_number(self, journal: Journal) -> int:
         return max(highest_number(self.here.repository), *journal.live_numbers(), 0) + 1
@@ -131,6 +136,8 @@ def run_plan(
         for spec in (plan.workers if todo is None else todo)
         if spec.isolation is Isolation.WORKTREE and not spec.continues
     ]
+    depend = any(spec.dependencies or spec.fills for spec in plan.workers)
+    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if depend else None
     unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=len(worktrees))
     workplace = Workplace(
         repository=here.repository,
@@ -140,7 +147,9 @@ def run_plan(
         worktrees=here.settings.worktrees,
         prices=here.settings.prices,
         unpacked=unpacked,
+        hand_on=handing_on.make_whole if handing_on else lambda spec: spec,
     )
+    state = None if plan.workflow is None else StateFile.of(plan, _results(journal, plan))
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
     runner = Runner(
         plan,
@@ -149,11 +158,11 @@ def run_plan(
         todo=todo,
         first_event=first_event,
         earlier=earlier,
-        rules=start_rules(here),
+        rules=start_rules(here, plan),
         room=lambda: Room(
             memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
         ),
-        listeners=[*listeners, *([files.take] if files else [])],
+        listeners=[each.take for each in (handing_on, state, files) if each] + [*listeners],
     )
     try:
         result = runner.run()
@@ -167,6 +176,12 @@ def run_plan(
     return result
 
 
+def _results(journal: Journal, plan: RunPlan) -> dict[int, WorkerResult]:
+    """The results of earlier launches, by worker id; empty in the first one."""
+    before = replay(journal.recorded(plan.run_id), live=True)
+    return {result.worker_id: result for result in before.results}
+
+
 def _fill_purse(run_dir: Path, budget_usd: float | None) -> None:
     """Puts the run's budget where embedded agents find it, anew for each launch."""
     purse = run_dir / "state" / PURSE
@@ -176,7 +191,7 @@ def _fill_purse(run_dir: Path, budget_usd: float | None) -> None:
     replace_file(purse, f"{budget_usd!r}\n".encode(), mode=0o600)
 
 
-def start_rules(here: Here) -> Rules:
+def start_rules(here: Here, plan: RunPlan | None = None) -> Rules:
     """What holds for the starts of workers here. The provider of the embedded agent's workers is their model's; every
     other backend keeps its models to itself and is its own provider."""
     settings = here.settings
@@ -191,7 +206,8 @@ def start_rules(here: Here) -> Rules:
 
     return Rules(
         provider_of=provider_of,
-        rate_limits={name: each.rate_limit for name, each in settings.providers.items() if each.rate_limit is not None},
+        rate_limits={name: each.rate_limit for name, each in settings.providers.items() if each.rate_limit is not None}
+        | {each.provider: each.rate_limit for each in (plan.workflow.rates if plan and plan.workflow else ())},
         rate_limit_wait_s=settings.parallel.rate_limit_wait_s,
         min_free_memory_bytes=settings.parallel.min_free_memory_bytes,
         min_free_disk_bytes=settings.parallel.min_free_disk_bytes,
@@ -206,8 +222,12 @@ def resume(
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
     environ: Mapping[str, str] | None = None,
+    choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
 ) -> RunResult:
     """Runs again what did not succeed in a run, each worker in its worktree from its base.
+
+    Args:
+        choose: Which of the workers that did not succeed are run.
 
     Raises:
         NothingToDo: No such run, or every worker succeeded.
@@ -219,6 +239,7 @@ def resume(
         lock = hold(journal, run_id)
         try:
             plan, todo, earlier = _unfinished(journal, run_id)
+            todo = list(choose(plan, todo))
             for spec in todo:
                 backend = require_backend(here.backends, spec.backend)
                 require_ready(here.backends, backend, {spec.model}, here.environ)

@@ -26,6 +26,7 @@ from architect_parallel.cli import (
     parallel,
     report,
     resume,
+    spec,
     status,
     undo,
 )
@@ -55,7 +56,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("doctor", doctor.doctor),
 )
 
-GROUPS: tuple[tuple[str, typer.Typer], ...] = (("config", config_command.app),)
+GROUPS: tuple[tuple[str, typer.Typer], ...] = (("config", config_command.app), ("spec", spec.app))
 """Commands with commands of their own."""
 
 

@@ -47,14 +47,19 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
 
 @app.command()
 def schema(
-    of: Annotated[str, typer.Argument(metavar="FORMAT", help="config or tasks.", show_default=False)] = "config",
+    of: Annotated[str, typer.Argument(metavar="FORMAT", help="config, tasks or spec.", show_default=False)] = "config",
     as_json: options.Json = False,
 ) -> None:
-    """Print the JSON schema of a file format: the configuration's, or with `tasks` that of task files (always JSON)."""
+    """Print the JSON schema of a file format: the configuration's, a task file's or a spec's (always JSON)."""
     from architect_parallel.cli.output import answer_json
     from architect_parallel.planning.suggest import require_known
 
-    if require_known("format", of, ("config", "tasks")) == "tasks":
+    require_known("format", of, ("config", "tasks", "spec"))
+    if of == "spec":
+        from architect_parallel.config.spec_schema import spec_schema
+
+        answer_json(spec_schema())
+    elif of == "tasks":
         from architect_parallel.config.task_schema import task_file_schema
 
         answer_json(task_file_schema())

@@ -32,7 +32,8 @@ MOST_TASKS = 10_000
 """Each is a branch, a worktree and money: more than that is data in the wrong place."""
 SCHEMA_HINT = "architect config schema tasks"
 
-_Make = Callable[[KeyPath, str], Fault]
+Make = Callable[[KeyPath, str], Fault]
+"""A fault at a path of the document."""
 
 _JSON_BEGINS = re.compile(r"\s*[\[{]")
 _JSON_TASKS = re.compile(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:')
@@ -48,7 +49,8 @@ class Surroundings:
     checkout: Path | None
     """Top of the checkout, resolved; `None`: there is none."""
     backends: Collection[str]
-    agents: Collection[str]
+    agents: Collection[str] | None
+    """`None`: any name will do."""
     ceiling: int
     """The most `max_parallel` may say."""
     backend_given: bool = False
@@ -80,7 +82,7 @@ def read_task_file(text: TaskText, around: Surroundings) -> TaskFile:
     """
     found = FaultList()
     try:
-        document = _canonical(_document(text))
+        document = _canonical(document_of(text))
         checked, faults = _checked(document)
         faults += [*document.faults, *_surrounding_faults(document, around)]
         if not faults:
@@ -103,7 +105,7 @@ def holds_tasks(data: bytes) -> bool:
     if len(data) > LARGEST_TASK_FILE_BYTES:
         return _names_tasks(data)
     try:
-        top = _document(TaskText(name="stdin", data=data)).data
+        top = document_of(TaskText(name="stdin", data=data)).data
     except Faulty:
         return _names_tasks(data)
     if isinstance(top, dict):
@@ -120,7 +122,12 @@ def _names_tasks(data: bytes) -> bool:
     return _JSON_TASKS.match(data) is not None
 
 
-def _document(text: TaskText) -> Document:
+def document_of(text: TaskText) -> Document:
+    """`text` as data: JSON when its name ends so or it begins like it, else YAML.
+
+    Raises:
+        Faulty: It is neither, or too large.
+    """
     require_bytes(text.data, LARGEST_TASK_FILE_BYTES)
     begins_as_json = _JSON_BEGINS.match(text.data[:1024].decode("utf-8-sig", "replace")) is not None
     as_json = text.name.endswith(".json") or (begins_as_json and not text.name.endswith((".yaml", ".yml")))
@@ -151,12 +158,12 @@ def _canonical(document: Document) -> Document:
         raise Faulty(
             *faults, Fault(place, f"tasks: holds {len(data['tasks'])} tasks, at most {MOST_TASKS} are allowed")
         )
-    top = _renamed(data, (), TaskFileSection.model_fields, places, faults)
+    top = canonical_keys(data, (), TaskFileSection.model_fields, places, faults)
     if isinstance(top.get("defaults"), dict):
-        top["defaults"] = _renamed(top["defaults"], ("defaults",), DefaultsSection.model_fields, places, faults)
+        top["defaults"] = canonical_keys(top["defaults"], ("defaults",), DefaultsSection.model_fields, places, faults)
     if isinstance(top.get("tasks"), list):
         top["tasks"] = [
-            _renamed(each, ("tasks", index), TaskSection.model_fields, places, faults)
+            canonical_keys(each, ("tasks", index), TaskSection.model_fields, places, faults)
             if isinstance(each, dict)
             else each
             for index, each in enumerate(top["tasks"])
@@ -164,12 +171,18 @@ def _canonical(document: Document) -> Document:
     return Document(top, places, tuple(faults))
 
 
-def _renamed(
-    data: Mapping[str, Any], path: KeyPath, known: Collection[str], places: dict[KeyPath, Place], faults: list[Fault]
+def canonical_keys(
+    data: Mapping[str, Any],
+    path: KeyPath,
+    known: Collection[str],
+    places: dict[KeyPath, Place],
+    faults: list[Fault],
+    name_of: Callable[[str, Collection[str]], str] = own_name,
 ) -> dict[str, Any]:
+    """`data` under its own names; `places` and `faults` are added to."""
     renamed: dict[str, Any] = {}
     for key, value in data.items():
-        own = own_name(key, known)
+        own = name_of(key, known)
         if own != key and own in data:
             faults.append(
                 Fault(
@@ -225,7 +238,7 @@ def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fa
     sections: list[tuple[KeyPath, dict[str, Any]]] = [(("defaults",), defaults)]
     sections += [(("tasks", index), each) for index, each in enumerate(listed)]
     for path, section in sections:
-        yield from _section_faults(path, section, defaults, around, fault)
+        yield from section_faults(path, section, defaults, around, fault)
     for index, each in enumerate(tasks if isinstance(tasks, list) else ()):
         if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not around.backend_given:
             path = ("tasks", index, "backend")
@@ -237,22 +250,23 @@ def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fa
     output_dir = data.get("output_dir")
     if (
         isinstance(output_dir, str)
-        and _is_path(output_dir)
-        and (blocked := _not_a_directory(around.directory / output_dir)) is not None
+        and is_path(output_dir)
+        and (blocked := not_a_directory(around.directory / output_dir)) is not None
     ):
         yield fault(("output_dir",), f"{shown(output_dir)}: {shown(os.path.basename(blocked))} is not a directory")
 
 
-def _section_faults(
-    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: Surroundings, fault: _Make
+def section_faults(
+    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: Surroundings, fault: Make
 ) -> Iterator[Fault]:
+    """Names of backends and agents, and directories, that are not there."""
     for key, known in (("backend", around.backends), ("agent", around.agents)):
         name = section.get(key)
-        if isinstance(name, str) and name not in known:
+        if known is not None and isinstance(name, str) and name not in known:
             near = did_you_mean(name, known) or f"; known: {', '.join(sorted(known))}"
             yield fault((*path, key), f"unknown {key} {shown(name)}{near}")
     workdir = section.get("workdir")
-    if not isinstance(workdir, str) or not _is_path(workdir):
+    if not isinstance(workdir, str) or not is_path(workdir):
         return
     directory = around.directory / workdir
     if not os.path.isdir(directory):
@@ -265,7 +279,7 @@ def _section_faults(
         )
 
 
-def _name_faults(tasks: list[dict[str, Any]], fault: _Make) -> Iterator[Fault]:
+def _name_faults(tasks: list[dict[str, Any]], fault: Make) -> Iterator[Fault]:
     """Names and ids are one space: `dependencies` may use either."""
     owners: dict[str, int] = {}
     for index, each in enumerate(tasks):
@@ -288,11 +302,12 @@ def _name_faults(tasks: list[dict[str, Any]], fault: _Make) -> Iterator[Fault]:
                 yield fault(("tasks", index, "dependencies", position), "a task cannot wait for itself")
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether `text` can be a path at all."""
     return bool(text.strip()) and "\0" not in text
 
 
-def _not_a_directory(path: Path) -> str | None:
+def not_a_directory(path: Path) -> str | None:
     """What stands where a directory is or would be made; `None`: nothing does."""
     for each in (path, *path.parents):
         if os.path.isdir(each):

@@ -10,6 +10,7 @@ from architect_parallel.domain.words import (
     ApprovalMode,
     Complexity,
     Isolation,
+    OnPartial,
     OutputFormat,
     SandboxMode,
     Score,
@@ -90,6 +91,9 @@ class Task:
     checks: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
     """Names or ids of tasks of the same file."""
+    on_partial: OnPartial = OnPartial.SKIP
+    role: str | None = None
+    """What a spec calls its agent where no profile is called so; `None`: its profile's name says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,80 @@ class TaskFile:
     fail_fast: bool | None = None
     output_dir: str | None = None
     """As written; relative to the directory the tool was called from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """A token bucket for the starts of one provider's workers."""
+
+    enabled: bool = True
+    capacity: float = 10.0
+    """Starts that may come at once."""
+    refill_rate: float = 1.0
+    """Starts per second after that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How a failed task is repeated, whatever its failure."""
+
+    max_attempts: int = 3
+    """In all, the first one included."""
+    initial_delay_s: float = 1.0
+    backoff_factor: float = 2.0
+    max_delay_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What is tried once a task has failed and, where it is repeated, its repetitions too."""
+
+    retries: int = 1
+    refine: bool = True
+    """Whether the further attempt is told of the error, the state and what others found."""
+    escalate: bool = True
+    """Whether a group that failed alike is left to a person instead of being tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRate:
+    """A provider's token bucket for this run."""
+
+    provider: str
+    rate_limit: RateLimit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """What a spec asks for beside its tasks."""
+
+    name: str
+    state_file: str | None = None
+    """Absolute path of the account that is written while the run goes on; `None`: none is."""
+    coordinator: int | None = None
+    """Id of the worker whose final text is the run's synthesis; `None`: there is none."""
+    rates: tuple[ProviderRate, ...] = ()
+    """They beat the configuration's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecFile:
+    """A spec as written and checked."""
+
+    name: str
+    file: str
+    """Its path as the user gave it, or `stdin`."""
+    tasks: tuple[Task, ...]
+    """Their `dependencies` are names; each has a name of its own."""
+    max_parallel: int | None = None
+    rates: tuple[ProviderRate, ...] = ()
+    retry: Retry | None = None
+    recovery: Recovery | None = None
+    state_file: str | None = None
+    """As written; relative to the directory the tool was called from."""
+    coordinator: Task | None = None
+    """The last task, which is given the results of all others; without a name."""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +246,19 @@ class WorkerSpec:
     """Of each check."""
     files: tuple[str, ...] = ()
     """Its scope: paths or globs it means to change; empty: none was declared."""
+    dependencies: tuple[int, ...] = ()
+    """Ids of the workers that have to end before this one begins."""
+    inherits: bool = True
+    """Whether its worktree starts from the merged work of its dependencies, else from the base alone."""
+    on_partial: OnPartial = OnPartial.SKIP
+    fills: bool = False
+    """Whether `{{ name }}` in its prompt stands for a result, as in a spec."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of its own: results that its prompt, a shell command, refers to."""
+    retry: Retry | None = None
+    recovery: Recovery | None = None
+    role: str | None = None
+    """What a spec calls its agent where no profile is called so; `None`: its profile's name says it."""
     continues: bool = False
     """Whether it goes on where the attempt before left its worktree, instead of from the base."""
     extra_argv: tuple[str, ...] = ()
@@ -211,3 +302,5 @@ class RunPlan:
     tripwire: Tripwire = Tripwire.OFF
     competition: Competition | None = None
     """`None`: not a competition."""
+    workflow: Workflow | None = None
+    """`None`: not a spec's run."""

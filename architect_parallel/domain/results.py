@@ -182,6 +182,10 @@ class RunResult:
     """The checks on the base commit, as far as they ran."""
     escaped: Escape | None = None
     """`None`: nothing was seen, or nobody looked."""
+    synthesis: str | None = None
+    """Final text of a spec's coordinator; `None`: there is none, or it did not succeed."""
+    briefing: str | None = None
+    """Of an escalated run: what was asked, what was tried, the choices."""
 
     @property
     def total_tasks(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from architect_parallel.domain.plans import AgentProfile
+from architect_parallel.domain.plans import AgentProfile, RateLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +74,6 @@ class ParallelSettings:
     fail_fast: bool = False
     allow_partial: bool = False
     commit: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimit:
-    """A token bucket for the starts of one provider's workers."""
-
-    enabled: bool = True
-    capacity: float = 10.0
-    """Starts that may come at once."""
-    refill_rate: float = 1.0
-    """Starts per second after that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

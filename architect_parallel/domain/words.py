@@ -127,6 +127,15 @@ class Isolation(StrEnum):
     """In a directory as it is: supervised alike, but without branch, commit or diff."""
 
 
+class OnPartial(StrEnum):
+    """What a task does when something it depends on did not succeed."""
+
+    SKIP = "skip"
+    """It is skipped as well."""
+    CONTINUE = "continue"
+    """It goes on with what there is and is told what is missing."""
+
+
 class CheckChange(StrEnum):
     """What a worker did to a check, against the same check on the base commit."""
 

@@ -122,6 +122,8 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     end = finished.event if finished is not None and isinstance(finished.event, RunFinished) else None
     over = end is not None or not live
     candidates = (_result(spec, lanes[worker_id], over=over) for worker_id, spec in specs.items())
+    results = [result for result in candidates if result is not None]
+    last_word = plan.workflow.coordinator if plan.workflow is not None else None
     return RunResult(
         run_id=plan.run_id,
         status=end.status if end else RunStatus.RUNNING if live else RunStatus.INTERRUPTED,
@@ -133,10 +135,14 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         total_duration_seconds=round(earlier_s + (last - stretch_began).total_seconds(), 3),
         max_parallel=plan.max_parallel,
         warnings=list(dict.fromkeys([*plan.warnings, *(end.warnings if end else ())])),
-        results=[result for result in candidates if result is not None],
+        results=results,
         planned=tuple(specs.values()),
         baseline=list(baseline),
         escaped=escaped,
+        synthesis=next(
+            (each.output for each in results if each.worker_id == last_word and each.status is Status.SUCCESS), None
+        ),
+        briefing=end.briefing if end else None,
     )
 
 

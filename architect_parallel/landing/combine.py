@@ -42,14 +42,26 @@ def require_identity(git: Git) -> None:
         raise EnvironmentProblem("git does not know who you are", hint='git config user.email "you@example.com"')
 
 
-def merge(git: Git, ours: str, theirs: str, *, message: str, fast_forward: bool = True) -> Combined:
-    """`git merge`: a fast-forward where possible (and wanted), else a commit with both parents."""
+def merge(
+    git: Git,
+    ours: str,
+    theirs: str,
+    *,
+    message: str,
+    fast_forward: bool = True,
+    env: dict[str, str] | None = None,
+) -> Combined:
+    """`git merge`: a fast-forward where possible (and wanted), else a commit with both parents.
+
+    Args:
+        env: Who commits, and when; `None`: the user, now.
+    """
     if fast_forward and git.ok("merge-base", "--is-ancestor", ours, theirs):
         return Combined(commit=theirs)
     tree, conflicts = _merge_tree(git, ours, theirs)
     if conflicts:
         return Combined(commit=None, conflicts=conflicts)
-    return Combined(commit=_commit(git, tree, (ours, theirs), message.encode("utf-8", "replace")))
+    return Combined(commit=_commit(git, tree, (ours, theirs), message.encode("utf-8", "replace"), env))
 
 
 def squash(git: Git, ours: str, theirs: str, *, message: str) -> Combined:

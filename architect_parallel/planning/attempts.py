@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from architect_parallel.domain import Attempt, CostBasis, Limits, Reason, Usage, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, CostBasis, Limits, Reason, Status, Usage, WorkerResult, WorkerSpec
 from architect_parallel.planning.backoff import delay_s
 
 MENDABLE = frozenset({Reason.AGENT_ERROR, Reason.AGENT_PARTIAL, Reason.CHECK_FAILED, Reason.CRASHED})
@@ -62,19 +62,48 @@ def decide_next(
     last = history[-1]
     if last.reason is Reason.RATE_LIMITED:
         return _wait_for_provider(spec, history, retry_after_s, rate_limit_wait_s, random)
-    if last.reason not in MENDABLE or not mendable:
+    if not _repeatable(spec, last, mendable):
         return Enough()
     failures = [each for each in history if each.reason is not Reason.RATE_LIMITED]
-    if len(failures) > spec.retries:
+    retries = spec.retries if spec.retry is None else spec.retry.max_attempts - 1
+    if len(failures) > retries:
         return Enough()
     if spec.refine and len(failures) > 1 and _same(failures[-2], failures[-1]):
         return Enough(because="the same error twice in a row: no further attempt")
     spent = _nothing_left(spec.limits, history)
     if spent is not None:
         return Enough(because=f"no further attempt: {spent}")
-    wait_s = 0.0 if last.reason in IMMEDIATE else delay_s(len(failures), random)
+    if spec.retry is not None:
+        wait_s = min(
+            spec.retry.max_delay_s, spec.retry.initial_delay_s * spec.retry.backoff_factor ** (len(failures) - 1)
+        )
+    else:
+        wait_s = 0.0 if last.reason in IMMEDIATE else delay_s(len(failures), random)
     what = str(last.reason).replace("_", " ")
-    return Again(wait_s=wait_s, because=f"{what}, retry {len(failures)} of {spec.retries}")
+    return Again(wait_s=wait_s, because=f"{what}, retry {len(failures)} of {retries}")
+
+
+def recoverable(spec: WorkerSpec, history: Sequence[Attempt], tried: int, *, mendable: bool) -> bool:
+    """Whether a worker whose attempts are used up may be tried again as its `recovery` says.
+
+    Args:
+        tried: How many attempts of this launch were tries at recovery.
+        mendable: As for `decide_next`.
+    """
+    if spec.recovery is None or tried >= spec.recovery.retries or not _repeatable(spec, history[-1], mendable):
+        return False
+    if _nothing_left(spec.limits, history) is not None:
+        return False
+    failures = [each for each in history if each.reason is not Reason.RATE_LIMITED]
+    return not (tried and len(failures) > 1 and _same(failures[-2], failures[-1]))
+
+
+def _repeatable(spec: WorkerSpec, last: Attempt, mendable: bool) -> bool:
+    if not mendable or last.reason is Reason.ESCAPED:
+        return False
+    if spec.retry is not None:
+        return last.status in (Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
+    return last.reason in MENDABLE
 
 
 def next_spec(spec: WorkerSpec, history: Sequence[Attempt], failure: WorkerResult | None) -> WorkerSpec:

@@ -1,8 +1,8 @@
 """The workers of a run between their attempts: who waits, who runs, what each attempt led to.
 
 Pure: times and dice come in, nothing is started and nothing recorded here. The invariant: every worker is in exactly
-one of three states (waiting, running, ended), and each end of an attempt moves it to waiting or to ended, with its
-history complete.
+one of five states. Held, it waits for its dependencies; waiting, for its turn; then it runs; parked, it has failed and
+waits for its group before it is tried again; and at last it has ended, with its history complete.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from datetime import datetime
 from architect_parallel.domain import Attempt, Reason, Status, WorkerResult, WorkerSpec
 from architect_parallel.events import AttemptEnded, WorkerFinished
 from architect_parallel.planning.admission import Next, ProviderState, Rules, Waiting, next_start
-from architect_parallel.planning.attempts import Again, attempt_of, decide_next, next_spec, summed
+from architect_parallel.planning.attempts import Again, attempt_of, decide_next, next_spec, recoverable, summed
+from architect_parallel.planning.readiness import Readiness
+from architect_parallel.planning.recovery import decide_group, found_by_others, group_of
 from architect_parallel.planning.throttle import Bucket
 
 
@@ -32,6 +34,10 @@ class _Lane:
     failure: WorkerResult | None = None
     """Of the last attempt that failed for another reason than its provider."""
     started_s: float = 0.0
+    recoveries: int = 0
+    """How many of its attempts were tries at recovery."""
+    end: WorkerResult | None = None
+    """How it ended; `None`: it has not."""
 
 
 class Dispatch:
@@ -58,16 +64,37 @@ class Dispatch:
             spec.worker_id: _Lane(planned=spec, earlier=tuple(earlier.get(spec.worker_id, ()))) for spec in specs
         }
         self._providers: dict[str, ProviderState] = {}
-        self.waiting = [Waiting(spec=spec) for spec in specs]
+        self._provider_names = {spec.worker_id: rules.provider_of(spec) for spec in specs}
+        self._readiness = Readiness(specs)
+        self._groups: dict[tuple[int, ...], list[WorkerSpec]] = {}
+        for spec in specs:
+            if spec.recovery is not None:
+                self._groups.setdefault(group_of(spec), []).append(spec)
+        self.waiting = [Waiting(spec=spec) for spec in self._readiness.free]
+        self._longest_chains_first()
         self.running: dict[int, WorkerSpec] = {}
+        self._parked: dict[int, WorkerResult] = {}
+        self.given_up: list[WorkerResult] = []
+        """Results of groups that failed alike and are left to a person."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a worker has not ended."""
+        return bool(self.waiting or self.running or self._readiness.held or self._parked)
+
+    @property
+    def idle(self) -> list[int]:
+        """Ids of those that have not ended and do not run."""
+        return [*(each.spec.worker_id for each in self.waiting), *sorted(self._readiness.held), *self._parked]
 
     def next(self, now_s: float) -> Next:
         """What may start now, or when something may."""
         if len(self.running) >= self._max_parallel:
             return Next()
-        for each in self.waiting:
-            self._provider(each.spec, now_s)
-        return next_start(self.waiting, list(self.running.values()), self._providers, self._rules.provider_of, now_s)
+        if len(self._providers) < len(set(self._provider_names.values())):
+            for each in self.waiting:
+                self._provider(each.spec, now_s)
+        return next_start(self.waiting, list(self.running.values()), self._providers, self._provider_of, now_s)
 
     def begin(self, index: int, now_s: float) -> WorkerSpec:
         """Moves the waiting worker at `index` to the running ones; returns what to start."""
@@ -122,34 +149,109 @@ class Dispatch:
             again = next_spec(lane.planned, lane.history, lane.failure)
             self.waiting.append(Waiting(spec=again, not_before_s=now_s + decided.wait_s))
             return AttemptEnded(attempt=lane.history[-1], because=decided.because)
+        if not stopping and recoverable(lane.planned, lane.history, lane.recoveries, mendable=end.mendable):
+            lane.history[-1] = replace(lane.history[-1], next_in_seconds=0.0)
+            self._parked[worker_id] = result
+            return AttemptEnded(attempt=lane.history[-1], because="recovery is decided with its group")
         if not isinstance(decided, Again) and decided.because is not None:
             result = replace(result, warnings=[*result.warnings, decided.because])
-        return replace(end, result=self._whole(lane, result))
+        lane.end = self._whole(lane, result)
+        return replace(end, result=lane.end)
+
+    def settle(self, worker_id: int) -> list[WorkerResult]:
+        """What the end of a worker or of an attempt of it means for others, once it is recorded.
+
+        Returns:
+            The results of those that end by it without having begun (or begun again), complete but for the time.
+        """
+        ended: list[WorkerResult] = []
+        left = [worker_id]
+        while left:
+            lane = self._lanes[left.pop(0)]
+            given_up = self._settle_group(lane.planned)
+            left += [each.worker_id for each in given_up]
+            ended += given_up
+            if lane.end is None:
+                continue
+            released = self._readiness.ended(lane.planned.worker_id, lane.end.status)
+            self.waiting += [Waiting(spec=spec) for spec in released.ready]
+            if released.ready:
+                self._longest_chains_first()
+            for spec, failed in released.skipped:
+                blank = unstarted(spec, Status.SKIPPED, Reason.DEPENDENCY_FAILED)
+                skipped = self._lanes[spec.worker_id]
+                skipped.end = self._whole(
+                    skipped, replace(blank, error=f"it depends on {failed}, which did not succeed")
+                )
+                ended.append(skipped.end)
+                left.append(spec.worker_id)
+        return ended
 
     def drop(self, reason: Reason, only: int | None = None) -> list[WorkerResult]:
-        """Ends what waits (`only`: that one worker), for `reason`; their results, complete but for the time."""
-        dropped = [each.spec for each in self.waiting if only is None or each.spec.worker_id == only]
-        self.waiting = [each for each in self.waiting if each.spec not in dropped]
-        return [self._dropped(self._lanes[spec.worker_id], reason) for spec in dropped]
+        """Ends what does not run (`only`: that one worker), for `reason`; their results, complete but for the time."""
+        dropped = set(self.idle) if only is None else {only} & set(self.idle)
+        self.waiting = [each for each in self.waiting if each.spec.worker_id not in dropped]
+        self._readiness.drop(dropped)
+        for worker_id in dropped:
+            self._parked.pop(worker_id, None)
+        return [self._dropped(self._lanes[worker_id], reason) for worker_id in sorted(dropped)]
 
     def fail(self, index: int, error: str) -> WorkerResult:
         """Ends the waiting worker at `index` because it cannot be started."""
         spec = self.waiting.pop(index).spec
         blank = unstarted(spec, Status.FAILED, Reason.SPAWN_FAILED)
-        return self._whole(self._lanes[spec.worker_id], replace(blank, error=error))
+        lane = self._lanes[spec.worker_id]
+        lane.end = self._whole(lane, replace(blank, error=error))
+        return lane.end
 
     def _dropped(self, lane: _Lane, reason: Reason) -> WorkerResult:
         status = Status.TIMEOUT if reason is Reason.RUN_TIMEOUT else Status.CANCELED
-        if lane.last is None:
-            return self._whole(lane, unstarted(lane.planned, status, reason))
         # What its last attempt left stands in git; that there was to be another one does not change it.
-        return self._whole(lane, replace(lane.last, status=status, reason=reason))
+        blank = lane.last or unstarted(lane.planned, status, reason)
+        lane.end = self._whole(lane, replace(blank, status=status, reason=reason))
+        return lane.end
+
+    def _settle_group(self, spec: WorkerSpec) -> list[WorkerResult]:
+        """Decides about the parked ones of a worker's group when nobody of it is to be waited for any more."""
+        group = self._groups.get(group_of(spec), ())
+        lanes = {each.worker_id: self._lanes[each.worker_id] for each in group}
+        parked = {worker_id: self._parked[worker_id] for worker_id in lanes if worker_id in self._parked}
+        if not parked or any(lane.end is None and worker_id not in parked for worker_id, lane in lanes.items()):
+            return []
+        for worker_id in parked:
+            del self._parked[worker_id]
+        decision = decide_group(group, parked)
+        ended = [*parked.values(), *(lane.end for lane in lanes.values() if lane.end is not None)]
+        for worker_id in decision.again:
+            lane = lanes[worker_id]
+            lane.recoveries += 1
+            refined = lane.planned.recovery is not None and lane.planned.recovery.refine
+            again = next_spec(replace(lane.planned, refine=refined), lane.history, lane.failure)
+            if refined:
+                again = replace(again, lesson=again.lesson + found_by_others(worker_id, ended))
+            self.waiting.append(Waiting(spec=again))
+        given_up = []
+        for worker_id in decision.given_up:
+            lane = lanes[worker_id]
+            lane.history[-1] = replace(lane.history[-1], next_in_seconds=None)
+            lane.end = self._whole(lane, parked[worker_id])
+            given_up.append(lane.end)
+        self.given_up += given_up
+        return given_up
+
+    def _longest_chains_first(self) -> None:
+        """Who has the longest chain behind it goes first; in a run without dependencies the order stays."""
+        heights = self._readiness.heights
+        self.waiting.sort(key=lambda each: -heights[each.spec.worker_id])
+
+    def _provider_of(self, spec: WorkerSpec) -> str:
+        return self._provider_names[spec.worker_id]
 
     def _whole(self, lane: _Lane, result: WorkerResult) -> WorkerResult:
         return summed(result, [*lane.earlier, *lane.history])
 
     def _provider(self, spec: WorkerSpec, now_s: float) -> ProviderState:
-        name = self._rules.provider_of(spec)
+        name = self._provider_of(spec)
         if name not in self._providers:
             limit = self._rules.rate_limits.get(name)
             bucket = Bucket.full(limit, now_s) if limit is not None and limit.enabled else None
@@ -157,8 +259,8 @@ class Dispatch:
         return self._providers[name]
 
     def _refuse(self, spec: WorkerSpec, started_s: float, now_s: float, *, retry_after_s: float | None) -> None:
-        name, state = self._rules.provider_of(spec), self._provider(spec, now_s)
-        running = sum(self._rules.provider_of(each) == name for each in self.running.values())
+        name, state = self._provider_of(spec), self._provider(spec, now_s)
+        running = sum(self._provider_of(each) == name for each in self.running.values())
         state.window = state.window.refused(started_s=started_s, now_s=now_s, running=max(1, running))
         # A provider that asks for more than a worker may wait is asked by each of them once, and each says so.
         if retry_after_s is not None and retry_after_s <= self._rules.rate_limit_wait_s:

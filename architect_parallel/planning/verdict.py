@@ -101,6 +101,7 @@ def run_outcome(
     allow_partial: bool = False,
     interrupted_by: ExitCode | None = None,
     uncritical: Collection[int] = (),
+    escalated: bool = False,
 ) -> tuple[RunStatus, ExitCode]:
     """Status and exit code of a run that ended with `results`, one per planned worker.
 
@@ -108,6 +109,7 @@ def run_outcome(
         allow_partial: One success is enough for exit code 0.
         interrupted_by: The exit code of the signal that ended the launcher's run (130, 143, 129); `None`: none did.
             `RunStatus.INTERRUPTED` is not this: that is a launcher that died, and only the journal can tell.
+        escalated: A group of tasks failed alike and was left to a person.
         uncritical: Ids of workers whose failure does not count for the exit code; the status still tells it.
     """
     succeeded = sum(result.status is Status.SUCCESS for result in results)
@@ -115,6 +117,8 @@ def run_outcome(
         status = RunStatus.SUCCESS
     elif interrupted_by is not None or any(_canceled_by_a_person(result) for result in results):
         status = RunStatus.CANCELED
+    elif escalated:
+        status = RunStatus.ESCALATED
     else:
         status = RunStatus.PARTIAL if succeeded else RunStatus.FAILED
     if interrupted_by is not None:

@@ -32,7 +32,8 @@ def envelope(result: RunResult) -> dict[str, Any]:
         "baseline": to_plain(result.baseline),
         "escaped": to_plain(result.escaped),
         "merge": None,
-        "synthesis": None,
+        "synthesis": result.synthesis,
+        "briefing": result.briefing,
         "results": [worker(each) for each in result.results],
     }
 
@@ -40,7 +41,7 @@ def envelope(result: RunResult) -> dict[str, Any]:
 def summary(result: RunResult) -> dict[str, Any]:
     """One run in a list of runs: the envelope without its results."""
     full = envelope(result)
-    for key in ("schema_version", "results", "baseline", "escaped", "merge", "synthesis", "warnings"):
+    for key in ("schema_version", "results", "baseline", "escaped", "merge", "synthesis", "briefing", "warnings"):
         del full[key]
     return full
 

@@ -62,6 +62,8 @@ class Workplace:
     prices: Mapping[str, Price] = field(default_factory=dict)
     unpacked: UnpackedBase | None = None
     """The base commit's objects, quick to check out; `None`: it is not worth it."""
+    hand_on: Callable[[WorkerSpec], WorkerSpec] = lambda spec: spec
+    """Makes a worker's spec whole with the results of those it depends on, which have ended by now."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +86,7 @@ def run_worker(
 ) -> None:
     """Runs one worker in the calling thread; never raises. Its last event is `WorkerFinished`."""
     course = _Course(warnings=list(spec.warnings))
+    handed_on = False
 
     def hear(event: Event) -> None:
         if isinstance(event, Warned):
@@ -93,6 +96,7 @@ def run_worker(
         emit(event)
 
     try:
+        spec, handed_on = place.hand_on(spec), True
         _Journey(spec, place, sampler, switch, hear, course).travel()
     except ArchitectParallelError as error:
         # A step that a stop cut short is not what ended the worker.
@@ -109,7 +113,7 @@ def run_worker(
         WorkerFinished(
             result=_result(spec, course, switch),
             retry_after_s=ending.retry_after_s if ending is not None else None,
-            mendable=ending.mendable if ending is not None else True,
+            mendable=ending.mendable if ending is not None else handed_on,
         )
     )
 
@@ -306,7 +310,7 @@ class _Journey:
         return process.Launch(
             argv=command.argv,
             cwd=directory,
-            env={**passed, **command.env},
+            env={**passed, **command.env, **self._spec.variables},
             stdin_file=command.stdin_file,
             polite_signal=command.polite_signal,
             polite_wait_s=command.polite_wait_s,

@@ -1,0 +1,232 @@
+"""A spec becomes a plan: its tasks are those of any run, with dependencies and what is said of them all put in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from architect_parallel.api.handing_on import file_text
+from architect_parallel.api.place import Here, load_here
+from architect_parallel.api.planning import ParallelConfig, draft_plan
+from architect_parallel.api.running import ParallelRunner, resume
+from architect_parallel.api.task_sources import Given
+from architect_parallel.domain import (
+    AgentProfile,
+    OnPartial,
+    RunPlan,
+    RunResult,
+    SpecFile,
+    Task,
+    TaskFile,
+    WorkerSpec,
+    Workflow,
+)
+from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
+from architect_parallel.planning import graph, references
+from architect_parallel.planning.suggest import require_known
+from architect_parallel.runner import Listener
+
+DEFAULT_PARALLEL = 4
+COORDINATOR = "coordinator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecConfig:
+    """What `architect spec run` can be told."""
+
+    file: str | os.PathLike[str]
+    only: Sequence[str] = ()
+    """Names of tasks: these and all they depend on, and nothing else; empty: all."""
+    flags: ParallelConfig = field(default_factory=ParallelConfig)
+    """What holds for every task; its tasks are left alone."""
+
+
+class SpecRunner(ParallelRunner):
+    """Runs a spec; everything else is as in `ParallelRunner`."""
+
+    def __init__(
+        self,
+        config: SpecConfig,
+        workspace_root: str | os.PathLike[str] = ".",
+        *,
+        listeners: Sequence[Listener] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(config.flags, workspace_root, listeners=listeners, environ=environ)
+        self.spec_config = config
+
+    def _draft(self) -> RunPlan:
+        return draft_spec_plan(self.spec_config, self.here)
+
+
+def read(file: str | os.PathLike[str], here: Here | None) -> SpecFile:
+    """The spec in `file`, held against what is here (`None`: against nothing).
+
+    Raises:
+        UsageError: With every fault.
+    """
+    from architect_parallel.config.spec_file import load_spec
+    from architect_parallel.config.task_file import Surroundings
+
+    if here is None:
+        return load_spec(Path(file), None)
+    checkout = here.repository.checkout
+    around = Surroundings(
+        directory=here.start,
+        checkout=None if checkout is None else Path(os.path.realpath(checkout)),
+        backends=tuple(here.backends),
+        agents=tuple(here.settings.agents),
+        ceiling=here.settings.parallel.workers_ceiling,
+    )
+    path = Path(file)
+    return load_spec(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
+
+
+def validated(file: str | os.PathLike[str], workspace_root: Path, config_file: Path | None = None) -> SpecFile:
+    """The spec in `file`, checked as far as this place allows: outside a repository only its own text.
+
+    Raises:
+        UsageError: With every fault.
+    """
+    try:
+        here = load_here(workspace_root, config_file)
+    except EnvironmentProblem:
+        return read(file, None)
+    return read(file, here)
+
+
+def task_graph(spec: SpecFile) -> dict[str, tuple[str, ...]]:
+    """Name of each task → names of those it depends on, in the order of the file."""
+    return {task.name or "": task.dependencies for task in spec.tasks}
+
+
+def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
+    """The plan of a spec before its numbers.
+
+    Raises:
+        UsageError: With every fault of the file, or a flag is wrong.
+        EnvironmentProblem: As for `draft_plan`.
+    """
+    spec = read(config.file, here)
+    chosen = chosen_tasks(spec, config.only)
+    profiles = here.settings.agents
+    tasks = [_with_role(task, profiles) for task in spec.tasks if task.name in chosen]
+    last = spec.coordinator if len(chosen) == len(spec.tasks) else None
+    if last is not None:
+        names = tuple(task.name for task in tasks if task.name)
+        coordinator = next(name for name in (COORDINATOR, f"{COORDINATOR}-of-all") if name not in names)
+        text = last.prompt
+        if references.Reference(text=references.RESULTS) not in references.references(text):
+            text = f"{text}\n\n{{{{ {references.RESULTS} }}}}"
+        last_task = replace(
+            last, prompt=text, name=coordinator, dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file
+        )
+        tasks.append(_with_role(last_task, profiles))
+    settings = here.settings.parallel
+    at_once = spec.max_parallel or settings.max_parallel or min(DEFAULT_PARALLEL, settings.workers_ceiling)
+    given = Given(
+        tasks=tuple(tasks),
+        file=TaskFile(name=spec.file, tasks=tuple(tasks), max_parallel=at_once),
+        listed=True,
+        warnings=spec.warnings,
+        trusted=True,
+    )
+    plan = draft_plan(config.flags, here, given)
+    coordinator_id = len(tasks) if last is not None else None
+    workers = tuple(
+        replace(
+            each,
+            fills=True,
+            retry=spec.retry,
+            recovery=spec.recovery if each.worker_id != coordinator_id else None,
+            inherits=each.worker_id != coordinator_id,
+        )
+        for each in plan.workers
+    )
+    _require_files(workers, here, spec)
+    state = spec.state_file
+    return replace(
+        plan,
+        workers=workers,
+        max_parallel=min(plan.max_parallel, len(workers)),
+        workflow=Workflow(
+            name=spec.name,
+            state_file=None if state is None else os.path.abspath(here.start / state),
+            coordinator=coordinator_id,
+            rates=spec.rates,
+        ),
+    )
+
+
+def chosen_tasks(spec: SpecFile, only: Sequence[str]) -> set[str]:
+    """The names of the tasks to run: those of `only` with all they depend on, or all.
+
+    Raises:
+        UsageError: There is no such task.
+    """
+    needs = task_graph(spec)
+    for name in only:
+        require_known("task", name, needs)
+    return graph.closure(needs, only or needs)
+
+
+def resume_spec(
+    config: SpecConfig,
+    run: str,
+    workspace_root: Path,
+    *,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+) -> RunResult:
+    """Goes on with a run of this spec: what did not succeed, as it was planned then.
+
+    Raises:
+        UsageError: The run is none of this spec's, or there is no task called so.
+        NothingToDo: No such run, or nothing of it is left to do.
+    """
+    config_file = Path(config.flags.config_file) if config.flags.config_file is not None else None
+    spec = validated(config.file, workspace_root, config_file)
+    needs = task_graph(spec)
+
+    def choose(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
+        ids = {each.name: each.worker_id for each in plan.workers}
+        if plan.workflow is None or plan.workflow.name != spec.name or not {*ids} <= {*needs, COORDINATOR}:
+            raise UsageError(f"run {plan.run_id} is not one of {config.file}", hint=f"architect resume {plan.run_id}")
+        if not config.only:
+            return todo
+        for name in config.only:
+            require_known("task", name, ids)
+        wanted = graph.closure(
+            {each.worker_id: each.dependencies for each in plan.workers}, [ids[n] for n in config.only]
+        )
+        left = [each for each in todo if each.worker_id in wanted]
+        if not left:
+            raise NothingToDo(f"{', '.join(config.only)} succeeded in run {plan.run_id}", hint="leave out --only")
+        return left
+
+    return resume(workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose)
+
+
+def _with_role(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
+    """A task whose agent has no profile is the default one's, who is told its role."""
+    if task.agent is None or task.agent in profiles:
+        return task
+    prompts = [f"Your role: {task.agent}.", *([task.system_prompt] if task.system_prompt else [])]
+    return replace(task, agent=None, role=task.agent, system_prompt="\n\n".join(prompts))
+
+
+def _require_files(workers: Sequence[WorkerSpec], here: Here, spec: SpecFile) -> None:
+    """Files that prompts refer to have to be there, unless a task before it may still make them."""
+    faults = []
+    for each in workers:
+        for reference in references.references(each.prompt):
+            if reference.file is not None and not each.dependencies:
+                try:
+                    file_text(here.repository, each.base_commit, reference)
+                except EnvironmentProblem as error:
+                    place = next((task.place for task in spec.tasks if task.name == each.name), None)
+                    faults.append(f"{place or spec.file}: {error.message}")
+    if faults:
+        raise UsageError("\n".join(faults), hint="commit the files first")

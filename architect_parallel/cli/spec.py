@@ -1,0 +1,157 @@
+"""`architect spec run|validate|graph FILE`: a task graph with dependencies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.errors import ExitCode, UsageError
+
+app = typer.Typer(
+    help="Run, check or draw a task graph with dependencies.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A spec, YAML or JSON (`architect config schema spec`).")]
+
+
+@app.command()
+def run(
+    file: File,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="NAME", help="This task and all it depends on, nothing else; repeatable."),
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run of this spec: what did not succeed.")
+    ] = None,
+    max_parallel: Annotated[
+        str | None, typer.Option(metavar="N", help="How many run at the same time [as the spec says, else 4].")
+    ] = None,
+    backend: Annotated[str | None, typer.Option(metavar="NAME", help="Agent CLI for every task.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of the whole run.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit of the whole run.")] = None,
+    base: Annotated[str, typer.Option(metavar="REF", help="Commit the first tasks start from.")] = "HEAD",
+    include_dirty: Annotated[
+        bool, typer.Option("--include-dirty", help="Carry the uncommitted state over into the worktrees.")
+    ] = False,
+    fail_fast: Annotated[
+        bool | None, typer.Option("--fail-fast/--no-fail-fast", help="Cancel the rest at the first failure.")
+    ] = None,
+    allow_partial: Annotated[
+        bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+) -> None:
+    """Run a spec: each task as soon as what it depends on is done.
+
+    Each task works in a worktree of its own that starts from the merged work of its dependencies. What depends on a
+    task that failed is skipped; nothing else is.
+    """
+    from architect_parallel.api.planning import ParallelConfig
+    from architect_parallel.api.specs import SpecConfig, SpecRunner, resume_spec
+    from architect_parallel.cli.parallel import print_result, show_plan
+    from architect_parallel.reports.terminal import LiveReport
+
+    flags = ParallelConfig(
+        max_parallel=max_parallel,
+        backend=backend,
+        budget=budget,
+        timeout=timeout,
+        base=base,
+        include_dirty=include_dirty,
+        fail_fast=fail_fast,
+        allow_partial=allow_partial,
+        config_file=config,
+    )
+    request = SpecConfig(file=file, only=tuple(only or ()), flags=flags)
+    report = LiveReport(as_json=json, quiet=quiet)
+    if resume is not None:
+        if dry_run:
+            raise UsageError("--dry-run plans a new run", hint=f"architect resume {resume} --dry-run")
+        with report:
+            result = resume_spec(request, resume, Path.cwd(), listeners=[report.take], started=report.begin)
+    else:
+        runner = SpecRunner(request, listeners=[report.take])
+        if dry_run:
+            show_plan(runner, runner.plan(), as_json=json)
+            return
+        with report:
+            result = runner.execute(started=report.begin)
+    print_result(result, as_json=json)
+    raise typer.Exit(result.exit_code or 0)
+
+
+@app.command()
+def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
+    """Check a spec: every fault at once, nothing started."""
+    from architect_parallel.api.specs import task_graph, validated
+    from architect_parallel.cli.output import answer, answer_json, warn
+    from architect_parallel.planning.graph import critical_path
+
+    try:
+        spec = validated(file, Path.cwd(), config)
+    except UsageError as error:
+        if not json:
+            raise
+        answer_json({"schema_version": 1, "file": str(file), "valid": False, "faults": error.message.splitlines()})
+        raise typer.Exit(ExitCode.USAGE) from None
+    chain = critical_path(task_graph(spec)).names
+    if json:
+        answer_json(
+            {
+                "schema_version": 1,
+                "file": str(file),
+                "valid": True,
+                "faults": [],
+                "name": spec.name,
+                "tasks": len(spec.tasks),
+                "longest_chain": chain,
+                "warnings": spec.warnings,
+            }
+        )
+        return
+    for warning in spec.warnings:
+        warn(warning)
+    tasks = "1 task" if len(spec.tasks) == 1 else f"{len(spec.tasks)} tasks"
+    answer(f"{file}: {spec.name}, {tasks}, no faults; longest chain ({len(chain)}): {' → '.join(chain)}")
+
+
+@app.command()
+def graph(
+    file: File,
+    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, mermaid, dot or svg.")] = "text",
+    json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Draw a spec's graph on stdout; arrows go from what comes first to what waits for it."""
+    from architect_parallel.api.specs import task_graph, validated
+    from architect_parallel.cli.output import answer, answer_json
+    from architect_parallel.planning import graph as graphs
+    from architect_parallel.planning.suggest import require_known
+    from architect_parallel.reports.graph import FORMATS
+
+    render = FORMATS[require_known("format", format, FORMATS)]
+    spec = validated(file, Path.cwd(), config)
+    needs = task_graph(spec)
+    if json:
+        answer_json(
+            {
+                "schema_version": 1,
+                "name": spec.name,
+                "tasks": [{"name": name, "dependencies": wanted} for name, wanted in needs.items()],
+                "order": graphs.topological(needs),
+                "steps": graphs.levels(needs),
+                "longest_chain": graphs.critical_path(needs).names,
+            }
+        )
+    else:
+        answer(render(spec.name, needs))

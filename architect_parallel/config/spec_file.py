@@ -1,0 +1,282 @@
+"""A spec, YAML or JSON: text into `domain.SpecFile`, or all of its faults at once.
+
+It goes the way of a task file (hardened reader, aliases under their own names, pydantic), and what is wrong with the
+graph is looked at whatever else is wrong: unknown and duplicate names, cycles, references to what is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from architect_parallel.config.layers import FaultList, fault_of, place_of
+from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_bytes
+from architect_parallel.config.spec_schema import SECTIONS, SpecSection, SpecTaskSection, own_spec_name
+from architect_parallel.config.task_file import (
+    LARGEST_TASK_FILE_BYTES,
+    MOST_TASKS,
+    Make,
+    Surroundings,
+    canonical_keys,
+    document_of,
+    is_path,
+    not_a_directory,
+    section_faults,
+)
+from architect_parallel.domain import (
+    OnPartial,
+    ProviderRate,
+    RateLimit,
+    Recovery,
+    Retry,
+    SpecFile,
+    Task,
+    TaskText,
+)
+from architect_parallel.planning import graph, references
+from architect_parallel.planning.quantities import shown
+from architect_parallel.planning.suggest import did_you_mean
+
+SCHEMA_HINT = "architect config schema spec"
+
+
+def load_spec(path: Path, around: Surroundings | None) -> SpecFile:
+    """The spec at `path`.
+
+    Args:
+        around: What its words are held against; `None`: only its own text is looked at.
+
+    Raises:
+        UsageError: With every fault, or why it cannot be read.
+    """
+    faults = FaultList()
+    try:
+        data = read_bytes(path, pipe_allowed=True, largest=LARGEST_TASK_FILE_BYTES)
+        if data is None:
+            raise Faulty(Fault(None, "there is no such file"))
+    except Faulty as error:
+        faults.add(str(path), error.faults)
+        raise faults.error("the spec", SCHEMA_HINT) from None
+    return read_spec(TaskText(name=str(path), data=data), around)
+
+
+def read_spec(text: TaskText, around: Surroundings | None) -> SpecFile:
+    """The spec in `text`.
+
+    Raises:
+        UsageError: With every fault, each on a line of its own.
+    """
+    found = FaultList()
+    try:
+        document = _canonical(document_of(text))
+        checked, faults = _checked(document)
+        faults += [*document.faults, *_graph_faults(document), *_surrounding_faults(document, around)]
+        if not faults:
+            assert checked is not None  # without a fault there is a model
+            return _spec(text.name, checked, document.places, around)
+        found.add(text.name, sorted(dict.fromkeys(faults), key=lambda fault: fault.place or Place(0, 0)))
+    except Faulty as error:
+        found.add(text.name, error.faults)
+    raise found.error("the spec", SCHEMA_HINT)
+
+
+def _canonical(document: Document) -> Document:
+    places, faults, data = dict(document.places), list(document.faults), document.data
+    if data is None:
+        raise Faulty(*faults, Fault(None, "is empty: there is no task"))
+    if not isinstance(data, dict):
+        raise Faulty(*faults, Fault(Place(1, 1), "must hold a mapping with a list `tasks`"))
+    if isinstance(data.get("tasks"), list) and len(data["tasks"]) > MOST_TASKS:
+        what = f"tasks: holds {len(data['tasks'])} tasks, at most {MOST_TASKS} are allowed"
+        raise Faulty(*faults, Fault(place_of(places, ("tasks",)), what))
+
+    def renamed(value: Any, pattern: tuple[str, ...], path: KeyPath, rest: tuple[str, ...]) -> Any:
+        if not rest:
+            known = SECTIONS[pattern].model_fields
+            return (
+                canonical_keys(value, path, known, places, faults, own_spec_name) if isinstance(value, dict) else value
+            )
+        if rest[0] == "*" and isinstance(value, list):
+            return [renamed(each, pattern, (*path, index), rest[1:]) for index, each in enumerate(value)]
+        if isinstance(value, dict):
+            keys = list(value) if rest[0] == "*" else [rest[0]] if rest[0] in value else []
+            return value | {key: renamed(value[key], pattern, (*path, key), rest[1:]) for key in keys}
+        return value
+
+    for pattern in SECTIONS:
+        data = renamed(data, pattern, (), pattern)
+    return Document(data, places, tuple(faults))
+
+
+def _checked(document: Document) -> tuple[SpecSection | None, list[Fault]]:
+    try:
+        return SpecSection.model_validate(document.data), []
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        return None, [fault_of(dict(each), document.data, document.places, _meant) for each in found]
+
+
+def _meant(path: KeyPath) -> str:
+    parents = tuple("*" if isinstance(step, int) else step for step in path[:-1])
+    if parents[:1] == ("providers",) and len(parents) > 1:
+        parents = ("providers", "*", *parents[2:])
+    kind = SECTIONS.get(parents)
+    return did_you_mean(str(path[-1]), kind.model_fields) if kind else ""
+
+
+def _tasks(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    tasks = data.get("tasks")
+    return [each if isinstance(each, dict) else {} for each in tasks] if isinstance(tasks, list) else []
+
+
+def _maker(document: Document) -> Make:
+    return lambda path, message: Fault(place_of(document.places, path), f"{dotted(path)}: {message}")
+
+
+def _graph_faults(document: Document) -> Iterator[Fault]:
+    """What is wrong with names, dependencies and references, as far as they can be made out."""
+    fault, listed = _maker(document), _tasks(document.data)
+    owners: dict[str, int] = {}
+    for index, each in enumerate(listed):
+        words = [word for key in ("name", "id") if isinstance(word := each.get(key), str) and word.strip()]
+        if not words and each and not {"name", "id"} & each.keys():
+            yield fault(("tasks", index), "has neither name nor id")
+        for key in ("name", "id"):
+            word = each.get(key)
+            if not isinstance(word, str) or not word.strip():
+                continue
+            if word == references.RESULTS or word.startswith("file(") or "}}" in word:
+                yield fault(("tasks", index, key), f"{shown(word)} means something else between braces")
+            first = owners.setdefault(word, index)
+            if first != index:
+                yield fault(("tasks", index, key), f"duplicate name {shown(word)}: tasks[{first}] is called so already")
+    wanted: dict[int, list[int]] = {index: [] for index in range(len(listed))}
+    for index, each in enumerate(listed):
+        waits_for = each.get("dependencies")
+        for position, word in enumerate(waits_for if isinstance(waits_for, list) else ()):
+            if isinstance(word, str) and word in owners:
+                wanted[index].append(owners[word])
+            elif isinstance(word, str):
+                path = ("tasks", index, "dependencies", position)
+                yield fault(path, f"no task is called {shown(word)}{did_you_mean(word, owners)}")
+    for ring in graph.cycles(wanted):
+        names = " → ".join(_name(listed[index], index) for index in ring)
+        yield fault(("tasks", ring[0], "dependencies"), f"dependency cycle: {names} (each waits for the next)")
+    yield from _reference_faults(listed, owners, wanted, fault)
+
+
+def _reference_faults(
+    tasks: list[dict[str, Any]], owners: Mapping[str, int], wanted: Mapping[int, list[int]], fault: Make
+) -> Iterator[Fault]:
+    for index, each in enumerate(tasks):
+        text = each.get("prompt")
+        if isinstance(text, str) and "{{" in text:
+            before = graph.closure(wanted, wanted[index])
+            known = {word: owner in before for word, owner in owners.items()}
+            for what in references.faults(text, known, near=lambda word: did_you_mean(word, owners)):
+                yield fault(("tasks", index, "prompt"), what)
+
+
+def _name(task: Mapping[str, Any], index: int) -> str:
+    found = task.get("name") or task.get("id")
+    return found if isinstance(found, str) else f"tasks[{index}]"
+
+
+def _surrounding_faults(document: Document, around: Surroundings | None) -> Iterator[Fault]:
+    data, fault = document.data, _maker(document)
+    coordinator = data.get("coordinator")
+    text = coordinator.get("task") if isinstance(coordinator, dict) else None
+    if isinstance(text, str):
+        known = {
+            word: True for each in _tasks(data) for key in ("name", "id") if isinstance(word := each.get(key), str)
+        }
+        for what in references.faults(text, known, near=lambda word: did_you_mean(word, known)):
+            yield fault(("coordinator", "task"), what)
+    if around is None:
+        return
+    any_agent = replace(around, agents=None)
+    written = data.get("defaults")
+    defaults: dict[str, Any] = written if isinstance(written, dict) else {}
+    yield from section_faults(("defaults",), defaults, defaults, any_agent, fault)
+    for index, each in enumerate(_tasks(data)):
+        yield from section_faults(("tasks", index), each, defaults, any_agent, fault)
+    execution = data.get("execution")
+    most = execution.get("max_concurrent_agents") if isinstance(execution, dict) else None
+    if isinstance(most, int) and not isinstance(most, bool) and most > around.ceiling:
+        what = f"{shown(most)} is more than workers_ceiling {around.ceiling} allows"
+        yield fault(("execution", "max_concurrent_agents"), what)
+    state = data.get("state_file")
+    if isinstance(state, str) and is_path(state):
+        path = around.directory / state
+        if path.is_dir():
+            yield fault(("state_file",), f"{shown(state)} is a directory")
+        elif not_a_directory(path.parent) is not None:
+            yield fault(("state_file",), f"{shown(state)}: what is above it is not a directory")
+
+
+def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], around: Surroundings | None) -> SpecFile:
+    defaults = {} if checked.defaults is None else checked.defaults.model_dump(exclude_unset=True)
+    if checked.on_partial is not None:
+        defaults["on_partial"] = checked.on_partial
+    names = {word: each.name or each.id or "" for each in checked.tasks for word in (each.name, each.id) if word}
+    tasks = []
+    for index, section in enumerate(checked.tasks):
+        where = f"{file}:{place_of(places, ('tasks', index))}: tasks[{index}]"
+        tasks.append(_task(section, defaults, names, where))
+    retry, recovery, coordinator = checked.retry, checked.recovery, checked.coordinator
+    agents = [each.agent for each in tasks] + ([coordinator.agent] if coordinator else [])
+    return SpecFile(
+        name=checked.name or PurePath(file).stem or "spec",
+        file=file,
+        tasks=tuple(tasks),
+        max_parallel=checked.execution.max_concurrent_agents if checked.execution else None,
+        rates=tuple(
+            ProviderRate(provider=name, rate_limit=RateLimit(**each.rate_limit.model_dump()))
+            for name, each in (checked.providers or {}).items()
+            if each.rate_limit is not None
+        ),
+        retry=None
+        if retry is None
+        else Retry(
+            max_attempts=retry.max_attempts,
+            initial_delay_s=retry.initial_delay / 1000,
+            backoff_factor=retry.backoff_factor,
+            max_delay_s=retry.max_delay / 1000,
+        ),
+        recovery=None
+        if recovery is None
+        else Recovery(retries=recovery.retries, refine=recovery.refine, escalate=recovery.on_all_failed == "escalate"),
+        state_file=checked.state_file,
+        coordinator=None
+        if coordinator is None
+        else _task(SpecTaskSection(prompt=coordinator.task, agent=coordinator.agent), defaults, names, file),
+        warnings=tuple(_warnings(checked, agents, around.agents if around else None)),
+    )
+
+
+def _task(section: SpecTaskSection, defaults: Mapping[str, Any], names: Mapping[str, str], place: str) -> Task:
+    values = {**defaults, **section.model_dump(exclude_unset=True)}
+    values = {key: value for key, value in values.items() if value is not None}
+    values["name"] = section.name or section.id
+    values["prompt"] = references.renamed(section.prompt or values["name"] or "", names)
+    values["dependencies"] = tuple(dict.fromkeys(names[each] for each in values.get("dependencies", ())))
+    values["on_partial"] = OnPartial(values.get("on_partial", OnPartial.SKIP))
+    renamed = {"timeout": "timeout_s", "budget": "budget_usd", "extra": "extra_argv"}
+    return Task(**{renamed.get(key, key): value for key, value in values.items()}, place=place)
+
+
+def _warnings(checked: SpecSection, agents: list[str | None], known: Collection[str] | None) -> Iterator[str]:
+    if checked.policy:
+        yield f"policy: nothing acts on it yet ({', '.join(map(str, checked.policy))})"
+    if checked.merge is not None:
+        yield "merge: nothing acts on it yet; `architect merge RUN N` lands a result"
+    if checked.recovery is not None and checked.recovery.debugger is not None:
+        yield "recovery.debugger: nothing acts on it yet; failed tasks are told of one another's errors"
+    missing = [shown(name) for name in dict.fromkeys(agents) if name is not None and name not in (known or (name,))]
+    if missing:
+        roles = "that role" if len(missing) == 1 else "these roles"
+        yield f"no agent profile is called {', '.join(missing)}: the default one plays {roles}"
