@@ -23,6 +23,9 @@ SHELL = "shell"
 MISSING = "ARCHITECT_MISSING"
 """Where a command that goes on in spite of failed dependencies finds their names, a line each."""
 
+LESSON = "ARCHITECT_LESSON"
+"""Where a command finds what went wrong with its attempt before."""
+
 
 class HandingOn:
     """Keeps the results of a run's workers and makes the specs of those that depend on them whole."""
@@ -54,6 +57,8 @@ class HandingOn:
             spec = replace(spec, base_commit=self._base(spec, before))
         if spec.fills:
             spec = self._filled(spec)
+        if spec.fills and spec.lesson and spec.backend == SHELL:
+            spec = replace(spec, lesson="", variables={**spec.variables, LESSON: references.cut(spec.lesson.strip())})
         lacking = [each for each in before if each.status is not Status.SUCCESS]
         if not lacking:
             return spec

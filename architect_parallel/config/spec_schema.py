@@ -105,7 +105,7 @@ class CoordinatorSection(Section):
         default="Synthesise the results, name the conflicts between them, recommend what to do.",
         description="What to do. {{ results }} is put at its end where it is not in it.",
     )
-    agent: Identifier | None = Field(default=None, description="Agent profile.")
+    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default one.")
 
 
 class SpecTaskSection(DefaultsSection):
@@ -114,6 +114,7 @@ class SpecTaskSection(DefaultsSection):
     name: Name | None = Field(default=None, description="Unique in the file; id or name is required.")
     id: Name | None = Field(default=None, description="Another name for dependencies; unique in the file.")
     prompt: Prompt | None = Field(default=None, description="What to do; null: its name says it.")
+    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default one.")
     on_partial: OnPartial | None = Field(
         default=None, description="continue: go on when something it depends on did not succeed."
     )

@@ -42,11 +42,17 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
             "",
             f"[{spec.worker_id}] {task_words(spec.worker_id, spec.name, spec.prompt, 80)}",
             f"    backend   {spec.backend}, model {spec.model or 'default'}, agent {spec.agent.name}",
+            *_after(spec, plan),
             *_where(spec),
             *_options(spec),
             f"    command   {_command(argv[spec.worker_id])}",
         ]
     return "\n".join(lines)
+
+
+def _after(spec: WorkerSpec, plan: RunPlan) -> list[str]:
+    names = {each.worker_id: f"[{each.worker_id}] {one_line(each.name, 60)}" for each in plan.workers}
+    return [f"    after     {', '.join(names[each] for each in spec.dependencies)}"] if spec.dependencies else []
 
 
 def _where(spec: WorkerSpec) -> list[str]:

@@ -98,7 +98,17 @@ def total_line(result: RunResult) -> str:
 
 def results(result: RunResult) -> str:
     """Everything below the progress lines: heading, table, total."""
-    return "\n".join(["", "Results", "=" * 60, *results_table(result.results), total_line(result)])
+    lines = ["", "Results", "=" * 60, *results_table(result.results), total_line(result)]
+    return "\n".join([*lines, *_last_words(result)])
+
+
+def _last_words(result: RunResult) -> list[str]:
+    """What a spec's coordinator made of it, and what a person has to decide."""
+    lines = []
+    for heading, text in (("Synthesis", result.synthesis), ("Escalated", result.briefing)):
+        if text:
+            lines += ["", heading, "=" * 60, plain_text(text).strip()]
+    return lines
 
 
 def next_steps(result: RunResult) -> str:
@@ -167,7 +177,7 @@ def run_details(run: RunResult) -> str:
         said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
         if said:
             lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {each}" for each in said)]
-    return "\n".join([*lines, "", total_line(run)])
+    return "\n".join([*lines, "", total_line(run), *_last_words(run)])
 
 
 def _attempt_words(attempt: Attempt) -> str:
