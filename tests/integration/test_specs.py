@@ -1,0 +1,194 @@
+"""Specs on real git with shell commands for agents: what a task starts from, what it is told, who is skipped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from repositories import git
+
+from architect_parallel.api.planning import ParallelConfig
+from architect_parallel.api.running import resume
+from architect_parallel.api.specs import SpecConfig, SpecRunner
+from architect_parallel.domain import Reason, RunResult, RunStatus, Status
+from architect_parallel.errors import UsageError
+from architect_parallel.events import Recorded, WorktreeReady
+
+
+def write_spec(place: Path, *tasks: dict[str, Any], **more: Any) -> Path:
+    file = place / "spec.json"
+    file.write_text(json.dumps({"defaults": {"backend": "shell"}, "tasks": tasks, **more}))
+    return file
+
+
+def run(
+    checkout: Path, place: Path, *tasks: dict[str, Any], only: tuple[str, ...] = (), **more: Any
+) -> tuple[RunResult, dict[str, str]]:
+    """The result, and the base each worktree was made at by the task's name."""
+    heard: list[Recorded] = []
+    config = SpecConfig(file=write_spec(place, *tasks, **more), only=only, flags=ParallelConfig())
+    result = SpecRunner(config, checkout, listeners=[heard.append]).execute()
+    names = {spec.worker_id: spec.name for spec in result.planned}
+    bases = {
+        names[each.worker_id]: each.event.base_commit
+        for each in heard
+        if isinstance(each.event, WorktreeReady) and each.worker_id is not None
+    }
+    return result, bases
+
+
+def statuses(result: RunResult) -> dict[str, Status]:
+    return {each.name: each.status for each in result.results}
+
+
+def test_a_task_starts_from_the_merged_work_of_its_dependencies_and_owns_only_its_own(
+    checkout: Path, tmp_path: Path
+) -> None:
+    result, bases = run(
+        checkout,
+        tmp_path,
+        {"name": "design", "task": "echo design > design.txt; echo 'say $(reboot)'"},
+        {"name": "api", "task": "cat design.txt > api.txt", "dependencies": ["design"]},
+        {"name": "ui", "task": "printf '<%s>' {{ design }} > ui.txt", "dependencies": ["design"]},
+        {"name": "both", "task": "cat design.txt api.txt ui.txt > all.txt", "dependencies": ["api", "ui"]},
+    )
+
+    assert (result.status, result.exit_code) == (RunStatus.SUCCESS, 0)
+    assert [each.files_modified for each in result.results] == [["design.txt"], ["api.txt"], ["ui.txt"], ["all.txt"]]
+    design, api, ui, both = (each.diff.head for each in result.results if each.diff is not None)
+    assert bases["design"] == result.base_commit
+    assert bases["api"] == bases["ui"] == design
+    assert git(checkout, "rev-parse", f"{bases['both']}^1", f"{bases['both']}^2").split() == [api, ui]
+    assert git(checkout, "show", f"{both}:all.txt") == "design\ndesign\n<say $(reboot)>"
+    assert git(checkout, "status", "--porcelain") == ""
+
+
+def test_the_same_work_gives_the_same_base_to_a_further_launch(checkout: Path, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    result, bases = run(
+        checkout,
+        tmp_path,
+        {"name": "a", "task": "echo a > a.txt"},
+        {"name": "b", "task": "echo b > b.txt"},
+        {"name": "c", "task": f"echo c > c.txt; test -e {go}", "dependencies": ["a", "b"]},
+    )
+    assert statuses(result) == {"a": Status.SUCCESS, "b": Status.SUCCESS, "c": Status.FAILED}
+    go.touch()
+    heard: list[Recorded] = []
+
+    again = resume(checkout, result.run_id, listeners=[heard.append])
+
+    assert [each.attempts for each in again.results] == [1, 1, 2]
+    assert again.status is RunStatus.SUCCESS
+    assert [each.event.base_commit for each in heard if isinstance(each.event, WorktreeReady)] == [bases["c"]]
+    assert again.results[2].files_modified == ["c.txt"]
+
+
+def test_a_conflict_between_dependencies_fails_the_task_and_names_the_files(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {"name": "one", "task": "echo one > same.txt"},
+        {"name": "two", "task": "echo two > same.txt"},
+        {"name": "both", "task": "true", "dependencies": ["one", "two"]},
+        {"name": "after", "task": "true", "dependencies": ["both"]},
+        retry={"maxAttempts": 3, "initialDelay": 1},
+    )
+    both, after = result.results[2:]
+    assert (both.status, both.reason, both.attempts) == (Status.FAILED, Reason.SPAWN_FAILED, 1)
+    assert "the work of one conflicts with that of two in same.txt" in str(both.error)
+    assert (after.status, after.reason) == (Status.SKIPPED, Reason.DEPENDENCY_FAILED)
+    assert "both" in str(after.error)
+
+
+def test_a_failure_skips_its_dependents_and_nothing_else_and_one_may_go_on_without(
+    checkout: Path, tmp_path: Path
+) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {"name": "good", "task": "echo good > good.txt"},
+        {"name": "bad", "task": "exit 3", "critical": False},
+        {"name": "skipped", "task": "true", "dependencies": ["bad"], "critical": False},
+        {
+            "name": "partial",
+            "task": 'cat good.txt; echo "without $ARCHITECT_MISSING"',
+            "dependencies": ["good", "bad"],
+            "on_partial": "continue",
+        },
+        {"name": "other", "task": "true"},
+        coordinator={"task": 'echo "in all:" {{ results }}'},
+    )
+    assert statuses(result) == {
+        "good": Status.SUCCESS, "bad": Status.FAILED, "skipped": Status.SKIPPED, "partial": Status.SUCCESS,
+        "other": Status.SUCCESS, "coordinator": Status.SUCCESS,
+    }  # fmt: skip
+    assert (result.status, result.exit_code) == (RunStatus.PARTIAL, 0)
+    assert result.results[3].output.split() == ["good", "without", "bad"]
+    assert result.synthesis is not None
+    assert "## skipped: skipped (dependency failed)" in result.synthesis
+
+
+def test_only_a_task_and_what_it_needs(checkout: Path, tmp_path: Path) -> None:
+    tasks: list[dict[str, Any]] = [
+        {"name": "a"},
+        {"name": "b", "dependencies": ["a"]},
+        {"name": "c", "dependencies": ["b"]},
+        {"name": "d"},
+    ]
+    result, _ = run(checkout, tmp_path, *({**each, "task": "true"} for each in tasks), only=("b",))
+    assert [each.name for each in result.results] == ["a", "b"]
+    with pytest.raises(UsageError, match="unknown task 'zz'"):
+        run(checkout, tmp_path, *tasks, only=("zz",))
+
+
+def test_a_file_that_is_not_there_is_found_before_anything_starts(checkout: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such file"):
+        run(checkout, tmp_path, {"name": "a", "task": "echo {{ file(./nowhere.md) }}"})
+    assert git(checkout, "branch", "--list", "architect/*") == ""
+
+
+def test_a_group_that_fails_alike_escalates_with_a_briefing(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {"name": "a", "task": "echo no login >&2; exit 1"},
+        {"name": "b", "task": "echo no login >&2; exit 1"},
+        recovery={"retries": 1},
+    )
+    assert (result.status, result.exit_code) == (RunStatus.ESCALATED, 1)
+    assert [each.attempts for each in result.results] == [1, 1]
+    assert "no login" in str(result.briefing)
+    assert f"architect resume {result.run_id}" in str(result.briefing)
+
+
+def test_recovery_tells_a_command_what_went_wrong_without_changing_it(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {
+            "name": "a",
+            "task": 'echo "told: $ARCHITECT_LESSON"; test -n "$ARCHITECT_LESSON" || { echo why >&2; exit 1; }',
+        },
+        recovery={"retries": 1},
+    )
+    (only,) = result.results
+    assert (only.status, only.attempts) == (Status.SUCCESS, 2)
+    assert "why" in only.output
+
+
+def test_the_state_file_tells_the_whole_story(checkout: Path, tmp_path: Path) -> None:
+    state = tmp_path / "deep" / "state.md"
+    run(
+        checkout,
+        tmp_path,
+        {"name": "a", "agent": "writer", "task": "echo hello; echo x > x.txt"},
+        {"name": "b", "task": "exit 1", "dependencies": ["a"]},
+        state_file=str(state),
+    )
+    text = state.read_text()
+    for words in ("# spec", "**partial**", "## Step 1: done", "- writer (a) → ✅ hello", "- build (b) → ❌ the command",
+                  "## Step 2: ended with failures", "- `x.txt` (a)", "s saved"):  # fmt: skip
+        assert words in text, text
