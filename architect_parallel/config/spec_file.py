@@ -38,6 +38,7 @@ from architect_parallel.domain import (
     TaskText,
 )
 from architect_parallel.planning import graph, references
+from architect_parallel.planning.plain_text import one_line
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean
 
@@ -165,7 +166,9 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
                 yield fault(path, f"no task is called {shown(word)}{did_you_mean(word, owners)}")
     for ring in graph.cycles(wanted):
         names = " → ".join(_name(listed[index], index) for index in ring)
-        yield fault(("tasks", ring[0], "dependencies"), f"dependency cycle: {names} (each waits for the next)")
+        yield fault(
+            ("tasks", ring[0], "dependencies"), f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
+        )
     yield from _reference_faults(listed, owners, wanted, fault)
 
 

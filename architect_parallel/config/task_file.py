@@ -23,6 +23,8 @@ from architect_parallel.config.source import require_size as require_bytes
 from architect_parallel.config.task_schema import DefaultsSection, TaskFileSection, TaskSection, own_name
 from architect_parallel.domain import Isolation, Task, TaskFile, TaskText
 from architect_parallel.errors import UsageError
+from architect_parallel.planning.graph import cycles
+from architect_parallel.planning.plain_text import one_line
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean
 
@@ -290,6 +292,7 @@ def _name_faults(tasks: list[dict[str, Any]], fault: Make) -> Iterator[Fault]:
             first = owners.setdefault(word, index)
             if first != index:
                 yield fault(("tasks", index, key), f"{shown(word)} stands for tasks[{first}] already")
+    graph: dict[int, list[int]] = {index: [] for index in range(len(tasks))}
     for index, each in enumerate(tasks):
         wanted = each.get("dependencies")
         for position, word in enumerate(wanted if isinstance(wanted, list) else ()):
@@ -300,6 +303,13 @@ def _name_faults(tasks: list[dict[str, Any]], fault: Make) -> Iterator[Fault]:
                 yield fault(("tasks", index, "dependencies", position), f"no task is called {shown(word)}{near}")
             elif owners[word] == index:
                 yield fault(("tasks", index, "dependencies", position), "a task cannot wait for itself")
+            else:
+                graph[index].append(owners[word])
+    for ring in cycles(graph):
+        names = " → ".join(str(tasks[index].get("name") or tasks[index].get("id")) for index in ring)
+        yield fault(
+            ("tasks", ring[0], "dependencies"), f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
+        )
 
 
 def is_path(text: str) -> bool:

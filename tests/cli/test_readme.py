@@ -67,8 +67,11 @@ def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("stand_ins")
 def test_readme_commands_run_from_top_to_bottom(architect: Architect, checkout: Path) -> None:
     task_file = re.search(r"^# tasks\.yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    spec = re.search(r"^# auth\.yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
     assert task_file is not None
+    assert spec is not None
     files = {
+        "auth.yaml": spec[1],
         "tasks.yaml": task_file[1],
         "ideas.txt": "one idea\nanother\n",
         "src/a.py": "A = 1\n",

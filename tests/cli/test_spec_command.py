@@ -1,0 +1,123 @@
+"""`architect spec` through the console script: exit codes, streams, a killed launcher."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from console import Architect, running_with, wait_until
+from repositories import git
+
+SPEC = """\
+name: Try
+defaults: {backend: shell}
+tasks:
+  - {name: design, task: echo the design}
+  - {name: '<b> & "x"', task: 'echo got {{ design }}', dependencies: [design]}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    file = tmp_path / "try.yaml"
+    file.write_text(SPEC)
+    return file
+
+
+def test_run_prints_the_results_and_json_the_envelope(architect: Architect, spec: Path, checkout: Path) -> None:
+    answer = architect("spec", "run", spec)
+    assert answer.code == 0, answer.err
+    assert "[2] got the design" in answer.out
+    assert "Total: 2 tasks, 2 completed" in answer.out
+
+    envelope = architect("spec", "run", spec, "--json", "--only", "design").json
+    assert (envelope["status"], envelope["total_tasks"], envelope["skipped"]) == ("success", 1, 0)
+    assert git(checkout, "status", "--porcelain") == ""
+
+
+def test_a_faulty_spec_is_exit_2_with_every_fault_and_starts_nothing(
+    architect: Architect, tmp_path: Path, checkout: Path
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("tasks:\n  - {name: a, deps: [c]}\n  - {name: b, deps: [a]}\n  - {name: c, deps: [b, x]}\n")
+    for words in (("validate",), ("run",), ("graph",), ("run", "--dry-run")):
+        answer = architect("spec", *words, file)
+        assert answer.code == 2
+        assert "a → c → b → a" in answer.err
+        assert "no task is called 'x'" in answer.err
+    found = architect("spec", "validate", file, "--json")
+    assert (found.code, found.json["valid"], len(found.json["faults"])) == (2, False, 3)
+    assert git(checkout, "branch", "--list", "architect/*") == ""
+
+
+def test_a_graph_in_every_format_shows_names_and_obeys_nothing_in_them(architect: Architect, spec: Path) -> None:
+    drawn = {each: architect("spec", "graph", spec, "--format", each) for each in ("text", "mermaid", "dot", "svg")}
+    assert {each.code for each in drawn.values()} == {0}
+    assert '<b> & "x"  ← design' in drawn["text"].out
+    assert "t1 --> t2" in drawn["mermaid"].out
+    assert "<b>" not in drawn["mermaid"].out
+    assert '"design" -> "<b> & \\"x\\"";' in drawn["dot"].out
+    root = ET.fromstring(drawn["svg"].out)
+    assert '<b> & "x"' in [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert architect("spec", "graph", spec, "--json").json["order"] == ["design", '<b> & "x"']
+    assert architect("spec", "graph", spec, "--format", "png").code == 2
+
+
+def test_a_dry_run_says_who_waits_for_whom(architect: Architect, spec: Path, checkout: Path) -> None:
+    answer = architect("spec", "run", spec, "--dry-run")
+    assert answer.code == 0
+    assert "after     [1] design" in answer.out
+    plan = architect("spec", "run", spec, "--dry-run", "--json").json
+    assert [each["dependencies"] for each in plan["workers"]] == [[], [1]]
+    assert git(checkout, "branch", "--list", "architect/*") == ""
+
+
+def test_a_killed_launchers_spec_goes_on_where_it_was(architect: Architect, tmp_path: Path) -> None:
+    token = f"3600.{secrets.randbelow(10**9):09d}"
+    go, count = tmp_path / "go", tmp_path / "count"
+    tasks = [
+        {"name": "a", "task": f"echo a >> {count}; echo a > a.txt"},
+        {"name": "b", "task": f"echo b >> {count}; test -e {go} || sleep {token}; cat a.txt", "dependencies": ["a"]},
+        {"name": "c", "task": f"echo c >> {count}; cat a.txt", "dependencies": ["a", "b"]},
+    ]
+    file = tmp_path / "killed.json"
+    file.write_text(json.dumps({"name": "killed", "defaults": {"backend": "shell"}, "tasks": tasks}))
+    process = architect.begin("spec", "run", str(file), "--quiet")
+    wait_until(lambda: running_with(token) != [], "the start of b")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: running_with(token) == [], "the end of the agents of a dead launcher")
+    go.touch()
+
+    other = tmp_path / "other.yaml"
+    other.write_text(SPEC)
+    assert architect("spec", "run", other, "--resume", "latest").code == 2
+    answer = architect("spec", "run", file, "--resume", "latest", "--json")
+
+    assert answer.code == 0, answer.err
+    assert [(each["status"], each["output"]) for each in answer.json["results"]] == [
+        ("success", ""),
+        ("success", "a"),
+        ("success", "a"),
+    ]
+    assert sorted(count.read_text().split()) == ["a", "b", "b", "c"]
+    assert architect("spec", "run", file, "--resume", "latest").code == 4
+
+
+def test_dependencies_of_a_task_file_act(architect: Architect, tmp_path: Path) -> None:
+    file = tmp_path / "tasks.yaml"
+    file.write_text(
+        "defaults: {backend: shell}\ntasks:\n  - {name: b, prompt: 'cat a.txt', dependencies: [one]}\n"
+        "  - {id: one, prompt: 'echo {{ b }} > a.txt'}\n  - {name: c, prompt: 'exit 1'}\n"
+        "  - {name: d, prompt: 'true', dependencies: [c]}\n"
+    )
+    envelope = architect("parallel", "--file", file, "--json").json
+    assert [each["status"] for each in envelope["results"]] == ["success", "success", "failed", "skipped"]
+    assert envelope["results"][0]["output"] == "{{ b }}"  # braces mean something in specs alone
+    twice = architect("parallel", "--file", file, "--workers", "6")
+    assert twice.code == 2
+    assert "is done by several workers" in twice.err
