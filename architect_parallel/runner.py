@@ -36,7 +36,7 @@ from architect_parallel.hosts.base import Emit, Host
 from architect_parallel.journal import Journal
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.dispatch import Dispatch
-from architect_parallel.planning.recovery import briefing
+from architect_parallel.planning.recovery import briefing, debugger_words
 from architect_parallel.planning.verdict import run_outcome
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s, now
@@ -68,6 +68,7 @@ class Runner:
         rules: Rules | None = None,
         room: Callable[[], Room] = Room,
         listeners: Sequence[Listener] = (),
+        debugger: WorkerSpec | None = None,
     ) -> None:
         """Args:
         todo: The workers to run; `None`: all of the plan (a resumed run gives those that did not succeed).
@@ -75,6 +76,7 @@ class Runner:
         earlier: Attempts of earlier launches of the run, by worker id.
         rules: What holds for starts; `None`: nothing but the plan's `max_parallel`.
         room: What the machine has left; asked before each start.
+        debugger: Who is asked when several tasks of a group fail; `None`: nobody is.
         """
         self._plan = plan
         self._journal = journal
@@ -88,6 +90,7 @@ class Runner:
             max_parallel=plan.max_parallel,
             random=random.random,
             earlier=earlier,
+            debugger=debugger,
         )
         self._next_start_s = -math.inf
         self._starved_s: float | None = None
@@ -165,9 +168,10 @@ class Runner:
         if shortage.of_disk:
             worker_id = self._dispatch.waiting[index].spec.worker_id
             result = self._dispatch.fail(index, f"not started: {shortage.text}")
-            self._record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
+            if not self._dispatch.is_debugger(worker_id):
+                self._record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
+                self._fail_fast(worker_id, result.status)
             self._settle(worker_id)
-            self._fail_fast(worker_id, result.status)
             return False
         self._warn(f"started although there is little room: {shortage.text}")
         return True
@@ -188,8 +192,9 @@ class Runner:
     def _take_events(self, deadline_s: float | None) -> None:
         batch = self._next_batch(deadline_s)
         events = [self._judged(*item) for item in batch if not isinstance(item, Signals)]
-        if events:
-            self._record(events)
+        own = [item for item in events if item[0] is None or not self._dispatch.is_debugger(item[0])]
+        if own:
+            self._record(own)
         for worker_id, event in events:
             if worker_id is not None:
                 self._decide(worker_id, event)
@@ -230,6 +235,10 @@ class Runner:
 
     def _decide(self, worker_id: int, event: Event) -> None:
         match event:
+            case WorkerFinished(result=result) if self._dispatch.is_debugger(worker_id):
+                self._close_account(worker_id, result.attempt_history[-1])
+                self._warn(debugger_words(result))
+                self._settle(worker_id)
             case WorkerFinished(result=result):
                 self._close_account(worker_id, result.attempt_history[-1])
                 self._settle(worker_id)
@@ -312,9 +321,8 @@ class Runner:
         ended = now()
         dropped = self._dispatch.drop(reason, only)
         if dropped:
-            self._record(
-                [(each.worker_id, WorkerFinished(result=replace(each, finished_at=ended))) for each in dropped]
-            )
+            ends = [(each.worker_id, WorkerFinished(result=replace(each, finished_at=ended))) for each in dropped]
+            self._record([each for each in ends if not self._dispatch.is_debugger(each[0])])
 
     def _finish(self) -> RunResult:
         self._show_overshoot()
@@ -339,7 +347,7 @@ class Runner:
             return None
         left = {each.worker_id for each in self._dispatch.given_up}
         specs = [spec for spec in self._plan.workers if spec.worker_id in left]
-        return briefing(specs, self._dispatch.given_up, self._plan.run_id)
+        return briefing(specs, self._dispatch.given_up, self._plan.run_id, self._dispatch.answers)
 
     def _show_overshoot(self) -> None:
         budget, spent = self._plan.budget_usd, self._spent

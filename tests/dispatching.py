@@ -28,5 +28,8 @@ def ended(started: WorkerSpec, reason: Reason, status: Status = Status.FAILED, *
     return replace(WorkerFinished(result=result), **more)  # type: ignore[arg-type]  # test data
 
 
-def dispatch(*specs: WorkerSpec, rules: Rules | None = None, at_once: int = 8) -> Dispatch:
-    return Dispatch(specs, rules or Rules(), max_parallel=at_once, random=random.Random(1).random)
+def dispatch(
+    *specs: WorkerSpec, rules: Rules | None = None, at_once: int = 8, debugger: WorkerSpec | None = None
+) -> Dispatch:
+    dice = random.Random(1).random
+    return Dispatch(specs, rules or Rules(), max_parallel=at_once, random=dice, debugger=debugger)

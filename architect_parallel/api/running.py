@@ -162,6 +162,7 @@ def run_plan(
         room=lambda: Room(
             memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
         ),
+        debugger=_debugger(plan, journal),
         listeners=[each.take for each in (handing_on, state, files) if each] + [*listeners],
     )
     try:
@@ -174,6 +175,14 @@ def run_plan(
         except OSError as error:  # the run is over and recorded: its answer must not be lost with this
             result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
     return result
+
+
+def _debugger(plan: RunPlan, journal: Journal) -> WorkerSpec | None:
+    """Who is asked about failures, with the empty directory it works in."""
+    if plan.workflow is None or plan.workflow.debugger is None:
+        return None
+    place = make_private_dir(journal.run_dir(plan.run_id) / "debugger")
+    return replace(plan.workflow.debugger, worktree_path=str(place))
 
 
 def _results(journal: Journal, plan: RunPlan) -> dict[int, WorkerResult]:

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.api.handing_on import file_text
+from architect_parallel.api.handing_on import SHELL, file_text
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, draft_plan
 from architect_parallel.api.running import ParallelRunner, resume
 from architect_parallel.api.task_sources import Given
 from architect_parallel.domain import (
     AgentProfile,
+    ApprovalMode,
+    Isolation,
     OnPartial,
     RunPlan,
     RunResult,
+    SandboxMode,
     SpecFile,
     Task,
     TaskFile,
@@ -30,6 +33,7 @@ from architect_parallel.runner import Listener
 
 DEFAULT_PARALLEL = 4
 COORDINATOR = "coordinator"
+DEBUGGER = "debugger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +128,9 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
             last, prompt=text, name=coordinator, dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file
         )
         tasks.append(_with_role(last_task, profiles))
+    coordinator_id = len(tasks) if last is not None else None
+    if spec.debugger is not None:
+        tasks.append(_with_role(Task(prompt=DEBUGGER, name=DEBUGGER, agent=spec.debugger), profiles))
     settings = here.settings.parallel
     at_once = spec.max_parallel or settings.max_parallel or min(DEFAULT_PARALLEL, settings.workers_ceiling)
     given = Given(
@@ -134,7 +141,13 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
         trusted=True,
     )
     plan = draft_plan(config.flags, here, given)
-    coordinator_id = len(tasks) if last is not None else None
+    debugger, warnings = None, plan.warnings
+    if spec.debugger is not None:
+        debugger = plan.workers[-1]
+        plan = replace(plan, workers=plan.workers[:-1])
+        if debugger.backend == SHELL:
+            debugger = None
+            warnings = (*warnings, f"recovery.debugger is left out: backend {SHELL} runs what it is told")
     workers = tuple(
         replace(
             each,
@@ -150,13 +163,27 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
     return replace(
         plan,
         workers=workers,
+        warnings=warnings,
         max_parallel=min(plan.max_parallel, len(workers)),
         workflow=Workflow(
             name=spec.name,
             state_file=None if state is None else os.path.abspath(here.start / state),
             coordinator=coordinator_id,
             rates=spec.rates,
+            debugger=None if debugger is None else _asked(debugger),
         ),
+    )
+
+
+def _asked(debugger: WorkerSpec) -> WorkerSpec:
+    """The debugger as it is asked: in a directory of its own, to look and not to touch."""
+    return replace(
+        debugger,
+        isolation=Isolation.NONE,
+        commit=False,
+        approval_mode=ApprovalMode.DEFAULT,
+        sandbox_mode=SandboxMode.READ_ONLY,
+        retries=0,
     )
 
 

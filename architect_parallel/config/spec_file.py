@@ -253,6 +253,7 @@ def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], arou
         recovery=None
         if recovery is None
         else Recovery(retries=recovery.retries, refine=recovery.refine, escalate=recovery.on_all_failed == "escalate"),
+        debugger=recovery.debugger.agent if recovery is not None and recovery.debugger is not None else None,
         state_file=checked.state_file,
         coordinator=None
         if coordinator is None
@@ -277,8 +278,6 @@ def _warnings(checked: SpecSection, agents: list[str | None], known: Collection[
         yield f"policy: nothing acts on it yet ({', '.join(map(str, checked.policy))})"
     if checked.merge is not None:
         yield "merge: nothing acts on it yet; `architect merge RUN N` lands a result"
-    if checked.recovery is not None and checked.recovery.debugger is not None:
-        yield "recovery.debugger: nothing acts on it yet; failed tasks are told of one another's errors"
     missing = [shown(name) for name in dict.fromkeys(agents) if name is not None and name not in (known or (name,))]
     if missing:
         roles = "that role" if len(missing) == 1 else "these roles"

@@ -76,7 +76,7 @@ class RetrySection(Section):
 class DebuggerSection(Section):
     """Who is asked when several tasks fail."""
 
-    agent: Identifier = Field(description="Agent profile.")
+    agent: Name = Field(description="Agent profile, or a role for the default one.")
 
 
 class RecoverySection(Section):

@@ -172,6 +172,8 @@ class Workflow:
     """Id of the worker whose final text is the run's synthesis; `None`: there is none."""
     rates: tuple[ProviderRate, ...] = ()
     """They beat the configuration's."""
+    debugger: WorkerSpec | None = None
+    """Who is asked, in an empty directory, when several tasks of a group fail: without a prompt, a number or a path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,8 @@ class SpecFile:
     rates: tuple[ProviderRate, ...] = ()
     retry: Retry | None = None
     recovery: Recovery | None = None
+    debugger: str | None = None
+    """Agent profile or role of who is asked when several tasks fail; `None`: nobody is."""
     state_file: str | None = None
     """As written; relative to the directory the tool was called from."""
     coordinator: Task | None = None

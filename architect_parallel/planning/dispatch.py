@@ -17,8 +17,11 @@ from architect_parallel.events import AttemptEnded, WorkerFinished
 from architect_parallel.planning.admission import Next, ProviderState, Rules, Waiting, next_start
 from architect_parallel.planning.attempts import Again, attempt_of, decide_next, next_spec, recoverable, summed
 from architect_parallel.planning.readiness import Readiness
-from architect_parallel.planning.recovery import decide_group, found_by_others, group_of
+from architect_parallel.planning.recovery import decide_group, found_by_others, group_of, question, says_related
 from architect_parallel.planning.throttle import Bucket
+
+ANSWER_CHARACTERS = 2000
+"""Of a debugger's answer, how much a further attempt is told."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,11 +54,17 @@ class Dispatch:
         max_parallel: int,
         random: Callable[[], float],
         earlier: Mapping[int, Sequence[Attempt]] | None = None,
+        debugger: WorkerSpec | None = None,
     ) -> None:
         """Args:
         random: From 0 (included) to 1: the jitter of waits.
         earlier: Attempts of earlier launches by worker id.
+        debugger: Who is asked when several of a group fail; it runs beside the workers and has no result of its own.
         """
+        self._debugger = debugger
+        self._asked: dict[int, tuple[int, ...]] = {}
+        """Id of a debugger's run → the group it is asked about."""
+        self._answers: dict[tuple[int, ...], str] = {}
         earlier = earlier or {}
         self._rules = rules
         self._max_parallel = max_parallel
@@ -76,6 +85,17 @@ class Dispatch:
         self._parked: dict[int, WorkerResult] = {}
         self.given_up: list[WorkerResult] = []
         """Results of groups that failed alike and are left to a person."""
+
+    def is_debugger(self, worker_id: int) -> bool:
+        """Whether this is a debugger's run: none of the plan's workers, and nobody's result."""
+        return worker_id in self._asked
+
+    @property
+    def answers(self) -> list[str]:
+        """What debuggers said about the groups that were given up."""
+        left = {each.worker_id for each in self.given_up}
+        groups = {key for key, group in self._groups.items() if any(each.worker_id in left for each in group)}
+        return [text for key, text in self._answers.items() if key in groups and text.strip()]
 
     @property
     def unfinished(self) -> bool:
@@ -168,7 +188,10 @@ class Dispatch:
         left = [worker_id]
         while left:
             lane = self._lanes[left.pop(0)]
-            given_up = self._settle_group(lane.planned)
+            group = self._asked.get(lane.planned.worker_id, group_of(lane.planned))
+            if self.is_debugger(lane.planned.worker_id) and lane.end is not None:
+                self._answers[group] = lane.end.output if lane.end.status is Status.SUCCESS else ""
+            given_up = self._settle_group(group)
             left += [each.worker_id for each in given_up]
             ended += given_up
             if lane.end is None:
@@ -211,16 +234,20 @@ class Dispatch:
         lane.end = self._whole(lane, replace(blank, status=status, reason=reason))
         return lane.end
 
-    def _settle_group(self, spec: WorkerSpec) -> list[WorkerResult]:
-        """Decides about the parked ones of a worker's group when nobody of it is to be waited for any more."""
-        group = self._groups.get(group_of(spec), ())
+    def _settle_group(self, key: tuple[int, ...]) -> list[WorkerResult]:
+        """Decides about the parked ones of a group when nobody of it is to be waited for any more."""
+        group = self._groups.get(key, [])
         lanes = {each.worker_id: self._lanes[each.worker_id] for each in group}
         parked = {worker_id: self._parked[worker_id] for worker_id in lanes if worker_id in self._parked}
         if not parked or any(lane.end is None and worker_id not in parked for worker_id, lane in lanes.items()):
             return []
+        if self._debugger is not None and len(parked) > 1 and key not in self._answers:
+            self._ask(self._debugger, key, group, parked)
+            return []
+        answer = self._answers.get(key, "")
         for worker_id in parked:
             del self._parked[worker_id]
-        decision = decide_group(group, parked)
+        decision = decide_group(group, parked, related=says_related(answer))
         ended = [*parked.values(), *(lane.end for lane in lanes.values() if lane.end is not None)]
         for worker_id in decision.again:
             lane = lanes[worker_id]
@@ -228,7 +255,9 @@ class Dispatch:
             refined = lane.planned.recovery is not None and lane.planned.recovery.refine
             again = next_spec(replace(lane.planned, refine=refined), lane.history, lane.failure)
             if refined:
-                again = replace(again, lesson=again.lesson + found_by_others(worker_id, ended))
+                told = again.lesson + found_by_others(worker_id, ended)
+                told += f"\n\nWhat a debugger says of these failures:\n{answer[:ANSWER_CHARACTERS]}" if answer else ""
+                again = replace(again, lesson=told)
             self.waiting.append(Waiting(spec=again))
         given_up = []
         for worker_id in decision.given_up:
@@ -239,10 +268,26 @@ class Dispatch:
         self.given_up += given_up
         return given_up
 
+    def _ask(
+        self,
+        debugger: WorkerSpec,
+        key: tuple[int, ...],
+        group: Sequence[WorkerSpec],
+        parked: Mapping[int, WorkerResult],
+    ) -> None:
+        if key in self._asked.values():
+            return
+        worker_id = max(self._lanes) + 1
+        spec = replace(debugger, worker_id=worker_id, prompt=question(group, list(parked.values())))
+        self._asked[worker_id] = key
+        self._lanes[worker_id] = _Lane(planned=spec)
+        self._provider_names[worker_id] = self._rules.provider_of(spec)
+        self.waiting.insert(0, Waiting(spec=spec))
+
     def _longest_chains_first(self) -> None:
         """Who has the longest chain behind it goes first; in a run without dependencies the order stays."""
         heights = self._readiness.heights
-        self.waiting.sort(key=lambda each: -heights[each.spec.worker_id])
+        self.waiting.sort(key=lambda each: -heights.get(each.spec.worker_id, len(heights)))
 
     def _provider_of(self, spec: WorkerSpec) -> str:
         return self._provider_names[spec.worker_id]

@@ -34,18 +34,57 @@ def group_of(spec: WorkerSpec) -> tuple[int, ...]:
     return tuple(sorted(spec.dependencies))
 
 
-def decide_group(group: Sequence[WorkerSpec], failed: Mapping[int, WorkerResult]) -> Decision:
+def decide_group(group: Sequence[WorkerSpec], failed: Mapping[int, WorkerResult], *, related: bool = False) -> Decision:
     """What becomes of the members of a group that failed and may be tried again.
 
     Args:
         group: All members.
         failed: Result by worker id of those that failed and have a further attempt left.
+        related: The debugger says that their failures have one cause: a word that can only stop, never start anything.
     """
-    alike = len({shape(each.error) + str(each.reason) for each in failed.values()}) == 1
+    alike = related or len({shape(each.error) + str(each.reason) for each in failed.values()}) == 1
     escalates = all(spec.recovery is not None and spec.recovery.escalate for spec in group)
     if len(group) > 1 and len(failed) == len(group) and alike and escalates:
         return Decision(given_up=tuple(failed))
     return Decision(again=tuple(failed))
+
+
+def question(specs: Sequence[WorkerSpec], failed: Sequence[WorkerResult]) -> str:
+    """What the debugger is asked of the failures of a group."""
+    asked = {spec.worker_id: spec.prompt for spec in specs}
+    lines = [
+        "Several tasks of one run failed. Change nothing; say in a few sentences what went wrong and what to do.",
+        "",
+    ]
+    for each in failed:
+        lines += [f"## {each.name}: {str(each.reason or each.status).replace('_', ' ')}"]
+        lines.append(f"Asked: {one_line(asked.get(each.worker_id, ''), TOLD_CHARACTERS)}")
+        if each.error:
+            lines.append(f"Error: {one_line(each.error, TOLD_CHARACTERS)}")
+        if each.output.strip():
+            lines.append(
+                f"The end of what it said: {one_line(each.output.strip()[-TOLD_CHARACTERS:], TOLD_CHARACTERS)}"
+            )
+        lines.append("")
+    lines.append("Do these failures have one cause? Your last line is `RELATED: yes` or `RELATED: no`.")
+    return "\n".join(lines)
+
+
+def says_related(answer: str) -> bool:
+    """Whether the debugger's last line says so.
+
+    >>> says_related("no disk\\nRELATED: yes"), says_related("RELATED: yes\\nor not")
+    (True, False)
+    """
+    lines = answer.strip().splitlines()
+    return bool(lines) and re.fullmatch(r"\W*related:\W*yes\W*", lines[-1], re.IGNORECASE) is not None
+
+
+def debugger_words(result: WorkerResult) -> str:
+    """What people are told of a debugger's run."""
+    if result.status is not Status.SUCCESS or not result.output.strip():
+        return f"the debugger had no answer: {one_line(result.error or str(result.reason or result.status), 300)}"
+    return f"the debugger says: {one_line(result.output.strip(), 500)}"
 
 
 def found_by_others(worker_id: int, ended: Sequence[WorkerResult]) -> str:
@@ -59,8 +98,14 @@ def found_by_others(worker_id: int, ended: Sequence[WorkerResult]) -> str:
     return "\n".join(["", "", "What the tasks beside this one found:", *lines]) if lines else ""
 
 
-def briefing(specs: Sequence[WorkerSpec], results: Sequence[WorkerResult], run_id: str) -> str:
-    """For the person a group of tasks that failed alike is left to: what was asked, what was tried, the choices."""
+def briefing(
+    specs: Sequence[WorkerSpec], results: Sequence[WorkerResult], run_id: str, answers: Sequence[str] = ()
+) -> str:
+    """For the person a group of tasks that failed alike is left to: what was asked, what was tried, the choices.
+
+    Args:
+        answers: What the debugger said.
+    """
     names = ", ".join(each.name for each in results)
     lines = [f"{names} failed alike, so nothing was tried again side by side.", "", "What was asked:"]
     lines += [f"- {spec.name}: {one_line(spec.prompt, 200)}" for spec in specs]
@@ -69,6 +114,8 @@ def briefing(specs: Sequence[WorkerSpec], results: Sequence[WorkerResult], run_i
         tried = f"{each.attempts} attempts" if each.attempts != 1 else "1 attempt"
         error = one_line(each.error or "", 300) or str(each.reason or each.status).replace("_", " ")
         lines.append(f"- {each.name} (worker {each.worker_id}), {tried}: {error}")
+    for answer in answers:
+        lines += ["", "What the debugger said:", answer.strip()[:TOLD_CHARACTERS]]
     lines += ["", "The choices:"]
     lines.append(f"- look: architect logs {run_id} {results[0].worker_id}")
     lines.append(f"- mend what they share (a login, a tool, the base commit), then: architect resume {run_id}")

@@ -192,3 +192,26 @@ def test_the_state_file_tells_the_whole_story(checkout: Path, tmp_path: Path) ->
     for words in ("# spec", "**partial**", "## Step 1: done", "- writer (a) → ✅ hello", "- build (b) → ❌ the command",
                   "## Step 2: ended with failures", "- `x.txt` (a)", "s saved"):  # fmt: skip
         assert words in text, text
+
+
+def test_a_debugger_looks_at_several_failures_and_leaves_no_result_of_its_own(checkout: Path, tmp_path: Path) -> None:
+    program = tmp_path / "ask.sh"
+    program.write_text('#!/bin/sh\ncat "$1" | grep -c Error:\npwd\necho RELATED: yes\n')
+    program.chmod(0o755)
+    config_file = tmp_path / "config.yaml"
+    config_file.write_text(
+        f"backends: {{asker: {{command: ['{program}', '{{prompt_file}}']}}}}\nagents: {{sleuth: {{backend: asker}}}}\n"
+    )
+    file = write_spec(
+        tmp_path,
+        {"name": "a", "task": "echo no login >&2; exit 1"},
+        {"name": "b", "task": "echo no disk >&2; exit 1"},
+        recovery={"retries": 1, "debugger": {"agent": "sleuth"}},
+    )
+    result = SpecRunner(SpecConfig(file=file, flags=ParallelConfig(config_file=config_file)), checkout).execute()
+
+    assert result.status is RunStatus.ESCALATED
+    assert [each.name for each in result.results] == ["a", "b"]
+    (said,) = [each for each in result.warnings if each.startswith("the debugger says: 2 ")]
+    assert "/debugger" in said
+    assert "What the debugger said" in str(result.briefing)

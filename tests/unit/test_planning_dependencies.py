@@ -104,9 +104,11 @@ def test_nobody_starts_early_and_everybody_ends_once(
         assert (each.worker_id in story.attempts) == (not skipped)
 
 
-def play(*specs: WorkerSpec, kinds: dict[int, list[str]]) -> tuple[dict[int, Status], list[WorkerSpec], Dispatch]:
-    """Everything that may start does, and then ends in the order in which it started."""
-    queue = dispatch(*specs)
+def play(
+    *specs: WorkerSpec, kinds: dict[int, list[str]], debugger: str | None = None
+) -> tuple[dict[int, Status], list[WorkerSpec], Dispatch]:
+    """Everything that may start does, and then ends in the order in which it started; a debugger answers `debugger`."""
+    queue = dispatch(*specs, debugger=None if debugger is None else spec(99, name="debugger"))
     ends: dict[int, Status] = {}
     starts: list[WorkerSpec] = []
     now_s = 0.0
@@ -121,9 +123,10 @@ def play(*specs: WorkerSpec, kinds: dict[int, list[str]]) -> tuple[dict[int, Sta
             word = kinds.get(each.worker_id, []).pop(0) if kinds.get(each.worker_id) else ""
             good = (Reason.COMPLETED, Status.SUCCESS)
             end = ended(each, *((Reason.AGENT_ERROR, Status.FAILED) if word else good))
-            end = replace(end, result=replace(end.result, name=each.name, error=word or None))
+            said = (debugger or "") if queue.is_debugger(each.worker_id) else ""
+            end = replace(end, result=replace(end.result, name=each.name, error=word or None, output=said))
             event = queue.ended(each.worker_id, end, now_s, stopping=False)
-            if isinstance(event, WorkerFinished):
+            if isinstance(event, WorkerFinished) and not queue.is_debugger(each.worker_id):
                 ends[each.worker_id] = event.result.status
             ends |= {other.worker_id: other.status for other in queue.settle(each.worker_id)}
     return ends, starts, queue
@@ -153,6 +156,29 @@ def test_a_group_that_failed_each_in_its_own_way_is_tried_again() -> None:
     assert ends == {1: Status.SUCCESS, 2: Status.FAILED}
     assert [each.worker_id for each in starts] == [1, 2, 1, 2]
     assert not queue.given_up
+
+
+def test_a_debugger_is_asked_when_several_fail_and_its_word_can_only_stop() -> None:
+    group = [spec(number, name=f"t{number}", recovery=Recovery()) for number in (1, 2)]
+    failures = {1: ["no login"], 2: ["no disk"]}
+
+    ends, starts, queue = play(*group, kinds={k: [*v] for k, v in failures.items()}, debugger="moon\nRELATED: no")
+    assert ends == {1: Status.SUCCESS, 2: Status.SUCCESS}
+    asked = starts[2]
+    assert queue.is_debugger(asked.worker_id)
+    assert "no login" in asked.prompt
+    assert "no disk" in asked.prompt
+    assert all("moon" in each.lesson for each in starts[3:])
+
+    ends, starts, queue = play(*group, kinds={k: [*v] for k, v in failures.items()}, debugger="tide\nRELATED: yes")
+    assert ends == {1: Status.FAILED, 2: Status.FAILED}
+    assert queue.answers == ["tide\nRELATED: yes"]
+
+    ends, starts, queue = play(*group, kinds={1: ["same"], 2: ["same"]}, debugger="all is well\nRELATED: no")
+    assert ends == {1: Status.FAILED, 2: Status.FAILED}
+
+    ends, starts, _ = play(*group, kinds={1: ["alone"]}, debugger="nobody asks")
+    assert [each.worker_id for each in starts] == [1, 2, 1]
 
 
 def test_the_same_error_twice_ends_recovery() -> None:
