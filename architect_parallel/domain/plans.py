@@ -257,8 +257,6 @@ class WorkerSpec:
     on_partial: OnPartial = OnPartial.SKIP
     fills: bool = False
     """Whether `{{ name }}` in its prompt stands for a result, as in a spec."""
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables of its own: results that its prompt, a shell command, refers to."""
     retry: Retry | None = None
     recovery: Recovery | None = None
     role: str | None = None
@@ -266,6 +264,8 @@ class WorkerSpec:
     continues: bool = False
     """Whether it goes on where the attempt before left its worktree, instead of from the base."""
     extra_argv: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Further environment variables of its process: values that its command names. No secrets: they are journaled."""
     warnings: tuple[str, ...] = ()
     """What the chosen backend cannot honour, found while planning."""
     tags: tuple[str, ...] = ()

@@ -73,7 +73,8 @@ class Dispatch:
             spec.worker_id: _Lane(planned=spec, earlier=tuple(earlier.get(spec.worker_id, ()))) for spec in specs
         }
         self._providers: dict[str, ProviderState] = {}
-        self._provider_names = {spec.worker_id: rules.provider_of(spec) for spec in specs}
+        self._provider_names: dict[int, str] = {}
+        self._provided = 0
         self._readiness = Readiness(specs)
         self._groups: dict[tuple[int, ...], list[WorkerSpec]] = {}
         for spec in specs:
@@ -111,9 +112,10 @@ class Dispatch:
         """What may start now, or when something may."""
         if len(self.running) >= self._max_parallel:
             return Next()
-        if len(self._providers) < len(set(self._provider_names.values())):
-            for each in self.waiting:
-                self._provider(each.spec, now_s)
+        if self._provided < len(self._lanes):  # not each time: a thousand may wait
+            self._provided = len(self._lanes)
+            for lane in self._lanes.values():
+                self._provider(lane.planned, now_s)
         return next_start(self.waiting, list(self.running.values()), self._providers, self._provider_of, now_s)
 
     def begin(self, index: int, now_s: float) -> WorkerSpec:
@@ -281,7 +283,6 @@ class Dispatch:
         spec = replace(debugger, worker_id=worker_id, prompt=question(group, list(parked.values())))
         self._asked[worker_id] = key
         self._lanes[worker_id] = _Lane(planned=spec)
-        self._provider_names[worker_id] = self._rules.provider_of(spec)
         self.waiting.insert(0, Waiting(spec=spec))
 
     def _longest_chains_first(self) -> None:
@@ -290,6 +291,8 @@ class Dispatch:
         self.waiting.sort(key=lambda each: -heights.get(each.spec.worker_id, len(heights)))
 
     def _provider_of(self, spec: WorkerSpec) -> str:
+        if spec.worker_id not in self._provider_names:
+            self._provider_names[spec.worker_id] = self._rules.provider_of(spec)
         return self._provider_names[spec.worker_id]
 
     def _whole(self, lane: _Lane, result: WorkerResult) -> WorkerResult:

@@ -215,3 +215,31 @@ def test_a_debugger_looks_at_several_failures_and_leaves_no_result_of_its_own(ch
     (said,) = [each for each in result.warnings if each.startswith("the debugger says: 2 ")]
     assert "/debugger" in said
     assert "What the debugger said" in str(result.briefing)
+
+
+def test_an_agent_reads_the_words_of_others_and_what_is_missing(checkout: Path, tmp_path: Path) -> None:
+    config_file = tmp_path / "config.yaml"
+    config_file.write_text("backends: {echo: {command: [cat, '{prompt_file}']}}\n")
+    file = write_spec(
+        tmp_path,
+        {"name": "design", "task": "echo 'use {{ nothing }} and $HOME'", "id": "d"},
+        {"name": "bad", "task": "echo why >&2; exit 1", "critical": False},
+        {"name": "note", "task": "echo kept > note.md", "dependencies": ["d"]},
+        {
+            "name": "reader",
+            "backend": "echo",
+            "task": "A: {{ d }}. B: {{ bad }}. C: {{ file(./note.md) }}",
+            "dependencies": ["note", "bad"],
+            "on_partial": "continue",
+        },
+    )
+    spec = json.loads(file.read_text())
+    spec["tasks"][0]["task"] = "printf 'use %s and $HOME' '{''{ nothing }}'"  # braces in a result are only text
+    file.write_text(json.dumps(spec))
+    result = SpecRunner(SpecConfig(file=file, flags=ParallelConfig(config_file=config_file)), checkout).execute()
+
+    assert result.exit_code == 0
+    read = result.results[3].output
+    assert "A: use {{ nothing }} and $HOME. B: [there is no result of bad: it ended as failed]. C: kept" in read
+    assert "- bad ended as failed (agent error): the command ended with exit code 1: why" in read
+    assert result.results[3].task == read
