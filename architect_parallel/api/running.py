@@ -22,18 +22,20 @@ from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
-from architect_parallel.events import Event, RunResumed, RunStarted
+from architect_parallel.events import Event, RunResumed, RunStarted, WorkerStarting
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.attempts import history_of
+from architect_parallel.planning.naming import branch_name, worktree_name
 from architect_parallel.planning.providers import choose_model, default_model
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.reports.state_file import StateFile
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
+from architect_parallel.system.git import Repository
 from architect_parallel.workers.worker import Workplace, request_for
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 from architect_parallel.worktrees.registry import registration_lock
@@ -254,9 +256,15 @@ def resume(
                 require_ready(here.backends, backend, {spec.model}, here.environ)
             for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
                 request.unlink()
-            event = RunResumed(launcher_pid=os.getpid(), worker_ids=tuple(spec.worker_id for spec in todo))
+            with registration_lock(here.repository):
+                moved = _moved(todo, here.repository, journal, run_id)
+                todo = [moved.get(spec.worker_id, spec) for spec in todo]
+                ids = tuple(spec.worker_id for spec in todo)
+                event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=tuple(moved.values()))
+                journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
+            plan = replace(plan, workers=tuple(moved.get(spec.worker_id, spec) for spec in plan.workers))
             started(replace(plan, workers=tuple(todo)))
-            return run_plan(plan, journal, here, listeners, todo=todo, first_event=event, earlier=earlier)
+            return run_plan(plan, journal, here, listeners, todo=todo, earlier=earlier)
         finally:
             lock.release()
 
@@ -285,6 +293,35 @@ def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec
     if not todo:
         raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
     return plan, todo, {result.worker_id: history_of(result) for result in before.results}
+
+
+def _moved(todo: Sequence[WorkerSpec], repository: Repository, journal: Journal, run_id: str) -> dict[int, WorkerSpec]:
+    """Workers that never began and whose number somebody else has taken since, with the next free ones."""
+    begun = {each.worker_id for each in journal.recorded(run_id) if isinstance(each.event, WorkerStarting)}
+    of_others = journal.live_numbers(besides=run_id)
+    gone = [
+        spec
+        for spec in todo
+        if spec.worker_id not in begun
+        and spec.isolation is Isolation.WORKTREE
+        and (
+            spec.number in of_others
+            or os.path.lexists(spec.worktree_path)
+            or repository.store.resolve(f"refs/heads/{spec.branch}") is not None
+        )
+    ]
+    if not gone:
+        return {}
+    first = max(highest_number(repository), *journal.live_numbers(), 0) + 1
+    return {
+        spec.worker_id: replace(
+            spec,
+            number=number,
+            branch=branch_name(number),
+            worktree_path=str(repository.root / worktree_name(number)),
+        )
+        for number, spec in enumerate(gone, first)
+    }
 
 
 def cancel(

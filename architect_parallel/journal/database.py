@@ -25,7 +25,7 @@ from typing import Any
 
 from architect_parallel.domain import RunResult
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
-from architect_parallel.events import AgentOutput, Event, Recorded, RunStarted, decode, encode, to_plain
+from architect_parallel.events import AgentOutput, Event, Recorded, RunResumed, RunStarted, decode, encode, to_plain
 from architect_parallel.journal.replay import replay
 from architect_parallel.system import clock
 from architect_parallel.system.files import HeldLock, is_locked, locked, make_private_dir
@@ -211,13 +211,16 @@ class Journal:
             return int((self.run_dir(run_id) / "lock").read_text())
         return None
 
-    def live_numbers(self) -> set[int]:
-        """The numbers N of `architect/parallel-N` that plans of live runs have taken."""
+    def live_numbers(self, *, besides: str | None = None) -> set[int]:
+        """The numbers N of `architect/parallel-N` that plans of live runs have taken, one run left out (`besides`)."""
         numbers: set[int] = set()
         for run_id in self.run_ids():
-            if self.is_live(run_id):
-                plans = (each.event.plan for each in self.recorded(run_id) if isinstance(each.event, RunStarted))
-                numbers |= {spec.number for plan in plans for spec in plan.workers}
+            if run_id != besides and self.is_live(run_id):
+                for each in self.recorded(run_id):
+                    if isinstance(each.event, RunStarted):
+                        numbers |= {spec.number for spec in each.event.plan.workers}
+                    elif isinstance(each.event, RunResumed):
+                        numbers |= {spec.number for spec in each.event.workers}
         return numbers
 
     # Operations

@@ -243,3 +243,24 @@ def test_an_agent_reads_the_words_of_others_and_what_is_missing(checkout: Path, 
     assert "A: use {{ nothing }} and $HOME. B: [there is no result of bad: it ended as failed]. C: kept" in read
     assert "- bad ended as failed (agent error): the command ended with exit code 1: why" in read
     assert result.results[3].task == read
+
+
+def test_a_task_whose_number_was_taken_meanwhile_gets_another_one(checkout: Path, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    tasks: list[dict[str, Any]] = [
+        {"name": "a", "task": f"test -e {go} && echo a > a.txt"},
+        {"name": "b", "task": "cat a.txt > b.txt", "dependencies": ["a"]},
+    ]
+    first, _ = run(checkout, tmp_path, *tasks)
+    assert statuses(first) == {"a": Status.FAILED, "b": Status.SKIPPED}
+    other, _ = run(checkout, tmp_path, {"name": "other", "task": "echo other > other.txt"})
+    assert other.results[0].branch == first.results[1].branch == "architect/parallel-2"
+    go.touch()
+
+    again = resume(checkout, first.run_id)
+
+    assert [(each.status, each.branch, each.files_modified) for each in again.results] == [
+        (Status.SUCCESS, "architect/parallel-1", ["a.txt"]),
+        (Status.SUCCESS, "architect/parallel-3", ["b.txt"]),
+    ]
+    assert git(checkout, "show", "architect/parallel-2:other.txt") == "other"
