@@ -6,7 +6,7 @@ honour, or what nothing acts on yet, becomes a warning of that worker, never sil
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from architect_parallel.api.place import Here
@@ -240,15 +240,14 @@ def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]]) -> list[str]:
         workers: Each with the number of its task, from 0.
     """
     names: dict[int, str] = {}
-    scopes: dict[Hashable, tuple[str, ...]] = {}
+    scopes: dict[int, tuple[str, ...]] = {}
     for task, spec in workers:
         if spec.files and spec.isolation is not Isolation.NONE and task not in scopes:
             names[task] = f"tasks[{task}]" if spec.name == f"worker-{spec.worker_id}" else f"{shown(spec.name)}"
             scopes[task] = spec.files
     found = list(overlapping(scopes, most=_MOST_OVERLAPS + 1))
     lines = [
-        f"the scopes of {names[int(str(each.one))]} and {names[int(str(each.other))]} overlap: "
-        f"{each.patterns[0]} and {each.patterns[1]}"
+        f"the scopes of {names[each.one]} and {names[each.other]} overlap: {each.patterns[0]} and {each.patterns[1]}"
         for each in found[:_MOST_OVERLAPS]
     ]
     return lines + (["further scopes overlap"] if len(found) > _MOST_OVERLAPS else [])

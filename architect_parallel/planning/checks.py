@@ -88,5 +88,5 @@ def error_of(failed: Sequence[CheckResult]) -> str:
     two attempts that failed differently are told apart."""
     first = failed[0]
     last = next((line for line in reversed(first.output_tail.splitlines()) if line.strip()), "")
-    more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return f"check failed: {words(first)}{more}" + (f": {one_line(last, 200)}" if last else "")
+    more = f"; {len(failed) - 1} more failed" if len(failed) > 1 else ""
+    return words(first) + (f": {one_line(last, 200)}" if last else "") + more

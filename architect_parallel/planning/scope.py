@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 MOST_OVERLAPS = 1000
 """More of them say nothing that the first ones did not."""
@@ -91,25 +92,28 @@ def overlaps(one: str, other: str) -> bool:
     return any(_meet(mine, theirs) for mine in _ways(one) for theirs in _ways(other))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overlap:
+Owner = TypeVar("Owner", bound=Hashable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap(Generic[Owner]):
     """Two scopes that meet."""
 
-    one: Hashable
-    other: Hashable
+    one: Owner
+    other: Owner
     patterns: tuple[str, str]
     """The first two that meet, in the order of the owners."""
 
 
-def overlapping(scopes: Mapping[Hashable, Sequence[str]], *, most: int = MOST_OVERLAPS) -> Iterator[Overlap]:
+def overlapping(scopes: Mapping[Owner, Sequence[str]], *, most: int = MOST_OVERLAPS) -> Iterator[Overlap[Owner]]:
     """Two owners each whose scopes meet, in their order, each pair once; not more than `most` of them.
 
     Only patterns of which one begins with the literal beginning of the other can meet, so that many tasks in
     directories of their own are not compared each with each.
     """
     order = {owner: place for place, owner in enumerate(scopes)}
-    by_beginning: dict[tuple[str, ...], list[tuple[Hashable, str]]] = {}
-    found: dict[tuple[Hashable, Hashable], tuple[str, str]] = {}
+    by_beginning: dict[tuple[str, ...], list[tuple[Owner, str]]] = {}
+    found: dict[tuple[Owner, Owner], tuple[str, str]] = {}
     every = sorted(
         ((_beginning(pattern), owner, pattern) for owner, patterns in scopes.items() for pattern in patterns),
         key=lambda each: (len(each[0]), order[each[1]]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from architect_parallel.domain import Attempt, Diff, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Diff, Reason, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.planning import checks
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -173,12 +173,12 @@ def run_details(run: RunResult) -> str:
         ]
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
-        said += [one_line(result.error, 300)] if result.error else []
+        said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
         if len(result.attempt_history) > 1:
             said += [_attempt_words(each) for each in result.attempt_history]
         said += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
         said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
-        said += [line.partition("] ")[2] or line.strip() for line in _failed_checks(result)]
+        said += [line.removeprefix(f"[{result.worker_id}] check failed: ") for line in _failed_checks(result)]
         if said:
             lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {each}" for each in said)]
     return "\n".join([*lines, "", total_line(run)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,13 +80,11 @@ class Checker:
             results = self._run(order, directory, lent, emit, warn)
         finally:
             _forget(safe)
+        kept = f" (kept as {_some(lent.kept)})" if lent.kept else ""
         if lent.written:
-            paths = list(lent.written)
-            shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
-            kept = f" (kept as {', '.join(lent.kept)})" if lent.kept else ""
-            warn(f"what the checks wrote was taken back: {shown}{kept}")
-        elif lent.kept:
-            warn(f"a check moved {spec.branch}; it was moved back, and what it had is {', '.join(lent.kept)}")
+            warn(f"what the checks wrote was taken back: {_some(lent.written)}{kept}")
+        elif kept:
+            warn(f"a check moved {spec.branch}; it was moved back{kept}")
         return results
 
     def check_base(self, order: BaselineOrder, settings: WorktreeSettings, emit: Callable[[Event], None]) -> None:
@@ -163,6 +161,11 @@ class Checker:
             after_each=after_each,
             heard=lambda result: emit(CheckFinished(check=result)),
         )
+
+
+def _some(names: Iterable[str]) -> str:
+    first, *others = names
+    return f"{', '.join([first, *others[:2]])}" + (f" and {len(others) - 2} more" if len(others) > 2 else "")
 
 
 def _forget(directory: Path) -> None:
