@@ -26,8 +26,9 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.planning.quantities import shown
-from architect_parallel.planning.scope import overlapping
+from architect_parallel.planning.scope import is_literal, overlapping
 from architect_parallel.planning.suggest import require_known
+from architect_parallel.system.git import Repository
 
 NOT_YET = {
     "dependencies": "dependencies",
@@ -233,11 +234,12 @@ def shared_warnings(workers: Sequence[WorkerSpec]) -> list[str]:
     return found
 
 
-def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]]) -> list[str]:
+def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Repository, base_commit: str) -> list[str]:
     """Every two tasks whose scopes overlap, named with the patterns that do. Workers of one task share its scope.
 
     Args:
         workers: Each with the number of its task, from 0.
+        base_commit: What is a file in it is not taken for a directory that might hold more.
     """
     names: dict[int, str] = {}
     scopes: dict[int, tuple[str, ...]] = {}
@@ -246,6 +248,10 @@ def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]]) -> list[str]:
             names[task] = f"tasks[{task}]" if spec.name == f"worker-{spec.worker_id}" else f"{shown(spec.name)}"
             scopes[task] = spec.files
     found = list(overlapping(scopes, most=_MOST_OVERLAPS + 1))
+    literal = {pattern for patterns in scopes.values() for pattern in patterns if is_literal(pattern)} if found else ()
+    if literal:
+        listed = repository.store.run("ls-tree", "-r", "-z", "--name-only", base_commit).fields
+        found = list(overlapping(scopes, files=frozenset(literal).intersection(listed), most=_MOST_OVERLAPS + 1))
     lines = [
         f"the scopes of {names[each.one]} and {names[each.other]} overlap: {each.patterns[0]} and {each.patterns[1]}"
         for each in found[:_MOST_OVERLAPS]

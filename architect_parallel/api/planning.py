@@ -146,7 +146,8 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
         draft_spec(order, index, names[index], places[pair.task_index], flags, run_id=run_id, base_commit=base_commit)
         for index, (order, pair) in enumerate(zip(orders, pairs, strict=True))
     )
-    overlaps = scope_warnings([(pair.task_index, spec) for pair, spec in zip(pairs, specs, strict=True)])
+    owners = [(pair.task_index, spec) for pair, spec in zip(pairs, specs, strict=True)]
+    overlaps = scope_warnings(owners, here.repository, base_commit)
     if overlaps and config.strict:
         raise UsageError("\n".join(overlaps), hint="give the tasks scopes of their own, or leave out --strict")
     file = given.file

@@ -83,13 +83,22 @@ def outside(files: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=4096)
-def overlaps(one: str, other: str) -> bool:
+def overlaps(one: str, other: str, files: frozenset[str] = frozenset()) -> bool:
     """Whether some path is covered by both patterns.
+
+    Args:
+        files: Patterns without wildcards that are known to name a file, so that nothing is below it.
 
     >>> overlaps("src/**", "**/*.py"), overlaps("src/a*", "src/b*"), overlaps("src", "src/new/file")
     (True, False, True)
     """
-    return any(_meet(mine, theirs) for mine in _ways(one) for theirs in _ways(other))
+    mine, theirs = (_ways(each)[:1] if each in files else _ways(each) for each in (one, other))
+    return any(_meet(way, their) for way in mine for their in theirs)
+
+
+def is_literal(pattern: str) -> bool:
+    """Whether a pattern names one path, which may be a file or a directory."""
+    return len(_ways(pattern)) > 1
 
 
 Owner = TypeVar("Owner", bound=Hashable)
@@ -105,7 +114,9 @@ class Overlap(Generic[Owner]):
     """The first two that meet, in the order of the owners."""
 
 
-def overlapping(scopes: Mapping[Owner, Sequence[str]], *, most: int = MOST_OVERLAPS) -> Iterator[Overlap[Owner]]:
+def overlapping(
+    scopes: Mapping[Owner, Sequence[str]], *, files: frozenset[str] = frozenset(), most: int = MOST_OVERLAPS
+) -> Iterator[Overlap[Owner]]:
     """Two owners each whose scopes meet, in their order, each pair once; not more than `most` of them.
 
     Only patterns of which one begins with the literal beginning of the other can meet, so that many tasks in
@@ -124,7 +135,7 @@ def overlapping(scopes: Mapping[Owner, Sequence[str]], *, most: int = MOST_OVERL
         for length in range(len(beginning) + 1):
             for earlier, theirs in by_beginning.get(beginning[:length], ()):
                 pair = (earlier, owner) if order[earlier] < order[owner] else (owner, earlier)
-                if earlier != owner and pair not in found and overlaps(theirs, pattern):
+                if earlier != owner and pair not in found and overlaps(theirs, pattern, files):
                     found[pair] = (theirs, pattern) if pair[0] == earlier else (pattern, theirs)
         by_beginning.setdefault(beginning, []).append((owner, pattern))
     for one, other in sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))[:most]:

@@ -122,6 +122,15 @@ def test_the_short_cut_misses_no_pair(scopes: dict[int, list[str]]) -> None:
     assert {(each.one, each.other) for each in overlapping(scopes)} == pairs
 
 
+def test_what_is_known_as_a_file_has_nothing_below() -> None:
+    assert overlaps("README", "**/x.py")
+    assert not overlaps("README", "**/x.py", frozenset({"README"}))
+    assert overlaps("README", "REA*", frozenset({"README"}))
+    scopes = {1: ("README",), 2: ("**/x.py",)}
+    assert len(list(overlapping(scopes))) == 1
+    assert list(overlapping(scopes, files=frozenset({"README"}))) == []
+
+
 def test_thousands_of_tasks_in_directories_of_their_own_are_no_work() -> None:
     """Each with each would be fifty million comparisons, and a timeout."""
     assert list(overlapping({number: (f"src/part{number}/**",) for number in range(10_000)})) == []
