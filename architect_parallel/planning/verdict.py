@@ -50,15 +50,15 @@ def decide(
     return _ended(outcome, exit_code, files_changed)
 
 
-def checked(before: Verdict, checks: Sequence[CheckResult]) -> Verdict:
-    """How a worker ended once its checks ran: a result that would be good is not when one fails; what was stopped,
-    crashed or failed by itself stays that.
+def checked(before: Verdict, checks: Sequence[CheckResult], *, complete: bool = True) -> Verdict:
+    """How a worker ended once its checks ran: a result that would be good is not when one fails, or when they could
+    not be run (`complete`); what was stopped, crashed or failed by itself stays that.
 
     >>> bad = CheckResult(command="make test", passed=False, exit_code=2, duration_seconds=1.0)
     >>> checked((Status.PARTIAL, Reason.MAX_STEPS), [bad])
     (<Status.FAILED: 'failed'>, <Reason.CHECK_FAILED: 'check_failed'>)
     """
-    if before[0] in (Status.SUCCESS, Status.PARTIAL) and not all(each.passed for each in checks):
+    if before[0] in (Status.SUCCESS, Status.PARTIAL) and not (complete and all(each.passed for each in checks)):
         return Status.FAILED, Reason.CHECK_FAILED
     return before
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from architect_parallel.backends.environment import common_environment
 from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
-from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir
@@ -65,6 +65,9 @@ class Checker:
             private: Of its worktree; `None`: it works in place, and nothing is taken back.
             commit: The collected state, which is what lies in the worktree; `None` in place.
             secret_values: Blanked out in what the checks print.
+
+        Raises:
+            EnvironmentProblem, GitError: They could not be run.
         """
         limits = replace(spec.limits, timeout_s=spec.check_timeout_s)
         order = self._order(spec.checks, spec.run_id, f"worker-{spec.worker_id}.checks", limits, secret_values)
@@ -78,6 +81,8 @@ class Checker:
                 branch=spec.branch, run_id=spec.run_id, number=spec.number, safe=safe,
             )  # fmt: skip
             results = self._run(order, directory, lent, emit, warn)
+        except OSError as error:
+            raise EnvironmentProblem(f"its checks could not be run: {error}") from error
         finally:
             _forget(safe)
         kept = f" (kept as {_some(lent.kept)})" if lent.kept else ""

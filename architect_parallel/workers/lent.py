@@ -65,9 +65,12 @@ class LentTree:
         """Refs that hold what was taken back."""
         delete_tree(safe)
         make_private_dir(safe)
-        for entry in _files(private.admin_dir):
-            shutil.copy2(entry, safe / entry.name)
-        self._entries = {entry.name for entry in os.scandir(private.admin_dir)}
+        self._has_git = is_real_directory(private.admin_dir)  # not where the agent destroyed it
+        self._entries: set[str] = set()
+        if self._has_git:
+            self._entries = {entry.name for entry in os.scandir(private.admin_dir)}
+            for entry in _entries(private.admin_dir):
+                _copy(entry, safe / entry.name)
         if not is_real_directory(private.worktree):
             self.put_back()
         self._strays = frozenset(self._untracked())
@@ -127,18 +130,18 @@ class LentTree:
     def _put_back_git(self) -> None:
         """The `.git` of the worktree, and the files of git's directory behind it: HEAD, index, marks of a merge."""
         admin = self._private.admin_dir
-        if admin == self._private.worktree / ".git":  # a main checkout; only tests have that
+        if not self._has_git:
             return
         if not is_real_directory(admin):
             delete_tree(admin)
             admin.mkdir(parents=True)
         for name in {entry.name for entry in os.scandir(admin)} - self._entries:
             delete_tree(admin / name)
-        for entry in _files(self._safe):
+        for entry in _entries(self._safe):
             place = admin / entry.name
-            if not _same(Path(entry.path), place):
+            if not _same(entry, place):
                 delete_tree(place)
-                shutil.copy2(entry, place)
+                _copy(entry, place)
         link = self._private.worktree / ".git"
         if self._link is not None and _link(self._private.worktree) != self._link:
             delete_tree(link)
@@ -162,10 +165,18 @@ class LentTree:
             raise GitError(("update-ref", ref), output.code, output.stderr)
 
 
-def _files(directory: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
+    """What git keeps of a worktree, but for the repositories of submodules."""
     for entry in os.scandir(directory):
-        if entry.is_file(follow_symlinks=False):
+        if entry.name != "modules" and (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
             yield entry
+
+
+def _copy(entry: os.DirEntry[str], place: Path) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.copytree(entry, place, symlinks=True)
+    else:
+        shutil.copy2(entry, place)
 
 
 def _link(worktree: Path) -> bytes | None:
@@ -177,10 +188,14 @@ def _link(worktree: Path) -> bytes | None:
     return None
 
 
-def _same(one: Path, other: Path) -> bool:
-    """Whether the other is a file of the same content."""
+def _same(entry: os.DirEntry[str], place: Path) -> bool:
+    """Whether the other is a file of the same content, or a directory as well: in those git keeps logs, and what a
+    rebase is at, which nobody's result stands on."""
     try:
-        return stat.S_ISREG(other.lstat().st_mode) and one.read_bytes() == other.read_bytes()
+        mode = place.lstat().st_mode
+        if entry.is_dir(follow_symlinks=False):
+            return stat.S_ISDIR(mode)
+        return stat.S_ISREG(mode) and Path(entry.path).read_bytes() == place.read_bytes()
     except OSError:
         return False
 

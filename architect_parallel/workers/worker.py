@@ -88,6 +88,8 @@ class _Course:
     spawn_failed: bool = False
     collect_failed: bool = False
     checks: list[CheckResult] = field(default_factory=list)
+    checked: bool = True
+    """False while its checks are about to run: should they not come to their end, it has not passed them."""
     outside_scope: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     log_path: str | None = None
@@ -358,6 +360,7 @@ class _Journey:
             sampler=self._sampler,
             switch=self._switch,
         )
+        course.checked = False
         course.checks = checker.check_worker(
             spec,
             private,
@@ -366,6 +369,7 @@ class _Journey:
             emit=self._emit,
             warn=self._warn,
         )
+        course.checked = True
         flaky = [each.command for each in course.checks if each.flaky]
         if flaky:
             self._warn(f"flaky: {', '.join(flaky)} failed, and passed when it was repeated")
@@ -420,7 +424,7 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
     ran = agent is not None and agent.spawn_error is None
     ending = agent.ending if agent is not None else None
     before_checks = _verdict(spec, course, switch)
-    status, reason = verdict.checked(before_checks, course.checks)
+    status, reason = verdict.checked(before_checks, course.checks, complete=course.checked)
     warnings = list(course.warnings)
     if reason is Reason.CHECK_FAILED and before_checks[0] is Status.PARTIAL:
         warnings.append(f"before its checks it had ended as partial ({before_checks[1]})".replace("_", " "))
@@ -492,8 +496,9 @@ def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
 def _error_text(course: _Course, switch: StopSwitch, status: Status, reason: Reason) -> str | None:
     if status is Status.SUCCESS:
         return None
-    if reason is Reason.CHECK_FAILED:
-        return checks.error_of(checks.failing(course.checks))
+    failed = checks.failing(course.checks)
+    if reason is Reason.CHECK_FAILED and failed:
+        return checks.error_of(failed)
     if course.error is not None:
         return course.error
     if switch.reason is not None:

@@ -232,6 +232,17 @@ def test_a_failed_agent_is_not_checked(architect: Architect, tmp_path: Path) -> 
     assert not ran.exists()
 
 
+def test_who_keeps_its_checks_from_running_has_not_passed_them(architect: Architect) -> None:
+    task = "touch made; touch $(git rev-parse --path-format=absolute --git-common-dir)/architect/runs/*/checks"
+
+    answer = architect("parallel", task, "--workers", "1", "--backend", "shell", "--check", "true", "--json",
+                       "--no-baseline")  # fmt: skip
+
+    (result,) = answer.json["results"]
+    assert (result["reason"], result["checks"], result["files_modified"]) == ("check_failed", [], ["made"])
+    assert "its checks could not be run" in result["error"]
+
+
 def test_a_worker_in_place_is_checked_where_it_works(architect: Architect, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()

@@ -138,6 +138,7 @@ HOSTILE = {
     "files for directories": "rm -r dir; echo file > dir; rm change.txt; mkdir change.txt; echo x > change.txt/y",
     "a link for a directory": "rm -r dir; ln -s /etc dir",
     "takes permissions": "echo evil > dir/more; chmod 000 dir/inner.txt; chmod 555 dir; chmod 400 keep.txt",
+    "ends a rebase": "git rebase -q --exec false HEAD~1; true",
     "removes the worktree": 'rm -rf "$PWD"',
     "removes its registration": "git worktree remove --force .",
     "a hook and a filter": (
@@ -205,6 +206,20 @@ def test_a_worktree_the_agent_removed_is_made_again_for_its_checks(tmp_path: Pat
     )  # fmt: skip
 
     assert result.passed
+
+
+@pytest.mark.parametrize("damage", ['rm -rf "$ADMIN"', "rm .git", "rm .git; git init -q ."])
+def test_a_worktree_whose_git_the_agent_destroyed_is_checked(tmp_path: Path, damage: str) -> None:
+    site = make_worksite(tmp_path)
+    site.act(damage)
+    bench = bench_of(site, tmp_path)
+
+    first, second = bench.check(
+        "echo evil > change.txt; touch junk", "test $(cat change.txt) = changed; test ! -e junk"
+    )
+
+    assert (first.passed, second.passed) == (True, True)
+    assert bench.warnings == [f"what the checks wrote was taken back: change.txt, junk (kept as {kept(bench)[0]})"]
 
 
 def test_a_daemon_ends_with_its_check(bench: Bench) -> None:

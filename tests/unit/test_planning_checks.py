@@ -51,6 +51,7 @@ def test_a_failed_check_fails_what_would_be_good_and_changes_nothing_else(status
     good = status in (Status.SUCCESS, Status.PARTIAL)
     assert checked(before, [result(True), result(False)]) == ((Status.FAILED, Reason.CHECK_FAILED) if good else before)
     assert checked(before, [result(True), result(True, flaky=True)]) == before
+    assert checked(before, [], complete=False)[1] is (Reason.CHECK_FAILED if good else Reason.WORKER_TIMEOUT)
 
 
 def test_words_and_errors_name_the_command_and_its_last_words() -> None:
