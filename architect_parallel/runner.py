@@ -35,7 +35,7 @@ from architect_parallel.domain import (
     Status,
     WorkerSpec,
 )
-from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, UsageError
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 from architect_parallel.events import (
     AttemptEnded,
     BaselineFinished,
@@ -177,14 +177,11 @@ class Runner:
         self._checking_base = False
         if self._stopped_by is not None:
             return  # by half they would pass for the whole
+        problem: ArchitectParallelError | None = checks.refusal(ended.checks)
         if ended.error is not None:
             problem = EnvironmentProblem(f"the checks cannot be run on the base commit: {ended.error}")
+        if problem is not None:
             self._give_up(problem)
-        for each in ended.checks:
-            if checks.cannot_start(each):
-                what = f"check {each.command!r} cannot be started on the base commit"
-                said = (each.output_tail.splitlines() or [f"exit code {each.exit_code}"])[-1]
-                self._give_up(UsageError(f"{what}: {said}", hint="install what it needs, or --no-baseline"))
         self._baseline = list(ended.checks)
         self._record([(None, ended)])
         for each in checks.failing(ended.checks):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from architect_parallel.domain import CheckChange, CheckResult, Isolation, WorkerSpec
+from architect_parallel.errors import UsageError
 from architect_parallel.planning.plain_text import one_line
 
 MOST_REPEATS = 2
@@ -51,6 +52,18 @@ def of_base(workers: Iterable[WorkerSpec]) -> tuple[str, ...]:
 def cannot_start(check: CheckResult) -> bool:
     """Whether there is no such command, rather than that it found something wrong."""
     return not check.timed_out and (check.exit_code is None or check.exit_code in CANNOT_START)
+
+
+def refusal(baseline: Iterable[CheckResult]) -> UsageError | None:
+    """What is wrong with a run whose checks ran so on its base; `None`: it may begin."""
+    for each in baseline:
+        if cannot_start(each):
+            said = (each.output_tail.splitlines() or [f"exit code {each.exit_code}"])[-1]
+            return UsageError(
+                f"check {each.command!r} cannot be started on the base commit: {said}",
+                hint="install what it needs, or --no-baseline",
+            )
+    return None
 
 
 def worth_repeating(check: CheckResult, runs: int) -> bool:

@@ -72,7 +72,10 @@ class LentTree:
             for entry in _entries(private.admin_dir):
                 _copy(entry, safe / entry.name)
         if not is_real_directory(private.worktree):
+            self._number = None  # there is nothing of a check's to keep yet
             self.put_back()
+            self._number = number
+            self.written.clear()
         self._strays = frozenset(self._untracked())
 
     @property

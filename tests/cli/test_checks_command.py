@@ -297,6 +297,25 @@ def test_a_launcher_killed_during_the_base_leaves_what_a_cleanup_finds(
     assert nothing_left(checkout)
 
 
+def test_a_run_killed_during_the_base_can_be_resumed(
+    architect: Architect, checkout: Path, tmp_path: Path, token: str
+) -> None:
+    go = tmp_path / "go"
+    words = ("--workers", "1", "--backend", "shell", "--check", f"test -e {go} || sleep {token}")
+    process = architect.begin("parallel", "touch x", *words, "--grace", "1")
+    wait_until(lambda: running_with(token) != [], "the check")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: running_with(token) == [], "the end of a dead launcher's check")
+
+    go.touch()
+    answer = architect("resume", "latest", "--json")
+
+    assert answer.code == 0, answer.err
+    assert changes(answer.json["results"][0]) == [(True, "unchanged")]
+    assert [path.name for path in checkout.glob(".architect-parallel-*")] == [".architect-parallel-1"]
+
+
 def test_a_run_timeout_ends_checks_and_says_so(architect: Architect, token: str) -> None:
     answer = architect(
         "parallel", "echo kept > kept", "--workers", "1", "--backend", "shell", "--json", "--no-baseline",

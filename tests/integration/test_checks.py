@@ -195,6 +195,7 @@ def test_a_worktree_the_agent_removed_is_made_again_for_its_checks(tmp_path: Pat
     site = make_worksite(tmp_path)
     site.act('echo changed > change.txt; git commit -qam mine; rm -rf "$PWD"')
     collection = site.collect()
+    warnings: list[str] = []
     checker = Checker(
         repository=site.repository, run_dir=tmp_path / "run", environ=dict(os.environ), sampler=Sampler(),
         switch=StopSwitch(),
@@ -202,10 +203,10 @@ def test_a_worktree_the_agent_removed_is_made_again_for_its_checks(tmp_path: Pat
 
     (result,) = checker.check_worker(
         replace(site.spec, checks=("test $(cat change.txt) = changed",)), site.private, collection.commit,
-        secret_values=(), emit=lambda event: None, warn=lambda message: None,
+        secret_values=(), emit=lambda event: None, warn=warnings.append,
     )  # fmt: skip
 
-    assert result.passed
+    assert (result.passed, warnings) == (True, [])
 
 
 @pytest.mark.parametrize("damage", ['rm -rf "$ADMIN"', "rm .git", "rm .git; git init -q ."])
