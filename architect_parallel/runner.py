@@ -157,7 +157,7 @@ class Runner:
 
     def _check_base(self) -> None:
         """Begins the checks of the base commit where they are wanted and not known."""
-        specs = [each.spec for each in self._dispatch.waiting]
+        specs = [each.spec for each in self._dispatch.waiting if each.spec.worker_id not in self._in_place]
         commands = checks.of_base(specs) if self._plan.baseline else ()
         if not commands:
             return
@@ -165,10 +165,14 @@ class Runner:
         if {each.command for each in self._baseline}.issuperset(commands):
             return
         self._checking_base = True
-        limits = replace(specs[0].limits, timeout_s=max(spec.check_timeout_s for spec in specs))
         self._host.check_base(
             BaselineOrder(
-                run_id=self._plan.run_id, base_commit=self._plan.base_commit, commands=commands, limits=limits
+                run_id=self._plan.run_id,
+                base_commit=self._plan.base_commit,
+                commands=commands,
+                limits=specs[0].limits,
+                check_timeout_s=max(spec.check_timeout_s for spec in specs),
+                backend=specs[0].backend,
             )
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 
+from architect_parallel.backends.environment import filtered_environment
 from architect_parallel.domain import Reason, WorkerSpec
 from architect_parallel.hosts.base import BASELINE, Emit
 from architect_parallel.workers.checking import BaselineOrder, Checker
@@ -49,9 +50,10 @@ class LocalHost:
             sampler=self._sampler,
             switch=switch,
         )
+        environ = filtered_environment(place.backends[order.backend], place.environ)
         thread = threading.Thread(
             target=checker.check_base,
-            args=(order, place.worktrees, lambda event: self._emit(BASELINE, event)),
+            args=(order, place.worktrees, environ, lambda event: self._emit(BASELINE, event)),
             name="base",
         )
         self._threads.append(thread)

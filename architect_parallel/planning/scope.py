@@ -82,6 +82,12 @@ def outside(files: Iterable[str], patterns: Sequence[str]) -> list[str]:
     return sorted({path for path in files if not any(matches(path, each) for each in patterns)})
 
 
+def outside_words(paths: Sequence[str], patterns: Sequence[str]) -> str:
+    """A warning that names what was changed outside a scope."""
+    shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+    return f"changed outside its scope ({', '.join(patterns)}): {shown}"
+
+
 @functools.lru_cache(maxsize=4096)
 def overlaps(one: str, other: str, files: frozenset[str] = frozenset()) -> bool:
     """Whether some path is covered by both patterns.

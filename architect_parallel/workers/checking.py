@@ -35,7 +35,10 @@ class BaselineOrder:
     base_commit: str
     commands: tuple[str, ...]
     limits: Limits
-    """Of each check."""
+    """Of a worker: each check has its memory, output and grace, a setup command its time."""
+    check_timeout_s: float
+    backend: str
+    """Of a worker: a setup command gets the environment it has there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,21 @@ class Checker:
         Raises:
             EnvironmentProblem, GitError: They could not be run.
         """
+        results = self._check_worker(spec, private, commit, secret_values, emit, warn)
+        flaky = [each.command for each in results if each.flaky]
+        if flaky:
+            warn(f"flaky: {_some(flaky)} failed, and passed when it was repeated")
+        return results
+
+    def _check_worker(
+        self,
+        spec: WorkerSpec,
+        private: PrivateGit | None,
+        commit: str | None,
+        secret_values: tuple[str, ...],
+        emit: Callable[[Event], None],
+        warn: Callable[[str], None],
+    ) -> list[CheckResult]:
         limits = replace(spec.limits, timeout_s=spec.check_timeout_s)
         order = self._order(spec.checks, spec.run_id, f"worker-{spec.worker_id}.checks", limits, secret_values)
         directory = Path(spec.worktree_path)
@@ -92,11 +110,17 @@ class Checker:
             warn(f"a check moved {spec.branch}; it was moved back{kept}")
         return results
 
-    def check_base(self, order: BaselineOrder, settings: WorktreeSettings, emit: Callable[[Event], None]) -> None:
+    def check_base(
+        self,
+        order: BaselineOrder,
+        settings: WorktreeSettings,
+        setup_environ: Mapping[str, str],
+        emit: Callable[[Event], None],
+    ) -> None:
         """Runs the checks on the base commit, each once, in a tree that is gone afterwards. Never raises; its only
         event is `BaselineFinished`, with what came to its end."""
         try:
-            checks, error = self._check_base(order, settings), None
+            checks, error = self._check_base(order, settings, setup_environ), None
         except ArchitectParallelError as problem:
             checks, error = [], None if self.switch.over else str(problem)
         except Exception as problem:  # as in a worker: the run is told, and ends
@@ -104,13 +128,14 @@ class Checker:
             checks, error = [], f"internal error: {type(problem).__name__}: {problem}"
         emit(BaselineFinished(checks=tuple(checks), error=error))
 
-    def _check_base(self, order: BaselineOrder, settings: WorktreeSettings) -> list[CheckResult]:
-        environ = common_environment(self.environ)
+    def _check_base(
+        self, order: BaselineOrder, settings: WorktreeSettings, setup_environ: Mapping[str, str]
+    ) -> list[CheckResult]:
         safe, directory = self.run_dir / "checks" / "base", self.run_dir / "git" / "base"
 
         def run(command: str) -> process.CommandOutcome:
             return process.run_command(
-                ("/bin/sh", "-c", command), cwd=worktree.path, env=environ, timeout_s=None,
+                ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ, timeout_s=order.limits.timeout_s,
                 unwanted=lambda: self.switch.over,
             )  # fmt: skip
 
@@ -125,8 +150,9 @@ class Checker:
                     self.repository, private, tree=private.write_tree().tree, branch="", run_id=run_id, number=None,
                     safe=safe,
                 )  # fmt: skip
-                checks = replace(self._order(order.commands, run_id, "base.checks", order.limits, ()), repeat=False)
-                return self._run(checks, worktree.path, lent, lambda event: None, _log.warning)
+                limits = replace(order.limits, timeout_s=order.check_timeout_s)
+                checks = self._order(order.commands, run_id, "base.checks", limits, ())
+                return self._run(replace(checks, repeat=False), worktree.path, lent, lambda event: None, _log.warning)
             finally:
                 _forget(safe)
                 _forget(directory)

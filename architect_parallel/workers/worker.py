@@ -346,7 +346,7 @@ class _Journey:
         changed = [path for each in collection.diff.files for path in (each.path, each.old_path) if path is not None]
         self._course.outside_scope = scope.outside(changed, self._spec.files)
         if self._course.outside_scope:
-            self._warn(_outside_words(self._course.outside_scope, self._spec.files))
+            self._warn(scope.outside_words(self._course.outside_scope, self._spec.files))
 
     def _check(self, private: PrivateGit | None) -> None:
         """The checks, where there is a result to check: what was stopped, crashed or failed stays that."""
@@ -370,9 +370,6 @@ class _Journey:
             warn=self._warn,
         )
         course.checked = True
-        flaky = [each.command for each in course.checks if each.flaky]
-        if flaky:
-            self._warn(f"flaky: {', '.join(flaky)} failed, and passed when it was repeated")
 
 
 def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Request:
@@ -468,11 +465,6 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         meta=dict(spec.meta),
         outside_scope=course.outside_scope,
     )
-
-
-def _outside_words(paths: list[str], patterns: tuple[str, ...]) -> str:
-    shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-    return f"changed outside its scope ({', '.join(patterns)}): {shown}"
 
 
 def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:

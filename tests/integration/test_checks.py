@@ -319,10 +319,10 @@ def test_a_limit_of_the_agent_does_not_keep_its_work_from_being_checked(bench: B
 def base(bench: Bench, *commands: str, **more: object) -> BaselineFinished:
     order = BaselineOrder(
         run_id="20260101-abc", base_commit=bench.site.spec.base_commit, commands=commands,
-        limits=replace(bench.site.spec.limits, timeout_s=60.0),
+        limits=bench.site.spec.limits, check_timeout_s=60.0, backend="shell",
     )  # fmt: skip
     heard: list[Event] = []
-    bench.checker.check_base(order, WorktreeSettings(**more), heard.append)  # type: ignore[arg-type]  # its own names
+    bench.checker.check_base(order, WorktreeSettings(**more), bench.checker.environ, heard.append)  # type: ignore[arg-type]  # its own names
     (event,) = heard
     assert isinstance(event, BaselineFinished)
     return event
