@@ -13,6 +13,9 @@ import pytest
 from console import Architect, running_with, wait_until, working_in
 from repositories import git
 
+from architect_parallel import ParallelConfig, ParallelRunner
+from architect_parallel.errors import UsageError
+
 
 @pytest.fixture
 def token() -> str:
@@ -122,6 +125,23 @@ def test_a_check_that_cannot_start_on_the_base_ends_it_before_anything(
     assert nothing_left(checkout)
     (run,) = architect("status", "--json").json["runs"]
     assert (run["status"], run["exit_code"], run["failed"]) == ("failed", 2, 3)
+
+
+def test_a_base_that_cannot_be_set_up_is_the_machines_fault(
+    architect: Architect, checkout: Path, tmp_path: Path
+) -> None:
+    config = write(tmp_path / "c.yaml", {"worktrees": {"setup": ["echo broken; exit 7"]}})
+
+    answer = architect("parallel", "touch x", "--backend", "shell", "--check", "true", "-c", config, "--quiet")
+
+    assert (answer.code, answer.out) == (3, "")
+    assert "the checks cannot be run on the base commit: worktrees.setup: 'echo broken; exit 7' ended" in answer.err
+    assert nothing_left(checkout)
+
+
+def test_one_text_is_not_a_list_of_checks(checkout: Path) -> None:
+    with pytest.raises(UsageError, match="list of commands"):
+        ParallelRunner(ParallelConfig(tasks=["true"], backend="shell", checks="make test"), checkout).plan()
 
 
 @pytest.mark.parametrize(
