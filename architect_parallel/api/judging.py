@@ -114,7 +114,7 @@ class _Court:
         listeners: Sequence[Listener],
     ) -> None:
         self._plan = plan
-        self._backend = here.backends[competition.judge or ""]
+        self._name = competition.judge or ""
         self._result = result
         self._journal = journal
         self._here = here
@@ -122,7 +122,8 @@ class _Court:
         self._messages: queue.SimpleQueue[Event | Signals | None] = queue.SimpleQueue()
         self._switch = StopSwitch()
         self._signal: Signals | None = None
-        self._spent = result.total_cost or sum(each.cost or 0.0 for each in result.results)
+        costs = [each.cost for each in result.results] + [each.cost for each in result.judged]
+        self._spent = sum(cost for cost in costs if cost is not None)
         self._began_s = monotonic_s()
         self._cut: set[int] = set()
 
@@ -167,22 +168,23 @@ class _Court:
     def _ask_all(self) -> None:
         """Asks until all is answered or an answer fails; in its own thread."""
         try:
-            for each in self._judgements():
+            backend = require_judge(self._name, self._here)  # a resumed run may stand in another configuration
+            for each in self._judgements(backend):
                 self._messages.put(Judged(judgement=each))
                 if each.error is not None:
                     if self._switch.reason not in (Reason.INTERRUPTED, Reason.CANCELED):
-                        self._warn(f"judge {self._backend.name}: {each.error}; it is asked no more")
+                        self._warn(f"judge {self._name}: {each.error}; it is asked no more")
                     return
         except Exception as error:  # here the judge ends: the run's results must not be lost with it
             _log.exception("the judge failed")
-            self._warn(f"judge {self._backend.name}: {error}; it is asked no more")
+            self._warn(f"judge {self._name}: {error}; it is asked no more")
         finally:
             self._messages.put(None)
 
     def _warn(self, message: str) -> None:
         self._messages.put(Warned(message=message))
 
-    def _judgements(self) -> Iterator[Judgement]:
+    def _judgements(self, backend: Backend) -> Iterator[Judgement]:
         diffs = self._diffs()
         results = self._result.results
         models = {each.worker_id: each.model for each in results}
@@ -190,13 +192,13 @@ class _Court:
         answered = {(each.a, each.b): each.best for each in self._result.judged if each.error is None}
         if pairs:
             candidates = sorted({worker_id for pair in pairs for worker_id in pair})
-            text = f"judge {self._backend.name}: asked to choose between workers {', '.join(map(str, candidates))}"
+            text = f"judge {self._name}: asked to choose between workers {', '.join(map(str, candidates))}"
             self._messages.put(AgentOutput(text=text))
         for first, second in pairs:
             # An answer that cannot be read decides the pair: the other one is not paid for.
             for a, b in ((first, second), (second, first)):
                 if (a, b) not in answered:
-                    judgement = self._ask(a, b, diffs[a], diffs[b])
+                    judgement = self._ask(backend, a, b, diffs[a], diffs[b])
                     if judgement is None:
                         return
                     yield judgement
@@ -221,7 +223,7 @@ class _Court:
                 self._cut.add(each.worker_id)
         return shown
 
-    def _ask(self, a: int, b: int, diff_a: str, diff_b: str) -> Judgement | None:
+    def _ask(self, backend: Backend, a: int, b: int, diff_a: str, diff_b: str) -> Judgement | None:
         """One answer; `None`: nothing is left of the run's budget or time."""
         limits = self._limits()
         if limits is None:
@@ -239,7 +241,7 @@ class _Court:
         with tempfile.TemporaryDirectory(prefix="architect-judge-", ignore_cleanup_errors=True) as directory:
             alone = Alone(
                 task=task,
-                backend=self._backend,
+                backend=backend,
                 directory=Path(directory),
                 folder=make_private_dir(run_dir / name),
                 state_dir=make_private_dir(run_dir / "state" / name),
@@ -253,11 +255,11 @@ class _Court:
             try:
                 run = run_alone(alone, self._switch, lambda event: None)
             except ArchitectParallelError as error:
-                return Judgement(a=a, b=b, best=None, backend=self._backend.name, cost=0.0, error=str(error))
+                return Judgement(a=a, b=b, best=None, backend=backend.name, cost=0.0, error=str(error))
         if run is None:
             return None
         self._spent += run.cost or 0.0
-        return _judgement(run, a, b, self._backend.name, profile.model, self._switch)
+        return _judgement(run, a, b, backend.name, profile.model, self._switch)
 
     def _limits(self) -> Limits | None:
         own, plan = self._plan.workers[0].limits, self._plan
@@ -269,7 +271,7 @@ class _Court:
         left = None if plan.budget_usd is None else plan.budget_usd - self._spent
         if timeout_s <= 0 or (left is not None and left <= 0):
             what = "time" if timeout_s <= 0 else "budget"
-            self._warn(f"judge {self._backend.name}: nothing is left of the run's {what}; it is asked no more")
+            self._warn(f"judge {self._name}: nothing is left of the run's {what}; it is asked no more")
             return None
         if left is not None:
             budget_usd = left if budget_usd is None else min(left, budget_usd)

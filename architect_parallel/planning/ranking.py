@@ -234,7 +234,7 @@ def _reason(
     mine, its = scores.get(own.worker_id, 0.0), scores.get(other.worker_id, 0.0)
     if mine != its:
         more = "more" if mine > its else "fewer"
-        return f"{standing}; {mine:.2f} points, {abs(mine - its):.2f} {more} than worker {other.worker_id}"
+        return f"{standing}; {abs(mine - its):.2f} points {more} than worker {other.worker_id}"
     return f"{standing}; {_difference(own, other, preferred)}"
 
 
