@@ -31,6 +31,7 @@ from architect_parallel.domain import (
     RunResult,
     RunStatus,
     SandboxMode,
+    Status,
 )
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.events import AgentOutput, Event, Judged, Recorded, Warned
@@ -81,7 +82,7 @@ def judge_warnings(judge: Backend, here: Here, *, budget: bool) -> tuple[str, ..
 def judge(
     plan: RunPlan, result: RunResult, journal: Journal, here: Here, listeners: Sequence[Listener] = ()
 ) -> RunResult:
-    """Has the best results of an ended competition judged, where only a judge could order them.
+    """Has the best successes of an ended competition judged, where only a judge could order them.
 
     Returns:
         The run's result as the journal tells it then. Where a signal ended the judging its `exit_code` says so, here
@@ -207,7 +208,7 @@ class _Court:
                     break
 
     def _diffs(self) -> dict[int, str]:
-        """Worker id → its diff as the judge sees it; of those that changed something."""
+        """Worker id → its diff as the judge sees it; of successes that changed something."""
         names: set[str] = set()
         for each in self._result.results:
             names |= judging.names_of(each.model) if each.model != "default" else set()
@@ -215,7 +216,7 @@ class _Court:
             names |= {spec.branch, Path(spec.worktree_path).name}
         shown = {}
         for each in self._result.results:
-            if each.diff is None or not each.diff.files:
+            if each.status is not Status.SUCCESS or each.diff is None or not each.diff.files:
                 continue
             data = patch(self._here.repository.store, each.diff.base, each.diff.head)
             shown[each.worker_id], cut = judging.shown_diff(data.decode(errors="replace"), names)

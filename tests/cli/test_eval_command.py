@@ -187,6 +187,7 @@ def test_a_judge_that_fails_takes_nothing_with_it(compete: Callable[..., Answer]
 def test_where_checks_decide_nobody_is_asked(compete: Callable[..., Answer], tmp_path: Path) -> None:
     answer = compete("good-a,wrong-b", "--check", CHECK, "--judge", "judge-sly")
     assert answer.json["judged"] == []
+    assert compete("sly-a,good-b", "--check", "false", "--judge", "judge-sly").json["judged"] == []
     # Two that did the very same leave nothing to choose.
     assert compete("good-a,good-b", "--check", CHECK, "--judge", "judge-sly").json["judged"] == []
     assert list((tmp_path / "seen").iterdir()) == []
