@@ -83,7 +83,7 @@ def _judge_lines(result: RunResult) -> list[str]:
     if competition is None or competition.judge is None:
         return []
     if not judged:
-        return [f"Judge {competition.judge}: not asked; the best is not one of several successes even in checks"]
+        return [f"Judge {competition.judge}: not asked; no two different successes are best and even in checks"]
     costs = [each.cost for each in judged]
     total = None if None in costs else sum(cost for cost in costs if cost is not None)
     times = "once" if len(judged) == 1 else f"{len(judged)} times"
