@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from architect_parallel.planning.judging import pairs_to_judge, question, read_answer, shown_diff
@@ -57,6 +57,7 @@ def test_names_and_control_sequences_are_taken_out() -> None:
     assert shown_diff("", names) == ("(nothing was changed)", False)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab\n", max_size=200), st.integers(1, 50))
 def test_a_long_diff_is_cut_at_a_line_and_says_so(diff: str, limit: int) -> None:
     shown, cut = shown_diff(diff, [], limit=limit)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise, permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from architect_parallel.domain import (
@@ -210,6 +210,7 @@ _JUDGED = st.lists(
 ).map(lambda each: [one for one in each if one.a != one.b])
 
 
+@settings(deadline=None)
 @given(_RESULTS, _JUDGED, st.sampled_from(Score), st.randoms(use_true_random=False))
 def test_a_ranking_is_total_and_does_not_depend_on_the_order_of_its_results(
     results: list[WorkerResult], judged: list[Judgement], score: Score, chance: random.Random
@@ -227,6 +228,7 @@ def test_a_ranking_is_total_and_does_not_depend_on_the_order_of_its_results(
         assert all(better >= worse for better, worse in pairwise(scores))
 
 
+@settings(deadline=None)
 @given(_RESULTS)
 def test_duels_are_transitive_and_agree_with_the_ranking(results: list[WorkerResult]) -> None:
     position = {place.worker_id: place.place for place in rank(results)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from architect_parallel.domain import Status, WorkerResult
@@ -21,6 +21,7 @@ def test_the_interval_is_the_published_one(passed: int, runs: int, low: float, h
     assert wilson_interval(passed, runs) == pytest.approx((low, high), abs=5e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500).flatmap(lambda runs: st.tuples(st.integers(0, runs), st.just(runs))))
 def test_the_interval_holds_the_rate_and_narrows_with_more_of_the_same(tried: tuple[int, int]) -> None:
     passed, runs = tried

@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from architect_parallel.planning.rating import MIDDLE, SCALE, ratings
@@ -53,6 +53,7 @@ _GAMES = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(_GAMES, st.randoms(use_true_random=False))
 def test_ratings_depend_on_the_games_alone(wins: dict[tuple[str, str], float], chance: random.Random) -> None:
     found = ratings(wins)
@@ -67,6 +68,7 @@ def test_ratings_depend_on_the_games_alone(wins: dict[tuple[str, str], float], c
         assert turned[name].rating == pytest.approx(2 * MIDDLE - each.rating, abs=1e-3)
 
 
+@settings(deadline=None)
 @given(_GAMES, st.data())
 def test_a_further_win_is_worth_something_and_more_games_make_surer(
     wins: dict[tuple[str, str], float], data: st.DataObject
