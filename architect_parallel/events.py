@@ -23,6 +23,7 @@ from architect_parallel.domain import (
     CheckResult,
     Diff,
     Escape,
+    Judgement,
     Reason,
     RunPlan,
     RunStatus,
@@ -161,6 +162,8 @@ class BaselineFinished:
     """The checks ran on the base commit; of the run as a whole, before its first agent."""
 
     checks: tuple[CheckResult, ...]
+    error: str | None = None
+    """Why there was no tree to run them in; only from a host, never recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +171,13 @@ class Escaped:
     """The main checkout changed while workers ran; of the run as a whole. A later one takes an earlier one's place."""
 
     escape: Escape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The judge of a competition gave an answer, or failed to; of the run as a whole, after its `RunFinished`."""
+
+    judgement: Judgement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +231,7 @@ Event = (
     | CheckFinished
     | BaselineFinished
     | Escaped
+    | Judged
     | AttemptEnded
     | WorkerFinished
     | RunFinished

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from architect_parallel.api.judging import judge_warnings, require_judge
 from architect_parallel.api.orders import (
     Flags,
     draft_spec,
     linked,
     require_agent,
     require_all_ready,
+    scope_warnings,
     shared_warnings,
     take_order,
     worker_names,
@@ -30,9 +32,19 @@ from architect_parallel.api.task_sources import (
     tasks_for_each,
     tasks_of_file,
 )
-from architect_parallel.domain import Isolation, Limits, ParallelSettings, RunPlan, Task, TaskText, WorkerSpec
+from architect_parallel.domain import (
+    Competition,
+    Isolation,
+    Limits,
+    ParallelSettings,
+    RunPlan,
+    Task,
+    TaskText,
+    WorkerSpec,
+)
 from architect_parallel.errors import UsageError
 from architect_parallel.planning import assignment, naming, quantities
+from architect_parallel.planning.checks import read_command
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository
@@ -78,7 +90,16 @@ class ParallelConfig:
     fail_fast: bool | None = None
     allow_partial: bool | None = None
     commit: bool | None = None
+    checks: Sequence[str] = ()
+    """Shell commands that every worker's result must pass; given, they take the place of those in a task file."""
+    check_timeout: float | str | None = None
+    baseline: bool | None = None
+    """Whether the checks run on the base commit as well, before the agents."""
+    strict: bool = False
+    """Tasks whose scopes overlap are an error, not a warning."""
     config_file: str | os.PathLike[str] | None = None
+    competition: Competition | None = None
+    """Makes the run one: see `api.competition.as_competition`, which puts the rest in its shape; `None`: it is none."""
 
 
 def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -> RunPlan:
@@ -118,6 +139,13 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
         retries=retries,
         retries_given=config.retries is not None,
         refine=defaults.refine if config.refine is None else config.refine,
+        checks=_checks(config, defaults),
+        checks_given=bool(config.checks),
+        check_timeout_s=_given(
+            config.check_timeout,
+            defaults.check_timeout_s,
+            lambda value: quantities.parse_duration(value, "--check-timeout"),
+        ),
     )
     tasks = [given.tasks[pair.task_index] for pair in pairs]
     orders = [
@@ -126,6 +154,7 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
     ]
     require_copy_entries(here.settings.worktrees)
     require_all_ready(orders, here)
+    about_competition = competition_warnings(config.competition, models, flags, here)
     base_commit = _base(config, here.repository)
     places = task_places(given, here, base_commit)
     run_id = naming.run_id(clock.now(), secrets.token_hex(2))
@@ -135,6 +164,10 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
         for index, (order, pair) in enumerate(zip(orders, pairs, strict=True))
     )
     specs = linked(specs, tasks)
+    owners = [(pair.task_index, spec) for pair, spec in zip(pairs, specs, strict=True)]
+    overlaps = scope_warnings(owners, here.repository, base_commit)
+    if overlaps and config.strict:
+        raise UsageError("\n".join(overlaps), hint="give the tasks scopes of their own, or leave out --strict")
     file = given.file
     fail_fast = config.fail_fast if file is None or config.fail_fast is not None else file.fail_fast
     in_place = [(index + 1, places[pair.task_index]) for index, pair in enumerate(pairs)]
@@ -154,9 +187,30 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
             *given.warnings,
             *shared_warnings(specs),
             *place_warnings(in_place, here.repository),
+            *overlaps,
+            *about_competition,
         ),
+        baseline=defaults.baseline if config.baseline is None else config.baseline,
         output_dir=None if file is None or file.output_dir is None else os.path.abspath(here.start / file.output_dir),
+        competition=config.competition,
     )
+
+
+def competition_warnings(competition: Competition | None, models: Sequence[str], flags: Flags, here: Here) -> list[str]:
+    """What a competition cannot tell as it stands; raises like `require_judge`."""
+    if competition is None:
+        return []
+    found = []
+    if len(models) == 1:
+        found.append("one model, once: there is nothing to compare it with (--models a,b or --runs-per-model K)")
+    if not flags.checks:
+        what = "the judge alone says" if competition.judge is not None else "nothing says"
+        found.append(f"no --check: {what} which result is right")
+    if competition.judge is not None:
+        judge = require_judge(competition.judge, here)
+        budget = flags.run_budget or flags.limits.budget_usd is not None
+        found += judge_warnings(judge, here, budget=budget)
+    return found
 
 
 def given_tasks(config: ParallelConfig, here: Here) -> Given:
@@ -245,6 +299,19 @@ class _Team:
     max_parallel: int
     ceiling: int
     assign: assignment.Assign
+
+
+def _checks(config: ParallelConfig, defaults: ParallelSettings) -> tuple[str, ...]:
+    if not config.checks:
+        return defaults.checks
+    if isinstance(config.checks, str):
+        raise UsageError("checks must be a list of commands, not one text")
+    for text in config.checks:
+        try:
+            read_command(text)
+        except ValueError as error:
+            raise UsageError(f"--check {quantities.shown(text)}: {error}", hint='--check "make test"') from None
+    return tuple(config.checks)
 
 
 def _team(config: ParallelConfig, defaults: ParallelSettings, given: Given) -> _Team:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from architect_parallel.api.handing_on import HandingOn
+from architect_parallel.api.judging import judge
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
 from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
@@ -130,8 +131,8 @@ def run_plan(
     first_event: Event | None = None,
     earlier: Mapping[int, Sequence[Attempt]] | None = None,
 ) -> RunResult:
-    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. The
-    run's lock is held."""
+    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. A
+    competition is judged at the end. The run's lock is held."""
     _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
     worktrees = [
         spec
@@ -176,7 +177,7 @@ def run_plan(
             files.finish(result)
         except OSError as error:  # the run is over and recorded: its answer must not be lost with this
             result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
-    return result
+    return judge(plan, result, journal, here, listeners)
 
 
 def _debugger(plan: RunPlan, journal: Journal) -> WorkerSpec | None:
@@ -369,7 +370,7 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
 
 def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
     """The plan as it was when the run began."""
-    first = journal.recorded(run_id)[0].event
-    if not isinstance(first, RunStarted):
+    first = journal.first(run_id)
+    if first is None or not isinstance(first.event, RunStarted):
         raise InternalError(f"the journal of run {run_id} does not begin with its plan")
-    return first.plan
+    return first.event.plan

@@ -155,6 +155,7 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
             retry=spec.retry,
             recovery=spec.recovery if each.worker_id != coordinator_id else None,
             inherits=each.worker_id != coordinator_id,
+            checks=each.checks if each.worker_id != coordinator_id else (),
         )
         for each in plan.workers
     )
@@ -181,6 +182,8 @@ def _asked(debugger: WorkerSpec) -> WorkerSpec:
         debugger,
         isolation=Isolation.NONE,
         commit=False,
+        checks=(),
+        files=(),
         approval_mode=ApprovalMode.DEFAULT,
         sandbox_mode=SandboxMode.READ_ONLY,
         retries=0,

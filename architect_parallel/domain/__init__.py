@@ -7,9 +7,13 @@ are USD and seconds. `None` means *unknown* or *no limit* and is never written a
 
 from architect_parallel.domain.choosing import (
     Comparison,
+    Judgement,
+    Landing,
+    LeftOut,
     ModelRate,
     Pair,
     Place,
+    Standing,
 )
 from architect_parallel.domain.plans import (
     AgentProfile,
@@ -77,6 +81,9 @@ __all__ = [
     "Escape",
     "FileChange",
     "Isolation",
+    "Judgement",
+    "Landing",
+    "LeftOut",
     "Limits",
     "ModelRate",
     "OnPartial",
@@ -99,6 +106,7 @@ __all__ = [
     "Score",
     "Settings",
     "SpecFile",
+    "Standing",
     "Status",
     "Task",
     "TaskFile",

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from architect_parallel.domain.plans import WorkerSpec
+from architect_parallel.domain.choosing import Judgement, Landing
+from architect_parallel.domain.plans import Competition, WorkerSpec
 from architect_parallel.domain.words import CheckChange, CostBasis, Reason, RunStatus, Status
 
 
@@ -58,9 +59,11 @@ class CheckResult:
     command: str
     passed: bool
     exit_code: int | None
+    """Negative: killed by that signal; `None`: it never started, or nobody saw its end."""
     duration_seconds: float
+    """Of its last run."""
     output_tail: str = ""
-    """Last lines of what it printed, control sequences removed."""
+    """Last lines of what it printed, control sequences removed; of a flaky one, when it failed last."""
     change: CheckChange | None = None
     """Against the base; `None`: not compared."""
     flaky: bool = False
@@ -186,6 +189,12 @@ class RunResult:
     """Final text of a spec's coordinator; `None`: there is none, or it did not succeed."""
     briefing: str | None = None
     """Of an escalated run: what was asked, what was tried, the choices."""
+    competition: Competition | None = None
+    """`None`: not a competition."""
+    judged: list[Judgement] = field(default_factory=list)
+    """The judge's answers, in order."""
+    merge: Landing | None = None
+    """`None`: nothing of it was merged, or that was undone."""
 
     @property
     def total_tasks(self) -> int:
@@ -197,6 +206,7 @@ class RunResult:
 
     @property
     def total_cost(self) -> float | None:
-        """USD over all workers; `None` as soon as one that ran is unknown."""
+        """USD over all workers and the judge; `None` as soon as one that ran is unknown."""
         costs = [result.cost for result in self.results if result.started_at is not None]
+        costs += [judgement.cost for judgement in self.judged]
         return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)

@@ -18,10 +18,11 @@ from pathlib import Path
 from architect_parallel.domain import Status
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
-from architect_parallel.landing.leftovers import Leftover, head_commit, leftovers, read_tree
+from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
 from architect_parallel.worktrees.remove import delete_branch, recover, remove_worktree
+from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
 from architect_parallel.worktrees.snapshot import keep
 
 _IDENTITY = {
@@ -59,12 +60,21 @@ class Stays:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """The tree a killed launcher checked the base commit in; nobody's work, so it goes without being kept."""
+
+    run_id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupPlan:
     """A decided cleanup; nothing has been removed."""
 
     items: tuple[Item, ...]
     stays: tuple[Stays, ...]
     force: bool
+    scratch: tuple[Scratch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +83,7 @@ class Removal:
 
     run_id: str
     worker_id: int
+    """0: what a merge of several made, here and in `number`."""
     number: int
     branch: str
     worktree_path: str | None
@@ -97,6 +108,7 @@ class CleanupOutcome:
 
     removed: tuple[Removal, ...]
     stays: tuple[Stays, ...]
+    scratch: tuple[Scratch, ...] = ()
 
 
 def plan_cleanup(
@@ -114,16 +126,19 @@ def plan_cleanup(
     """
     items: list[Item] = []
     stays: list[Stays] = []
+    scratch: list[Scratch] = []
     for run_id in [journal.find(run)] if run is not None else journal.run_ids():
         if journal.is_live(run_id):
             stays.append(_live(run_id))
             continue
+        if (path := find_scratch(repository, run_id)) is not None:
+            scratch.append(Scratch(run_id=run_id, path=path))
         for left in leftovers(repository, journal, run_id):
             item, reasons = _decided(left, force=force, keep_branches=keep_branches)
             stays += reasons
             if item.worktree or item.branch:
                 items.append(item)
-    return CleanupPlan(items=tuple(items), stays=tuple(stays), force=force)
+    return CleanupPlan(items=tuple(items), stays=tuple(stays), force=force, scratch=tuple(scratch))
 
 
 def _live(run_id: str) -> Stays:
@@ -139,7 +154,10 @@ def _decided(left: Leftover, *, force: bool, keep_branches: bool) -> tuple[Item,
     stays = []
     if left.tip is not None and not branch and not keep_branches:
         why = left.branch_stays or ""
-        hint = f"architect merge {left.run_id} {left.spec.worker_id}, or --force"
+        land = f"git merge {left.spec.branch}"
+        if left.spec.worker_id != INTEGRATION:
+            land = f"architect merge {left.run_id} {left.spec.worker_id}"
+        hint = f"{land}, or --force"
         stays.append(_stays(left, "branch", left.spec.branch, why, hint))
     return Item(leftover=left, worktree=goes, branch=branch), stays
 
@@ -163,29 +181,40 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
     """
     stays = list(plan.stays)
     with contextlib.ExitStack() as held:
-        runs = dict.fromkeys(item.leftover.run_id for item in plan.items)
+        runs = dict.fromkeys([*(item.leftover.run_id for item in plan.items), *(each.run_id for each in plan.scratch)])
         live = {run_id for run_id in runs if not _hold(journal, run_id, held)}
         stays += [_live(run_id) for run_id in live]
+        scratch = tuple(each for each in plan.scratch if each.run_id not in live and _gone(repository, each, stays))
         decided: list[tuple[Item, Removal]] = []
         for item in plan.items:
             if item.leftover.run_id not in live:
                 with _failure_stays(item.leftover, stays):
-                    decided.append((item, _kept(repository, journal, item)))
+                    decided.append((item, keep_item(repository, journal, item)))
         if not decided:
-            return CleanupOutcome(removed=(), stays=tuple(stays))
+            return CleanupOutcome(removed=(), stays=tuple(stays), scratch=scratch)
         run_id = next(iter(runs)) if len(runs) == 1 else None
         operation = journal.begin_operation("cleanup", run_id, {"removals": [asdict(each) for _, each in decided]})
         removed = []
         for item, intended in decided:
             with _failure_stays(item.leftover, stays):
-                done = _remove(repository, item, intended, stays)
+                done = remove_item(repository, item, intended, stays)
                 if done.worktree_path is not None or done.tip is not None or item.leftover.debris:
                     removed.append(done)
         journal.finish_operation(operation, {"removals": [asdict(each) for each in removed]})
         for run_id in runs:
             if run_id not in live:
                 _remove_bulk(repository, journal, run_id)
-    return CleanupOutcome(removed=tuple(removed), stays=tuple(stays))
+    return CleanupOutcome(removed=tuple(removed), stays=tuple(stays), scratch=scratch)
+
+
+def _gone(repository: Repository, scratch: Scratch, stays: list[Stays]) -> bool:
+    try:
+        remove_scratch(repository, scratch.run_id)
+    except (ArchitectParallelError, OSError) as error:
+        what, name = "worktree", str(scratch.path)
+        stays.append(Stays(run_id=scratch.run_id, worker_id=None, what=what, name=name, reason=str(error), failed=True))
+        return False
+    return True
 
 
 def _hold(journal: Journal, run_id: str, held: contextlib.ExitStack) -> bool:
@@ -211,7 +240,7 @@ class _Changed(ArchitectParallelError):
     """What was planned is not what is there any more."""
 
 
-def _kept(repository: Repository, journal: Journal, item: Item) -> Removal:
+def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
     """Looks again and puts everything that goes under keep refs."""
     left = item.leftover
     spec = left.spec
@@ -268,7 +297,7 @@ def _index_tree(repository: Repository, admin_dir: Path, head: str) -> str | Non
     return output.text
 
 
-def _remove(repository: Repository, item: Item, intended: Removal, stays: list[Stays]) -> Removal:
+def remove_item(repository: Repository, item: Item, intended: Removal, stays: list[Stays]) -> Removal:
     """Removes one worker's worktree, then its branch; returns what has really gone."""
     left = item.leftover
     spec = left.spec
@@ -287,6 +316,18 @@ def _remove(repository: Repository, item: Item, intended: Removal, stays: list[S
         stays.append(_stays(left, "branch", spec.branch, why, failed=True))
         tip = None
     return replace(intended, tip=tip)
+
+
+def take_away(repository: Repository, journal: Journal, left: Leftover) -> list[str]:
+    """Keeps and removes one leftover with its branch, whatever state it is in; why something of it stays, in words.
+
+    Raises:
+        ArchitectParallelError: It could not be kept, or not be removed.
+    """
+    item = Item(leftover=left, worktree=left.path is not None, branch=left.tip is not None)
+    stays: list[Stays] = []
+    remove_item(repository, item, keep_item(repository, journal, item), stays)
+    return [f"{each.what} {each.name} stays: {each.reason}" for each in stays]
 
 
 def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:

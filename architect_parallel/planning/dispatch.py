@@ -104,6 +104,11 @@ class Dispatch:
         return bool(self.waiting or self.running or self._readiness.held or self._parked)
 
     @property
+    def specs(self) -> list[WorkerSpec]:
+        """Every worker of this launch, as planned."""
+        return [lane.planned for lane in self._lanes.values()]
+
+    @property
     def idle(self) -> list[int]:
         """Ids of those that have not ended and do not run."""
         return [*(each.spec.worker_id for each in self.waiting), *sorted(self._readiness.held), *self._parked]
@@ -228,6 +233,15 @@ class Dispatch:
         lane = self._lanes[spec.worker_id]
         lane.end = self._whole(lane, replace(blank, error=error))
         return lane.end
+
+    def fail_all(self, error: str) -> list[WorkerResult]:
+        """Ends all that does not run, because nothing can be started."""
+        ended = []
+        for each in self.drop(Reason.SPAWN_FAILED):
+            failed = replace(each, status=Status.FAILED, reason=Reason.SPAWN_FAILED, error=error)
+            self._lanes[each.worker_id].end = failed
+            ended.append(failed)
+        return ended
 
     def _dropped(self, lane: _Lane, reason: Reason) -> WorkerResult:
         status = Status.TIMEOUT if reason is Reason.RUN_TIMEOUT else Status.CANCELED

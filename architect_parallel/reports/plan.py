@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Isolation, RunPlan, WorkerSpec
+from architect_parallel.domain import Competition, Isolation, RunPlan, WorkerSpec
 from architect_parallel.events import to_plain
+from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line, plain_text
 from architect_parallel.reports.text import task_words
 
@@ -35,6 +36,11 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
         f"({plan.base_commit[:12]}); nothing was started.",
         f"Cost ceiling: {most}",
     ]
+    base = of_base(plan.workers) if plan.baseline else ()
+    if base:
+        lines.append(f"On the base commit first: {one_line('; '.join(base), 400)}")
+    if plan.competition is not None:
+        lines.append(_competition(plan.competition, plan))
     if plan.output_dir is not None:
         lines.append(f"Results go to {one_line(plan.output_dir, 400)}")
     for spec in plan.workers:
@@ -45,6 +51,11 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
             *_after(spec, plan),
             *_where(spec),
             *_options(spec),
+            *([f"    scope     {one_line(', '.join(spec.files), 400)}"] if spec.files else []),
+            *(
+                f"    check     {one_line(command, 400)} (at most {spec.check_timeout_s:g} s)"
+                for command in spec.checks
+            ),
             f"    command   {_command(argv[spec.worker_id])}",
         ]
     return "\n".join(lines)
@@ -53,6 +64,14 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
 def _after(spec: WorkerSpec, plan: RunPlan) -> list[str]:
     names = {each.worker_id: f"[{each.worker_id}] {one_line(each.name, 60)}" for each in plan.workers}
     return [f"    after     {', '.join(names[each] for each in spec.dependencies)}"] if spec.dependencies else []
+
+
+def _competition(competition: Competition, plan: RunPlan) -> str:
+    models = len({spec.model for spec in plan.workers})
+    times = "once" if competition.runs_per_model == 1 else f"{competition.runs_per_model} times"
+    judge = f", judged by {competition.judge}" if competition.judge is not None else ""
+    who = "1 model" if models == 1 else f"each of {models} models"
+    return f"Competition: {who} {times}, ranked by {competition.score} score{judge}"
 
 
 def _where(spec: WorkerSpec) -> list[str]:

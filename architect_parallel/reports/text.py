@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from architect_parallel.domain import Attempt, Diff, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Diff, Reason, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.planning import checks
 from architect_parallel.planning.plain_text import one_line, plain_text
 
 STATUS_WORDS = {
@@ -17,6 +18,8 @@ STATUS_WORDS = {
 }
 HEADINGS = ("#", "BACKEND", "MODEL", "STATUS", "STEPS", "COST", "DURATION", "FILES", "SESSION", "BRANCH", "TASK")
 SHOWN_TASK = 60
+SHOWN_TAIL_LINES = 10
+"""Of the end of a check's output."""
 
 
 def cost_text(cost: float | None) -> str:
@@ -97,9 +100,10 @@ def total_line(result: RunResult) -> str:
 
 
 def results(result: RunResult) -> str:
-    """Everything below the progress lines: heading, table, total."""
-    lines = ["", "Results", "=" * 60, *results_table(result.results), total_line(result)]
-    return "\n".join([*lines, *_last_words(result)])
+    """Everything below the progress lines: heading, table, the checks that failed, total."""
+    failed = [line for each in result.results for line in _failed_checks(each)]
+    table = ["", "Results", "=" * 60, *results_table(result.results), *failed, total_line(result)]
+    return "\n".join([*table, *_last_words(result)])
 
 
 def _last_words(result: RunResult) -> list[str]:
@@ -111,6 +115,15 @@ def _last_words(result: RunResult) -> list[str]:
     return lines
 
 
+def _failed_checks(result: WorkerResult) -> list[str]:
+    """Each check that failed with the end of what it printed."""
+    lines = []
+    for check in checks.failing(result.checks):
+        lines.append(f"[{result.worker_id}] check failed: {checks.words(check)}")
+        lines += [f"    | {one_line(each, 200)}" for each in check.output_tail.splitlines()[-SHOWN_TAIL_LINES:]]
+    return lines
+
+
 def next_steps(result: RunResult) -> str:
     """What a user types next, with the run's own words in it."""
     run = result.run_id
@@ -119,7 +132,12 @@ def next_steps(result: RunResult) -> str:
     lines = [f"Run {run}"]
     if some:
         lines.append(f"  architect diff {run} {some[0]}     what worker {some[0]} changed")
-        lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
+        if good and result.competition is not None:
+            lines.append(f"  architect merge {run} --best    land the winner on the current branch")
+        else:
+            lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
+    if len(some) > 1:
+        lines.append(f"  architect compare {run}    side by side: conflicts, and what merges cleanly together")
     if len(good) < result.total_tasks:
         lines.append(f"  architect logs {run} N     what worker N printed")
         lines.append(f"  architect resume {run}     run again what did not succeed")
@@ -168,13 +186,20 @@ def run_details(run: RunResult) -> str:
             "Not ended yet:",
             *(f"  {_planned(spec)}" for spec in waiting),
         ]
+    if run.merge is not None:
+        merge = run.merge
+        workers = ", ".join(map(str, merge.merged))
+        how = "For a pull request against" if merge.pull_request else "Merged on"
+        lines += ["", f"{how} {one_line(merge.target)}: worker {workers} ({merge.commit[:12]})"]
+        lines += [f"  left out: worker {each.worker_id} ({each.reason})" for each in merge.left_out]
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
-        said += [one_line(result.error, 300)] if result.error else []
+        said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
         if len(result.attempt_history) > 1:
             said += [_attempt_words(each) for each in result.attempt_history]
         said += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
         said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
+        said += [line.removeprefix(f"[{result.worker_id}] check failed: ") for line in _failed_checks(result)]
         if said:
             lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {each}" for each in said)]
     return "\n".join([*lines, "", total_line(run), *_last_words(run)])

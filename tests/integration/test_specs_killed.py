@@ -17,6 +17,7 @@ from architect_parallel.events import Event, RunResumed, RunStarted, WorkerFinis
 from architect_parallel.hosts.base import Emit
 from architect_parallel.journal import Journal
 from architect_parallel.runner import Runner
+from architect_parallel.workers.checking import BaselineOrder
 
 RUN = "20260101-000000-test"
 
@@ -39,6 +40,8 @@ class InstantHost:
     def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None: ...
 
     def kill(self, worker_id: int) -> None: ...
+
+    def check_base(self, order: BaselineOrder) -> None: ...
 
     def close(self) -> None: ...
 
