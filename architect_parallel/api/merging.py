@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.api.orders import require_ready
@@ -40,6 +40,8 @@ class MergeRequest:
     push: bool = False
     pull_request: bool = False
     dry_run: bool = False
+    checks: Sequence[str] = ()
+    """Commands that must pass after each step, beside the results' own checks."""
 
 
 def merge(
@@ -75,6 +77,7 @@ def merge(
             repository, journal, asked.run, *asked.workers, pick=asked.pick, into=asked.into, method=asked.method,
             resolve=resolver is not None, push=asked.push, pull_request=asked.pull_request, environ=environ,
         )  # fmt: skip
+        plan = _checked(plan, asked.checks)
         planned(plan)
         if asked.dry_run:
             return plan, None
@@ -96,6 +99,16 @@ def merge(
             return plan, execute(repository, journal, plan, workshop)
         except Interrupted as stopped:
             raise stopped.by(received[0] if received else signal.SIGINT) from None
+
+
+def _checked(plan: MergePlan, more: Sequence[str]) -> MergePlan:
+    if not more:
+        return plan
+    specs = {
+        worker_id: replace(spec, checks=tuple(dict.fromkeys([*spec.checks, *more])))
+        for worker_id, spec in plan.specs.items()
+    }
+    return replace(plan, specs=specs, checks=tuple(dict.fromkeys([*plan.checks, *more])))
 
 
 def _resolver(here: Here, name: str) -> Resolver:

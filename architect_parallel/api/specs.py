@@ -8,17 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.api.handing_on import SHELL, file_text
+from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, draft_plan
-from architect_parallel.api.running import ParallelRunner, resume
+from architect_parallel.api.running import ParallelRunner, recorded_plan, resume
 from architect_parallel.api.task_sources import Given
 from architect_parallel.domain import (
     AgentProfile,
     ApprovalMode,
     Isolation,
+    MergeOrder,
     OnPartial,
     RunPlan,
     RunResult,
+    RunStatus,
     SandboxMode,
     SpecFile,
     Task,
@@ -26,8 +29,12 @@ from architect_parallel.domain import (
     WorkerSpec,
     Workflow,
 )
-from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, NothingToDo, UsageError
+from architect_parallel.journal import Journal
+from architect_parallel.landing.merge import Pick
 from architect_parallel.planning import graph, references
+from architect_parallel.planning.naming import parse_branch_number
+from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.runner import Listener
 
@@ -60,6 +67,10 @@ class SpecRunner(ParallelRunner):
     ) -> None:
         super().__init__(config.flags, workspace_root, listeners=listeners, environ=environ)
         self.spec_config = config
+
+    def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
+        """See `ParallelRunner.execute`; what the spec says of landing is done as well."""
+        return land(super().execute(started), self.here)
 
     def _draft(self) -> RunPlan:
         return draft_spec_plan(self.spec_config, self.here)
@@ -171,9 +182,17 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
             state_file=None if state is None else os.path.abspath(here.start / state),
             coordinator=coordinator_id,
             rates=spec.rates,
+            merge=None if spec.merge is None else _require_branch(spec, spec.merge, here),
             debugger=None if debugger is None else _asked(debugger),
         ),
     )
+
+
+def _require_branch(spec: SpecFile, order: MergeOrder, here: Here) -> MergeOrder:
+    known = "\0" not in order.into and here.repository.store.ok("check-ref-format", "--branch", order.into)
+    if not known or parse_branch_number(order.into) is not None:
+        raise UsageError(f"{spec.file}: merge.into: {shown(order.into)} cannot be its branch", hint="architect/merged")
+    return order
 
 
 def _asked(debugger: WorkerSpec) -> WorkerSpec:
@@ -236,7 +255,44 @@ def resume_spec(
             raise NothingToDo(f"{', '.join(config.only)} succeeded in run {plan.run_id}", hint="leave out --only")
         return left
 
-    return resume(workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose)
+    result = resume(workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose)
+    return land(result, load_here(workspace_root, config_file))
+
+
+def land(result: RunResult, here: Here) -> RunResult:
+    """Lands what merges cleanly and passes of a run whose spec says so; the rest is named in the result's `merge`.
+
+    Returns:
+        The run as it is then. Where all went well but something was left out its `exit_code` is that of a conflict,
+        and what kept all of it from landing is a warning: the run itself had ended before.
+    """
+    with Journal.open(here.repository.state_dir) as journal:
+        plan = recorded_plan(journal, result.run_id)
+        order = plan.workflow.merge if plan.workflow is not None else None
+        if order is None or result.status in (RunStatus.CANCELED, RunStatus.ESCALATED):
+            return result
+        ref = f"refs/heads/{order.into}"
+        git = here.repository.store
+        made = git.resolve(ref) is None
+        if made:
+            git.run("update-ref", "-m", f"architect: made for {plan.run_id}", ref, plan.base_commit, "0" * 40)
+        checks = () if order.check is None else (order.check,)
+        asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into, checks=checks)
+        problem: ArchitectParallelError | None = None
+        try:
+            merge(here.start, asked, environ=here.environ)
+        except ArchitectParallelError as error:
+            problem = error
+        if made and git.resolve(ref) == plan.base_commit:
+            git.run("update-ref", "-d", ref, plan.base_commit, check=False)
+        after = journal.result(plan.run_id)
+    code = after.exit_code or 0
+    if problem is not None:
+        after.warnings.append(f"merge: {problem.message}")
+        code = code or (0 if isinstance(problem, NothingToDo) else int(problem.exit_code))
+    elif after.merge is None or after.merge.left_out:
+        code = code or int(ExitCode.CONFLICT)
+    return replace(after, exit_code=code)
 
 
 def _with_role(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:

@@ -28,6 +28,7 @@ from architect_parallel.config.task_file import (
     section_faults,
 )
 from architect_parallel.domain import (
+    MergeOrder,
     OnPartial,
     ProviderRate,
     RateLimit,
@@ -254,6 +255,7 @@ def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], arou
         if recovery is None
         else Recovery(retries=recovery.retries, refine=recovery.refine, escalate=recovery.on_all_failed == "escalate"),
         debugger=recovery.debugger.agent if recovery is not None and recovery.debugger is not None else None,
+        merge=None if checked.merge is None else MergeOrder(into=checked.merge.into, check=checked.merge.check),
         state_file=checked.state_file,
         coordinator=None
         if coordinator is None
@@ -276,8 +278,6 @@ def _task(section: SpecTaskSection, defaults: Mapping[str, Any], names: Mapping[
 def _warnings(checked: SpecSection, agents: list[str | None], known: Collection[str] | None) -> Iterator[str]:
     if checked.policy:
         yield f"policy: nothing acts on it yet ({', '.join(map(str, checked.policy))})"
-    if checked.merge is not None:
-        yield "merge: nothing acts on it yet; `architect merge RUN N` lands a result"
     missing = [shown(name) for name in dict.fromkeys(agents) if name is not None and name not in (known or (name,))]
     if missing:
         roles = "that role" if len(missing) == 1 else "these roles"

@@ -94,7 +94,7 @@ class MergeSection(Section):
     """What becomes of the results."""
 
     strategy: Literal["sequential"] = Field(default="sequential", description="sequential.")
-    into: Prompt | None = Field(default=None, description="Branch to land on.")
+    into: Prompt = Field(description="Branch to land on; made where it is missing.")
     check: Prompt | None = Field(default=None, description="Command that must pass after each step.")
 
 

@@ -162,6 +162,16 @@ class ProviderRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MergeOrder:
+    """What becomes of a spec's results."""
+
+    into: str
+    """Short name of a local branch; where there is none it is made at the run's base."""
+    check: str | None = None
+    """Command that must pass after each step, beside the tasks' own checks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
     """What a spec asks for beside its tasks."""
 
@@ -174,6 +184,8 @@ class Workflow:
     """They beat the configuration's."""
     debugger: WorkerSpec | None = None
     """Who is asked, in an empty directory, when several tasks of a group fail: without a prompt, a number or a path."""
+    merge: MergeOrder | None = None
+    """`None`: nothing lands by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +203,7 @@ class SpecFile:
     recovery: Recovery | None = None
     debugger: str | None = None
     """Agent profile or role of who is asked when several tasks fail; `None`: nobody is."""
+    merge: MergeOrder | None = None
     state_file: str | None = None
     """As written; relative to the directory the tool was called from."""
     coordinator: Task | None = None

@@ -264,3 +264,30 @@ def test_a_task_whose_number_was_taken_meanwhile_gets_another_one(checkout: Path
         (Status.SUCCESS, "architect/parallel-3", ["b.txt"]),
     ]
     assert git(checkout, "show", "architect/parallel-2:other.txt") == "other"
+
+
+def test_results_land_on_a_branch_and_what_does_not_is_named(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {"name": "base", "task": "echo base > base.txt"},
+        {"name": "one", "task": "echo one > one.txt", "dependencies": ["base"]},
+        {"name": "two", "task": "echo two > two.txt", "dependencies": ["base"]},
+        {"name": "broken", "task": "echo broken > broken.txt"},
+        merge={"strategy": "sequential", "into": "architect/merged", "check": "test ! -e broken.txt"},
+    )
+    assert (result.status, result.exit_code) == (RunStatus.SUCCESS, 5), result.warnings
+    assert result.merge is not None
+    assert [(each.worker_id, each.reason) for each in result.merge.left_out] == [(4, "check")]
+    files = git(checkout, "ls-tree", "--name-only", "architect/merged").splitlines()
+    assert {"base.txt", "one.txt", "two.txt"} <= set(files)
+    assert "broken.txt" not in files
+    assert git(checkout, "status", "--porcelain") == ""
+
+
+def test_nothing_to_land_leaves_no_branch_behind(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "exit 1"}, merge={"into": "side/branch"})
+    assert (result.status, result.exit_code) == (RunStatus.FAILED, 1)
+    assert git(checkout, "branch", "--list", "side/*") == ""
+    with pytest.raises(UsageError, match=r"merge\.into"):
+        run(checkout, tmp_path, {"name": "a"}, merge={"into": "a..b"})
