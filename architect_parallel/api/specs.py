@@ -132,12 +132,7 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
     if last is not None:
         names = tuple(task.name for task in tasks if task.name)
         coordinator = next(name for name in (COORDINATOR, f"{COORDINATOR}-of-all") if name not in names)
-        text = last.prompt
-        if references.Reference(text=references.RESULTS) not in references.references(text):
-            text = f"{text}\n\n{{{{ {references.RESULTS} }}}}"
-        last_task = replace(
-            last, prompt=text, name=coordinator, dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file
-        )
+        last_task = replace(last, name=coordinator, dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file)
         tasks.append(_with_role(last_task, profiles))
     coordinator_id = len(tasks) if last is not None else None
     if spec.debugger is not None:
@@ -170,6 +165,8 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
         )
         for each in plan.workers
     )
+    if coordinator_id is not None:
+        workers = (*workers[:-1], _told_all(workers[-1]))
     _require_files(workers, here, spec)
     state = spec.state_file
     return replace(
@@ -193,6 +190,14 @@ def _require_branch(spec: SpecFile, order: MergeOrder, here: Here) -> MergeOrder
     if not known or parse_branch_number(order.into) is not None:
         raise UsageError(f"{spec.file}: merge.into: {shown(order.into)} cannot be its branch", hint="architect/merged")
     return order
+
+
+def _told_all(coordinator: WorkerSpec) -> WorkerSpec:
+    """The coordinator is given the results wherever it does not say itself; a command has to name them."""
+    named = references.Reference(text=references.RESULTS) in references.references(coordinator.prompt)
+    if named or coordinator.backend == SHELL:
+        return coordinator
+    return replace(coordinator, prompt=f"{coordinator.prompt}\n\n{{{{ {references.RESULTS} }}}}")
 
 
 def _asked(debugger: WorkerSpec) -> WorkerSpec:

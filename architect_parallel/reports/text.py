@@ -106,9 +106,22 @@ def results(result: RunResult) -> str:
     return "\n".join([*table, *_last_words(result)])
 
 
+def _landing(run: RunResult) -> list[str]:
+    """What of it landed, and what was left out."""
+    if run.merge is None:
+        return []
+    workers = ", ".join(map(str, run.merge.merged))
+    how = "For a pull request against" if run.merge.pull_request else "Merged on"
+    return [
+        "",
+        f"{how} {one_line(run.merge.target)}: worker {workers} ({run.merge.commit[:12]})",
+        *(f"  left out: worker {each.worker_id} ({each.reason})" for each in run.merge.left_out),
+    ]
+
+
 def _last_words(result: RunResult) -> list[str]:
     """What a spec's coordinator made of it, and what a person has to decide."""
-    lines = []
+    lines = _landing(result)
     for heading, text in (("Synthesis", result.synthesis), ("Escalated", result.briefing)):
         if text:
             lines += ["", heading, "=" * 60, plain_text(text).strip()]
@@ -186,12 +199,6 @@ def run_details(run: RunResult) -> str:
             "Not ended yet:",
             *(f"  {_planned(spec)}" for spec in waiting),
         ]
-    if run.merge is not None:
-        merge = run.merge
-        workers = ", ".join(map(str, merge.merged))
-        how = "For a pull request against" if merge.pull_request else "Merged on"
-        lines += ["", f"{how} {one_line(merge.target)}: worker {workers} ({merge.commit[:12]})"]
-        lines += [f"  left out: worker {each.worker_id} ({each.reason})" for each in merge.left_out]
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
         said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []

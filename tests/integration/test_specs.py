@@ -219,7 +219,7 @@ def test_a_debugger_looks_at_several_failures_and_leaves_no_result_of_its_own(ch
 
 def test_an_agent_reads_the_words_of_others_and_what_is_missing(checkout: Path, tmp_path: Path) -> None:
     config_file = tmp_path / "config.yaml"
-    config_file.write_text("backends: {echo: {command: [cat, '{prompt_file}']}}\n")
+    config_file.write_text("backends: {echo: {command: [cat, '{prompt_file}']}}\nparallel_runs: {backend: echo}\n")
     file = write_spec(
         tmp_path,
         {"name": "design", "task": "echo 'use {{ nothing }} and $HOME'", "id": "d"},
@@ -233,7 +233,10 @@ def test_an_agent_reads_the_words_of_others_and_what_is_missing(checkout: Path, 
             "on_partial": "continue",
         },
     )
-    spec = json.loads(file.read_text())
+    spec = json.loads(file.read_text()) | {"coordinator": {"task": "In all:"}}
+    spec["defaults"] = {}
+    for each in spec["tasks"]:
+        each.setdefault("backend", "shell")
     spec["tasks"][0]["task"] = "printf 'use %s and $HOME' '{''{ nothing }}'"  # braces in a result are only text
     file.write_text(json.dumps(spec))
     result = SpecRunner(SpecConfig(file=file, flags=ParallelConfig(config_file=config_file)), checkout).execute()
@@ -243,6 +246,7 @@ def test_an_agent_reads_the_words_of_others_and_what_is_missing(checkout: Path, 
     assert "A: use {{ nothing }} and $HOME. B: [there is no result of bad: it ended as failed]. C: kept" in read
     assert "- bad ended as failed (agent error): the command ended with exit code 1: why" in read
     assert result.results[3].task == read
+    assert "In all:\n\n## design: success" in str(result.synthesis)
 
 
 def test_a_task_whose_number_was_taken_meanwhile_gets_another_one(checkout: Path, tmp_path: Path) -> None:
