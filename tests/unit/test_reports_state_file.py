@@ -1,0 +1,53 @@
+"""The state file while a run goes on: always whole, always of now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from console import wait_until
+from dispatching import ended, spec
+
+from architect_parallel.domain import Attempt, Reason, RunPlan, RunStatus, Status, Workflow
+from architect_parallel.events import AttemptEnded, Event, Recorded, RunFinished, WorkerStarting
+from architect_parallel.reports.state_file import StateFile
+
+
+def test_each_change_is_written_at_once_or_a_moment_later(tmp_path: Path) -> None:
+    path = tmp_path / "state.md"
+    one, two = spec(1, name="design", role="product"), spec(2, name="<b>\n# api", dependencies=(1,))
+    plan = RunPlan(
+        run_id="r", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(one, two), max_parallel=2,
+        workflow=Workflow(name="Login", state_file=str(path)),
+    )  # fmt: skip
+    state = StateFile.of(plan, {})
+    assert state is not None
+
+    def hear(event: Event, worker_id: int | None = None) -> None:
+        state.take(Recorded(run_id="r", seq=1, time=datetime.now(UTC), worker_id=worker_id, event=event))
+
+    hear(WorkerStarting(attempt=1), 1)
+    assert "- product (design) → ⏳ running" in path.read_text()
+    assert "- build (<b> # api) → waiting" in path.read_text()
+
+    failed = Attempt(number=1, status=Status.FAILED, reason=Reason.AGENT_ERROR, error="no disk")
+    hear(AttemptEnded(attempt=failed, because="retry"), 1)
+    wait_until(lambda: "🔁 attempt 1 failed: no disk" in path.read_text(), "the second version")
+
+    end = ended(one, Reason.COMPLETED, Status.SUCCESS)
+    hear(replace(end, result=replace(end.result, output="a plan\nof many lines", files_modified=["a b.md"])), 1)
+    hear(RunFinished(status=RunStatus.ESCALATED, exit_code=1, briefing="What was asked: all"))
+    text = path.read_text()
+    assert "- product (design) → ✅ a plan of many lines" in text
+    assert "**escalated**, 1 of 2 tasks ended" in text
+    assert "- `a b.md` (design)" in text
+    assert "What was asked: all" in text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_plan_without_a_workflow_has_none() -> None:
+    plan = RunPlan(
+        run_id="r", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(spec(1),), max_parallel=1
+    )
+    assert StateFile.of(plan, {}) is None
