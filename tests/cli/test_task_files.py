@@ -145,21 +145,6 @@ def test_modes_and_further_arguments_reach_the_command_line(architect: Architect
     assert "worker 3: backend claude is read as stream-json: output_format text is left out" in warnings
 
 
-def test_what_nothing_acts_on_is_said_in_plan_stream_and_result(architect: Architect, tmp_path: Path) -> None:
-    tasks = [
-        {"backend": "shell", "prompt": "true", "name": "one"},
-        {"backend": "shell", "prompt": "true", "dependencies": ["one"]},
-    ]
-    file = write(tmp_path / "t.yaml", {"tasks": tasks})
-
-    answer = architect("parallel", "--file", file, "--json")
-
-    assert "dependencies" in answer.err
-    assert any("dependencies" in warning for warning in answer.json["warnings"])
-    assert any("dependencies" in warning for warning in answer.json["results"][1]["warnings"])
-    assert len(answer.json["warnings"]) == len(set(answer.json["warnings"]))
-
-
 def test_every_fault_is_told_at_once_and_nothing_is_made(architect: Architect, checkout: Path, tmp_path: Path) -> None:
     before = made(checkout)
     file = write(
