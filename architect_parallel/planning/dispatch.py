@@ -293,7 +293,7 @@ class Dispatch:
     ) -> None:
         if key in self._asked.values():
             return
-        worker_id = max(self._lanes) + 1
+        worker_id = max(max(self._lanes) + 1, debugger.worker_id)  # a resumed run has lanes of some workers only
         spec = replace(debugger, worker_id=worker_id, prompt=question(group, list(parked.values())))
         self._asked[worker_id] = key
         self._lanes[worker_id] = _Lane(planned=spec)
