@@ -161,6 +161,8 @@ class BaselineFinished:
     """The checks ran on the base commit; of the run as a whole, before its first agent."""
 
     checks: tuple[CheckResult, ...]
+    error: str | None = None
+    """Why there was no tree to run them in; only from a host, never recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

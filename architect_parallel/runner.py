@@ -8,6 +8,9 @@ Listeners (the live table, a report) come after; one that fails is dropped with 
 
 A stop has two steps. The first (Ctrl-C, SIGTERM, a cancel request, a limit) starts nothing more, stops the agents
 politely and still collects their work; the second kills what is left at once and still records it.
+
+Before the first worker the checks run on the base commit, unless an earlier launch recorded that. A check that cannot
+be started there ends the run before anything of it was made.
 """
 
 from __future__ import annotations
@@ -19,11 +22,24 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from signal import Signals
+from typing import NoReturn
 
-from architect_parallel.domain import Attempt, Reason, RunPlan, RunResult, Status, WorkerSpec
-from architect_parallel.errors import ExitCode
+from architect_parallel.domain import (
+    Attempt,
+    CheckResult,
+    Isolation,
+    Reason,
+    RunPlan,
+    RunResult,
+    RunStatus,
+    Status,
+    WorkerSpec,
+)
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 from architect_parallel.events import (
     AttemptEnded,
+    BaselineFinished,
+    CheckFinished,
     Event,
     RateLimited,
     Recorded,
@@ -32,13 +48,15 @@ from architect_parallel.events import (
     Warned,
     WorkerFinished,
 )
-from architect_parallel.hosts.base import Emit, Host
+from architect_parallel.hosts.base import BASELINE, Emit, Host
 from architect_parallel.journal import Journal
+from architect_parallel.planning import checks
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.dispatch import Dispatch
 from architect_parallel.planning.verdict import run_outcome
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s, now
+from architect_parallel.workers.checking import BaselineOrder
 
 CANCEL_FILE = "cancel"
 """A request to end a live run, put into its run directory by another process; `cancel-<worker_id>` for one worker."""
@@ -99,6 +117,10 @@ class Runner:
         """USD of what runs now, by worker."""
         self._paid = 0.0
         """USD of the attempts of this launch that ended."""
+        self._baseline: list[CheckResult] = []
+        """The checks on the base commit; empty: nothing is compared."""
+        self._checking_base = False
+        self._in_place = frozenset(spec.worker_id for spec in plan.workers if spec.isolation is Isolation.NONE)
         self._uncritical = frozenset(spec.worker_id for spec in plan.workers if not spec.critical)
         self._stopped_by: Reason | None = None
         self._signal: Signals | None = None
@@ -110,6 +132,8 @@ class Runner:
         """Runs everything to its end and returns the result as replayed from the journal.
 
         Raises:
+            UsageError: A check cannot be started on the base commit; no worker was.
+            EnvironmentProblem: There is no tree to run the checks of the base commit in; no worker was started.
             ArchitectParallelError: When the journal cannot be written; all agents have been stopped by then.
         """
         started_s = monotonic_s()
@@ -118,7 +142,8 @@ class Runner:
             try:
                 if self._first_event is not None:
                     self._record([(None, self._first_event)])
-                while self._dispatch.waiting or self._dispatch.running:
+                self._check_base()
+                while self._dispatch.waiting or self._dispatch.running or self._checking_base:
                     self._start_what_may_start()
                     self._take_events(deadline_s)
                     if deadline_s is not None and monotonic_s() >= deadline_s:
@@ -130,9 +155,57 @@ class Runner:
                 self._abandon()
                 raise
 
+    def _check_base(self) -> None:
+        """Begins the checks of the base commit where they are wanted and not known."""
+        specs = [each.spec for each in self._dispatch.waiting if each.spec.worker_id not in self._in_place]
+        commands = checks.of_base(specs) if self._plan.baseline else ()
+        if not commands:
+            return
+        self._baseline = self._journal.result(self._plan.run_id).baseline
+        if {each.command for each in self._baseline}.issuperset(commands):
+            return
+        self._checking_base = True
+        self._host.check_base(
+            BaselineOrder(
+                run_id=self._plan.run_id,
+                base_commit=self._plan.base_commit,
+                commands=commands,
+                limits=specs[0].limits,
+                check_timeout_s=max(spec.check_timeout_s for spec in specs),
+                backend=specs[0].backend,
+            )
+        )
+
+    def _take_baseline(self, ended: BaselineFinished) -> None:
+        """Records the checks of the base commit, or ends the run that cannot go on without them."""
+        self._checking_base = False
+        if self._stopped_by is not None:
+            return  # by half they would pass for the whole
+        problem: ArchitectParallelError | None = checks.refusal(ended.checks)
+        if ended.error is not None:
+            problem = EnvironmentProblem(f"the checks cannot be run on the base commit: {ended.error}")
+        if problem is not None:
+            self._give_up(problem)
+        self._baseline = list(ended.checks)
+        self._record([(None, ended)])
+        for each in checks.failing(ended.checks):
+            self._warn(f"a check fails on the base commit already: {checks.words(each)}")
+
+    def _give_up(self, problem: ArchitectParallelError) -> NoReturn:
+        """Ends the run before a worker was started: whoever called hears of it, and the journal knows why."""
+        ended = []
+        while self._dispatch.waiting:
+            worker_id = self._dispatch.waiting[0].spec.worker_id
+            result = self._dispatch.fail(0, f"not started: {problem.message}")
+            ended.append((worker_id, WorkerFinished(result=replace(result, finished_at=now()))))
+        finished = RunFinished(status=RunStatus.FAILED, exit_code=problem.exit_code, warnings=(problem.message,))
+        run_id = self._plan.run_id
+        self._journal.append([*((run_id, *each) for each in ended), (run_id, None, finished)])
+        raise problem
+
     def _start_what_may_start(self) -> None:
         self._next_start_s = math.inf
-        while self._dispatch.waiting and self._stopped_by is None:
+        while not self._checking_base and self._dispatch.waiting and self._stopped_by is None:
             now_s = monotonic_s()
             found = self._dispatch.next(now_s)
             if found.index is None:
@@ -185,7 +258,7 @@ class Runner:
 
     def _take_events(self, deadline_s: float | None) -> None:
         batch = self._next_batch(deadline_s)
-        events = [self._judged(*item) for item in batch if not isinstance(item, Signals)]
+        events = [self._judged(*item) for item in batch if not isinstance(item, Signals) and item[0] != BASELINE]
         if events:
             self._record(events)
         for worker_id, event in events:
@@ -194,6 +267,8 @@ class Runner:
         for item in batch:
             if isinstance(item, Signals):
                 self._take_signal(item)
+            elif isinstance(item[1], BaselineFinished):
+                self._take_baseline(item[1])
         self._look_for_requests()
 
     def _next_batch(self, deadline_s: float | None) -> list[tuple[int | None, Event] | Signals]:
@@ -209,7 +284,14 @@ class Runner:
         return batch
 
     def _judged(self, worker_id: int | None, event: Event) -> tuple[int | None, Event]:
-        """The event as it is recorded: the end of an attempt becomes what follows from it."""
+        """The event as it is recorded: a check is compared with the base, and the end of an attempt becomes what
+        follows from it."""
+        if worker_id is not None and worker_id not in self._in_place:
+            if isinstance(event, CheckFinished):
+                event = CheckFinished(check=checks.compared([event.check], self._baseline)[0])
+            elif isinstance(event, WorkerFinished):
+                found = checks.compared(event.result.checks, self._baseline)
+                event = replace(event, result=replace(event.result, checks=found))
         if worker_id is None or not isinstance(event, WorkerFinished):
             return worker_id, event
         stopping = self._stopped_by is not None
@@ -267,7 +349,7 @@ class Runner:
         if self._signals_seen == 1:
             self._stop_all(Reason.INTERRUPTED, received.name)
         else:
-            for worker_id in tuple(self._dispatch.running):
+            for worker_id in self._what_runs():
                 self._host.kill(worker_id)
 
     def _look_for_requests(self) -> None:
@@ -292,9 +374,12 @@ class Runner:
         """Starts nothing more and stops what runs; what waits is recorded as ended for the same reason."""
         if self._stopped_by is None:
             self._stopped_by = reason
-        for worker_id in tuple(self._dispatch.running):
+        for worker_id in self._what_runs():
             self._host.stop(worker_id, reason, detail)
         self._drop(reason)
+
+    def _what_runs(self) -> list[int]:
+        return [*self._dispatch.running, *([BASELINE] if self._checking_base else [])]
 
     def _drop(self, reason: Reason, only: int | None = None) -> None:
         ended = now()
@@ -326,6 +411,6 @@ class Runner:
     def _abandon(self) -> None:
         """Our own failure: end every agent before the error travels on."""
         self._dispatch.drop(Reason.INTERRUPTED)
-        for worker_id in tuple(self._dispatch.running):
+        for worker_id in self._what_runs():
             self._host.stop(worker_id, Reason.INTERRUPTED, "the launcher failed")
         self._host.close()

@@ -25,14 +25,17 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.planning.quantities import shown
+from architect_parallel.planning.scope import is_literal, overlapping
 from architect_parallel.planning.suggest import require_known
+from architect_parallel.system.git import Repository
 
 NOT_YET = {
-    "files": "files",
-    "checks": "checks",
     "dependencies": "dependencies",
 }
 """Field of a task → its key in a task file, where nothing acts on it yet."""
+_MOST_OVERLAPS = 20
+"""So many pairs of tasks are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,11 @@ class Flags:
     retries_given: bool
     """The flag was given: it beats the task's own."""
     refine: bool
+    checks: tuple[str, ...]
+    """From flag or configuration."""
+    checks_given: bool
+    """The flag was given: it beats the task's own."""
+    check_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +190,19 @@ def draft_spec(
         retries=flags.retries if flags.retries_given or task.retries is None else task.retries,
         refine=flags.refine,
         complexity=task.complexity or Complexity.LOW,
+        checks=_checks(task, flags),
+        check_timeout_s=flags.check_timeout_s,
+        files=task.files,
         extra_argv=task.extra_argv,
-        warnings=tuple(_warnings(order, flags)),
+        warnings=tuple(_warnings(order, flags, in_place=in_place)),
         tags=task.tags,
         meta=task.meta,
     )
+
+
+def _checks(task: Task, flags: Flags) -> tuple[str, ...]:
+    written = flags.checks if flags.checks_given or task.checks is None else task.checks
+    return tuple(dict.fromkeys(written))
 
 
 def worker_names(tasks: Sequence[Task]) -> list[str]:
@@ -218,7 +234,32 @@ def shared_warnings(workers: Sequence[WorkerSpec]) -> list[str]:
     return found
 
 
-def _warnings(order: Order, flags: Flags) -> Iterator[str]:
+def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Repository, base_commit: str) -> list[str]:
+    """Every two tasks whose scopes overlap, named with the patterns that do. Workers of one task share its scope.
+
+    Args:
+        workers: Each with the number of its task, from 0.
+        base_commit: What is a file in it is not taken for a directory that might hold more.
+    """
+    names: dict[int, str] = {}
+    scopes: dict[int, tuple[str, ...]] = {}
+    for task, spec in workers:
+        if spec.files and spec.isolation is not Isolation.NONE and task not in scopes:
+            names[task] = f"tasks[{task}]" if spec.name == f"worker-{spec.worker_id}" else f"{shown(spec.name)}"
+            scopes[task] = spec.files
+    found = list(overlapping(scopes, most=_MOST_OVERLAPS + 1))
+    literal = {pattern for patterns in scopes.values() for pattern in patterns if is_literal(pattern)} if found else ()
+    if literal:
+        listed = repository.store.run("ls-tree", "-r", "-z", "--name-only", base_commit).fields
+        found = list(overlapping(scopes, files=frozenset(literal).intersection(listed), most=_MOST_OVERLAPS + 1))
+    lines = [
+        f"the scopes of {names[each.one]} and {names[each.other]} overlap: {each.patterns[0]} and {each.patterns[1]}"
+        for each in found[:_MOST_OVERLAPS]
+    ]
+    return lines + (["further scopes overlap"] if len(found) > _MOST_OVERLAPS else [])
+
+
+def _warnings(order: Order, flags: Flags, *, in_place: bool) -> Iterator[str]:
     backend, task = order.backend, order.task
     budget = order.limits.budget_usd is not None or flags.run_budget
     for each in backend.capabilities.cannot_honour(order.agent, model=order.model is not None, budget=budget):
@@ -229,6 +270,8 @@ def _warnings(order: Order, flags: Flags) -> Iterator[str]:
         yield f"backend {backend.name} is read as {used}: output_format {wanted} is left out"
     if task.max_tokens is not None:
         yield f"backend {backend.name} cannot be told a number of tokens: max_tokens is left out"
+    if task.files and in_place:
+        yield "files: it works in place, where nobody sees what it changes; its scope is not looked at"
     for field, key in NOT_YET.items():
         if getattr(task, field):
             yield f"{key}: nothing acts on this yet; it is left out"

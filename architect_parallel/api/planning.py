@@ -16,6 +16,7 @@ from architect_parallel.api.orders import (
     draft_spec,
     require_agent,
     require_all_ready,
+    scope_warnings,
     shared_warnings,
     take_order,
     worker_names,
@@ -32,6 +33,7 @@ from architect_parallel.api.task_sources import (
 from architect_parallel.domain import Isolation, Limits, ParallelSettings, RunPlan, Task, TaskText, WorkerSpec
 from architect_parallel.errors import UsageError
 from architect_parallel.planning import assignment, naming, quantities
+from architect_parallel.planning.checks import read_command
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository
@@ -77,6 +79,13 @@ class ParallelConfig:
     fail_fast: bool | None = None
     allow_partial: bool | None = None
     commit: bool | None = None
+    checks: Sequence[str] = ()
+    """Shell commands that every worker's result must pass; given, they take the place of those in a task file."""
+    check_timeout: float | str | None = None
+    baseline: bool | None = None
+    """Whether the checks run on the base commit as well, before the agents."""
+    strict: bool = False
+    """Tasks whose scopes overlap are an error, not a warning."""
     config_file: str | os.PathLike[str] | None = None
 
 
@@ -114,6 +123,13 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
         retries=retries,
         retries_given=config.retries is not None,
         refine=defaults.refine if config.refine is None else config.refine,
+        checks=_checks(config, defaults),
+        checks_given=bool(config.checks),
+        check_timeout_s=_given(
+            config.check_timeout,
+            defaults.check_timeout_s,
+            lambda value: quantities.parse_duration(value, "--check-timeout"),
+        ),
     )
     tasks = [given.tasks[pair.task_index] for pair in pairs]
     orders = [
@@ -130,6 +146,10 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
         draft_spec(order, index, names[index], places[pair.task_index], flags, run_id=run_id, base_commit=base_commit)
         for index, (order, pair) in enumerate(zip(orders, pairs, strict=True))
     )
+    owners = [(pair.task_index, spec) for pair, spec in zip(pairs, specs, strict=True)]
+    overlaps = scope_warnings(owners, here.repository, base_commit)
+    if overlaps and config.strict:
+        raise UsageError("\n".join(overlaps), hint="give the tasks scopes of their own, or leave out --strict")
     file = given.file
     fail_fast = config.fail_fast if file is None or config.fail_fast is not None else file.fail_fast
     in_place = [(index + 1, places[pair.task_index]) for index, pair in enumerate(pairs)]
@@ -149,7 +169,9 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
             *given.warnings,
             *shared_warnings(specs),
             *place_warnings(in_place, here.repository),
+            *overlaps,
         ),
+        baseline=defaults.baseline if config.baseline is None else config.baseline,
         output_dir=None if file is None or file.output_dir is None else os.path.abspath(here.start / file.output_dir),
     )
 
@@ -240,6 +262,19 @@ class _Team:
     max_parallel: int
     ceiling: int
     assign: assignment.Assign
+
+
+def _checks(config: ParallelConfig, defaults: ParallelSettings) -> tuple[str, ...]:
+    if not config.checks:
+        return defaults.checks
+    if isinstance(config.checks, str):
+        raise UsageError("checks must be a list of commands, not one text")
+    for text in config.checks:
+        try:
+            read_command(text)
+        except ValueError as error:
+            raise UsageError(f"--check {quantities.shown(text)}: {error}", hint='--check "make test"') from None
+    return tuple(config.checks)
 
 
 def _team(config: ParallelConfig, defaults: ParallelSettings, given: Given) -> _Team:

@@ -39,6 +39,11 @@ def filtered_environment(backend: Backend, environ: Mapping[str, str]) -> dict[s
     return {name: value for name, value in environ.items() if _matches(name, (*COMMON, *backend.environment))}
 
 
+def common_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Those variables of `environ` that a command of the user's gets (a check): the common ones, no agent's key."""
+    return {name: value for name, value in environ.items() if _matches(name, COMMON)}
+
+
 def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Values to redact, longest first: the backend's secrets, passed variables with a telling name, proxy passwords."""
     found: set[str] = set()

@@ -51,15 +51,19 @@ def parallel_cleanup(
 
 
 def _gone(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> list[dict[str, object]]:
-    """One entry per worker: what went, or would go."""
+    """One entry per worker: what went, or would go; without one the tree in which a base commit was checked."""
+    scratch: list[dict[str, object]] = [
+        {"run_id": each.run_id, "worker_id": None, "worktree": str(each.path), "branch": None, "kept": []}
+        for each in (plan if dry_run else outcome).scratch
+    ]
     if dry_run:
-        return [
+        return scratch + [
             {"run_id": item.leftover.run_id, "worker_id": item.leftover.spec.worker_id,
              "worktree": str(item.leftover.path) if item.worktree else None,
              "branch": item.leftover.spec.branch if item.branch else None, "kept": []}
             for item in plan.items
         ]  # fmt: skip
-    return [
+    return scratch + [
         {"run_id": each.run_id, "worker_id": each.worker_id, "worktree": each.worktree_path,
          "branch": each.branch if each.tip else None, "kept": list(each.kept)}
         for each in outcome.removed
@@ -87,7 +91,7 @@ def _show(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> None:
         answer(one_line(_words(stay), limit=1000))
     if not gone and not outcome.stays:
         answer("nothing to clean up")
-    elif gone and not dry_run:
+    elif outcome.removed:
         answer("to bring it back: architect undo")
 
 

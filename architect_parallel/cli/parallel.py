@@ -79,6 +79,18 @@ def parallel(
     refine: Annotated[
         bool | None, typer.Option("--refine/--no-refine", help="Tell a further attempt what went wrong before.")
     ] = None,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CMD", help="Command that every finished result must pass; repeatable."),
+    ] = None,
+    check_timeout: Annotated[
+        str | None, typer.Option(metavar="D", help="Time limit of each run of a check [10m].")
+    ] = None,
+    baseline: Annotated[
+        bool | None,
+        typer.Option("--baseline/--no-baseline", help="Run the checks on the base commit first [baseline]."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Tasks whose `files` overlap are an error.")] = False,
     base: Annotated[str, typer.Option(metavar="REF", help="Commit the worktrees start from.")] = "HEAD",
     include_dirty: Annotated[
         bool, typer.Option("--include-dirty", help="Carry the uncommitted state over into the worktrees.")
@@ -135,6 +147,10 @@ def parallel(
         max_steps=max_steps,
         retries=retries,
         refine=refine,
+        checks=tuple(check or ()),
+        check_timeout=check_timeout,
+        baseline=baseline,
+        strict=strict,
         base=base,
         include_dirty=include_dirty,
         fail_fast=fail_fast,

@@ -125,6 +125,8 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
         yield from (("agents", name, key) for key, mode in tightest.items() if agent.get(key, mode) != mode)
         if agent.get("backend") == "shell":
             yield ("agents", name, "backend")
+    if data.get("parallel_runs", {}).get("checks"):
+        yield ("parallel_runs", "checks")
     # With the shell backend the words of a task are a program.
     if data.get("parallel_runs", {}).get("backend") == "shell":
         yield ("parallel_runs", "backend")

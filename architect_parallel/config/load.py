@@ -135,7 +135,7 @@ def _check_together(document: Tree, origins: Mapping[KeyPath, str], faults: Faul
 
 def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, ...]) -> Settings:
     parallel = dict(document["parallel_runs"])
-    for key in ("timeout_per_worker", "timeout", "idle_timeout", "grace", "rate_limit_wait"):
+    for key in ("timeout_per_worker", "timeout", "idle_timeout", "grace", "rate_limit_wait", "check_timeout"):
         parallel[f"{key}_s"] = parallel.pop(key)
     for key in ("memory_per_worker", "output_per_worker", "min_free_memory", "min_free_disk"):
         parallel[f"{key}_bytes"] = parallel.pop(key)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from architect_parallel.domain import ApprovalMode, SandboxMode
 from architect_parallel.planning.assignment import Assign
+from architect_parallel.planning.checks import read_command
 from architect_parallel.planning.naming import read_identifier, read_model
 from architect_parallel.planning.quantities import (
     MOST_RETRIES,
@@ -69,6 +70,15 @@ def _boolean(value: object) -> bool:
     if found is None:
         raise ValueError("must be true or false")
     return found
+
+
+def _checks(value: object) -> tuple[str, ...]:
+    """A list of commands, or a text with one in each line (an environment variable has no lists)."""
+    if isinstance(value, str):
+        value = [line.strip() for line in value.splitlines() if line.strip()]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+        raise ValueError("must be a list of commands")
+    return tuple(read_command(each) for each in value)
 
 
 def _price(value: object) -> float:
@@ -197,6 +207,11 @@ Rate = Annotated[float, BeforeValidator(_rate), WithJsonSchema({"type": "number"
 Capacity = Annotated[float, BeforeValidator(_capacity), WithJsonSchema({"type": "number", "minimum": 1})]
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Memory = Annotated[int, BeforeValidator(_memory), WithJsonSchema(_SIZE_SCHEMA)]
+Checks = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_checks),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string", "minLength": 1}}, {"type": "string"}]}),
+]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 Usd = Annotated[float, BeforeValidator(_usd), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 PerMillion = Annotated[float, BeforeValidator(_price), WithJsonSchema({"type": "number", "minimum": 0})]
@@ -246,6 +261,9 @@ class ParallelSection(Section):
     fail_fast: Boolean = Field(default=False, description="Cancel the rest at the first failure.")
     allow_partial: Boolean = Field(default=False, description="Exit 0 if at least one worker succeeded.")
     commit: Boolean = Field(default=True, description="Commit what an agent left uncommitted.")
+    checks: Checks = Field(default=(), description="Commands that every result must pass; as a text, one a line.")
+    check_timeout: Duration = Field(default=600.0, description="Time limit of each run of a check.")
+    baseline: Boolean = Field(default=True, description="Run the checks on the base commit as well, before the agents.")
 
 
 class AgentSection(Section):

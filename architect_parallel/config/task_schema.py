@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from architect_parallel.config.schema import Boolean, Count, Duration, Identifier, Model, Section, Usd
 from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode
 from architect_parallel.planning.quantities import MOST_RETRIES, read_count
+from architect_parallel.planning.scope import read_pattern
 
 
 def _text(value: object) -> str:
@@ -48,6 +49,16 @@ def _words(value: object) -> tuple[str, ...]:
     return tuple(_word(each) for each in value)
 
 
+def _listed(value: object) -> object:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list of texts")
+    return value
+
+
+def _pattern(value: object) -> str:
+    return read_pattern(_text(value))
+
+
 def _arguments(value: object) -> tuple[str, ...]:
     """Words of an argv; an empty one is one too."""
     if not isinstance(value, (list, tuple)):
@@ -80,6 +91,9 @@ SoundText = Annotated[str, BeforeValidator(_text)]
 Prompt = Annotated[str, BeforeValidator(_word), WithJsonSchema({"type": "string", "minLength": 1})]
 Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 120})]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words), WithJsonSchema(_LIST)]
+Scope = Annotated[
+    tuple[Annotated[str, BeforeValidator(_pattern)], ...], BeforeValidator(_listed), WithJsonSchema(_LIST)
+]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments), WithJsonSchema(_LIST)]
 Meta = Annotated[dict[str, Any], BeforeValidator(_meta), WithJsonSchema({"type": "object"})]
 Retries = Annotated[
@@ -116,11 +130,13 @@ class DefaultsSection(Section):
     tags: Words = Field(default=(), description="Handed on to the result.")
     meta: Meta = Field(default={}, description="Handed on to the result.")
     extra: Arguments = Field(default=(), description="Further arguments for the agent's command line.")
-    files: Words = Field(default=(), description="What the task means to change: paths or globs.")
+    files: Scope = Field(
+        default=(), description="What the task means to change: paths or globs from the repository's root."
+    )
     critical: Boolean = Field(default=True, description="false: its failure does not fail the run.")
     complexity: Complexity | None = Field(default=None, description="How much of the machine it takes.")
     retries: Retries | None = Field(default=None, description="Further attempts after a failure.")
-    checks: Words = Field(default=(), description="Commands run in the finished worktree; all must pass.")
+    checks: Words | None = Field(default=None, description="Commands run in the finished worktree; all must pass.")
     dependencies: Words = Field(default=(), description="Names or ids of tasks of this file that come first.")
 
 

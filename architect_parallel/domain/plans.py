@@ -82,12 +82,12 @@ class Task:
     budget_usd: float | None = None
     extra_argv: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    """What it means to change: paths or globs."""
+    """What it means to change: patterns as `planning.scope` reads them."""
     critical: bool = True
     """Whether its failure is the run's."""
     complexity: Complexity | None = None
     retries: int | None = None
-    checks: tuple[str, ...] = ()
+    checks: tuple[str, ...] | None = None
     dependencies: tuple[str, ...] = ()
     """Names or ids of tasks of the same file."""
 

@@ -58,9 +58,11 @@ class CheckResult:
     command: str
     passed: bool
     exit_code: int | None
+    """Negative: killed by that signal; `None`: it never started, or nobody saw its end."""
     duration_seconds: float
+    """Of its last run."""
     output_tail: str = ""
-    """Last lines of what it printed, control sequences removed."""
+    """Last lines of what it printed, control sequences removed; of a flaky one, when it failed last."""
     change: CheckChange | None = None
     """Against the base; `None`: not compared."""
     flaky: bool = False

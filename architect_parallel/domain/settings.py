@@ -74,6 +74,10 @@ class ParallelSettings:
     fail_fast: bool = False
     allow_partial: bool = False
     commit: bool = True
+    checks: tuple[str, ...] = ()
+    check_timeout_s: float = 600.0
+    """Of each run of a check."""
+    baseline: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

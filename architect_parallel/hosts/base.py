@@ -12,6 +12,10 @@ from typing import Protocol
 
 from architect_parallel.domain import Reason, WorkerSpec
 from architect_parallel.events import Event
+from architect_parallel.workers.checking import BaselineOrder
+
+BASELINE = 0
+"""Stands for a worker's id where the checks of the base commit are meant; workers count from 1."""
 
 Emit = Callable[[int, Event], None]
 """Takes (worker_id, event) from any thread."""
@@ -22,6 +26,11 @@ class Host(Protocol):
 
     def start(self, spec: WorkerSpec) -> None:
         """Begins a worker and returns at once; its end is a `WorkerFinished` event, also when it could not begin."""
+        ...
+
+    def check_base(self, order: BaselineOrder) -> None:
+        """Begins the checks of the base commit and returns at once; it ends with one `BaselineFinished`. It can be
+        stopped and killed as `BASELINE`."""
         ...
 
     def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 
+from architect_parallel.backends.environment import filtered_environment
 from architect_parallel.domain import Reason, WorkerSpec
-from architect_parallel.hosts.base import Emit
+from architect_parallel.hosts.base import BASELINE, Emit
+from architect_parallel.workers.checking import BaselineOrder, Checker
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.workers.worker import Workplace, run_worker
@@ -33,6 +35,26 @@ class LocalHost:
             target=run_worker,
             args=(spec, self._workplace, self._sampler, switch, lambda event: self._emit(spec.worker_id, event)),
             name=f"worker-{spec.worker_id}",
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def check_base(self, order: BaselineOrder) -> None:
+        """See `Host.check_base`."""
+        switch, place = StopSwitch(), self._workplace
+        self._switches[BASELINE] = switch
+        checker = Checker(
+            repository=place.repository,
+            run_dir=place.run_dir,
+            environ=place.environ,
+            sampler=self._sampler,
+            switch=switch,
+        )
+        environ = filtered_environment(place.backends[order.backend], place.environ)
+        thread = threading.Thread(
+            target=checker.check_base,
+            args=(order, place.worktrees, environ, lambda event: self._emit(BASELINE, event)),
+            name="base",
         )
         self._threads.append(thread)
         thread.start()

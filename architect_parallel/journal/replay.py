@@ -46,6 +46,7 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
+from architect_parallel.planning import scope
 from architect_parallel.planning.attempts import attempt_of, history_of, summed
 
 
@@ -226,6 +227,7 @@ def _interrupted(spec: WorkerSpec, lane: _Lane) -> WorkerResult:
         warnings=[*spec.warnings, *lane.warnings],
         tags=list(spec.tags),
         meta=dict(spec.meta),
+        outside_scope=scope.outside((change.path for change in lane.diff.files), spec.files) if lane.diff else [],
     )
     if lane.closed or lane.last_seen is None:  # between two attempts, or before the first
         return summed(result, lane.history)

@@ -22,6 +22,7 @@ from architect_parallel.landing.leftovers import Leftover, head_commit, leftover
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
 from architect_parallel.worktrees.remove import delete_branch, recover, remove_worktree
+from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
 from architect_parallel.worktrees.snapshot import keep
 
 _IDENTITY = {
@@ -59,12 +60,21 @@ class Stays:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """The tree a killed launcher checked the base commit in; nobody's work, so it goes without being kept."""
+
+    run_id: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupPlan:
     """A decided cleanup; nothing has been removed."""
 
     items: tuple[Item, ...]
     stays: tuple[Stays, ...]
     force: bool
+    scratch: tuple[Scratch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +107,7 @@ class CleanupOutcome:
 
     removed: tuple[Removal, ...]
     stays: tuple[Stays, ...]
+    scratch: tuple[Scratch, ...] = ()
 
 
 def plan_cleanup(
@@ -114,16 +125,19 @@ def plan_cleanup(
     """
     items: list[Item] = []
     stays: list[Stays] = []
+    scratch: list[Scratch] = []
     for run_id in [journal.find(run)] if run is not None else journal.run_ids():
         if journal.is_live(run_id):
             stays.append(_live(run_id))
             continue
+        if (path := find_scratch(repository, run_id)) is not None:
+            scratch.append(Scratch(run_id=run_id, path=path))
         for left in leftovers(repository, journal, run_id):
             item, reasons = _decided(left, force=force, keep_branches=keep_branches)
             stays += reasons
             if item.worktree or item.branch:
                 items.append(item)
-    return CleanupPlan(items=tuple(items), stays=tuple(stays), force=force)
+    return CleanupPlan(items=tuple(items), stays=tuple(stays), force=force, scratch=tuple(scratch))
 
 
 def _live(run_id: str) -> Stays:
@@ -163,16 +177,17 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
     """
     stays = list(plan.stays)
     with contextlib.ExitStack() as held:
-        runs = dict.fromkeys(item.leftover.run_id for item in plan.items)
+        runs = dict.fromkeys([*(item.leftover.run_id for item in plan.items), *(each.run_id for each in plan.scratch)])
         live = {run_id for run_id in runs if not _hold(journal, run_id, held)}
         stays += [_live(run_id) for run_id in live]
+        scratch = tuple(each for each in plan.scratch if each.run_id not in live and _gone(repository, each, stays))
         decided: list[tuple[Item, Removal]] = []
         for item in plan.items:
             if item.leftover.run_id not in live:
                 with _failure_stays(item.leftover, stays):
                     decided.append((item, _kept(repository, journal, item)))
         if not decided:
-            return CleanupOutcome(removed=(), stays=tuple(stays))
+            return CleanupOutcome(removed=(), stays=tuple(stays), scratch=scratch)
         run_id = next(iter(runs)) if len(runs) == 1 else None
         operation = journal.begin_operation("cleanup", run_id, {"removals": [asdict(each) for _, each in decided]})
         removed = []
@@ -185,7 +200,17 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
         for run_id in runs:
             if run_id not in live:
                 _remove_bulk(repository, journal, run_id)
-    return CleanupOutcome(removed=tuple(removed), stays=tuple(stays))
+    return CleanupOutcome(removed=tuple(removed), stays=tuple(stays), scratch=scratch)
+
+
+def _gone(repository: Repository, scratch: Scratch, stays: list[Stays]) -> bool:
+    try:
+        remove_scratch(repository, scratch.run_id)
+    except (ArchitectParallelError, OSError) as error:
+        what, name = "worktree", str(scratch.path)
+        stays.append(Stays(run_id=scratch.run_id, worker_id=None, what=what, name=name, reason=str(error), failed=True))
+        return False
+    return True
 
 
 def _hold(journal: Journal, run_id: str, held: contextlib.ExitStack) -> bool:

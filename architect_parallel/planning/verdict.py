@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import assert_never
 
-from architect_parallel.domain import Outcome, Reason, RunStatus, Status, WorkerResult
+from architect_parallel.domain import CheckResult, Outcome, Reason, RunStatus, Status, WorkerResult
 from architect_parallel.errors import ExitCode
 
 Verdict = tuple[Status, Reason]
@@ -48,6 +48,19 @@ def decide(
     if stopped_by is not None:
         return _stopped(stopped_by, files_changed)
     return _ended(outcome, exit_code, files_changed)
+
+
+def checked(before: Verdict, checks: Sequence[CheckResult], *, complete: bool = True) -> Verdict:
+    """How a worker ended once its checks ran: a result that would be good is not when one fails, or when they could
+    not be run (`complete`); what was stopped, crashed or failed by itself stays that.
+
+    >>> bad = CheckResult(command="make test", passed=False, exit_code=2, duration_seconds=1.0)
+    >>> checked((Status.PARTIAL, Reason.MAX_STEPS), [bad])
+    (<Status.FAILED: 'failed'>, <Reason.CHECK_FAILED: 'check_failed'>)
+    """
+    if before[0] in (Status.SUCCESS, Status.PARTIAL) and not (complete and all(each.passed for each in checks)):
+        return Status.FAILED, Reason.CHECK_FAILED
+    return before
 
 
 def _stopped(reason: Reason, files_changed: int | None) -> Verdict:

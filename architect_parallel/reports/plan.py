@@ -8,6 +8,7 @@ from typing import Any
 
 from architect_parallel.domain import Isolation, RunPlan, WorkerSpec
 from architect_parallel.events import to_plain
+from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line, plain_text
 from architect_parallel.reports.text import task_words
 
@@ -35,6 +36,9 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
         f"({plan.base_commit[:12]}); nothing was started.",
         f"Cost ceiling: {most}",
     ]
+    base = of_base(plan.workers) if plan.baseline else ()
+    if base:
+        lines.append(f"On the base commit first: {one_line('; '.join(base), 400)}")
     if plan.output_dir is not None:
         lines.append(f"Results go to {one_line(plan.output_dir, 400)}")
     for spec in plan.workers:
@@ -44,6 +48,11 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
             f"    backend   {spec.backend}, model {spec.model or 'default'}, agent {spec.agent.name}",
             *_where(spec),
             *_options(spec),
+            *([f"    scope     {one_line(', '.join(spec.files), 400)}"] if spec.files else []),
+            *(
+                f"    check     {one_line(command, 400)} (at most {spec.check_timeout_s:g} s)"
+                for command in spec.checks
+            ),
             f"    command   {_command(argv[spec.worker_id])}",
         ]
     return "\n".join(lines)

@@ -17,6 +17,8 @@ from architect_parallel.events import (
     AgentOutput,
     AgentStarted,
     AttemptEnded,
+    BaselineFinished,
+    Collected,
     LimitReached,
     RateLimited,
     Recorded,
@@ -27,6 +29,7 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
+from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.reports import text
 from architect_parallel.system.clock import monotonic_s
@@ -88,7 +91,8 @@ class LiveReport:
 
     def begin(self, plan: RunPlan) -> None:
         """The plan is fixed; agents start after this."""
-        self._rows = {spec.worker_id: _Row(spec) for spec in plan.workers}
+        state = "checking base" if plan.baseline and of_base(plan.workers) else "waiting"
+        self._rows = {spec.worker_id: _Row(spec, state) for spec in plan.workers}
         for warning in plan.warnings:
             self._warn(warning)
         if self._quiet:
@@ -108,6 +112,9 @@ class LiveReport:
     def take(self, recorded: Recorded) -> None:
         """The next event."""
         event, worker_id = recorded.event, recorded.worker_id
+        if isinstance(event, BaselineFinished):
+            for each in self._rows.values():
+                each.state = "waiting"
         if isinstance(event, Warned):
             self._warn(event.message if worker_id is None else f"[{worker_id}] {event.message}")
         row = self._rows.get(worker_id) if worker_id is not None else None
@@ -116,6 +123,8 @@ class LiveReport:
         match event:
             case WorkerStarting():
                 row.state = "worktree"
+            case Collected() if row.spec.checks and not row.state.startswith("stopping"):
+                row.state = "checking"
             case WorktreeReady():
                 row.state = "preparing"
             case AgentStarted():
@@ -172,7 +181,11 @@ class LiveReport:
         table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
         for worker_id, row in self._rows.items():
             state = text.STATUS_WORDS[row.result.status] if row.result else row.state
-            style = STYLES[row.result.status] if row.result else ("dim" if row.state == "waiting" else "")
+            style = (
+                STYLES[row.result.status]
+                if row.result
+                else ("dim" if row.state in ("waiting", "checking base") else "")
+            )
             cost = "" if row.cost is None and row.result is None else text.cost_text(row.cost)
             said = (row.result.output or row.result.error or "") if row.result else row.line
             table.add_row(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from architect_parallel.domain import Attempt, Diff, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Diff, Reason, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.planning import checks
 from architect_parallel.planning.plain_text import one_line, plain_text
 
 STATUS_WORDS = {
@@ -17,6 +18,8 @@ STATUS_WORDS = {
 }
 HEADINGS = ("#", "BACKEND", "MODEL", "STATUS", "STEPS", "COST", "DURATION", "FILES", "SESSION", "BRANCH", "TASK")
 SHOWN_TASK = 60
+SHOWN_TAIL_LINES = 10
+"""Of the end of a check's output."""
 
 
 def cost_text(cost: float | None) -> str:
@@ -97,8 +100,18 @@ def total_line(result: RunResult) -> str:
 
 
 def results(result: RunResult) -> str:
-    """Everything below the progress lines: heading, table, total."""
-    return "\n".join(["", "Results", "=" * 60, *results_table(result.results), total_line(result)])
+    """Everything below the progress lines: heading, table, the checks that failed, total."""
+    failed = [line for each in result.results for line in _failed_checks(each)]
+    return "\n".join(["", "Results", "=" * 60, *results_table(result.results), *failed, total_line(result)])
+
+
+def _failed_checks(result: WorkerResult) -> list[str]:
+    """Each check that failed with the end of what it printed."""
+    lines = []
+    for check in checks.failing(result.checks):
+        lines.append(f"[{result.worker_id}] check failed: {checks.words(check)}")
+        lines += [f"    | {one_line(each, 200)}" for each in check.output_tail.splitlines()[-SHOWN_TAIL_LINES:]]
+    return lines
 
 
 def next_steps(result: RunResult) -> str:
@@ -160,11 +173,12 @@ def run_details(run: RunResult) -> str:
         ]
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
-        said += [one_line(result.error, 300)] if result.error else []
+        said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
         if len(result.attempt_history) > 1:
             said += [_attempt_words(each) for each in result.attempt_history]
         said += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
         said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
+        said += [line.removeprefix(f"[{result.worker_id}] check failed: ") for line in _failed_checks(result)]
         if said:
             lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {each}" for each in said)]
     return "\n".join([*lines, "", total_line(run)])

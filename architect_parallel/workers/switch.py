@@ -12,6 +12,9 @@ from collections.abc import Callable
 from architect_parallel.domain import Reason
 from architect_parallel.system.process import Supervised
 
+OF_THE_AGENT = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY})
+"""Reasons that end an agent and not what comes after it: its work is kept, and checked."""
+
 
 class StopSwitch:
     """Carries the first reason to stop to whatever runs now and to whatever would start later."""
@@ -21,6 +24,7 @@ class StopSwitch:
         self._reason: Reason | None = None
         self._detail = ""
         self._killed = False
+        self._over = False
         self._running: Supervised | None = None
 
     @property
@@ -33,10 +37,19 @@ class StopSwitch:
         """The reason in words; may be empty."""
         return self._detail
 
-    def start(self, begin: Callable[[], Supervised]) -> Supervised | None:
-        """What `begin` started, or `None` when the switch was thrown before; then `begin` is not called."""
+    @property
+    def over(self) -> bool:
+        """Whether nothing more may start, not only no agent."""
+        return self._over
+
+    def start(self, begin: Callable[[], Supervised], *, after_agent: bool = False) -> Supervised | None:
+        """What `begin` started, or `None` when the switch was thrown before; then `begin` is not called.
+
+        Args:
+            after_agent: A limit of the agent's own does not forbid it.
+        """
         with self._lock:
-            if self._reason is not None:
+            if self._over if after_agent else self._reason is not None:
                 return None
             self._running = begin()
             return self._running
@@ -46,6 +59,7 @@ class StopSwitch:
         with self._lock:
             if self._reason is None:
                 self._reason, self._detail = reason, detail
+            self._over = self._over or reason not in OF_THE_AGENT
             if self._running is not None:
                 self._running.stop()
 
@@ -54,7 +68,7 @@ class StopSwitch:
         with self._lock:
             if self._reason is None:
                 self._reason = Reason.INTERRUPTED
-            self._killed = True
+            self._killed = self._over = True
             if self._running is not None:
                 self._running.kill()
 

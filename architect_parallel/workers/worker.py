@@ -1,4 +1,4 @@
-"""One worker, start to finish: worktree, preparation, agent, collection, verdict.
+"""One worker, start to finish: worktree, preparation, agent, collection, checks, verdict.
 
 The order is what keeps work safe. The private git directory is made before the agent starts, because afterwards
 nothing in the tree can be believed; the agent's tree is proven gone before the collection, because a living process
@@ -18,7 +18,18 @@ from pathlib import Path
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, CommandLine, Request
-from architect_parallel.domain import Diff, Isolation, Price, Status, Usage, WorkerResult, WorkerSpec, WorktreeSettings
+from architect_parallel.domain import (
+    CheckResult,
+    Diff,
+    Isolation,
+    Price,
+    Reason,
+    Status,
+    Usage,
+    WorkerResult,
+    WorkerSpec,
+    WorktreeSettings,
+)
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import (
     Collected,
@@ -29,13 +40,14 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
-from architect_parallel.planning import verdict
+from architect_parallel.planning import checks, scope, verdict
 from architect_parallel.system import process
 from architect_parallel.system.clock import now
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.agent_run import AgentRun, Emit, Tally, run_agent
 from architect_parallel.workers.attempts import keep_attempt
+from architect_parallel.workers.checking import Checker
 from architect_parallel.workers.collect import collect
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
@@ -75,6 +87,10 @@ class _Course:
     error: str | None = None
     spawn_failed: bool = False
     collect_failed: bool = False
+    checks: list[CheckResult] = field(default_factory=list)
+    checked: bool = True
+    """False while its checks are about to run: should they not come to their end, it has not passed them."""
+    outside_scope: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     log_path: str | None = None
 
@@ -163,6 +179,7 @@ class _Journey:
         agent = self._watch_agent(directory)
         if agent is not None and agent.spawn_error is None:
             self._collect(private)
+            self._check(private)
 
     def _work_in_place(self) -> None:
         """Supervised and limited like any other, but what the agent does stays where it does it."""
@@ -172,6 +189,7 @@ class _Journey:
         if self._spec.attempt > 1:
             self._warn(f"the earlier attempt's work in {directory} is still there: it ran in place")
         self._watch_agent(directory)
+        self._check(None)
 
     def _watch_agent(self, directory: Path) -> AgentRun | None:
         """Runs the agent in `directory` to its proven end; `None`: a stop came first."""
@@ -325,6 +343,33 @@ class _Journey:
             self._warn(warning)
         self._course.diff = collection.diff
         self._emit(Collected(diff=collection.diff))
+        changed = [path for each in collection.diff.files for path in (each.path, each.old_path) if path is not None]
+        self._course.outside_scope = scope.outside(changed, self._spec.files)
+        if self._course.outside_scope:
+            self._warn(scope.outside_words(self._course.outside_scope, self._spec.files))
+
+    def _check(self, private: PrivateGit | None) -> None:
+        """The checks, where there is a result to check: what was stopped, crashed or failed stays that."""
+        spec, course = self._spec, self._course
+        if not spec.checks or _verdict(spec, course, self._switch)[0] not in (Status.SUCCESS, Status.PARTIAL):
+            return
+        checker = Checker(
+            repository=self._place.repository,
+            run_dir=self._place.run_dir,
+            environ=self._place.environ,
+            sampler=self._sampler,
+            switch=self._switch,
+        )
+        course.checked = False
+        course.checks = checker.check_worker(
+            spec,
+            private,
+            course.diff.head if course.diff is not None else None,
+            secret_values=environment.secret_values(self._backend, self._place.environ),
+            emit=self._emit,
+            warn=self._warn,
+        )
+        course.checked = True
 
 
 def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Request:
@@ -357,11 +402,11 @@ def shown_argv(argv: tuple[str, ...], prompt: str) -> tuple[str, ...]:
     )
 
 
-def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResult:
+def _verdict(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> verdict.Verdict:
+    """How the worker ended as far as its agent goes."""
     agent, diff = course.agent, course.diff
-    ran = agent is not None and agent.spawn_error is None
     ending = agent.ending if agent is not None else None
-    status, reason = verdict.decide(
+    return verdict.decide(
         outcome=ending.outcome if ending is not None else None,
         exit_code=agent.exit_code if agent is not None else None,
         stopped_by=switch.reason,
@@ -369,7 +414,17 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         collect_failed=course.collect_failed,
         files_changed=len(diff.files) if diff is not None else _changed_in_place(spec, agent),
     )
+
+
+def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResult:
+    agent, diff = course.agent, course.diff
+    ran = agent is not None and agent.spawn_error is None
+    ending = agent.ending if agent is not None else None
+    before_checks = _verdict(spec, course, switch)
+    status, reason = verdict.checked(before_checks, course.checks, complete=course.checked)
     warnings = list(course.warnings)
+    if reason is Reason.CHECK_FAILED and before_checks[0] is Status.PARTIAL:
+        warnings.append(f"before its checks it had ended as partial ({before_checks[1]})".replace("_", " "))
     if ending is not None:
         warnings += [warning for warning in ending.warnings if warning not in warnings]
     warnings += [each for each in _budget_warnings(spec, agent) if each not in warnings]
@@ -394,12 +449,13 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         exit_code=agent.exit_code if agent is not None else None,
         output=ending.text if ending is not None else "",
         session_id=agent.session_id if agent is not None else None,
-        error=_error_text(course, switch, status),
+        error=_error_text(course, switch, status, reason),
         duration_seconds=round(duration, 3),
         started_at=course.started_at if ran else None,
         finished_at=finished_at,
         usage=agent.usage if agent is not None else Usage(),
         diff=diff,
+        checks=course.checks,
         attempts=spec.attempt,
         peak_memory_bytes=agent.peak_memory_bytes if agent is not None else None,
         log_path=course.log_path,
@@ -407,6 +463,7 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         warnings=warnings,
         tags=list(spec.tags),
         meta=dict(spec.meta),
+        outside_scope=course.outside_scope,
     )
 
 
@@ -428,9 +485,12 @@ def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
     return 1 if spec.isolation is Isolation.NONE and agent is not None and agent.steps else None
 
 
-def _error_text(course: _Course, switch: StopSwitch, status: Status) -> str | None:
+def _error_text(course: _Course, switch: StopSwitch, status: Status, reason: Reason) -> str | None:
     if status is Status.SUCCESS:
         return None
+    failed = checks.failing(course.checks)
+    if reason is Reason.CHECK_FAILED and failed:
+        return checks.error_of(failed)
     if course.error is not None:
         return course.error
     if switch.reason is not None:

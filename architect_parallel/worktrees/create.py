@@ -45,6 +45,7 @@ __all__ = [
     "Worktree",
     "add_worktree",
     "exclude_from_status",
+    "fill",
     "highest_number",
     "owns_branch",
     "registration_lock",
@@ -188,7 +189,7 @@ def add_worktree(
             raise
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
     try:
-        _check_out(worktree, wanted, unpacked)
+        fill(worktree, wanted, unpacked)
     except BaseException:
         with registration_lock(repository):
             _take_back(repository, path)
@@ -232,7 +233,7 @@ def reopen_worktree(
         admin_dir = _register(repository, path, branch, run_id, lock)
     empty_trash(repository)
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
-    _check_out(worktree, wanted, unpacked)
+    fill(worktree, wanted, unpacked)
     return worktree
 
 
@@ -270,7 +271,7 @@ def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
     return _reflog(repository, branch)[-1:] == [_created_by(run_id)]
 
 
-def _check_out(worktree: Worktree, wanted: Callable[[], bool], unpacked: UnpackedBase | None) -> None:
+def fill(worktree: Worktree, wanted: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
     """Writes the files of a registered worktree; waits for a free core.
 
     Raises:

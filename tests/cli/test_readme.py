@@ -73,6 +73,7 @@ def test_readme_commands_run_from_top_to_bottom(architect: Architect, checkout: 
         "ideas.txt": "one idea\nanother\n",
         "src/a.py": "A = 1\n",
         ".gitignore": "results/\n",
+        "Makefile": "test:\n\ttrue\n",
     }
     for name, content in files.items():
         (checkout / name).parent.mkdir(exist_ok=True)

@@ -146,13 +146,17 @@ def test_modes_and_further_arguments_reach_the_command_line(architect: Architect
 
 
 def test_what_nothing_acts_on_is_said_in_plan_stream_and_result(architect: Architect, tmp_path: Path) -> None:
-    file = write(tmp_path / "t.yaml", {"tasks": [{"backend": "shell", "prompt": "true", "checks": ["make"]}]})
+    tasks = [
+        {"backend": "shell", "prompt": "true", "name": "one"},
+        {"backend": "shell", "prompt": "true", "dependencies": ["one"]},
+    ]
+    file = write(tmp_path / "t.yaml", {"tasks": tasks})
 
     answer = architect("parallel", "--file", file, "--json")
 
-    assert "checks" in answer.err
-    assert any("checks" in warning for warning in answer.json["warnings"])
-    assert any("checks" in warning for warning in answer.json["results"][0]["warnings"])
+    assert "dependencies" in answer.err
+    assert any("dependencies" in warning for warning in answer.json["warnings"])
+    assert any("dependencies" in warning for warning in answer.json["results"][1]["warnings"])
     assert len(answer.json["warnings"]) == len(set(answer.json["warnings"]))
 
 

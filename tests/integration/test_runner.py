@@ -38,6 +38,7 @@ from architect_parallel.hosts.base import Emit
 from architect_parallel.journal import Journal
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.runner import Runner
+from architect_parallel.workers.checking import BaselineOrder
 
 RUN = "20260101-000000-test"
 Behaviour = Callable[[WorkerSpec, Emit, threading.Event], Status]
@@ -114,6 +115,9 @@ class FakeHost:
             status = Status.CANCELED
         self._now -= 1
         self._emit(spec.worker_id, WorkerFinished(result=result_of(spec, status, reason or self.reason)))
+
+    def check_base(self, order: BaselineOrder) -> None:
+        raise AssertionError("no worker here has checks")
 
     def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
         self._reasons.setdefault(worker_id, reason)

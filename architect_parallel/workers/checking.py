@@ -1,0 +1,207 @@
+"""Where checks run: in a worker's finished worktree, and once per run in a throw-away tree of the base commit."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from architect_parallel.backends.environment import common_environment
+from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
+from architect_parallel.events import BaselineFinished, CheckFinished, Event
+from architect_parallel.system import process
+from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.git import Repository
+from architect_parallel.workers.checks import CheckOrder, run_checks
+from architect_parallel.workers.lent import LentTree
+from architect_parallel.workers.limits import Sampler
+from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.worktrees.prepare import prepare
+from architect_parallel.worktrees.registry import delete_tree
+from architect_parallel.worktrees.scratch import scratch_tree
+from architect_parallel.worktrees.snapshot import PrivateGit
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineOrder:
+    """The checks of a run on its base commit."""
+
+    run_id: str
+    base_commit: str
+    commands: tuple[str, ...]
+    limits: Limits
+    """Of a worker: each check has its memory, output and grace, a setup command its time."""
+    check_timeout_s: float
+    backend: str
+    """Of a worker: a setup command gets the environment it has there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checker:
+    """How checks run here."""
+
+    repository: Repository
+    run_dir: Path
+    environ: Mapping[str, str]
+    """The launcher's; a check gets what is common to all agents, and no agent's key."""
+    sampler: Sampler
+    switch: StopSwitch
+
+    def check_worker(
+        self,
+        spec: WorkerSpec,
+        private: PrivateGit | None,
+        commit: str | None,
+        *,
+        secret_values: tuple[str, ...],
+        emit: Callable[[Event], None],
+        warn: Callable[[str], None],
+    ) -> list[CheckResult]:
+        """Runs the checks of a worker whose agent has ended.
+
+        Args:
+            private: Of its worktree; `None`: it works in place, and nothing is taken back.
+            commit: The collected state, which is what lies in the worktree; `None` in place.
+            secret_values: Blanked out in what the checks print.
+
+        Raises:
+            EnvironmentProblem, GitError: They could not be run.
+        """
+        results = self._check_worker(spec, private, commit, secret_values, emit, warn)
+        flaky = [each.command for each in results if each.flaky]
+        if flaky:
+            warn(f"flaky: {_some(flaky)} failed, and passed when it was repeated")
+        return results
+
+    def _check_worker(
+        self,
+        spec: WorkerSpec,
+        private: PrivateGit | None,
+        commit: str | None,
+        secret_values: tuple[str, ...],
+        emit: Callable[[Event], None],
+        warn: Callable[[str], None],
+    ) -> list[CheckResult]:
+        limits = replace(spec.limits, timeout_s=spec.check_timeout_s)
+        order = self._order(spec.checks, spec.run_id, f"worker-{spec.worker_id}.checks", limits, secret_values)
+        directory = Path(spec.worktree_path)
+        if private is None or commit is None or spec.isolation is Isolation.NONE:
+            return self._run(order, directory, None, emit, warn)
+        safe = self.run_dir / "checks" / f"worker-{spec.worker_id}"
+        try:
+            lent = LentTree(
+                self.repository, private, tree=private.git.text("rev-parse", f"{commit}^{{tree}}"),
+                branch=spec.branch, run_id=spec.run_id, number=spec.number, safe=safe,
+            )  # fmt: skip
+            results = self._run(order, directory, lent, emit, warn)
+        except OSError as error:
+            raise EnvironmentProblem(f"its checks could not be run: {error}") from error
+        finally:
+            _forget(safe)
+        kept = f" (kept as {_some(lent.kept)})" if lent.kept else ""
+        if lent.written:
+            warn(f"what the checks wrote was taken back: {_some(lent.written)}{kept}")
+        elif kept:
+            warn(f"a check moved {spec.branch}; it was moved back{kept}")
+        return results
+
+    def check_base(
+        self,
+        order: BaselineOrder,
+        settings: WorktreeSettings,
+        setup_environ: Mapping[str, str],
+        emit: Callable[[Event], None],
+    ) -> None:
+        """Runs the checks on the base commit, each once, in a tree that is gone afterwards. Never raises; its only
+        event is `BaselineFinished`, with what came to its end."""
+        try:
+            checks, error = self._check_base(order, settings, setup_environ), None
+        except ArchitectParallelError as problem:
+            checks, error = [], None if self.switch.over else str(problem)
+        except Exception as problem:  # as in a worker: the run is told, and ends
+            _log.exception("the checks of the base commit failed")
+            checks, error = [], f"internal error: {type(problem).__name__}: {problem}"
+        emit(BaselineFinished(checks=tuple(checks), error=error))
+
+    def _check_base(
+        self, order: BaselineOrder, settings: WorktreeSettings, setup_environ: Mapping[str, str]
+    ) -> list[CheckResult]:
+        safe, directory = self.run_dir / "checks" / "base", self.run_dir / "git" / "base"
+
+        def run(command: str) -> process.CommandOutcome:
+            return process.run_command(
+                ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ, timeout_s=order.limits.timeout_s,
+                unwanted=lambda: self.switch.over,
+            )  # fmt: skip
+
+        commit, run_id = order.base_commit, order.run_id
+        with scratch_tree(
+            self.repository, commit=commit, run_id=run_id, wanted=lambda: not self.switch.over
+        ) as worktree:
+            try:
+                prepare(self.repository, worktree, settings, run=run)
+                private = PrivateGit.create(self.repository, directory, worktree.path)
+                lent = LentTree(
+                    self.repository, private, tree=private.write_tree().tree, branch="", run_id=run_id, number=None,
+                    safe=safe,
+                )  # fmt: skip
+                limits = replace(order.limits, timeout_s=order.check_timeout_s)
+                checks = self._order(order.commands, run_id, "base.checks", limits, ())
+                return self._run(replace(checks, repeat=False), worktree.path, lent, lambda event: None, _log.warning)
+            finally:
+                _forget(safe)
+                _forget(directory)
+
+    def _order(
+        self, commands: tuple[str, ...], run_id: str, log: str, limits: Limits, secret_values: tuple[str, ...]
+    ) -> CheckOrder:
+        return CheckOrder(
+            commands=commands,
+            limits=limits,
+            environ=common_environment(self.environ),
+            secrets=secret_values,
+            log=make_private_dir(self.run_dir / "logs") / f"{log}.log",
+            cookie=f"{run_id}.check.{secrets.token_hex(8)}",
+        )
+
+    def _run(
+        self,
+        order: CheckOrder,
+        directory: Path,
+        lent: LentTree | None,
+        emit: Callable[[Event], None],
+        warn: Callable[[str], None],
+    ) -> list[CheckResult]:
+        def after_each() -> None:
+            try:
+                if lent is not None:
+                    lent.put_back()
+            except (ArchitectParallelError, OSError) as error:
+                warn(f"what a check did in {directory} could not be taken back: {error}")
+
+        return run_checks(
+            order,
+            directory,
+            sampler=self.sampler,
+            switch=self.switch,
+            after_each=after_each,
+            heard=lambda result: emit(CheckFinished(check=result)),
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    first, *others = names
+    return f"{', '.join([first, *others[:2]])}" + (f" and {len(others) - 2} more" if len(others) > 2 else "")
+
+
+def _forget(directory: Path) -> None:
+    try:
+        delete_tree(directory)
+        directory.parent.rmdir()
+    except OSError:
+        return

@@ -1,0 +1,214 @@
+"""A finished tree lent to commands: whatever they do to it is taken back.
+
+A check runs where its agent worked, because what it needs and git ignores (installed packages, build directories) is
+there. It runs code the agent wrote, so nothing is asked of the tree afterwards but through the private git directory,
+and nothing a check did to the worktree's own git directory, its `.git` or its branch is left. What git ignores stays
+as the check left it. What it wrote beside that is kept under `refs/architect/keep/<run>/<n>-check`, and then it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from architect_parallel.system.files import make_private_dir, replace_file
+from architect_parallel.system.git import GitError, Repository
+from architect_parallel.worktrees.create import restore_branch
+from architect_parallel.worktrees.registry import delete_tree
+from architect_parallel.worktrees.snapshot import PrivateGit, is_real_directory, keep
+
+_ROUNDS = 3
+"""A check can hide files from git by its ignore rules; they are seen when those are taken back."""
+
+
+class LentTree:
+    """A tree nobody works in any more, from before the first command until after the last."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        private: PrivateGit,
+        *,
+        tree: str,
+        branch: str,
+        run_id: str,
+        number: int | None,
+        safe: Path,
+    ) -> None:
+        """Args:
+        tree: What is in the worktree now, as an object.
+        branch: Short name of the branch that must stay where it is; empty: there is none.
+        number: The worker's, for the keep ref; `None`: nothing is kept.
+        safe: A directory that is there for the time being, for what must be put back.
+
+        Raises:
+            OSError: The worktree's git directory cannot be copied.
+            GitError: The worktree cannot be read.
+        """
+        self._repository = repository
+        self._private = private
+        self._tree = tree
+        self._branch = branch
+        self._tip = repository.store.resolve(f"refs/heads/{branch}") if branch else None
+        self._run_id = run_id
+        self._number = number
+        self._safe = safe
+        self._link = _link(private.worktree)
+        self._strays: frozenset[str] = frozenset()
+        self.written: dict[str, None] = {}
+        """Paths that were taken back, in the order they were found."""
+        self.kept: dict[str, None] = {}
+        """Refs that hold what was taken back."""
+        delete_tree(safe)
+        make_private_dir(safe)
+        self._has_git = is_real_directory(private.admin_dir)  # not where the agent destroyed it
+        self._entries: set[str] = set()
+        if self._has_git:
+            self._entries = {entry.name for entry in os.scandir(private.admin_dir)}
+            for entry in _entries(private.admin_dir):
+                _copy(entry, safe / entry.name)
+        if not is_real_directory(private.worktree):
+            self._number = None  # there is nothing of a check's to keep yet
+            self.put_back()
+            self._number = number
+            self.written.clear()
+        self._strays = frozenset(self._untracked())
+
+    @property
+    def directory(self) -> Path:
+        """Top of the worktree."""
+        return self._private.worktree
+
+    def put_back(self) -> None:
+        """Makes the tree, its git directory and its branch what they were.
+
+        Raises:
+            ArchitectParallelError, OSError: Something cannot be undone.
+        """
+        worktree = self._private.worktree
+        if not is_real_directory(worktree):
+            worktree.unlink(missing_ok=True)
+            worktree.mkdir(parents=True)
+        self._put_back_git()
+        for _ in range(_ROUNDS):
+            if not self._put_back_files():
+                break
+        self._put_back_branch()
+
+    def _put_back_files(self) -> bool:
+        """Whether there was anything to put back."""
+        snapshot = self._private.write_tree()
+        changed = snapshot.tree != self._tree
+        if changed:
+            found = self._private.diff(self._tree, snapshot.tree)
+            self.written |= {change.path: None for change in found.files}
+            if self._number is not None:
+                self._keep(self._private.commit(snapshot.tree, (self._parent,), "architect: what a check wrote\n"))
+            words = ("read-tree", "--reset", "-u", self._tree)
+            if self._private.git.run(*words, check=False).code != 0:
+                _open_up(self._private.worktree)
+                self._private.git.run(*words)
+        # Repositories of its own, and what cannot be collected: git's listing knows them, its trees do not.
+        strays = [path for path in self._untracked() if path not in self._strays]
+        for path in strays:
+            delete_tree(self._private.worktree / path.rstrip("/"))
+            self.written[path.rstrip("/")] = None
+        return changed or bool(strays)
+
+    @property
+    def _parent(self) -> str:
+        return self._tip or self._private.base_commit
+
+    def _keep(self, commit: str) -> None:
+        assert self._number is not None
+        self.kept[keep(self._repository, commit, self._run_id, self._number, "check")] = None
+
+    def _untracked(self) -> list[str]:
+        return self._private.git.run("ls-files", "-z", "--others", "--exclude-standard").fields
+
+    def _put_back_git(self) -> None:
+        """The `.git` of the worktree, and the files of git's directory behind it: HEAD, index, marks of a merge."""
+        admin = self._private.admin_dir
+        if not self._has_git:
+            return
+        if not is_real_directory(admin):
+            delete_tree(admin)
+            admin.mkdir(parents=True)
+        for name in {entry.name for entry in os.scandir(admin)} - self._entries:
+            delete_tree(admin / name)
+        for entry in _entries(self._safe):
+            place = admin / entry.name
+            if not _same(entry, place):
+                delete_tree(place)
+                _copy(entry, place)
+        link = self._private.worktree / ".git"
+        if self._link is not None and _link(self._private.worktree) != self._link:
+            delete_tree(link)
+            replace_file(link, self._link)
+
+    def _put_back_branch(self) -> None:
+        if self._tip is None:
+            return
+        ref = f"refs/heads/{self._branch}"
+        now = self._repository.store.resolve(ref)
+        if now == self._tip:
+            return
+        if now is None:
+            restore_branch(self._repository, branch=self._branch, commit=self._tip, run_id=self._run_id)
+            return
+        if self._number is not None:
+            self._keep(now)
+        message = f"architect: taken back after the checks of {self._run_id}"
+        output = self._repository.store.run("update-ref", "--no-deref", "-m", message, ref, self._tip, now, check=False)
+        if output.code != 0:
+            raise GitError(("update-ref", ref), output.code, output.stderr)
+
+
+def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
+    """What git keeps of a worktree, but for the repositories of submodules."""
+    for entry in os.scandir(directory):
+        if entry.name != "modules" and (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+            yield entry
+
+
+def _copy(entry: os.DirEntry[str], place: Path) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.copytree(entry, place, symlinks=True)
+    else:
+        shutil.copy2(entry, place)
+
+
+def _link(worktree: Path) -> bytes | None:
+    """Content of the worktree's `.git`; `None`: it is no file."""
+    place = worktree / ".git"
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(place.lstat().st_mode):
+            return place.read_bytes()
+    return None
+
+
+def _same(entry: os.DirEntry[str], place: Path) -> bool:
+    """Whether the other is a file of the same content, or a directory as well: in those git keeps logs, and what a
+    rebase is at, which nobody's result stands on."""
+    try:
+        mode = place.lstat().st_mode
+        if entry.is_dir(follow_symlinks=False):
+            return stat.S_ISDIR(mode)
+        return stat.S_ISREG(mode) and Path(entry.path).read_bytes() == place.read_bytes()
+    except OSError:
+        return False
+
+
+def _open_up(directory: Path) -> None:
+    """Lets its owner write into every directory below."""
+    for here, inner, _ in os.walk(directory):
+        for name in (".", *inner):
+            place = os.path.normpath(os.path.join(here, name))
+            with contextlib.suppress(OSError):
+                mode = os.lstat(place).st_mode
+                if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                    os.chmod(place, stat.S_IMODE(mode) | stat.S_IRWXU)
