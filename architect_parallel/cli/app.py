@@ -21,6 +21,7 @@ from architect_parallel.cli import (
     demo,
     diff,
     doctor,
+    flow,
     logs,
     merge,
     parallel,
@@ -55,7 +56,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("doctor", doctor.doctor),
 )
 
-GROUPS: tuple[tuple[str, typer.Typer], ...] = (("config", config_command.app),)
+GROUPS: tuple[tuple[str, typer.Typer], ...] = (("flow", flow.app), ("config", config_command.app))
 """Commands with commands of their own."""
 
 

@@ -40,6 +40,8 @@ CONDITIONS: Mapping[str, Callable[[str, str], bool]] = {
 CONTROL = frozenset({"parallel", "switch", "for-each", "sub-flow", "ask-user", "pause", *CONDITIONS})
 """Tools that are the machine's own; every other one is `bash` or a backend."""
 INTERACTIVE = frozenset({"ask-user", "pause"})
+COMMANDS: Mapping[str, str] = {"bash": "command", "shell": "prompt"}
+"""Tools whose text is run by a shell, and the argument it stands in."""
 
 
 class Kind(StrEnum):
@@ -103,7 +105,7 @@ class Job:
     arguments: Mapping[str, Any]
     """Texts filled in."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Shell variables of a `bash` command: the values it names."""
+    """Shell variables of a command: the values it names."""
     isolated: bool = False
     """Whether it gets a worktree of its own."""
 
@@ -353,11 +355,10 @@ class Machine:
     def _job(self, task: FlowTask, *, inside: bool) -> Job:
         isolated = task.isolation == "worktree" or (task.isolation is None and inside and task.tool != "bash")
         variables: dict[str, str] = {}
-        if task.tool == "bash":
-            command = self._command(task.arguments["command"], variables)
-            arguments = {"command": command, **self._filled(task.arguments, skip="command")}
-        else:
-            arguments = self._filled(task.arguments)
+        command = COMMANDS.get(task.tool)
+        arguments = self._filled(task.arguments, skip=command)
+        if command is not None:
+            arguments[command] = self._command(task.arguments[command], variables)
         return Job(tool=task.tool, arguments=arguments, variables=variables, isolated=isolated)
 
     def _filled(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
