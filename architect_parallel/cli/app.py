@@ -17,7 +17,9 @@ from architect_parallel import __version__
 from architect_parallel.cli import (
     backends,
     cancel,
+    chain,
     cleanup,
+    compare_backends,
     demo,
     diff,
     doctor,
@@ -51,6 +53,8 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("resume", resume.resume),
     ("cancel", cancel.cancel),
     ("run", run_command.run),
+    ("chain", chain.chain),
+    ("compare-backends", compare_backends.compare_backends),
     ("demo", demo.demo),
     ("backends", backends.backends),
     ("doctor", doctor.doctor),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -51,29 +51,51 @@ def run(
     Commands and agents work in the repository as it is; agents inside `parallel` get worktrees. The exit code is that
     of the state the flow ended in; a failure that `on-error` handled is over.
     """
-    from architect_parallel.api.flows import FlowConfig, run_flow
-    from architect_parallel.cli.parallel import print_result
-    from architect_parallel.reports.terminal import LiveReport
-
     if (file is None) == (resume is None):
         raise UsageError("give either a FILE or --resume RUN", hint="architect flow run --help")
-    variables = dict(_assignment(each) for each in var or ())
-    if resume is not None and (var or budget or timeout):
-        raise UsageError("--resume goes on as the run was started", hint="leave out --var, --budget and --timeout")
-    if dry_run:
-        if file is None:
-            raise UsageError("--dry-run needs a FILE", hint="architect flow run FILE --dry-run")
-        validate(file, json=json, config=config)
+    if file is not None:
+        variables = dict(_assignment(each) for each in var or ())
+        run_shown(
+            file, variables, budget=budget, timeout=timeout, as_json=json, quiet=quiet, dry_run=dry_run, config=config
+        )
         return
-    if resume is not None:
-        result = resumed(resume, as_json=json, quiet=quiet, config=config)
-    else:
-        assert file is not None
-        wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
-        report = LiveReport(as_json=json, quiet=quiet)
-        with report:
-            result = run_flow(wanted, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
-    print_result(result, as_json=json)
+    assert resume is not None
+    if var or budget or timeout or dry_run:
+        hint = "leave out --var, --budget, --timeout and --dry-run"
+        raise UsageError("--resume goes on as the run was started", hint=hint)
+    finish(resumed(resume, as_json=json, quiet=quiet, config=config), as_json=json)
+
+
+def run_shown(
+    file: Path,
+    variables: Mapping[str, str],
+    *,
+    budget: str | None,
+    timeout: str | None,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+    config: Path | None,
+) -> None:
+    """Runs the flow in `file`, shows it live as the streams allow, and ends with its exit code."""
+    from architect_parallel.api.flows import FlowConfig, run_flow
+    from architect_parallel.reports.terminal import LiveReport
+
+    if dry_run:
+        validate(file, json=as_json, config=config)
+        return
+    wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
+    report = LiveReport(as_json=as_json, quiet=quiet)
+    with report:
+        result = run_flow(wanted, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
+    finish(result, as_json=as_json)
+
+
+def finish(result: RunResult, *, as_json: bool) -> NoReturn:
+    """Prints the answer and ends with the flow's exit code."""
+    from architect_parallel.cli.parallel import print_result
+
+    print_result(result, as_json=as_json)
     raise typer.Exit(result.exit_code or 0)
 
 

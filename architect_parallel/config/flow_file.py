@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.config.chain import as_flow, is_chain
 from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_bytes, read_data
 from architect_parallel.domain import ApprovalMode, Isolation, SandboxMode
@@ -170,6 +171,10 @@ def _load(
         document = read_data(data, as_json=path.suffix == ".json")
         if not isinstance(document.data, dict) or not document.data:
             raise Faulty(*document.faults, Fault(Place(1, 1), "must hold a mapping of states"))
+        if is_chain(document.data):
+            document = as_flow(document)
+            if document.faults:
+                raise Faulty(*document.faults)
     except Faulty as error:
         faults.add(str(path), error.faults)
         return None
