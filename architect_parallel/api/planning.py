@@ -202,6 +202,11 @@ def given_tasks(config: ParallelConfig, here: Here) -> Given:
 
 def numbered(draft: RunPlan, repository: Repository, first: int) -> RunPlan:
     """The draft with its block of numbers from `first` on: branch and worktree of every worker that has them."""
+    return replace(draft, workers=tuple(numbered_workers(draft.workers, repository, first)))
+
+
+def numbered_workers(drafts: Sequence[WorkerSpec], repository: Repository, first: int) -> list[WorkerSpec]:
+    """Each draft with the number `first` + its index, and with the branch and worktree of that number."""
 
     def place(spec: WorkerSpec) -> WorkerSpec:
         number = first + spec.index
@@ -210,7 +215,7 @@ def numbered(draft: RunPlan, repository: Repository, first: int) -> RunPlan:
         path = str(repository.root / naming.worktree_name(number))
         return replace(spec, number=number, branch=naming.branch_name(number), worktree_path=path)
 
-    return replace(draft, workers=tuple(place(spec) for spec in draft.workers))
+    return [place(spec) for spec in drafts]
 
 
 def worker_limits(config: ParallelConfig, defaults: ParallelSettings) -> Limits:

@@ -125,35 +125,22 @@ def run_plan(
 ) -> RunResult:
     """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. The
     run's lock is held."""
-    _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
     worktrees = [
         spec
         for spec in (plan.workers if todo is None else todo)
         if spec.isolation is Isolation.WORKTREE and not spec.continues
     ]
     unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=len(worktrees))
-    workplace = Workplace(
-        repository=here.repository,
-        run_dir=journal.run_dir(plan.run_id),
-        backends=here.backends,
-        environ=here.environ,
-        worktrees=here.settings.worktrees,
-        prices=here.settings.prices,
-        unpacked=unpacked,
-    )
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
-    runner = Runner(
+    runner = local_runner(
         plan,
         journal,
-        lambda emit: LocalHost(workplace, emit),
+        here,
+        [*listeners, *([files.take] if files else [])],
         todo=todo,
         first_event=first_event,
         earlier=earlier,
-        rules=start_rules(here),
-        room=lambda: Room(
-            memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
-        ),
-        listeners=[*listeners, *([files.take] if files else [])],
+        unpacked=unpacked,
     )
     try:
         result = runner.run()
@@ -165,6 +152,43 @@ def run_plan(
         except OSError as error:  # the run is over and recorded: its answer must not be lost with this
             result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
     return result
+
+
+def local_runner(
+    plan: RunPlan,
+    journal: Journal,
+    here: Here,
+    listeners: Sequence[Listener],
+    *,
+    todo: Sequence[WorkerSpec] | None = None,
+    first_event: Event | None = None,
+    earlier: Mapping[int, Sequence[Attempt]] | None = None,
+    unpacked: UnpackedBase | None = None,
+) -> Runner:
+    """A runner of a recorded plan on this machine, under the rules that hold here."""
+    _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
+    workplace = Workplace(
+        repository=here.repository,
+        run_dir=journal.run_dir(plan.run_id),
+        backends=here.backends,
+        environ=here.environ,
+        worktrees=here.settings.worktrees,
+        prices=here.settings.prices,
+        unpacked=unpacked,
+    )
+    return Runner(
+        plan,
+        journal,
+        lambda emit: LocalHost(workplace, emit),
+        todo=todo,
+        first_event=first_event,
+        earlier=earlier,
+        rules=start_rules(here),
+        room=lambda: Room(
+            memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
+        ),
+        listeners=listeners,
+    )
 
 
 def _fill_purse(run_dir: Path, budget_usd: float | None) -> None:
@@ -229,6 +253,12 @@ def resume(
             return run_plan(plan, journal, here, listeners, todo=todo, first_event=event, earlier=earlier)
         finally:
             lock.release()
+
+
+def is_flow(workspace_root: Path, run: str) -> bool:
+    """Whether the run is a flow's; raises NothingToDo when there is no such run."""
+    with open_journal(workspace_root) as (_, journal):
+        return recorded_plan(journal, journal.find(run)).flow is not None
 
 
 def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:

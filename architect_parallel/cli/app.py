@@ -17,10 +17,13 @@ from architect_parallel import __version__
 from architect_parallel.cli import (
     backends,
     cancel,
+    chain,
     cleanup,
+    compare_backends,
     demo,
     diff,
     doctor,
+    flow,
     logs,
     merge,
     parallel,
@@ -50,12 +53,14 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("resume", resume.resume),
     ("cancel", cancel.cancel),
     ("run", run_command.run),
+    ("chain", chain.chain),
+    ("compare-backends", compare_backends.compare_backends),
     ("demo", demo.demo),
     ("backends", backends.backends),
     ("doctor", doctor.doctor),
 )
 
-GROUPS: tuple[tuple[str, typer.Typer], ...] = (("config", config_command.app),)
+GROUPS: tuple[tuple[str, typer.Typer], ...] = (("flow", flow.app), ("config", config_command.app))
 """Commands with commands of their own."""
 
 

@@ -14,6 +14,7 @@ from architect_parallel.domain.choosing import (
 from architect_parallel.domain.plans import (
     AgentProfile,
     Competition,
+    FlowOrigin,
     Limits,
     RunPlan,
     Task,
@@ -70,6 +71,7 @@ __all__ = [
     "Diff",
     "Escape",
     "FileChange",
+    "FlowOrigin",
     "Isolation",
     "Limits",
     "ModelRate",

@@ -171,6 +171,8 @@ class WorkerSpec:
     continues: bool = False
     """Whether it goes on where the attempt before left its worktree, instead of from the base."""
     extra_argv: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Further environment variables of its process: values that its command names. No secrets: they are journaled."""
     warnings: tuple[str, ...] = ()
     """What the chosen backend cannot honour, found while planning."""
     tags: tuple[str, ...] = ()
@@ -185,6 +187,18 @@ class Competition:
     runs_per_model: int = 1
     judge: str | None = None
     """Backend that chooses between the diffs; `None`: nobody is asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowOrigin:
+    """What a run of a flow goes by; its workers are added to the plan as its states come up."""
+
+    file: str
+    """Absolute path of the flow file."""
+    directory: str
+    """Absolute path of the directory it is run in, where its paths begin."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Given on the command line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,3 +225,5 @@ class RunPlan:
     tripwire: Tripwire = Tripwire.OFF
     competition: Competition | None = None
     """`None`: not a competition."""
+    flow: FlowOrigin | None = None
+    """`None`: not a flow."""

@@ -25,7 +25,7 @@ from typing import Any
 
 from architect_parallel.domain import RunResult
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
-from architect_parallel.events import AgentOutput, Event, Recorded, RunStarted, decode, encode, to_plain
+from architect_parallel.events import AgentOutput, Event, Recorded, RunExtended, RunStarted, decode, encode, to_plain
 from architect_parallel.journal.replay import replay
 from architect_parallel.system import clock
 from architect_parallel.system.files import HeldLock, is_locked, locked, make_private_dir
@@ -216,8 +216,10 @@ class Journal:
         numbers: set[int] = set()
         for run_id in self.run_ids():
             if self.is_live(run_id):
-                plans = (each.event.plan for each in self.recorded(run_id) if isinstance(each.event, RunStarted))
-                numbers |= {spec.number for plan in plans for spec in plan.workers}
+                events = [each.event for each in self.recorded(run_id)]
+                planned = [each.plan.workers for each in events if isinstance(each, RunStarted)]
+                planned += [each.workers for each in events if isinstance(each, RunExtended)]
+                numbers |= {spec.number for workers in planned for spec in workers}
         return numbers
 
     # Operations

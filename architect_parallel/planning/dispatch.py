@@ -61,6 +61,12 @@ class Dispatch:
         self.waiting = [Waiting(spec=spec) for spec in specs]
         self.running: dict[int, WorkerSpec] = {}
 
+    def add(self, specs: Sequence[WorkerSpec], *, max_parallel: int) -> None:
+        """Further workers, and how many of all may run at the same time from now on."""
+        self._lanes |= {spec.worker_id: _Lane(planned=spec) for spec in specs}
+        self.waiting += [Waiting(spec=spec) for spec in specs]
+        self._max_parallel = max_parallel
+
     def next(self, now_s: float) -> Next:
         """What may start now, or when something may."""
         if len(self.running) >= self._max_parallel:

@@ -324,7 +324,7 @@ class _Journey:
         return process.Launch(
             argv=command.argv,
             cwd=directory,
-            env={**passed, **command.env},
+            env={**passed, **command.env, **self._spec.variables},
             stdin_file=command.stdin_file,
             polite_signal=command.polite_signal,
             polite_wait_s=command.polite_wait_s,
