@@ -205,6 +205,10 @@ InnerPath = Annotated[str, BeforeValidator(_inner_path)]
 Model = Annotated[str, BeforeValidator(_model)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
+TripwireWord = Annotated[
+    Literal["auto", "fail", "warn", "off"], BeforeValidator(lambda value: "off" if value is False else value)
+]
+"""An `off` without quotes is `false` to YAML 1.1."""
 FieldName = Literal[
     "output", "cost", "steps", "session_id", "is_error", "error", "input_tokens", "cached_tokens", "output_tokens"
 ]
@@ -246,6 +250,9 @@ class ParallelSection(Section):
     fail_fast: Boolean = Field(default=False, description="Cancel the rest at the first failure.")
     allow_partial: Boolean = Field(default=False, description="Exit 0 if at least one worker succeeded.")
     commit: Boolean = Field(default=True, description="Commit what an agent left uncommitted.")
+    tripwire: TripwireWord = Field(
+        default="auto", description="When the main checkout changes meanwhile: auto, fail, warn or off."
+    )
 
 
 class AgentSection(Section):

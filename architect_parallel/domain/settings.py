@@ -74,6 +74,8 @@ class ParallelSettings:
     fail_fast: bool = False
     allow_partial: bool = False
     commit: bool = True
+    tripwire: str = "auto"
+    """`auto` or one of `Tripwire`'s words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Protocol
 from architect_parallel.domain import Reason, WorkerSpec
 from architect_parallel.events import Event
 
-Emit = Callable[[int, Event], None]
-"""Takes (worker_id, event) from any thread."""
+Emit = Callable[[int | None, Event], None]
+"""Takes (worker_id, event) from any thread; `None`: of the run as a whole."""
 
 
 class Host(Protocol):

@@ -17,6 +17,7 @@ from architect_parallel.events import (
     AgentOutput,
     AgentStarted,
     AttemptEnded,
+    Escaped,
     LimitReached,
     RateLimited,
     Recorded,
@@ -110,6 +111,8 @@ class LiveReport:
         event, worker_id = recorded.event, recorded.worker_id
         if isinstance(event, Warned):
             self._warn(event.message if worker_id is None else f"[{worker_id}] {event.message}")
+        if isinstance(event, Escaped):
+            self._warn("; ".join(each.strip() for each in text.escape_lines(event.escape)[:2]))
         row = self._rows.get(worker_id) if worker_id is not None else None
         if row is None:
             return

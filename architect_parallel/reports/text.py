@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
-from architect_parallel.domain import Attempt, Diff, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Diff, Escape, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.planning.plain_text import one_line, plain_text
 
 STATUS_WORDS = {
@@ -98,7 +99,20 @@ def total_line(result: RunResult) -> str:
 
 def results(result: RunResult) -> str:
     """Everything below the progress lines: heading, table, total."""
-    return "\n".join(["", "Results", "=" * 60, *results_table(result.results), total_line(result)])
+    escaped = ["", *escape_lines(result.escaped)] if result.escaped is not None else []
+    return "\n".join(["", "Results", "=" * 60, *results_table(result.results), total_line(result), *escaped])
+
+
+def escape_lines(escape: Escape) -> list[str]:
+    """What changed in the main checkout while agents ran, whose doing it may be, and how to look at it."""
+    shown = ", ".join(one_line(path, 100) for path in escape.paths[:10])
+    shown += f" and {len(escape.paths) - 10} more" if len(escape.paths) > 10 else ""
+    who = ("worker " if len(escape.suspects) == 1 else "workers ") + ", ".join(map(str, escape.suspects))
+    lines = [f"The main checkout changed while {who} ran (nothing was reverted): {shown}"]
+    if escape.patch is not None:
+        lines.append(f"  saved as {escape.patch}")
+        lines.append(f"  git apply -R {shlex.quote(escape.patch)}    takes it back")
+    return lines
 
 
 def next_steps(result: RunResult) -> str:
@@ -148,6 +162,7 @@ def run_details(run: RunResult) -> str:
         f"from {run.base_ref} ({run.base_commit[:12]})"
     ]
     lines += [f"warning: {one_line(warning, 300)}" for warning in run.warnings]
+    lines += escape_lines(run.escaped) if run.escaped is not None else []
     ended = {result.worker_id for result in run.results}
     if run.results:
         lines += ["", *results_table(run.results)]

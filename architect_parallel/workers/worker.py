@@ -40,6 +40,7 @@ from architect_parallel.workers.collect import collect
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
@@ -62,6 +63,8 @@ class Workplace:
     prices: Mapping[str, Price] = field(default_factory=dict)
     unpacked: UnpackedBase | None = None
     """The base commit's objects, quick to check out; `None`: it is not worth it."""
+    tripwire: Tripwire | None = None
+    """Watches the main checkout while agents run; `None`: nobody does."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +78,7 @@ class _Course:
     error: str | None = None
     spawn_failed: bool = False
     collect_failed: bool = False
+    escaped: bool = False
     warnings: list[str] = field(default_factory=list)
     log_path: str | None = None
 
@@ -177,13 +181,31 @@ class _Journey:
         """Runs the agent in `directory` to its proven end; `None`: a stop came first."""
         if self._stopped_before_start():
             return None
-        self._course.started_at = now()
-        self._course.agent = self._run_agent(directory)
-        self._course.finished_at = now()
+        tripwire = self._place.tripwire
+        if tripwire is not None:
+            tripwire.begin(self._spec)
+        try:
+            self._course.started_at = now()
+            self._course.agent = self._run_agent(directory)
+            self._course.finished_at = now()
+        finally:
+            if tripwire is not None:
+                self._take_judgement(tripwire)
         if self._course.agent is None:
             self._course.started_at = None
             self._stopped_before_start()
         return self._course.agent
+
+    def _take_judgement(self, tripwire: Tripwire) -> None:
+        """Whether the main checkout changed while the agent ran. Before the collection: the sooner, the surer whose it
+        was."""
+        agent, log = self._course.agent, self._course.log_path
+        output = agent.ending.text if agent is not None and agent.ending is not None else ""
+        judgement = tripwire.end(self._spec, output, Path(log) if log is not None else None)
+        if judgement.escaped:
+            self._course.escaped, self._course.error = True, judgement.escaped
+        if judgement.warning:
+            self._warn(judgement.warning)
 
     def _stopped_before_start(self) -> bool:
         reason = self._switch.reason
@@ -367,6 +389,7 @@ def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResu
         stopped_by=switch.reason,
         spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=course.collect_failed,
+        escaped=course.escaped,
         files_changed=len(diff.files) if diff is not None else _changed_in_place(spec, agent),
     )
     warnings = list(course.warnings)
