@@ -138,7 +138,8 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
     file = given.file
     fail_fast = config.fail_fast if file is None or config.fail_fast is not None else file.fail_fast
     in_place = [(index + 1, places[pair.task_index]) for index, pair in enumerate(pairs)]
-    tripwire = read_tripwire(config.tripwire or defaults.tripwire, on_terminal=config.on_terminal)
+    how = defaults.tripwire if config.tripwire is None else config.tripwire
+    tripwire = read_tripwire(how, on_terminal=config.on_terminal)
     blind = () if tripwire is Tripwire.OFF else tripwire_warnings(in_place, here.repository)
     return RunPlan(
         run_id=run_id,

@@ -1,11 +1,11 @@
 """The tripwire: looks at the main checkout while agents run, saves what changed there, tells whose doing it may be.
 
-One per run, in the launcher. It looks before the first agent starts, at each agent's proven end (before its verdict),
+One per run, in the launcher. It looks before the first agent starts, after each agent's end and before its verdict,
 and now and then in between, the rarer the dearer a look is. It never changes the checkout. What it cannot do (a look
 that fails) it says and goes on: a run must not fail because its watchman does.
 
-The order at an agent's end: its end is noted, then the look, then the judgement. So whatever an agent did is seen no
-later than at its own end, and nobody is suspected of what happened after it. Ends that come together share a look.
+The order at an agent's end: its end is noted, then comes a look, then the judgement. So whatever an agent did is seen
+before its own verdict, and nobody is suspected of what happened after its end. Ends that come together share a look.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Seen:
 
 
 class Tripwire:
-    """Watches the main checkout of one run. `begin` and `end` are called by the workers' threads."""
+    """Watches the main checkout of one run. Each worker's thread calls `begin`, `end` and `judge`, in that order."""
 
     def __init__(
         self, *, repository: Repository, journal: Journal, run_id: str, failing: bool, emit: Callable[[Event], None]
@@ -111,18 +111,22 @@ class Tripwire:
         self._said[spec.worker_id] = Said(task=spec.prompt)
         self._stretches[(spec.worker_id, spec.attempt)] = Stretch(worker_id=spec.worker_id, started_s=_now_s())
 
-    def end(self, spec: WorkerSpec, output: str, log: Path | None) -> Judgement:
-        """The agent's processes are gone: looks, and judges this worker.
+    def end(self, spec: WorkerSpec) -> None:
+        """The agent's processes are gone."""
+        key = (spec.worker_id, spec.attempt)
+        self._stretches[key] = replace(self._stretches[key], ended_s=_now_s())
+
+    def judge(self, spec: WorkerSpec, output: str, log: Path | None) -> Judgement:
+        """What the agent of `spec`, which has ended, is held responsible for. Looks unless somebody has since.
 
         Args:
             output: Its final text.
             log: All it printed; `None`: there is none.
         """
-        ended_s = _now_s()
-        key = (spec.worker_id, spec.attempt)
-        with self._lock:
-            self._stretches[key] = replace(self._stretches[key], ended_s=ended_s)
-        self._look(ended_s)
+        stretch = self._stretches.get((spec.worker_id, spec.attempt))
+        if stretch is None or stretch.ended_s is None:
+            return Judgement()
+        self._look(stretch.ended_s)
         with self._lock:
             new = {
                 path: seen
@@ -154,9 +158,11 @@ class Tripwire:
             why = " and ".join(dict.fromkeys(blamed.values()))
             return Judgement(escaped=f"the main checkout changed: {escapes.listed(blamed)} ({why}){self._saved()}")
         others = len({suspect for each in seen.values() for suspect in each.suspects}) > 1
-        who = "it, another worker or you" if others else "it or you"
+        may = ["this worker"]
+        may += ["another one"] if others else []
+        may += ["one of another run"] if not all(each.alone for each in seen.values()) else []
         what = f"while it ran, the main checkout changed: {escapes.listed(seen)}"
-        return Judgement(warning=f"{what}; that was {who}, nothing was reverted{self._saved()}")
+        return Judgement(warning=f"{what} ({', '.join(may)} or you; nothing was reverted{self._saved()})")
 
     def _saved(self) -> str:
         path = self._patch_path
@@ -207,7 +213,7 @@ class Tripwire:
         sound = all(since_s - escapes.CLOCK_S <= each <= until_s + escapes.CLOCK_S for each in told)
         earliest_s = change.earliest_s if sound and change.earliest_s is not None else since_s
         latest_s = change.latest_s if sound and change.latest_s is not None else until_s
-        suspects = escapes.running(self._stretches.values(), earliest_s, latest_s)
+        suspects = escapes.running(tuple(self._stretches.values()), earliest_s, latest_s)
         if not suspects:
             return None
         return _Seen(change=change, suspects=suspects)
@@ -243,9 +249,8 @@ class Tripwire:
         )
         self._emit(Escaped(escape=escape))
         for each in new:
-            told = self._seen[each.change.path].change
-            if told.lost is not None:
-                self._emit(Warned(message=f"in the main checkout, {told.words}"))
+            if each.change.words and each.change.path != "index":
+                self._emit(Warned(message=f"in the main checkout, {self._seen[each.change.path].change.words}"))
 
     def _save(self) -> None:
         assert self._checkout is not None

@@ -96,8 +96,9 @@ def run_worker(
             course.warnings.append(event.message)
         emit(event)
 
+    journey = _Journey(spec, place, sampler, switch, hear, course)
     try:
-        _Journey(spec, place, sampler, switch, hear, course).travel()
+        journey.travel()
     except ArchitectParallelError as error:
         # A step that a stop cut short is not what ended the worker.
         if switch.reason is None:
@@ -108,6 +109,7 @@ def run_worker(
         course.error = f"internal error: {type(error).__name__}: {error}"
         course.spawn_failed = course.agent is None
         course.collect_failed = course.agent is not None and course.diff is None
+    journey.take_judgement()
     ending = course.agent.ending if course.agent is not None else None
     emit(
         WorkerFinished(
@@ -190,18 +192,22 @@ class _Journey:
             self._course.finished_at = now()
         finally:
             if tripwire is not None:
-                self._take_judgement(tripwire)
+                tripwire.end(self._spec)
         if self._course.agent is None:
             self._course.started_at = None
             self._stopped_before_start()
         return self._course.agent
 
-    def _take_judgement(self, tripwire: Tripwire) -> None:
-        """Whether the main checkout changed while the agent ran. Before the collection: the sooner, the surer whose it
-        was."""
-        agent, log = self._course.agent, self._course.log_path
+    def take_judgement(self) -> None:
+        """Whether the main checkout changed while the agent ran, and whose doing that was.
+
+        After the collection, so that workers that ended together share one look.
+        """
+        tripwire, agent, log = self._place.tripwire, self._course.agent, self._course.log_path
+        if tripwire is None:
+            return
         output = agent.ending.text if agent is not None and agent.ending is not None else ""
-        judgement = tripwire.end(self._spec, output, Path(log) if log is not None else None)
+        judgement = tripwire.judge(self._spec, output, Path(log) if log is not None else None)
         if judgement.escaped:
             self._course.escaped, self._course.error = True, judgement.escaped
         if judgement.warning:

@@ -165,8 +165,16 @@ class _Files:
     def _listed(self) -> tuple[set[str], list[str]]:
         """Paths that are gone, and paths that are modified or new, by our own index."""
         fields = self._git.run("ls-files", "-z", "-t", "-m", "-d", "-o", "--exclude-standard").fields
-        gone = {field[2:] for field in fields if field.startswith("R")}
+        # A directory in a file's place is "changed" to git; the files in it are listed as new.
+        gone = {
+            field[2:] for field in fields if field[0] == "R" or (field[0] == "C" and self._is_in_the_way(field[2:]))
+        }
         return gone, [path for path in dict.fromkeys(field[2:] for field in fields) if path not in gone]
+
+    def _is_in_the_way(self, path: str) -> bool:
+        mode = self._entries.get(path, ("", ""))[0]
+        place = self._root / path
+        return mode != differences.GITLINK_MODE and place.is_dir() and not place.is_symlink()
 
     def _read_entries(self) -> dict[str, tuple[str, str]]:
         return _entries(self._git)

@@ -157,11 +157,13 @@ class Standing:
 
     def _read_stashes(self) -> dict[str, str]:
         """Commit → message of those not made on a worker's branch, and not on none unless the user is on none."""
-        detached = not self._head.startswith("ref: ")
+        foreign = [f"n {BRANCH_PREFIX}", *(f"n {ref.removeprefix('refs/heads/')}:" for ref in self._theirs)]
+        if self._head.startswith("ref: "):
+            foreign.append("n (no branch):")
         return {
             each.oid: each.message
             for each in traces.stashes(self._repository)
-            if f"n {BRANCH_PREFIX}" not in each.message and (detached or "n (no branch):" not in each.message)
+            if not any(mark in each.message for mark in foreign)
         }
 
     def _stamp_refs(self) -> tuple[tuple[str, Stamp], ...]:

@@ -1,0 +1,91 @@
+"""`--tripwire` as a user meets it: what it takes, what it says, and what `auto` is."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+from console import SCRIPT, Architect
+from repositories import git
+
+ESCAPES = ("parallel", "cd ..; echo theirs >> README.md", "--backend", "shell", "--workers", "1")
+
+
+@pytest.mark.parametrize("word", ["on", "", "FAIL", "warn "])
+def test_a_wrong_word_is_one_line_and_nothing_starts(architect: Architect, word: str) -> None:
+    answer = architect(*ESCAPES, "--tripwire", word)
+    assert answer.code == 2
+    assert "--tripwire" in answer.err
+    assert "Traceback" not in answer.err
+    assert not (architect.cwd / ".git" / "architect").exists()
+
+
+def test_piped_auto_fails_who_did_it_and_shows_how_to_look(architect: Architect) -> None:
+    answer = architect(*ESCAPES, "--json")
+
+    assert answer.code == 1
+    (result,) = answer.json["results"]
+    assert (result["status"], result["reason"]) == ("failed", "escaped")
+    escaped = answer.json["escaped"]
+    assert (escaped["paths"], escaped["suspects"]) == (["README.md"], [1])
+    told = architect("status", answer.json["run_id"])
+    assert told.code == 0
+    assert "README.md" in told.out
+    assert f"git apply -R {escaped['patch']}" in told.out
+    git(architect.cwd, "apply", "-R", escaped["patch"])
+    assert git(architect.cwd, "status", "--porcelain") == ""
+
+
+def test_the_text_answer_names_it(architect: Architect) -> None:
+    answer = architect(*ESCAPES)
+    assert "FAILED (escaped)" in answer.out
+    assert "The main checkout changed while worker 1 ran (nothing was reverted): README.md" in answer.out
+    assert "main-checkout.patch" in answer.out
+
+
+def test_on_a_terminal_auto_warns(architect: Architect) -> None:
+    controller, terminal = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [SCRIPT, *ESCAPES, "--json"],
+            cwd=architect.cwd, env=os.environ | {"TERM": "dumb"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=terminal,
+        )  # fmt: skip
+        out, _ = process.communicate(timeout=60)
+        said = os.read(controller, 65536).decode()
+    finally:
+        os.close(terminal)
+        os.close(controller)
+    answer = json.loads(out)
+    assert (process.returncode, answer["results"][0]["status"]) == (0, "success")
+    assert answer["escaped"]["paths"] == ["README.md"]
+    assert "README.md" in said
+
+
+def test_flag_beats_variable_beats_file(architect: Architect) -> None:
+    (architect.cwd / ".architect-parallel.yaml").write_text("parallel_runs: {tripwire: fail}\n")
+
+    def planned(*more: str, env: dict[str, str] | None = None) -> str:
+        return str(architect(*ESCAPES, "--dry-run", "--json", *more, env=env).json["tripwire"])
+
+    assert planned() == "fail"
+    assert planned(env={"ARCHITECT_TRIPWIRE": "warn"}) == "warn"
+    assert planned("--tripwire", "off", env={"ARCHITECT_TRIPWIRE": "warn"}) == "off"
+    assert architect(*ESCAPES, "--dry-run", env={"ARCHITECT_TRIPWIRE": "maybe"}).code == 2
+
+
+def test_a_resumed_run_keeps_what_was_seen_before(architect: Architect, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    task = f"cd ..; if [ -e {again} ]; then echo 2 >> second.txt; else touch {again}; echo 1 >> README.md; fi"
+    first = architect("parallel", task, "--backend", "shell", "--workers", "1", "--json")
+    run = first.json["run_id"]
+
+    second = architect("resume", run, "--json")
+
+    assert second.json["escaped"]["paths"] == ["README.md", "second.txt"]
+    git(architect.cwd, "apply", "-R", second.json["escaped"]["patch"])
+    assert git(architect.cwd, "status", "--porcelain") == ""
