@@ -94,7 +94,6 @@ class _Files:
         """Files whose content was not saved, and how they looked."""
         # Times of a fresh checkout are the index's own: written later, it lets git believe them.
         self._git.run("update-index", "-q", "--refresh", "--force-write-index", check=False)
-        self._entries = self._read_entries()
         self.changes()
 
     def changes(self) -> list[Change]:
@@ -106,15 +105,15 @@ class _Files:
         if not gone and not new:
             return []
         times = {path: changed_at_s(self._root / path) for path in new}
-        before, before_unsaved = self._entries, self._unsaved
-        unsaved = self._take(gone, new)
+        before, before_unsaved = _entries(self._git), self._unsaved
+        unsaved = self._take(gone, new, before)
         self._unsaved = {path: each for path, each in before_unsaved.items() if path not in gone and path not in times}
         self._unsaved |= {path: stamps[path] for path in unsaved}
-        self._entries = self._read_entries()
+        after = _entries(self._git)
         found = []
         for path in sorted(gone | times.keys()):
             whole = path not in unsaved and path not in before_unsaved
-            old, now = before.get(path), None if path in unsaved else self._entries.get(path)
+            old, now = before.get(path), None if path in unsaved else after.get(path)
             if whole and old == now:
                 continue  # only touched
             at = times.get(path)
@@ -165,36 +164,29 @@ class _Files:
     def _listed(self) -> tuple[set[str], list[str]]:
         """Paths that are gone, and paths that are modified or new, by our own index."""
         fields = self._git.run("ls-files", "-z", "-t", "-m", "-d", "-o", "--exclude-standard").fields
-        # A directory in a file's place is "changed" to git; the files in it are listed as new.
-        gone = {
-            field[2:] for field in fields if field[0] == "R" or (field[0] == "C" and self._is_in_the_way(field[2:]))
-        }
+        gone = {field[2:] for field in fields if field.startswith("R")}
         return gone, [path for path in dict.fromkeys(field[2:] for field in fields) if path not in gone]
-
-    def _is_in_the_way(self, path: str) -> bool:
-        mode = self._entries.get(path, ("", ""))[0]
-        place = self._root / path
-        return mode != differences.GITLINK_MODE and place.is_dir() and not place.is_symlink()
-
-    def _read_entries(self) -> dict[str, tuple[str, str]]:
-        return _entries(self._git)
 
     def _stamp(self, path: str) -> Stamp:
         found = stamp(self._root / path)
         # Of a repository of its own only that it is there: git in it writes all the time.
         return (found[0], found[3]) if found and stat.S_ISDIR(found[0]) else found
 
-    def _take(self, gone: set[str], new: list[str]) -> set[str]:
+    def _take(self, gone: set[str], new: list[str], before: _Entries) -> set[str]:
         """Brings our index in line; returns those of `new` whose content could not be taken."""
-        self._git.run("update-index", "-z", "--force-remove", "--stdin", input=nul_terminated(gone))
+        directories = {path for path in new if path in before and self._is_directory(path)}
+        # A directory in a file's place is a change of the file to git; what is in it is listed as new.
+        buried = {path for path in directories if before[path][0] != differences.GITLINK_MODE}
+        removed = nul_terminated(gone | buried)
+        self._git.run("update-index", "-z", "--force-remove", "--stdin", input=removed)
         taken: list[str] = []
         left = MOST_BYTES
-        for path in new:
-            size = self._takeable_bytes(path)
+        for path in (path for path in new if path not in buried):
+            size = 0 if path in directories else self._takeable_bytes(path)
             if size is not None and size <= min(MOST_FILE_BYTES, left) and len(taken) < MOST_FILES:
                 taken.append(path)
                 left -= size
-        unsaved = set(new) - set(taken)
+        unsaved = set(new) - set(taken) - buried
         if not self._add(taken):
             few = len(taken) <= MOST_TRIED
             unsaved |= {path for path in taken if not (few and self._add([path]))}
@@ -213,7 +205,11 @@ class _Files:
             return 0
         if stat.S_ISREG(found.st_mode):
             return found.st_size if os.access(place, os.R_OK) else None
-        return 0 if stat.S_ISLNK(found.st_mode) or path in self._entries else None
+        return 0 if stat.S_ISLNK(found.st_mode) else None
+
+    def _is_directory(self, path: str) -> bool:
+        place = self._root / path
+        return place.is_dir() and not place.is_symlink()
 
     def _left_by(self, path: str) -> float | None:
         """When the directory a file is gone from last changed: no earlier than the file went."""

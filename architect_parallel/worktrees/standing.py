@@ -7,6 +7,7 @@ and went to in its own worktree, nor a stash made there: the collection of that 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -153,7 +154,8 @@ class Standing:
             return "not there"
 
     def _read_index(self) -> bytes:
-        return self._git.run("ls-files", "-s", "-z").stdout if self._has_index else b""
+        """Digest of what is staged."""
+        return hashlib.sha256(self._git.run("ls-files", "-s", "-z").stdout).digest() if self._has_index else b""
 
     def _read_stashes(self) -> dict[str, str]:
         """Commit → message of those not made on a worker's branch, and not on none unless the user is on none."""

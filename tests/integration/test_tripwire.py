@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from architect_parallel.worktrees.create import exclude_from_status
 from architect_parallel.worktrees.fingerprint import MainCheckout
 from architect_parallel.worktrees.standing import Landed
 
-FILES = {
+FILES: Mapping[str, str | bytes] = {
     "README": "hello\n",
     "src/a.py": "x = 1\n",
     "src/run.sh": "#!/bin/sh\n",
