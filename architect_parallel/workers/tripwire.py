@@ -91,10 +91,13 @@ class Tripwire:
         """By worker and attempt."""
         self._said: dict[int, Said] = {}
         self._seen: dict[str, _Seen] = {}
-        self._judged: set[tuple[int, str]] = set()
+        """What is reported, by path: from the first change of each to the last."""
+        self._pending: dict[int, list[_Seen]] = {}
+        """What each worker has still to be judged for."""
         self._old_operations: set[tuple[int, bool]] = set()
         self._earlier: Escape | None = None
         """What an earlier launch of the run saw."""
+        self._earlier_patch = b""
         self._warned = ""
 
     def arm(self) -> None:
@@ -128,16 +131,11 @@ class Tripwire:
             return Judgement()
         self._look(stretch.ended_s)
         with self._lock:
-            new = {
-                path: seen
-                for path, seen in self._seen.items()
-                if spec.worker_id in seen.suspects and (spec.worker_id, path) not in self._judged
-            }
-            self._judged |= {(spec.worker_id, path) for path in new}
-        if not new:
+            seen = self._pending.pop(spec.worker_id, [])
+        if not seen:
             return Judgement()
         self._said[spec.worker_id] = Said(task=spec.prompt, output=f"{output}\n{_tail(log)}")
-        return self._judge(spec.worker_id, new)
+        return self._judge(spec.worker_id, seen)
 
     def close(self) -> None:
         """Ends the looking and removes what it was done with; the patch stays."""
@@ -146,22 +144,22 @@ class Tripwire:
             self._thread.join()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _judge(self, worker_id: int, seen: dict[str, _Seen]) -> Judgement:
+    def _judge(self, worker_id: int, seen: Sequence[_Seen]) -> Judgement:
         root = str(self._repository.root)
         blamed: dict[str, str] = {}
-        for path, each in seen.items():
+        for each in seen:
             said = {suspect: self._said[suspect] for suspect in each.suspects}
-            why = escapes.blame(worker_id, path, root, each.suspects, said, alone=each.alone)
+            why = escapes.blame(worker_id, each.change.path, root, each.suspects, said, alone=each.alone)
             if why and self._failing:
-                blamed[path] = why
+                blamed[each.change.path] = why
         if blamed:
             why = " and ".join(dict.fromkeys(blamed.values()))
             return Judgement(escaped=f"the main checkout changed: {escapes.listed(blamed)} ({why}){self._saved()}")
-        others = len({suspect for each in seen.values() for suspect in each.suspects}) > 1
+        others = len({suspect for each in seen for suspect in each.suspects}) > 1
         may = ["this worker"]
         may += ["another one"] if others else []
-        may += ["one of another run"] if not all(each.alone for each in seen.values()) else []
-        what = f"while it ran, the main checkout changed: {escapes.listed(seen)}"
+        may += ["one of another run"] if not all(each.alone for each in seen) else []
+        what = f"while it ran, the main checkout changed: {escapes.listed({each.change.path for each in seen})}"
         return Judgement(warning=f"{what} ({', '.join(may)} or you; nothing was reverted{self._saved()})")
 
     def _saved(self) -> str:
@@ -177,6 +175,8 @@ class Tripwire:
             with self._lock:
                 self._looked_s = _now_s()
                 self._earlier = self._journal.result(self._run_id).escaped
+                if self._earlier is not None and self._patch_path.exists():
+                    self._earlier_patch = self._patch_path.read_bytes()
                 self._old_operations = {(each.id, each.undone) for each in self._journal.operations() if each.finished}
                 self._checkout = MainCheckout(self._repository, self._directory)
         except Exception as error:  # whatever it is, the run goes on without it
@@ -229,16 +229,19 @@ class Tripwire:
                     each = replace(
                         each, change=replace(each.change, words=f"{each.change.words}; it is kept as {kept}")
                     )
+            for suspect in each.suspects:
+                self._pending.setdefault(suspect, []).append(each)
             before = self._seen.get(path)
             if before is not None:
                 each = _Seen(
                     change=before.change.followed_by(each.change),
                     suspects=tuple(sorted({*before.suspects, *each.suspects})),
-                    alone=before.alone and each.alone,
                 )
-                self._judged -= {(suspect, path) for suspect in each.suspects if suspect not in before.suspects}
             self._seen[path] = each
-        self._save()
+        try:
+            self._save()
+        except (ArchitectParallelError, OSError) as error:  # what changed is told all the same
+            self._warn("what changed in the main checkout could not be saved", error)
         earlier = self._earlier or Escape(paths=(), patch=None, suspects=())
         escape = Escape(
             paths=tuple(sorted({*earlier.paths, *self._seen})),
@@ -257,14 +260,7 @@ class Tripwire:
         patch = self._checkout.patch(each.change for each in self._seen.values())
         if patch is None:
             return
-        earlier = b""
-        if self._earlier is not None and self._earlier.patch is not None:
-            with contextlib.suppress(OSError):
-                copy = Path(f"{self._earlier.patch}.earlier")
-                if not copy.exists():
-                    replace_file(copy, Path(self._earlier.patch).read_bytes(), mode=0o600)
-                earlier = copy.read_bytes()
-        replace_file(self._patch_path, earlier + patch, mode=0o600)
+        replace_file(self._patch_path, self._earlier_patch + patch, mode=0o600)
 
     def _landed(self) -> list[Landed]:
         """Moves of branches that `merge` and `undo` made since the run began, whoever typed them."""

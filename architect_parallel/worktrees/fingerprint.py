@@ -49,6 +49,7 @@ class MainCheckout:
         self.root = repository.root
         self._standing = Standing(repository)
         self._files = None if repository.root == repository.common_dir else _Files(repository, directory)
+        self._untold: list[Change] = []
 
     def changes(self, landed: Sequence[Landed] = ()) -> list[Change]:
         """What is different since the last look, which this one takes the place of; `landed` is not.
@@ -56,10 +57,12 @@ class MainCheckout:
         Raises:
             GitError, OSError: Something cannot be read; the next look tells what this one should have.
         """
-        files = [] if self._files is None else self._files.changes()
-        if files and landed and self._files is not None:
-            files = self._files.without(files, landed)
-        return [*files, *self._standing.changes(landed)]
+        if self._files is not None:
+            files = self._files.changes()
+            self._untold += self._files.without(files, landed) if files and landed else files
+        self._untold.extend(self._standing.changes(landed))
+        told, self._untold = self._untold, []
+        return told
 
     def patch(self, changes: Iterable[Change]) -> bytes | None:
         """The files' changes as a patch for `git apply`, binary files included; `None`: there is nothing it could hold.

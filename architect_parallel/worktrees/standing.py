@@ -68,8 +68,8 @@ class Standing:
         self._refs = traces.watched(traces.read_refs(repository))
         self._stashes = self._read_stashes()
 
-    def changes(self, landed: Sequence[Landed] = ()) -> list[Change]:
-        """What is different since the last look, which this one takes the place of.
+    def changes(self, landed: Sequence[Landed] = ()) -> Iterator[Change]:
+        """What is different since the last look, which this one takes the place of as far as it comes.
 
         Args:
             landed: What the user let this tool do meanwhile: it is no change, and neither is the index it left.
@@ -77,12 +77,11 @@ class Standing:
         Raises:
             GitError: The repository cannot be read.
         """
-        return [
-            *self._head_changes(),
-            *self._ref_changes({(f"refs/heads/{each.branch}", tip) for each in landed for tip in (each.old, each.new)}),
-            *self._index_changes(excused=bool(landed)),
-            *self._stash_changes(),
-        ]
+        yield from self._head_changes()
+        tips = {(f"refs/heads/{each.branch}", tip) for each in landed for tip in (each.old, each.new)}
+        yield from self._ref_changes(excused=tips)
+        yield from self._index_changes(excused=bool(landed))
+        yield from self._stash_changes()
 
     def _head_changes(self) -> Iterator[Change]:
         before, self._head = self._head, self._read_head()
@@ -102,12 +101,12 @@ class Standing:
             at = changed_at_s(self._files / "index")
             yield Change(path="index", saved=False, words="what is staged has changed", earliest_s=at, latest_s=at)
 
-    def _ref_changes(self, excused: set[tuple[str, str]]) -> Iterator[Change]:
+    def _ref_changes(self, *, excused: set[tuple[str, str]]) -> Iterator[Change]:
         now = self._stamp_refs()
         if now == self._refs_stamp:
             return
-        self._refs_stamp = now
         before, self._refs = self._refs, traces.watched(traces.read_refs(self._repository))
+        self._refs_stamp = now
         different = [ref for ref in before.keys() | self._refs.keys() if before.get(ref) != self._refs.get(ref)]
         if any(ref not in before for ref in different):
             self._theirs |= {ref for ref in self._gone_to() if ref not in before}

@@ -79,13 +79,14 @@ def test_flag_beats_variable_beats_file(architect: Architect) -> None:
 
 
 def test_a_resumed_run_keeps_what_was_seen_before(architect: Architect, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    task = f"cd ..; if [ -e {again} ]; then echo 2 >> second.txt; else touch {again}; echo 1 >> README.md; fi"
-    first = architect("parallel", task, "--backend", "shell", "--workers", "1", "--json")
-    run = first.json["run_id"]
+    count = tmp_path / "count"
+    task = f"cd ..; echo x >> {count}; wc -l < {count} | tee -a README.md > file-$(wc -l < {count}).txt"
+    run = architect("parallel", task, "--backend", "shell", "--workers", "1", "--json").json["run_id"]
 
-    second = architect("resume", run, "--json")
+    architect("resume", run, "--json")
+    third = architect("resume", run, "--json")
 
-    assert second.json["escaped"]["paths"] == ["README.md", "second.txt"]
-    git(architect.cwd, "apply", "-R", second.json["escaped"]["patch"])
+    escaped = third.json["escaped"]
+    assert escaped["paths"] == ["README.md", "file-1.txt", "file-2.txt", "file-3.txt"]
+    git(architect.cwd, "apply", "-R", escaped["patch"])
     assert git(architect.cwd, "status", "--porcelain") == ""

@@ -22,7 +22,7 @@ from architect_parallel.events import AgentStarted, Recorded
 from architect_parallel.journal import Journal
 from architect_parallel.landing import merge, undo
 from architect_parallel.planning.escapes import Change
-from architect_parallel.system.git import open_repository
+from architect_parallel.system.git import GitError, open_repository
 from architect_parallel.worktrees import fingerprint
 from architect_parallel.worktrees.create import exclude_from_status
 from architect_parallel.worktrees.fingerprint import MainCheckout
@@ -207,6 +207,15 @@ def test_the_users_own_store_gets_nothing(root: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in objects.rglob("*")) == before
 
 
+def test_a_look_that_failed_is_made_up_for_by_the_next(root: Path, watched: MainCheckout) -> None:
+    config = (root / ".git" / "config").read_bytes()
+    act(root, "git tag v1; echo more >> README; echo '[' > .git/config")
+    with pytest.raises(GitError):
+        watched.changes()
+    (root / ".git" / "config").write_bytes(config)
+    assert [change.path for change in watched.changes()] == ["README", "refs/tags/v1"]
+
+
 def test_what_was_landed_is_no_change_and_what_came_with_it_is(root: Path, watched: MainCheckout) -> None:
     old = git(root, "rev-parse", "HEAD")
     act(root, "git stash -q; echo landed > landed.txt; git add landed.txt; git commit -qm landed; git stash pop -q")
@@ -349,6 +358,14 @@ def test_a_later_escape_holds_the_earlier_one_too(run: Run, root: Path) -> None:
     assert (result.escaped.paths, result.escaped.suspects) == (("README", "old.txt"), (1, 2))
     git(root, "apply", "-R", result.escaped.patch or "")
     assert ((root / "README").read_text(), (root / "old.txt").read_text()) == ("hello\n", "old\n")
+
+
+def test_every_attempt_is_judged_for_its_own_changes(run: Run, root: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    task = f"if [ -e {again} ]; then echo 2 >> ../README; else touch {again}; exit 1; fi"
+    result = run(task, retries=1)
+    assert endings(result) == [("failed", "escaped")]
+    assert result.results[0].attempts == 2
 
 
 def test_a_branch_of_its_own_and_a_stash_of_its_own_are_no_escape(run: Run) -> None:
