@@ -154,6 +154,7 @@ def run_plan(
             run_id=plan.run_id,
             failing=plan.tripwire is Watch.FAIL,
             emit=lambda event: emit(None, event),
+            own=None if plan.output_dir is None else Path(os.path.realpath(plan.output_dir)),
         )
         return LocalHost(replace(workplace, tripwire=tripwire), emit)
 

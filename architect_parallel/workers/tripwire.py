@@ -24,7 +24,7 @@ from architect_parallel.events import Escaped, Event, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.planning import escapes
 from architect_parallel.planning.escapes import Change, Said, Stretch
-from architect_parallel.system import clock
+from architect_parallel.system import clock, machine
 from architect_parallel.system.files import replace_file
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.fingerprint import MainCheckout
@@ -68,17 +68,26 @@ class Tripwire:
     """Watches the main checkout of one run. Each worker's thread calls `begin`, `end` and `judge`, in that order."""
 
     def __init__(
-        self, *, repository: Repository, journal: Journal, run_id: str, failing: bool, emit: Callable[[Event], None]
+        self,
+        *,
+        repository: Repository,
+        journal: Journal,
+        run_id: str,
+        failing: bool,
+        emit: Callable[[Event], None],
+        own: Path | None = None,
     ) -> None:
         """Args:
         failing: Whether who surely did it has failed (`--tripwire fail`), or is only warned.
         emit: Takes events of the run as a whole, from any thread.
+        own: A directory this program itself writes to meanwhile (results); `None`: none.
         """
         self._repository = repository
         self._journal = journal
         self._run_id = run_id
         self._failing = failing
         self._emit = emit
+        self._own = own
         self._directory = journal.run_dir(run_id) / "tripwire"
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -199,12 +208,30 @@ class Tripwire:
             try:
                 changes = self._checkout.changes(self._landed())
                 self._looked_s = began_s
+                changes = self._not_ours(changes)
                 new = [seen for change in changes if (seen := self._suspected(change, since_s, _now_s())) is not None]
                 if new:
                     alone = not self._others_ran(since_s)
                     self._take([replace(each, alone=alone) for each in new])
             except Exception as error:  # whatever it is, the run goes on
                 self._warn("the main checkout could not be looked at", error)
+
+    def _not_ours(self, changes: list[Change]) -> list[Change]:
+        """The changes without what this program, or who stands at the end of its pipe, writes into the checkout."""
+        written = machine.files_we_write() if changes else set()
+        root = self._repository.root
+
+        def is_ours(change: Change) -> bool:
+            place = root / change.path
+            if self._own is not None and place.is_relative_to(self._own):
+                return True
+            try:
+                found = place.lstat()
+            except OSError:
+                return False
+            return (found.st_dev, found.st_ino) in written
+
+        return [each for each in changes if not is_ours(each)]
 
     def _suspected(self, change: Change, since_s: float, until_s: float) -> _Seen | None:
         """The change with those whose agent ran when it happened; `None`: nobody's did."""

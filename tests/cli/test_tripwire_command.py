@@ -66,6 +66,19 @@ def test_on_a_terminal_auto_warns(architect: Architect) -> None:
     assert "README.md" in said
 
 
+def test_what_the_user_lets_us_write_into_the_checkout_is_no_escape(architect: Architect) -> None:
+    tasks = architect.cwd / "tasks.yaml"
+    # The second still runs while the first one's result is written.
+    tasks.write_text(
+        "output_dir: results\ntasks: [{backend: shell, prompt: echo 1}, {backend: shell, prompt: sleep 2}]\n"
+    )
+    line = f"{SCRIPT} parallel --file tasks.yaml --tripwire fail 2>errors.txt | tee said.txt > copy.txt"
+    subprocess.run(["sh", "-c", line], cwd=architect.cwd, check=True, timeout=60)
+    assert "2 completed" in (architect.cwd / "said.txt").read_text()
+    assert (architect.cwd / "results" / "summary.json").exists()
+    assert architect("status", "latest", "--json").json["escaped"] is None
+
+
 def test_flag_beats_variable_beats_file(architect: Architect) -> None:
     (architect.cwd / ".architect-parallel.yaml").write_text("parallel_runs: {tripwire: fail}\n")
 
