@@ -111,7 +111,9 @@ def escape_lines(escape: Escape) -> list[str]:
     lines = [f"The main checkout changed while {who} ran (nothing was reverted): {shown}"]
     if escape.patch is not None:
         lines.append(f"  saved as {escape.patch}")
-        lines.append(f"  git apply -R {shlex.quote(escape.patch)}    takes it back")
+        lines.append(
+            f"  git apply -R {shlex.quote(escape.patch)}    takes the files back, from the top of the checkout"
+        )
     return lines
 
 

@@ -63,6 +63,10 @@ class _Seen:
     alone: bool = False
     """No agent of another run ran then."""
 
+    @property
+    def key(self) -> tuple[str, bool]:
+        return self.change.path, not self.change.words
+
 
 class Tripwire:
     """Watches the main checkout of one run. Each worker's thread calls `begin`, `end` and `judge`, in that order."""
@@ -99,8 +103,9 @@ class Tripwire:
         self._stretches: dict[tuple[int, int], Stretch] = {}
         """By worker and attempt."""
         self._said: dict[int, Said] = {}
-        self._seen: dict[str, _Seen] = {}
-        """What is reported, by path: from the first change of each to the last."""
+        self._seen: dict[tuple[str, bool], _Seen] = {}
+        """What is reported, by path and whether it is a file (one may be called `index`): from the first change of each
+        to the last."""
         self._pending: dict[int, list[_Seen]] = {}
         """What each worker has still to be judged for."""
         self._old_operations: set[tuple[int, bool]] = set()
@@ -258,20 +263,20 @@ class Tripwire:
                     )
             for suspect in each.suspects:
                 self._pending.setdefault(suspect, []).append(each)
-            before = self._seen.get(path)
+            before = self._seen.get(each.key)
             if before is not None:
                 each = _Seen(
                     change=before.change.followed_by(each.change),
                     suspects=tuple(sorted({*before.suspects, *each.suspects})),
                 )
-            self._seen[path] = each
+            self._seen[each.key] = each
         try:
             self._save()
         except (ArchitectParallelError, OSError) as error:  # what changed is told all the same
             self._warn("what changed in the main checkout could not be saved", error)
         earlier = self._earlier or Escape(paths=(), patch=None, suspects=())
         escape = Escape(
-            paths=tuple(sorted({*earlier.paths, *self._seen})),
+            paths=tuple(sorted({*earlier.paths, *(path for path, _ in self._seen)})),
             patch=str(self._patch_path) if self._patch_path.exists() else None,
             suspects=tuple(
                 sorted({*earlier.suspects, *(who for each in self._seen.values() for who in each.suspects)})
@@ -280,7 +285,7 @@ class Tripwire:
         self._emit(Escaped(escape=escape))
         for each in new:
             if each.change.words and each.change.path != "index":
-                self._emit(Warned(message=f"in the main checkout, {self._seen[each.change.path].change.words}"))
+                self._emit(Warned(message=f"in the main checkout, {self._seen[each.key].change.words}"))
 
     def _save(self) -> None:
         assert self._checkout is not None

@@ -368,6 +368,13 @@ def test_every_attempt_is_judged_for_its_own_changes(run: Run, root: Path, tmp_p
     assert result.results[0].attempts == 2
 
 
+def test_a_file_called_index_is_not_the_index(run: Run, root: Path) -> None:
+    result = run("cd ..; echo x > index; git add index")
+    assert result.escaped is not None
+    assert result.escaped.paths == ("index",)
+    assert "+++ b/index" in Path(result.escaped.patch or "").read_text()
+
+
 def test_a_branch_of_its_own_and_a_stash_of_its_own_are_no_escape(run: Run) -> None:
     result = run("git switch -qc mine && echo 1 > f && git add f && git commit -qm f && echo 2 > f && git stash -q")
     assert (result.escaped, result.results[0].status) == (None, "success")
