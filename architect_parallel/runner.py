@@ -297,6 +297,9 @@ class Runner:
         for worker_id, event in events:
             if worker_id is not None:
                 self._decide(worker_id, event)
+            elif isinstance(event, Warned):
+                self._warnings.append(event.message)
+                self._told.add(event.message)
         for item in batch:
             if isinstance(item, Signals):
                 self._take_signal(item)

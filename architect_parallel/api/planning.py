@@ -29,8 +29,9 @@ from architect_parallel.api.task_sources import (
     task_places,
     tasks_for_each,
     tasks_of_file,
+    tripwire_warnings,
 )
-from architect_parallel.domain import Isolation, Limits, ParallelSettings, RunPlan, Task, TaskText, WorkerSpec
+from architect_parallel.domain import Isolation, Limits, ParallelSettings, RunPlan, Task, TaskText, Tripwire, WorkerSpec
 from architect_parallel.errors import UsageError
 from architect_parallel.planning import assignment, naming, quantities
 from architect_parallel.planning.checks import read_command
@@ -86,6 +87,10 @@ class ParallelConfig:
     """Whether the checks run on the base commit as well, before the agents."""
     strict: bool = False
     """Tasks whose scopes overlap are an error, not a warning."""
+    tripwire: str | None = None
+    """`auto`, `fail`, `warn` or `off`."""
+    on_terminal: bool = False
+    """Whether a person watches: `--tripwire auto` then warns instead of failing a worker."""
     config_file: str | os.PathLike[str] | None = None
 
 
@@ -153,6 +158,9 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
     file = given.file
     fail_fast = config.fail_fast if file is None or config.fail_fast is not None else file.fail_fast
     in_place = [(index + 1, places[pair.task_index]) for index, pair in enumerate(pairs)]
+    how = defaults.tripwire if config.tripwire is None else config.tripwire
+    tripwire = read_tripwire(how, on_terminal=config.on_terminal)
+    blind = () if tripwire is Tripwire.OFF else tripwire_warnings(in_place, here.repository)
     return RunPlan(
         run_id=run_id,
         repository=str(here.repository.root),
@@ -170,8 +178,10 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
             *shared_warnings(specs),
             *place_warnings(in_place, here.repository),
             *overlaps,
+            *blind,
         ),
         baseline=defaults.baseline if config.baseline is None else config.baseline,
+        tripwire=Tripwire.OFF if blind else tripwire,
         output_dir=None if file is None or file.output_dir is None else os.path.abspath(here.start / file.output_dir),
     )
 
@@ -198,6 +208,18 @@ def given_tasks(config: ParallelConfig, here: Here) -> Given:
         )
     tasks = tuple(Task(prompt=text) for text in require_tasks(config.tasks))
     return Given(tasks=tasks, listed=config.listed)
+
+
+def read_tripwire(text: str, *, on_terminal: bool) -> Tripwire:
+    """What a change of the main checkout leads to; `auto` is to warn who watches, and to fail where nobody does.
+
+    Raises:
+        UsageError: It is none of the words.
+    """
+    require_known("--tripwire", text, ["auto", *(each.value for each in Tripwire)])
+    if text == "auto":
+        return Tripwire.WARN if on_terminal else Tripwire.FAIL
+    return Tripwire(text)
 
 
 def numbered(draft: RunPlan, repository: Repository, first: int) -> RunPlan:

@@ -20,8 +20,10 @@ from architect_parallel.backends.architect import PURSE
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Tripwire as Watch
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
 from architect_parallel.events import Event, RunResumed, RunStarted
+from architect_parallel.hosts.base import Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
@@ -32,6 +34,7 @@ from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
+from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.workers.worker import Workplace, request_for
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 from architect_parallel.worktrees.registry import registration_lock
@@ -176,10 +179,24 @@ def local_runner(
         prices=here.settings.prices,
         unpacked=unpacked,
     )
+
+    def make_host(emit: Emit) -> LocalHost:
+        if plan.tripwire is Watch.OFF:
+            return LocalHost(workplace, emit)
+        tripwire = Tripwire(
+            repository=here.repository,
+            journal=journal,
+            run_id=plan.run_id,
+            failing=plan.tripwire is Watch.FAIL,
+            emit=lambda event: emit(None, event),
+            own=None if plan.output_dir is None else Path(os.path.realpath(plan.output_dir)),
+        )
+        return LocalHost(replace(workplace, tripwire=tripwire), emit)
+
     return Runner(
         plan,
         journal,
-        lambda emit: LocalHost(workplace, emit),
+        make_host,
         todo=todo,
         first_event=first_event,
         earlier=earlier,

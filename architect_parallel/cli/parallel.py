@@ -104,6 +104,14 @@ def parallel(
     commit: Annotated[
         bool | None, typer.Option("--commit/--no-commit", help="Commit what the agent left uncommitted [commit].")
     ] = None,
+    tripwire: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="When your checkout changes while agents run: fail who surely did it, warn, off; auto is warn on a"
+            " terminal, else fail [auto].",
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -156,6 +164,8 @@ def parallel(
         fail_fast=fail_fast,
         allow_partial=allow_partial,
         commit=commit,
+        tripwire=tripwire,
+        on_terminal=sys.stderr.isatty(),
         config_file=config,
     )
     if dry_run:

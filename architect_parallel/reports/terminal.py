@@ -21,6 +21,7 @@ from architect_parallel.events import (
     AttemptEnded,
     BaselineFinished,
     Collected,
+    Escaped,
     LimitReached,
     RateLimited,
     Recorded,
@@ -142,6 +143,8 @@ class LiveReport:
             self._rows |= {spec.worker_id: _Row(spec) for spec in event.workers}
         if isinstance(event, Warned):
             self._warn(event.message if worker_id is None else f"[{worker_id}] {event.message}")
+        if isinstance(event, Escaped):
+            self._warn("; ".join(each.strip() for each in text.escape_lines(event.escape)[:2]))
         row = self._rows.get(worker_id) if worker_id is not None else None
         if row is None:
             return

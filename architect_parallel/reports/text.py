@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
-from architect_parallel.domain import Attempt, Diff, Reason, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Diff, Escape, Reason, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.planning import checks
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -100,9 +101,25 @@ def total_line(result: RunResult) -> str:
 
 
 def results(result: RunResult) -> str:
-    """Everything below the progress lines: heading, table, the checks that failed, total."""
+    """Everything below the progress lines: heading, table, the checks that failed, total, what escaped."""
     failed = [line for each in result.results for line in _failed_checks(each)]
-    return "\n".join(["", "Results", "=" * 60, *results_table(result.results), *failed, total_line(result)])
+    escaped = ["", *escape_lines(result.escaped)] if result.escaped is not None else []
+    table = results_table(result.results)
+    return "\n".join(["", "Results", "=" * 60, *table, *failed, total_line(result), *escaped])
+
+
+def escape_lines(escape: Escape) -> list[str]:
+    """What changed in the main checkout while agents ran, whose doing it may be, and how to look at it."""
+    shown = ", ".join(one_line(path, 100) for path in escape.paths[:10])
+    shown += f" and {len(escape.paths) - 10} more" if len(escape.paths) > 10 else ""
+    who = ("worker " if len(escape.suspects) == 1 else "workers ") + ", ".join(map(str, escape.suspects))
+    lines = [f"The main checkout changed while {who} ran (nothing was reverted): {shown}"]
+    if escape.patch is not None:
+        lines.append(f"  saved as {escape.patch}")
+        lines.append(
+            f"  git apply -R {shlex.quote(escape.patch)}    takes the files back, from the top of the checkout"
+        )
+    return lines
 
 
 def _failed_checks(result: WorkerResult) -> list[str]:
@@ -161,6 +178,7 @@ def run_details(run: RunResult) -> str:
         f"from {run.base_ref} ({run.base_commit[:12]})"
     ]
     lines += [f"warning: {one_line(warning, 300)}" for warning in run.warnings]
+    lines += escape_lines(run.escaped) if run.escaped is not None else []
     ended = {result.worker_id for result in run.results}
     if run.results:
         lines += ["", *results_table(run.results)]

@@ -52,6 +52,7 @@ from architect_parallel.workers.collect import collect
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
@@ -74,6 +75,8 @@ class Workplace:
     prices: Mapping[str, Price] = field(default_factory=dict)
     unpacked: UnpackedBase | None = None
     """The base commit's objects, quick to check out; `None`: it is not worth it."""
+    tripwire: Tripwire | None = None
+    """Watches the main checkout while agents run; `None`: nobody does."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,6 +94,7 @@ class _Course:
     checked: bool = True
     """False while its checks are about to run: should they not come to their end, it has not passed them."""
     outside_scope: list[str] = field(default_factory=list)
+    escaped: bool = False
     warnings: list[str] = field(default_factory=list)
     log_path: str | None = None
 
@@ -108,8 +112,9 @@ def run_worker(
             course.warnings.append(event.message)
         emit(event)
 
+    journey = _Journey(spec, place, sampler, switch, hear, course)
     try:
-        _Journey(spec, place, sampler, switch, hear, course).travel()
+        journey.travel()
     except ArchitectParallelError as error:
         # A step that a stop cut short is not what ended the worker.
         if switch.reason is None:
@@ -120,6 +125,7 @@ def run_worker(
         course.error = f"internal error: {type(error).__name__}: {error}"
         course.spawn_failed = course.agent is None
         course.collect_failed = course.agent is not None and course.diff is None
+    journey.take_judgement()
     ending = course.agent.ending if course.agent is not None else None
     emit(
         WorkerFinished(
@@ -195,13 +201,35 @@ class _Journey:
         """Runs the agent in `directory` to its proven end; `None`: a stop came first."""
         if self._stopped_before_start():
             return None
-        self._course.started_at = now()
-        self._course.agent = self._run_agent(directory)
-        self._course.finished_at = now()
+        tripwire = self._place.tripwire
+        if tripwire is not None:
+            tripwire.begin(self._spec)
+        try:
+            self._course.started_at = now()
+            self._course.agent = self._run_agent(directory)
+            self._course.finished_at = now()
+        finally:
+            if tripwire is not None:
+                tripwire.end(self._spec)
         if self._course.agent is None:
             self._course.started_at = None
             self._stopped_before_start()
         return self._course.agent
+
+    def take_judgement(self) -> None:
+        """Whether the main checkout changed while the agent ran, and whose doing that was.
+
+        After the collection, so that workers that ended together share one look.
+        """
+        tripwire, agent, log = self._place.tripwire, self._course.agent, self._course.log_path
+        if tripwire is None:
+            return
+        output = agent.ending.text if agent is not None and agent.ending is not None else ""
+        judgement = tripwire.judge(self._spec, output, Path(log) if log is not None else None)
+        if judgement.escaped:
+            self._course.escaped, self._course.error = True, judgement.escaped
+        if judgement.warning:
+            self._warn(judgement.warning)
 
     def _stopped_before_start(self) -> bool:
         reason = self._switch.reason
@@ -412,6 +440,7 @@ def _verdict(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> verdict.V
         stopped_by=switch.reason,
         spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=course.collect_failed,
+        escaped=course.escaped,
         files_changed=len(diff.files) if diff is not None else _changed_in_place(spec, agent),
     )
 

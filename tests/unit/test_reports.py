@@ -11,6 +11,7 @@ import pytest
 from architect_parallel.domain import (
     AgentProfile,
     Diff,
+    Escape,
     FileChange,
     Limits,
     Reason,
@@ -198,3 +199,14 @@ def test_diff_stat_counts_and_names_renames_and_binaries() -> None:
         " M picture  binary",
         " 2 files changed, 3 insertions(+), 1 deletions(-)",
     ]
+
+
+def test_an_escape_is_shown_with_its_patch_and_hostile_names_do_nothing() -> None:
+    run = run_of(result(1))
+    run.escaped = Escape(paths=("README", HOSTILE), patch="/repo/.git/a b/main-checkout.patch", suspects=(1, 2))
+    for shown in (text.results(run), text.run_details(run)):
+        assert "changed while workers 1, 2 ran" in shown
+        assert "git apply -R '/repo/.git/a b/main-checkout.patch'" in shown
+        assert not any(mark in shown for mark in ("\x1b", "\x07", "\u202e", "Red\n"))
+    run.escaped = Escape(paths=("HEAD",), patch=None, suspects=(1,))
+    assert "git apply" not in text.results(run)
