@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.api.judging import judge
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
 from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
@@ -126,8 +127,8 @@ def run_plan(
     first_event: Event | None = None,
     earlier: Mapping[int, Sequence[Attempt]] | None = None,
 ) -> RunResult:
-    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. The
-    run's lock is held."""
+    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. A
+    competition is judged at the end. The run's lock is held."""
     worktrees = [
         spec
         for spec in (plan.workers if todo is None else todo)
@@ -154,7 +155,7 @@ def run_plan(
             files.finish(result)
         except OSError as error:  # the run is over and recorded: its answer must not be lost with this
             result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
-    return result
+    return judge(plan, result, journal, here, listeners)
 
 
 def local_runner(
@@ -349,7 +350,7 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
 
 def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
     """The plan as it was when the run began."""
-    first = journal.recorded(run_id)[0].event
-    if not isinstance(first, RunStarted):
+    first = journal.first(run_id)
+    if first is None or not isinstance(first.event, RunStarted):
         raise InternalError(f"the journal of run {run_id} does not begin with its plan")
-    return first.plan
+    return first.event.plan

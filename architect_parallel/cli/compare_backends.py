@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,7 @@ def compare_backends(
         budget=budget,
         budget_per_worker=budget_per_worker,
         timeout_per_worker=timeout_per_worker,
+        on_terminal=sys.stderr.isatty(),
         config_file=config,
     )
     if dry_run:

@@ -7,9 +7,11 @@ are USD and seconds. `None` means *unknown* or *no limit* and is never written a
 
 from architect_parallel.domain.choosing import (
     Comparison,
+    Judgement,
     ModelRate,
     Pair,
     Place,
+    Standing,
 )
 from architect_parallel.domain.plans import (
     AgentProfile,
@@ -73,6 +75,7 @@ __all__ = [
     "FileChange",
     "FlowOrigin",
     "Isolation",
+    "Judgement",
     "Limits",
     "ModelRate",
     "Outcome",
@@ -90,6 +93,7 @@ __all__ = [
     "SandboxMode",
     "Score",
     "Settings",
+    "Standing",
     "Status",
     "Task",
     "TaskFile",

@@ -21,6 +21,27 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One answer of a judge that was shown two diffs; each pair is asked about twice, in both orders."""
+
+    a: int
+    """Id of the worker whose diff was shown as A."""
+    b: int
+    best: int | None
+    """Id of the worker it chose; `None`: it chose neither, or its answer could not be read."""
+    backend: str
+    model: str = "default"
+    cost: float | None = None
+    """USD; `None`: unknown."""
+    duration: float = 0.0
+    """Seconds."""
+    output: str = ""
+    """Its final text, control sequences removed."""
+    error: str | None = None
+    """Why there is no answer; `None`: there is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRate:
     """How often a model succeeded."""
 
@@ -30,6 +51,29 @@ class ModelRate:
     """0 to 1."""
     interval: tuple[float, float]
     """95 %, Wilson."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A model over all competitions of a repository."""
+
+    model: str
+    """`default` where the backend chose."""
+    backend: str
+    runs: int
+    """That count: its agent ran, and nobody stopped it from outside."""
+    pass_rate: float
+    """0 to 1."""
+    interval: tuple[float, float]
+    """95 %, Wilson."""
+    median_cost: float | None
+    """USD, of the runs whose cost is known; `None`: of none."""
+    median_seconds: float | None
+    """`None`: no run counts."""
+    rating: float | None
+    """Bradley-Terry on Elo's scale, 1500 in the middle; `None`: it never met another model."""
+    rating_interval: tuple[float, float] | None
+    """95 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

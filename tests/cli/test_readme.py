@@ -43,7 +43,7 @@ OTHER = [{"status": "success", "steps": 1, "cost": 0.01, "output": "fine"}]
 def shell_commands(language: str = "sh") -> list[list[str]]:
     """The commands in the README's blocks of a language, comments dropped."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
