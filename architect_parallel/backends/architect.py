@@ -38,6 +38,7 @@ from architect_parallel.backends.program import (
     program_prefix,
     require_short,
 )
+from architect_parallel.backends.refusals import may_pass, status_of
 from architect_parallel.domain import (
     ApprovalMode,
     CostBasis,
@@ -267,6 +268,7 @@ class ArchitectReader:
             text=text,
             error=said if outcome is not Outcome.COMPLETED else None,
             retry_after_s=read.money(final.get("retry_after")),
+            mendable=may_pass(status_of(said or "")),
             warnings=told,
         )
 

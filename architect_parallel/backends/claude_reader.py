@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import LATER, retry_after_s
+from architect_parallel.backends.refusals import LATER, may_pass, retry_after_s
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -92,7 +92,7 @@ class ClaudeReader:
             text=text or self._text,
             error=error,
             retry_after_s=retry_after_s(error) if outcome is Outcome.RATE_LIMITED else None,
-            mendable=result.get("api_error_status") not in (400, 401, 403, 404),
+            mendable=may_pass(read.count(result.get("api_error_status"))),
             warnings=warnings,
         )
 

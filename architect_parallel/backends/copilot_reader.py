@@ -14,7 +14,7 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -99,6 +99,7 @@ class CopilotReader:
                 text=self._text,
                 error=error or f"copilot reported {kind or 'an error'}",
                 retry_after_s=retry_after_s(self._last_failure) or retry_after_s(error) if later else None,
+                mendable=may_pass(status),
                 warnings=warnings,
             )
         result = self._result

@@ -14,7 +14,7 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import LATER, retry_after_s, says_later
+from architect_parallel.backends.refusals import LATER, may_pass, retry_after_s, says_later
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -22,6 +22,8 @@ from architect_parallel.planning.plain_text import one_line, plain_text
 _REFUSED_ITSELF = frozenset({41, 42})
 """Exit codes of its own before anything was asked: login or settings, input or session."""
 _TURN_LIMIT = 53
+_NEVER = frozenset(status % 256 for status in range(400, 500) if not may_pass(status))
+"""Exit codes of refusals that stay."""
 _NOISE = ("Warning: 256-color", "YOLO mode", "Ripgrep is not", "[STARTUP]", "    at ", "Loaded cached credentials")
 _TEXT_LIMIT = 4 * 2**20
 _MOST_REPLIES = 100_000
@@ -94,7 +96,14 @@ class GeminiReader:
         later = error.startswith("[API Error") and says_later(error, _http_status(exit_code))
         outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
         wait_s = retry_after_s(error) or retry_after_s(stderr_tail) if later else None
-        return Ending(outcome=outcome, text=text, error=error, retry_after_s=wait_s, warnings=warnings)
+        return Ending(
+            outcome=outcome,
+            text=text,
+            error=error,
+            retry_after_s=wait_s,
+            mendable=exit_code not in _NEVER,
+            warnings=warnings,
+        )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str, text: str) -> Ending:
         raw = self._unread.text
@@ -102,7 +111,7 @@ class GeminiReader:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error="gemini printed nothing in its own format")
         said = self._error or _stderr_word(stderr_tail) or one_line(raw)
         if exit_code in _REFUSED_ITSELF and said:
-            return Ending(outcome=Outcome.ERROR, text=text, error=said)
+            return Ending(outcome=Outcome.ERROR, text=text, error=said, mendable=False)
         error = "gemini ended without a result" + (f": {said}" if said else "")
         return Ending(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
 

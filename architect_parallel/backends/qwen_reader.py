@@ -6,13 +6,12 @@ of a message is filled on its last event only. So an answer that reads `[API Err
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later, status_of
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -76,12 +75,13 @@ class QwenReader:
         if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
             return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
         error = refused or one_line(text) or f"qwen reported {read.text(result, 'subtype') or 'an error'}"
-        later = error.startswith(_API_ERROR) and says_later(error, _status(error))
+        later = error.startswith(_API_ERROR) and says_later(error, status_of(error))
         return Ending(
             outcome=Outcome.RATE_LIMITED if later else Outcome.ERROR,
             text=text or self._text,
             error=error,
             retry_after_s=retry_after_s(error) if later else None,
+            mendable=not error.startswith(_API_ERROR) or may_pass(status_of(error)),
             warnings=warnings,
         )
 
@@ -154,12 +154,6 @@ def _plus(one: Usage, other: Usage) -> Usage:
         cache_write_tokens=(one.cache_write_tokens or 0) + (other.cache_write_tokens or 0),
         output_tokens=(one.output_tokens or 0) + (other.output_tokens or 0),
     )
-
-
-def _status(error: str) -> int | None:
-    """The HTTP status in `[API Error: 401 …]`."""
-    found = re.match(r"\[API Error: (\d{3})\b", error)
-    return int(found[1]) if found else None
 
 
 def _shown(block: Json) -> str:
