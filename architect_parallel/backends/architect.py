@@ -140,12 +140,9 @@ class ArchitectBackend(BuiltIn):
         if self._is_own and purse.is_file():
             env["ARCHITECT_PURSE"] = str(purse)
         if self._is_own:
-            sessions = request.state_dir / SESSIONS
-            env["ARCHITECT_SESSION_DIR"] = str(sessions)
-            if request.session_id is not None and (sessions / f"{request.session_id}.json").is_file():
+            env["ARCHITECT_SESSION_DIR"] = str(request.state_dir / SESSIONS)
+            if request.session_id is not None:
                 argv += ["--resume", request.session_id]
-            elif request.session_id is not None:  # a cleanup took it
-                warnings += (f"session {one_line(request.session_id, 40)} is not kept any more: it begins anew",)
         if request.system_prompt:
             if self._is_own:
                 env["ARCHITECT_SYSTEM_PROMPT"] = require_short(request.system_prompt, "the system prompt", request)
