@@ -30,8 +30,9 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
     """The plan for people."""
     ceiling = cost_ceiling(plan)
     most = "no limit" if ceiling is None else f"${ceiling:.2f} (plus at most one model reply per running worker)"
+    tasks = "1 task" if len(plan.workers) == 1 else f"{len(plan.workers)} tasks"
     lines = [
-        f"Would run {len(plan.workers)} tasks (max {plan.max_parallel} parallel) from {plan.base_ref} "
+        f"Would run {tasks} (max {plan.max_parallel} parallel) from {plan.base_ref} "
         f"({plan.base_commit[:12]}); nothing was started.",
         f"Cost ceiling: {most}",
     ]
