@@ -33,7 +33,8 @@ class ClaudeReader:
         self._resumed = resumed
         self._session: str | None = None
         self._model: str | None = None
-        self._messages: OrderedDict[str, _Spent] = OrderedDict()
+        self._messages: OrderedDict[str, tuple[_Spent, str]] = OrderedDict()
+        """What each took, and the model that wrote it: sub-agents have models of their own."""
         self._steps = 0
         self._total = _Spent()
         self._streaming = ""
@@ -169,10 +170,11 @@ class ClaudeReader:
                 self._messages.popitem(last=False)
         elif not final:
             return ()
+        spent, writer = old or (_Spent(), "")
+        model = one_line(model, 200) or writer or self._model or ""
         new = _Spent.of(usage)
-        self._messages[message_id] = new
-        self._total = self._total.plus(new, old or _Spent())
-        model = one_line(model, 200) or self._model or ""
+        self._messages[message_id] = (new, model)
+        self._total = self._total.plus(new, spent)
         facts.append(Tokens(usage=self._total.usage(), model=model or None))
         return facts
 
