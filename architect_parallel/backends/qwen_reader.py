@@ -12,6 +12,7 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later, status_of
+from architect_parallel.backends.sums import NOTHING, plus
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -20,7 +21,6 @@ _UNINTERESTING = (b'{"type":"user"', b'{"type":"stream_event"')
 _API_ERROR = "[API Error"
 _TURN_LIMIT = 53
 _NOISE = ("Ripgrep not available", "Warning: running headless", "Warning: 256-color", "YOLO mode")
-_NOTHING = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
 
 
 class QwenReader:
@@ -31,7 +31,7 @@ class QwenReader:
         self._session: str | None = None
         self._model: str | None = None
         self._steps = 0
-        self._total = _NOTHING
+        self._total = NOTHING
         self._text = ""
         self._last_was_free = False
         self._understood = False
@@ -108,7 +108,7 @@ class QwenReader:
         self._last_was_free = used is None
         if used is not None:
             self._steps += 1
-            self._total = _plus(self._total, used)
+            self._total = plus(self._total, used)
             facts += [Step(count=self._steps), Tokens(usage=self._total, model=self._model)]
         for block in read.children(message, "content"):
             if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
@@ -144,15 +144,6 @@ def _usage(told: Json) -> Usage | None:
         cached_tokens=cached or 0,
         cache_write_tokens=read.count(written),
         output_tokens=out or 0,
-    )
-
-
-def _plus(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        input_tokens=(one.input_tokens or 0) + (other.input_tokens or 0),
-        cached_tokens=(one.cached_tokens or 0) + (other.cached_tokens or 0),
-        cache_write_tokens=(one.cache_write_tokens or 0) + (other.cache_write_tokens or 0),
-        output_tokens=(one.output_tokens or 0) + (other.output_tokens or 0),
     )
 
 
