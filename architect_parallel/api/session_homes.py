@@ -123,11 +123,11 @@ def _home_of(place: Path, session_id: str) -> Path | None:
 
 def _record(place: Path, home: SessionHome) -> bool:
     """Whether the session's file names the home from now on; not when the agent keeps nothing there."""
-    if home.session_id is None or not any(home.path.iterdir()):
-        return False
     try:
+        if home.session_id is None or not any(home.path.iterdir()):
+            return False
         replace_file(place / _file_name(home.session_id), f"{home.path.name}\n".encode(), mode=0o600)
-    except (ValueError, OSError):  # an id that is none: nobody could ask for it
+    except (ValueError, OSError):  # an id that nobody could ask for, a home that its agent removed
         return False
     return True
 

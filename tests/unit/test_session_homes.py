@@ -43,6 +43,13 @@ def test_a_home_without_a_session_goes(tmp_path: Path, session_id: str | None, l
     assert begun(tmp_path, "s").exists()
 
 
+def test_an_agent_may_remove_its_own_home(tmp_path: Path) -> None:
+    with session_home(tmp_path, BACKENDS["codex"], None) as home:
+        home.path.rmdir()
+        home.session_id = "s"
+    assert list((tmp_path / "codex").iterdir()) == []
+
+
 def test_an_unknown_session_is_refused_where_it_would_be_here(tmp_path: Path) -> None:
     begun(tmp_path, "s")
     with pytest.raises(UsageError, match="codex has no session t"), session_home(tmp_path, BACKENDS["codex"], "t"):
