@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Isolation, RunPlan, WorkerSpec
+from architect_parallel.domain import Complexity, Isolation, RunPlan, WorkerSpec
 from architect_parallel.events import to_plain
 from architect_parallel.planning.plain_text import one_line, plain_text
 from architect_parallel.reports.text import task_words
@@ -63,6 +63,8 @@ def _options(spec: WorkerSpec) -> list[str]:
     said += [f"at most {limits.max_steps} steps"] if limits.max_steps is not None else []
     said += [f"timeout {limits.timeout_s:g} s"] if limits.timeout_s is not None else []
     said += [f"budget ${limits.budget_usd:.2f}"] if limits.budget_usd is not None else []
+    said += [f"{spec.retries} {'retry' if spec.retries == 1 else 'retries'}"] if spec.retries else []
+    said += [f"complexity {spec.complexity}"] if spec.complexity is not Complexity.LOW else []
     said += [] if spec.critical else ["not critical"]
     said += [f"tags {one_line(', '.join(spec.tags), 100)}"] if spec.tags else []
     return [f"    options   {', '.join(said)}"]
