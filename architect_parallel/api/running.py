@@ -29,7 +29,7 @@ from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.planning.admission import Room, Rules
-from architect_parallel.planning.attempts import history_of
+from architect_parallel.planning.attempts import history_of, lesson_of
 from architect_parallel.planning.providers import choose_model, default_model
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
@@ -293,13 +293,15 @@ def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec
     before = replay(journal.recorded(run_id), live=False)
     # A worker that went on with further instructions is told those again.
     plan = replace(recorded_plan(journal, run_id), workers=before.planned)
-    attempts = {result.worker_id: result.attempts for result in before.results}
-    done = {result.worker_id for result in before.results if result.status is Status.SUCCESS}
-    todo = [
-        replace(spec, attempt=attempts.get(spec.worker_id, 0) + 1)
-        for spec in plan.workers
-        if spec.worker_id not in done
-    ]
+    results = {result.worker_id: result for result in before.results}
+    todo = []
+    for spec in plan.workers:
+        result = results.get(spec.worker_id)
+        if result is None:
+            todo.append(replace(spec, attempt=1))
+        elif result.status is not Status.SUCCESS:
+            taught = lesson_of(result) if spec.refine else ""
+            todo.append(replace(spec, attempt=result.attempts + 1, lesson=taught))
     if not todo:
         raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
     return plan, todo, {result.worker_id: history_of(result) for result in before.results}

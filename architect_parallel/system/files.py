@@ -78,8 +78,9 @@ class HeldLock:
 
     @classmethod
     def try_acquire(cls, path: Path) -> HeldLock | None:
-        """The lock at `path`, or `None` when somebody alive holds it."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """The lock at `path`, or `None` when somebody alive holds it. A directory is locked as it is."""
+        flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

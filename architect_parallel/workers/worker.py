@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from architect_parallel.events import (
     WorktreeReady,
 )
 from architect_parallel.planning import checks, scope, verdict
+from architect_parallel.planning.plain_text import one_line
 from architect_parallel.system import process
 from architect_parallel.system.clock import now
 from architect_parallel.system.files import make_private_dir
@@ -345,7 +346,12 @@ class _Journey:
         with os.fdopen(descriptor, "wb") as file:
             file.write((spec.prompt + spec.lesson).encode(errors="surrogateescape"))
         state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
-        return request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
+        request = request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
+        kept_there = self._backend.capabilities.sessions_in_state
+        if request.session_id is not None and kept_there and not any(state_dir.iterdir()):  # a cleanup took it
+            self._warn(f"session {one_line(request.session_id, 40)} is not kept any more: the agent begins anew")
+            request = replace(request, session_id=None)
+        return request
 
     def _launch(self, command: CommandLine, directory: Path) -> process.Launch:
         passed = environment.filtered_environment(self._backend, self._place.environ)

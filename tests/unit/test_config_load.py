@@ -29,8 +29,7 @@ from architect_parallel.domain import (
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
 
 DANGEROUS = """\
-parallel_runs: {workers: 4, backend: shell, checks: [make test]}
-parallel_runs: {workers: 4, backend: shell, tripwire: off}
+parallel_runs: {workers: 4, backend: shell, checks: [make test], tripwire: off}
 backends: {mytool: {command: [mytool], env: [TOKEN]}, claude: {env: [TOKEN]}}
 worktrees: {setup: [make deps], copy: [../secrets]}
 agents: {build: {approval_mode: none, sandbox_mode: full}, other: {backend: shell}}
