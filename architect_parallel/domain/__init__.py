@@ -7,6 +7,7 @@ are USD and seconds. `None` means *unknown* or *no limit* and is never written a
 
 from architect_parallel.domain.choosing import (
     Comparison,
+    Judgement,
     ModelRate,
     Pair,
     Place,
@@ -71,6 +72,7 @@ __all__ = [
     "Escape",
     "FileChange",
     "Isolation",
+    "Judgement",
     "Limits",
     "ModelRate",
     "Outcome",

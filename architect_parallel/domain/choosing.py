@@ -21,6 +21,27 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One answer of a judge that was shown two diffs; each pair is asked about twice, in both orders."""
+
+    a: int
+    """Id of the worker whose diff was shown as A."""
+    b: int
+    best: int | None
+    """Id of the worker it chose; `None`: it chose neither, or its answer could not be read."""
+    backend: str
+    model: str = "default"
+    cost: float | None = None
+    """USD; `None`: unknown."""
+    duration: float = 0.0
+    """Seconds."""
+    output: str = ""
+    """Its final text, control sequences removed."""
+    error: str | None = None
+    """Why there is no answer; `None`: there is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRate:
     """How often a model succeeded."""
 

@@ -1,0 +1,310 @@
+"""Which result is best, and why each stands where it stands.
+
+Pure. One criterion after another decides, the next only where the one before is even: newly broken checks, failing
+checks, mended checks, status, the judge, cost, duration, size of the diff; then model, head commit and worker id, so
+that no two share a place and the order in which results come in means nothing. `docs/ranking.md` says it for users.
+
+A check that was not seen to pass counts as failing, and as newly broken where it passes on the base: a worker that
+crashed before its checks stands behind one that failed some of them. Which checks there are is known from the results
+of the same task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, groupby
+
+from architect_parallel.domain import CheckChange, Judgement, Place, Reason, Score, Status, WorkerResult
+
+CHECK_POINTS, STATUS_POINTS, STEP_POINTS, COST_POINTS = 40.0, 30.0, 20.0, 10.0
+"""The weighted score: at most 100."""
+
+_STANDING = {
+    Status.SUCCESS: 0,
+    Status.PARTIAL: 2,
+    Status.TIMEOUT: 3,
+    Status.FAILED: 4,
+    Status.CANCELED: 5,
+    Status.SKIPPED: 6,
+}
+_NO_CHANGES = 1
+"""A success that changed nothing: behind one that did, else doing nothing would win by its price."""
+_SHARE_OF_STATUS = {0: 1.0, _NO_CHANGES: 2 / 3, 2: 0.5}
+"""Standing → share of the points for status; all others get none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What of one result is compared."""
+
+    result: WorkerResult
+    checks: int
+    """How many there are for its task, run or not."""
+    newly_broken: int
+    failing: int
+    mended: int
+    standing: int
+    candidate: bool
+    """The judge was asked about it."""
+    judged: int
+    """How often the judge preferred it, less how often another."""
+
+    @property
+    def worker_id(self) -> int:
+        return self.result.worker_id
+
+    @property
+    def was_checked(self) -> bool:
+        return bool(self.result.checks)
+
+    @property
+    def passed(self) -> int:
+        return self.checks - self.failing
+
+    @property
+    def diff_lines(self) -> int:
+        diff = self.result.diff
+        return 0 if diff is None else diff.insertions + diff.deletions
+
+    @property
+    def observed(self) -> tuple[int, ...]:
+        """Checks and status. Less is better, here and in `order`."""
+        return self.newly_broken, self.failing, -self.mended, self.standing
+
+    @property
+    def order(self) -> tuple[tuple[float, ...], str, str, int]:
+        cost = math.inf if self.result.cost is None else self.result.cost
+        head = self.result.diff.head if self.result.diff is not None else ""
+        figures = (*self.observed, not self.candidate, -self.judged, cost, self.result.duration, self.diff_lines)
+        return figures, self.result.model, head, self.worker_id
+
+
+def rank(
+    results: Sequence[WorkerResult], *, score: Score = Score.LEXICOGRAPHIC, judged: Sequence[Judgement] = ()
+) -> tuple[Place, ...]:
+    """The results in order, best first, each with its reason.
+
+    Args:
+        results: Of one run, in any order.
+        score: With `weighted`, points decide first (see `points`), and the criteria where they are even.
+        judged: The judge's answers, as `RunResult.judged` has them.
+    """
+    facts = _facts(results, judged)
+    scores = points(results) if score is Score.WEIGHTED else {}
+    ordered = sorted(facts, key=lambda each: (-scores.get(each.worker_id, 0.0), *each.order))
+    preferred = preferences(judged)
+    return tuple(
+        Place(
+            place=index + 1,
+            worker_id=each.worker_id,
+            model=each.result.model,
+            reason=_reason(index, ordered, scores, preferred),
+            score=scores.get(each.worker_id),
+        )
+        for index, each in enumerate(ordered)
+    )
+
+
+def tiers(results: Sequence[WorkerResult]) -> tuple[tuple[int, ...], ...]:
+    """Worker ids in groups of equal checks and status, the best group first; within a group in the order of `rank`.
+
+    What nothing but a judge could put into an order.
+    """
+    ordered = sorted(_facts(results, ()), key=lambda each: each.order)
+    return tuple(tuple(each.worker_id for each in tier) for _, tier in groupby(ordered, key=lambda each: each.observed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """Two results of one run held against each other."""
+
+    a: int
+    b: int
+    share: float
+    """Of the win that goes to `a`: 1, 0, or 0.5 where neither is better."""
+
+
+def duels(results: Sequence[WorkerResult], *, judged: Sequence[Judgement] = ()) -> tuple[Duel, ...]:
+    """Every pair of results (worker ids ascending), for ratings.
+
+    Checks and status decide, then the judge; cost, time and size do not: to be as good for less is not to be better.
+    """
+    facts = sorted(_facts(results, ()), key=lambda each: each.worker_id)
+    preferred = preferences(judged)
+    found = []
+    for a, b in combinations(facts, 2):
+        best = preferred.get(frozenset((a.worker_id, b.worker_id)))
+        if a.observed != b.observed:
+            share = 1.0 if a.observed < b.observed else 0.0
+        else:
+            share = 0.5 if best is None else 1.0 if best == a.worker_id else 0.0
+        found.append(Duel(a=a.worker_id, b=b.worker_id, share=share))
+    return tuple(found)
+
+
+def preferences(judged: Iterable[Judgement]) -> dict[frozenset[int], int]:
+    """Pair of workers → the one the judge chose both times; a pair it was not sure of is not in it.
+
+    The last answer for each order of a pair counts.
+    """
+    answers = {(each.a, each.b): each.best for each in judged}
+    return {
+        frozenset((a, b)): best
+        for (a, b), best in answers.items()
+        if best is not None and best in (a, b) and answers.get((b, a)) == best
+    }
+
+
+def points(results: Sequence[WorkerResult]) -> dict[int, float]:
+    """Worker id → points, 0 to 100, to two decimals.
+
+    Checks: 40 times the share that passes; all 40 where there are none. Status: 30 for a success, 20 for one that
+    changed nothing, 15 for a partial result. Steps: 20 times the fewest steps of any success over one's own. Cost: 10
+    times the least cost of any success over one's own; an unknown cost earns none. Only successes earn points for steps
+    and cost: to give up early is not thrift.
+    """
+    successes = [result for result in results if result.status is Status.SUCCESS]
+    fewest = min((result.steps for result in successes), default=0)
+    least = min((result.cost for result in successes if result.cost is not None), default=0.0)
+    earned = {}
+    for each in _facts(results, ()):
+        total = CHECK_POINTS * (each.passed / each.checks if each.checks else 1.0)
+        total += STATUS_POINTS * _SHARE_OF_STATUS.get(each.standing, 0.0)
+        if each.result.status is Status.SUCCESS:
+            total += STEP_POINTS * _share(fewest, each.result.steps)
+            total += COST_POINTS * (0.0 if each.result.cost is None else _share(least, each.result.cost))
+        earned[each.worker_id] = round(total, 2)
+    return earned
+
+
+def _share(least: float, own: float) -> float:
+    return 1.0 if own <= least else least / own
+
+
+def _facts(results: Sequence[WorkerResult], judged: Iterable[Judgement]) -> list[_Facts]:
+    known: dict[str, dict[str, bool]] = {}
+    """Task → check → whether it passes on the base, as far as anybody's result tells."""
+    for result in results:
+        checks = known.setdefault(result.task, {})
+        for check in result.checks:
+            on_base = check.change in (CheckChange.UNCHANGED, CheckChange.NEWLY_BROKEN)
+            checks[check.command] = checks.get(check.command, False) or on_base
+    judged = tuple(judged)
+    asked = {worker_id for each in judged for worker_id in (each.a, each.b)}
+    balance: dict[int, int] = {}
+    for pair, best in preferences(judged).items():
+        for worker_id in pair:
+            balance[worker_id] = balance.get(worker_id, 0) + (1 if worker_id == best else -1)
+    return [
+        _facts_of(result, known[result.task], result.worker_id in asked, balance.get(result.worker_id, 0))
+        for result in results
+    ]
+
+
+def _facts_of(result: WorkerResult, known: Mapping[str, bool], candidate: bool, balance: int) -> _Facts:
+    own = {check.command: check for check in result.checks}
+    not_run = [command for command in known if command not in own]
+    standing = _STANDING[result.status]
+    return _Facts(
+        result=result,
+        checks=len(known),
+        newly_broken=sum(check.change is CheckChange.NEWLY_BROKEN for check in own.values())
+        + sum(known[command] for command in not_run),
+        failing=sum(not check.passed for check in own.values()) + len(not_run),
+        mended=sum(check.change is CheckChange.MENDED for check in own.values()),
+        standing=_NO_CHANGES if result.reason is Reason.NO_CHANGES and standing == 0 else standing,
+        candidate=candidate,
+        judged=balance,
+    )
+
+
+def _reason(
+    index: int, ordered: Sequence[_Facts], scores: Mapping[int, float], preferred: Mapping[frozenset[int], int]
+) -> str:
+    """The first is held against the second, every other one against the one before it."""
+    own = ordered[index]
+    standing = (
+        f"passes {own.passed} of {own.checks} check{'s' * (own.checks != 1)}" if own.was_checked else _status_words(own)
+    )
+    if own.checks and not own.was_checked:
+        standing += " before any check ran"
+    if len(ordered) == 1:
+        return f"{standing}; the only result"
+    other = ordered[1 if index == 0 else index - 1]
+    mine, its = scores.get(own.worker_id, 0.0), scores.get(other.worker_id, 0.0)
+    if mine != its:
+        more = "more" if mine > its else "fewer"
+        return f"{standing}; {mine:.2f} points, {abs(mine - its):.2f} {more} than worker {other.worker_id}"
+    return f"{standing}; {_difference(own, other, preferred)}"
+
+
+def _difference(own: _Facts, other: _Facts, preferred: Mapping[frozenset[int], int]) -> str:
+    """The first criterion on which two results differ, in words, from the side of `own`."""
+    name = f"worker {other.worker_id}"
+    if own.was_checked != other.was_checked and own.observed[:3] != other.observed[:3]:
+        return (
+            f"no check of {name} ran" if own.was_checked else f"{name} passes {other.passed} of {other.checks} checks"
+        )
+    if own.newly_broken != other.newly_broken:
+        return f"newly breaks {own.newly_broken or 'none'}, {name} {other.newly_broken or 'none'}"
+    if own.failing != other.failing:
+        count = abs(own.failing - other.failing)
+        words = "one" if count == 1 else str(count)
+        return f"{words} {'more' if own.failing < other.failing else 'fewer'} than {name}"
+    if own.mended != other.mended:
+        return f"mends {own.mended or 'none'}, {name} {other.mended or 'none'}"
+    if own.standing != other.standing:
+        begin = f"{_status_words(own)}, " if own.checks else ""
+        return f"{begin}{name} {_status_words(other)}"
+    even = f"same checks and status as {name}" if own.checks else f"as {name}"
+    if own.candidate != other.candidate:
+        return f"{even}, {'' if own.candidate else 'not '}among those the judge was shown"
+    if own.judged != other.judged:
+        return f"{even}, {_judge_words(own, other, preferred)}"
+    return f"{even}, {_figures(own, other)}"
+
+
+def _judge_words(own: _Facts, other: _Facts, preferred: Mapping[frozenset[int], int]) -> str:
+    best = preferred.get(frozenset((own.worker_id, other.worker_id)))
+    if best is None:
+        return f"{'more' if own.judged > other.judged else 'less'} often the judge's choice"
+    return "preferred by the judge" if best == own.worker_id else "the judge preferred that one"
+
+
+def _figures(own: _Facts, other: _Facts) -> str:
+    mine, its = own.result, other.result
+    if mine.cost != its.cost:
+        if mine.cost is None or its.cost is None:
+            return "its cost is not known" if mine.cost is None else "its cost is known"
+        amount = abs(mine.cost - its.cost)
+        shown = f"${amount:.2f}" if amount >= 0.01 else f"${amount:.4f}" if amount >= 0.0001 else f"${amount:.1e}"
+        return f"{shown} {'cheaper' if mine.cost < its.cost else 'dearer'}"
+    if mine.duration != its.duration:
+        return f"{abs(mine.duration - its.duration):.3g} s {'faster' if mine.duration < its.duration else 'slower'}"
+    if own.diff_lines != other.diff_lines:
+        smaller = "smaller" if own.diff_lines < other.diff_lines else "larger"
+        return f"{smaller} change ({own.diff_lines} lines, not {other.diff_lines})"
+    same_model = mine.model == its.model
+    return "the same in everything that is compared" if same_model else "ordered by the name of the model"
+
+
+def _status_words(facts: _Facts) -> str:
+    result = facts.result
+    reason = str(result.reason).replace("_", " ") if result.reason is not None else ""
+    match result.status:
+        case Status.SUCCESS:
+            return "succeeded without a change" if facts.standing == _NO_CHANGES else "succeeded"
+        case Status.PARTIAL:
+            return f"is partial ({reason})" if reason else "is partial"
+        case Status.TIMEOUT:
+            return "ran out of time"
+        case _:
+            return (
+                f"was {result.status}"
+                if result.status is not Status.FAILED
+                else f"failed ({reason})"
+                if reason
+                else "failed"
+            )

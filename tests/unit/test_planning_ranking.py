@@ -1,0 +1,223 @@
+"""Ranking: what decides, in which order, and that nothing else does."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import pairwise, permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from architect_parallel.domain import (
+    CheckChange,
+    CheckResult,
+    Diff,
+    Judgement,
+    Reason,
+    Score,
+    Status,
+    WorkerResult,
+)
+from architect_parallel.planning.ranking import duels, points, preferences, rank, tiers
+
+BROKEN, MENDED, BEFORE, SAME = (
+    CheckChange.NEWLY_BROKEN,
+    CheckChange.MENDED,
+    CheckChange.BROKEN_BEFORE,
+    CheckChange.UNCHANGED,
+)
+
+
+def check(command: str, change: CheckChange | None = SAME, *, passed: bool | None = None) -> CheckResult:
+    good = change in (SAME, MENDED) if passed is None else passed
+    return CheckResult(command=command, passed=good, exit_code=0 if good else 1, duration_seconds=1.0, change=change)
+
+
+def result(worker_id: int, *checks: CheckResult, **facts: object) -> WorkerResult:
+    base = WorkerResult(
+        worker_id=worker_id,
+        branch=f"architect/parallel-{worker_id}",
+        model=f"model-{worker_id}",
+        status=Status.SUCCESS,
+        steps=4,
+        cost=0.1,
+        duration=10.0,
+        files_modified=["a"],
+        worktree_path="",
+        reason=Reason.COMPLETED,
+        checks=list(checks),
+        diff=Diff(base="0" * 40, head=f"{worker_id:040x}", insertions=5, deletions=5),
+    )
+    return replace(base, **facts)  # type: ignore[arg-type]  # names and values are those of WorkerResult
+
+
+def order(*results: WorkerResult, **how: object) -> list[int]:
+    return [place.worker_id for place in rank(results, **how)]  # type: ignore[arg-type]  # passed on as they are
+
+
+def answer(a: int, b: int, best: int | None) -> Judgement:
+    return Judgement(a=a, b=b, best=best, backend="judge")
+
+
+def test_each_criterion_beats_all_that_follow() -> None:
+    """The first of each pair is better in one criterion and worse in everything below it."""
+    cheap = {"cost": 0.0, "duration": 1.0, "diff": None}
+    dear = {"cost": 9.0, "duration": 99.0, "diff": Diff(base="", head="", insertions=999)}
+    better_first = [
+        (result(1, check("a", BEFORE), check("b", BEFORE), **dear), result(2, check("a", BROKEN), check("b"), **cheap)),
+        (result(1, check("a"), check("b", BEFORE), **dear), result(2, check("a", BEFORE), check("b", BEFORE), **cheap)),
+        (result(1, check("a", MENDED), **dear), result(2, check("a", None, passed=True), **cheap)),
+        (result(1, **dear), result(2, status=Status.PARTIAL, reason=Reason.BUDGET, **cheap)),
+        (result(1, **dear), result(2, reason=Reason.NO_CHANGES, **cheap)),
+        (result(1, cost=0.1, duration=99.0), result(2, cost=0.2, duration=1.0)),
+        (result(1, cost=9.0, duration=99.0), result(2, cost=None, duration=1.0)),
+        (result(1, duration=1.0), result(2, duration=2.0, diff=None)),
+        (result(1, diff=Diff(base="", head="", insertions=1)), result(2, diff=Diff(base="", head="", deletions=2))),
+        (result(2, model="a"), result(1, model="b")),
+    ]
+    for better, worse in better_first:
+        assert order(worse, better) == order(better, worse) == [better.worker_id, worse.worker_id]
+
+
+def test_a_worker_that_crashed_before_its_checks_stands_behind_one_that_failed_some() -> None:
+    crashed = result(1, status=Status.FAILED, reason=Reason.CRASHED, cost=0.0, duration=0.1)
+    failed = result(
+        2, check("a"), check("b", BROKEN), check("c"), status=Status.FAILED, reason=Reason.CHECK_FAILED, cost=5.0
+    )
+    assert order(crashed, failed) == [2, 1]
+    other_task = result(3, task="another task, without checks")
+    assert order(other_task, failed, crashed) == [3, 2, 1]
+
+
+def test_reasons_say_what_decided() -> None:
+    results = [
+        result(1, check("a"), check("b"), check("c", MENDED), cost=0.30),
+        result(2, check("a"), check("b"), check("c", MENDED), cost=0.32),
+        result(3, check("a"), check("b"), check("c", BEFORE), status=Status.FAILED, reason=Reason.CHECK_FAILED),
+        result(4, status=Status.FAILED, reason=Reason.CRASHED),
+    ]
+    assert [place.reason for place in rank(results)] == [
+        "passes 3 of 3 checks; same checks and status as worker 2, $0.02 cheaper",
+        "passes 3 of 3 checks; same checks and status as worker 1, $0.02 dearer",
+        "passes 2 of 3 checks; one fewer than worker 2",
+        "failed (crashed) before any check ran; worker 3 passes 2 of 3 checks",
+    ]
+    assert rank(results[2:])[0].reason == "passes 2 of 3 checks; no check of worker 4 ran"
+    assert rank([result(1)])[0].reason == "succeeded; the only result"
+    assert rank([]) == ()
+
+
+def test_the_judge_decides_between_equals_and_only_there() -> None:
+    equals = [result(1, check("a"), cost=0.1), result(2, check("a"), cost=0.9)]
+    worse = result(3, check("a", BROKEN), status=Status.FAILED, reason=Reason.CHECK_FAILED)
+    both = [answer(1, 2, 2), answer(2, 1, 2)]
+    assert order(*equals, worse, judged=both) == [2, 1, 3]
+    assert "preferred by the judge" in rank(equals, judged=both)[0].reason
+    assert "the judge preferred that one" in rank(equals, judged=both)[1].reason
+    # Preferring what fails a check changes nothing.
+    assert order(*equals, worse, judged=[answer(1, 3, 3), answer(3, 1, 3)])[-1] == 3
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [answer(1, 2, 2), answer(2, 1, 1)],
+        [answer(1, 2, 2), answer(2, 1, None)],
+        [answer(1, 2, 2)],
+        [answer(1, 2, 2), answer(1, 2, 2)],
+        [answer(1, 2, 7), answer(2, 1, 7)],
+    ],
+    ids=["always the second", "unreadable", "asked once", "the same order twice", "a stranger"],
+)
+def test_a_judge_that_is_not_sure_has_no_say(answers: list[Judgement]) -> None:
+    """The control: the naive way, the first answer counts, would let worker 2 win."""
+    assert answers[0].best != 1
+    assert preferences(answers) == {}
+    assert order(result(1, cost=0.1), result(2, cost=0.9), judged=answers) == [1, 2]
+
+
+def test_points_are_those_of_the_documentation() -> None:
+    results = [
+        result(1, check("a"), check("b"), steps=4, cost=0.20),
+        result(2, check("a"), check("b"), steps=8, cost=0.10),
+        result(3, check("a"), check("b", BROKEN), steps=1, cost=0.0, status=Status.FAILED),
+        result(4, check("a"), check("b"), steps=4, cost=None, reason=Reason.NO_CHANGES),
+        result(5, check("a"), check("b"), steps=1, cost=0.0, status=Status.PARTIAL),
+    ]
+    assert points(results) == {1: 95.0, 2: 90.0, 3: 20.0, 4: 80.0, 5: 55.0}
+    assert order(*results, score=Score.WEIGHTED) == [1, 2, 4, 5, 3]
+    assert [place.score for place in rank(results, score=Score.WEIGHTED)] == [95.0, 90.0, 80.0, 55.0, 20.0]
+    assert all(place.score is None for place in rank(results))
+
+
+def test_tiers_are_what_only_a_judge_could_order() -> None:
+    results = [result(1, cost=0.3), result(2, cost=0.1), result(3, status=Status.PARTIAL), result(4, cost=None)]
+    assert tiers(results) == ((2, 1, 4), (3,))
+
+
+def test_duels_are_won_by_checks_status_and_judge_and_not_by_price() -> None:
+    results = [result(1, cost=0.1), result(2, cost=0.9), result(3, status=Status.PARTIAL)]
+    assert [(each.a, each.b, each.share) for each in duels(results)] == [(1, 2, 0.5), (1, 3, 1.0), (2, 3, 1.0)]
+    judged = [answer(1, 2, 2), answer(2, 1, 2)]
+    assert [each.share for each in duels(results, judged=judged)] == [0.0, 1.0, 1.0]
+
+
+_CHECKS = st.lists(
+    st.builds(check, st.sampled_from("abc"), st.sampled_from([None, *CheckChange])),
+    max_size=3,
+    unique_by=lambda each: each.command,
+)
+_RESULTS = st.lists(
+    st.builds(
+        lambda checks, facts: (checks, facts),
+        _CHECKS,
+        st.fixed_dictionaries(
+            {
+                "task": st.sampled_from(["x", "y"]),
+                "model": st.sampled_from(["m", "n"]),
+                "status": st.sampled_from(list(Status)),
+                "reason": st.sampled_from([Reason.COMPLETED, Reason.NO_CHANGES, Reason.CRASHED]),
+                "steps": st.integers(0, 3),
+                "cost": st.none() | st.sampled_from([0.0, 0.1, 0.2]),
+                "duration": st.sampled_from([0.0, 1.0]),
+                "diff": st.none() | st.builds(Diff, base=st.just(""), head=st.sampled_from("ab")),
+            }
+        ),
+    ),
+    max_size=6,
+).map(lambda each: [result(index + 1, *checks, **facts) for index, (checks, facts) in enumerate(each)])
+_JUDGED = st.lists(
+    st.builds(answer, st.integers(1, 6), st.integers(1, 6), st.none() | st.integers(1, 6)), max_size=8
+).map(lambda each: [one for one in each if one.a != one.b])
+
+
+@given(_RESULTS, _JUDGED, st.sampled_from(Score), st.randoms(use_true_random=False))
+def test_a_ranking_is_total_and_does_not_depend_on_the_order_of_its_results(
+    results: list[WorkerResult], judged: list[Judgement], score: Score, chance: random.Random
+) -> None:
+    ranking = rank(results, score=score, judged=judged)
+    assert [place.place for place in ranking] == list(range(1, len(results) + 1))
+    assert sorted(place.worker_id for place in ranking) == [each.worker_id for each in results]
+    shuffled = list(results)
+    chance.shuffle(shuffled)
+    assert rank(shuffled, score=score, judged=judged) == ranking
+    assert all(place.reason for place in ranking)
+    if score is Score.WEIGHTED:
+        scores = [place.score or 0.0 for place in ranking]
+        assert all(0 <= each <= 100 for each in scores)
+        assert all(better >= worse for better, worse in pairwise(scores))
+
+
+@given(_RESULTS)
+def test_duels_are_transitive_and_agree_with_the_ranking(results: list[WorkerResult]) -> None:
+    position = {place.worker_id: place.place for place in rank(results)}
+    share = {(each.a, each.b): each.share for each in duels(results)}
+    share |= {(b, a): 1 - won for (a, b), won in share.items()}
+    for (a, b), won in share.items():
+        assert won == 0.5 or (position[a] < position[b]) == (won == 1.0)
+    for a, b, c in permutations(position, 3):
+        if share[a, b] >= 0.5 and share[b, c] >= 0.5:
+            assert share[a, c] >= 0.5
+            assert share[a, c] == max(share[a, b], share[b, c])
