@@ -23,6 +23,7 @@ from architect_parallel.domain import (
     CheckResult,
     Diff,
     Escape,
+    Judgement,
     Reason,
     RunPlan,
     RunStatus,
@@ -173,6 +174,13 @@ class Escaped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The judge of a competition gave an answer, or failed to; of the run as a whole, after its `RunFinished`."""
+
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
     """An attempt failed and the worker waits for its next one; the last attempt ends with `WorkerFinished`."""
 
@@ -221,6 +229,7 @@ Event = (
     | CheckFinished
     | BaselineFinished
     | Escaped
+    | Judged
     | AttemptEnded
     | WorkerFinished
     | RunFinished

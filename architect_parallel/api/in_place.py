@@ -7,7 +7,6 @@ tree is proven gone before this returns, and the claim is weighed as a worker's 
 from __future__ import annotations
 
 import contextlib
-import secrets
 import signal
 import tempfile
 import threading
@@ -18,19 +17,16 @@ from pathlib import Path
 from architect_parallel.agent.loop import Report
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.session_homes import SessionHome, session_home
-from architect_parallel.backends import environment
-from architect_parallel.backends.base import Backend, Request
 from architect_parallel.backends.registry import load_backends, require_backend
 from architect_parallel.config.places import user_state_dir
-from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Reason, SandboxMode, Settings, Usage
+from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Reason, Settings, Usage
 from architect_parallel.errors import InternalError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.planning import verdict
-from architect_parallel.system import process, signals
-from architect_parallel.system.files import make_private_dir, replace_file
-from architect_parallel.workers.agent_run import AgentRun, Tally, run_agent
-from architect_parallel.workers.limits import Sampler
-from architect_parallel.workers.output import LogFile
+from architect_parallel.system import signals
+from architect_parallel.system.files import make_private_dir
+from architect_parallel.workers.agent_run import AgentRun
+from architect_parallel.workers.alone import Alone, run_alone
 from architect_parallel.workers.switch import StopSwitch
 
 
@@ -96,8 +92,21 @@ def run_in_place(
             home = stack.enter_context(session_home(base, backend, asked.resume))
         else:
             home = SessionHome(path=make_private_dir(folder / "state"))
-        lane = _Lane(asked, backend, folder, home.path, settings, environ)
-        worker = threading.Thread(target=lambda: ended.append(lane.run(switch, emit)))
+        alone = Alone(
+            task=asked.task,
+            backend=backend,
+            directory=asked.directory,
+            folder=folder,
+            state_dir=home.path,
+            agent=asked.agent,
+            model=asked.model,
+            approval_mode=asked.approval_mode,
+            limits=asked.limits,
+            session_id=asked.resume,
+            environ=environ,
+            prices=settings.prices,
+        )
+        worker = threading.Thread(target=lambda: ended.append(run_alone(alone, switch, emit)))
         with signals.forwarded(receive):
             worker.start()
             while worker.is_alive():
@@ -105,82 +114,7 @@ def run_in_place(
         home.session_id = ended[0].session_id if ended and ended[0] is not None else None
     if not ended:
         raise InternalError("the agent's thread ended without a result")
-    warnings += lane.warnings
     return _report(asked, ended[0], switch, warnings), caught[0] if caught else None
-
-
-class _Lane:
-    """The way of one agent process through a temporary folder."""
-
-    def __init__(
-        self,
-        asked: InPlace,
-        backend: Backend,
-        folder: Path,
-        state_dir: Path,
-        settings: Settings,
-        environ: Mapping[str, str],
-    ) -> None:
-        self._asked = asked
-        self._backend = backend
-        self._folder = folder
-        self._state_dir = state_dir
-        self._prices = settings.prices
-        self._environ = environ
-        self.warnings: tuple[str, ...] = ()
-
-    def run(self, switch: StopSwitch, emit: Callable[[Event], None]) -> AgentRun | None:
-        asked, request = self._asked, self._request()
-        command = self._backend.command(request)
-        self.warnings = command.warnings
-        log = LogFile(self._folder / "log")
-        tally = Tally(
-            limits=asked.limits, requested_model=asked.model, prices=self._prices, emit=emit, stop=switch.stop
-        )
-        launch = process.Launch(
-            argv=command.argv,
-            cwd=asked.directory,
-            env={**environment.filtered_environment(self._backend, self._environ), **command.env},
-            stdin_file=command.stdin_file,
-            polite_signal=command.polite_signal,
-            polite_wait_s=command.polite_wait_s,
-            grace_s=asked.limits.grace_s,
-            cookie=secrets.token_hex(16),
-        )
-        try:
-            return run_agent(
-                launch,
-                self._backend.reader(request),
-                shown_argv=command.argv[:1],
-                secrets=environment.secret_values(self._backend, self._environ),
-                log=log,
-                tally=tally,
-                sampler=Sampler(),
-                switch=switch,
-                emit=emit,
-            )
-        finally:
-            log.close()
-
-    def _request(self) -> Request:
-        asked = self._asked
-        prompt_file = self._folder / "prompt.txt"
-        replace_file(prompt_file, asked.task.encode(errors="surrogateescape"), mode=0o600)
-        return Request(
-            prompt=asked.task,
-            prompt_file=prompt_file,
-            worktree=asked.directory,
-            state_dir=self._state_dir,
-            model=asked.model,
-            agent=asked.agent.name,
-            system_prompt=asked.agent.system_prompt,
-            approval_mode=asked.approval_mode,
-            sandbox_mode=asked.agent.sandbox_mode or SandboxMode.DEFAULT,
-            max_steps=asked.limits.max_steps,
-            budget_usd=asked.limits.budget_usd,
-            timeout_s=asked.limits.timeout_s,
-            session_id=asked.resume,
-        )
 
 
 def _report(asked: InPlace, run: AgentRun | None, switch: StopSwitch, warnings: list[str]) -> Report:

@@ -11,6 +11,7 @@ from architect_parallel.domain.choosing import (
     ModelRate,
     Pair,
     Place,
+    Standing,
 )
 from architect_parallel.domain.plans import (
     AgentProfile,
@@ -90,6 +91,7 @@ __all__ = [
     "SandboxMode",
     "Score",
     "Settings",
+    "Standing",
     "Status",
     "Task",
     "TaskFile",

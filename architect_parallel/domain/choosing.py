@@ -54,6 +54,29 @@ class ModelRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A model over all competitions of a repository."""
+
+    model: str
+    """`default` where the backend chose."""
+    backend: str
+    runs: int
+    """That count: its agent ran, and nobody stopped it from outside."""
+    pass_rate: float
+    """0 to 1."""
+    interval: tuple[float, float]
+    """95 %, Wilson."""
+    median_cost: float | None
+    """USD, of the runs whose cost is known; `None`: of none."""
+    median_seconds: float | None
+    """`None`: no run counts."""
+    rating: float | None
+    """Bradley-Terry on Elo's scale, 1500 in the middle; `None`: it never met another model."""
+    rating_interval: tuple[float, float] | None
+    """95 %."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """Whether two results can be merged with each other."""
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from architect_parallel.domain.plans import WorkerSpec
+from architect_parallel.domain.choosing import Judgement
+from architect_parallel.domain.plans import Competition, WorkerSpec
 from architect_parallel.domain.words import CheckChange, CostBasis, Reason, RunStatus, Status
 
 
@@ -184,6 +185,10 @@ class RunResult:
     """The checks on the base commit, as far as they ran."""
     escaped: Escape | None = None
     """`None`: nothing was seen, or nobody looked."""
+    competition: Competition | None = None
+    """`None`: not a competition."""
+    judged: list[Judgement] = field(default_factory=list)
+    """The judge's answers, in order."""
 
     @property
     def total_tasks(self) -> int:
@@ -195,6 +200,7 @@ class RunResult:
 
     @property
     def total_cost(self) -> float | None:
-        """USD over all workers; `None` as soon as one that ran is unknown."""
+        """USD over all workers and the judge; `None` as soon as one that ran is unknown."""
         costs = [result.cost for result in self.results if result.started_at is not None]
+        costs += [judgement.cost for judgement in self.judged]
         return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)

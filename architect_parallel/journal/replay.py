@@ -17,6 +17,7 @@ from architect_parallel.domain import (
     CheckResult,
     Diff,
     Escape,
+    Judgement,
     Reason,
     RunResult,
     RunStatus,
@@ -34,6 +35,7 @@ from architect_parallel.events import (
     CheckFinished,
     Collected,
     Escaped,
+    Judged,
     Recorded,
     RunFinished,
     RunResumed,
@@ -101,11 +103,16 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     finished: Recorded | None = None
     baseline: tuple[CheckResult, ...] = ()
     escaped: Escape | None = None
+    judged: list[Judgement] = []
+    late: list[str] = []
+    """Warnings from after the run's end: the judge's."""
     stretch_began, last, earlier_s = first.time, first.time, 0.0
     for each in events:
         if isinstance(each.event, RunResumed):
             earlier_s += (last - stretch_began).total_seconds()
-            stretch_began, finished = each.time, None
+            stretch_began, finished, late = each.time, None, []
+            again = set(each.event.worker_ids)  # what was said of their earlier work says nothing of the new
+            judged = [one for one in judged if not again & {one.a, one.b}]
             specs |= {spec.worker_id: spec for spec in each.event.workers if spec.worker_id in specs}
             for worker_id in each.event.worker_ids:
                 if worker_id in lanes:
@@ -116,9 +123,14 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
             baseline = each.event.checks
         elif isinstance(each.event, Escaped):
             escaped = each.event.escape
+        elif isinstance(each.event, Judged):
+            judged.append(each.event.judgement)
+        elif isinstance(each.event, Warned) and each.worker_id is None and finished is not None:
+            late.append(each.event.message)
         elif each.worker_id in lanes:
             lanes[each.worker_id] = _advance(lanes[each.worker_id], each)
-        last = each.time
+        if finished is None or finished is each:  # what comes after the end is not the run's time
+            last = each.time
 
     end = finished.event if finished is not None and isinstance(finished.event, RunFinished) else None
     over = end is not None or not live
@@ -133,11 +145,13 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         finished_at=finished.time if finished else None,
         total_duration_seconds=round(earlier_s + (last - stretch_began).total_seconds(), 3),
         max_parallel=plan.max_parallel,
-        warnings=list(dict.fromkeys([*plan.warnings, *(end.warnings if end else ())])),
+        warnings=list(dict.fromkeys([*plan.warnings, *(end.warnings if end else ()), *late])),
         results=[result for result in candidates if result is not None],
         planned=tuple(specs.values()),
         baseline=list(baseline),
         escaped=escaped,
+        competition=plan.competition,
+        judged=judged,
     )
 
 
