@@ -183,9 +183,9 @@ class _Court:
 
     def _judgements(self) -> Iterator[Judgement]:
         diffs = self._diffs()
-        pairs = [
-            pair for pair in judging.pairs_to_judge(ranking.tiers(self._result.results)) if set(pair) <= set(diffs)
-        ]
+        results = self._result.results
+        models = {each.worker_id: each.model for each in results}
+        pairs = judging.pairs_to_judge(ranking.tiers(results), models, diffs)
         answered = {(each.a, each.b): each.best for each in self._result.judged if each.error is None}
         if pairs:
             candidates = sorted({worker_id for pair in pairs for worker_id in pair})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from architect_parallel.api.judging import judge_warnings, require_judge
 from architect_parallel.api.orders import (
     Flags,
     draft_spec,
@@ -30,7 +31,16 @@ from architect_parallel.api.task_sources import (
     tasks_for_each,
     tasks_of_file,
 )
-from architect_parallel.domain import Isolation, Limits, ParallelSettings, RunPlan, Task, TaskText, WorkerSpec
+from architect_parallel.domain import (
+    Competition,
+    Isolation,
+    Limits,
+    ParallelSettings,
+    RunPlan,
+    Task,
+    TaskText,
+    WorkerSpec,
+)
 from architect_parallel.errors import UsageError
 from architect_parallel.planning import assignment, naming, quantities
 from architect_parallel.planning.checks import read_command
@@ -87,6 +97,8 @@ class ParallelConfig:
     strict: bool = False
     """Tasks whose scopes overlap are an error, not a warning."""
     config_file: str | os.PathLike[str] | None = None
+    competition: Competition | None = None
+    """Makes the run one: see `api.competition.as_competition`, which puts the rest in its shape; `None`: it is none."""
 
 
 def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
@@ -138,6 +150,7 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
     ]
     require_copy_entries(here.settings.worktrees)
     require_all_ready(orders, here)
+    about_competition = competition_warnings(config.competition, models, flags, here)
     base_commit = _base(config, here.repository)
     places = task_places(given, here, base_commit)
     run_id = naming.run_id(clock.now(), secrets.token_hex(2))
@@ -170,10 +183,29 @@ def draft_plan(config: ParallelConfig, here: Here) -> RunPlan:
             *shared_warnings(specs),
             *place_warnings(in_place, here.repository),
             *overlaps,
+            *about_competition,
         ),
         baseline=defaults.baseline if config.baseline is None else config.baseline,
         output_dir=None if file is None or file.output_dir is None else os.path.abspath(here.start / file.output_dir),
+        competition=config.competition,
     )
+
+
+def competition_warnings(competition: Competition | None, models: Sequence[str], flags: Flags, here: Here) -> list[str]:
+    """What a competition cannot tell as it stands; raises like `require_judge`."""
+    if competition is None:
+        return []
+    found = []
+    if len(models) == 1:
+        found.append("one model, once: there is nothing to compare it with (--models a,b or --runs-per-model K)")
+    if not flags.checks:
+        what = "the judge alone says" if competition.judge is not None else "nothing says"
+        found.append(f"no --check: {what} which result is right")
+    if competition.judge is not None:
+        judge = require_judge(competition.judge, here)
+        budget = flags.run_budget or flags.limits.budget_usd is not None
+        found += judge_warnings(judge, here, budget=budget)
+    return found
 
 
 def given_tasks(config: ParallelConfig, here: Here) -> Given:

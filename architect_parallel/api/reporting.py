@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from architect_parallel.api.competition import ranking_of, rates_of
 from architect_parallel.journal import Journal
-from architect_parallel.reports import json, text
+from architect_parallel.reports import competition, json, text
 from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository
 
-FORMATS: Mapping[str, Callable[[Material], str]] = {
-    "text": lambda material: text.run_details(material.result),
-    "json": lambda material: json.dumps(json.envelope(material.result)),
-}
+
+def _text(material: Material) -> str:
+    more = competition.as_text(material.result, material.ranking, material.rates)
+    return "\n".join([text.run_details(material.result), *([more] if more else [])])
+
+
+def _json(material: Material) -> str:
+    more = competition.additions(material.result, material.ranking, material.rates)
+    return json.dumps(json.envelope(material.result) | more)
+
+
+FORMATS: Mapping[str, Callable[[Material], str]] = {"text": _text, "json": _json}
 """Name of a format → its report, as text."""
 
 
@@ -23,6 +32,11 @@ def material(repository: Repository, journal: Journal, run: str) -> Material:
         NothingToDo: No such run.
     """
     run_id = journal.find(run)
+    result = journal.result(run_id)
     return Material(
-        repository=repository, result=journal.result(run_id), recorded=tuple(journal.recorded(run_id))
-    )  # fmt: skip
+        repository=repository,
+        result=result,
+        recorded=tuple(journal.recorded(run_id)),
+        ranking=ranking_of(result),
+        rates=rates_of(result),
+    )

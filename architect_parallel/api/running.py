@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.api.judging import judge
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
 from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
@@ -123,8 +124,8 @@ def run_plan(
     first_event: Event | None = None,
     earlier: Mapping[int, Sequence[Attempt]] | None = None,
 ) -> RunResult:
-    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. The
-    run's lock is held."""
+    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. A
+    competition is judged at the end. The run's lock is held."""
     _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
     worktrees = [
         spec
@@ -164,7 +165,7 @@ def run_plan(
             files.finish(result)
         except OSError as error:  # the run is over and recorded: its answer must not be lost with this
             result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
-    return result
+    return judge(plan, result, journal, here, listeners)
 
 
 def _fill_purse(run_dir: Path, budget_usd: float | None) -> None:

@@ -21,6 +21,7 @@ from architect_parallel.cli import (
     demo,
     diff,
     doctor,
+    leaderboard,
     logs,
     merge,
     parallel,
@@ -30,6 +31,7 @@ from architect_parallel.cli import (
     undo,
 )
 from architect_parallel.cli import config as config_command
+from architect_parallel.cli import eval as evaluation
 from architect_parallel.cli import run as run_command
 from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, ExitCode
@@ -40,6 +42,8 @@ ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("parallel", parallel.parallel),
+    ("eval", evaluation.evaluate),
+    ("leaderboard", leaderboard.leaderboard),
     ("parallel-cleanup", cleanup.parallel_cleanup),
     ("status", status.status),
     ("logs", logs.logs),

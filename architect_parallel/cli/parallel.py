@@ -51,56 +51,34 @@ def parallel(
     max_parallel: Annotated[
         str | None, typer.Option(metavar="N", help="How many run at the same time [--workers, else 3].")
     ] = None,
-    models: Annotated[str | None, typer.Option(metavar="CSV", help="Models, separated by commas.")] = None,
-    backend: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Agent CLI to run: see `architect backends` [architect].")
-    ] = None,
-    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Agent profile [build].")] = None,
+    models: options.Models = None,
+    backend: options.Backend = None,
+    agent: options.Agent = None,
     assign: Annotated[
         str | None, typer.Option(metavar="HOW", help="How tasks and models meet: fill, round-robin, cross [fill].")
     ] = None,
-    budget_per_worker: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of one worker.")] = None,
-    budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of the whole run.")] = None,
-    timeout_per_worker: Annotated[
-        str | None, typer.Option(metavar="D", help="Time limit of one worker: seconds, 30s, 5m, 1h.")
-    ] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit of the whole run.")] = None,
-    idle_timeout: Annotated[
-        str | None, typer.Option(metavar="D", help="Stop a worker that printed nothing for so long.")
-    ] = None,
-    memory_per_worker: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Memory limit of a worker's process tree, such as 2GiB.")
-    ] = None,
-    grace: Annotated[str | None, typer.Option(metavar="D", help="Time between polite signal and kill [5s].")] = None,
-    max_steps: Annotated[str | None, typer.Option(metavar="N", help="Agent steps per worker [50].")] = None,
-    retries: Annotated[
-        str | None, typer.Option(metavar="N", help="Further attempts after a failure that another may mend [0].")
-    ] = None,
+    budget_per_worker: options.BudgetPerWorker = None,
+    budget: options.Budget = None,
+    timeout_per_worker: options.TimeoutPerWorker = None,
+    timeout: options.Timeout = None,
+    idle_timeout: options.IdleTimeout = None,
+    memory_per_worker: options.MemoryPerWorker = None,
+    grace: options.Grace = None,
+    max_steps: options.MaxSteps = None,
+    retries: options.Retries = None,
     refine: Annotated[
         bool | None, typer.Option("--refine/--no-refine", help="Tell a further attempt what went wrong before.")
     ] = None,
-    check: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CMD", help="Command that every finished result must pass; repeatable."),
-    ] = None,
-    check_timeout: Annotated[
-        str | None, typer.Option(metavar="D", help="Time limit of each run of a check [10m].")
-    ] = None,
-    baseline: Annotated[
-        bool | None,
-        typer.Option("--baseline/--no-baseline", help="Run the checks on the base commit first [baseline]."),
-    ] = None,
+    check: options.Check = None,
+    check_timeout: options.CheckTimeout = None,
+    baseline: options.Baseline = None,
     strict: Annotated[bool, typer.Option("--strict", help="Tasks whose `files` overlap are an error.")] = False,
-    base: Annotated[str, typer.Option(metavar="REF", help="Commit the worktrees start from.")] = "HEAD",
-    include_dirty: Annotated[
-        bool, typer.Option("--include-dirty", help="Carry the uncommitted state over into the worktrees.")
-    ] = False,
+    base: options.Base = "HEAD",
+    include_dirty: options.IncludeDirty = False,
     fail_fast: Annotated[
         bool | None, typer.Option("--fail-fast/--no-fail-fast", help="Cancel the rest at the first failure.")
     ] = None,
-    allow_partial: Annotated[
-        bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
-    ] = None,
+    allow_partial: options.AllowPartial = None,
     commit: Annotated[
         bool | None, typer.Option("--commit/--no-commit", help="Commit what the agent left uncommitted [commit].")
     ] = None,
@@ -180,15 +158,21 @@ def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResu
 
 
 def print_result(result: RunResult, *, as_json: bool) -> None:
-    """The final answer of a run on stdout, and on a terminal what to type next on stderr."""
+    """The final answer of a run on stdout, of a competition with its ranking, and on a terminal what to type next on
+    stderr."""
+    from architect_parallel.api.competition import ranking_of, rates_of
+    from architect_parallel.reports import competition
+
+    ranking, rates = ranking_of(result), rates_of(result)
     if as_json:
         from architect_parallel.reports.json import envelope
 
-        answer_json(envelope(result))
+        answer_json(envelope(result) | competition.additions(result, ranking, rates))
         return
     from architect_parallel.reports import text
 
-    answer(text.results(result))
+    more = competition.as_text(result, ranking, rates)
+    answer("\n".join([text.results(result), *([more] if more else [])]))
     if sys.stderr.isatty():
         from architect_parallel.cli.output import note
 

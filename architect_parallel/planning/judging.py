@@ -10,7 +10,7 @@ even in checks and status.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from architect_parallel.planning.plain_text import plain_text
@@ -53,17 +53,31 @@ BEST: B
 """
 
 
-def pairs_to_judge(tiers: Iterable[tuple[int, ...]]) -> tuple[tuple[int, int], ...]:
-    """The pairs of workers a judge is to choose between: the first ones among those that nothing else could order.
+def pairs_to_judge(
+    tiers: Iterable[Sequence[int]], models: Mapping[int, str], diffs: Mapping[int, str]
+) -> tuple[tuple[int, int], ...]:
+    """The pairs of workers a judge is to choose between: of those that nothing else could order, the best of each model
+    first, then the second best of each, `CANDIDATES` in all.
 
     Args:
-        tiers: As `ranking.tiers` has them; only the first matters. Empty: the best one stands alone.
+        tiers: As `ranking.tiers` has them; only the first matters.
+        models: Worker id → model.
+        diffs: Worker id → diff. Who has none is no candidate, and between two that are equal there is no choice.
 
-    >>> pairs_to_judge([(4, 1), (2, 3)]), pairs_to_judge([(4,), (2, 3)])
-    (((4, 1),), ())
+    >>> names, diffs = {1: "m", 2: "m", 3: "n"}, {1: "x", 2: "y", 3: "z"}
+    >>> pairs_to_judge([(1, 2, 3)], names, diffs)
+    ((1, 3), (1, 2), (3, 2))
+    >>> pairs_to_judge([(1, 3), (2,)], names, diffs), pairs_to_judge([(1,), (2, 3)], names, diffs)
+    (((1, 3),), ())
     """
-    best = next(iter(tiers), ())[:CANDIDATES]
-    return tuple(combinations(best, 2))
+    seen: dict[str, int] = {}
+    turns = []
+    for worker_id in next(iter(tiers), ()):
+        if worker_id in diffs:
+            seen[models[worker_id]] = seen.get(models[worker_id], 0) + 1
+            turns.append((seen[models[worker_id]], len(turns), worker_id))
+    candidates = [worker_id for _, _, worker_id in sorted(turns)][:CANDIDATES]
+    return tuple((a, b) for a, b in combinations(candidates, 2) if diffs[a] != diffs[b])
 
 
 def question(task: str, a: str, b: str, *, mark: str) -> str:

@@ -258,7 +258,7 @@ def _difference(own: _Facts, other: _Facts, preferred: Mapping[frozenset[int], i
     if own.standing != other.standing:
         begin = f"{_status_words(own)}, " if own.checks else ""
         return f"{begin}{name} {_status_words(other)}"
-    even = f"same checks and status as {name}" if own.checks else f"as {name}"
+    even = f"same checks and status as {name}" if own.checks else f"same status as {name}"
     if own.candidate != other.candidate:
         return f"{even}, {'' if own.candidate else 'not '}among those the judge was shown"
     if own.judged != other.judged:

@@ -19,6 +19,7 @@ from architect_parallel.events import (
     AttemptEnded,
     BaselineFinished,
     Collected,
+    Judged,
     LimitReached,
     RateLimited,
     Recorded,
@@ -31,7 +32,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line
-from architect_parallel.reports import text
+from architect_parallel.reports import competition, text
 from architect_parallel.system.clock import monotonic_s
 
 if TYPE_CHECKING:
@@ -117,6 +118,11 @@ class LiveReport:
                 each.state = "waiting"
         if isinstance(event, Warned):
             self._warn(event.message if worker_id is None else f"[{worker_id}] {event.message}")
+        if worker_id is None and not self._quiet:
+            if isinstance(event, AgentOutput):
+                self._say(event.text)
+            elif isinstance(event, Judged):
+                self._say(competition.judgement_line(event.judgement))
         row = self._rows.get(worker_id) if worker_id is not None else None
         if row is None:
             return

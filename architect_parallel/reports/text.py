@@ -123,6 +123,8 @@ def next_steps(result: RunResult) -> str:
     if some:
         lines.append(f"  architect diff {run} {some[0]}     what worker {some[0]} changed")
         lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
+    if good and result.competition is not None:
+        lines.append(f"  architect merge {run} --best    land the winner")
     if len(good) < result.total_tasks:
         lines.append(f"  architect logs {run} N     what worker N printed")
         lines.append(f"  architect resume {run}     run again what did not succeed")

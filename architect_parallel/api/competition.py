@@ -1,0 +1,73 @@
+"""`architect eval`: one task for several models under the same checks, ranked; and all competitions together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from architect_parallel.api.planning import ParallelConfig
+from architect_parallel.domain import Competition, ModelRate, Place, RunResult, Score, Standing
+from architect_parallel.errors import UsageError
+from architect_parallel.journal import Journal
+from architect_parallel.planning.leaderboard import standings
+from architect_parallel.planning.quantities import parse_count
+from architect_parallel.planning.ranking import rank
+from architect_parallel.planning.rates import pass_rates
+from architect_parallel.planning.suggest import require_known
+
+MOST_RUNS_PER_MODEL = 100
+
+
+def as_competition(
+    config: ParallelConfig, *, runs_per_model: int | str = 1, score: str = Score.LEXICOGRAPHIC, judge: str | None = None
+) -> ParallelConfig:
+    """`config` as a competition: its one task for every one of its models, `runs_per_model` times each.
+
+    First every model once, then every model again, so that a run that is cut short is fair as far as it came.
+
+    Args:
+        score: A word of `Score`.
+        judge: Backend that chooses between diffs; `None`: nobody is asked.
+
+    Raises:
+        UsageError: Not exactly one task, no model or one twice, or a word or number that is none.
+    """
+    if len(config.tasks) != 1:
+        raise UsageError("a competition has one task", hint='architect eval "what to do" --models a,b')
+    if not config.models:
+        raise UsageError("there are no models to compare", hint="--models a,b")
+    twice = next((model for model in config.models if list(config.models).count(model) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--models names {twice} twice", hint="--runs-per-model 2 runs each of them twice")
+    runs = parse_count(runs_per_model, "--runs-per-model", high=MOST_RUNS_PER_MODEL)
+    chosen = Score(require_known("--score", score, [each.value for each in Score]))
+    if chosen is Score.WEIGHTED and judge is not None:
+        hint = "leave out one of the two"
+        raise UsageError("--score weighted leaves a judge nothing to decide: points for steps and cost do", hint=hint)
+    return replace(
+        config,
+        models=tuple(config.models) * runs,
+        listed=True,  # as many workers as that are, whatever the configuration says
+        assign="cross",
+        fail_fast=False,
+        refine=False,
+        competition=Competition(score=chosen, runs_per_model=runs, judge=judge),
+    )
+
+
+def ranking_of(result: RunResult) -> tuple[Place, ...]:
+    """The workers of a run that ended, best first. The workers of a run that is no competition are ranked alike."""
+    score = Score.LEXICOGRAPHIC if result.competition is None else result.competition.score
+    return rank(result.results, score=score, judged=result.judged)
+
+
+def rates_of(result: RunResult) -> tuple[ModelRate, ...]:
+    """How often each model passed, in a competition with several runs of each; else nothing."""
+    if result.competition is None or result.competition.runs_per_model < 2:
+        return ()
+    return pass_rates(result.results)
+
+
+def leaderboard(journal: Journal) -> tuple[Standing, ...]:
+    """The models of all competitions in this repository, best first."""
+    runs = (journal.result(run_id) for run_id in journal.run_ids())
+    return standings([run for run in runs if run.competition is not None])

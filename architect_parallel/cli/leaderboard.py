@@ -1,0 +1,25 @@
+"""`architect leaderboard`: the models of all competitions held in this repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, answer_json
+
+
+def leaderboard(json: options.Json = False) -> None:
+    """Show how models did over all competitions in this repository.
+
+    Runs, how many passed, median cost and time, and a Bradley-Terry rating, each with its 95 % interval.
+    """
+    from architect_parallel.api.competition import leaderboard as over_all
+    from architect_parallel.api.place import open_journal
+    from architect_parallel.reports import competition
+
+    with open_journal(Path.cwd()) as (_, journal):
+        found = over_all(journal)
+    if json:
+        answer_json(competition.leaderboard_data(found))
+    else:
+        answer(competition.leaderboard(found))
