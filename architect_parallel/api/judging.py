@@ -17,10 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from signal import Signals
 
-from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here
 from architect_parallel.backends.base import Backend
-from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import (
     AgentProfile,
     ApprovalMode,
@@ -34,10 +32,11 @@ from architect_parallel.domain import (
     RunStatus,
     SandboxMode,
 )
-from architect_parallel.errors import ArchitectParallelError, UsageError
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.events import AgentOutput, Event, Judged, Recorded, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.planning import judging, ranking
+from architect_parallel.planning.suggest import require_known
 from architect_parallel.runner import CANCEL_FILE, LOOK_S, Listener
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s
@@ -63,11 +62,13 @@ def require_judge(name: str, here: Here) -> Backend:
         UsageError: There is none of that name, or it cannot judge.
         EnvironmentProblem: It is not ready here.
     """
-    backend = require_backend(here.backends, name)
+    backend = here.backends[require_known("--judge", name, here.backends)]
     if backend.name == RUNS_ITS_TASK:
         hint = "name an agent: architect backends"
         raise UsageError(f"--judge {name}: it runs what it is told and cannot judge", hint=hint)
-    require_ready(here.backends, backend, {_profile(here).model}, here.environ)
+    found = backend.availability(here.environ, model=_profile(here).model)
+    if found.missing is not None:
+        raise EnvironmentProblem(f"judge {backend.name} cannot run: {found.missing}", hint=found.remedy)
     return backend
 
 
@@ -169,7 +170,7 @@ class _Court:
             for each in self._judgements():
                 self._messages.put(Judged(judgement=each))
                 if each.error is not None:
-                    if self._switch.reason is None:
+                    if self._switch.reason not in (Reason.INTERRUPTED, Reason.CANCELED):
                         self._warn(f"judge {self._backend.name}: {each.error}; it is asked no more")
                     return
         except Exception as error:  # here the judge ends: the run's results must not be lost with it
@@ -278,10 +279,10 @@ def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, s
     ending = run.ending
     text = ending.text if ending is not None else ""
     error = run.spawn_error
-    if error is None and switch.reason is not None:
-        error = switch.detail or str(switch.reason)
-    elif error is None and (ending is None or ending.outcome is not Outcome.COMPLETED or run.exit_code != 0):
-        error = (ending.error if ending is not None else None) or f"exit code {run.exit_code}"
+    completed = ending is not None and ending.outcome is Outcome.COMPLETED and run.exit_code == 0
+    if error is None and not completed:  # an answer that is there counts, also where it was the budget's last
+        said = ending.error if ending is not None else None
+        error = switch.detail or str(switch.reason) if switch.reason else said or f"exit code {run.exit_code}"
     answer = judging.read_answer(text) if error is None else None
     started_s, ended_s = run.started_s, run.ended_s
     return Judgement(

@@ -71,7 +71,7 @@ def pairs_to_judge(
     (((1, 3),), ())
     """
     seen: dict[str, int] = {}
-    turns = []
+    turns: list[tuple[int, int, int]] = []
     for worker_id in next(iter(tiers), ()):
         if worker_id in diffs:
             seen[models[worker_id]] = seen.get(models[worker_id], 0) + 1

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Isolation, RunPlan, WorkerSpec
+from architect_parallel.domain import Competition, Isolation, RunPlan, WorkerSpec
 from architect_parallel.events import to_plain
 from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -39,6 +39,8 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
     base = of_base(plan.workers) if plan.baseline else ()
     if base:
         lines.append(f"On the base commit first: {one_line('; '.join(base), 400)}")
+    if plan.competition is not None:
+        lines.append(_competition(plan.competition, plan))
     if plan.output_dir is not None:
         lines.append(f"Results go to {one_line(plan.output_dir, 400)}")
     for spec in plan.workers:
@@ -56,6 +58,14 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
             f"    command   {_command(argv[spec.worker_id])}",
         ]
     return "\n".join(lines)
+
+
+def _competition(competition: Competition, plan: RunPlan) -> str:
+    models = len({spec.model for spec in plan.workers})
+    times = "once" if competition.runs_per_model == 1 else f"{competition.runs_per_model} times"
+    judge = f", judged by {competition.judge}" if competition.judge is not None else ""
+    who = "1 model" if models == 1 else f"each of {models} models"
+    return f"Competition: {who} {times}, ranked by {competition.score} score{judge}"
 
 
 def _where(spec: WorkerSpec) -> list[str]:

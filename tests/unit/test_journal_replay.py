@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from architect_parallel.domain import (
     AgentProfile,
     Attempt,
+    Competition,
     Diff,
     FileChange,
+    Judgement,
     Reason,
     RunPlan,
     RunStatus,
@@ -27,6 +30,7 @@ from architect_parallel.events import (
     AttemptEnded,
     Collected,
     Event,
+    Judged,
     Recorded,
     RunFinished,
     RunResumed,
@@ -34,6 +38,7 @@ from architect_parallel.events import (
     SessionKnown,
     StepTaken,
     UsageReported,
+    Warned,
     WorkerFinished,
     WorkerStarting,
     WorktreeReady,
@@ -229,3 +234,35 @@ def test_events_without_a_plan_are_refused() -> None:
         replay(story(finished(1)), live=False)
     with pytest.raises(InternalError):
         replay([], live=False)
+
+
+def test_the_judge_comes_after_the_run_and_is_none_of_its_time() -> None:
+    plan = replace(PLAN, competition=Competition(judge="claude"))
+    began: tuple[int | None, Event] = (None, RunStarted(plan=plan, launcher_pid=7))
+    ended = [began, finished(1), finished(2), end(RunStatus.SUCCESS, 0)]
+    one = Judgement(a=1, b=2, best=2, backend="claude", cost=0.25)
+    judging: list[tuple[int | None, Event]] = [
+        (None, Judged(judgement=one)),
+        (None, Warned(message="cut")),
+        (None, Judged(judgement=replace(one, a=2, b=1))),
+    ]
+    whole = replay(story(*ended, *judging), live=False)
+    assert whole.competition == plan.competition
+    assert [(each.a, each.b) for each in whole.judged] == [(1, 2), (2, 1)]
+    assert whole.total_cost == 1.5, "two workers and two answers"
+    assert "cut" in whole.warnings
+
+    killed = replay(story(*ended, judging[0]), live=False)
+    assert (killed.status, killed.exit_code, len(killed.judged)) == (RunStatus.SUCCESS, 0, 1)
+    assert killed.total_duration_seconds == whole.total_duration_seconds == 3.0
+    assert whole.finished_at == killed.finished_at
+
+
+def test_what_was_said_of_work_that_is_done_again_is_forgotten() -> None:
+    one = Judgement(a=1, b=2, best=2, backend="claude")
+    before: list[tuple[int | None, Event]] = [
+        START, finished(1), finished(2), end(RunStatus.PARTIAL, 1), (None, Judged(judgement=one)),
+    ]  # fmt: skip
+    again = RunResumed(launcher_pid=8, worker_ids=(2,))
+    assert replay(story(*before, (None, again)), live=True).judged == []
+    assert replay(story(*before, (None, replace(again, worker_ids=()))), live=True).judged == [one]
