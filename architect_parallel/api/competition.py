@@ -7,6 +7,7 @@ from dataclasses import replace
 from architect_parallel.api.planning import ParallelConfig
 from architect_parallel.domain import Competition, ModelRate, Place, RunResult, Score, Standing
 from architect_parallel.errors import UsageError
+from architect_parallel.events import RunStarted
 from architect_parallel.journal import Journal
 from architect_parallel.planning.leaderboard import standings
 from architect_parallel.planning.quantities import parse_count
@@ -69,5 +70,9 @@ def rates_of(result: RunResult) -> tuple[ModelRate, ...]:
 
 def leaderboard(journal: Journal) -> tuple[Standing, ...]:
     """The models of all competitions in this repository, best first."""
-    runs = (journal.result(run_id) for run_id in journal.run_ids())
-    return standings([run for run in runs if run.competition is not None])
+    return standings([journal.result(run_id) for run_id in journal.run_ids() if _is_competition(journal, run_id)])
+
+
+def _is_competition(journal: Journal, run_id: str) -> bool:
+    first = journal.first(run_id)
+    return first is not None and isinstance(first.event, RunStarted) and first.event.plan.competition is not None

@@ -303,7 +303,7 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
 
 def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
     """The plan as it was when the run began."""
-    first = journal.recorded(run_id)[0].event
-    if not isinstance(first, RunStarted):
+    first = journal.first(run_id)
+    if first is None or not isinstance(first.event, RunStarted):
         raise InternalError(f"the journal of run {run_id} does not begin with its plan")
-    return first.plan
+    return first.event.plan

@@ -137,6 +137,13 @@ class Journal:
         )
         return [each for row in rows if (each := self._decoded(run_id, row)) is not None]
 
+    def first(self, run_id: str) -> Recorded | None:
+        """The run's first event, which holds its plan, without reading the others; `None`: it cannot be read."""
+        rows = self._rows(
+            "SELECT seq, time, worker_id, type, data FROM events WHERE run_id = ? ORDER BY seq LIMIT 1", (run_id,)
+        )
+        return self._decoded(run_id, rows[0]) if rows else None
+
     def run_ids(self) -> list[str]:
         """All runs, newest first."""
         return [row[0] for row in self._rows("SELECT run_id FROM runs ORDER BY position DESC")]

@@ -16,7 +16,7 @@ from itertools import combinations
 from architect_parallel.planning.plain_text import plain_text
 
 SHOWN_CHARACTERS = 60_000
-"""Of each diff; some 15,000 tokens."""
+"""Of each diff, and of the task; some 15,000 tokens."""
 CANDIDATES = 3
 """So many results at most are held against each other, two at a time."""
 LEAST_NAME = 4
@@ -87,7 +87,7 @@ def question(task: str, a: str, b: str, *, mark: str) -> str:
         a: A diff as `shown_diff` gives it; `b` likewise.
         mark: Random text that neither diff could know.
     """
-    return _TEXT.format(mark=mark, task=plain_text(task).rstrip("\n"), a=a, b=b)
+    return _TEXT.format(mark=mark, task=plain_text(task[:SHOWN_CHARACTERS]).rstrip("\n"), a=a, b=b)
 
 
 def shown_diff(diff: str, names: Iterable[str], *, limit: int = SHOWN_CHARACTERS) -> tuple[str, bool]:

@@ -122,9 +122,10 @@ def next_steps(result: RunResult) -> str:
     lines = [f"Run {run}"]
     if some:
         lines.append(f"  architect diff {run} {some[0]}     what worker {some[0]} changed")
-        lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
-    if good and result.competition is not None:
-        lines.append(f"  architect merge {run} --best    land the winner")
+        if good and result.competition is not None:
+            lines.append(f"  architect merge {run} --best    land the winner on the current branch")
+        else:
+            lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
     if len(good) < result.total_tasks:
         lines.append(f"  architect logs {run} N     what worker N printed")
         lines.append(f"  architect resume {run}     run again what did not succeed")
