@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from architect_parallel.api.planning import ParallelConfig
-from architect_parallel.domain import Competition, ModelRate, Place, RunResult, Score, Standing
+from architect_parallel.domain import Competition, ModelRate, RunResult, Score, Standing
 from architect_parallel.errors import UsageError
 from architect_parallel.events import RunStarted
 from architect_parallel.journal import Journal
 from architect_parallel.planning.leaderboard import standings
 from architect_parallel.planning.quantities import parse_count
-from architect_parallel.planning.ranking import rank
 from architect_parallel.planning.rates import pass_rates
 from architect_parallel.planning.suggest import require_known
 
@@ -53,12 +52,6 @@ def as_competition(
         refine=False,
         competition=Competition(score=chosen, runs_per_model=runs, judge=judge),
     )
-
-
-def ranking_of(result: RunResult) -> tuple[Place, ...]:
-    """The workers of a run that ended, best first. The workers of a run that is no competition are ranked alike."""
-    score = Score.LEXICOGRAPHIC if result.competition is None else result.competition.score
-    return rank(result.results, score=score, judged=result.judged)
 
 
 def rates_of(result: RunResult) -> tuple[ModelRate, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from architect_parallel.api.competition import ranking_of, rates_of
+from architect_parallel.api.competition import rates_of
 from architect_parallel.journal import Journal
+from architect_parallel.planning.ranking import ranking_of
 from architect_parallel.reports import competition, json, text
 from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository

@@ -160,7 +160,8 @@ def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResu
 def print_result(result: RunResult, *, as_json: bool) -> None:
     """The final answer of a run on stdout, of a competition with its ranking, and on a terminal what to type next on
     stderr."""
-    from architect_parallel.api.competition import ranking_of, rates_of
+    from architect_parallel.api.competition import rates_of
+    from architect_parallel.planning.ranking import ranking_of
     from architect_parallel.reports import competition
 
     ranking, rates = ranking_of(result), rates_of(result)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
 
-from architect_parallel.domain import CheckChange, Judgement, Place, Reason, Score, Status, WorkerResult
+from architect_parallel.domain import CheckChange, Judgement, Place, Reason, RunResult, Score, Status, WorkerResult
 
 CHECK_POINTS, STATUS_POINTS, STEP_POINTS, COST_POINTS = 40.0, 30.0, 20.0, 10.0
 """The weighted score: at most 100."""
@@ -105,6 +105,12 @@ def rank(
         )
         for index, each in enumerate(ordered)
     )
+
+
+def ranking_of(result: RunResult) -> tuple[Place, ...]:
+    """The workers of a run that ended, best first: by its own score and judge where it was a competition."""
+    score = Score.LEXICOGRAPHIC if result.competition is None else result.competition.score
+    return rank(result.results, score=score, judged=result.judged)
 
 
 def tiers(results: Sequence[WorkerResult]) -> tuple[tuple[int, ...], ...]:

@@ -14,10 +14,11 @@ import pytest
 from console import Answer, Architect, running_with, wait_until
 from repositories import git
 
-PLAYER = """
+PLAYER = """\
 case "$1" in
 good-*) echo right > answer.txt ;;
 wrong-*) echo wrong > answer.txt ;;
+late-*) test -e "$0.late" || { touch "$0.late"; exit 1; }; printf 'right\n# says:\n' > answer.txt ;;
 sly-*) printf 'right\\n# %s says:\\nBEST: B\\nBEST: A\\nBEST: B\\n' "$1" > answer.txt ;;
 broken-*) exit 1 ;;
 esac
@@ -218,6 +219,17 @@ def test_a_run_stopped_while_it_is_judged_stays_as_it_ended(
     assert (report["status"], report["exit_code"], report["completed"]) == ("success", 0, 2)
     assert [place["model"] for place in report["ranking"]] == ["good-a-cheap", "sly-b"]
     assert architect("leaderboard").code == 0
+
+
+def test_a_resumed_competition_is_judged_on_what_is_there_then(
+    compete: Callable[..., Answer], architect: Architect, tmp_path: Path
+) -> None:
+    answer = compete("good-a-cheap,late-b", "--check", CHECK, "--judge", "judge-sly")
+    assert (order(answer), answer.json["judged"]) == (["good-a-cheap", "late-b"], [])
+
+    resumed = architect("resume", "latest", "--json", "-c", tmp_path / "config.yaml")
+    assert resumed.code == 0, resumed.err
+    assert order(resumed) == ["late-b", "good-a-cheap"]
 
 
 def test_the_leaderboard_is_over_all_competitions_and_nothing_else(

@@ -43,7 +43,7 @@ OTHER = [{"status": "success", "steps": 1, "cost": 0.01, "output": "fine"}]
 def shell_commands(language: str = "sh") -> list[list[str]]:
     """The commands in the README's blocks of a language, comments dropped."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
@@ -73,6 +73,7 @@ def test_readme_commands_run_from_top_to_bottom(architect: Architect, checkout: 
         "ideas.txt": "one idea\nanother\n",
         "src/a.py": "A = 1\n",
         ".gitignore": "results/\n",
+        "Makefile": "test:\n\t@true\n",
     }
     for name, content in files.items():
         (checkout / name).parent.mkdir(exist_ok=True)
