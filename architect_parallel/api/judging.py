@@ -206,7 +206,9 @@ class _Court:
 
     def _diffs(self) -> dict[int, str]:
         """Worker id → its diff as the judge sees it; of those that changed something."""
-        names = {each.model for each in self._result.results if each.model != "default"}
+        names: set[str] = set()
+        for each in self._result.results:
+            names |= judging.names_of(each.model) if each.model != "default" else set()
         for spec in self._plan.workers:
             names |= {spec.branch, Path(spec.worktree_path).name}
         shown = {}

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from architect_parallel.planning.plain_text import plain_text
+from architect_parallel.planning.providers import choose_model
 
 SHOWN_CHARACTERS = 60_000
 """Of each diff, and of the task; some 15,000 tokens."""
@@ -88,6 +89,16 @@ def question(task: str, a: str, b: str, *, mark: str) -> str:
         mark: Random text that neither diff could know.
     """
     return _TEXT.format(mark=mark, task=plain_text(task[:SHOWN_CHARACTERS]).rstrip("\n"), a=a, b=b)
+
+
+def names_of(model: str) -> frozenset[str]:
+    """What a model may be called in a diff: with and without its provider.
+
+    >>> sorted(names_of("openai:gpt-4o")), sorted(names_of("openrouter/acme/model-1"))
+    (['gpt-4o', 'openai:gpt-4o'], ['model-1', 'openrouter/acme/model-1'])
+    """
+    choice = choose_model(model)
+    return frozenset({model, model.rpartition("/")[2], model if choice is None else choice.model})
 
 
 def shown_diff(diff: str, names: Iterable[str], *, limit: int = SHOWN_CHARACTERS) -> tuple[str, bool]:

@@ -91,10 +91,20 @@ def _judge_lines(result: RunResult) -> list[str]:
     preferred = preferences(judged)
     for pair in dict.fromkeys(frozenset((each.a, each.b)) for each in judged):
         a, b = sorted(pair)
-        best = preferred.get(pair)
-        words = f"{best}, in both orders" if best is not None else "no preference: not the same answer in both orders"
-        lines.append(f"  {a} or {b}: {words}")
+        answers = [each for each in judged if {each.a, each.b} == pair]
+        lines.append(f"  {a} or {b}: {_preference(preferred.get(pair), answers)}")
     return lines
+
+
+def _preference(best: int | None, answers: Sequence[Judgement]) -> str:
+    if best is not None:
+        return f"{best}, in both orders"
+    failed = next((each.error for each in answers if each.error is not None), None)
+    if failed is not None:
+        return f"no answer: {one_line(failed, 200)}"
+    if any(each.best is None for each in answers):
+        return "no preference: its answer could not be read"
+    return f"no preference: {'asked in one order only' if len(answers) == 1 else 'another answer in the other order'}"
 
 
 def _rate_row(rate: ModelRate) -> _Row:

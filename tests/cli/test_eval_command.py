@@ -202,8 +202,13 @@ def test_the_judge_is_paid_from_the_runs_budget(compete: Callable[..., Answer]) 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_stopped_while_it_is_judged_stays_as_it_ended(
-    compete: Callable[..., Answer], architect: Architect, tmp_path: Path, number: signal.Signals
+    compete: Callable[..., Answer],
+    architect: Architect,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a killed launcher leaves the judge's directory
     config, seen = tmp_path / "config.yaml", tmp_path / "seen"
     words = ("eval", "make the answer right", "--models", "good-a-cheap,sly-b", "--backend", "player")
     process = architect.begin(*words, "--judge", "judge-slow", "--json", "-c", str(config))
