@@ -46,8 +46,6 @@ class _Facts:
     failing: int
     mended: int
     standing: int
-    candidate: bool
-    """The judge was asked about it."""
     judged: int
     """How often the judge preferred it, less how often another."""
 
@@ -77,7 +75,7 @@ class _Facts:
     def order(self) -> tuple[tuple[float, ...], str, str, int]:
         cost = math.inf if self.result.cost is None else self.result.cost
         head = self.result.diff.head if self.result.diff is not None else ""
-        figures = (*self.observed, not self.candidate, -self.judged, cost, self.result.duration, self.diff_lines)
+        figures = (*self.observed, -self.judged, cost, self.result.duration, self.diff_lines)
         return figures, self.result.model, head, self.worker_id
 
 
@@ -197,19 +195,14 @@ def _facts(results: Sequence[WorkerResult], judged: Iterable[Judgement]) -> list
         for check in result.checks:
             on_base = check.change in (CheckChange.UNCHANGED, CheckChange.NEWLY_BROKEN)
             checks[check.command] = checks.get(check.command, False) or on_base
-    judged = tuple(judged)
-    asked = {worker_id for each in judged for worker_id in (each.a, each.b)}
     balance: dict[int, int] = {}
     for pair, best in preferences(judged).items():
         for worker_id in pair:
             balance[worker_id] = balance.get(worker_id, 0) + (1 if worker_id == best else -1)
-    return [
-        _facts_of(result, known[result.task], result.worker_id in asked, balance.get(result.worker_id, 0))
-        for result in results
-    ]
+    return [_facts_of(result, known[result.task], balance.get(result.worker_id, 0)) for result in results]
 
 
-def _facts_of(result: WorkerResult, known: Mapping[str, bool], candidate: bool, balance: int) -> _Facts:
+def _facts_of(result: WorkerResult, known: Mapping[str, bool], balance: int) -> _Facts:
     own = {check.command: check for check in result.checks}
     not_run = [command for command in known if command not in own]
     standing = _STANDING[result.status]
@@ -221,7 +214,6 @@ def _facts_of(result: WorkerResult, known: Mapping[str, bool], candidate: bool, 
         failing=sum(not check.passed for check in own.values()) + len(not_run),
         mended=sum(check.change is CheckChange.MENDED for check in own.values()),
         standing=_NO_CHANGES if result.reason is Reason.NO_CHANGES and standing == 0 else standing,
-        candidate=candidate,
         judged=balance,
     )
 
@@ -265,8 +257,6 @@ def _difference(own: _Facts, other: _Facts, preferred: Mapping[frozenset[int], i
         begin = f"{_status_words(own)}, " if own.checks else ""
         return f"{begin}{name} {_status_words(other)}"
     even = f"same checks and status as {name}" if own.checks else f"same status as {name}"
-    if own.candidate != other.candidate:
-        return f"{even}, {'' if own.candidate else 'not '}among those the judge was shown"
     if own.judged != other.judged:
         return f"{even}, {_judge_words(own, other, preferred)}"
     return f"{even}, {_figures(own, other)}"
@@ -275,7 +265,7 @@ def _difference(own: _Facts, other: _Facts, preferred: Mapping[frozenset[int], i
 def _judge_words(own: _Facts, other: _Facts, preferred: Mapping[frozenset[int], int]) -> str:
     best = preferred.get(frozenset((own.worker_id, other.worker_id)))
     if best is None:
-        return f"{'more' if own.judged > other.judged else 'less'} often the judge's choice"
+        return f"the judge's answers speak {'more' if own.judged > other.judged else 'less'} for it"
     return "preferred by the judge" if best == own.worker_id else "the judge preferred that one"
 
 

@@ -120,6 +120,21 @@ def test_the_judge_decides_between_equals_and_only_there() -> None:
     assert order(*equals, worse, judged=[answer(1, 3, 3), answer(3, 1, 3)])[-1] == 3
 
 
+def test_a_judge_going_round_in_circles_leaves_the_order_to_the_price() -> None:
+    results = [result(1, cost=0.3), result(2, cost=0.2), result(3, cost=0.1), result(4, cost=0.4)]
+    wins = [(1, 2), (2, 3), (3, 1)]
+    circle = [answer(a, b, winner) for winner, loser in wins for a, b in ((winner, loser), (loser, winner))]
+    assert order(*results, judged=circle) == [3, 2, 1, 4]
+    clear = [*circle[:4], answer(3, 1, 1), answer(1, 3, 1)]
+    assert order(*results, judged=clear) == [1, 2, 4, 3]
+    assert [place.reason.partition(", ")[2] for place in rank(results, judged=clear)] == [
+        "preferred by the judge",
+        "the judge preferred that one",
+        "$0.20 dearer",
+        "the judge's answers speak less for it",
+    ]
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -136,6 +151,8 @@ def test_a_judge_that_is_not_sure_has_no_say(answers: list[Judgement]) -> None:
     assert answers[0].best != 1
     assert preferences(answers) == {}
     assert order(result(1, cost=0.1), result(2, cost=0.9), judged=answers) == [1, 2]
+    # Nor does it matter that others were not shown to it.
+    assert order(result(1, cost=0.1), result(2, cost=0.9), result(3, cost=0.05), judged=answers) == [3, 1, 2]
 
 
 def test_points_are_those_of_the_documentation() -> None:
