@@ -8,6 +8,8 @@ are USD and seconds. `None` means *unknown* or *no limit* and is never written a
 from architect_parallel.domain.choosing import (
     Comparison,
     Judgement,
+    Landing,
+    LeftOut,
     ModelRate,
     Pair,
     Place,
@@ -74,6 +76,8 @@ __all__ = [
     "FileChange",
     "Isolation",
     "Judgement",
+    "Landing",
+    "LeftOut",
     "Limits",
     "ModelRate",
     "Outcome",

@@ -174,6 +174,11 @@ def run_details(run: RunResult) -> str:
             "Not ended yet:",
             *(f"  {_planned(spec)}" for spec in waiting),
         ]
+    if run.merge is not None:
+        merge = run.merge
+        workers = ", ".join(map(str, merge.merged))
+        lines += ["", f"Merged: worker {workers} on {one_line(merge.target)} ({merge.commit[:12]})"]
+        lines += [f"  left out: worker {each.worker_id} ({each.reason})" for each in merge.left_out]
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
         said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
