@@ -36,6 +36,7 @@ from architect_parallel.worktrees.create import (
     reopen_worktree,
 )
 from architect_parallel.worktrees.prepare import prepare
+from architect_parallel.worktrees.registry import pointed_at
 from architect_parallel.worktrees.remove import remove_worktree
 
 
@@ -149,6 +150,8 @@ class _Bench:
         here = self.worktree
         git = Git(cwd=here.path, git_dir=here.admin_dir, work_tree=here.path)
         try:
+            if pointed_at(here.path) != here.admin_dir:
+                raise GitError(("status",), 1, "its .git points elsewhere")
             git.run("update-ref", "--no-deref", "HEAD", commit)
             git.run("read-tree", "--reset", "-u", commit)
             git.run("clean", "-ffdq")
@@ -255,7 +258,7 @@ class _Steps:
             return LeftOut(worker_id=number, reason="check", detail=broken)
         self._tip = commit
         self._merged.append(number)
-        self._workshop.say(f"worker {number} merges cleanly and passes")
+        self._workshop.say(f"worker {number} is in")
         return None
 
     def _resolved(self, source: Source, files: tuple[str, ...]) -> tuple[str | None, str]:

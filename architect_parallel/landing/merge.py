@@ -33,7 +33,7 @@ from architect_parallel.landing.integration import (
     combine_in_worktree,
     free_place,
 )
-from architect_parallel.landing.leftovers import integration_leftover, integrations
+from architect_parallel.landing.leftovers import INTEGRATION, integration_leftover, integrations
 from architect_parallel.landing.publish import (
     Publication,
     Published,
@@ -47,6 +47,7 @@ from architect_parallel.landing.target import Target, find_target, move, require
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, restore_branch
 from architect_parallel.worktrees.remove import delete_branch
+from architect_parallel.worktrees.snapshot import keep
 
 __all__ = ["LeftOut", "MergeOutcome", "MergePlan", "Method", "Pick", "execute", "plan_merge"]
 
@@ -325,9 +326,17 @@ def _outcome(
     repository: Repository, plan: MergePlan, done: Combination, left_out: tuple[LeftOut, ...], branch: str
 ) -> MergeOutcome:  # fmt: skip
     ref, message = f"refs/heads/{branch}", f"architect: combined run {plan.run_id} worker {numbers(done.merged)}"
-    repository.store.run("update-ref", "--no-deref", "-m", message, ref, done.commit, plan.target.tip)
+    store, warnings = repository.store, list(done.warnings)
+    tip = store.resolve(ref)
+    if tip is None:
+        restore_branch(repository, branch=branch, commit=done.commit, run_id=plan.run_id)
+    else:
+        if tip != plan.target.tip:  # something that ran in the worktree moved it
+            kept = keep(repository, tip, plan.run_id, INTEGRATION)
+            warnings.append(f"{branch} was moved to {tip[:12]} by what ran there; that is kept as {kept}")
+        store.run("update-ref", "--no-deref", "-m", message, ref, done.commit, tip)
     return MergeOutcome(
-        commit=done.commit, merged=done.merged, left_out=left_out, warnings=done.warnings, branch=branch,
+        commit=done.commit, merged=done.merged, left_out=left_out, warnings=tuple(warnings), branch=branch,
         files=changed_files(repository.store, plan.target.tip, done.commit),
         fast_forward=done.commit in {source.commit for source in plan.steps},
     )  # fmt: skip

@@ -30,6 +30,7 @@ from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.workers.worker import request_for, shown_argv
+from architect_parallel.worktrees import traces
 from architect_parallel.worktrees.create import Worktree
 from architect_parallel.worktrees.snapshot import PrivateGit, keep
 
@@ -95,6 +96,9 @@ def resolve(
         spec = _spec(worktree, source, resolver, run_id, tip, target, merged, conflicted)
         run, warnings = _run_agent(spec, resolver, run_dir=run_dir, environ=environ, switch=switch, say=say)
         after = private.write_tree()
+        refs = traces.watched(traces.read_refs(repository))
+        warnings += traces.ref_warnings(private.facts.refs, refs, traces.head_commits(worktree.admin_dir))
+        warnings += traces.surrounding_warnings(private.facts.surroundings, traces.surroundings(repository))
         why = _objection(repository, worktree, private, source, tip, run, switch, before, after.tree, conflicted)
         name = resolver.backend.name
         one_parent = method is not Method.MERGE
