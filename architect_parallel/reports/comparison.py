@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from architect_parallel.domain import Comparison, RunResult, WorkerResult
+from architect_parallel.domain import Comparison, RunResult, Status, WorkerResult
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.reports import text
 
@@ -28,7 +28,7 @@ def render(result: RunResult, comparison: Comparison) -> str:
         lines += [
             f"  {pair.a} with {pair.b}: {_some(pair.files)}" for pair in comparison.conflicts if not pair.clean
         ]  # fmt: skip
-    return "\n".join([*lines, "", *_proposal(result.run_id, comparison)])
+    return "\n".join([*lines, "", *_proposal(result, comparison)])
 
 
 def matrix(comparison: Comparison) -> list[str]:
@@ -70,7 +70,7 @@ def _some(files: Sequence[str]) -> str:
     return ", ".join(one_line(path) for path in files[:_SHOWN_FILES]) + more
 
 
-def _proposal(run_id: str, comparison: Comparison) -> list[str]:
+def _proposal(result: RunResult, comparison: Comparison) -> list[str]:
     named = [str(pair.a) for pair in comparison.conflicts if not isinstance(pair.a, int)]
     onto = f" with {named[0]}" if named else ""
     if not comparison.proposed:
@@ -80,7 +80,14 @@ def _proposal(run_id: str, comparison: Comparison) -> list[str]:
         lines = [f"Proposed: {chosen} merges cleanly{onto}."]
     else:
         lines = [f"Proposed: {chosen} merge cleanly{onto} and with each other."]
+    failed = [
+        str(worker.worker_id)
+        for worker in result.results
+        if worker.status is not Status.SUCCESS and worker.worker_id in comparison.proposed
+    ]
+    if failed:
+        lines.append(f"Worker {', '.join(failed)} did not succeed.")
     rest = comparison.order[len(comparison.proposed) :]
     if rest:
         lines.append(f"To try after that, in this order: {' '.join(map(str, rest))}")
-    return [*lines, f"  architect merge {run_id} {chosen}"]
+    return [*lines, f"  architect merge {result.run_id} {chosen}"]
