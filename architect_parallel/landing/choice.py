@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from architect_parallel.domain import LeftOut, RunResult, Score, Status, WorkerResult
+from architect_parallel.domain import LeftOut, RunResult, Status, WorkerResult
 from architect_parallel.errors import NothingToDo, UsageError
 from architect_parallel.landing.sources import Source, require_source
-from architect_parallel.planning.ranking import rank
+from architect_parallel.planning.ranking import ranking_of
 from architect_parallel.system.git import Repository
 
 
@@ -34,21 +34,18 @@ class Choice:
     """With `Pick.BEST`, why it is this one."""
 
 
-def choose(
-    repository: Repository, result: RunResult, pick: Pick, named: Sequence[int], score: Score = Score.LEXICOGRAPHIC
-) -> Choice:
+def choose(repository: Repository, result: RunResult, pick: Pick, named: Sequence[int]) -> Choice:
     """The results to land.
 
     Args:
         named: Worker ids, for `Pick.NAMED`; several that have nothing to land are passed over with a warning.
-        score: How the run is ranked, for `Pick.BEST`.
 
     Raises:
         UsageError: There is no such worker.
         NothingToDo: Nothing of it can land.
     """
     if pick is Pick.BEST:
-        return _best(repository, result, score)
+        return _best(repository, result)
     if pick is Pick.ALL:
         wanted = [worker for worker in result.results if worker.status is Status.SUCCESS]
         failed = [worker for worker in result.results if worker.status is not Status.SUCCESS]
@@ -64,10 +61,10 @@ def choose(
     return _with_work(repository, result, [_require_worker(result, each) for each in dict.fromkeys(named)], ())
 
 
-def _best(repository: Repository, result: RunResult, score: Score) -> Choice:
+def _best(repository: Repository, result: RunResult) -> Choice:
     """The first in the ranking that has something to land; a success, unless there is none."""
     by_id = {worker.worker_id: worker for worker in result.results}
-    places = rank(result.results, score=score)
+    places = ranking_of(result)
     for successful in (True, False):
         for place in places:
             worker = by_id[place.worker_id]

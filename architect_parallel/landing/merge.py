@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from architect_parallel.domain import LeftOut, RunResult, RunStatus, Score, WorkerSpec
+from architect_parallel.domain import LeftOut, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError, NothingToDo
-from architect_parallel.events import RunStarted, to_plain
+from architect_parallel.events import to_plain
 from architect_parallel.journal import Journal
 from architect_parallel.landing import combine
 from architect_parallel.landing.choice import Choice, Pick, choose
@@ -150,7 +150,7 @@ def plan_merge(
     result = journal.result(run_id)
     if result.status is RunStatus.RUNNING or journal.is_live(run_id):
         raise EnvironmentProblem(f"run {run_id} is still going on", hint=f"architect status {run_id}")
-    choice = choose(repository, result, pick, workers, _score(journal, run_id))
+    choice = choose(repository, result, pick, workers)
     target = find_target(repository, into)
     if target.branch in {f"{BRANCH_PREFIX}{number}" for number in journal.live_numbers()}:
         raise EnvironmentProblem(f"an agent is at work on {target.branch}", hint="architect status")
@@ -207,14 +207,6 @@ def _computed(
         steps=tuple(landing), specs=specs, resolve=resolve, publication=publication, because=choice.because,
         checks=checks_of(landing, specs) if len(landing) > 1 else (),
     )  # fmt: skip
-
-
-def _score(journal: Journal, run_id: str) -> Score:
-    """How the run asked to be ranked."""
-    for each in journal.recorded(run_id):
-        if isinstance(each.event, RunStarted) and each.event.plan.competition is not None:
-            return each.event.plan.competition.score
-    return Score.LEXICOGRAPHIC
 
 
 def _conflicts(left_out: tuple[LeftOut, ...]) -> bool:
