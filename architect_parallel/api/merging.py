@@ -48,11 +48,13 @@ def merge(
     config_file: Path | None = None,
     environ: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    planned: Callable[[MergePlan], None] = lambda plan: None,
 ) -> tuple[MergePlan, MergeOutcome | None]:
     """Plans and, unless it is a dry run, lands.
 
     Args:
         say: Takes a line of progress for people.
+        planned: Called with the plan before anything is done.
 
     Returns:
         The plan, and what came of it (`None`: it was a dry run).
@@ -72,6 +74,7 @@ def merge(
             repository, journal, asked.run, *asked.workers, pick=asked.pick, into=asked.into, method=asked.method,
             resolve=resolver is not None, push=asked.push, pull_request=asked.pull_request, environ=environ,
         )  # fmt: skip
+        planned(plan)
         if asked.dry_run:
             return plan, None
         if not plan.needs_worktree:

@@ -47,6 +47,7 @@ def merge(
     it back.
     """
     from architect_parallel.api import merging
+    from architect_parallel.landing.integration import Interrupted
     from architect_parallel.landing.merge import Method, Pick
 
     chosen = [method for method, flag in zip(Method, (as_merge, as_squash, as_rebase), strict=True) if flag]
@@ -67,7 +68,13 @@ def merge(
         method=chosen[0] if chosen else Method.MERGE, resolve=resolve, push=push or pull_request,
         pull_request=pull_request, dry_run=dry_run,
     )  # fmt: skip
-    plan, outcome = merging.merge(Path.cwd(), asked, config_file=config, say=_progress)
+    plans: list[MergePlan] = []
+    try:
+        plan, outcome = merging.merge(Path.cwd(), asked, config_file=config, say=_progress, planned=plans.append)
+    except Interrupted as stopped:
+        if as_json:
+            _json(plans[0], _nothing(plans[0]), error=stopped.message)
+        raise
     _json(plan, outcome) if as_json else _show(plan, outcome)
     problem = outcome.published.problem if outcome is not None else None
     if problem is not None:
@@ -88,7 +95,13 @@ def _progress(line: str) -> None:
     note(one_line(line, 200))
 
 
-def _json(plan: MergePlan, outcome: MergeOutcome | None) -> None:
+def _nothing(plan: MergePlan) -> MergeOutcome:
+    from architect_parallel.landing.merge import MergeOutcome
+
+    return MergeOutcome(commit=None, merged=(), left_out=plan.left_out, files=(), fast_forward=False)
+
+
+def _json(plan: MergePlan, outcome: MergeOutcome | None, error: str | None = None) -> None:
     from architect_parallel.reports.json import left_out
 
     done = outcome or plan
@@ -111,7 +124,7 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None) -> None:
             "checks": list(plan.checks),
             "pushed": published.pushed if published else None,
             "pull_request": published.pull_request if published else None,
-            "error": published.problem if published else None,
+            "error": error or (published.problem if published else None),
             "dry_run": outcome is None,
             "because": plan.because,
             "warnings": warnings,
@@ -127,12 +140,12 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None) -> None:
     for warning in _warnings(plan, outcome):
         warn(warning)
     for left in done.left_out:
+        if outcome is None and plan.resolve and left.reason == "conflict":
+            note(f"worker {left.worker_id} conflicts; the agent would be asked to resolve it")
+            continue
         _show_left_out(plan, left, alone=len(plan.steps) == 1)
     if done.commit is None:
-        if plan.resolve and outcome is None:
-            note("nothing merges cleanly; the conflicts would be handed to the agent")
-        else:
-            note("nothing was moved")
+        note("nothing would be moved" if outcome is None else "nothing was moved")
         return
     if plan.because is not None:
         answer(f"worker {numbers(done.merged)} is the best: {one_line(plan.because, 300)}")

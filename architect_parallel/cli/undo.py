@@ -47,6 +47,7 @@ def undo(
             "restored": restored,
             "target": plan.target.branch if plan.target else None,
             "commit": plan.back_to,
+            "removed": plan.integration.spec.branch if plan.integration else None,
             "dry_run": dry_run,
         }
         answer_json(shown)

@@ -252,15 +252,16 @@ class Journal:
             text = json.dumps(to_plain(payload))
             database.execute("UPDATE operations SET payload = ? WHERE id = ?", (text, operation_id))
 
-    def operations(self) -> list[Operation]:
-        """All operations, newest first, the undone ones included."""
+    def operations(self, run_id: str | None = None) -> list[Operation]:
+        """All operations (on one run alone: `run_id`), newest first, the undone ones included."""
         columns = "id, kind, run_id, time, payload, finished, undone"
+        where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
         return [
             Operation(
                 id=row[0], kind=row[1], run_id=row[2], time=datetime.fromisoformat(row[3]), payload=json.loads(row[4]),
                 finished=row[5] is not None, undone=row[6] is not None,
             )
-            for row in self._rows(f"SELECT {columns} FROM operations ORDER BY id DESC")
+            for row in self._rows(f"SELECT {columns} FROM operations {where} ORDER BY id DESC", values)
         ]  # fmt: skip
 
     def _landing(self, run_id: str) -> Landing | None:

@@ -93,8 +93,8 @@ def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Lef
 def integrations(journal: Journal, run_id: str) -> list[Operation]:
     """The merges of a run that made an integration branch and stand, or were killed on the way; newest first."""
     found: dict[str, Operation] = {}
-    for each in journal.operations():
-        if each.kind == "merge" and each.run_id == run_id and not each.undone and each.payload.get("integration"):
+    for each in journal.operations(run_id):
+        if each.kind == "merge" and not each.undone and each.payload.get("integration"):
             found.setdefault(str(each.payload["integration"]), each)
     return list(found.values())
 

@@ -126,6 +126,8 @@ def next_steps(result: RunResult) -> str:
             lines.append(f"  architect merge {run} --best    land the winner on the current branch")
         else:
             lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
+    if len(some) > 1:
+        lines.append(f"  architect compare {run}    side by side: conflicts, and what merges cleanly together")
     if len(good) < result.total_tasks:
         lines.append(f"  architect logs {run} N     what worker N printed")
         lines.append(f"  architect resume {run}     run again what did not succeed")

@@ -168,11 +168,11 @@ def test_interrupted_merge_moves_nothing_and_leaves_nothing(architect: Architect
     assert architect("parallel", "--backend", "shell", "--check", check, *tasks).code == 0
     before = everything(checkout)
     mark.with_name("checking.on").touch()
-    process = architect.begin("merge", "latest", "--all")
+    process = architect.begin("merge", "latest", "--all", "--json")
     wait_until(mark.exists, "the first check")
     process.send_signal(signal.SIGINT)
     answer = architect.finish(process)
-    assert (answer.code, answer.out) == (130, "")
+    assert (answer.code, answer.json["merged"], answer.json["commit"]) == (130, [], None)
     assert "nothing was moved" in answer.err
     assert everything(checkout) == before
     assert running_with("987") == []
