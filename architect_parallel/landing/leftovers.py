@@ -91,10 +91,11 @@ def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Lef
 
 
 def integrations(journal: Journal, run_id: str) -> list[Operation]:
-    """The merges of a run that made an integration branch and stand, or were killed on the way; newest first."""
+    """The merges of a run that made an integration branch, newest first, one per branch. The undone ones as well: the
+    undo of a cleanup can bring back what a killed merge left."""
     found: dict[str, Operation] = {}
     for each in journal.operations(run_id):
-        if each.kind == "merge" and not each.undone and each.payload.get("integration"):
+        if each.kind == "merge" and each.payload.get("integration"):
             found.setdefault(str(each.payload["integration"]), each)
     return list(found.values())
 

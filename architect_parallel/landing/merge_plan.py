@@ -104,8 +104,10 @@ def plan_merge(
     combine.require_merge_tree()
     run_id = journal.find(run)
     result = journal.result(run_id)
-    if result.status is RunStatus.RUNNING or journal.is_live(run_id):
+    if result.status is RunStatus.RUNNING:
         raise EnvironmentProblem(f"run {run_id} is still going on", hint=f"architect status {run_id}")
+    if journal.is_live(run_id):
+        raise EnvironmentProblem(f"run {run_id} is in use: it is resumed, merged or cleaned up", hint="try again later")
     choice = choose(repository, result, pick, workers)
     target = find_target(repository, into)
     if target.branch in {f"{BRANCH_PREFIX}{number}" for number in journal.live_numbers()}:

@@ -126,3 +126,18 @@ def undo_half_switch(repository: Repository, journal: Journal) -> None:
     """What was killed between files and branch is for `undo`: the checkout is dirty until then."""
     if git(repository.root, "status", "--porcelain"):
         undo.execute(repository, journal, undo.plan_undo(repository, journal))
+
+
+def test_what_an_undo_brought_back_of_a_killed_merge_can_go_again(checkout: Path, repository: Repository) -> None:
+    with Journal.open(repository.state_dir) as journal:
+        ended_run(repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"}, checks=("true",))
+        assert killed_at(checkout, "combine", 4)[0] == -signal.SIGKILL
+        for _ in range(2):
+            cleanup.execute(repository, journal, cleanup.plan_cleanup(repository, journal))
+            assert not list(checkout.glob(".architect-parallel-merged-*"))
+            shop = Workshop(run_dir=journal.run_dir("run"), environ=os.environ)
+            plan = merge.plan_merge(repository, journal, "run", pick=merge.Pick.ALL)
+            assert merge.execute(repository, journal, plan, shop).merged == (1, 2)
+            for _ in range(2):
+                undo.execute(repository, journal, undo.plan_undo(repository, journal))
+            assert list(checkout.glob(".architect-parallel-merged-*")), "it came back with the cleanup's undo"
