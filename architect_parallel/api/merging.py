@@ -15,6 +15,7 @@ from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import AgentProfile, Limits
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
+from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.integration import Interrupted, Workshop
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
 from architect_parallel.landing.resolve import Resolver
@@ -80,21 +81,19 @@ def merge(
         if not plan.needs_worktree:
             return plan, execute(repository, journal, plan)
         here = here or load_here(workspace_root, config_file, environ)
-        workshop = Workshop(
-            run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
-            say=say,
-        )  # fmt: skip
-        received: list[signal.Signals] = []
+        brake, received = Brake(), list[signal.Signals]()
 
         def receive(number: signal.Signals) -> None:
             received.append(number)
             # Not from here: a handler must not wait for a lock that the thread it interrupts may hold.
-            act = workshop.brake.kill if len(received) > 1 else workshop.brake.pull
-            threading.Thread(target=act, daemon=True).start()
+            threading.Thread(target=brake.kill if len(received) > 1 else brake.pull, daemon=True).start()
 
+        workshop = Workshop(
+            run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
+            brake=brake, say=say, guard=lambda: signals.forwarded(receive),
+        )  # fmt: skip
         try:
-            with signals.forwarded(receive):
-                return plan, execute(repository, journal, plan, workshop)
+            return plan, execute(repository, journal, plan, workshop)
         except Interrupted as stopped:
             raise stopped.by(received[0] if received else signal.SIGINT) from None
 

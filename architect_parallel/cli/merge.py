@@ -152,7 +152,7 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None) -> None:
     words = f"worker{'s' if len(done.merged) > 1 else ''} {numbers(done.merged)} of {plan.run_id}"
     how = "fast-forward" if done.fast_forward else plan.method.value
     if outcome is None and plan.checks:
-        how += f", if {len(plan.checks)} check{'s' if len(plan.checks) > 1 else ''} still pass"
+        how += ", if the check still passes" if len(plan.checks) == 1 else f", if {len(plan.checks)} checks still pass"
     at = f"{done.commit[:12]} ({how})"
     if plan.opens_pull_request:
         branch = outcome.branch if outcome is not None else f"architect/merged-{plan.run_id}"

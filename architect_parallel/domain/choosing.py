@@ -130,4 +130,6 @@ class Landing:
     method: str
     branch: str | None = None
     """The integration branch that was made; `None`: none was needed."""
+    pull_request: bool = False
+    """Whether it went out as a pull request, the target staying where it was."""
     time: datetime | None = None

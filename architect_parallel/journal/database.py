@@ -276,7 +276,8 @@ class Journal:
         done = json.loads(rows[0][0])
         plain = {
             "merged": done["workers"], "left_out": done.get("left_out", []), "target": done["branch"],
-            "commit": done["new"], "method": done["method"], "branch": done.get("integration"), "time": rows[0][1],
+            "commit": done["new"], "method": done["method"], "branch": done.get("integration"),
+            "pull_request": bool(done.get("pull_request")), "time": rows[0][1],
         }  # fmt: skip
         landing: Landing = from_plain(Landing, plain)
         return landing

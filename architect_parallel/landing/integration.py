@@ -10,8 +10,10 @@ through the `.git` inside, which whatever ran may have bent. The branch moves on
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -53,6 +55,8 @@ class Workshop:
     brake: Brake = field(default_factory=Brake)
     say: Callable[[str], None] = lambda line: None
     """Takes a line of progress."""
+    guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    """Around everything that runs: there signals pull the brake. Outside they end the program as ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +109,16 @@ def combine_in_worktree(repository: Repository, order: Order, workshop: Workshop
         EnvironmentProblem: The worktree cannot be made or prepared.
     """
     bench = _Bench(repository, order, workshop)
-    try:
-        bench.open()
-        done = _Steps(repository, order, workshop, bench).take()
-    except ArchitectParallelError:
-        _require_wanted(workshop)
-        raise
-    finally:
-        bench.remove()
+    with workshop.guard():
+        try:
+            bench.open()
+            done = _Steps(repository, order, workshop, bench).take()
+        except ArchitectParallelError:
+            _require_wanted(workshop)
+            raise
+        finally:
+            bench.remove()
+    _require_wanted(workshop)
     return done
 
 

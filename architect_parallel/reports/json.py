@@ -48,6 +48,7 @@ def _merge(landing: Landing | None) -> dict[str, Any] | None:
         "commit": landing.commit,
         "method": landing.method,
         "branch": landing.branch,
+        "pull_request": landing.pull_request,
         "time": to_plain(landing.time),
     }
 

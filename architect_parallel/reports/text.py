@@ -179,7 +179,8 @@ def run_details(run: RunResult) -> str:
     if run.merge is not None:
         merge = run.merge
         workers = ", ".join(map(str, merge.merged))
-        lines += ["", f"Merged: worker {workers} on {one_line(merge.target)} ({merge.commit[:12]})"]
+        how = "For a pull request against" if merge.pull_request else "Merged on"
+        lines += ["", f"{how} {one_line(merge.target)}: worker {workers} ({merge.commit[:12]})"]
         lines += [f"  left out: worker {each.worker_id} ({each.reason})" for each in merge.left_out]
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
