@@ -124,13 +124,21 @@ class MadeRun:
             self.lock.release()
 
 
-def begin_run(repository: Repository, journal: Journal, run_id: str, workers: int = 1, first: int = 1) -> MadeRun:
+def begin_run(
+    repository: Repository,
+    journal: Journal,
+    run_id: str,
+    workers: int = 1,
+    first: int = 1,
+    checks: tuple[str, ...] = (),
+) -> MadeRun:
     """A live run with its numbers taken and nothing made yet."""
     exclude_from_status(repository)
     base = git(repository.root, "rev-parse", "HEAD")
     spec = WorkerSpec(
         run_id=run_id, worker_id=1, index=0, number=first, name="w", prompt="teach it ü\nand more", backend="shell",
         model=None, agent=AgentProfile(name="build"), branch="", worktree_path="", base_commit=base,
+        checks=checks,
     )  # fmt: skip
     specs = [
         dataclasses.replace(
@@ -149,9 +157,16 @@ def begin_run(repository: Repository, journal: Journal, run_id: str, workers: in
     return MadeRun(repository=repository, journal=journal, run_id=run_id, base=base, specs=specs, lock=lock)
 
 
-def ended_run(repository: Repository, journal: Journal, run_id: str, *work: Files | None, first: int = 1) -> MadeRun:
+def ended_run(
+    repository: Repository,
+    journal: Journal,
+    run_id: str,
+    *work: Files | None,
+    first: int = 1,
+    checks: tuple[str, ...] = (),
+) -> MadeRun:
     """A run that ended well, one worker per entry of `work`: the files its agent committed (`None`: nothing)."""
-    run = begin_run(repository, journal, run_id, workers=len(work), first=first)
+    run = begin_run(repository, journal, run_id, workers=len(work), first=first, checks=checks)
     for worker_id, files in enumerate(work, start=1):
         place = run.start(worker_id)
         if files is not None:

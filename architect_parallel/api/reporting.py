@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from architect_parallel.api.competition import rates_of
+from architect_parallel.domain import Comparison, RunResult
+from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
+from architect_parallel.landing.compare import compare
 from architect_parallel.planning.ranking import ranking_of
 from architect_parallel.reports import competition, json, text
 from architect_parallel.reports.material import Material
@@ -40,4 +43,14 @@ def material(repository: Repository, journal: Journal, run: str) -> Material:
         recorded=tuple(journal.recorded(run_id)),
         ranking=ranking_of(result),
         rates=rates_of(result),
+        comparison=_comparison(repository, result),
     )
+
+
+def _comparison(repository: Repository, result: RunResult) -> Comparison | None:
+    if not any(each.files_modified for each in result.results):
+        return None
+    try:
+        return compare(repository, result)
+    except ArchitectParallelError:  # a git that is too old to compare can still report
+        return None

@@ -1,4 +1,4 @@
-"""`architect merge RUN N`: lands one worker's result on a branch."""
+"""`architect merge RUN …`: lands one result on a branch, or several made one."""
 
 from __future__ import annotations
 
@@ -7,86 +7,184 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from architect_parallel.cli import options
 from architect_parallel.cli.output import answer, answer_json, note, warn
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from architect_parallel.landing.merge import MergePlan
+    from architect_parallel.domain import LeftOut
+    from architect_parallel.landing.merge import MergeOutcome, MergePlan
 
 
 def merge(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique part of it, or latest.")],
     workers: Annotated[
-        list[str] | None, typer.Argument(metavar="N", help="Worker to land; also one that did not succeed.")
+        list[str] | None, typer.Argument(metavar="N", help="Workers to land; also ones that did not succeed.")
     ] = None,
+    best: Annotated[bool, typer.Option("--best", help="Land the best result.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Land every success that merges cleanly and passes.")] = False,
     into: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch to land on; default: the current one.")
     ] = None,
     as_merge: Annotated[bool, typer.Option("--merge", help="As git merge does (default).")] = False,
-    as_squash: Annotated[bool, typer.Option("--squash", help="As one commit.")] = False,
-    as_rebase: Annotated[bool, typer.Option("--rebase", help="Its commits on top of the branch.")] = False,
+    as_squash: Annotated[bool, typer.Option("--squash", help="As one commit each.")] = False,
+    as_rebase: Annotated[bool, typer.Option("--rebase", help="Their commits on top of the branch.")] = False,
+    resolve: Annotated[
+        str | None, typer.Option(metavar="BACKEND", help="Hand conflicts to this agent; else they are left out.")
+    ] = None,
+    push: Annotated[bool, typer.Option("--push", help="Then push the branch to its upstream, or to origin.")] = False,
+    pull_request: Annotated[
+        bool, typer.Option("--pr", help="Push the result and open a pull request with gh; the branch stays as it is.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, move nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    config: options.Config = None,
 ) -> int:
-    """Land one worker's result on a branch.
+    """Land one result on a branch, or several made one.
 
-    Wholly, or not at all; `architect undo` takes it back.
+    One lands wholly, or not at all. Several are combined on architect/merged-RUN, with the run's checks after each;
+    what conflicts or breaks a check is left out and named (exit 5). The branch moves last, and `architect undo` takes
+    it back.
     """
-    from architect_parallel.journal import Journal
-    from architect_parallel.landing.merge import Method, execute, plan_merge
-    from architect_parallel.system.git import open_repository
+    from architect_parallel.api import merging
+    from architect_parallel.landing.integration import Interrupted
+    from architect_parallel.landing.merge import Method, Pick
 
     chosen = [method for method, flag in zip(Method, (as_merge, as_squash, as_rebase), strict=True) if flag]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", hint="architect merge --help")
-    worker_id = _worker_id(run, workers or [])
-    repository = open_repository(Path.cwd())
-    with Journal.open(repository.state_dir) as journal:
-        plan = plan_merge(
-            repository, journal, run, worker_id, into=into, method=chosen[0] if chosen else Method.MERGE
+    if best and every:
+        raise UsageError("--best and --all exclude each other", hint="architect merge --help")
+    if (best or every) and workers:
+        flag = "--best" if best else "--all"
+        raise UsageError(f"{flag} and workers' numbers exclude each other", hint=f"architect merge {run} {flag}")
+    if not (best or every or workers):
+        raise UsageError(
+            "which worker is to land is not said", hint=f"architect merge {run} N, or --best, or --all"
         )  # fmt: skip
-        if not dry_run:
-            execute(repository, journal, plan)
-    _show(plan, dry_run=dry_run, as_json=as_json)
-    return ExitCode.CONFLICT if plan.left_out else ExitCode.SUCCESS
+    asked = merging.MergeRequest(
+        run=run, workers=[_worker_id(run, word) for word in workers or []],
+        pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED, into=into,
+        method=chosen[0] if chosen else Method.MERGE, resolve=resolve, push=push or pull_request,
+        pull_request=pull_request, dry_run=dry_run,
+    )  # fmt: skip
+    plans: list[MergePlan] = []
+    try:
+        plan, outcome = merging.merge(Path.cwd(), asked, config_file=config, say=_progress, planned=plans.append)
+    except Interrupted as stopped:
+        if as_json:
+            _json(plans[0], _nothing(plans[0]), error=stopped.message)
+        raise
+    _json(plan, outcome) if as_json else _show(plan, outcome)
+    problem = outcome.published.problem if outcome is not None else None
+    if problem is not None:
+        note(f"architect: {problem}")
+        return ExitCode.ENVIRONMENT
+    return ExitCode.CONFLICT if (outcome or plan).left_out else ExitCode.SUCCESS
 
 
-def _worker_id(run: str, words: list[str]) -> int:
-    if not words:
-        raise UsageError("which worker is to land is not said", hint=f"architect merge {run} N")
-    if len(words) > 1:
-        raise UsageError("one worker at a time can be landed", hint=f"architect merge {run} {words[0]}")
-    if not (words[0].isascii() and words[0].isdigit()):
-        raise UsageError(f"{words[0]!r} is not a worker's number", hint=f"architect status {run}")
-    return int(words[0])
+def _worker_id(run: str, word: str) -> int:
+    if not (word.isascii() and word.isdigit()):
+        raise UsageError(f"{word!r} is not a worker's number", hint=f"architect status {run}")
+    return int(word)
 
 
-def _show(plan: MergePlan, *, dry_run: bool, as_json: bool) -> None:
+def _progress(line: str) -> None:
     from architect_parallel.planning.plain_text import one_line
 
-    for warning in plan.warnings:
+    note(one_line(line, 200))
+
+
+def _nothing(plan: MergePlan) -> MergeOutcome:
+    from architect_parallel.landing.merge import MergeOutcome
+
+    return MergeOutcome(commit=None, merged=(), left_out=plan.left_out, files=(), fast_forward=False)
+
+
+def _json(plan: MergePlan, outcome: MergeOutcome | None, error: str | None = None) -> None:
+    from architect_parallel.reports.json import left_out
+
+    done = outcome or plan
+    warnings = _warnings(plan, outcome)
+    for warning in warnings:
         warn(warning)
-    if as_json:
-        left_out = [
-            {"worker_id": each.worker_id, "reason": each.reason, "files": list(each.files)} for each in plan.left_out
-        ]
-        shown = {
-            "run_id": plan.run_id, "merged": list(plan.merged), "left_out": left_out, "target": plan.target.branch,
-            "commit": plan.commit, "method": plan.method.value, "fast_forward": plan.fast_forward,
-            "files": list(plan.files), "dry_run": dry_run, "warnings": list(plan.warnings),
-        }  # fmt: skip
-        answer_json(shown)
+    warnings += [f"worker {each.worker_id} is left out: {each.detail}" for each in done.left_out if each.detail]
+    published = outcome.published if outcome is not None else None
+    answer_json(
+        {
+            "run_id": plan.run_id,
+            "merged": list(done.merged),
+            "left_out": left_out(done.left_out),
+            "target": plan.target.branch,
+            "commit": done.commit,
+            "method": plan.method.value,
+            "fast_forward": done.fast_forward,
+            "files": list(done.files),
+            "branch": outcome.branch if outcome is not None else None,
+            "checks": list(plan.checks),
+            "pushed": published.pushed if published else None,
+            "pull_request": published.pull_request if published else None,
+            "error": error or (published.problem if published else None),
+            "dry_run": outcome is None,
+            "because": plan.because,
+            "warnings": warnings,
+        }
+    )
+
+
+def _show(plan: MergePlan, outcome: MergeOutcome | None) -> None:
+    from architect_parallel.landing.steps import numbers
+    from architect_parallel.planning.plain_text import one_line
+
+    done = outcome or plan
+    for warning in _warnings(plan, outcome):
+        warn(warning)
+    for left in done.left_out:
+        if outcome is None and plan.resolve and left.reason == "conflict":
+            note(f"worker {left.worker_id} conflicts; the agent would be asked to resolve it")
+            continue
+        _show_left_out(plan, left, alone=len(plan.steps) == 1)
+    if done.commit is None:
+        note("nothing would be moved" if outcome is None else "nothing was moved")
         return
-    for left in plan.left_out:
-        note(f"worker {left.worker_id} conflicts with {plan.target.branch}; nothing was moved. Files:")
-        for path in left.files:
-            note(f"  {one_line(path)}")
-    if plan.commit is not None:
-        verb = "would land" if dry_run else "landed"
-        workers = ", ".join(map(str, plan.merged))
-        how = "fast-forward" if plan.fast_forward else plan.method.value
-        answer(f"worker {workers} of {plan.run_id} {verb} on {plan.target.branch} at {plan.commit[:12]} ({how})")
-        for path in plan.files:
-            answer(f"  {one_line(path)}")
-        if not dry_run:
-            answer("to take it back: architect undo")
+    if plan.because is not None:
+        answer(f"worker {numbers(done.merged)} is the best: {one_line(plan.because, 300)}")
+    words = f"worker{'s' if len(done.merged) > 1 else ''} {numbers(done.merged)} of {plan.run_id}"
+    how = "fast-forward" if done.fast_forward else plan.method.value
+    if outcome is None and plan.checks:
+        how += ", if the check still passes" if len(plan.checks) == 1 else f", if {len(plan.checks)} checks still pass"
+    at = f"{done.commit[:12]} ({how})"
+    if plan.opens_pull_request:
+        branch = outcome.branch if outcome is not None else f"architect/merged-{plan.run_id}"
+        verb = "would stand" if outcome is None else "stands"
+        answer(f"{words} {verb} on {branch} at {at}; {plan.target.branch} stays where it is")
+    else:
+        answer(f"{words} {'would land' if outcome is None else 'landed'} on {plan.target.branch} at {at}")
+        if outcome is not None and outcome.branch is not None:
+            answer(f"combined on {outcome.branch}")
+    for path in done.files:
+        answer(f"  {one_line(path)}")
+    if outcome is None:
+        return
+    if outcome.published.pushed is not None:
+        answer(f"pushed to {one_line(outcome.published.pushed)}")
+    if outcome.published.pull_request is not None:
+        answer(f"pull request: {one_line(outcome.published.pull_request)}")
+    answer("to take it back: architect undo")
+
+
+def _warnings(plan: MergePlan, outcome: MergeOutcome | None) -> list[str]:
+    return [*plan.warnings, *(outcome.warnings if outcome is not None else ())]
+
+
+def _show_left_out(plan: MergePlan, left: LeftOut, *, alone: bool) -> None:
+    from architect_parallel.planning.plain_text import one_line
+
+    detail = f": {one_line(left.detail, 300)}" if left.detail else ""
+    if left.reason == "conflict" and alone:
+        note(f"worker {left.worker_id} conflicts with {plan.target.branch}{detail}. Files:")
+    else:
+        words = {"conflict": "it conflicts", "check": "it breaks a check", "not_successful": "it did not succeed"}
+        note(f"worker {left.worker_id} is left out: {words[left.reason]}{detail}")
+    for path in left.files:
+        note(f"  {one_line(path)}")

@@ -47,6 +47,7 @@ def undo(
             "restored": restored,
             "target": plan.target.branch if plan.target else None,
             "commit": plan.back_to,
+            "removed": plan.integration.spec.branch if plan.integration else None,
             "dry_run": dry_run,
         }
         answer_json(shown)
@@ -75,6 +76,8 @@ def _what(operation: Operation) -> str:
     payload = operation.payload
     if operation.kind == "merge":
         workers = ", ".join(map(str, payload.get("workers", [])))
-        return f"worker {workers} on {payload.get('branch')} ({str(payload.get('new'))[:12]})"
+        new = payload.get("new")
+        where = payload.get("integration") if payload.get("pull_request") else payload.get("branch")
+        return f"worker {workers} on {where} ({str(new)[:12] if new else 'not moved'})"
     branches = [str(each.get("branch")) for each in payload.get("removals", [])]
     return ", ".join(branches[:4]) + (f" and {len(branches) - 4} more" if len(branches) > 4 else "")

@@ -8,6 +8,8 @@ are USD and seconds. `None` means *unknown* or *no limit* and is never written a
 from architect_parallel.domain.choosing import (
     Comparison,
     Judgement,
+    Landing,
+    LeftOut,
     ModelRate,
     Pair,
     Place,
@@ -76,6 +78,8 @@ __all__ = [
     "FlowOrigin",
     "Isolation",
     "Judgement",
+    "Landing",
+    "LeftOut",
     "Limits",
     "ModelRate",
     "Outcome",

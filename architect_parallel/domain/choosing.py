@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,3 +101,35 @@ class Comparison:
     """The largest set that merges cleanly with the current branch and with each other, in the order to merge."""
     order: tuple[int, ...]
     """All workers with changes: the proposed ones, then the rest in the order to try them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A worker whose result does not land."""
+
+    worker_id: int
+    reason: str
+    """`conflict`, `check` or `not_successful`."""
+    files: tuple[str, ...] = ()
+    """Conflicting paths, sorted."""
+    detail: str | None = None
+    """More in words: the check that broke, how the worker ended; `None`: the reason says it all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """The last merge of a run that stands, as its envelope shows it."""
+
+    merged: tuple[int, ...]
+    """Worker ids in the order they landed."""
+    left_out: tuple[LeftOut, ...]
+    target: str
+    """Short name of the branch."""
+    commit: str
+    """Where the target went; for a pull request, where `branch` is."""
+    method: str
+    branch: str | None = None
+    """The integration branch that was made; `None`: none was needed."""
+    pull_request: bool = False
+    """Whether it went out as a pull request, the target staying where it was."""
+    time: datetime | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from architect_parallel.domain.choosing import Judgement
+from architect_parallel.domain.choosing import Judgement, Landing
 from architect_parallel.domain.plans import Competition, WorkerSpec
 from architect_parallel.domain.words import CheckChange, CostBasis, Reason, RunStatus, Status
 
@@ -189,6 +189,8 @@ class RunResult:
     """`None`: not a competition."""
     judged: list[Judgement] = field(default_factory=list)
     """The judge's answers, in order."""
+    merge: Landing | None = None
+    """`None`: nothing of it was merged, or that was undone."""
 
     @property
     def total_tasks(self) -> int:

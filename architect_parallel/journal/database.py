@@ -23,9 +23,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from architect_parallel.domain import RunResult
+from architect_parallel.domain import Landing, RunResult
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
-from architect_parallel.events import AgentOutput, Event, Recorded, RunExtended, RunStarted, decode, encode, to_plain
+from architect_parallel.events import (
+    AgentOutput,
+    Event,
+    Recorded,
+    RunExtended,
+    RunStarted,
+    decode,
+    encode,
+    from_plain,
+    to_plain,
+)
 from architect_parallel.journal.replay import replay
 from architect_parallel.system import clock
 from architect_parallel.system.files import HeldLock, is_locked, locked, make_private_dir
@@ -180,7 +190,9 @@ class Journal:
         recorded = self.recorded(run_id)
         if not recorded:
             raise NothingToDo(f"no run {run_id!r}", hint="architect status")
-        return replay(recorded, live=live)
+        result = replay(recorded, live=live)
+        result.merge = self._landing(run_id)
+        return result
 
     # The living and the dead
 
@@ -246,16 +258,41 @@ class Journal:
                 database.execute("UPDATE operations SET payload = ? WHERE id = ?", (text, operation_id))
             database.execute("UPDATE operations SET finished = ? WHERE id = ?", (to_plain(self._now()), operation_id))
 
-    def operations(self) -> list[Operation]:
-        """All operations, newest first, the undone ones included."""
+    def amend_operation(self, operation_id: int, payload: Mapping[str, Any]) -> None:
+        """Replaces what is intended, before the part of it that the new payload tells of; durable on return."""
+        with self._transaction() as database:
+            text = json.dumps(to_plain(payload))
+            database.execute("UPDATE operations SET payload = ? WHERE id = ?", (text, operation_id))
+
+    def operations(self, run_id: str | None = None) -> list[Operation]:
+        """All operations (on one run alone: `run_id`), newest first, the undone ones included."""
         columns = "id, kind, run_id, time, payload, finished, undone"
+        where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
         return [
             Operation(
                 id=row[0], kind=row[1], run_id=row[2], time=datetime.fromisoformat(row[3]), payload=json.loads(row[4]),
                 finished=row[5] is not None, undone=row[6] is not None,
             )
-            for row in self._rows(f"SELECT {columns} FROM operations ORDER BY id DESC")
+            for row in self._rows(f"SELECT {columns} FROM operations {where} ORDER BY id DESC", values)
         ]  # fmt: skip
+
+    def _landing(self, run_id: str) -> Landing | None:
+        """The newest merge of the run that was done and stands."""
+        rows = self._rows(
+            "SELECT payload, time FROM operations WHERE run_id = ? AND kind = 'merge' AND finished IS NOT NULL"
+            " AND undone IS NULL ORDER BY id DESC LIMIT 1",
+            (run_id,),
+        )
+        if not rows:
+            return None
+        done = json.loads(rows[0][0])
+        plain = {
+            "merged": done["workers"], "left_out": done.get("left_out", []), "target": done["branch"],
+            "commit": done["new"], "method": done["method"], "branch": done.get("integration"),
+            "pull_request": bool(done.get("pull_request")), "time": rows[0][1],
+        }  # fmt: skip
+        landing: Landing = from_plain(Landing, plain)
+        return landing
 
     def mark_undone(self, operation_id: int) -> None:
         """Records that the operation was taken back."""

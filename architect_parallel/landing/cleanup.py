@@ -18,7 +18,7 @@ from pathlib import Path
 from architect_parallel.domain import Status
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
-from architect_parallel.landing.leftovers import Leftover, head_commit, leftovers, read_tree
+from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
 from architect_parallel.worktrees.remove import delete_branch, recover, remove_worktree
@@ -83,6 +83,7 @@ class Removal:
 
     run_id: str
     worker_id: int
+    """0: what a merge of several made, here and in `number`."""
     number: int
     branch: str
     worktree_path: str | None
@@ -153,7 +154,10 @@ def _decided(left: Leftover, *, force: bool, keep_branches: bool) -> tuple[Item,
     stays = []
     if left.tip is not None and not branch and not keep_branches:
         why = left.branch_stays or ""
-        hint = f"architect merge {left.run_id} {left.spec.worker_id}, or --force"
+        land = f"git merge {left.spec.branch}"
+        if left.spec.worker_id != INTEGRATION:
+            land = f"architect merge {left.run_id} {left.spec.worker_id}"
+        hint = f"{land}, or --force"
         stays.append(_stays(left, "branch", left.spec.branch, why, hint))
     return Item(leftover=left, worktree=goes, branch=branch), stays
 
@@ -185,7 +189,7 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
         for item in plan.items:
             if item.leftover.run_id not in live:
                 with _failure_stays(item.leftover, stays):
-                    decided.append((item, _kept(repository, journal, item)))
+                    decided.append((item, keep_item(repository, journal, item)))
         if not decided:
             return CleanupOutcome(removed=(), stays=tuple(stays), scratch=scratch)
         run_id = next(iter(runs)) if len(runs) == 1 else None
@@ -193,7 +197,7 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
         removed = []
         for item, intended in decided:
             with _failure_stays(item.leftover, stays):
-                done = _remove(repository, item, intended, stays)
+                done = remove_item(repository, item, intended, stays)
                 if done.worktree_path is not None or done.tip is not None or item.leftover.debris:
                     removed.append(done)
         journal.finish_operation(operation, {"removals": [asdict(each) for each in removed]})
@@ -236,7 +240,7 @@ class _Changed(ArchitectParallelError):
     """What was planned is not what is there any more."""
 
 
-def _kept(repository: Repository, journal: Journal, item: Item) -> Removal:
+def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
     """Looks again and puts everything that goes under keep refs."""
     left = item.leftover
     spec = left.spec
@@ -293,7 +297,7 @@ def _index_tree(repository: Repository, admin_dir: Path, head: str) -> str | Non
     return output.text
 
 
-def _remove(repository: Repository, item: Item, intended: Removal, stays: list[Stays]) -> Removal:
+def remove_item(repository: Repository, item: Item, intended: Removal, stays: list[Stays]) -> Removal:
     """Removes one worker's worktree, then its branch; returns what has really gone."""
     left = item.leftover
     spec = left.spec
@@ -312,6 +316,18 @@ def _remove(repository: Repository, item: Item, intended: Removal, stays: list[S
         stays.append(_stays(left, "branch", spec.branch, why, failed=True))
         tip = None
     return replace(intended, tip=tip)
+
+
+def take_away(repository: Repository, journal: Journal, left: Leftover) -> list[str]:
+    """Keeps and removes one leftover with its branch, whatever state it is in; why something of it stays, in words.
+
+    Raises:
+        ArchitectParallelError: It could not be kept, or not be removed.
+    """
+    item = Item(leftover=left, worktree=left.path is not None, branch=left.tip is not None)
+    stays: list[Stays] = []
+    remove_item(repository, item, keep_item(repository, journal, item), stays)
+    return [f"{each.what} {each.name} stays: {each.reason}" for each in stays]
 
 
 def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:

@@ -11,12 +11,7 @@ from dataclasses import dataclass
 
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.git import MERGE_TREE_VERSION, Git, GitError, version
-
-_NOBODY = {
-    f"GIT_{role}_{key}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for key, value in {"NAME": "nobody", "EMAIL": "nobody@example.invalid", "DATE": "@0 +0000"}.items()
-}
+from architect_parallel.worktrees.borrowed import NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +95,9 @@ def _picked_tree(git: Git, onto: str, commit: str) -> tuple[str, tuple[str, ...]
     # `merge-tree --merge-base` came with 2.40. Two made-up commits over a made-up base give the same three trees.
     parents = git.text("rev-list", "--parents", "--max-count=1", commit).split()[1:]
     before = tree_of(git, parents[0]) if parents else git.run("mktree").text
-    base = _commit(git, before, (), b"base", env=_NOBODY)
-    ours = _commit(git, tree_of(git, onto), (base,), b"ours", env=_NOBODY)
-    theirs = _commit(git, tree_of(git, commit), (base,), b"theirs", env=_NOBODY)
+    base = _commit(git, before, (), b"base", env=NOBODY)
+    ours = _commit(git, tree_of(git, onto), (base,), b"ours", env=NOBODY)
+    theirs = _commit(git, tree_of(git, commit), (base,), b"theirs", env=NOBODY)
     return _merge_tree(git, ours, theirs)
 
 

@@ -16,16 +16,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import Isolation, RunResult, WorkerResult, WorkerSpec
+from architect_parallel.domain import AgentProfile, Isolation, RunResult, WorkerResult, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentExited, AgentStarted, Recorded
-from architect_parallel.journal import Journal
+from architect_parallel.journal import Journal, Operation
 from architect_parallel.journal.replay import replay
 from architect_parallel.landing.target import UNDER_WAY
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
 from architect_parallel.system.process_table import runs_since
-from architect_parallel.worktrees.create import BRANCH_PREFIX, owns_branch
+from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
 from architect_parallel.worktrees.merged import is_merged
 from architect_parallel.worktrees.registry import admin_dir_of, half_made, head_branch, marked_run, names
 from architect_parallel.worktrees.remove import WorktreeState, inspect
@@ -33,6 +33,12 @@ from architect_parallel.worktrees.snapshot import PrivateGit
 
 _MOST_TARGETS = 50
 """So many branches, newest first, are compared with a branch that no branch contains (for squash merges)."""
+
+
+_OF_RUNS = (f"refs/heads/{BRANCH_PREFIX}", f"refs/heads/{MERGED_PREFIX}")
+"""What stands only on such branches is not where its user wants it yet."""
+INTEGRATION = 0
+"""The number under which a merge's integration branch and worktree stand among the workers'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,7 @@ def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Lef
     done = {each.worker_id: each for each in result.results}
     # A worker without isolation worked in a directory of the user's: nothing there is ours.
     isolated = [spec for spec in result.planned if spec.isolation is not Isolation.NONE]
+    isolated += [integration_spec(each) for each in integrations(journal, run_id)]
     found = (_leftover(repository, journal, result, spec, done.get(spec.worker_id)) for spec in isolated)
     running = still_running(recorded)
     return [
@@ -81,6 +88,32 @@ def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Lef
         for each in found
         if each is not None
     ]
+
+
+def integrations(journal: Journal, run_id: str) -> list[Operation]:
+    """The merges of a run that made an integration branch, newest first, one per branch. The undone ones as well: the
+    undo of a cleanup can bring back what a killed merge left."""
+    found: dict[str, Operation] = {}
+    for each in journal.operations(run_id):
+        if each.kind == "merge" and each.payload.get("integration"):
+            found.setdefault(str(each.payload["integration"]), each)
+    return list(found.values())
+
+
+def integration_spec(operation: Operation) -> WorkerSpec:
+    """The integration branch and worktree of a merge as if they were a worker's, number 0."""
+    payload = operation.payload
+    return WorkerSpec(
+        run_id=operation.run_id or "", worker_id=INTEGRATION, index=0, number=INTEGRATION, name="integration",
+        prompt="", backend="", model=None, agent=AgentProfile(name=""), branch=str(payload["integration"]),
+        worktree_path=str(payload["place"]), base_commit=str(payload["old"]),
+    )  # fmt: skip
+
+
+def integration_leftover(repository: Repository, journal: Journal, operation: Operation) -> Leftover | None:
+    """What a merge's integration left; `None`: nothing."""
+    result = replay(journal.recorded(operation.run_id or ""), live=False)
+    return _leftover(repository, journal, result, integration_spec(operation), None)
 
 
 def still_running(recorded: Iterable[Recorded]) -> set[int]:
@@ -118,6 +151,8 @@ def _leftover(
     head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
     dirty = tree is not None and tree != head_tree
     stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread) if state else (None, True, None)
+    if spec.worker_id == INTEGRATION and forcible:
+        stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
         run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, tree=tree, dirty=dirty, tip=tip,
         head=state.head if state else None, on_branch=state.branch if state else None, worktree_stays=stays,
@@ -219,7 +254,7 @@ def _branch_stays(repository: Repository, spec: WorkerSpec, tip: str) -> str | N
 def _on_a_branch(repository: Repository, commit: str) -> bool:
     """Whether a branch that is not a worker's, or the user's own HEAD, contains the commit."""
     refs = repository.store.text("for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/heads")
-    if any(not ref.startswith(f"refs/heads/{BRANCH_PREFIX}") for ref in refs.splitlines()):
+    if any(not ref.startswith(_OF_RUNS) for ref in refs.splitlines()):
         return True
     head = _users_head(repository)
     return head is not None and repository.store.ok("merge-base", "--is-ancestor", commit, head)
@@ -231,7 +266,7 @@ def _targets(repository: Repository, base: str) -> list[str]:
         "for-each-ref", f"--contains={base}", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/heads"
     )  # fmt: skip
     lines = (line.split(" ", 1) for line in listed.splitlines())
-    tips = [commit for commit, ref in lines if not ref.startswith(f"refs/heads/{BRANCH_PREFIX}")]
+    tips = [commit for commit, ref in lines if not ref.startswith(_OF_RUNS)]
     head = _users_head(repository)
     return [each for each in dict.fromkeys([*([head] if head else []), *tips]) if each != base][:_MOST_TARGETS]
 
@@ -239,6 +274,6 @@ def _targets(repository: Repository, base: str) -> list[str]:
 def _users_head(repository: Repository) -> str | None:
     """The commit the user stands on, unless it is a worker's branch."""
     branch = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).text
-    if branch.startswith(f"refs/heads/{BRANCH_PREFIX}"):
+    if branch.startswith(_OF_RUNS):
         return None
     return repository.git.resolve("HEAD^{commit}")

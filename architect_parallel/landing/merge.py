@@ -1,197 +1,254 @@
-"""Landing one worker's result on a branch: plan → show → execute.
+"""Landing results on a branch: plan → show → execute.
 
-`plan_merge` computes everything and moves nothing; `execute` records the intent, then moves the target, last and by
-compare-and-swap (`target`). A result lands wholly or not at all. What lands is the worker's branch, as long as the
-branch is still the one its run made (numbers are given out again after a cleanup); else the commit that was collected.
-Room for what comes later: `MergePlan` speaks of several workers, `plan_merge` fills in one.
+`plan_merge` (`merge_plan`) computes everything that can be computed and moves nothing; `execute` records the intent,
+then acts. One result lands wholly or not at all. Several are made one on a branch of their own (`integration`), in the
+order that `compare` proposes; what conflicts or breaks a check is left out and named. The target moves last, by
+compare-and-swap (`target`), and only what has landed is published (`publish`).
+
+Killed before the target's turn, the integration is what `undo` and `parallel-cleanup` take away; the next merge of the
+run does as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
-from architect_parallel.domain import RunResult, RunStatus, Status, WorkerResult
-from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
+from architect_parallel.domain import LeftOut
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
+from architect_parallel.events import to_plain
 from architect_parallel.journal import Journal
-from architect_parallel.landing import combine
-from architect_parallel.landing.target import Target, find_target, move, require_movable
+from architect_parallel.landing.choice import Pick
+from architect_parallel.landing.cleanup import take_away
+from architect_parallel.landing.integration import Combination, Order, Workshop, combine_in_worktree, free_place
+from architect_parallel.landing.leftovers import INTEGRATION, integration_leftover, integrations
+from architect_parallel.landing.merge_plan import MergePlan, plan_merge
+from architect_parallel.landing.publish import Published, open_pull_request, push
+from architect_parallel.landing.steps import Method, changed_files, numbers, subject
+from architect_parallel.landing.target import move
 from architect_parallel.system.git import Repository
-from architect_parallel.worktrees.create import BRANCH_PREFIX, owns_branch
+from architect_parallel.worktrees.create import restore_branch
+from architect_parallel.worktrees.remove import delete_branch
+from architect_parallel.worktrees.snapshot import keep
 
-_SUBJECT_LENGTH = 72
-
-
-class Method(StrEnum):
-    """How a result lands."""
-
-    MERGE = "merge"
-    SQUASH = "squash"
-    REBASE = "rebase"
+__all__ = ["LeftOut", "MergeOutcome", "MergePlan", "Method", "Pick", "execute", "plan_merge"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
-    """A worker whose result does not land."""
+class MergeOutcome:
+    """What a merge has done."""
 
-    worker_id: int
-    reason: str
-    """`conflict`; later also `check` and `not_successful`."""
-    files: tuple[str, ...] = ()
-    """Conflicting paths, sorted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergePlan:
-    """A decided merge; nothing has been moved."""
-
-    run_id: str
-    method: Method
-    target: Target
     commit: str | None
-    """Where the target goes; `None`: nowhere, everything was left out."""
+    """Where the target is now, or the pull request's branch; `None`: nothing landed."""
     merged: tuple[int, ...]
-    """Worker ids, in the order they land."""
     left_out: tuple[LeftOut, ...]
     files: tuple[str, ...]
-    """Paths that change on the target, sorted."""
     fast_forward: bool
     warnings: tuple[str, ...] = ()
+    """Beyond those of the plan."""
+    branch: str | None = None
+    """The integration branch; `None`: there is none."""
+    published: Published = field(default_factory=Published)
 
 
-def plan_merge(
-    repository: Repository,
-    journal: Journal,
-    run: str,
-    worker_id: int,
-    *,
-    into: str | None = None,
-    method: Method = Method.MERGE,
-) -> MergePlan:
-    """Computes what landing one worker would give.
-
-    A result that did not succeed lands too, because the user named it; the plan's warnings say how it ended.
+def execute(
+    repository: Repository, journal: Journal, plan: MergePlan, workshop: Workshop | None = None
+) -> MergeOutcome:  # fmt: skip
+    """Lands what the plan says; moves nothing where everything is left out.
 
     Args:
-        run: A run id or what `Journal.find` makes one of.
-        into: Short name of a local branch; `None`: the current one.
+        workshop: What it takes to run checks or an agent; `None`: the plan needs neither.
 
     Raises:
-        NothingToDo: No such run; the worker changed nothing, or the target has all of it already.
-        UsageError: No such worker or branch.
-        EnvironmentProblem: The run is live, git is too old, HEAD is detached, the target's checkout is dirty.
+        EnvironmentProblem: The target or its checkout has changed since the plan; nothing was moved. What several
+            results were combined to stands on the branch that the message names.
+        Interrupted: It was stopped; nothing was moved.
     """
-    combine.require_merge_tree()
-    run_id = journal.find(run)
-    result = journal.result(run_id)
-    if result.status is RunStatus.RUNNING or journal.is_live(run_id):
-        raise EnvironmentProblem(f"run {run_id} is still going on", hint=f"architect status {run_id}")
-    worker = _require_worker(result, worker_id)
-    if not worker.branch:
-        raise NothingToDo(f"worker {worker_id} worked in place, in {worker.worktree_path}: there is nothing to land")
-    target = find_target(repository, into)
-    if target.branch in {f"{BRANCH_PREFIX}{number}" for number in journal.live_numbers()}:
-        raise EnvironmentProblem(f"an agent is at work on {target.branch}", hint="architect status")
-    source = _source(repository, run_id, worker, result.base_commit)
-    git = repository.git
-    if git.ok("merge-base", "--is-ancestor", source, target.tip):
-        raise NothingToDo(f"{target.branch} has all of worker {worker_id} already", hint=f"architect diff {run_id}")
-    combined = _combined(repository, result, worker, source, target, method)
-    if combined.commit is None:
-        left = LeftOut(worker_id=worker_id, reason="conflict", files=combined.conflicts)
-        return MergePlan(
-            run_id=run_id, method=method, target=target, commit=None, merged=(), left_out=(left,), files=(),
-            fast_forward=False, warnings=_warnings(worker),
-        )  # fmt: skip
-    if combine.tree_of(git, combined.commit) == combine.tree_of(git, target.tip):
-        raise NothingToDo(f"{target.branch} has all of worker {worker_id} already", hint=f"architect diff {run_id}")
-    require_movable(target, combined.commit)
-    changed = git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", target.tip, combined.commit).fields
-    return MergePlan(
-        run_id=run_id, method=method, target=target, commit=combined.commit, merged=(worker_id,), left_out=(),
-        files=tuple(sorted(changed)), fast_forward=combined.commit == source, warnings=_warnings(worker),
-    )  # fmt: skip
-
-
-def execute(repository: Repository, journal: Journal, plan: MergePlan) -> None:
-    """Moves the target to the planned commit; does nothing for a plan in which everything was left out.
-
-    Raises:
-        EnvironmentProblem: The target or its checkout has changed since the plan; nothing was moved.
-    """
+    if plan.needs_branch:
+        return _execute_combined(repository, journal, plan, workshop)
+    outcome = _as_planned(plan)
     if plan.commit is None:
-        return
-    operation = journal.begin_operation(
-        "merge",
-        plan.run_id,
-        {
-            "branch": plan.target.branch, "old": plan.target.tip, "new": plan.commit,
-            "workers": list(plan.merged), "method": plan.method.value,
-        },
-    )  # fmt: skip
-    workers = ",".join(map(str, plan.merged))
-    move(repository, plan.target, plan.commit, message=f"architect {plan.method}: run {plan.run_id} worker {workers}")
+        return outcome
+    payload = _payload(plan) | {"new": plan.commit, "left_out": to_plain(plan.left_out)}
+    operation = journal.begin_operation("merge", plan.run_id, payload)
+    move(repository, plan.target, plan.commit, message=_reflog_message(plan, plan.merged))
     journal.finish_operation(operation)
+    return _published(repository, journal, plan, outcome, operation, payload, workshop)
 
 
-def _require_worker(result: RunResult, worker_id: int) -> WorkerResult:
-    for worker in result.results:
-        if worker.worker_id == worker_id:
-            return worker
-    last = max((spec.worker_id for spec in result.planned), default=0)
-    raise UsageError(
-        f"run {result.run_id} has no worker {worker_id}, it has 1 to {last}", hint=f"architect status {result.run_id}"
-    )
+def _as_planned(plan: MergePlan, branch: str | None = None) -> MergeOutcome:
+    return MergeOutcome(
+        commit=plan.commit, merged=plan.merged, left_out=plan.left_out, files=plan.files,
+        fast_forward=plan.fast_forward, branch=branch,
+    )  # fmt: skip
 
 
-def _source(repository: Repository, run_id: str, worker: WorkerResult, base: str) -> str:
-    """The commit to land."""
-    store = repository.store
-    tip = store.resolve(f"refs/heads/{worker.branch}") if owns_branch(repository, worker.branch, run_id) else None
-    head = worker.diff.head if worker.diff else None
-    if head is not None and store.resolve(f"{head}^{{commit}}") is None:
-        head = None
-    # With `commit` off the collected state stands beside the branch. What the user added to the branch counts.
-    source = head if head and (tip is None or store.ok("merge-base", "--is-ancestor", tip, head)) else tip
-    if source is None:
-        raise NothingToDo(
-            f"the work of worker {worker.worker_id} of run {run_id} is gone", hint="architect undo --list"
-        )
-    if source == (worker.diff.base if worker.diff else base):
-        raise NothingToDo(
-            f"worker {worker.worker_id} of run {run_id} changed nothing", hint=f"architect status {run_id}"
-        )
-    return source
+def _payload(plan: MergePlan) -> dict[str, Any]:
+    return {
+        "branch": plan.target.branch, "old": plan.target.tip, "new": None, "workers": list(plan.merged),
+        "method": plan.method.value,
+    }  # fmt: skip
+
+
+def _reflog_message(plan: MergePlan, merged: tuple[int, ...]) -> str:
+    return f"architect {plan.method}: run {plan.run_id} worker {','.join(map(str, merged))}"
+
+
+def _execute_combined(
+    repository: Repository, journal: Journal, plan: MergePlan, workshop: Workshop | None
+) -> MergeOutcome:  # fmt: skip
+    """The same for what needs a branch of its own. The run is held meanwhile: nobody resumes it or cleans it up."""
+    lock = journal.hold(plan.run_id)
+    if lock is None:
+        raise EnvironmentProblem(f"run {plan.run_id} is in use by another process", hint="try again")
+    try:
+        clear_stale(repository, journal, plan.run_id)
+        branch, path = free_place(repository, plan.run_id)
+        payload = _payload(plan) | {
+            "integration": branch, "place": str(path), "pull_request": plan.opens_pull_request
+        }  # fmt: skip
+        operation = journal.begin_operation("merge", plan.run_id, payload)
+        try:
+            outcome = _combined(repository, plan, branch, path, workshop)
+        except BaseException:
+            _discard(repository, journal, operation)
+            raise
+        if outcome.commit is None:
+            _discard(repository, journal, operation)
+            return outcome
+        payload |= {
+            "new": outcome.commit, "workers": list(outcome.merged), "left_out": to_plain(outcome.left_out)
+        }  # fmt: skip
+        journal.amend_operation(operation, payload)
+        if not plan.opens_pull_request:
+            _move_target(repository, plan, outcome)
+        journal.finish_operation(operation)
+    finally:
+        lock.release()
+    return _published(repository, journal, plan, outcome, operation, payload, workshop)
 
 
 def _combined(
-    repository: Repository, result: RunResult, worker: WorkerResult, source: str, target: Target, method: Method
-) -> combine.Combined:
-    git = repository.git
-    if method is Method.REBASE:
-        combine.require_identity(git)
-        return combine.rebase(git, target.tip, source)
-    words = " ".join(worker.task.split())
-    subject = words if len(words) <= _SUBJECT_LENGTH else words[: _SUBJECT_LENGTH - 1].rstrip() + "…"
-    origin = f"Run {result.run_id}, worker {worker.worker_id}, {worker.backend} {worker.model}"
-    if method is Method.SQUASH:
-        combine.require_identity(git)
-        return combine.squash(git, target.tip, source, message=f"{subject or worker.branch}\n\n{origin}\n")
-    wanted = git.run("config", "--get", "merge.ff", check=False).text
-    can = git.ok("merge-base", "--is-ancestor", target.tip, source)
-    if wanted == "only" and not can:
-        raise EnvironmentProblem(
-            f"{target.branch} cannot be fast-forwarded and merge.ff is 'only'", hint="--rebase or --squash"
+    repository: Repository, plan: MergePlan, branch: str, path: Path, workshop: Workshop | None
+) -> MergeOutcome:  # fmt: skip
+    """Makes the integration branch at what the results were combined to; no other branch moves."""
+    if not plan.needs_worktree:
+        assert plan.commit is not None
+        restore_branch(repository, branch=branch, commit=plan.commit, run_id=plan.run_id)
+        return _as_planned(plan, branch)
+    if workshop is None:
+        raise InternalError("checks or an agent are to run, and there is nothing to run them with")
+    order = Order(
+        run_id=plan.run_id, target=plan.target.branch, base=plan.target.tip, steps=plan.steps, method=plan.method,
+        branch=branch, path=path, specs=plan.specs,
+    )  # fmt: skip
+    done = combine_in_worktree(repository, order, workshop)
+    not_asked = tuple(left for left in plan.left_out if left.reason == "not_successful")
+    left_out = (*not_asked, *done.left_out)
+    if not done.merged:
+        return MergeOutcome(
+            commit=None, merged=(), left_out=left_out, files=(), fast_forward=False, warnings=done.warnings
         )
-    if not can or wanted in ("false", "no"):
-        combine.require_identity(git)
-    message = f"Merge branch '{worker.branch}' into {target.branch}\n\n{subject}\n\n{origin}\n"
-    fast_forward = wanted not in ("false", "no")
-    return combine.merge(git, target.tip, source, message=message, fast_forward=fast_forward)
+    return _outcome(repository, plan, done, left_out, branch)
 
 
-def _warnings(worker: WorkerResult) -> tuple[str, ...]:
-    if worker.status is Status.SUCCESS:
-        return ()
-    why = f" ({worker.reason})" if worker.reason else ""
-    return (f"worker {worker.worker_id} did not succeed: {worker.status}{why}",)
+def _outcome(
+    repository: Repository, plan: MergePlan, done: Combination, left_out: tuple[LeftOut, ...], branch: str
+) -> MergeOutcome:  # fmt: skip
+    ref, message = f"refs/heads/{branch}", f"architect: combined run {plan.run_id} worker {numbers(done.merged)}"
+    store, warnings = repository.store, list(done.warnings)
+    tip = store.resolve(ref)
+    if tip is None:
+        restore_branch(repository, branch=branch, commit=done.commit, run_id=plan.run_id)
+    else:
+        if tip != plan.target.tip:  # something that ran in the worktree moved it
+            kept = keep(repository, tip, plan.run_id, INTEGRATION)
+            warnings.append(f"{branch} was moved to {tip[:12]} by what ran there; that is kept as {kept}")
+        store.run("update-ref", "--no-deref", "-m", message, ref, done.commit, tip)
+    return MergeOutcome(
+        commit=done.commit, merged=done.merged, left_out=left_out, warnings=tuple(warnings), branch=branch,
+        files=changed_files(repository.store, plan.target.tip, done.commit),
+        fast_forward=done.commit in {source.commit for source in plan.steps},
+    )  # fmt: skip
+
+
+def _move_target(repository: Repository, plan: MergePlan, outcome: MergeOutcome) -> None:
+    assert outcome.commit is not None
+    try:
+        move(repository, plan.target, outcome.commit, message=_reflog_message(plan, outcome.merged))
+    except EnvironmentProblem as error:
+        raise EnvironmentProblem(
+            f"{error.message}; worker {numbers(outcome.merged)} stand combined on {outcome.branch}",
+            hint=f"git merge {outcome.branch}, or architect undo",
+        ) from error
+
+
+def clear_stale(repository: Repository, journal: Journal, run_id: str) -> None:
+    """Takes away what merges of the run left that were killed before the target's turn. The caller holds the run.
+
+    Raises:
+        ArchitectParallelError: Something of it cannot be kept or removed.
+    """
+    for operation in integrations(journal, run_id):
+        if not operation.finished and operation.payload.get("new") is None:
+            left = integration_leftover(repository, journal, operation)
+            if left is not None:
+                take_away(repository, journal, left)
+            journal.mark_undone(operation.id)
+
+
+def _discard(repository: Repository, journal: Journal, operation_id: int) -> None:
+    """Takes back an integration from which nothing lands; what cannot be taken back now, the next cleanup can."""
+    operation = next(each for each in journal.operations() if each.id == operation_id)
+    try:
+        left = integration_leftover(repository, journal, operation)
+        if left is not None and left.path is None and left.tip is not None and left.tip == operation.payload["old"]:
+            delete_branch(repository, left.spec.branch, left.tip)
+        elif left is not None:
+            take_away(repository, journal, left)
+    except ArchitectParallelError:
+        return
+    journal.mark_undone(operation_id)
+
+
+def _published(
+    repository: Repository,
+    journal: Journal,
+    plan: MergePlan,
+    outcome: MergeOutcome,
+    operation: int,
+    payload: dict[str, Any],
+    workshop: Workshop | None,
+) -> MergeOutcome:
+    """The outcome with what came of publishing it."""
+    publication, commit = plan.publication, outcome.commit
+    if publication is None or commit is None:
+        return outcome
+    environ = os.environ if workshop is None else workshop.environ
+    if publication.pull_request and outcome.branch is not None:
+        title, body = _words(plan, outcome)
+        done = open_pull_request(
+            repository, publication, commit, outcome.branch, title=title, body=body, environ=environ
+        )  # fmt: skip
+    else:
+        done = push(repository, publication, commit, environ)
+    if done.pushed is not None:
+        journal.amend_operation(operation, payload | {"pushed": done.pushed})
+    return replace(outcome, published=done)
+
+
+def _words(plan: MergePlan, outcome: MergeOutcome) -> tuple[str, str]:
+    """Title and text of the pull request."""
+    landed = [source for source in plan.steps if source.worker_id in outcome.merged]
+    landed.sort(key=lambda source: outcome.merged.index(source.worker_id))
+    lines = [
+        f"- worker {each.worker_id} ({each.worker.backend} {each.worker.model}): {subject(each)}" for each in landed
+    ]
+    lines += [
+        f"- left out: worker {each.worker_id} ({each.reason})" + (f": {', '.join(each.files)}" if each.files else "")
+        for each in outcome.left_out
+    ]
+    title = subject(landed[0]) if len(landed) == 1 else f"Results of {len(landed)} workers of run {plan.run_id}"
+    return title or plan.run_id, f"Results of run {plan.run_id}:\n\n" + "\n".join(lines) + "\n"

@@ -18,8 +18,9 @@ from typing import Any
 
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal, Operation
-from architect_parallel.landing.cleanup import Removal
+from architect_parallel.landing.cleanup import Removal, take_away
 from architect_parallel.landing.combine import tree_of
+from architect_parallel.landing.leftovers import Leftover, integration_leftover
 from architect_parallel.landing.target import Target, find_target, move, require_movable
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
@@ -40,13 +41,20 @@ class UndoPlan:
     """Of a cleanup: what comes back."""
     half_switched: str | None = None
     """Of a merge killed between files and branch: the commit whose content may lie in the checkout."""
+    integration: Leftover | None = None
+    """Of a merge of several: its branch, and the worktree if it was killed; they go, and are kept."""
+    notes: tuple[str, ...] = ()
+    """What is not taken back, in words."""
 
     @property
     def lines(self) -> list[str]:
         """What it does, in words."""
-        if self.target is not None and self.back_to is not None:
-            return [f"{self.target.branch} returns from {self.target.tip[:12]} to {self.back_to[:12]}"]
         lines = []
+        if self.target is not None and self.back_to is not None:
+            lines.append(f"{self.target.branch} returns from {self.target.tip[:12]} to {self.back_to[:12]}")
+        if self.integration is not None:
+            lines.append(f"branch {self.integration.spec.branch} goes; its state is kept")
+        lines += self.notes
         for each in self.restore:
             if each.tip is not None:
                 lines.append(f"branch {each.branch} returns at {each.tip[:12]}")
@@ -68,7 +76,7 @@ def plan_undo(repository: Repository, journal: Journal) -> UndoPlan:
     if operation is None:
         raise NothingToDo("there is nothing to undo", hint="architect undo --list")
     if operation.kind == "merge":
-        return _plan_merge(repository, operation)
+        return _plan_merge(repository, journal, operation)
     return _plan_cleanup(repository, operation)
 
 
@@ -86,23 +94,50 @@ def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
         move(repository, plan.target, plan.back_to, message=f"architect undo: {plan.operation.kind}")
     if plan.target is not None and plan.half_switched is not None:
         _take_back_half(plan.target, plan.half_switched)
+    if plan.integration is not None:
+        take_away(repository, journal, plan.integration)
     for each in plan.restore:
         _restore(repository, each)
     journal.mark_undone(plan.operation.id)
 
 
-def _plan_merge(repository: Repository, operation: Operation) -> UndoPlan:
-    branch, old, new = (str(operation.payload[key]) for key in ("branch", "old", "new"))
+def _plan_merge(repository: Repository, journal: Journal, operation: Operation) -> UndoPlan:
+    integration, notes = _integration(repository, journal, operation)
+    plan = UndoPlan(operation=operation, integration=integration, notes=notes)
+    payload = operation.payload
+    if payload.get("new") is None or payload.get("pull_request"):
+        return plan  # killed before the target's turn, or the target was never to move
+    branch, old, new = (str(payload[key]) for key in ("branch", "old", "new"))
     if repository.store.resolve(f"refs/heads/{branch}") is None:
         raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be taken back", hint="git branch --list")
     target = find_target(repository, branch)
     if target.tip == old and not operation.finished:
-        return UndoPlan(operation=operation, target=target, half_switched=new)
+        return dataclasses.replace(plan, target=target, half_switched=new)
     if target.tip != new:
         hint = f"git revert -m 1 {new[:12]}" if len(_parents(repository, new)) > 1 else f"git log {old[:12]}..{branch}"
         raise EnvironmentProblem(f"{branch} has moved on since the merge", hint=hint)
     require_movable(target, old)
-    return UndoPlan(operation=operation, target=target, back_to=old)
+    return dataclasses.replace(plan, target=target, back_to=old)
+
+
+def _integration(
+    repository: Repository, journal: Journal, operation: Operation
+) -> tuple[Leftover | None, tuple[str, ...]]:  # fmt: skip
+    """What of the integration goes, and what is not taken back."""
+    payload = operation.payload
+    pushed = payload.get("pushed")
+    notes = (f"what was pushed to {pushed} stays there",) if pushed else ()
+    if not payload.get("integration"):
+        return None, notes
+    left = integration_leftover(repository, journal, operation)
+    if left is None:
+        return None, notes
+    made = {payload.get("new"), payload["old"]}
+    if left.tip is not None and left.tip not in made and operation.finished:
+        return None, (*notes, f"branch {left.spec.branch} stays: it has moved to {left.tip[:12]}")
+    if left.worktree_stays is not None:
+        raise EnvironmentProblem(f"worktree {left.path} stays: {left.worktree_stays}", hint=left.hint)
+    return left, notes
 
 
 def _take_back_half(target: Target, new: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from architect_parallel.domain import RunResult, Status, WorkerResult
+from architect_parallel.domain import Landing, LeftOut, RunResult, Status, WorkerResult
 from architect_parallel.events import to_plain
 
 SCHEMA_VERSION = 1
@@ -31,10 +32,30 @@ def envelope(result: RunResult) -> dict[str, Any]:
         "warnings": list(result.warnings),
         "baseline": to_plain(result.baseline),
         "escaped": to_plain(result.escaped),
-        "merge": None,
+        "merge": _merge(result.merge),
         "synthesis": None,
         "results": [worker(each) for each in result.results],
     }
+
+
+def _merge(landing: Landing | None) -> dict[str, Any] | None:
+    if landing is None:
+        return None
+    return {
+        "merged": list(landing.merged),
+        "left_out": left_out(landing.left_out),
+        "target": landing.target,
+        "commit": landing.commit,
+        "method": landing.method,
+        "branch": landing.branch,
+        "pull_request": landing.pull_request,
+        "time": to_plain(landing.time),
+    }
+
+
+def left_out(results: Iterable[LeftOut]) -> list[dict[str, Any]]:
+    """Results that did not land, as the contract lists them."""
+    return [{"worker_id": each.worker_id, "reason": each.reason, "files": list(each.files)} for each in results]
 
 
 def summary(result: RunResult) -> dict[str, Any]:

@@ -143,6 +143,8 @@ def next_steps(result: RunResult) -> str:
             lines.append(f"  architect merge {run} --best    land the winner on the current branch")
         else:
             lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
+    if len(some) > 1:
+        lines.append(f"  architect compare {run}    side by side: conflicts, and what merges cleanly together")
     if len(good) < result.total_tasks:
         lines.append(f"  architect logs {run} N     what worker N printed")
         lines.append(f"  architect resume {run}     run again what did not succeed")
@@ -192,6 +194,12 @@ def run_details(run: RunResult) -> str:
             "Not ended yet:",
             *(f"  {_planned(spec)}" for spec in waiting),
         ]
+    if run.merge is not None:
+        merge = run.merge
+        workers = ", ".join(map(str, merge.merged))
+        how = "For a pull request against" if merge.pull_request else "Merged on"
+        lines += ["", f"{how} {one_line(merge.target)}: worker {workers} ({merge.commit[:12]})"]
+        lines += [f"  left out: worker {each.worker_id} ({each.reason})" for each in merge.left_out]
     for result in run.results:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
         said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []

@@ -54,6 +54,8 @@ __all__ = [
 ]
 
 BRANCH_PREFIX = "architect/parallel-"
+MERGED_PREFIX = "architect/merged-"
+"""Of the branches on which several results are made one."""
 DIRECTORY_PREFIX = ".architect-parallel-"
 EXCLUDE_ENTRIES = (b"/.architect-parallel-*/", b"/.architect/")
 

@@ -6,20 +6,8 @@ done in a throw-away repository that borrows the objects. In doubt the answer is
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
-from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import MERGE_TREE_VERSION, Git, Repository, version
-
-_NOBODY = {
-    f"GIT_{role}_{key}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for key, value in {"NAME": "nobody", "EMAIL": "nobody@example.invalid", "DATE": "@0 +0000"}.items()
-}
+from architect_parallel.worktrees.borrowed import NOBODY, borrowed
 
 
 def is_merged(repository: Repository, *, tip: str, target: str, base: str | None = None) -> bool:
@@ -35,7 +23,7 @@ def is_merged(repository: Repository, *, tip: str, target: str, base: str | None
     fork = store.run("merge-base", tip, target, check=False).text.split("\n")[0]
     if not fork:
         return False
-    with _scratch(repository) as git:
+    with borrowed(repository) as git:
         return _adds_nothing(git, tip, target) or _same_patches(git, tip, target, fork)
 
 
@@ -52,30 +40,10 @@ def _same_patches(git: Git, tip: str, target: str, fork: str) -> bool:
     tree = git.resolve(f"{tip}^{{tree}}")
     if tree is None:  # a partial clone without it
         return False
-    squashed = git.run("commit-tree", tree, "-p", fork, "-m", "squashed", env=_NOBODY).text
+    squashed = git.run("commit-tree", tree, "-p", fork, "-m", "squashed", env=NOBODY).text
     for head in (squashed, tip):
         listed = git.run("rev-list", "--cherry-mark", "--right-only", f"{target}...{head}", check=False)
         marks = {line[:1] for line in listed.text.splitlines()}
         if listed.code == 0 and marks == {"="}:
             return True
     return False
-
-
-@contextlib.contextmanager
-def _scratch(repository: Repository) -> Iterator[Git]:
-    """git on a throw-away bare repository that borrows all objects: computed trees never reach the user's store, and
-    nothing an agent wrote into the repository's configuration or attributes (a merge driver) is run."""
-    with tempfile.TemporaryDirectory(prefix="merged-", dir=make_private_dir(repository.state_dir)) as name:
-        place = Path(name)
-        (place / "refs").mkdir()
-        (place / "objects" / "info").mkdir(parents=True)
-        (place / "HEAD").write_text("ref: refs/heads/none\n")
-        hash_name = repository.store.text("rev-parse", "--show-object-format")
-        (place / "config").write_text(
-            f"[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = {hash_name}\n"
-        )
-        alternate = os.fsencode(repository.common_dir / "objects").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-        (place / "objects" / "info" / "alternates").write_bytes(b'"' + alternate + b'"\n')
-        with contextlib.suppress(FileNotFoundError):
-            (place / "shallow").write_bytes((repository.common_dir / "shallow").read_bytes())
-        yield Git(cwd=place, git_dir=place, no_user_config=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
-from console import Architect
+from console import Architect, running_with, wait_until
 from landing_runs import commit, everything, write
 from repositories import git
 
@@ -78,7 +80,15 @@ def test_conflict_is_named_and_moves_nothing(architect: Architect, checkout: Pat
         (["latest", "2"], 4, "changed nothing"),
         (["latest"], 2, "which worker"),
         (["latest", "one"], 2, "'one' is not a worker's number"),
-        (["latest", "1", "2"], 2, "one worker at a time"),
+        (["latest", "2", "2"], 4, "changed nothing"),
+        (["latest", "1", "--best"], 2, "--best and workers' numbers exclude each other"),
+        (["latest", "--best", "--all"], 2, "exclude each other"),
+        (["latest", "1", "9"], 2, "no worker 9"),
+        (["latest", "1", "--resolve", "nobody"], 2, "'nobody'"),
+        (["latest", "1", "--resolve", "shell"], 2, "runs its task as a program"),
+        (["latest", "1", "--resolve", "codex"], 3, "backend codex cannot run"),
+        (["latest", "1", "--push"], 3, "no remote origin"),
+        (["latest", "1", "--pr"], 3, "gh is not installed"),
         (["latest", "1", "--into", "nope"], 2, "no local branch 'nope'"),
         (["latest", "1", "--squash", "--rebase"], 2, "exclude each other"),
     ],
@@ -87,7 +97,7 @@ def test_what_cannot_be_merged_is_one_line_and_a_hint(
     architect: Architect, checkout: Path, run_id: str, words: list[str], code: int, told: str
 ) -> None:
     before = everything(checkout)
-    answer = architect("merge", *words)
+    answer = architect("merge", *words, env={"PATH": plain_path(checkout.parent)})
     assert (answer.code, answer.out) == (code, "")
     line, hint, *rest = answer.err.splitlines()
     assert line.startswith("architect: ")
@@ -95,6 +105,77 @@ def test_what_cannot_be_merged_is_one_line_and_a_hint(
     assert hint.startswith("  try: ")
     assert rest == []
     assert everything(checkout) == before
+
+
+def plain_path(folder: Path) -> str:
+    """A PATH with git and a shell, and none of the programs a machine may have besides."""
+    place = folder / "only"
+    place.mkdir()
+    for name in ("git", "sh", "env"):
+        (place / name).symlink_to(shutil.which(name) or "")
+    return str(place)
+
+
+def test_several_land_and_what_is_left_out_is_named(architect: Architect, checkout: Path) -> None:
+    tasks = ("echo a > a.txt", "echo b >> README.md", "echo c >> README.md", "echo x > x.txt; exit 3")
+    words = [word for task in tasks for word in ("--task", task)]
+    run_id = architect("parallel", "--backend", "shell", "--check", "true", *words, "--json").json["run_id"]
+    before = everything(checkout)
+
+    compared = architect("compare", run_id, "--json")
+    assert compared.code == 0
+    assert compared.json["run_id"] == run_id
+    assert compared.json["proposed"] == [1, 2, 4]
+    assert compared.json["order"] == [1, 2, 4, 3]
+    assert compared.json["shared_files"] == {"README.md": [2, 3]}
+    assert {"a": 2, "b": 3, "clean": False, "files": ["README.md"]} in compared.json["conflicts"]
+    assert {"a": "main", "b": 1, "clean": True, "files": []} in compared.json["conflicts"]
+    shown = architect("compare", run_id).out
+    assert "2 with 3: README.md" in shown
+    assert f"architect merge {run_id} 1 2 4" in shown
+    assert "Worker 4 did not succeed." in shown
+
+    dry = architect("merge", run_id, "--all", "--dry-run")
+    assert dry.code == 5
+    assert "workers 1, 2" in dry.out
+    assert everything(checkout) == before
+    merged = architect("merge", run_id, "--all", "--json")
+    assert merged.code == 5
+    assert merged.json["merged"] == [1, 2]
+    assert merged.json["left_out"] == [
+        {"worker_id": 4, "reason": "not_successful", "files": []},
+        {"worker_id": 3, "reason": "conflict", "files": ["README.md"]},
+    ]
+    assert merged.json["commit"] == git(checkout, "rev-parse", "main")
+    assert merged.json["branch"] == f"architect/merged-{run_id}"
+    envelope = architect("status", run_id, "--json").json["merge"]
+    assert {key: envelope[key] for key in ("merged", "left_out", "target", "commit")} == {
+        key: merged.json[key] for key in ("merged", "left_out", "target", "commit")
+    }
+    assert "Merged on main: worker 1, 2" in architect("status", run_id).out
+    assert architect("undo").code == 0
+    assert everything(checkout) == before
+    assert architect("status", run_id, "--json").json["merge"] is None
+    best = architect("merge", run_id, "--best")
+    assert best.code == 0
+    assert "is the best: " in best.out
+
+
+def test_interrupted_merge_moves_nothing_and_leaves_nothing(architect: Architect, checkout: Path) -> None:
+    mark = checkout.parent / "checking"
+    check = f"if [ -e {mark}.on ]; then touch {mark}; sleep 987; fi"
+    tasks = ("--task", "echo a > a.txt", "--task", "echo b > b.txt")
+    assert architect("parallel", "--backend", "shell", "--check", check, *tasks).code == 0
+    before = everything(checkout)
+    mark.with_name("checking.on").touch()
+    process = architect.begin("merge", "latest", "--all", "--json")
+    wait_until(mark.exists, "the first check")
+    process.send_signal(signal.SIGINT)
+    answer = architect.finish(process)
+    assert (answer.code, answer.json["merged"], answer.json["commit"]) == (130, [], None)
+    assert "nothing was moved" in answer.err
+    assert everything(checkout) == before
+    assert running_with("987") == []
 
 
 def test_dirty_stays_is_named_and_goes_by_force_only(architect: Architect, checkout: Path, run_id: str) -> None:

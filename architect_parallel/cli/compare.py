@@ -1,0 +1,28 @@
+"""`architect compare RUN`: the results side by side, and what of them can be combined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, answer_json
+
+
+def compare(run: options.Run, json: options.Json = False) -> None:
+    """Show the results of a run side by side: changed files, conflicts, and what merges cleanly.
+
+    Of a live run, those that have ended. Looks and changes nothing.
+    """
+    from architect_parallel.api.place import open_journal
+    from architect_parallel.events import to_plain
+    from architect_parallel.landing.compare import compare as compare_results
+    from architect_parallel.reports import comparison as report
+    from architect_parallel.reports.json import envelope
+
+    with open_journal(Path.cwd()) as (repository, journal):
+        result = journal.result(journal.find(run))
+        found = compare_results(repository, result)
+    if json:
+        answer_json(envelope(result) | to_plain(found))
+    else:
+        answer(report.render(result, found))

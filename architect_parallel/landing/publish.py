@@ -1,0 +1,138 @@
+"""The last step of a merge, where it was asked for: a push, or a pull request. Only what has landed here goes out.
+
+May not move anything here. A push that fails leaves everything as it is and says so. No hook runs (as nowhere in this
+tool); nothing is asked of the terminal: credentials come from git's helpers or an agent, else the push fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.planning.plain_text import one_line
+from architect_parallel.system import process
+from architect_parallel.system.git import Repository
+
+_GIT_HELPERS = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO")
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """Where a result goes."""
+
+    remote: str
+    """Name of the remote."""
+    ref: str
+    """Short name there of the branch that is pushed; for a pull request, of the one it is against."""
+    pull_request: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What came of it."""
+
+    pushed: str | None = None
+    """`remote/branch`; `None`: nothing was pushed."""
+    pull_request: str | None = None
+    """Its address; `None`: there is none."""
+    problem: str | None = None
+    """What failed, in one line."""
+
+
+def plan_publication(
+    repository: Repository, branch: str, *, pull_request: bool, environ: Mapping[str, str]
+) -> Publication:  # fmt: skip
+    """Where local branch `branch` is pushed: its upstream, else the branch of its name on `origin`.
+
+    Raises:
+        EnvironmentProblem: There is no remote, or no `gh` for a pull request.
+    """
+    if pull_request and shutil.which("gh", path=environ.get("PATH")) is None:
+        raise EnvironmentProblem("gh is not installed: no pull request can be opened", hint="install gh, or --push")
+    remotes = repository.store.text("remote").split("\n")
+    remote = _setting(repository, f"branch.{branch}.remote")
+    merge = _setting(repository, f"branch.{branch}.merge")
+    if remote in remotes and merge is not None:
+        return Publication(remote=remote or "", ref=merge.removeprefix("refs/heads/"), pull_request=pull_request)
+    pushed_by_default = _setting(repository, "remote.pushDefault")
+    found = next((each for each in (pushed_by_default, "origin") if each in remotes), None)
+    if found is None:
+        raise EnvironmentProblem(
+            f"{branch} has no upstream and there is no remote origin", hint="git remote add origin URL"
+        )
+    return Publication(remote=found, ref=branch, pull_request=pull_request)
+
+
+def push(repository: Repository, publication: Publication, commit: str, environ: Mapping[str, str]) -> Published:
+    """Pushes the commit to the planned branch, never by force."""
+    return _push(repository, publication.remote, commit, publication.ref, environ)
+
+
+def open_pull_request(
+    repository: Repository,
+    publication: Publication,
+    commit: str,
+    branch: str,
+    *,
+    title: str,
+    body: str,
+    environ: Mapping[str, str],
+) -> Published:
+    """Pushes the commit as `branch` and opens a pull request for it with `gh`."""
+    pushed = _push(repository, publication.remote, commit, branch, environ)
+    if pushed.problem is not None:
+        return pushed
+    with tempfile.NamedTemporaryFile("w", prefix="architect-pr-", suffix=".md", errors="replace") as text:
+        text.write(body)
+        text.flush()
+        words = ("--base", publication.ref, "--head", branch, "--title", title, "--body-file", text.name)
+        outcome = process.run_command(
+            ("gh", "pr", "create", *words), cwd=repository.checkout or repository.root,
+            env={**environ, "GH_PROMPT_DISABLED": "1", "NO_COLOR": "1"}, timeout_s=_TIMEOUT_S,
+        )  # fmt: skip
+    said = outcome.output.split()
+    address = next((word for word in reversed(said) if word.startswith(("https://", "http://"))), None)
+    if outcome.exit_code != 0:
+        why = _last_line(outcome.output) or f"exit code {outcome.exit_code}"
+        return Published(pushed=pushed.pushed, problem=f"{branch} is pushed, but no pull request was opened: {why}")
+    return Published(pushed=pushed.pushed, pull_request=address)
+
+
+def _push(repository: Repository, remote: str, commit: str, ref: str, environ: Mapping[str, str]) -> Published:
+    env = {name: environ[name] for name in _GIT_HELPERS if name in environ}
+    if "GIT_SSH_COMMAND" not in env and "GIT_SSH" not in env and _setting(repository, "core.sshCommand") is None:
+        env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
+    words = (
+        "push",
+        "--quiet",
+        "--no-follow-tags",
+        "--recurse-submodules=no",
+        "--",
+        remote,
+        f"{commit}:refs/heads/{ref}",
+    )
+    output = repository.git.run(*words, check=False, env=env)
+    if output.code == 0:
+        return Published(pushed=f"{remote}/{ref}")
+    return Published(problem=f"{ref} could not be pushed to {remote}: {_reason(output.stderr, output.code)}")
+
+
+def _reason(stderr: str, code: int) -> str:
+    """git's words for people: the refusal of the ref, or what was fatal."""
+    lines = [line.strip() for line in stderr.splitlines()]
+    told = [line for line in lines if line.startswith(("! [", "fatal:", "error:", "remote: error"))]
+    return one_line(told[0] if told else lines[-1] if lines else f"exit code {code}", 200)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return one_line(lines[-1], 200) if lines else ""
+
+
+def _setting(repository: Repository, name: str) -> str | None:
+    output = repository.git.run("config", "--get", name, check=False)
+    return output.text if output.code == 0 else None

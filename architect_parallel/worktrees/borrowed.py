@@ -1,0 +1,79 @@
+"""A throw-away repository that borrows the objects of the real one, to compute merges in.
+
+Computed trees never reach the user's store, and nothing an agent wrote into the repository's configuration (a merge
+driver) is run: only the settings in `HARMLESS_SETTINGS` are taken over, and the attributes, whose built-in drivers
+(`merge=union`) name no program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.git import Git, Repository
+
+HARMLESS_SETTINGS = frozenset(
+    {
+        "diff.renamelimit",
+        "diff.renames",
+        "merge.directoryrenames",
+        "merge.renamelimit",
+        "merge.renames",
+        "merge.renormalize",
+    }
+)
+"""Of the user's, so that what is computed is what a merge gives; in lower case."""
+
+NOBODY = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in {"NAME": "nobody", "EMAIL": "nobody@example.invalid", "DATE": "@0 +0000"}.items()
+}
+"""Who makes commits that only serve a computation."""
+
+
+@contextlib.contextmanager
+def borrowed(repository: Repository, *, as_merged: bool = False) -> Iterator[Git]:
+    """git on the throw-away repository, for the length of the block.
+
+    Args:
+        as_merged: Whether to take over the settings and attributes that decide how files merge.
+    """
+    with tempfile.TemporaryDirectory(prefix="merged-", dir=make_private_dir(repository.state_dir)) as name:
+        place = Path(name)
+        (place / "refs").mkdir()
+        (place / "objects" / "info").mkdir(parents=True)
+        (place / "HEAD").write_text("ref: refs/heads/none\n")
+        hash_name = repository.store.text("rev-parse", "--show-object-format")
+        checkout = repository.checkout if as_merged else None
+        bare = "false" if checkout else "true"
+        (place / "config").write_text(
+            f"[core]\n\trepositoryformatversion = 1\n\tbare = {bare}\n"
+            # It lives for a moment: nothing in it is worth compressing or waiting for the disk.
+            "\tlooseCompression = 0\n\tfsync = none\n"
+            f"[extensions]\n\tobjectFormat = {hash_name}\n" + (_merge_settings(repository) if as_merged else "")
+        )
+        alternate = os.fsencode(repository.common_dir / "objects").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        (place / "objects" / "info" / "alternates").write_bytes(b'"' + alternate + b'"\n')
+        with contextlib.suppress(FileNotFoundError):
+            (place / "shallow").write_bytes((repository.common_dir / "shallow").read_bytes())
+        if as_merged:
+            (place / "info").mkdir()
+            with contextlib.suppress(OSError):
+                (place / "info" / "attributes").write_bytes((repository.common_dir / "info/attributes").read_bytes())
+        yield Git(cwd=checkout or place, git_dir=place, work_tree=checkout, no_user_config=True)
+
+
+def _merge_settings(repository: Repository) -> str:
+    listed = repository.git.run("config", "-z", "--get-regexp", r"^(merge|diff)\.", check=False)
+    lines = []
+    for line in listed.fields:
+        name, _, value = line.partition("\n")
+        if name in HARMLESS_SETTINGS and value.isalnum():
+            section, key = name.split(".")
+            lines.append(f"[{section}]\n\t{key} = {value}\n")
+    return "".join(lines)

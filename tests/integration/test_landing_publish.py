@@ -1,0 +1,156 @@
+"""Pushes and pull requests come last; what fails there takes nothing back. A bare repository is the remote, a script
+stands in for gh: nothing leaves the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from landing_runs import commit, ended_run, everything
+from repositories import git
+
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.journal import Journal
+from architect_parallel.landing import undo
+from architect_parallel.landing.merge import MergeOutcome, Pick, execute, plan_merge
+from architect_parallel.system.git import Repository
+
+
+@pytest.fixture
+def journal(repository: Repository) -> Iterator[Journal]:
+    with Journal.open(repository.state_dir) as opened:
+        yield opened
+
+
+@pytest.fixture
+def remote(checkout: Path) -> Path:
+    """A bare remote named origin that has main."""
+    place = checkout.parent / "remote.git"
+    git(checkout, "clone", "-q", "--bare", checkout, place)
+    git(checkout, "remote", "add", "origin", place)
+    return place
+
+
+@pytest.fixture
+def gh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `gh` on the PATH that writes its arguments, and the text it was given, to the returned file."""
+    told, folder = tmp_path / "gh-was-told", tmp_path / "programs"
+    folder.mkdir()
+    program = folder / "gh"
+    program.write_text(f"""#!/bin/sh
+printf '%s\\n' "$@" > '{told}'
+while [ "$1" != --body-file ]; do shift; done
+cat "$2" >> '{told}'
+[ -e '{tmp_path}/refuse' ] && {{ echo 'no permission' >&2; exit 1; }}
+echo 'Warning: something' >&2
+echo https://example.invalid/pull/7
+""")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return told
+
+
+def land(repository: Repository, journal: Journal, *workers: int, **options: object) -> MergeOutcome:
+    plan = plan_merge(repository, journal, "run", *workers, **options)  # type: ignore[arg-type]  # passed on
+    return execute(repository, journal, plan)
+
+
+def test_push_goes_to_the_upstream_else_to_origin(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"})
+    first = land(repository, journal, 1, push=True)
+    assert first.published.pushed == "origin/main"
+    assert git(remote, "rev-parse", "main") == first.commit
+    git(checkout, "config", "branch.main.remote", "origin")
+    git(checkout, "config", "branch.main.merge", "refs/heads/trunk")
+    second = land(repository, journal, 2, push=True)
+    assert second.published.pushed == "origin/trunk"
+    assert git(remote, "rev-parse", "trunk") == second.commit
+    plan = undo.plan_undo(repository, journal)
+    assert "what was pushed to origin/trunk stays there" in plan.lines
+
+
+def test_push_that_fails_leaves_the_merge(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"})
+    ahead = git(remote, "commit-tree", "-p", "main", "-m", "theirs", "main^{tree}")
+    git(remote, "update-ref", "refs/heads/main", ahead)
+    outcome = land(repository, journal, 1, push=True)
+    assert outcome.published.pushed is None
+    assert "main could not be pushed to origin" in (outcome.published.problem or "")
+    assert "\n" not in (outcome.published.problem or "")
+    assert git(checkout, "rev-parse", "main") == outcome.commit
+    assert git(remote, "rev-parse", "main") == ahead, "never by force"
+    assert journal.operations()[0].finished
+
+
+def test_pull_request_leaves_the_target_where_it_is(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, gh: Path
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"}, {"a.txt": "other\n"})
+    (checkout / "README.md").write_text("being edited\n")  # the target's checkout is nobody's business then
+    before = everything(checkout)
+    outcome = land(repository, journal, pick=Pick.ALL, pull_request=True)
+    assert outcome.published.pull_request == "https://example.invalid/pull/7"
+    assert outcome.merged == (1, 2)
+    told = gh.read_text()
+    assert told.startswith("pr\ncreate\n--base\nmain\n--head\narchitect/merged-run\n--title\n")
+    assert "- worker 1 (shell default): teach it ü and more" in told
+    assert "- left out: worker 3 (conflict): a.txt" in told
+    assert git(remote, "rev-parse", "architect/merged-run") == outcome.commit
+    assert git(remote, "rev-parse", "main") == git(checkout, "rev-parse", "main") != outcome.commit
+    undo.execute(repository, journal, undo.plan_undo(repository, journal))
+    git(checkout, "update-ref", "-d", "refs/remotes/origin/architect/merged-run")  # what was pushed stays
+    assert everything(checkout) == before
+
+
+def test_pull_request_for_one_result(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, gh: Path
+) -> None:
+    run = ended_run(repository, journal, "run", {"a.txt": "a\n"})
+    outcome = land(repository, journal, 1, pull_request=True)
+    assert (outcome.branch, outcome.commit) == ("architect/merged-run", run.tip(1))
+    assert "--title\nteach it ü and more\n" in gh.read_text()
+    assert git(remote, "rev-parse", "architect/merged-run") == run.tip(1)
+
+
+def test_pull_request_that_is_refused_leaves_the_branch(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, gh: Path
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"})
+    gh.with_name("refuse").touch()
+    outcome = land(repository, journal, 1, pull_request=True)
+    assert outcome.published.problem == (
+        "architect/merged-run is pushed, but no pull request was opened: no permission"
+    )
+    assert git(remote, "rev-parse", "architect/merged-run") == outcome.commit
+
+
+def test_what_cannot_be_published_is_said_before_anything_moves(
+    checkout: Path, repository: Repository, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"})
+    before = everything(checkout)
+    with pytest.raises(EnvironmentProblem, match="there is no remote origin"):
+        land(repository, journal, 1, push=True)
+    with pytest.raises(EnvironmentProblem, match="gh is not installed"):
+        land(repository, journal, 1, pull_request=True, environ={"PATH": "/nowhere"})
+    assert everything(checkout) == before
+    assert journal.operations() == []
+
+
+def test_hooks_do_not_run_at_a_push(checkout: Path, repository: Repository, journal: Journal, remote: Path) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"})
+    hook = checkout / ".git" / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch '{checkout.parent}/ran'\n")
+    hook.chmod(0o755)
+    assert land(repository, journal, 1, push=True).published.pushed == "origin/main"
+    assert not (checkout.parent / "ran").exists()
+    commit(checkout, {"b.txt": "b\n"})
+    git(checkout, "push", "-q", "origin", "main")
+    assert (checkout.parent / "ran").exists(), "the control: a push by hand runs it"
