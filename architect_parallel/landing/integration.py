@@ -24,7 +24,7 @@ from architect_parallel.landing import combine
 from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.resolve import Resolver, resolve
 from architect_parallel.landing.sources import Source
-from architect_parallel.landing.steps import Method, numbers, try_step
+from architect_parallel.landing.steps import Method, so_far, try_step
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
@@ -257,7 +257,7 @@ class _Steps:
             if commit is None:
                 return LeftOut(worker_id=number, reason="conflict", files=combined.conflicts, detail=why)
         elif combine.tree_of(self._repository.store, commit) == combine.tree_of(self._repository.store, self._tip):
-            self._warnings.append(f"{order.target} has all of worker {number} already")
+            self._warnings.append(f"{self._before} has all of worker {number} already")
             return None
         broken = self._broken(source, commit)
         if broken is not None:
@@ -306,7 +306,7 @@ class _Steps:
 
     @property
     def _before(self) -> str:
-        return f"{self._order.target} with {numbers(self._merged)}" if self._merged else self._order.target
+        return so_far(self._order.target, self._merged)
 
     def _passed_before(self, command: str, spec: WorkerSpec) -> bool:
         if command not in self._passes:

@@ -19,7 +19,7 @@ from architect_parallel.landing.compare import Onto, compare_sources, require_ba
 from architect_parallel.landing.integration import checks_of
 from architect_parallel.landing.publish import Publication, plan_publication
 from architect_parallel.landing.sources import Source
-from architect_parallel.landing.steps import Method, changed_files, step, try_step
+from architect_parallel.landing.steps import Method, changed_files, so_far, step, try_step
 from architect_parallel.landing.target import Target, find_target, require_movable
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX
@@ -149,7 +149,7 @@ def _computed(
         if combined.commit is None:
             left_out.append(LeftOut(worker_id=source.worker_id, reason="conflict", files=combined.conflicts))
         elif combine.tree_of(git, combined.commit) == combine.tree_of(git, tip):
-            warnings.append(f"{target.branch} has all of worker {source.worker_id} already")
+            warnings.append(f"{so_far(target.branch, merged)} has all of worker {source.worker_id} already")
             continue
         else:
             tip = combined.commit

@@ -86,6 +86,11 @@ def changed_files(git: Git, old: str, new: str) -> tuple[str, ...]:
     return tuple(sorted(git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new).fields))
 
 
+def so_far(target: str, merged: Sequence[int]) -> str:
+    """`main`, or `main with worker 1, 2` in the midst of a merge."""
+    return f"{target} with worker {numbers(merged)}" if merged else target
+
+
 def numbers(workers: Sequence[int]) -> str:
     """`1, 2, 3`."""
     return ", ".join(map(str, workers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,9 +231,6 @@ def test_stop_leaves_nothing(checkout: Path, repository: Repository, journal: Jo
     before = everything(checkout)
     plan = plan_merge(repository, journal, "run", pick=Pick.ALL)
     shop = workshop(journal)
-    shop = Workshop(run_dir=shop.run_dir, environ=shop.environ, brake=shop.brake, say=lambda line: None)
-    import threading
-
     threading.Timer(1.0, shop.brake.pull).start()
     with pytest.raises(Interrupted):
         execute(repository, journal, plan, shop)
@@ -351,7 +349,6 @@ def test_single_result_that_conflicts_can_be_resolved(
     ended_run(repository, journal, "run", {"README.md": "theirs\n"})
     commit(checkout, {"README.md": "mine\n"})
     before = everything(checkout)
-    shop = workshop(journal, mender(tmp_path, f"{GOOD}; sed -i 1d README.md"))
     slow = workshop(journal, mender(tmp_path, "sleep 60", timeout_s=0.5))
     assert land(repository, journal, 1, shop=slow, resolve=True).commit is None
     assert everything(checkout) == before
@@ -360,7 +357,6 @@ def test_single_result_that_conflicts_can_be_resolved(
     assert "mine\n" in (checkout / "README.md").read_text()
     take_back(repository, journal)
     assert everything(checkout) == before
-    assert shop.resolver is not None
 
 
 # The branch of the combination
