@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from architect_parallel.journal import Journal
-from architect_parallel.reports import json, text
+from architect_parallel.reports import html, json, text
 from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository
 
 FORMATS: Mapping[str, Callable[[Material], str]] = {
     "text": lambda material: text.run_details(material.result),
     "json": lambda material: json.dumps(json.envelope(material.result)),
+    "html": html.render,
 }
 """Name of a format → its report, as text."""
 
