@@ -26,6 +26,7 @@ from architect_parallel.cli import (
     parallel,
     report,
     resume,
+    serve,
     status,
     undo,
 )
@@ -45,6 +46,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("logs", logs.logs),
     ("diff", diff.diff),
     ("report", report.report),
+    ("serve", serve.serve),
     ("merge", merge.merge),
     ("undo", undo.undo),
     ("resume", resume.resume),

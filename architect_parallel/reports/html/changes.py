@@ -82,9 +82,9 @@ def _packed(worker: WorkerResult, patches: Sequence[FilePatch] | str, room: int)
 
 def _file(each: FilePatch, place: tuple[int, int] | None) -> dict[str, Any]:
     change = each.change
-    file: dict[str, Any] = {"p": shown(change.file.path), "s": change.file.status}
+    file: dict[str, Any] = {"p": shown(change.file.path.replace("\n", "␤")), "s": change.file.status}
     if change.file.old_path is not None:
-        file["o"] = shown(change.file.old_path)
+        file["o"] = shown(change.file.old_path.replace("\n", "␤"))
     if change.file.insertions is not None:
         file |= {"i": change.file.insertions, "d": change.file.deletions or 0}
     if change.old_mode != change.new_mode and change.file.status in "MRT":

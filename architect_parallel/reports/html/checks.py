@@ -12,7 +12,7 @@ from architect_parallel.reports.html.markup import Markup, element, hidden
 def check_list(checks: Sequence[CheckResult], of: str) -> Markup:
     """A line per check, in order; what it printed is folded behind it."""
     return element("ul", [element("li", _check(check, f"{of}-check-{n}")) for n, check in enumerate(checks)],
-                   class_="checks")  # fmt: skip
+                   class_="check-list")  # fmt: skip
 
 
 def _check(check: CheckResult, identifier: str) -> Markup:

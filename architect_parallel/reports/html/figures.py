@@ -84,8 +84,10 @@ def lines_changed(insertions: int, deletions: int) -> Markup:
     return joined(added, " ", element("span", f"−{deletions:,}", class_="minus"))
 
 
-def bar(share: float, tone: str = "") -> Markup:
-    """A bar of a share of 1; not read out, the figure stands beside it."""
+def bar(share: float | None, tone: str = "") -> Markup | None:
+    """A bar of a share of 1, none where there is nothing to show; not read out, the figure stands beside it."""
+    if not share:
+        return None
     width = f"{max(0.0, min(1.0, share)) * 100:.2f}%"
     rect = element("rect", class_=f"fill {tone}".strip(), width=width, height="100%", rx=2)
     return element("svg", element("rect", class_="rail", width="100%", height="100%", rx=2), rect,

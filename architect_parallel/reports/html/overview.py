@@ -21,7 +21,7 @@ def heading(present: Present) -> Markup:
     facts = [
         ("Workers", _ended_words(present)),
         ("Duration", figures.duration(run.total_duration_seconds)),
-        ("Cost", figures.cost(run.total_cost if run.results else present.spent_so_far)),
+        ("Cost", _spent(present)),
         ("Base", joined(element("code", run.base_commit[:10]), " ", run.base_ref)),
         ("Started", joined(element("time", f"{run.started_at:%Y-%m-%d %H:%M}", datetime=run.started_at.isoformat()),
                            " UTC")),
@@ -50,6 +50,15 @@ def _whole_task(task: str | None, words: str) -> Markup | None:
     if task is None or " ".join(shown(task).split()) == shown(words):
         return None
     return element("details", element("summary", "The whole task"), element("pre", task, class_="words"), id="task")
+
+
+def _spent(present: Present) -> str:
+    costs = [each.cost for each in present.result.results if each.started_at is not None]
+    costs += [each.cost for each in present.progress.values()]
+    known = sum(cost for cost in costs if cost is not None)
+    if None not in costs:
+        return figures.cost(known)
+    return f"{figures.cost(known)} + ?" if known else "?"
 
 
 def _ended_words(present: Present) -> str:
@@ -132,14 +141,17 @@ def _worker_cell(present: Present, spec: WorkerSpec) -> Markup:
     link = element("a", present.labels[spec.worker_id], href=f"#worker-{spec.worker_id}")
     about = [f"model {spec.model}" if spec.model and spec.model != present.labels[spec.worker_id] else "", spec.backend]
     words = ", ".join(word for word in about if word and word != present.labels[spec.worker_id])
-    return element("th", figures.badge(spec.worker_id), " ", link, element("small", words) if words else None,
-                   scope="row", role="rowheader")  # fmt: skip
+    name = element(
+        "div", figures.badge(spec.worker_id), link, element("small", words) if words else None, class_="name"
+    )
+    return element("th", name, scope="row", role="rowheader")
 
 
 def _ended_row(present: Present, result: WorkerResult) -> Markup:
     place = present.places.get(result.worker_id)
     spec = present.specs[result.worker_id]
     good = result.status is Status.SUCCESS
+    reason = "" if good or str(result.reason) == str(result.status) else reason_words(result)
     why = place.reason if place else figures.sentence(reason_words(result))
     score = element("small", f"{place.score:.1f} points") if place and place.score is not None else None
     diff = result.diff
@@ -153,7 +165,7 @@ def _ended_row(present: Present, result: WorkerResult) -> Markup:
         "tr",
         _cell("Place", place.place if place else "–", score, class_="place"),
         _worker_cell(present, spec),
-        _cell("Status", figures.status_pill(result), None if good else element("small", reason_words(result))),
+        _cell("Status", figures.status_pill(result), element("small", reason) if reason else None),
         _cell("Checks", figures.check_words(result.checks)),
         _cell("Cost", figures.cost(result.cost), figures.bar(present.share_of_cost(result.cost)), class_="figure"),
         _cell("Duration", figures.duration(result.duration),

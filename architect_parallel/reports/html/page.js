@@ -2,7 +2,7 @@
 const root = document.documentElement;
 const WIDE = 860;
 const ROWS_AT_ONCE = 2500;
-const LINE_CHARACTERS = 4000;
+const LINE_CHARACTERS = 1200;
 const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\u{e0000}-\u{e007f}]/gu;
 
 const store = {
@@ -32,6 +32,7 @@ const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number 
 function visible(text) {
   ODD.lastIndex = 0;
   if (!ODD.test(text)) return [text];
+  ODD.lastIndex = 0;
   const parts = [];
   let at = 0;
   for (const found of text.matchAll(ODD)) {

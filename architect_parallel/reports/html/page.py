@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib.resources import files
 
 from architect_parallel.reports.html import chart, conflicts, figures, overview, workers
@@ -45,19 +46,18 @@ def page(material: Material, *, events: str | None = None) -> str:
     room = LOG_ROOM // max(1, len(present.result.planned))
     logs = {spec.worker_id: transcript(run_dir, spec.worker_id, room) for spec in present.result.planned}
     printed = {worker_id: size for worker_id, (_, size) in logs.items() if size}
-    script, style = _own("patch.js") + _own("page.js"), _own("page.css")
     title = f"{present.common_task or present.result.run_id}"
     head = (
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy(script, style, live=events is not None)),
+        element("meta", http_equiv="Content-Security-Policy", content=policy(live=events is not None)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="architect-events", content=events) if events else None,
         element("link", rel="icon", href=Markup(ICON)),
         element("title", " ".join(shown(title).split())[:80]),
-        element("style", Markup(style)),
-        element("script", Markup(script)),
+        element("style", Markup(_style())),
+        element("script", Markup(_script())),
     )
     body = (
         element("a", "Skip to the report", href="#main", class_="skip"),
@@ -73,12 +73,12 @@ def page(material: Material, *, events: str | None = None) -> str:
     return f"<!doctype html>\n{element('html', element('head', head), element('body', body), lang='en')}"
 
 
-def policy(script: str, style: str, *, live: bool) -> str:
+def policy(*, live: bool) -> str:
     """What the page may do: run its own script, use its own style, and nothing else; live, also ask its own origin."""
     rules = [
         "default-src 'none'",
-        f"script-src '{_hash(script)}'",
-        f"style-src '{_hash(style)}'",
+        f"script-src '{_hash(_script())}'",
+        f"style-src '{_hash(_style())}'",
         "img-src data:",
         "base-uri 'none'",
         "form-action 'none'",
@@ -90,6 +90,16 @@ def policy(script: str, style: str, *, live: bool) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _script() -> str:
+    return _own("patch.js") + _own("page.js")
+
+
+@cache
+def _style() -> str:
+    return _own("page.css")
 
 
 def _own(name: str) -> str:

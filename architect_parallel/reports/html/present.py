@@ -88,17 +88,12 @@ class Present:
             for spec in self.not_ended
         }  # fmt: skip
 
-    @property
-    def spent_so_far(self) -> float | None:
-        costs = [each.cost for each in self.progress.values()]
-        return None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs)
-
-    def share_of_cost(self, cost: float | None) -> float:
-        """Of the dearest worker's cost."""
+    def share_of_cost(self, cost: float | None) -> float | None:
+        """Of the dearest worker's cost; `None`: nothing to compare."""
         most = max((each.cost or 0.0 for each in self.result.results), default=0.0)
-        return (cost or 0.0) / most if most else 0.0
+        return (cost or 0.0) / most if most else None
 
-    def share_of_duration(self, seconds: float) -> float:
-        """Of the slowest worker's time."""
+    def share_of_duration(self, seconds: float) -> float | None:
+        """Of the slowest worker's time; `None`: nothing to compare."""
         most = max((each.duration for each in self.result.results), default=0.0)
-        return seconds / most if most else 0.0
+        return seconds / most if most else None
