@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 
 from architect_parallel.api.reporting import material
@@ -12,17 +13,20 @@ from architect_parallel.system.loopback import Loopback
 
 
 class LiveReport:
-    """One run's page as it is now. Safe to use from several threads: a state is made into a page once."""
+    """One run's page as it is now. Safe to use from several threads: a state is made into a page once.
 
-    def __init__(self, repository: Repository, journal: Journal, run_id: str) -> None:
+    Args:
+        events: Where the page hears of a new state.
+    """
+
+    def __init__(self, repository: Repository, journal: Journal, run_id: str, *, events: str) -> None:
         self._repository = repository
         self._journal = journal
         self._run_id = run_id
+        self._events = events
         self._lock = threading.Lock()
         self._seq = 0
         self._made: tuple[str, bytes] | None = None
-        self.events = ""
-        """Where the page hears of a new state."""
 
     def state(self) -> str:
         """Changes whenever the page would."""
@@ -34,7 +38,7 @@ class LiveReport:
         with self._lock:
             state = self._state()
             if self._made is None or self._made[0] != state:
-                text = html.page(material(self._repository, self._journal, self._run_id), events=self.events)
+                text = html.page(material(self._repository, self._journal, self._run_id), events=self._events)
                 self._made = (state, text.encode(errors="replace"))
             return self._made[1]
 
@@ -51,7 +55,8 @@ def serve(repository: Repository, journal: Journal, run: str, *, port: int) -> L
         NothingToDo: No such run.
         EnvironmentProblem: The port cannot be had.
     """
-    report = LiveReport(repository, journal, journal.find(run))
-    server = Loopback(port=port, page=report.page, state=report.state, policy=html.policy(live=True))
-    report.events = f"/events?token={server.token}"
-    return server
+    token = secrets.token_urlsafe(32)
+    report = LiveReport(repository, journal, journal.find(run), events=f"/events?token={token}")
+    return Loopback(
+        port=port, page=report.page, state=report.state, policy=html.policy(live=True), token=token
+    )  # fmt: skip

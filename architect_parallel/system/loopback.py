@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import hmac
 import logging
-import secrets
 import socket
 import socketserver
 import threading
@@ -54,17 +53,18 @@ class Loopback:
         page: The page as bytes; called per request, from several threads.
         state: What the page shows, as one line; another state is another page.
         policy: Content-Security-Policy of the page.
+        token: What a request has to know.
 
     Raises:
         EnvironmentProblem: The port cannot be had.
     """
 
     def __init__(
-        self, *, port: int, page: Callable[[], bytes], state: Callable[[], str], policy: str, token: str | None = None
+        self, *, port: int, page: Callable[[], bytes], state: Callable[[], str], policy: str, token: str
     ) -> None:
-        self.token = token or secrets.token_urlsafe(32)
+        self._token = token
         try:
-            self._server = _Server((HOST, port), _handler(page, state, policy, self.token))
+            self._server = _Server((HOST, port), _handler(page, state, policy, token))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise EnvironmentProblem(
@@ -81,7 +81,7 @@ class Loopback:
     @property
     def address(self) -> str:
         """What to open in a browser, the token in it."""
-        return f"http://{HOST}:{self.port}/?token={self.token}"
+        return f"http://{HOST}:{self.port}/?token={self._token}"
 
     def close(self) -> None:
         """Ends every connection and waits for every thread."""
@@ -143,8 +143,6 @@ def _handler(
     page: Callable[[], bytes], state: Callable[[], str], policy: str, token: str
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        server_version = "architect"
-        sys_version = ""
         timeout = CLIENT_TIMEOUT_S
         server: _Server
 
@@ -159,14 +157,9 @@ def _handler(
             else:
                 self._plain(HTTPStatus.NOT_FOUND, "There is nothing here.")
 
-        def _refuse(self) -> None:
-            self._plain(HTTPStatus.METHOD_NOT_ALLOWED, "Looking is all there is.", {"Allow": "GET"})
-
-        do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_CONNECT = do_TRACE = _refuse
-
         def _is_ours(self) -> bool:
-            hosts = self.headers.get_all("Host") or []
-            return len(hosts) == 1 and hosts[0] in {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}
+            port = "" if self.server.server_port == 80 else f":{self.server.server_port}"
+            return (self.headers.get_all("Host") or []) in ([HOST + port], ["localhost" + port])
 
         def _knows(self, query: str) -> bool:
             given = urllib.parse.parse_qs(query).get("token", [])
@@ -200,7 +193,7 @@ def _handler(
 
         def _has_gone(self) -> bool:
             try:
-                return self.connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
+                return not self.connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
             except BlockingIOError:
                 return False
 
@@ -219,10 +212,14 @@ def _handler(
             self.end_headers()
 
         def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-            # What is not even HTTP: the same plain words, the same headers.
-            if not hasattr(self, "requestline"):
-                self.requestline = self.request_version = ""
-            self._plain(HTTPStatus(code), message or HTTPStatus(code).phrase)
+            # Another method than GET, or what is not even HTTP: plain words, the same headers.
+            if code == HTTPStatus.NOT_IMPLEMENTED:
+                self._plain(HTTPStatus.METHOD_NOT_ALLOWED, "Looking is all there is.", {"Allow": "GET"})
+            else:
+                self._plain(HTTPStatus(code), HTTPStatus(code).phrase)
+
+        def version_string(self) -> str:
+            return "architect"
 
         def log_message(self, format: str, *args: Any) -> None:
             # The request line has the token in it.
