@@ -213,6 +213,7 @@ def _handler(
 
         def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
             # Another method than GET, or what is not even HTTP: plain words, the same headers.
+            self.request_version = "HTTP/1.0"  # before there is one it is 0.9, and an answer has no headers
             if code == HTTPStatus.NOT_IMPLEMENTED:
                 self._plain(HTTPStatus.METHOD_NOT_ALLOWED, "Looking is all there is.", {"Allow": "GET"})
             else:
