@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.measure import Goal
 
-MEASURED = ("startup", "fan_out", "scheduling", "footprint", "reading", "rate_limits")
+MEASURED = ("startup", "fan_out", "scheduling", "footprint", "reading", "rate_limits", "html_report")
 """Modules with `measure() -> list[Goal]`."""
 PROVEN = {
     "worktree_stress": "1,000 worktrees by two launchers at once: failures",
