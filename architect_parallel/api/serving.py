@@ -38,7 +38,9 @@ class LiveReport:
         with self._lock:
             state = self._state()
             if self._made is None or self._made[0] != state:
-                text = html.page(material(self._repository, self._journal, self._run_id), events=self._events)
+                text = html.page(
+                    material(self._repository, self._journal, self._run_id), events=self._events, state=state
+                )
                 self._made = (state, text.encode(errors="replace"))
             return self._made[1]
 

@@ -8,6 +8,7 @@ before somebody looks at it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,10 @@ from architect_parallel.reports.html.packing import pack
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.differences import FilePatch, file_patches
 
-FILE_BYTES = 400_000
+FILE_BYTES = 1_000_000
 """A patch of one file beyond it is left out."""
+READERS = 4
+"""git processes at once."""
 ALL_BYTES = 3_200_000
 """Of base64, over all workers."""
 
@@ -44,7 +47,10 @@ class WorkerChanges:
 
 def changes_of(repository: Repository, result: RunResult) -> list[WorkerChanges]:
     """Every worker that changed something, in order of worker id."""
-    read = [(each, _read(repository, each)) for each in result.results if each.diff is not None and each.diff.files]
+    changed = [each for each in result.results if each.diff is not None and each.diff.files]
+    with ThreadPoolExecutor(max_workers=READERS) as readers:
+        patches_of = readers.map(lambda worker: _read(repository, worker), changed)
+        read = list(zip(changed, patches_of, strict=True))
     read.sort(key=lambda pair: _size(pair[1]))
     found, room = [], ALL_BYTES
     for position, (worker, patches) in enumerate(read):

@@ -17,7 +17,9 @@ def section(present: Present) -> Markup:
     """When each worker did what."""
     time = present.timeline
     if not time.total_s or not any(lane.spans for lane in time.lanes):
-        body: Markup = element("p", "Nothing has happened yet.", class_="lead")
+        body: Markup = element(
+            "p", "Nothing has happened yet." if present.is_live else "No times are known.", class_="lead"
+        )
     else:
         body = joined(_legend(time), _tracks(present, time), _table(present, time))
     title = element("h2", "Timeline", id="timeline-title")

@@ -83,10 +83,12 @@ def hidden(text: str) -> Markup:
 
 def json_block(identifier: str, data: Any) -> Markup:
     """Data for the page's script, inert: nothing in it can end the element or begin another."""
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
-    return Markup(f'<script type="application/json" id="{identifier}">{text}</script>')
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(f'<template id="{identifier}">{text}</template>')
 
 
 def base64_block(identifier: str, data: str) -> Markup:
     """Bytes for the page's script, in base64, inert."""
-    return Markup(f'<script type="application/octet-stream" id="{identifier}">{data}</script>')
+    return Markup(f'<template id="{identifier}">{data}</template>')

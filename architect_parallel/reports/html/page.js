@@ -51,7 +51,7 @@ function unpack(id) {
   const block = byId(id);
   if (!block) return Promise.resolve(new Uint8Array());
   if (!unpacked.has(block)) {
-    const packed = Uint8Array.from(atob(block.textContent), (each) => each.charCodeAt(0));
+    const packed = Uint8Array.from(atob(block.content.textContent), (each) => each.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
     unpacked.set(block, new Response(stream).arrayBuffer().then((buffer) => new Uint8Array(buffer)));
   }
@@ -67,7 +67,7 @@ const patches = new Map();
 const worker = (id) => data.workers.find((each) => each.id === id);
 
 function loadData() {
-  data = JSON.parse(byId("data").textContent);
+  data = JSON.parse(byId("data").content.textContent);
   patches.clear();
 }
 
@@ -278,13 +278,15 @@ async function content(card) {
 }
 
 function linesTable(card, hunks) {
-  const table = h("table", { class: view.split ? "lines split" : "lines" },
+  // What is there on one side only needs no second column.
+  const split = view.split && card.sign !== "A" && card.sign !== "D";
+  const table = h("table", { class: split ? "lines split" : "lines" },
     h("caption", { class: "heard" }, `Changes of ${card.path}`),
-    h("colgroup", null, ...(view.split ? ["num", "text", "num", "text"] : ["num", "num", "text"]).map((name) => h("col", { class: name }))));
+    h("colgroup", null, ...(split ? ["num", "text", "num", "text"] : ["num", "num", "text"]).map((name) => h("col", { class: name }))));
   const body = h("tbody");
   let pending = hunks.flatMap((hunk, index) => [{ hunk, index }, ...rows(hunk)]);
   const more = () => {
-    for (const row of pending.slice(0, ROWS_AT_ONCE)) body.append(...(row.hunk ? [gap(row)] : view.split ? [splitRow(row)] : unifiedRows(row)));
+    for (const row of pending.slice(0, ROWS_AT_ONCE)) body.append(...(row.hunk ? [gap(row, split)] : split ? [splitRow(row)] : unifiedRows(row)));
     pending = pending.slice(ROWS_AT_ONCE);
     if (pending.length) {
       const again = h("tr", { class: "more" }, h("td", { colspan: 4 }, h("button", {
@@ -298,9 +300,9 @@ function linesTable(card, hunks) {
   return table;
 }
 
-function gap({ hunk, index }) {
+function gap({ hunk, index }, split) {
   const words = `${index ? "⋯ " : ""}line ${hunk.at + 1}`;
-  return h("tr", { class: "gap" }, h("td", { colspan: view.split ? 4 : 3 }, words));
+  return h("tr", { class: "gap" }, h("td", { colspan: split ? 4 : 3 }, words));
 }
 
 function textCell(line, sign, parts) {
@@ -511,35 +513,41 @@ document.addEventListener("click", (event) => {
 const original = new Map();
 const units = (main) => [...main.querySelectorAll(":scope > [id]:not(#workers), #workers > article")];
 
-function goLive(address) {
+function goLive(address, version) {
   for (const unit of units(byId("main"))) original.set(unit.id, unit.outerHTML);
   const policy = window.trustedTypes ? trustedTypes.createPolicy("architect-live", { createHTML: (text) => text }) : null;
-  const state = h("span", { class: "pill live", id: "connection", role: "status" }, "live");
+  const state = h("span", { class: "pill live", id: "connection", role: "status" }, "connecting");
   document.querySelector("nav.top ul").after(state);
-  let version = null, busy = false, again = false;
+  let busy = false, again = false;
   const refresh = async () => {
     if (busy) { again = true; return; }
     busy = true;
-    do {
-      again = false;
-      try {
-        const answer = await fetch(location.pathname + location.search, { cache: "no-store" });
-        if (answer.ok) {
-          const text = await answer.text();
-          takeOver(new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html"));
-        }
-      } catch { /* the server is gone; the stream of events says so */ }
-    } while (again);
-    busy = false;
+    try {
+      do {
+        again = false;
+        const text = await pageText();
+        if (!text) continue; // whoever comes back to the stream is told the state again
+        const next = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html");
+        takeOver(next);
+        version = next.querySelector("meta[name=architect-events]").dataset.state;
+      } while (again);
+    } finally { busy = false; }
   };
   const events = new EventSource(address);
   events.addEventListener("state", (event) => {
     state.textContent = "live";
     state.className = "pill live";
-    if (version !== null && version !== event.data) refresh();
-    version = event.data;
+    if (version !== event.data) refresh();
   });
   events.addEventListener("error", () => { state.textContent = "not connected"; state.className = "pill none"; });
+}
+
+/** The page as it is now; nothing when the server is gone, which the stream of events says. */
+async function pageText() {
+  try {
+    const answer = await fetch(location.pathname + location.search, { cache: "no-store" });
+    return answer.ok ? await answer.text() : "";
+  } catch { return ""; }
 }
 
 /** Puts what is new of a later state of the page into this one; the reader's place, focus and folds stay. */
@@ -556,14 +564,14 @@ function takeOver(next) {
       const was = byId(each.id);
       if (was) each.open = was.open;
     });
-    if (old) old.replaceWith(document.adoptNode(unit));
-    else insertInOrder(main, document.adoptNode(unit), next);
+    if (old) old.replaceWith(document.importNode(unit, true));
+    else insertInOrder(main, document.importNode(unit, true), next);
   }
   for (const old of units(main)) if (!next.getElementById(old.id)) { old.remove(); original.delete(old.id); }
   document.title = next.title;
   const blocks = next.getElementById("blocks");
-  if (blocks.textContent !== byId("blocks").textContent) {
-    byId("blocks").replaceWith(document.adoptNode(blocks));
+  if (blocks.innerHTML !== byId("blocks").innerHTML) {
+    byId("blocks").replaceWith(document.importNode(blocks, true));
     loadData();
     buildDiff();
   } else if (byId("diff") && !byId("diff").firstChild) buildDiff();
@@ -594,7 +602,7 @@ document.addEventListener("DOMContentLoaded", () => {
   addEventListener("hashchange", () => follow(location.hash));
   addEventListener("beforeprint", () => document.querySelectorAll("#files > .file").forEach((node, index) => index < 200 && node.fill()));
   const live = document.querySelector("meta[name=architect-events]");
-  if (live) goLive(live.content);
+  if (live) goLive(live.content, live.dataset.state);
   // The first paint does not wait for the diffs.
   requestAnimationFrame(() => setTimeout(async () => { await buildDiff(); follow(location.hash); root.dataset.ready = "true"; }));
 });

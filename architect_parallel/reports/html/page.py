@@ -34,11 +34,12 @@ def render(material: Material) -> str:
     return page(material)
 
 
-def page(material: Material, *, events: str | None = None) -> str:
+def page(material: Material, *, events: str | None = None, state: str = "") -> str:
     """The document.
 
     Args:
         events: Where the page hears that the run went on, on its own origin; `None`: it stands alone.
+        state: Which state of the run this is, in the words of `events`.
     """
     present = Present(material)
     changes = changes_of(material.repository, material.result)
@@ -53,7 +54,7 @@ def page(material: Material, *, events: str | None = None) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="architect-events", content=events) if events else None,
+        element("meta", name="architect-events", content=events, data_state=state) if events else None,
         element("link", rel="icon", href=Markup(ICON)),
         element("title", " ".join(shown(title).split())[:80]),
         element("style", Markup(_style())),
