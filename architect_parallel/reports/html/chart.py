@@ -27,7 +27,7 @@ def section(present: Present) -> Markup:
 
 
 def _legend(time: Timeline) -> Markup:
-    used = {span.phase for lane in time.lanes for span in lane.spans}
+    used = {span.phase for lane in time.lanes for span in lane.spans} | ({Phase.CHECKS} if time.baseline_s else set())
     keys = [
         element("li", element("svg", element("rect", width="100%", height="100%", rx=2, class_=phase.value),
                               class_="key", aria_hidden="true"), " ", phase.value)
@@ -47,8 +47,17 @@ def _tracks(present: Present, time: Timeline) -> Markup:
         )
         for lane in time.lanes
     ]  # fmt: skip
+    if time.baseline_s:
+        rows.insert(0, _baseline(time.baseline_s, time))
     return element("div", rows, element("div", element("span", class_="who"), _axis(time), class_="lane axis"),
                    class_="lanes")  # fmt: skip
+
+
+def _baseline(end_s: float, time: Timeline) -> Markup:
+    words = f"checks on the base, {figures.duration(end_s)}"
+    bar = element("rect", x=0, width=_at(end_s, time), y="22%", height="56%", rx=2, class_=Phase.CHECKS.value)
+    track = element("svg", element("g", element("title", words), bar), class_="track", role="img", aria_label=words)
+    return element("div", element("a", "base", href="#baseline", class_="who"), track, class_="lane")
 
 
 def _at(seconds: float, time: Timeline) -> str:

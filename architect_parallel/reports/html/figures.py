@@ -57,6 +57,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith(("ch", "ss")) else "s")
 
 
+def size(characters: int) -> str:
+    """`812 characters`, `12.3 kB`."""
+    return count(characters, "character") if characters < 1000 else f"{characters / 1000:,.1f} kB"
+
+
 def label(spec: WorkerSpec) -> str:
     """What a worker is called: its own name, else its model, else its backend."""
     own = "" if spec.name in ("", f"worker-{spec.worker_id}") else spec.name

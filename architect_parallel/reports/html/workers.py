@@ -45,9 +45,8 @@ def _worker(present: Present, spec: WorkerSpec, printed: int | None) -> Markup:
 
 def _facts(present: Present, spec: WorkerSpec, result: WorkerResult) -> Markup:
     usage = result.usage
-    tokens = [f"{usage.input_tokens:,} in" if usage.input_tokens is not None else "",
-              f"{usage.cached_tokens:,} cached" if usage.cached_tokens else "",
-              f"{usage.output_tokens:,} out" if usage.output_tokens is not None else ""]  # fmt: skip
+    counted = ((usage.input_tokens, "in"), (usage.cached_tokens, "cached"), (usage.output_tokens, "out"))
+    tokens = ", ".join(f"{number:,} {word}" for number, word in counted if number)
     memory = f"{result.peak_memory_bytes / 2**20:,.0f} MiB" if result.peak_memory_bytes else ""
     facts: list[tuple[str, str | Markup]] = [
         ("Backend", result.backend),
@@ -56,7 +55,7 @@ def _facts(present: Present, spec: WorkerSpec, result: WorkerResult) -> Markup:
         ("Cost", figures.cost(result.cost)),
         ("Duration", figures.duration(result.duration)),
         ("Steps", str(result.steps)),
-        ("Tokens", ", ".join(word for word in tokens if word)),
+        ("Tokens", tokens),
         ("Peak memory", memory),
         ("Exit code", "" if result.exit_code is None else str(result.exit_code)),
         ("Branch", element("code", result.branch) if result.branch else "in place"),
@@ -149,7 +148,7 @@ def _task(present: Present, spec: WorkerSpec) -> Markup | None:
 def _transcript(number: int, printed: int | None) -> Markup | None:
     if not printed:
         return None
-    summary = element("summary", "What it printed ", element("small", f"{printed / 1000:,.1f} kB"))
+    summary = element("summary", "What it printed ", element("small", figures.size(printed)))
     return element("details", summary, element("pre", class_="output", tabindex=0, data_log=number),
                    id=f"worker-{number}-log")  # fmt: skip
 
