@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from report_material import repository_at
 from watched_pages import Watched
 
@@ -21,6 +21,8 @@ from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+PATIENCE_MS = 30_000
+"""For what has to come about on a machine that is busy with other tests."""
 IN_CI = bool(os.environ.get("CI"))
 
 
@@ -31,6 +33,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         word = "there is no chromium: apt-get install chromium"
         pytest.fail(word) if IN_CI else pytest.skip(word)
     home = tmp_path_factory.mktemp("browser")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=CHROMIUM, env={"HOME": str(home), "PATH": os.environ["PATH"], "TMPDIR": str(home)}
@@ -47,7 +50,7 @@ def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
 
     def open_(*, width: int = 1400, console: bool = True, **more: Any) -> Watched:
         page = browser.new_context(viewport={"width": width, "height": 900}, **more).new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         watched = Watched(page)
         opened.append((watched, console))
         return watched

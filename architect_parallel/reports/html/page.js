@@ -164,9 +164,20 @@ function buildDiff() {
     type: "search", id: "filter", placeholder: "Filter files", "aria-label": "Filter files", value: view.filter,
     oninput: (event) => { view.filter = event.target.value; filterFiles(); },
   });
+  const tools = h("div", { class: "tools" }, h("label", { for: "against" }, "against "), against, modes);
+  const shown = JSON.stringify([view.left, view.right, view.split, worker(view.left), worker(view.right)]);
+  if (shown === view.shown && box.children.length === 3) {
+    // Other workers came or went; what is being read stays as it is.
+    tools.append(byId("size"));
+    box.children[0].replaceWith(tabs);
+    box.children[1].replaceWith(tools);
+    return undefined;
+  }
+  view.shown = shown;
+  tools.append(h("span", { id: "size", class: "soft" }));
   box.replaceChildren(
     tabs,
-    h("div", { class: "tools" }, h("label", { for: "against" }, "against "), against, modes, h("span", { id: "size", class: "soft" })),
+    tools,
     h("div", { class: "diff" },
       h("nav", { class: "list", "aria-label": "Changed files" }, filter, h("ul", { id: "names" })),
       h("div", { id: "files", role: "tabpanel", "aria-labelledby": `tab-${view.right}`, tabindex: -1 })));
@@ -553,6 +564,8 @@ async function pageText() {
 /** Puts what is new of a later state of the page into this one; the reader's place, focus and folds stay. */
 function takeOver(next) {
   const main = byId("main");
+  root.style.overflowAnchor = "none"; // one who keeps the place is enough
+  requestAnimationFrame(() => requestAnimationFrame(() => { root.style.overflowAnchor = ""; }));
   const anchor = units(main).find((unit) => unit.getBoundingClientRect().bottom > 60);
   const before = anchor && anchor.getBoundingClientRect().top, anchorId = anchor && anchor.id;
   const focused = document.activeElement && document.activeElement.id;
