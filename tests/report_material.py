@@ -17,6 +17,7 @@ from architect_parallel.domain import (
     CheckResult,
     Comparison,
     Escape,
+    ModelRate,
     Pair,
     Place,
     Reason,
@@ -255,8 +256,9 @@ def competition(repository: Repository) -> Material:
     (logs / "worker-2.log").write_text("HTTP 429: slow down\n")
     (logs / "worker-2-2.log").write_text("reading src/slug.py\nwriting src/fold.py\n")
     return Material(
-        repository=repository, result=run, recorded=events_of(specs, *happened), ranking=ranking, comparison=comparison
-    )
+        repository=repository, result=run, recorded=events_of(specs, *happened), ranking=ranking,
+        rates=(ModelRate(model="gpt-5.1-codex", runs=4, pass_rate=0.75, interval=(0.3, 0.95)),), comparison=comparison,
+    )  # fmt: skip
 
 
 def hostile(repository: Repository) -> Material:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from architect_parallel.domain import Comparison, Place, RunResult
+from architect_parallel.domain import Comparison, ModelRate, Place, RunResult
 from architect_parallel.events import Recorded
 from architect_parallel.system.git import Repository
 
@@ -18,5 +18,8 @@ class Material:
     recorded: tuple[Recorded, ...]
     """All events of the run so far, in order."""
     ranking: tuple[Place, ...] = ()
+    """Of the workers that ended."""
+    rates: tuple[ModelRate, ...] = ()
+    """Of a competition with several runs of each model."""
     comparison: Comparison | None = None
     """`None`: there is nothing to compare, or git is too old to."""

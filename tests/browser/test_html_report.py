@@ -43,6 +43,7 @@ def test_the_page_shows_what_there_is_to_know(look: Look, report_repository: Rep
     ]  # fmt: skip
     expect(rows.nth(1)).to_contain_text("breaks nothing, mends 1 check")
     expect(rows.nth(4)).to_contain_text("?")
+    expect(page.get_by_role("table", name="Models")).to_contain_text("75%")
     expect(page.locator("#notices")).to_contain_text("refs/stash")
     expect(page.get_by_role("img", name=re.compile("worker 2: .*agent .*checks"))).to_be_visible()
     expect(page.locator(".matrix button.clash")).to_have_count(4)

@@ -134,4 +134,4 @@ def _table(present: Present, time: Timeline) -> Markup:
     table = element("table", element("caption", "Time per worker and phase", class_="heard"),
                     element("thead", element("tr", head)), element("tbody", rows))  # fmt: skip
     return element("details", element("summary", "The same as a table"), base,
-                   element("div", table, class_="scroll", tabindex=0), id="timeline-table")  # fmt: skip
+                   figures.scrolled("Time per worker and phase", table), id="timeline-table")  # fmt: skip

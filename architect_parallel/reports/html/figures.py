@@ -113,6 +113,11 @@ def check_words(checks: list[CheckResult]) -> Markup:
     return joined([[word, " "] for word in words])
 
 
+def scrolled(name: str, table: Markup) -> Markup:
+    """A table that may be wider than the page: it scrolls by itself, with keys too."""
+    return element("div", table, class_="scroll", tabindex=0, role="region", aria_label=name)
+
+
 def sentence(words: str) -> str:
     """`words` with a capital."""
     return words[:1].upper() + words[1:]

@@ -82,12 +82,13 @@ def notices(present: Present) -> Markup:
 
 
 def _escape_notice(escape: Escape) -> Markup:
-    suspects = joined([[figures.badge(each), " "] for each in escape.suspects]) or "nobody known"
+    names = [[" or " if position else None, figures.badge(each)] for position, each in enumerate(escape.suspects)]
+    suspects = joined("It may have been worker ", names, ".") if names else "Who did it is not known."
     saved = ("The change is saved in ", element("code", escape.patch), ".") if escape.patch else ()
     return element(
         "div",
         element("h2", "The main checkout changed while workers ran"),
-        element("p", "It may have been ", suspects, ". Nothing was reverted. ", saved),
+        element("p", suspects, " Nothing was reverted. ", saved),
         element("ul", [element("li", element("code", path)) for path in escape.paths]),
         class_="notice bad",
         role="note",
@@ -110,8 +111,32 @@ def ranking(present: Present) -> Markup:
         class_="ranking",
         role="table",
     )
-    return element("section", element("h2", "Ranking", id="ranking-title"), _verdict(present), table, id="ranking",
-                   aria_labelledby="ranking-title")  # fmt: skip
+    title = element("h2", "Ranking", id="ranking-title")
+    return element(
+        "section", title, _verdict(present), table, _rates(present), id="ranking", aria_labelledby="ranking-title"
+    )
+
+
+def _rates(present: Present) -> Markup | None:
+    """Of a competition with several runs of each model."""
+    rates = present.material.rates
+    if not rates:
+        return None
+    head = [element("th", name, scope="col") for name in ("Model", "Runs", "Passed", "95 % interval")]
+    rows = [
+        element(
+            "tr",
+            element("th", rate.model, scope="row"),
+            element("td", rate.runs, class_="figure"),
+            element("td", f"{rate.pass_rate:.0%}", figures.bar(rate.pass_rate), class_="figure"),
+            element("td", f"{rate.interval[0]:.0%} to {rate.interval[1]:.0%}", class_="figure"),
+        )
+        for rate in rates
+    ]
+    table = element(
+        "table", element("thead", element("tr", head)), element("tbody", rows), aria_labelledby="rates-title"
+    )
+    return joined(element("h3", "Models", id="rates-title", class_="apart"), figures.scrolled("Models", table))
 
 
 def _verdict(present: Present) -> Markup:

@@ -112,7 +112,7 @@ def _attempts(result: WorkerResult) -> Markup | None:
     head = [element("th", name, scope="col") for name in ("Attempt", "Ended", "Cost", "Duration", "Waited", "Error")]
     table = element("table", element("caption", "Attempts", class_="heard"), element("thead", element("tr", head)),
                     element("tbody", [_attempt(each) for each in result.attempt_history]))  # fmt: skip
-    return joined(element("h4", "Attempts"), element("div", table, class_="scroll", tabindex=0))
+    return joined(element("h4", "Attempts"), figures.scrolled("Attempts", table))
 
 
 def _attempt(attempt: Attempt) -> Markup:
