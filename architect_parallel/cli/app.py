@@ -31,6 +31,7 @@ from architect_parallel.cli import (
     parallel,
     report,
     resume,
+    serve,
     status,
     undo,
 )
@@ -54,6 +55,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("diff", diff.diff),
     ("compare", compare.compare),
     ("report", report.report),
+    ("serve", serve.serve),
     ("merge", merge.merge),
     ("undo", undo.undo),
     ("resume", resume.resume),
