@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from architect_parallel.journal import Journal
-from architect_parallel.reports import html, json, text
+from architect_parallel.reports import html, json, junit, markdown, text
 from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository
 
 FORMATS: Mapping[str, Callable[[Material], str]] = {
     "text": lambda material: text.run_details(material.result),
     "json": lambda material: json.dumps(json.envelope(material.result)),
+    "markdown": markdown.render,
+    "junit": junit.render,
     "html": html.render,
 }
 """Name of a format → its report, as text."""

@@ -21,6 +21,7 @@ from architect_parallel.cli import (
     demo,
     diff,
     doctor,
+    import_,
     logs,
     merge,
     parallel,
@@ -29,6 +30,7 @@ from architect_parallel.cli import (
     serve,
     status,
     undo,
+    watch,
 )
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import run as run_command
@@ -47,8 +49,10 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("diff", diff.diff),
     ("report", report.report),
     ("serve", serve.serve),
+    ("watch", watch.watch),
     ("merge", merge.merge),
     ("undo", undo.undo),
+    ("import", import_.import_),
     ("resume", resume.resume),
     ("cancel", cancel.cancel),
     ("run", run_command.run),

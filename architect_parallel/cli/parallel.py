@@ -92,6 +92,7 @@ def parallel(
     commit: Annotated[
         bool | None, typer.Option("--commit/--no-commit", help="Commit what the agent left uncommitted [commit].")
     ] = None,
+    artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -140,6 +141,7 @@ def parallel(
         fail_fast=fail_fast,
         allow_partial=allow_partial,
         commit=commit,
+        artifacts=artifacts,
         config_file=config,
     )
     if dry_run:

@@ -211,3 +211,5 @@ class RunPlan:
     tripwire: Tripwire = Tripwire.OFF
     competition: Competition | None = None
     """`None`: not a competition."""
+    imported: bool = False
+    """Whether it ran on another machine: its words are only somebody's, and none of its tasks is run here again."""

@@ -35,7 +35,7 @@ def is_merged(repository: Repository, *, tip: str, target: str, base: str | None
     fork = store.run("merge-base", tip, target, check=False).text.split("\n")[0]
     if not fork:
         return False
-    with _scratch(repository) as git:
+    with scratch(repository) as git:
         return _adds_nothing(git, tip, target) or _same_patches(git, tip, target, fork)
 
 
@@ -62,7 +62,7 @@ def _same_patches(git: Git, tip: str, target: str, fork: str) -> bool:
 
 
 @contextlib.contextmanager
-def _scratch(repository: Repository) -> Iterator[Git]:
+def scratch(repository: Repository) -> Iterator[Git]:
     """git on a throw-away bare repository that borrows all objects: computed trees never reach the user's store, and
     nothing an agent wrote into the repository's configuration or attributes (a merge driver) is run."""
     with tempfile.TemporaryDirectory(prefix="merged-", dir=make_private_dir(repository.state_dir)) as name:

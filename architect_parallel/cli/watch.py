@@ -1,0 +1,5 @@
+"""`architect watch [RUN]`."""
+
+
+def watch() -> None:
+    """x."""
