@@ -144,7 +144,7 @@ def _write_branches(repository: Repository, result: RunResult, folder: Path, tol
 
 
 def _refs(repository: Repository, run_id: str, worker: WorkerResult) -> dict[str, str]:
-    """What a worker's bundle holds: its branch and, where that lacks it, what was collected. Empty: nothing was done."""
+    """What a worker's bundle holds: its branch and, where that is elsewhere, what was collected. Empty: no work."""
     number = parse_branch_number(worker.branch)
     if worker.diff is None or number is None or worker.diff.head == worker.diff.base:
         return {}

@@ -1,9 +1,9 @@
 """A run as JUnit XML: one test case per worker, its checks as properties of the suite.
 
-JUnit has no standard. What is written here is valid against the two schemas that are in use, Jenkins' `junit-10.xsd`
-and Ant's `JUnit.xsd`, which is why properties stand at the suite (Jenkins knows none of a test case), texts at its end
-(Ant knows none of a test case) and times without a zone. A failed check is a failure, any other failure an error; who was
-canceled or skipped, or has not ended yet, is skipped.
+JUnit has no standard. What is written here is valid against the two schemas in use, Jenkins' `junit-10.xsd` and Ant's
+`JUnit.xsd`, which is why properties stand at the suite (Jenkins knows none of a test case), texts at its end (Ant knows
+none of a test case) and times without a zone. A failed check is a failure, any other failure an error; who was canceled
+or skipped, or has not ended yet, is skipped.
 """
 
 from __future__ import annotations
