@@ -94,7 +94,7 @@ def render(material: Material) -> str:
     page.add_list("Warnings", (inline(each) for each in _warnings(result)))
     left_out = sum(not page.add(_details(result, each)) for each in result.results)
     if left_out:
-        page.add_last(f"_The details of {left_out} workers are left out: the page would be too large._")
+        page.add_last(f"The details of {left_out} workers are left out: the page would be too large.")
     page.add_last(_next_steps(material))
     return page.text
 
@@ -143,7 +143,7 @@ class _Page:
         for number, line in enumerate(lines):
             room -= len(line.encode(errors="replace")) + 1
             if room < 0:
-                shown += ["", f"_{len(lines) - number} more are left out._"]
+                shown += ["", f"{len(lines) - number} more are left out."]
                 break
             shown.append(line)
         self.add("\n".join(shown))
