@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from console import Answer, Architect
@@ -142,128 +140,14 @@ def test_a_clone_without_the_base_says_what_is_missing(architect: Architect, els
     assert traces(elsewhere.cwd) == before
 
 
-def edited(directory: Path, change: Callable[[Any], None]) -> None:
-    plain = json.loads((directory / "result.json").read_text())
-    change(plain)
-    (directory / "result.json").write_text(json.dumps(plain))
-
-
-def truncate(directory: Path, name: str, part: float) -> None:
-    data = (directory / name).read_bytes()
-    (directory / name).write_bytes(data[: int(len(data) * part)])
-
-
-def bundle_of(directory: Path, checkout: Path, name: str, *refs: str) -> None:
-    git(checkout, "bundle", "create", "--quiet", directory / name, *refs)
-
-
-def flip(directory: Path, name: str) -> None:
-    data = bytearray((directory / name).read_bytes())
-    data[-40] ^= 0xFF
-    (directory / name).write_bytes(bytes(data))
-
-
-def more_refs(directory: Path, checkout: Path) -> None:
-    git(checkout, "update-ref", "refs/heads/evil", "architect/parallel-2")
-    bundle_of(directory, checkout, "worker-2.bundle", "refs/heads/architect/parallel-2", "refs/heads/evil", "^main")
-
-
-def absurd_ref(directory: Path, checkout: Path) -> None:
-    data = (directory / "worker-2.bundle").read_bytes()
-    name = b"refs/heads/" + b"../" * 20 + b"x"
-    (directory / "worker-2.bundle").write_bytes(data.replace(b"refs/heads/architect/parallel-2", name))
-
-
-def link_in_place(directory: Path, checkout: Path) -> None:
-    (directory / "worker-2.bundle").unlink()
-    (directory / "worker-2.bundle").symlink_to(checkout)
-
-
-def other_commit(directory: Path, checkout: Path) -> None:
-    def change(plain: Any) -> None:
-        plain["results"][1]["diff"]["head"] = plain["results"][0]["diff"]["head"]
-
-    edited(directory, change)
-
-
-def hostile_tree(directory: Path, checkout: Path) -> None:
-    """A commit whose tree has a directory `.git`, which no git would check out or ought to take in."""
-    blob = git(checkout, "rev-parse", "main:README.md")
-    inner = checkout / "inner"
-    inner.write_bytes(f"100755 blob {blob}\thooks\n".encode())
-    tree = os.popen(f"cd {checkout} && git mktree < inner").read().strip()
-    raw = b"40000 .git\0" + bytes.fromhex(tree)
-    (checkout / "raw").write_bytes(raw)
-    top = git(checkout, "hash-object", "-w", "-t", "tree", "--literally", "raw")
-    commit = git(checkout, "commit-tree", top, "-p", "main", "-m", "evil")
-    git(checkout, "update-ref", "refs/heads/architect/parallel-2", commit)
-    bundle_of(directory, checkout, "worker-2.bundle", "refs/heads/architect/parallel-2", "^main")
-
-    def change(plain: Any) -> None:
-        plain["results"][1]["diff"]["head"] = commit
-
-    edited(directory, change)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "told"),
-    [
-        (lambda d, c: shutil.rmtree(d), "is not a directory"),
-        (lambda d, c: (d / "result.json").unlink(), "holds no artifacts"),
-        (lambda d, c: truncate(d, "result.json", 0.5), "not JSON"),
-        (lambda d, c: os.truncate(d / "result.json", 2**30), "too many to be a result"),
-        (lambda d, c: edited(d, lambda p: p["results"][0].update(branch="main")), "must be architect/parallel-N"),
-        (lambda d, c: (d / "worker-2.bundle").unlink(), "worker-2.bundle is missing"),
-        (lambda d, c: shutil.copy(d / "worker-1.bundle", d / "worker-3.bundle"), "belongs to no worker"),
-        (lambda d, c: truncate(d, "worker-2.bundle", 0.7), "truncated or damaged"),
-        (lambda d, c: truncate(d, "worker-2.bundle", 0.05), "is not a git bundle"),
-        (lambda d, c: flip(d, "worker-2.bundle"), "truncated or damaged"),
-        (lambda d, c: (d / "worker-2.bundle").write_text(f"gitdir: {c}/.git\n"), "is not a git bundle"),
-        (link_in_place, "is not a regular file"),
-        (more_refs, "refs/heads/evil"),
-        (absurd_ref, "none of worker 2's"),
-        (other_commit, "does not hold the commit"),
-        (hostile_tree, "truncated or damaged"),
-    ],
-    ids=lambda each: each.__name__ if callable(each) else str(each),
-)
-def test_one_bad_thing_and_nothing_is_imported(
-    elsewhere: Architect, checkout: Path, artifacts: Path, spoil: Callable[[Path, Path], object], told: str
-) -> None:
-    spoil(artifacts, checkout)
+def test_a_damaged_artifact_is_one_line_and_nothing_is_imported(elsewhere: Architect, artifacts: Path) -> None:
+    data = (artifacts / "worker-2.bundle").read_bytes()
+    (artifacts / "worker-2.bundle").write_bytes(data[: len(data) * 7 // 10])
     before = traces(elsewhere.cwd)
 
-    answer = elsewhere("import", artifacts)
-
-    assert_one_line(answer, 2, told)
+    assert_one_line(elsewhere("import", artifacts), 2, "worker-2.bundle is truncated or damaged")
+    assert_one_line(elsewhere("import", artifacts / "nowhere"), 2, "is not a directory")
     assert traces(elsewhere.cwd) == before
-
-
-def test_control_plain_git_takes_what_is_refused_here(elsewhere: Architect, checkout: Path, artifacts: Path) -> None:
-    more_refs(artifacts, checkout)
-
-    git(elsewhere.cwd, "fetch", "--quiet", artifacts / "worker-2.bundle", "refs/*:refs/*")
-
-    assert git(elsewhere.cwd, "rev-parse", "refs/heads/evil")
-
-
-def test_words_in_a_result_name_nothing_here(elsewhere: Architect, artifacts: Path, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "precious").write_text("precious\n")
-
-    def change(plain: Any) -> None:
-        for each in plain["results"]:
-            each |= {"worktree_path": str(mine), "log_path": str(mine / "precious"), "files_modified": ["/etc/passwd"]}
-
-    edited(artifacts, change)
-    assert elsewhere("import", artifacts).code == 0
-    told = elsewhere("report", "latest", "-f", "json").json["results"][0]
-    assert (told["files_modified"], told["log_path"]) == (["a.txt"], None)
-
-    assert elsewhere("parallel-cleanup", "--force").code == 0
-
-    assert (mine / "precious").read_text() == "precious\n"
 
 
 def assert_one_line(answer: Answer, code: int, told: str) -> None:

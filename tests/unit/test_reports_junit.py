@@ -9,7 +9,7 @@ import pytest
 import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_reports import result, run_of
+from made_results import result, run_of
 
 from architect_parallel.domain import CheckResult, Reason, RunResult, Status
 from architect_parallel.reports import junit
@@ -60,10 +60,11 @@ def test_each_worker_is_a_case_and_each_status_has_its_kind() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.text(max_size=50).map(lambda words: words + ILLEGAL) | st.text(st.characters(), max_size=50))
 def test_any_text_makes_a_valid_document(words: str) -> None:
+    failed = [check(words, passed=False, said=words)]
     run = run_of(
         result(1, output=words, name=words, model=words),
-        result(2, Status.FAILED, reason=Reason.CHECK_FAILED, error=words, checks=[check(words, passed=False, said=words)]),
-    )  # fmt: skip
+        result(2, Status.FAILED, reason=Reason.CHECK_FAILED, error=words, checks=failed),
+    )
     run.warnings.append(words)
 
     SCHEMA.validate(rendered(run))

@@ -7,9 +7,9 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_results import result, run_of
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from test_reports import result, run_of
 
 from architect_parallel.domain import (
     CheckChange,

