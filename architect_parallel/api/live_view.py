@@ -28,6 +28,9 @@ from architect_parallel.system import clock, signals
 from architect_parallel.system.terminal import pressed_keys
 from architect_parallel.workers.worker import request_for
 
+MESSAGE_S = 4.0
+"""How long a message stands in the last line."""
+
 
 def show(workspace_root: Path, run_id: str, journal: Journal) -> int:
     """Shows the run until `q`; the exit code of the command: 0, or that of the signal that ended it."""
@@ -56,9 +59,12 @@ class LiveView:
         self._backends = load_here(workspace_root).backends
         self._logs: dict[int, LogLines] = {}
         self._page = 10
+        self._said_s = 0.0
 
     def look(self) -> None:
         """Takes in what has happened since."""
+        if clock.monotonic_s() > self._said_s + MESSAGE_S:
+            self.view.message = ""
         for seen in self._follower.poll():
             self.board.take(seen)
         if self.view.selected not in self.board.lanes and self.board.lanes:
@@ -108,7 +114,7 @@ class LiveView:
     def _ask_cancel(self) -> None:
         lane = self.board.lanes.get(self.view.selected)
         if lane is None or lane.over or self.board.over:
-            self.view.message = f"worker {self.view.selected} has ended already"
+            self._say(f"worker {self.view.selected} has ended already")
         else:
             self.view.asks_cancel = True
 
@@ -116,9 +122,12 @@ class LiveView:
         try:
             running.cancel(self._root, self.board.run_id, self.view.selected, wait=False)
         except ArchitectParallelError as error:
-            self.view.message = str(error)
+            self._say(str(error))
         else:
-            self.view.message = f"asked for the end of worker {self.view.selected}"
+            self._say(f"asked for the end of worker {self.view.selected}")
+
+    def _say(self, message: str) -> None:
+        self.view.message, self._said_s = message, clock.monotonic_s()
 
     def _log(self, spec: WorkerSpec) -> LogLines:
         if spec.worker_id not in self._logs:

@@ -59,7 +59,7 @@ class View:
     asks_cancel: bool = False
     """Whether the question is on the screen."""
     message: str = ""
-    """Shown in the last line in place of the keys, once."""
+    """Shown in the last line in place of the keys; empty: none."""
 
 
 def frame(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from console import Answer, Architect
+from console import Answer, Architect, wait_until
 from landing_runs import everything
 from repositories import commit_all, git
 
@@ -200,7 +199,7 @@ def test_a_live_run_is_reported_as_far_as_it_is(architect: Architect, tmp_path: 
     go = tmp_path / "go"
     wait = f"while [ ! -e {go} ]; do sleep 0.05; done"
     process = architect.begin("parallel", "echo x > y", "--task", wait, "--backend", "shell", "--json")
-    until(lambda: architect("status", "latest", "--json").json.get("completed") == 1)
+    wait_until(lambda: [each["completed"] for each in architect("status", "--json").json["runs"]] == [1], "worker 1")
 
     answer = architect("report", "latest", "-f", "markdown", "--artifacts", tmp_path / "out")
     go.touch()
@@ -211,12 +210,6 @@ def test_a_live_run_is_reported_as_far_as_it_is(architect: Architect, tmp_path: 
     assert json.loads((tmp_path / "out" / "result.json").read_text())["completed"] == 1
     assert (tmp_path / "out" / "worker-1.bundle").is_file()
     assert architect.finish(process).code == 0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    from console import wait_until
-
-    wait_until(condition, "the state waited for")
 
 
 @pytest.mark.parametrize(
