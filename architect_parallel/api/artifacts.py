@@ -126,21 +126,20 @@ def _run_of(place: Path) -> str | None:
 def _write_branches(repository: Repository, result: RunResult, folder: Path, told: list[str]) -> None:
     base = result.base_commit
     without, extra = [base], {}
-    if not is_published(repository, base):
+    if repository.store.resolve(f"{base}^{{commit}}") is not None and not is_published(repository, base):
         without = repository.store.text("rev-list", "--parents", "--max-count=1", base).split()[1:]
         extra = {BASE_REF: base}
     for worker in result.results:
-        try:
-            refs = _refs(repository, result.run_id, worker)
-            if not refs or worker.diff is None:
-                continue
-            changes = patch(repository.store, base, worker.diff.head, binary=True)
-            parcel = Parcel(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=without)
-            write_bundles(repository, [parcel])
-            if changes:
-                (folder / f"worker-{worker.worker_id}.patch").write_bytes(changes)
-        except ArchitectParallelError as error:
-            told.append(f"worker {worker.worker_id} is not in the artifacts: {error.message}")
+        refs = _refs(repository, result.run_id, worker)
+        if not refs or worker.diff is None:
+            continue
+        if any(repository.store.resolve(f"{commit}^{{commit}}") is None for commit in (base, *refs.values())):
+            told.append(f"worker {worker.worker_id} is not in the artifacts: its commits are gone")
+            continue
+        parcel = Parcel(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=without)
+        write_bundles(repository, [parcel])
+        if changes := patch(repository.store, base, worker.diff.head, binary=True):
+            (folder / f"worker-{worker.worker_id}.patch").write_bytes(changes)
 
 
 def _refs(repository: Repository, run_id: str, worker: WorkerResult) -> dict[str, str]:

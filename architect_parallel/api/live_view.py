@@ -6,6 +6,7 @@ twice. The terminal is as it was afterwards, also after a signal.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Mapping
 from functools import partial
@@ -56,7 +57,9 @@ class LiveView:
         self._root = workspace_root
         self._journal = journal
         self._follower = Follower(journal, run_id)
-        self._backends = load_here(workspace_root).backends
+        self._backends: Mapping[str, Backend] = {}
+        with contextlib.suppress(ArchitectParallelError):  # without, JSON is shown as it is; looking must not fail
+            self._backends = load_here(workspace_root).backends
         self._logs: dict[int, LogLines] = {}
         self._page = 10
         self._said_s = 0.0

@@ -15,7 +15,7 @@ import pytest
 from landing_runs import ended_run
 from repositories import git
 
-from architect_parallel.api.artifacts import write_artifacts
+from architect_parallel.api.artifacts import try_artifacts, write_artifacts
 from architect_parallel.api.importing import import_run
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.journal import Journal
@@ -224,3 +224,50 @@ def test_an_import_killed_before_it_was_recorded_is_taken_up_again(
 
     assert git(clone.root, "branch", "--list", "architect/*") == left
     assert clone.journal.run_ids() == [RUN]
+
+
+def test_into_a_mounted_volume_the_files_come_one_by_one(
+    clone: Clone, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    inode = volume.stat().st_ino
+    monkeypatch.setattr("os.path.ismount", lambda path: path == volume)  # mounting needs rights that tests have not
+
+    with Journal.open(repository.state_dir) as journal:
+        assert write_artifacts(repository, journal, RUN, volume) == []
+
+    assert volume.stat().st_ino == inode
+    assert sorted(os.listdir(volume)) == sorted(os.listdir(clone.artifacts))
+
+
+def test_what_fails_on_the_way_leaves_nothing_behind(
+    repository: Repository, clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "chmod", full)  # the last thing done before the directory appears
+    before = sorted(os.listdir(tmp_path))
+
+    with Journal.open(repository.state_dir) as journal:
+        said = try_artifacts(repository, journal, RUN, tmp_path / "deep" / "new")
+
+    assert "No space left on device" in said[0]
+    assert f"architect report {RUN} --artifacts DIR" in said[0]
+    assert set(os.listdir(tmp_path)) == {*before, "deep"}
+    assert os.listdir(tmp_path / "deep") == []
+
+
+def test_commits_that_are_gone_are_named_and_the_rest_is_there(
+    repository: Repository, tmp_path: Path
+) -> None:  # fmt: skip
+    with Journal.open(repository.state_dir) as journal:
+        run = ended_run(repository, journal, RUN, {"a.txt": "a\n"}, {"b.txt": "b\n"})
+        head = run.tip(2)
+        (repository.common_dir / "objects" / head[:2] / head[2:]).unlink()
+
+        said = write_artifacts(repository, journal, RUN, tmp_path / "out")
+
+    assert said == ["worker 2 is not in the artifacts: its commits are gone"]
+    assert (tmp_path / "out" / "worker-1.bundle").is_file()
