@@ -23,6 +23,7 @@ from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageErro
 from architect_parallel.events import BaselineFinished, Collected, Recorded, RunFinished, RunStarted, WorkerFinished
 from architect_parallel.journal import Journal
 from architect_parallel.planning.naming import branch_name, parse_branch_number, worktree_name
+from architect_parallel.planning.plain_text import one_line
 from architect_parallel.reports.reading import LIMIT_BYTES, read_envelope
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.system.machine import free_disk_bytes
@@ -237,10 +238,19 @@ def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int
 
 
 def _renamed(repository: Repository, worker: WorkerResult, number: int | None) -> WorkerResult:
-    """The result under its names here; paths of the other machine mean nothing."""
+    """The result under its names here; paths of the other machine mean nothing, names are one plain line."""
     place = str(repository.root / worktree_name(number)) if number is not None else ""
     branch = branch_name(number) if number is not None else ""
-    return dataclasses.replace(worker, branch=branch, worktree_path=place, log_path=None)
+    return dataclasses.replace(
+        worker,
+        branch=branch,
+        worktree_path=place,
+        log_path=None,
+        name=one_line(worker.name, 128),
+        backend=one_line(worker.backend, 128),
+        agent=one_line(worker.agent, 128),
+        model=one_line(worker.model, 128),
+    )
 
 
 def _spec(result: RunResult, worker: WorkerResult, number: int | None, index: int) -> WorkerSpec:

@@ -17,9 +17,11 @@ from repositories import git
 
 from architect_parallel.api.artifacts import try_artifacts, write_artifacts
 from architect_parallel.api.importing import import_run
+from architect_parallel.api.reporting import material
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.cleanup import execute, plan_cleanup
+from architect_parallel.reports import markdown, text
 from architect_parallel.system.git import Repository, open_repository
 
 RUN = "20260101-000000-abcd"
@@ -179,12 +181,18 @@ def test_words_in_a_result_name_nothing_here(clone: Clone, tmp_path: Path) -> No
     def change(plain: Any) -> None:
         for each in plain["results"]:
             each |= {"worktree_path": str(mine), "log_path": str(mine / "precious"), "files_modified": ["/etc/passwd"]}
+            each |= dict.fromkeys(("name", "backend", "agent", "model", "task", "error", "session_id"), "\x1b[2Jx\ny")
+        plain["warnings"] = ["\x1b[2J"]
 
     edited(clone.artifacts, change)
     clone.take()
     told = clone.journal.result(RUN).results[0]
     assert (told.files_modified, told.log_path) == (["a.txt"], None)
     assert told.worktree_path == str(clone.root / ".architect-parallel-1")
+    shown = text.run_details(clone.journal.result(RUN)) + markdown.render(
+        material(clone.repository, clone.journal, RUN)
+    )
+    assert "\x1b" not in shown
 
     plan = plan_cleanup(clone.repository, clone.journal, force=True)
     assert {each.leftover.path for each in plan.items} == {None}
