@@ -19,7 +19,7 @@ from typing import Any
 
 import pyte
 import pytest
-from console import SCRIPT, Architect, running_with, wait_until
+from console import SCRIPT, Architect, wait_until, working_in
 
 import architect_parallel
 
@@ -83,7 +83,7 @@ def test_a_killed_launcher_is_told_and_stays_in_every_replay(architect: Architec
     assert architect("watch").out.splitlines()[-1].endswith(f"(try: architect resume {told[0]['run_id']})")
 
     go.touch()
-    wait_until(lambda: running_with(str(go)) == [], "the agent's end")
+    wait_until(lambda: working_in(architect.cwd) == [], "the end of the agent and its supervisor")
     assert architect("resume", "latest").code == 0
     after = events(architect("watch", "--json").out)
     assert after[: len(told)] == told, "what was told once is told for ever"
