@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from architect_parallel.api.reporting import FORMATS, material
 from architect_parallel.domain import RunResult, WorkerResult
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.journal import Journal
@@ -88,6 +87,8 @@ def write_artifacts(repository: Repository, journal: Journal, run: str, director
         NothingToDo: No such run.
         UsageError, EnvironmentProblem: As `require_place`, or the disk is full; nothing of it is left then.
     """
+    from architect_parallel.api.reporting import FORMATS, material  # all formats: not for every run that may want them
+
     run_id = journal.find(run)
     place = require_place(directory, run_id)
     told: list[str] = []
@@ -95,8 +96,7 @@ def write_artifacts(repository: Repository, journal: Journal, run: str, director
         with _staged(place) as folder:
             found = material(repository, journal, run_id)
             _write_branches(repository, found.result, folder, told)
-            if "html" in FORMATS:
-                (folder / REPORT).write_bytes(FORMATS["html"](found).encode(errors="replace"))
+            (folder / REPORT).write_bytes(FORMATS["html"](found).encode(errors="replace"))
             (folder / RESULT).write_bytes((dumps(envelope(found.result)) + "\n").encode())
             for file in folder.iterdir():
                 file.chmod(0o644)

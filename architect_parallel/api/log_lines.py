@@ -10,18 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from architect_parallel.backends.base import Reader, Text
+from architect_parallel.journal.logs import log_files
 from architect_parallel.planning.plain_text import plain_text
 
 TAIL_BYTES = 256 * 1024
 LINE_CHARACTERS = 2_000
-
-
-def log_files(run_dir: Path, worker_id: int) -> list[Path]:
-    """The log files of one worker, a file per attempt, oldest first."""
-    later = sorted(
-        (run_dir / "logs").glob(f"worker-{worker_id}-*.log"), key=lambda path: int(path.stem.rsplit("-", 1)[1])
-    )
-    return [path for path in (run_dir / "logs" / f"worker-{worker_id}.log", *later) if path.is_file()]
 
 
 class LogLines:

@@ -33,7 +33,6 @@ def logs(
 
     Both streams, control sequences removed, secrets blanked out.
     """
-    from architect_parallel.api.log_lines import log_files
     from architect_parallel.api.place import open_journal, require_planned
     from architect_parallel.journal.logs import log_files
 
