@@ -19,7 +19,7 @@ from pathlib import Path
 from architect_parallel.api.orders import Flags, draft_spec, require_ready, take_order
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, numbered_workers, worker_limits
-from architect_parallel.api.running import hold, local_runner, recorded_plan
+from architect_parallel.api.running import hold, local_runner, recorded_plan, require_ours
 from architect_parallel.api.task_sources import TaskPlace
 from architect_parallel.config.flow_file import Around, load_flow
 from architect_parallel.domain import (
@@ -158,7 +158,7 @@ def resume_flow(
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:
-            plan = recorded_plan(journal, run_id)
+            plan = require_ours(recorded_plan(journal, run_id))
             if plan.flow is None:
                 raise NothingToDo(f"run {run_id} is no flow", hint=f"architect resume {run_id}")
             if replay(journal.recorded(run_id), live=False).status is RunStatus.SUCCESS:

@@ -88,6 +88,8 @@ class ParallelConfig:
     refine: bool | None = None
     base: str = "HEAD"
     include_dirty: bool = False
+    artifacts: str | os.PathLike[str] | None = None
+    """Directory for result, report, patches and bundles at the end of the run; `None`: none are written."""
     fail_fast: bool | None = None
     allow_partial: bool | None = None
     commit: bool | None = None

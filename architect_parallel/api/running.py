@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.api.artifacts import require_place, try_artifacts
 from architect_parallel.api.judging import judge
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
@@ -23,7 +24,7 @@ from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.domain import Tripwire as Watch
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
-from architect_parallel.events import Event, RunResumed, RunStarted
+from architect_parallel.events import Event, Recorded, RunResumed, RunStarted, Warned
 from architect_parallel.hosts.base import Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
@@ -90,6 +91,7 @@ class ParallelRunner:
         """
         draft = draft_plan(self.config, self.here)
         repository = self.here.repository
+        artifacts = None if self.config.artifacts is None else require_place(self.here.start / self.config.artifacts)
         with ExitStack() as held:
             journal = held.enter_context(Journal.open(repository.state_dir))
             exclude_from_status(repository)
@@ -100,7 +102,20 @@ class ParallelRunner:
                 held.callback(hold(journal, plan.run_id).release)
                 journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
             started(plan)
-            return run_plan(plan, journal, self.here, self._listeners)
+            result = run_plan(plan, journal, self.here, self._listeners)
+            if artifacts is not None:
+                said = try_artifacts(repository, journal, plan.run_id, artifacts)
+                result.warnings += said
+                self._tell(plan.run_id, said)
+            return result
+
+    def _tell(self, run_id: str, warnings: Sequence[str]) -> None:
+        """What came after the run's last event; only those who watch now hear of it."""
+        for message in warnings:
+            event = Warned(message=message)
+            recorded = Recorded(run_id=run_id, seq=0, time=clock.now(), worker_id=None, event=event)
+            for listener in self._listeners:
+                listener(recorded)
 
     def _next_number(self, journal: Journal) -> int:
         return max(highest_number(self.here.repository), *journal.live_numbers(), 0) + 1
@@ -292,7 +307,7 @@ def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(journal.recorded(run_id), live=False)
     # A worker that went on with further instructions is told those again.
-    plan = replace(recorded_plan(journal, run_id), workers=before.planned)
+    plan = replace(require_ours(recorded_plan(journal, run_id)), workers=before.planned)
     results = {result.worker_id: result for result in before.results}
     todo = []
     for spec in plan.workers:
@@ -348,6 +363,18 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
     if lock is None:
         raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
     return lock
+
+
+def require_ours(plan: RunPlan) -> RunPlan:
+    """`plan`, when it was made here.
+
+    Raises:
+        EnvironmentProblem: It was imported: somebody else wrote its tasks.
+    """
+    if plan.imported:
+        problem = f"run {plan.run_id} was imported: its tasks come from elsewhere and are not run here"
+        raise EnvironmentProblem(problem, hint='architect parallel "the task"')
+    return plan
 
 
 def recorded_plan(journal: Journal, run_id: str) -> RunPlan:

@@ -25,6 +25,7 @@ from architect_parallel.cli import (
     diff,
     doctor,
     flow,
+    import_,
     leaderboard,
     logs,
     merge,
@@ -34,6 +35,7 @@ from architect_parallel.cli import (
     serve,
     status,
     undo,
+    watch,
 )
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import eval as evaluation
@@ -56,8 +58,10 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("compare", compare.compare),
     ("report", report.report),
     ("serve", serve.serve),
+    ("watch", watch.watch),
     ("merge", merge.merge),
     ("undo", undo.undo),
+    ("import", import_.import_),
     ("resume", resume.resume),
     ("cancel", cancel.cancel),
     ("run", run_command.run),

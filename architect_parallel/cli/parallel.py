@@ -83,6 +83,7 @@ def parallel(
         bool | None, typer.Option("--commit/--no-commit", help="Commit what the agent left uncommitted [commit].")
     ] = None,
     tripwire: options.Tripwire = None,
+    artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -137,6 +138,7 @@ def parallel(
         commit=commit,
         tripwire=tripwire,
         on_terminal=sys.stderr.isatty(),
+        artifacts=artifacts,
         config_file=config,
     )
     if dry_run:

@@ -227,3 +227,5 @@ class RunPlan:
     """`None`: not a competition."""
     flow: FlowOrigin | None = None
     """`None`: not a flow."""
+    imported: bool = False
+    """Whether it ran on another machine: its words are only somebody's, and none of its tasks is run here again."""

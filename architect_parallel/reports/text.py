@@ -204,7 +204,7 @@ def run_details(run: RunResult) -> str:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
         said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
         if len(result.attempt_history) > 1:
-            said += [_attempt_words(each) for each in result.attempt_history]
+            said += [attempt_words(each) for each in result.attempt_history]
         said += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
         said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
         said += [line.removeprefix(f"[{result.worker_id}] check failed: ") for line in _failed_checks(result)]
@@ -213,7 +213,8 @@ def run_details(run: RunResult) -> str:
     return "\n".join([*lines, "", total_line(run)])
 
 
-def _attempt_words(attempt: Attempt) -> str:
+def attempt_words(attempt: Attempt) -> str:
+    """One attempt of several: how it ended, and what it took."""
     reason = str(attempt.reason or attempt.status).replace("_", " ")
     figures = f"{attempt.duration:.1f}s, {cost_text(attempt.cost)}"
     return f"attempt {attempt.number}: {reason} ({figures})" + (

@@ -34,6 +34,18 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise
 
 
+def write_out(path: Path, data: bytes) -> None:
+    """Writes `data` where the user said: a file is replaced as a whole, a device or pipe is written to.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)  # `/dev/stdout`; replacing it would take it away from everybody
+    else:
+        replace_file(path.resolve(), data)
+
+
 def make_private_dir(path: Path) -> Path:
     """Creates `path` and its missing parents with mode 0700; returns it."""
     if not path.is_dir():
