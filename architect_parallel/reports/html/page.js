@@ -561,12 +561,20 @@ async function pageText() {
   } catch { return ""; }
 }
 
+/** The unit the reader is at: that of the focus, else the first that begins in sight, else the one that fills it. */
+function readersUnit(all) {
+  const seen = (unit) => { const place = unit.getBoundingClientRect(); return place.bottom > 60 && place.top < innerHeight; };
+  const top = (unit) => unit.getBoundingClientRect().top;
+  return all.find((unit) => unit.contains(document.activeElement) && seen(unit))
+    || all.find((unit) => top(unit) >= 0 && seen(unit)) || all.find(seen);
+}
+
 /** Puts what is new of a later state of the page into this one; the reader's place, focus and folds stay. */
 function takeOver(next) {
   const main = byId("main");
   root.style.overflowAnchor = "none"; // one who keeps the place is enough
   requestAnimationFrame(() => requestAnimationFrame(() => { root.style.overflowAnchor = ""; }));
-  const anchor = units(main).find((unit) => unit.getBoundingClientRect().bottom > 60);
+  const anchor = readersUnit(units(main));
   const before = anchor && anchor.getBoundingClientRect().top, anchorId = anchor && anchor.id;
   const focused = document.activeElement && document.activeElement.id;
   for (const unit of units(next.getElementById("main"))) {
