@@ -52,6 +52,25 @@ class RunResumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunExtended:
+    """Workers are added to the plan, their numbers reserved; nothing of them has been made yet."""
+
+    workers: tuple[WorkerSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowMoved:
+    """A flow has come to a state, or to its end."""
+
+    state: str
+    """Name of the state, those of the flows around it before it."""
+    machine: Mapping[str, Any]
+    """All that its machine knows (`planning.flow`), from which it can go on."""
+    workers: tuple[int, ...] = ()
+    """Ids of the workers that do this state's jobs, in their order; empty: it has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStarting:
     """Intent: the worker's branch and worktree are about to be made (or taken up again)."""
 
@@ -216,6 +235,8 @@ class RunFinished:
 Event = (
     RunStarted
     | RunResumed
+    | RunExtended
+    | FlowMoved
     | WorkerStarting
     | WorktreeReady
     | AgentStarted

@@ -15,11 +15,12 @@ be started there ends the run before anything of it was made.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import queue
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from signal import Signals
 from typing import NoReturn
@@ -53,7 +54,8 @@ from architect_parallel.journal import Journal
 from architect_parallel.planning import checks
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.dispatch import Dispatch
-from architect_parallel.planning.recovery import briefing, debugger_words
+from architect_parallel.planning.recovery import briefing as briefing_of
+from architect_parallel.planning.recovery import debugger_words
 from architect_parallel.planning.verdict import run_outcome
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s, now
@@ -131,6 +133,7 @@ class Runner:
         self._signals_seen = 0
         self._requests_seen: set[str] = set()
         self._next_look_s = -math.inf
+        self._deadline_s = math.inf if plan.timeout_s is None else monotonic_s() + plan.timeout_s
 
     def run(self) -> RunResult:
         """Runs everything to its end and returns the result as replayed from the journal.
@@ -140,24 +143,55 @@ class Runner:
             EnvironmentProblem: There is no tree to run the checks of the base commit in; no worker was started.
             ArchitectParallelError: When the journal cannot be written; all agents have been stopped by then.
         """
-        started_s = monotonic_s()
-        deadline_s = None if self._plan.timeout_s is None else started_s + self._plan.timeout_s
-        with signals.forwarded(self._queue.put):
-            try:
-                if self._first_event is not None:
-                    self._record([(None, self._first_event)])
-                self._check_base()
-                while self._dispatch.unfinished or self._checking_base:
-                    self._start_what_may_start()
-                    self._take_events(deadline_s)
-                    if deadline_s is not None and monotonic_s() >= deadline_s:
-                        deadline_s = None
-                        self._stop_all(Reason.RUN_TIMEOUT, f"the run took longer than {self._plan.timeout_s:g} s")
-                self._host.close()
-                return self._finish()
-            except BaseException:
-                self._abandon()
-                raise
+        self.work()
+        return self.finish()
+
+    def work(self, more: Sequence[WorkerSpec] = (), *, at_once: int | None = None) -> None:
+        """Runs what waits to its end, and `more` that the plan does not know yet; may be called again.
+
+        Args:
+            at_once: How many of them run at the same time; `None`: as the plan says.
+
+        Raises:
+            ArchitectParallelError: As `run`.
+        """
+        with signals.forwarded(self._queue.put), self._abandoning():
+            if self._first_event is not None:
+                self.record([(None, self._first_event)])
+                self._first_event = None
+            self._dispatch.add(more, max_parallel=at_once or self._plan.max_parallel)
+            if self._stopped_by is not None:
+                self._drop(self._stopped_by)
+            self._check_base()
+            while self._dispatch.unfinished or self._checking_base:
+                self._start_what_may_start()
+                self._take_events()
+                if monotonic_s() >= self._deadline_s:
+                    self._deadline_s = math.inf
+                    self._stop_all(Reason.RUN_TIMEOUT, f"the run took longer than {self._plan.timeout_s:g} s")
+
+    def finish(self, ended: tuple[RunStatus, int] | None = None) -> RunResult:
+        """Ends the run: nothing of it is left running, and its end is recorded.
+
+        Args:
+            ended: Status and exit code where its workers' results do not decide them; a signal does, whatever is said.
+        """
+        with signals.forwarded(self._queue.put), self._abandoning():
+            self._host.close()
+            return self._finish(ended)
+
+    @property
+    def stopped_by(self) -> Reason | None:
+        """Why nothing more starts; `None`: it may."""
+        return self._stopped_by
+
+    @contextlib.contextmanager
+    def _abandoning(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._abandon()
+            raise
 
     def _check_base(self) -> None:
         """Begins the checks of the base commit where they are wanted and not known."""
@@ -191,9 +225,9 @@ class Runner:
         if problem is not None:
             self._give_up(problem)
         self._baseline = list(ended.checks)
-        self._record([(None, ended)])
+        self.record([(None, ended)])
         for each in checks.failing(ended.checks):
-            self._warn(f"a check fails on the base commit already: {checks.words(each)}")
+            self.warn(f"a check fails on the base commit already: {checks.words(each)}")
 
     def _give_up(self, problem: ArchitectParallelError) -> NoReturn:
         """Ends the run before a worker was started: whoever called hears of it, and the journal knows why."""
@@ -235,25 +269,25 @@ class Runner:
         if self._dispatch.running:
             self._starved_s = now_s if self._starved_s is None else self._starved_s
             if now_s - self._starved_s >= STARVED_S:
-                self._warn(f"workers wait for room on this machine: {shortage.text}")
+                self.warn(f"workers wait for room on this machine: {shortage.text}")
             return False
         if shortage.of_disk:
             worker_id = self._dispatch.waiting[index].spec.worker_id
             result = self._dispatch.fail(index, f"not started: {shortage.text}")
             if not self._dispatch.is_debugger(worker_id):
-                self._record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
+                self.record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
                 self._fail_fast(worker_id, result.status)
             self._settle(worker_id)
             return False
-        self._warn(f"started although there is little room: {shortage.text}")
+        self.warn(f"started although there is little room: {shortage.text}")
         return True
 
-    def _warn(self, message: str) -> None:
+    def warn(self, message: str) -> None:
         """Once per run, at once for those who watch; at the run's end it stands in the result."""
         if message not in self._warnings:
             self._warnings.append(message)
             self._told.add(message)
-            self._record([(None, Warned(message=message))])
+            self.record([(None, Warned(message=message))])
 
     def _with_run_budget(self, spec: WorkerSpec) -> WorkerSpec:
         budget = self._plan.budget_usd
@@ -261,15 +295,18 @@ class Runner:
             return spec
         return replace(spec, limits=replace(spec.limits, run_budget_usd=budget - self._spent))
 
-    def _take_events(self, deadline_s: float | None) -> None:
-        batch = self._next_batch(deadline_s)
+    def _take_events(self) -> None:
+        batch = self._next_batch()
         events = [self._judged(*item) for item in batch if not isinstance(item, Signals) and item[0] != BASELINE]
         own = [item for item in events if item[0] is None or not self._dispatch.is_debugger(item[0])]
         if own:
-            self._record(own)
+            self.record(own)
         for worker_id, event in events:
             if worker_id is not None:
                 self._decide(worker_id, event)
+            elif isinstance(event, Warned):
+                self._warnings.append(event.message)
+                self._told.add(event.message)
         for item in batch:
             if isinstance(item, Signals):
                 self._take_signal(item)
@@ -277,8 +314,8 @@ class Runner:
                 self._take_baseline(item[1])
         self._look_for_requests()
 
-    def _next_batch(self, deadline_s: float | None) -> list[tuple[int | None, Event] | Signals]:
-        until_s = min(self._next_start_s, math.inf if deadline_s is None else deadline_s)
+    def _next_batch(self) -> list[tuple[int | None, Event] | Signals]:
+        until_s = min(self._next_start_s, self._deadline_s)
         wait_s = max(0.0, min(LOOK_S, until_s - monotonic_s()))
         batch: list[tuple[int | None, Event] | Signals] = []
         try:
@@ -303,7 +340,8 @@ class Runner:
         stopping = self._stopped_by is not None
         return worker_id, self._dispatch.ended(worker_id, event, monotonic_s(), stopping=stopping)
 
-    def _record(self, events: Sequence[tuple[int | None, Event]]) -> None:
+    def record(self, events: Sequence[tuple[int | None, Event]]) -> None:
+        """Puts events (worker id or `None`, event) into the journal, then before the listeners."""
         recorded = self._journal.append([(self._plan.run_id, worker_id, event) for worker_id, event in events])
         for each in recorded:
             for listener in tuple(self._listeners):
@@ -318,7 +356,7 @@ class Runner:
         match event:
             case WorkerFinished(result=result) if self._dispatch.is_debugger(worker_id):
                 self._close_account(worker_id, result.attempt_history[-1])
-                self._warn(debugger_words(result))
+                self.warn(debugger_words(result))
                 self._settle(worker_id)
             case WorkerFinished(result=result):
                 self._close_account(worker_id, result.attempt_history[-1])
@@ -341,7 +379,7 @@ class Runner:
         ended = self._dispatch.settle(worker_id)
         if ended:
             at = now()
-            self._record([(each.worker_id, WorkerFinished(result=replace(each, finished_at=at))) for each in ended])
+            self.record([(each.worker_id, WorkerFinished(result=replace(each, finished_at=at))) for each in ended])
 
     def _fail_fast(self, worker_id: int, status: Status) -> None:
         if self._plan.fail_fast and status is not Status.SUCCESS:
@@ -406,12 +444,12 @@ class Runner:
         dropped = self._dispatch.drop(reason, only)
         if dropped:
             ends = [(each.worker_id, WorkerFinished(result=replace(each, finished_at=ended))) for each in dropped]
-            self._record([each for each in ends if not self._dispatch.is_debugger(each[0])])
+            self.record([each for each in ends if not self._dispatch.is_debugger(each[0])])
 
-    def _finish(self) -> RunResult:
+    def _finish(self, ended: tuple[RunStatus, int] | None) -> RunResult:
         self._show_overshoot()
         unsaid = [each for each in self._warnings if each not in self._told]
-        self._record([(None, Warned(message=each)) for each in unsaid])
+        self.record([(None, Warned(message=each)) for each in unsaid])
         so_far = self._journal.result(self._plan.run_id)
         status, exit_code = run_outcome(
             so_far.results,
@@ -420,10 +458,13 @@ class Runner:
             interrupted_by=None if self._signal is None else ExitCode(128 + self._signal),
             escalated=bool(self._dispatch.given_up),
         )
-        end = RunFinished(
-            status=status, exit_code=exit_code, warnings=tuple(self._warnings), briefing=self._briefing(status)
-        )
-        self._record([(None, end)])
+        briefing = self._briefing(status)
+        if ended is not None and self._signal is None:
+            (status, code), briefing = ended, None
+        else:
+            code = int(exit_code)
+        end = RunFinished(status=status, exit_code=code, warnings=tuple(self._warnings), briefing=briefing)
+        self.record([(None, end)])
         return self._journal.result(self._plan.run_id)
 
     def _briefing(self, status: RunStatus) -> str | None:
@@ -431,12 +472,12 @@ class Runner:
             return None
         left = {each.worker_id for each in self._dispatch.given_up}
         specs = [spec for spec in self._plan.workers if spec.worker_id in left]
-        return briefing(specs, self._dispatch.given_up, self._plan.run_id, self._dispatch.answers)
+        return briefing_of(specs, self._dispatch.given_up, self._plan.run_id, self._dispatch.answers)
 
     def _show_overshoot(self) -> None:
         budget, spent = self._plan.budget_usd, self._spent
         if budget is not None and spent > budget:
-            self._warn(f"the run spent ${spent:.4f}: ${spent - budget:.4f} over its budget of ${budget:.4f}")
+            self.warn(f"the run spent ${spent:.4f}: ${spent - budget:.4f} over its budget of ${budget:.4f}")
 
     def _abandon(self) -> None:
         """Our own failure: end every agent before the error travels on."""

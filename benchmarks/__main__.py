@@ -17,7 +17,10 @@ from pathlib import Path
 
 from benchmarks.measure import Goal
 
-MEASURED = ("startup", "fan_out", "scheduling", "footprint", "reading", "rate_limits", "conflicts", "graph")
+MEASURED = (
+    "startup", "fan_out", "scheduling", "footprint", "reading", "rate_limits", "tripwire", "conflicts", "html_report",
+    "graph",
+)  # fmt: skip
 """Modules with `measure() -> list[Goal]`."""
 PROVEN = {
     "worktree_stress": "1,000 worktrees by two launchers at once: failures",

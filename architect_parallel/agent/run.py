@@ -27,6 +27,7 @@ from architect_parallel.agent.workspace import Workspace
 from architect_parallel.domain import AgentProfile, Limits, Price, Reason, SandboxMode, Status, Usage
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.planning.providers import SCRIPTED, choose_model, default_model, missing_key
+from architect_parallel.system.clock import now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,8 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
     instructions = system_prompt(profile, str(workspace.root), request.agent.system_prompt)
     sessions = Sessions(request.session_dir)
     before = None if request.resume is None else sessions.load(request.resume)
+    if not environ.get("ARCHITECT_SESSION_DIR"):  # a directory that somebody named is theirs to tidy up
+        sessions.remove_outdated(now().timestamp())
     name = request.model or (before.model if before is not None else _model_of(request, environ))
     conversation = _conversation(name, request, instructions, environ, specs)
     if before is not None:

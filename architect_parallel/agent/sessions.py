@@ -2,11 +2,13 @@
 
 Written whole before the model is asked first and after each of its replies, so a session whose id was told can be
 resumed however its agent ended. What a file holds is what the model and the tools said, and no key beyond that: 0600 in
-a directory of 0700. A session that cannot be written does not stop the agent; its report says so.
+a directory of 0700. A session that cannot be written does not stop the agent; its report says so. How long they stay
+is in `planning.retention`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 from architect_parallel.errors import UsageError
 from architect_parallel.planning.naming import read_session
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.retention import outdated
 from architect_parallel.system.files import make_private_dir, replace_file
 
 FORM = 1
@@ -74,6 +77,15 @@ class Sessions:
         except (ValueError, TypeError) as error:
             return f"the session was not kept: {one_line(str(error), 200)}"
         return None
+
+    def remove_outdated(self, now_s: float) -> None:
+        """Removes sessions that nobody resumed for long. One in use is written whole again at its next reply."""
+        if self._directory is None:
+            return
+        with contextlib.suppress(OSError):
+            last_used_s = {path: path.stat().st_mtime for path in self._directory.glob("*.json")}
+            for path in outdated(last_used_s, now_s):
+                path.unlink(missing_ok=True)
 
     def _path(self, session_id: str) -> Path | None:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, require_planned
-from architect_parallel.api.running import hold, recorded_plan, run_plan
+from architect_parallel.api.running import hold, recorded_plan, require_ours, run_plan
 from architect_parallel.api.task_sources import require_tasks
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, WorkerSpec
@@ -83,6 +83,7 @@ def _next_attempt(here: Here, journal: Journal, run_id: str, worker_id: int, ins
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
     require_planned(run_id, before.planned, worker_id)
+    require_ours(recorded_plan(journal, run_id))
     spec = next(each for each in before.planned if each.worker_id == worker_id)
     result = next(each for each in before.results if each.worker_id == worker_id)
     if worker_id in still_running(recorded):

@@ -31,6 +31,7 @@ from architect_parallel.api.task_sources import (
     task_places,
     tasks_for_each,
     tasks_of_file,
+    tripwire_warnings,
 )
 from architect_parallel.domain import (
     Competition,
@@ -40,6 +41,7 @@ from architect_parallel.domain import (
     RunPlan,
     Task,
     TaskText,
+    Tripwire,
     WorkerSpec,
 )
 from architect_parallel.errors import UsageError
@@ -87,6 +89,8 @@ class ParallelConfig:
     refine: bool | None = None
     base: str = "HEAD"
     include_dirty: bool = False
+    artifacts: str | os.PathLike[str] | None = None
+    """Directory for result, report, patches and bundles at the end of the run; `None`: none are written."""
     fail_fast: bool | None = None
     allow_partial: bool | None = None
     commit: bool | None = None
@@ -97,6 +101,10 @@ class ParallelConfig:
     """Whether the checks run on the base commit as well, before the agents."""
     strict: bool = False
     """Tasks whose scopes overlap are an error, not a warning."""
+    tripwire: str | None = None
+    """`auto`, `fail`, `warn` or `off`."""
+    on_terminal: bool = False
+    """Whether a person watches: `--tripwire auto` then warns instead of failing a worker."""
     config_file: str | os.PathLike[str] | None = None
     competition: Competition | None = None
     """Makes the run one: see `api.competition.as_competition`, which puts the rest in its shape; `None`: it is none."""
@@ -171,6 +179,9 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
     file = given.file
     fail_fast = config.fail_fast if file is None or config.fail_fast is not None else file.fail_fast
     in_place = [(index + 1, places[pair.task_index]) for index, pair in enumerate(pairs)]
+    how = defaults.tripwire if config.tripwire is None else config.tripwire
+    tripwire = read_tripwire(how, on_terminal=config.on_terminal)
+    blind = () if tripwire is Tripwire.OFF else tripwire_warnings(in_place, here.repository)
     return RunPlan(
         run_id=run_id,
         repository=str(here.repository.root),
@@ -188,9 +199,11 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
             *shared_warnings(specs),
             *place_warnings(in_place, here.repository),
             *overlaps,
+            *blind,
             *about_competition,
         ),
         baseline=defaults.baseline if config.baseline is None else config.baseline,
+        tripwire=Tripwire.OFF if blind else tripwire,
         output_dir=None if file is None or file.output_dir is None else os.path.abspath(here.start / file.output_dir),
         competition=config.competition,
     )
@@ -237,8 +250,25 @@ def given_tasks(config: ParallelConfig, here: Here) -> Given:
     return Given(tasks=tasks, listed=config.listed)
 
 
+def read_tripwire(text: str, *, on_terminal: bool) -> Tripwire:
+    """What a change of the main checkout leads to; `auto` is to warn who watches, and to fail where nobody does.
+
+    Raises:
+        UsageError: It is none of the words.
+    """
+    require_known("--tripwire", text, ["auto", *(each.value for each in Tripwire)])
+    if text == "auto":
+        return Tripwire.WARN if on_terminal else Tripwire.FAIL
+    return Tripwire(text)
+
+
 def numbered(draft: RunPlan, repository: Repository, first: int) -> RunPlan:
     """The draft with its block of numbers from `first` on: branch and worktree of every worker that has them."""
+    return replace(draft, workers=tuple(numbered_workers(draft.workers, repository, first)))
+
+
+def numbered_workers(drafts: Sequence[WorkerSpec], repository: Repository, first: int) -> list[WorkerSpec]:
+    """Each draft with the number `first` + its index, and with the branch and worktree of that number."""
 
     def place(spec: WorkerSpec) -> WorkerSpec:
         number = first + spec.index
@@ -247,7 +277,7 @@ def numbered(draft: RunPlan, repository: Repository, first: int) -> RunPlan:
         path = str(repository.root / naming.worktree_name(number))
         return replace(spec, number=number, branch=naming.branch_name(number), worktree_path=path)
 
-    return replace(draft, workers=tuple(place(spec) for spec in draft.workers))
+    return [place(spec) for spec in drafts]
 
 
 def worker_limits(config: ParallelConfig, defaults: ParallelSettings) -> Limits:

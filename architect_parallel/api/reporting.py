@@ -10,7 +10,7 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.compare import compare
 from architect_parallel.planning.ranking import ranking_of
-from architect_parallel.reports import competition, json, text
+from architect_parallel.reports import competition, html, json, junit, markdown, text
 from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository
 
@@ -25,7 +25,13 @@ def _json(material: Material) -> str:
     return json.dumps(json.envelope(material.result) | more)
 
 
-FORMATS: Mapping[str, Callable[[Material], str]] = {"text": _text, "json": _json}
+FORMATS: Mapping[str, Callable[[Material], str]] = {
+    "text": _text,
+    "json": _json,
+    "markdown": markdown.render,
+    "junit": junit.render,
+    "html": html.render,
+}
 """Name of a format → its report, as text."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.api.artifacts import require_place, try_artifacts
 from architect_parallel.api.handing_on import HandingOn
 from architect_parallel.api.judging import judge
 from architect_parallel.api.orders import require_ready
@@ -22,13 +23,15 @@ from architect_parallel.backends.architect import PURSE
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Tripwire as Watch
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
-from architect_parallel.events import Event, RunResumed, RunStarted, WorkerStarting
+from architect_parallel.events import Event, Recorded, RunResumed, RunStarted, Warned, WorkerStarting
+from architect_parallel.hosts.base import Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.planning.admission import Room, Rules
-from architect_parallel.planning.attempts import history_of
+from architect_parallel.planning.attempts import history_of, lesson_of
 from architect_parallel.planning.naming import branch_name, worktree_name
 from architect_parallel.planning.providers import choose_model, default_model
 from architect_parallel.reports.result_files import ResultFiles
@@ -37,6 +40,7 @@ from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
 from architect_parallel.system.git import Repository
+from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.workers.worker import Workplace, request_for
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 from architect_parallel.worktrees.registry import registration_lock
@@ -91,6 +95,7 @@ class ParallelRunner:
         """
         draft = self._draft()
         repository = self.here.repository
+        artifacts = None if self.config.artifacts is None else require_place(self.here.start / self.config.artifacts)
         with ExitStack() as held:
             journal = held.enter_context(Journal.open(repository.state_dir))
             exclude_from_status(repository)
@@ -101,7 +106,20 @@ class ParallelRunner:
                 held.callback(hold(journal, plan.run_id).release)
                 journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
             started(plan)
-            return run_plan(plan, journal, self.here, self._listeners)
+            result = run_plan(plan, journal, self.here, self._listeners)
+            if artifacts is not None:
+                said = try_artifacts(repository, journal, plan.run_id, artifacts)
+                result.warnings += said
+                self._tell(plan.run_id, said)
+            return result
+
+    def _tell(self, run_id: str, warnings: Sequence[str]) -> None:
+        """What came after the run's last event; only those who watch now hear of it."""
+        for message in warnings:
+            event = Warned(message=message)
+            recorded = Recorded(run_id=run_id, seq=0, time=clock.now(), worker_id=None, event=event)
+            for listener in self._listeners:
+                listener(recorded)
 
     def _draft(self) -> RunPlan:
         return draft_plan(self.config, self.here)
@@ -133,40 +151,23 @@ def run_plan(
 ) -> RunResult:
     """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. A
     competition is judged at the end. The run's lock is held."""
-    _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
     worktrees = [
         spec
         for spec in (plan.workers if todo is None else todo)
         if spec.isolation is Isolation.WORKTREE and not spec.continues
     ]
-    depend = any(spec.dependencies or spec.fills for spec in plan.workers)
-    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if depend else None
     unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=len(worktrees))
-    workplace = Workplace(
-        repository=here.repository,
-        run_dir=journal.run_dir(plan.run_id),
-        backends=here.backends,
-        environ=here.environ,
-        worktrees=here.settings.worktrees,
-        prices=here.settings.prices,
-        unpacked=unpacked,
-        hand_on=handing_on.make_whole if handing_on else lambda spec: spec,
-    )
     state = None if plan.workflow is None else StateFile.of(plan, _results(journal, plan))
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
-    runner = Runner(
+    runner = local_runner(
         plan,
         journal,
-        lambda emit: LocalHost(workplace, emit),
+        here,
+        [each.take for each in (state, files) if each] + [*listeners],
         todo=todo,
         first_event=first_event,
         earlier=earlier,
-        rules=start_rules(here, plan),
-        room=lambda: Room(
-            memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
-        ),
-        debugger=_debugger(plan, journal),
-        listeners=[each.take for each in (handing_on, state, files) if each] + [*listeners],
+        unpacked=unpacked,
     )
     try:
         result = runner.run()
@@ -192,6 +193,67 @@ def _results(journal: Journal, plan: RunPlan) -> dict[int, WorkerResult]:
     """The results of earlier launches, by worker id; empty in the first one."""
     before = replay(journal.recorded(plan.run_id), live=True)
     return {result.worker_id: result for result in before.results}
+
+
+def local_runner(
+    plan: RunPlan,
+    journal: Journal,
+    here: Here,
+    listeners: Sequence[Listener],
+    *,
+    todo: Sequence[WorkerSpec] | None = None,
+    first_event: Event | None = None,
+    earlier: Mapping[int, Sequence[Attempt]] | None = None,
+    unpacked: UnpackedBase | None = None,
+) -> Runner:
+    """A runner of a recorded plan on this machine, under the rules that hold here."""
+    _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
+    depend = any(spec.dependencies or spec.fills for spec in plan.workers)
+    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if depend else None
+    workplace = Workplace(
+        repository=here.repository,
+        run_dir=journal.run_dir(plan.run_id),
+        backends=here.backends,
+        environ=here.environ,
+        worktrees=here.settings.worktrees,
+        prices=here.settings.prices,
+        unpacked=unpacked,
+        hand_on=handing_on.make_whole if handing_on else lambda spec: spec,
+    )
+
+    def make_host(emit: Emit) -> LocalHost:
+        if plan.tripwire is Watch.OFF:
+            return LocalHost(workplace, emit)
+        tripwire = Tripwire(
+            repository=here.repository,
+            journal=journal,
+            run_id=plan.run_id,
+            failing=plan.tripwire is Watch.FAIL,
+            emit=lambda event: emit(None, event),
+            own=[Path(os.path.realpath(each)) for each in _written_meanwhile(plan)],
+        )
+        return LocalHost(replace(workplace, tripwire=tripwire), emit)
+
+    return Runner(
+        plan,
+        journal,
+        make_host,
+        todo=todo,
+        first_event=first_event,
+        earlier=earlier,
+        rules=start_rules(here, plan),
+        room=lambda: Room(
+            memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
+        ),
+        debugger=_debugger(plan, journal),
+        listeners=[*([handing_on.take] if handing_on else []), *listeners],
+    )
+
+
+def _written_meanwhile(plan: RunPlan) -> list[str]:
+    """What this program itself writes for the user while agents run."""
+    state = None if plan.workflow is None else plan.workflow.state_file
+    return [each for each in (plan.output_dir, state) if each is not None]
 
 
 def _fill_purse(run_dir: Path, budget_usd: float | None) -> None:
@@ -270,6 +332,12 @@ def resume(
             lock.release()
 
 
+def is_flow(workspace_root: Path, run: str) -> bool:
+    """Whether the run is a flow's; raises NothingToDo when there is no such run."""
+    with open_journal(workspace_root) as (_, journal):
+        return recorded_plan(journal, journal.find(run)).flow is not None
+
+
 def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
     """The workers that `resume` would run, each with its next attempt; raises like it."""
     with open_journal(workspace_root) as (_, journal):
@@ -283,14 +351,16 @@ def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(journal.recorded(run_id), live=False)
     # A worker that went on with further instructions is told those again.
-    plan = replace(recorded_plan(journal, run_id), workers=before.planned)
-    attempts = {result.worker_id: result.attempts for result in before.results}
-    done = {result.worker_id for result in before.results if result.status is Status.SUCCESS}
-    todo = [
-        replace(spec, attempt=attempts.get(spec.worker_id, 0) + 1)
-        for spec in plan.workers
-        if spec.worker_id not in done
-    ]
+    plan = replace(require_ours(recorded_plan(journal, run_id)), workers=before.planned)
+    results = {result.worker_id: result for result in before.results}
+    todo = []
+    for spec in plan.workers:
+        result = results.get(spec.worker_id)
+        if result is None:
+            todo.append(replace(spec, attempt=1))
+        elif result.status is not Status.SUCCESS:
+            taught = lesson_of(result) if spec.refine else ""
+            todo.append(replace(spec, attempt=result.attempts + 1, lesson=taught))
     if not todo:
         raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
     return plan, todo, {result.worker_id: history_of(result) for result in before.results}
@@ -366,6 +436,18 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
     if lock is None:
         raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
     return lock
+
+
+def require_ours(plan: RunPlan) -> RunPlan:
+    """`plan`, when it was made here.
+
+    Raises:
+        EnvironmentProblem: It was imported: somebody else wrote its tasks.
+    """
+    if plan.imported:
+        problem = f"run {plan.run_id} was imported: its tasks come from elsewhere and are not run here"
+        raise EnvironmentProblem(problem, hint='architect parallel "the task"')
+    return plan
 
 
 def recorded_plan(journal: Journal, run_id: str) -> RunPlan:

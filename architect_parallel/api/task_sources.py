@@ -198,9 +198,20 @@ def place_warnings(places: Sequence[tuple[int, TaskPlace]], repository: Reposito
             both = f"workers {owners[place.directory]} and {worker_id}"
             found.append(f"{both} work in the same directory, {place.directory}")
         owners.setdefault(place.directory, worker_id)
-        if top is not None and (top.is_relative_to(place.directory) or Path(place.directory).is_relative_to(top)):
+        if _overlaps(place.directory, top):
             found.append(f"worker {worker_id} works in place in your own checkout: nothing it does there can be undone")
     return found
+
+
+def tripwire_warnings(places: Sequence[tuple[int, TaskPlace]], repository: Repository) -> tuple[str, ...]:
+    """Why the main checkout cannot be watched: a worker (by id) works there in place; empty: it can."""
+    top = None if repository.root == repository.common_dir else _real(repository.root)
+    found = (who for who, each in places if each.isolation is Isolation.NONE and _overlaps(each.directory, top))
+    return tuple(f"the tripwire is off: worker {who} works in place in the main checkout" for who in found)[:1]
+
+
+def _overlaps(directory: str, top: Path | None) -> bool:
+    return top is not None and (top.is_relative_to(directory) or Path(directory).is_relative_to(top))
 
 
 def _real(path: Path | None) -> Path | None:

@@ -17,9 +17,10 @@ from signal import Signals
 
 from architect_parallel.backends.aider_reader import AiderReader
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.own_home import holds, home_of, write_private
-from architect_parallel.backends.program import fits_argument, locate, program_availability, program_prefix
-from architect_parallel.domain import ApprovalMode, BackendSettings, SandboxMode
+from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = (
     *("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "DEEPSEEK_API_KEY", "OPENROUTER_API_KEY"),
@@ -38,15 +39,12 @@ _OURS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AiderBackend:
+class AiderBackend(BuiltIn):
     """aider (`pip install aider-chat`)."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "aider"
+    name = "aider"
+    variables = _ENVIRONMENT
+    secrets = (*_KEYS, "AIDER_OPENAI_API_KEY", "AIDER_ANTHROPIC_API_KEY", "AIDER_API_KEY")
 
     @property
     def capabilities(self) -> Capabilities:
@@ -55,16 +53,8 @@ class AiderBackend:
             cost=True,
         )
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return (*_KEYS, "AIDER_OPENAI_API_KEY", "AIDER_ANTHROPIC_API_KEY", "AIDER_API_KEY")
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self._prefix, environ, install="uv tool install aider-chat")
+        found = program_availability(self.prefix, environ, install="uv tool install aider-chat")
         configured = any(holds(home_of(environ) / name, b"key") for name in (".aider.conf.yml", ".env"))
         local = environ.get("OLLAMA_API_BASE") or any(environ.get(name) for name in self.secrets)
         if not found.ready or local or configured:
@@ -76,7 +66,7 @@ class AiderBackend:
     def command(self, request: Request) -> CommandLine:
         mode, warnings = _mode(request)
         state = request.state_dir
-        argv = [*locate(self._prefix, self.environ), *_OURS, *mode]
+        argv = [*locate(self.prefix, self.environ), *_OURS, *mode]
         argv += ["--analytics-log", os.fspath(_events_file(request))]
         argv += ["--chat-history-file", os.fspath(state / "aider.chat.md")]
         argv += ["--input-history-file", os.fspath(state / "aider.input")]
@@ -102,10 +92,6 @@ class AiderBackend:
 
     def reader(self, request: Request) -> AiderReader:
         return AiderReader(events_file=_events_file(request), model=request.model)
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return program_prefix(self.name, "aider", self.settings)
 
 
 def _events_file(request: Request) -> Path:

@@ -20,6 +20,8 @@ from architect_parallel.planning.plain_text import one_line, plain_text
 
 _ERROR = re.compile(r"litellm\.(\w+)")
 _LATER = frozenset({"RateLimitError", "ServiceUnavailableError"})
+_NEVER = frozenset({"AuthenticationError", "BadRequestError", "NotFoundError", "PermissionDeniedError"})
+"""litellm's names for refusals that stay."""
 _NOISE = (
     *(b"Aider v", b"Main model:", b"Weak model:", b"Editor model:", b"Git repo:", b"Repo-map:", b"Tokens:"),
     *(b"Update git ", b"HTTPSConnectionPool(", b"Added ", b"Warning: Input is not a terminal"),
@@ -91,6 +93,7 @@ class AiderReader:
                 text=text,
                 error=self._error,
                 retry_after_s=retry_after_s(self._error) if later else None,
+                mendable=self._kind not in _NEVER,
             )
         said = one_line(stderr_tail[-2000:]) or self._tail.last
         if self._ended:
@@ -98,6 +101,10 @@ class AiderReader:
         error = "aider ended before its message was answered" + (f": {said}" if said else "")
         return Ending(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
 
-    def _says_later(self) -> bool:
+    @property
+    def _kind(self) -> str:
         found = _ERROR.match(self._error)
-        return found is not None and (found[1] in _LATER or (found[1] == "APIError" and says_later(self._error)))
+        return found[1] if found is not None else ""
+
+    def _says_later(self) -> bool:
+        return self._kind in _LATER or (self._kind == "APIError" and says_later(self._error))

@@ -28,6 +28,7 @@ from architect_parallel.backends.base import (
     Text,
     Tokens,
 )
+from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.program import (
     fits_argument,
@@ -37,9 +38,9 @@ from architect_parallel.backends.program import (
     program_prefix,
     require_short,
 )
+from architect_parallel.backends.refusals import may_pass, status_of
 from architect_parallel.domain import (
     ApprovalMode,
-    BackendSettings,
     CostBasis,
     Outcome,
     OutputFormat,
@@ -90,15 +91,12 @@ _LIMITS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArchitectBackend:
+class ArchitectBackend(BuiltIn):
     """The embedded agent (`architect run`), or the program configured in its place."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "architect"
+    name = "architect"
+    variables = _ENVIRONMENT
+    secrets = _KEYS
 
     @property
     def capabilities(self) -> Capabilities:
@@ -113,16 +111,8 @@ class ArchitectBackend:
             output_format=OutputFormat.JSON,
         )
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return _KEYS
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        prefix = self._prefix
+        prefix = self.prefix
         found = program_availability(prefix, environ, install="set backends.architect.command in the configuration")
         if not found.ready or not self._is_own:
             return found
@@ -133,7 +123,7 @@ class ArchitectBackend:
         inline = fits_argument(request.prompt)
         mode, warnings = _confirm_mode(request)
         agent = request.agent if request.agent in BUILT_IN_AGENTS or not self._is_own else "build"
-        argv = [*locate(self._prefix, self.environ), "run", request.prompt if inline else "-", "--json"]
+        argv = [*locate(self.prefix, self.environ), "run", request.prompt if inline else "-", "--json"]
         argv += ["--confirm-mode", mode, "--agent", agent]
         if request.max_steps is not None:
             argv += ["--max-steps", str(request.max_steps)]
@@ -150,12 +140,9 @@ class ArchitectBackend:
         if self._is_own and purse.is_file():
             env["ARCHITECT_PURSE"] = str(purse)
         if self._is_own:
-            sessions = request.state_dir / SESSIONS
-            env["ARCHITECT_SESSION_DIR"] = str(sessions)
-            if request.session_id is not None and (sessions / f"{request.session_id}.json").is_file():
+            env["ARCHITECT_SESSION_DIR"] = str(request.state_dir / SESSIONS)
+            if request.session_id is not None:
                 argv += ["--resume", request.session_id]
-            elif request.session_id is not None:  # a cleanup took it
-                warnings += (f"session {one_line(request.session_id, 40)} is not kept any more: it begins anew",)
         if request.system_prompt:
             if self._is_own:
                 env["ARCHITECT_SYSTEM_PROMPT"] = require_short(request.system_prompt, "the system prompt", request)
@@ -177,7 +164,7 @@ class ArchitectBackend:
         return self.settings is None or self.settings.command is None
 
     @property
-    def _prefix(self) -> tuple[str, ...]:
+    def prefix(self) -> tuple[str, ...]:
         return OWN_PROGRAM if self._is_own else program_prefix(self.name, "", self.settings)
 
 
@@ -278,6 +265,7 @@ class ArchitectReader:
             text=text,
             error=said if outcome is not Outcome.COMPLETED else None,
             retry_after_s=read.money(final.get("retry_after")),
+            mendable=may_pass(status_of(said or "")),
             warnings=told,
         )
 

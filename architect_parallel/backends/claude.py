@@ -14,16 +14,16 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.claude_reader import ClaudeReader
 from architect_parallel.backends.program import (
     fits_argument,
     locate,
     plain_amount,
     program_availability,
-    program_prefix,
     require_short,
 )
-from architect_parallel.domain import ApprovalMode, BackendSettings, SandboxMode
+from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 _CLOUDS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
@@ -46,15 +46,12 @@ _QUIET = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaudeBackend:
+class ClaudeBackend(BuiltIn):
     """Claude Code (`npm install -g @anthropic-ai/claude-code`)."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "claude"
+    name = "claude"
+    variables = _ENVIRONMENT
+    secrets = (*_KEYS, "ANTHROPIC_CUSTOM_HEADERS")
 
     @property
     def capabilities(self) -> Capabilities:
@@ -66,16 +63,8 @@ class ClaudeBackend:
             sessions=True,
         )
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return (*_KEYS, "ANTHROPIC_CUSTOM_HEADERS")
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self._prefix, environ, install="npm install -g @anthropic-ai/claude-code")
+        found = program_availability(self.prefix, environ, install="npm install -g @anthropic-ai/claude-code")
         if not found.ready or any(environ.get(name) for name in (*_KEYS, *_CLOUDS)) or _logged_in(environ):
             return found
         return Availability(
@@ -87,7 +76,7 @@ class ClaudeBackend:
     def command(self, request: Request) -> CommandLine:
         inline = fits_argument(request.prompt)
         mode, warnings = _permissions(request)
-        argv = [*locate(self._prefix, self.environ), "-p", *([request.prompt] if inline else [])]
+        argv = [*locate(self.prefix, self.environ), "-p", *([request.prompt] if inline else [])]
         # --verbose: without it -p refuses stream-json; partial messages: only they carry live output tokens.
         argv += ["--output-format", "stream-json", "--verbose", "--include-partial-messages", *mode]
         if request.model is not None:
@@ -111,10 +100,6 @@ class ClaudeBackend:
 
     def reader(self, request: Request) -> ClaudeReader:
         return ClaudeReader(resumed=request.session_id is not None)
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return program_prefix(self.name, "claude", self.settings)
 
 
 def _permissions(request: Request) -> tuple[list[str], tuple[str, ...]]:

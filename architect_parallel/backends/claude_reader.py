@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import LATER, retry_after_s
+from architect_parallel.backends.refusals import LATER, may_pass, retry_after_s
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -33,7 +33,8 @@ class ClaudeReader:
         self._resumed = resumed
         self._session: str | None = None
         self._model: str | None = None
-        self._messages: OrderedDict[str, _Spent] = OrderedDict()
+        self._messages: OrderedDict[str, tuple[_Spent, str]] = OrderedDict()
+        """What each took, and the model that wrote it: sub-agents have models of their own."""
         self._steps = 0
         self._total = _Spent()
         self._streaming = ""
@@ -92,7 +93,7 @@ class ClaudeReader:
             text=text or self._text,
             error=error,
             retry_after_s=retry_after_s(error) if outcome is Outcome.RATE_LIMITED else None,
-            mendable=result.get("api_error_status") not in (400, 401, 403, 404),
+            mendable=may_pass(read.count(result.get("api_error_status"))),
             warnings=warnings,
         )
 
@@ -169,10 +170,11 @@ class ClaudeReader:
                 self._messages.popitem(last=False)
         elif not final:
             return ()
+        spent, writer = old or (_Spent(), "")
+        model = one_line(model, 200) or writer or self._model or ""
         new = _Spent.of(usage)
-        self._messages[message_id] = new
-        self._total = self._total.plus(new, old or _Spent())
-        model = one_line(model, 200) or self._model or ""
+        self._messages[message_id] = (new, model)
+        self._total = self._total.plus(new, spent)
         facts.append(Tokens(usage=self._total.usage(), model=model or None))
         return facts
 

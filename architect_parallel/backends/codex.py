@@ -18,16 +18,16 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.backends.own_home import holds, home_of, link_all, own_home
 from architect_parallel.backends.program import (
     fits_argument,
     locate,
     program_availability,
-    program_prefix,
     require_short,
 )
-from architect_parallel.domain import ApprovalMode, BackendSettings, SandboxMode
+from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
 _ENVIRONMENT = (*_KEYS, "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "CODEX_CA_CERTIFICATE", "RUST_LOG")
@@ -42,30 +42,19 @@ _QUIET = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodexBackend:
+class CodexBackend(BuiltIn):
     """Codex CLI (`npm install -g @openai/codex`)."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "codex"
+    name = "codex"
+    variables = _ENVIRONMENT
+    secrets = _KEYS
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(sandbox_modes=frozenset(SandboxMode), cost=True, sessions=True, sessions_in_state=True)
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return _KEYS
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self._prefix, environ, install="npm install -g @openai/codex")
+        found = program_availability(self.prefix, environ, install="npm install -g @openai/codex")
         home = _user_home(environ)
         # A custom provider in config.toml names its own key variable; whether it is set is codex' to say.
         configured = holds(home / "config.toml", b"model_provider")
@@ -80,7 +69,7 @@ class CodexBackend:
     def command(self, request: Request) -> CommandLine:
         inline = fits_argument(request.prompt)
         mode, warnings = _sandbox(request)
-        argv = [*locate(self._prefix, self.environ), "exec", "--json", "--skip-git-repo-check", *mode, *_QUIET]
+        argv = [*locate(self.prefix, self.environ), "exec", "--json", "--skip-git-repo-check", *mode, *_QUIET]
         if request.model is not None:
             argv += ["-m", request.model]
         if request.system_prompt:
@@ -100,10 +89,6 @@ class CodexBackend:
 
     def reader(self, request: Request) -> CodexReader:
         return CodexReader(home=self._home(request), resumed=request.session_id, model=request.model)
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return program_prefix(self.name, "codex", self.settings)
 
     def _home(self, request: Request) -> Path:
         """The worker's CODEX_HOME, made and linked up at the first call."""

@@ -12,7 +12,7 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.codex_rollout import Rollout, thread_usage, token_usage
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later, status_of
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -110,7 +110,12 @@ class CodexReader:
             outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
             wait_s = retry_after_s(self._failure) if later else None
             return Ending(
-                outcome=outcome, text=self._text, error=self._failure, retry_after_s=wait_s, warnings=warnings
+                outcome=outcome,
+                text=self._text,
+                error=self._failure,
+                retry_after_s=wait_s,
+                mendable=may_pass(status_of(self._failure)),
+                warnings=warnings,
             )
         if self._completed:
             return Ending(outcome=Outcome.COMPLETED, text=self._text, warnings=warnings)
@@ -120,7 +125,11 @@ class CodexReader:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error=error, warnings=warnings)
         said = self._last_error or _stderr_word(stderr_tail) or one_line(raw)
         error = "codex ended before its turn did" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, warnings=warnings)
+        # 2: it does not take these words as a command line.
+        mendable = self._understood or exit_code != 2
+        return Ending(
+            outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, mendable=mendable, warnings=warnings
+        )
 
     def _started(self, event: Json) -> Iterable[Fact]:
         self._understood = True

@@ -1,16 +1,13 @@
-"""The session file of codex, followed while codex writes it.
-
-The agent can write there too, so nothing here is trusted to be a plain file or JSON, and a read never blocks.
-"""
+"""The session file of codex, followed while codex writes it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.followed import CHUNK_BYTES, read_from
+from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
 from architect_parallel.domain import Usage
 
@@ -22,39 +19,28 @@ class Rollout:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._path: Path | None = None
-        self._offset = 0
+        self._file: FollowedLines | None = None
 
-    def entries(self, session: str) -> Iterator[Json]:
+    def entries(self, session: str) -> Iterable[Json]:
         """Entries with tokens or the model's name that are new since the last call."""
-        path = self._find(session)
-        data = read_from(path, self._offset) if path is not None else b""
-        end = data.rfind(b"\n") + 1
-        if end == 0:
-            self._offset += len(data) if len(data) >= CHUNK_BYTES else 0
-            return
-        self._offset += end
-        for line in data[:end].split(b"\n"):
-            if any(marker in line for marker in _MARKERS):
-                entry = read.parse_object(line)
-                if entry is not None:
-                    yield entry
+        file = self._find(session)
+        return file.objects(*_MARKERS) if file is not None else ()
 
     def skip(self, session: str) -> Usage | None:
         """Goes to the end of what is there; the tokens the thread had used by then."""
         usage: Usage | None = None
-        while True:
-            start = self._offset
-            for entry in self.entries(session):
+        file, before = self._find(session), -1
+        while file is not None and file.offset != before:
+            before = file.offset
+            for entry in file.objects(*_MARKERS):
                 usage = thread_usage(entry) or usage
-            if self._offset == start:
-                return usage
+        return usage
 
-    def _find(self, session: str) -> Path | None:
-        if self._path is None and re.fullmatch(r"[0-9A-Za-z-]{8,64}", session):
+    def _find(self, session: str) -> FollowedLines | None:
+        if self._file is None and re.fullmatch(r"[0-9A-Za-z-]{8,64}", session):
             found = sorted((self._home / "sessions").glob(f"*/*/*/rollout-*-{session}.jsonl"))
-            self._path = found[-1] if found else None
-        return self._path
+            self._file = FollowedLines(found[-1]) if found else None
+        return self._file
 
 
 def token_usage(counted: Json) -> Usage | None:

@@ -17,10 +17,11 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.copilot_reader import CopilotReader
 from architect_parallel.backends.own_home import holds, home_of, own_home, write_private
-from architect_parallel.backends.program import fits_argument, locate, program_availability, program_prefix
-from architect_parallel.domain import ApprovalMode, BackendSettings, SandboxMode
+from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = (
     *("COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BEARER_TOKEN", "COPILOT_PROVIDER_HEADERS"),
@@ -41,15 +42,12 @@ _INSTRUCTIONS = "copilot-instructions.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopilotBackend:
+class CopilotBackend(BuiltIn):
     """GitHub Copilot CLI (`npm install -g @github/copilot`)."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "copilot"
+    name = "copilot"
+    variables = _ENVIRONMENT
+    secrets = _KEYS
 
     @property
     def capabilities(self) -> Capabilities:
@@ -60,16 +58,8 @@ class CopilotBackend:
             sessions_in_state=True,
         )
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return _KEYS
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self._prefix, environ, install="npm install -g @github/copilot")
+        found = program_availability(self.prefix, environ, install="npm install -g @github/copilot")
         if not found.ready or environ.get("COPILOT_GITHUB_TOKEN") or _logged_in(environ):
             return found
         if environ.get("COPILOT_PROVIDER_BASE_URL"):
@@ -86,7 +76,7 @@ class CopilotBackend:
     def command(self, request: Request) -> CommandLine:
         inline = fits_argument(request.prompt)
         mode, warnings = _permissions(request)
-        argv = [*locate(self._prefix, self.environ), *(["-p", request.prompt] if inline else [])]
+        argv = [*locate(self.prefix, self.environ), *(["-p", request.prompt] if inline else [])]
         argv += ["--output-format", "json", "--no-color", "--no-ask-user", "--no-auto-update", "--no-remote"]
         argv += ["--disable-client-telemetry", "--log-level", "error", *mode]
         if request.model is not None:
@@ -107,10 +97,6 @@ class CopilotBackend:
 
     def reader(self, request: Request) -> CopilotReader:
         return CopilotReader(calls_file=_calls_file(request), model=request.model)
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return program_prefix(self.name, "copilot", self.settings)
 
     def _home(self, request: Request) -> Path:
         user_home = _user_home(self.environ)

@@ -14,7 +14,8 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later
+from architect_parallel.backends.sums import NOTHING, plus
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -35,7 +36,7 @@ class CopilotReader:
         self._calls.skip()
         self._session: str | None = None
         self._steps = 0
-        self._total = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
+        self._total = NOTHING
         self._text = ""
         self._tools: dict[str, str] = {}
         self._denied: set[str] = set()
@@ -85,7 +86,7 @@ class CopilotReader:
             calls += 1
             self._model = one_line(read.text(told, "gen_ai.request.model"), 200) or self._model
             facts += self._known_session(read.text(told, "gen_ai.conversation.id"))
-            self._total = _plus(self._total, told)
+            self._total = plus(self._total, _used(told))
         return [*facts, Tokens(usage=self._total, model=self._model)] if calls else facts
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
@@ -99,6 +100,7 @@ class CopilotReader:
                 text=self._text,
                 error=error or f"copilot reported {kind or 'an error'}",
                 retry_after_s=retry_after_s(self._last_failure) or retry_after_s(error) if later else None,
+                mendable=may_pass(status),
                 warnings=warnings,
             )
         result = self._result
@@ -162,17 +164,17 @@ class CopilotReader:
             self._unread.add(line)
 
 
-def _plus(total: Usage, told: Json) -> Usage:
+def _used(told: Json) -> Usage:
     """Attributes as https://opentelemetry.io/docs/specs/semconv/gen-ai/: input tokens include the cached ones."""
 
-    def more(name: str) -> int:
+    def count(name: str) -> int:
         return read.count(told.get(f"gen_ai.usage.{name}")) or 0
 
     return Usage(
-        input_tokens=(total.input_tokens or 0) + more("input_tokens"),
-        cached_tokens=(total.cached_tokens or 0) + more("cache_read.input_tokens"),
-        cache_write_tokens=(total.cache_write_tokens or 0) + more("cache_creation.input_tokens"),
-        output_tokens=(total.output_tokens or 0) + more("output_tokens"),
+        input_tokens=count("input_tokens"),
+        cached_tokens=count("cache_read.input_tokens"),
+        cache_write_tokens=count("cache_creation.input_tokens"),
+        output_tokens=count("output_tokens"),
     )
 
 

@@ -22,16 +22,17 @@ class FollowedLines:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = 0
+        self.offset = 0
+        """Bytes read so far."""
 
     def objects(self, *markers: bytes) -> Iterator[Json]:
         """The objects that are new since the last call, those with one of `markers` in their line."""
-        data = read_from(self._path, self._offset)
+        data = _read_from(self._path, self.offset)
         end = data.rfind(b"\n") + 1
         if end == 0:
-            self._offset += len(data) if len(data) >= CHUNK_BYTES else 0
+            self.offset += len(data) if len(data) >= CHUNK_BYTES else 0
             return
-        self._offset += end
+        self.offset += end
         for line in data[:end].split(b"\n"):
             if any(marker in line for marker in markers):
                 found = read.parse_object(line)
@@ -41,12 +42,12 @@ class FollowedLines:
     def skip(self) -> None:
         """Leaves out what an earlier attempt wrote."""
         try:
-            self._offset = os.stat(self._path, follow_symlinks=False).st_size
+            self.offset = os.stat(self._path, follow_symlinks=False).st_size
         except OSError:
-            self._offset = 0
+            self.offset = 0
 
 
-def read_from(path: Path, offset: int) -> bytes:
+def _read_from(path: Path, offset: int) -> bytes:
     """At most `CHUNK_BYTES` of a regular file from `offset` on; `b""` when there is nothing to read."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:

@@ -19,10 +19,11 @@ from signal import Signals
 from typing import Any
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.gemini_reader import GeminiReader
 from architect_parallel.backends.own_home import holds, home_of, own_home, worker_settings, write_private
-from architect_parallel.backends.program import fits_argument, locate, program_availability, program_prefix
-from architect_parallel.domain import ApprovalMode, BackendSettings, SandboxMode
+from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _ENVIRONMENT = (
@@ -41,15 +42,12 @@ _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeminiBackend:
+class GeminiBackend(BuiltIn):
     """Gemini CLI (`npm install -g @google/gemini-cli`)."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "gemini"
+    name = "gemini"
+    variables = _ENVIRONMENT
+    secrets = _KEYS
 
     @property
     def capabilities(self) -> Capabilities:
@@ -61,16 +59,8 @@ class GeminiBackend:
             sessions_in_state=True,
         )
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return _KEYS
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self._prefix, environ, install="npm install -g @google/gemini-cli")
+        found = program_availability(self.prefix, environ, install="npm install -g @google/gemini-cli")
         if not found.ready or any(environ.get(name) for name in (*_KEYS, "GOOGLE_GENAI_USE_VERTEXAI")):
             return found
         home = _user_home(environ)
@@ -89,7 +79,7 @@ class GeminiBackend:
     def command(self, request: Request) -> CommandLine:
         inline = fits_argument(request.prompt)
         mode, warnings = _approval(request)
-        argv = [*locate(self._prefix, self.environ), *(["-p", request.prompt] if inline else [])]
+        argv = [*locate(self.prefix, self.environ), *(["-p", request.prompt] if inline else [])]
         argv += ["-o", "stream-json", "--approval-mode", mode]
         if request.model is not None:
             argv += ["-m", request.model]
@@ -111,10 +101,6 @@ class GeminiBackend:
 
     def reader(self, request: Request) -> GeminiReader:
         return GeminiReader(home=request.state_dir / "gemini" / ".gemini", model=request.model)
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return program_prefix(self.name, "gemini", self.settings)
 
     def _prepare_home(self, home: Path, request: Request) -> None:
         user_home = _user_home(self.environ)

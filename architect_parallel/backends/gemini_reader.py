@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import LATER, retry_after_s, says_later
+from architect_parallel.backends.refusals import LATER, may_pass, retry_after_s, says_later
+from architect_parallel.backends.sums import NOTHING, plus
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -22,10 +24,12 @@ from architect_parallel.planning.plain_text import one_line, plain_text
 _REFUSED_ITSELF = frozenset({41, 42})
 """Exit codes of its own before anything was asked: login or settings, input or session."""
 _TURN_LIMIT = 53
+_NEVER = frozenset(status % 256 for status in range(400, 500) if not may_pass(status))
+"""Exit codes of refusals that stay."""
 _NOISE = ("Warning: 256-color", "YOLO mode", "Ripgrep is not", "[STARTUP]", "    at ", "Loaded cached credentials")
 _TEXT_LIMIT = 4 * 2**20
 _MOST_REPLIES = 100_000
-_NOTHING = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
+_MOST_MODELS = 20
 
 
 class GeminiReader:
@@ -94,7 +98,14 @@ class GeminiReader:
         later = error.startswith("[API Error") and says_later(error, _http_status(exit_code))
         outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
         wait_s = retry_after_s(error) or retry_after_s(stderr_tail) if later else None
-        return Ending(outcome=outcome, text=text, error=error, retry_after_s=wait_s, warnings=warnings)
+        return Ending(
+            outcome=outcome,
+            text=text,
+            error=error,
+            retry_after_s=wait_s,
+            mendable=exit_code not in _NEVER,
+            warnings=warnings,
+        )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str, text: str) -> Ending:
         raw = self._unread.text
@@ -102,7 +113,7 @@ class GeminiReader:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error="gemini printed nothing in its own format")
         said = self._error or _stderr_word(stderr_tail) or one_line(raw)
         if exit_code in _REFUSED_ITSELF and said:
-            return Ending(outcome=Outcome.ERROR, text=text, error=said)
+            return Ending(outcome=Outcome.ERROR, text=text, error=said, mendable=False)
         error = "gemini ended without a result" + (f": {said}" if said else "")
         return Ending(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
 
@@ -160,21 +171,16 @@ class GeminiReader:
 
     def _final(self, event: Json) -> Iterable[Fact]:
         self._result = event
+        facts = list(self.poll())  # what its replies took: the rest it spent beside them (choosing a model, say)
         stats = read.child(event, "stats")
-        given, out = read.count(stats.get("input_tokens")), read.count(stats.get("output_tokens"))
-        total = read.count(stats.get("total_tokens"))
-        if not given or out is None:
-            return ()
-        # Thoughts are paid for as output; the total has them, `output_tokens` has not.
-        usage = Usage(
-            input_tokens=given,
-            cached_tokens=read.count(stats.get("cached")),
-            output_tokens=max(out, (total or 0) - given),
-        )
-        models = {name: each for name, each in read.child(stats, "models").items() if isinstance(each, dict)}
-        busiest = max(models, key=lambda name: read.count(models[name].get("total_tokens")) or 0, default=None)
-        self._model = one_line(busiest or "", 200) or self._model
-        return self._chats.at_least(usage, self._model)
+        models = {one_line(name, 200): each for name, each in read.child(stats, "models").items()}
+        parts = {name: _used(each) for name, each in models.items() if isinstance(each, dict)}
+        if not any(parts.values()):
+            parts = {self._model or "": _used(stats)}
+        for name, usage in list(parts.items())[:_MOST_MODELS]:
+            if usage is not None and self._chats.at_least(name, usage):
+                facts.append(Tokens(usage=self._chats.total, model=name or None))
+        return facts
 
     def _keep_raw(self, line: bytes) -> None:
         if not self._understood:
@@ -182,42 +188,42 @@ class GeminiReader:
 
 
 class _Chats:
-    """The tokens of all replies in the sessions of one home, without those that were there before."""
+    """The tokens of all replies in the sessions of one home, by model, without those that were there before."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._files: dict[Path, FollowedLines] = {}
         self._seen: set[str] = set()
-        self._total = _NOTHING
-        self._told = _NOTHING
+        self._replied = dict[str, Usage]()
+        self._told = dict[str, Usage]()
+        """As the final event says."""
         self.replies = 0
         self.model: str | None = None
         while list(self._entries()):  # an earlier attempt's, also where a resumed session writes them anew
             pass
 
+    @property
+    def total(self) -> Usage:
+        """All of it: of each model what is more, its replies in the file or the final event's word."""
+        every = [_larger(self._replied.get(name), self._told.get(name)) for name in {**self._replied, **self._told}]
+        return reduce(plus, every, NOTHING)
+
     def new_total(self) -> Usage | None:
-        """The total when it has grown since the last call, and beyond what the final event told."""
-        grown = False
-        for tokens in self._entries():
-            grown = True
+        """The total when it has grown since the last call."""
+        before = _output(self.total)
+        for used in self._entries():
             self.replies += 1
-            total = self._total
-            self._total = Usage(
-                input_tokens=(total.input_tokens or 0) + tokens[0],
-                cached_tokens=(total.cached_tokens or 0) + tokens[1],
-                output_tokens=(total.output_tokens or 0) + tokens[2],
-            )
-        return self._total if grown and _output(self._total) > _output(self._told) else None
+            name = (self.model if len(self._replied) < _MOST_MODELS else None) or ""
+            self._replied[name] = plus(self._replied.get(name, NOTHING), used)
+        return self.total if _output(self.total) > before else None
 
-    def at_least(self, usage: Usage, model: str | None) -> Iterable[Fact]:
-        """The final event's word, unless the file already told more."""
-        if _output(usage) < _output(self._total):
-            return ()
-        self._told = usage
-        return (Tokens(usage=usage, model=model),)
+    def at_least(self, model: str, usage: Usage) -> bool:
+        """Takes the final event's word for `model`; whether it is more than the file told."""
+        self._told[model] = usage
+        return _output(usage) > _output(self._replied.get(model, NOTHING))
 
-    def _entries(self) -> Iterator[tuple[int, int, int]]:
-        """(input, cached, output) of replies not seen before."""
+    def _entries(self) -> Iterator[Usage]:
+        """Of the replies not seen before."""
         for path in sorted(self._home.glob("tmp/*/chats/**/*.jsonl")):
             followed = self._files.setdefault(path, FollowedLines(path))
             for entry in followed.objects(b'"tokens"'):
@@ -229,7 +235,22 @@ class _Chats:
                     self.model = one_line(read.text(each, "model"), 200) or self.model
                     given = (read.count(tokens.get("input")) or 0) + (read.count(tokens.get("tool")) or 0)
                     out = (read.count(tokens.get("output")) or 0) + (read.count(tokens.get("thoughts")) or 0)
-                    yield given, read.count(tokens.get("cached")) or 0, out
+                    cached = read.count(tokens.get("cached")) or 0
+                    yield Usage(input_tokens=given, cached_tokens=cached, output_tokens=out)
+
+
+def _used(told: Json) -> Usage | None:
+    """From the final event's figures; `None`: it tells none."""
+    given, out = read.count(told.get("input_tokens")), read.count(told.get("output_tokens"))
+    if not given or out is None:
+        return None
+    # Thoughts are paid for as output; the total has them, `output_tokens` has not.
+    out = max(out, (read.count(told.get("total_tokens")) or 0) - given)
+    return Usage(input_tokens=given, cached_tokens=read.count(told.get("cached")), output_tokens=out)
+
+
+def _larger(one: Usage | None, other: Usage | None) -> Usage:
+    return max(one or NOTHING, other or NOTHING, key=_output)
 
 
 def _output(usage: Usage) -> int:

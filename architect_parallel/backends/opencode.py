@@ -20,10 +20,11 @@ from typing import Any
 
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.opencode_reader import OpencodeReader
 from architect_parallel.backends.own_home import holds, home_of, write_private
-from architect_parallel.backends.program import locate, program_availability, program_prefix
-from architect_parallel.domain import ApprovalMode, BackendSettings, SandboxMode
+from architect_parallel.backends.program import locate, program_availability
+from architect_parallel.domain import ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
 
 _KEYS = (
@@ -53,15 +54,12 @@ _DENIED_WRITES = {"edit": "deny", "bash": "deny", "external_directory": "deny"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpencodeBackend:
+class OpencodeBackend(BuiltIn):
     """opencode (`npm install -g opencode-ai`)."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "opencode"
+    name = "opencode"
+    variables = _ENVIRONMENT
+    secrets = _KEYS
 
     @property
     def capabilities(self) -> Capabilities:
@@ -72,16 +70,8 @@ class OpencodeBackend:
             sessions_in_state=True,
         )
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return _KEYS
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self._prefix, environ, install="npm install -g opencode-ai")
+        found = program_availability(self.prefix, environ, install="npm install -g opencode-ai")
         data = Path(environ.get("XDG_DATA_HOME") or home_of(environ) / ".local" / "share") / "opencode"
         if not found.ready or any(environ.get(name) for name in _KEYS) or holds(data / "auth.json", b'"'):
             return found
@@ -98,7 +88,7 @@ class OpencodeBackend:
         auto, permission, warnings = _permissions(request)
         # Without a title it would have a second model think of one, and tell nobody what that costs.
         argv = [
-            *locate(self._prefix, self.environ),
+            *locate(self.prefix, self.environ),
             "run",
             "--format",
             "json",
@@ -129,10 +119,6 @@ class OpencodeBackend:
 
     def reader(self, request: Request) -> OpencodeReader:
         return OpencodeReader(model=request.model)
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return program_prefix(self.name, "opencode", self.settings)
 
     def _config(self, request: Request, permission: Mapping[str, str]) -> dict[str, Any]:
         """Merged by opencode over the user's configuration; over what the user's own variable holds, here."""

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
 
 _REJECTED = "rejected permission"
+_NEVER = ("ProviderAuthError", "ProviderModelNotFoundError")
+"""Names of errors that another attempt would end with too."""
 _FORBIDDEN = "specified a rule which prevents"
 
 
@@ -94,6 +96,7 @@ class OpencodeReader:
             text=self._text,
             error=error,
             retry_after_s=wait_s if later else None,
+            mendable=may_pass(status) and told.get("name") not in _NEVER,
             warnings=warnings,
         )
 

@@ -18,16 +18,16 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.own_home import holds, home_of, own_home, worker_settings
 from architect_parallel.backends.program import (
     fits_argument,
     locate,
     program_availability,
-    program_prefix,
     require_short,
 )
 from architect_parallel.backends.qwen_reader import QwenReader
-from architect_parallel.domain import ApprovalMode, BackendSettings, SandboxMode
+from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _AUTH_TYPES = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic", "GEMINI_API_KEY": "gemini"}
 """Which login a key stands for, where the user's settings choose none; the first that is set."""
@@ -55,15 +55,12 @@ _QUIET = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QwenBackend:
+class QwenBackend(BuiltIn):
     """Qwen Code (`npm install -g @qwen-code/qwen-code`)."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "qwen"
+    name = "qwen"
+    variables = _ENVIRONMENT
+    secrets = _KEYS
 
     @property
     def capabilities(self) -> Capabilities:
@@ -75,16 +72,8 @@ class QwenBackend:
             sessions_in_state=True,
         )
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return (*_ENVIRONMENT, *(self.settings.env if self.settings else ()))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return _KEYS
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self._prefix, environ, install="npm install -g @qwen-code/qwen-code")
+        found = program_availability(self.prefix, environ, install="npm install -g @qwen-code/qwen-code")
         home = _user_home(environ)
         logged_in = (home / "oauth_creds.json").is_file() or holds(home / ".env", b"_API_KEY")
         if not found.ready or logged_in or any(environ.get(name) for name in _KEYS):
@@ -100,7 +89,7 @@ class QwenBackend:
     def command(self, request: Request) -> CommandLine:
         inline = fits_argument(request.prompt)
         mode, warnings = _approval(request)
-        argv = [*locate(self._prefix, self.environ), *(["-p", request.prompt] if inline else [])]
+        argv = [*locate(self.prefix, self.environ), *(["-p", request.prompt] if inline else [])]
         argv += ["-o", "stream-json", "--approval-mode", mode, *self._auth_type()]
         if request.model is not None:
             argv += ["-m", request.model]
@@ -128,10 +117,6 @@ class QwenBackend:
 
     def reader(self, request: Request) -> QwenReader:
         return QwenReader(resumed=request.session_id is not None)
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return program_prefix(self.name, "qwen", self.settings)
 
     def _auth_type(self) -> tuple[str, ...]:
         """A headless run wants a login chosen; a choice in the user's settings goes first."""

@@ -6,13 +6,13 @@ of a message is filled on its last event only. So an answer that reads `[API Err
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later, status_of
+from architect_parallel.backends.sums import NOTHING, plus
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -21,7 +21,6 @@ _UNINTERESTING = (b'{"type":"user"', b'{"type":"stream_event"')
 _API_ERROR = "[API Error"
 _TURN_LIMIT = 53
 _NOISE = ("Ripgrep not available", "Warning: running headless", "Warning: 256-color", "YOLO mode")
-_NOTHING = Usage(input_tokens=0, cached_tokens=0, output_tokens=0)
 
 
 class QwenReader:
@@ -32,7 +31,7 @@ class QwenReader:
         self._session: str | None = None
         self._model: str | None = None
         self._steps = 0
-        self._total = _NOTHING
+        self._total = NOTHING
         self._text = ""
         self._last_was_free = False
         self._understood = False
@@ -76,12 +75,13 @@ class QwenReader:
         if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
             return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
         error = refused or one_line(text) or f"qwen reported {read.text(result, 'subtype') or 'an error'}"
-        later = error.startswith(_API_ERROR) and says_later(error, _status(error))
+        later = error.startswith(_API_ERROR) and says_later(error, status_of(error))
         return Ending(
             outcome=Outcome.RATE_LIMITED if later else Outcome.ERROR,
             text=text or self._text,
             error=error,
             retry_after_s=retry_after_s(error) if later else None,
+            mendable=not error.startswith(_API_ERROR) or may_pass(status_of(error)),
             warnings=warnings,
         )
 
@@ -108,7 +108,7 @@ class QwenReader:
         self._last_was_free = used is None
         if used is not None:
             self._steps += 1
-            self._total = _plus(self._total, used)
+            self._total = plus(self._total, used)
             facts += [Step(count=self._steps), Tokens(usage=self._total, model=self._model)]
         for block in read.children(message, "content"):
             if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
@@ -145,21 +145,6 @@ def _usage(told: Json) -> Usage | None:
         cache_write_tokens=read.count(written),
         output_tokens=out or 0,
     )
-
-
-def _plus(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        input_tokens=(one.input_tokens or 0) + (other.input_tokens or 0),
-        cached_tokens=(one.cached_tokens or 0) + (other.cached_tokens or 0),
-        cache_write_tokens=(one.cache_write_tokens or 0) + (other.cache_write_tokens or 0),
-        output_tokens=(one.output_tokens or 0) + (other.output_tokens or 0),
-    )
-
-
-def _status(error: str) -> int | None:
-    """The HTTP status in `[API Error: 401 …]`."""
-    found = re.match(r"\[API Error: (\d{3})\b", error)
-    return int(found[1]) if found else None
 
 
 def _shown(block: Json) -> str:

@@ -1,4 +1,4 @@
-"""How providers say *not now*: rate limits, overload, used-up quota, and when to come back.
+"""How providers say *not now*: rate limits, overload, used-up quota, and when to come back; and how they say *never*.
 
 Agents hand on a provider's refusal as a status or as its words, so both are looked at. Words alone count only where
 the agent itself marks them as an API error: a model may talk about rate limits too.
@@ -11,6 +11,10 @@ import re
 LATER = frozenset({429, 503, 529})
 """HTTP statuses that mean *later*: too many requests, unavailable, overloaded."""
 
+_NOW_OR_NEVER = frozenset({408, 409, 425, 429})
+"""Statuses of the four hundreds that are not about the request itself."""
+_STATUS = re.compile(r"\b(?:HTTP|status|API Error|code)[\s:\"]{1,4}([45]\d\d)\b", re.IGNORECASE)
+"""How agents hand on the status that a request was refused with."""
 _WORDS = re.compile(
     r"\b429\b|\b529\b|rate.?limit|too many requests|resource.?exhausted|overloaded|quota|usage limit",
     re.IGNORECASE,
@@ -30,6 +34,25 @@ def says_later(text: str, status: int | None = None) -> bool:
     (True, False, True)
     """
     return status in LATER or (status is None and _WORDS.search(text) is not None)
+
+
+def status_of(text: str) -> int | None:
+    """The HTTP status in an API error's words; `None`: none is told.
+
+    >>> status_of("unexpected status 401 Unauthorized"), status_of("[API Error: 500 no]"), status_of("line 404")
+    (401, 500, None)
+    """
+    found = _STATUS.search(text)
+    return int(found[1]) if found is not None else None
+
+
+def may_pass(status: int | None) -> bool:
+    """Whether the same request may do well another time: not after a refused key, an unknown model, bad input.
+
+    >>> may_pass(401), may_pass(429), may_pass(500), may_pass(None)
+    (False, True, True, True)
+    """
+    return status is None or not 400 <= status < 500 or status in _NOW_OR_NEVER
 
 
 def retry_after_s(text: str) -> float | None:

@@ -21,10 +21,10 @@ from architect_parallel.backends.base import (
     Text,
     Tokens,
 )
-from architect_parallel.backends.program import fits_argument, locate, program_availability, program_prefix
+from architect_parallel.backends.built_in import BuiltIn
+from architect_parallel.backends.program import fits_argument, locate, program_availability
 from architect_parallel.domain import (
     ApprovalMode,
-    BackendSettings,
     CostBasis,
     Outcome,
     OutputFormat,
@@ -38,15 +38,11 @@ TAIL_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShellBackend:
+class ShellBackend(BuiltIn):
     """`/bin/sh`, or another shell with `-c` named in the configuration."""
 
-    settings: BackendSettings | None = None
-    environ: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return "shell"
+    name = "shell"
+    program = "/bin/sh"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -59,28 +55,16 @@ class ShellBackend:
             output_format=OutputFormat.TEXT,
         )
 
-    @property
-    def environment(self) -> tuple[str, ...]:
-        return self.settings.env if self.settings else ()
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return ()
-
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        return program_availability(self._prefix, environ, install="name a shell in backends.shell.command")
+        return program_availability(self.prefix, environ, install="name a shell in backends.shell.command")
 
     def command(self, request: Request) -> CommandLine:
-        prefix = locate(self._prefix, self.environ)
+        prefix = locate(self.prefix, self.environ)
         script = ("-c", request.prompt) if fits_argument(request.prompt) else (str(request.prompt_file),)
         return CommandLine(argv=(*prefix, *request.extra_argv, *script), polite_signal=Signals.SIGTERM)
 
     def reader(self, request: Request) -> OutputReader:
         return OutputReader(what="the command", free=True)
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return program_prefix(self.name, "/bin/sh", self.settings)
 
 
 class LastLines:

@@ -17,20 +17,26 @@ from architect_parallel import __version__
 from architect_parallel.cli import (
     backends,
     cancel,
+    chain,
     cleanup,
     compare,
+    compare_backends,
     demo,
     diff,
     doctor,
+    flow,
+    import_,
     leaderboard,
     logs,
     merge,
     parallel,
     report,
     resume,
+    serve,
     spec,
     status,
     undo,
+    watch,
 )
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import eval as evaluation
@@ -52,17 +58,22 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("diff", diff.diff),
     ("compare", compare.compare),
     ("report", report.report),
+    ("serve", serve.serve),
+    ("watch", watch.watch),
     ("merge", merge.merge),
     ("undo", undo.undo),
+    ("import", import_.import_),
     ("resume", resume.resume),
     ("cancel", cancel.cancel),
     ("run", run_command.run),
+    ("chain", chain.chain),
+    ("compare-backends", compare_backends.compare_backends),
     ("demo", demo.demo),
     ("backends", backends.backends),
     ("doctor", doctor.doctor),
 )
 
-GROUPS: tuple[tuple[str, typer.Typer], ...] = (("config", config_command.app), ("spec", spec.app))
+GROUPS: tuple[tuple[str, typer.Typer], ...] = (("spec", spec.app), ("flow", flow.app), ("config", config_command.app))
 """Commands with commands of their own."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -42,6 +43,8 @@ def evaluate(
     base: options.Base = "HEAD",
     include_dirty: options.IncludeDirty = False,
     allow_partial: options.AllowPartial = None,
+    tripwire: options.Tripwire = None,
+    artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -79,6 +82,9 @@ def evaluate(
             base=base,
             include_dirty=include_dirty,
             allow_partial=allow_partial,
+            tripwire=tripwire,
+            artifacts=artifacts,
+            on_terminal=sys.stderr.isatty(),
             config_file=config,
         ),
         runs_per_model=runs_per_model,

@@ -34,6 +34,7 @@ def logs(
     Both streams, control sequences removed, secrets blanked out.
     """
     from architect_parallel.api.place import open_journal, require_planned
+    from architect_parallel.journal.logs import log_files
 
     with open_journal(Path.cwd()) as (_, journal):
         run_id = journal.find(run)
@@ -44,14 +45,6 @@ def logs(
             answer_json({"run_id": run_id, "logs": found})
             return
         _Printer(journal, run_id, chosen, raw=raw).print(follow=follow)
-
-
-def log_files(run_dir: Path, worker_id: int) -> list[Path]:
-    """The log files of one worker, a file per attempt, oldest first."""
-    later = sorted(
-        (run_dir / "logs").glob(f"worker-{worker_id}-*.log"), key=lambda path: int(path.stem.rsplit("-", 1)[1])
-    )
-    return [path for path in (run_dir / "logs" / f"worker-{worker_id}.log", *later) if path.is_file()]
 
 
 class _Printer:
@@ -67,6 +60,7 @@ class _Printer:
         self._last: Path | None = None
 
     def print(self, *, follow: bool) -> None:
+        from architect_parallel.journal.logs import log_files
         from architect_parallel.system.clock import pause
 
         while True:

@@ -12,6 +12,12 @@ OptionalRun = Annotated[str | None, typer.Argument(metavar="RUN", help="A run; w
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; do nothing.")]
 Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file to use.")]
+Artifacts = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Write result, report, and a patch and a bundle per worker there (`architect import`)."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the final result.")]
 
 # What `parallel` and `eval` both take.
@@ -45,6 +51,14 @@ Baseline = Annotated[
 Base = Annotated[str, typer.Option(metavar="REF", help="Commit the worktrees start from.")]
 IncludeDirty = Annotated[
     bool, typer.Option("--include-dirty", help="Carry the uncommitted state over into the worktrees.")
+]
+Tripwire = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="When your checkout changes while agents run: fail who surely did it, warn, off; auto is warn on a"
+        " terminal, else fail [auto].",
+    ),
 ]
 AllowPartial = Annotated[
     bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")

@@ -82,6 +82,8 @@ def parallel(
     commit: Annotated[
         bool | None, typer.Option("--commit/--no-commit", help="Commit what the agent left uncommitted [commit].")
     ] = None,
+    tripwire: options.Tripwire = None,
+    artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -134,6 +136,9 @@ def parallel(
         fail_fast=fail_fast,
         allow_partial=allow_partial,
         commit=commit,
+        tripwire=tripwire,
+        on_terminal=sys.stderr.isatty(),
+        artifacts=artifacts,
         config_file=config,
     )
     if dry_run:

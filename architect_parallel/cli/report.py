@@ -8,30 +8,46 @@ from typing import Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer
+from architect_parallel.cli.output import answer, note, warn
 
 
 def report(
     run: options.Run,
-    format_: Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="text or json.")] = "text",
+    format_: Annotated[
+        str, typer.Option("--format", "-f", metavar="FORMAT", help="text, json, markdown, html or junit.")
+    ] = "text",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there instead of to stdout.")
     ] = None,
+    artifacts: options.Artifacts = None,
 ) -> None:
-    """Show a run as a report."""
+    """Show a run as a report.
+
+    A live run is shown as far as it is.
+    """
+    from architect_parallel.api.artifacts import require_place, write_artifacts
     from architect_parallel.api.place import open_journal
     from architect_parallel.api.reporting import FORMATS, material
     from architect_parallel.errors import EnvironmentProblem
     from architect_parallel.planning.suggest import require_known
-    from architect_parallel.system.files import replace_file
+    from architect_parallel.system.files import write_out
 
     render = FORMATS[require_known("--format", format_, FORMATS)]
     with open_journal(Path.cwd()) as (repository, journal):
-        rendered = render(material(repository, journal, run))
-    if output is None:
-        answer(rendered)
-        return
-    try:
-        replace_file(output, (rendered + "\n").encode(errors="surrogateescape"))
-    except OSError as error:
-        raise EnvironmentProblem(f"{output} cannot be written: {error.strerror}", hint="--output FILE") from error
+        run_id = journal.find(run)
+        if artifacts is not None:
+            require_place(artifacts, run_id)
+        rendered = render(material(repository, journal, run_id))
+        if output is None:
+            answer(rendered)
+        else:
+            try:
+                write_out(output, (rendered + "\n").encode(errors="surrogateescape"))
+            except OSError as error:
+                raise EnvironmentProblem(
+                    f"{output} cannot be written: {error.strerror}", hint="--output FILE"
+                ) from error
+        if artifacts is not None:
+            for message in write_artifacts(repository, journal, run_id, artifacts):
+                warn(message)
+            note(f"artifacts: {artifacts}")

@@ -34,8 +34,13 @@ def resume(
             for spec in todo:
                 answer(f"would run worker {spec.worker_id} again on {spec.branch} (attempt {spec.attempt})")
         return
-    report = LiveReport(as_json=json, quiet=quiet)
-    with report:
-        result = running.resume(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
+    if running.is_flow(Path.cwd(), run):
+        from architect_parallel.cli.flow import resumed
+
+        result = resumed(run, as_json=json, quiet=quiet, config=config)
+    else:
+        report = LiveReport(as_json=json, quiet=quiet)
+        with report:
+            result = running.resume(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)

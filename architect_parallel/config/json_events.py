@@ -1,8 +1,8 @@
 """JSON text as the events of a YAML parser, so that one builder holds both to the same rules.
 
 YAML is said to contain JSON, but no YAML parser reads it all: tabs, `\\/`, surrogate pairs. Strict (RFC 8259): no
-comments, no trailing commas, no NaN. It keeps a stack of its own and never recurses; a token costs the same at
-any depth and in a line of any length.
+comments, no trailing commas; a NaN is an event that says so. It keeps a stack of its own and never recurses; a token
+costs the same at any depth and in a line of any length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _WORD = re.compile(
     r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![\w.+-])|(?:true|false|null)(?!\w)", re.ASCII
 )
+_NO_NUMBER = re.compile(r"-?(?:NaN|Infinity)(?!\w)")
+"""What many programs write although it is no JSON: where it stands is clear, so the rest is read too."""
 _STRANGE = re.compile(r"[\w.+-]{1,40}|.", re.DOTALL)
+
+
+class NotJsonEvent(yaml.ScalarEvent):
+    """A word in the place of a value that JSON has not."""
 
 
 class JsonFault(Exception):
@@ -143,7 +149,10 @@ class _Scanner:
     def word(self) -> yaml.Event:
         """The number, `true`, `false` or `null` that begins here."""
         mark = self.mark()
-        found = _WORD.match(self._text, self._at)
+        found, strange = _WORD.match(self._text, self._at), _NO_NUMBER.match(self._text, self._at)
+        if found is None and strange is not None:
+            self._go(strange.end())
+            return NotJsonEvent(None, None, (True, False), strange[0], mark, mark)
         if found is None:
             raise self.unexpected("a value")
         self._go(found.end())

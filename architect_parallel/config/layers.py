@@ -130,6 +130,8 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
     # With the shell backend the words of a task are a program.
     if data.get("parallel_runs", {}).get("backend") == "shell":
         yield ("parallel_runs", "backend")
+    if data.get("parallel_runs", {}).get("tripwire", "fail") != "fail":
+        yield ("parallel_runs", "tripwire")
 
 
 def merge(below: Tree, above: Tree) -> Tree:

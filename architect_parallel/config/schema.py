@@ -220,6 +220,10 @@ InnerPath = Annotated[str, BeforeValidator(_inner_path)]
 Model = Annotated[str, BeforeValidator(_model)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
+TripwireWord = Annotated[
+    Literal["auto", "fail", "warn", "off"], BeforeValidator(lambda value: "off" if value is False else value)
+]
+"""An `off` without quotes is `false` to YAML 1.1."""
 FieldName = Literal[
     "output", "cost", "steps", "session_id", "is_error", "error", "input_tokens", "cached_tokens", "output_tokens"
 ]
@@ -264,6 +268,9 @@ class ParallelSection(Section):
     checks: Checks = Field(default=(), description="Commands that every result must pass; as a text, one a line.")
     check_timeout: Duration = Field(default=600.0, description="Time limit of each run of a check.")
     baseline: Boolean = Field(default=True, description="Run the checks on the base commit as well, before the agents.")
+    tripwire: TripwireWord = Field(
+        default="auto", description="When the main checkout changes meanwhile: auto, fail, warn or off."
+    )
 
 
 class AgentSection(Section):

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from architect_parallel.config.json_events import JsonFault, json_events
+from architect_parallel.config.json_events import JsonFault, NotJsonEvent, json_events
 from architect_parallel.planning.quantities import shown
 
 LARGEST_BYTES = 1024**2
@@ -181,6 +181,8 @@ class _Builder:
                 self._put(place, None)
             case yaml.ScalarEvent():
                 self._refuse_decoration(event, place)
+                if isinstance(event, NotJsonEvent):
+                    self._fault(place, f"{shown(event.value)} is no JSON value")
                 if self._wants_key():
                     self._open_key(place, event.value)
                 else:

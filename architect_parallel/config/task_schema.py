@@ -88,8 +88,10 @@ def _retries(value: object) -> int:
 _LIST = {"type": "array", "items": {"type": "string"}}
 
 SoundText = Annotated[str, BeforeValidator(_text)]
-Prompt = Annotated[str, BeforeValidator(_word), WithJsonSchema({"type": "string", "minLength": 1})]
-Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 120})]
+Prompt = Annotated[str, BeforeValidator(_word), WithJsonSchema({"type": "string", "pattern": r"\S"})]
+Name = Annotated[
+    str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": r"^\S(.*\S)?$", "maxLength": 120})
+]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words), WithJsonSchema(_LIST)]
 Scope = Annotated[
     tuple[Annotated[str, BeforeValidator(_pattern)], ...], BeforeValidator(_listed), WithJsonSchema(_LIST)

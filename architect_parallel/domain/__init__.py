@@ -18,6 +18,7 @@ from architect_parallel.domain.choosing import (
 from architect_parallel.domain.plans import (
     AgentProfile,
     Competition,
+    FlowOrigin,
     Limits,
     MergeOrder,
     ProviderRate,
@@ -81,6 +82,7 @@ __all__ = [
     "Diff",
     "Escape",
     "FileChange",
+    "FlowOrigin",
     "Isolation",
     "Judgement",
     "Landing",

@@ -296,6 +296,18 @@ class Competition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlowOrigin:
+    """What a run of a flow goes by; its workers are added to the plan as its states come up."""
+
+    file: str
+    """Absolute path of the flow file."""
+    directory: str
+    """Absolute path of the directory it is run in, where its paths begin."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Given on the command line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """A decided run: nothing has been done yet, and nothing is left to decide."""
 
@@ -321,3 +333,7 @@ class RunPlan:
     """`None`: not a competition."""
     workflow: Workflow | None = None
     """`None`: not a spec's run."""
+    flow: FlowOrigin | None = None
+    """`None`: not a flow."""
+    imported: bool = False
+    """Whether it ran on another machine: its words are only somebody's, and none of its tasks is run here again."""

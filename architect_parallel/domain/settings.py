@@ -78,6 +78,8 @@ class ParallelSettings:
     check_timeout_s: float = 600.0
     """Of each run of a check."""
     baseline: bool = True
+    tripwire: str = "auto"
+    """`auto` or one of `Tripwire`'s words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ from architect_parallel.workers.checking import BaselineOrder
 BASELINE = 0
 """Stands for a worker's id where the checks of the base commit are meant; workers count from 1."""
 
-Emit = Callable[[int, Event], None]
-"""Takes (worker_id, event) from any thread."""
+Emit = Callable[[int | None, Event], None]
+"""Takes (worker_id, event) from any thread; `None`: of the run as a whole."""
 
 
 class Host(Protocol):

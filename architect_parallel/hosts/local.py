@@ -29,6 +29,8 @@ class LocalHost:
 
     def start(self, spec: WorkerSpec) -> None:
         """See `Host.start`."""
+        if self._workplace.tripwire is not None:
+            self._workplace.tripwire.arm()
         switch = StopSwitch()
         self._switches[spec.worker_id] = switch
         thread = threading.Thread(
@@ -75,3 +77,5 @@ class LocalHost:
         """See `Host.close`."""
         for thread in self._threads:
             thread.join()
+        if self._workplace.tripwire is not None:
+            self._workplace.tripwire.close()

@@ -17,7 +17,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from architect_parallel.events import (
     AgentOutput,
     Event,
     Recorded,
+    RunExtended,
     RunResumed,
     RunStarted,
     decode,
@@ -136,6 +137,21 @@ class Journal:
                 recorded.append(Recorded(run_id=run_id, seq=seq, time=time_, worker_id=worker_id, event=event))
         return recorded
 
+    def adopt(self, recorded: Sequence[Recorded]) -> None:
+        """Records the events of a run that ended elsewhere, with their own times, all or none; durable on return.
+
+        Raises:
+            NothingToDo: The journal has this run already.
+            EnvironmentProblem: As `append`.
+        """
+        run_id = recorded[0].run_id
+        with self._transaction() as database:
+            if _last_seq(database, run_id) > 0:
+                raise NothingToDo(f"run {run_id} is in this repository already", hint=f"architect status {run_id}")
+            for seq, each in enumerate(recorded, start=1):
+                row = (run_id, seq, to_plain(each.time), each.worker_id, *encode(each.event))
+                database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+
     def recorded(self, run_id: str, after_seq: int = 0) -> list[Recorded]:
         """The run's events with a `seq` above `after_seq`, in order; empty for an unknown run.
 
@@ -235,11 +251,10 @@ class Journal:
         numbers: set[int] = set()
         for run_id in self.run_ids():
             if run_id != besides and self.is_live(run_id):
-                for each in self.recorded(run_id):
-                    if isinstance(each.event, RunStarted):
-                        numbers |= {spec.number for spec in each.event.plan.workers}
-                    elif isinstance(each.event, RunResumed):
-                        numbers |= {spec.number for spec in each.event.workers}
+                events = [each.event for each in self.recorded(run_id)]
+                planned = [each.plan.workers for each in events if isinstance(each, RunStarted)]
+                planned += [each.workers for each in events if isinstance(each, (RunExtended, RunResumed))]
+                numbers |= {spec.number for workers in planned for spec in workers}
         return numbers
 
     # Operations

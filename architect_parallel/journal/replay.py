@@ -37,6 +37,7 @@ from architect_parallel.events import (
     Escaped,
     Judged,
     Recorded,
+    RunExtended,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -117,6 +118,11 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
             for worker_id in each.event.worker_ids:
                 if worker_id in lanes:
                     lanes[worker_id] = _reopened(specs[worker_id], lanes[worker_id])
+        elif isinstance(each.event, RunExtended):
+            finished = None
+            for spec in each.event.workers:
+                specs[spec.worker_id] = spec
+                lanes[spec.worker_id] = _Lane(attempt=spec.attempt)
         elif isinstance(each.event, RunFinished):
             finished = each
         elif isinstance(each.event, BaselineFinished):

@@ -193,7 +193,7 @@ class _Bench:
         )
         results = run_checks(
             order,
-            self.worktree.path / spec.subdirectory,
+            self.worktree.path,  # its top, as in a worker's own worktree
             sampler=self._sampler,
             switch=workshop.brake.switch(),
             after_each=lambda: self.at(commit),

@@ -19,6 +19,7 @@ MENDABLE = frozenset({Reason.AGENT_ERROR, Reason.AGENT_PARTIAL, Reason.CHECK_FAI
 """What another attempt may mend. Limits, stops, missing programs and failures to collect are not among them."""
 IMMEDIATE = frozenset({Reason.AGENT_PARTIAL, Reason.CHECK_FAILED})
 """The agent did its work and it was not good enough: there is nothing to wait for. The others may be the network's."""
+_FAILURES = frozenset({Status.FAILED, Status.PARTIAL, Status.TIMEOUT})
 TOLD_CHARACTERS = 2000
 """Of the earlier attempt's final text, how much its successor is told."""
 
@@ -110,13 +111,14 @@ def next_spec(spec: WorkerSpec, history: Sequence[Attempt], failure: WorkerResul
     """`spec` as its next attempt: the next number, what is left of its limits, and what it is told.
 
     Args:
-        failure: Result of the last attempt that failed for another reason than its provider; `None`: there was none.
+        failure: Result of the last attempt that failed for another reason than its provider; `None`: there was none in
+            this launch, and what `spec` was told of an earlier one still holds.
     """
     return replace(
         spec,
         attempt=max(each.number for each in history) + 1,
         limits=left_of(spec.limits, history),
-        lesson=lesson(failure) if spec.refine and failure is not None else "",
+        lesson=lesson(failure) if spec.refine and failure is not None else spec.lesson,
     )
 
 
@@ -153,6 +155,20 @@ def lesson(failure: WorkerResult) -> str:
         lines += ["The end of what it said:", failure.output.strip()[-TOLD_CHARACTERS:]]
     lines.append("Do the task again from the start and avoid that failure.")
     return "\n".join(lines)
+
+
+def lesson_of(result: WorkerResult) -> str:
+    """What an earlier launch of the worker taught; `""`: nothing (it was stopped, or only its provider refused it).
+
+    Of an attempt before the last one only its error is known.
+    """
+    history = history_of(result)
+    taught = [each for each in history if each.status in _FAILURES and each.reason is not Reason.RATE_LIMITED]
+    if not taught:
+        return ""
+    last = taught[-1]
+    ended = result if last == history[-1] else replace(result, output="", checks=[])
+    return lesson(replace(ended, status=last.status, reason=last.reason, error=last.error))
 
 
 def attempt_of(result: WorkerResult, *, waited_s: float = 0.0) -> Attempt:

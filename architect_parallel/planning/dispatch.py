@@ -105,13 +105,19 @@ class Dispatch:
 
     @property
     def specs(self) -> list[WorkerSpec]:
-        """Every worker of this launch, as planned."""
-        return [lane.planned for lane in self._lanes.values()]
+        """Every worker that has not ended, as planned."""
+        return [lane.planned for lane in self._lanes.values() if lane.end is None]
 
     @property
     def idle(self) -> list[int]:
         """Ids of those that have not ended and do not run."""
         return [*(each.spec.worker_id for each in self.waiting), *sorted(self._readiness.held), *self._parked]
+
+    def add(self, specs: Sequence[WorkerSpec], *, max_parallel: int) -> None:
+        """Further workers, and how many of all may run at the same time from now on."""
+        self._lanes |= {spec.worker_id: _Lane(planned=spec) for spec in specs}
+        self.waiting += [Waiting(spec=spec) for spec in specs]
+        self._max_parallel = max_parallel
 
     def next(self, now_s: float) -> Next:
         """What may start now, or when something may."""

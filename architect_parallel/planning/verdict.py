@@ -26,6 +26,7 @@ def decide(
     stopped_by: Reason | None = None,
     spawn_failed: bool = False,
     collect_failed: bool = False,
+    escaped: bool = False,
     files_changed: int | None = None,
 ) -> Verdict:
     """How a worker ended.
@@ -36,6 +37,7 @@ def decide(
         stopped_by: The limit or person that stopped it; `None`: it ended by itself.
         spawn_failed: The agent could not be started (or its worktree not be made).
         collect_failed: What it left could not be brought into git.
+        escaped: It is held responsible for a change of the main checkout; its work is kept all the same.
         files_changed: Changed paths according to git; `None`: unknown, which counts as no work kept.
 
     >>> decide(outcome=Outcome.COMPLETED, exit_code=0, files_changed=2)
@@ -45,6 +47,8 @@ def decide(
         return Status.FAILED, Reason.SPAWN_FAILED
     if collect_failed:
         return Status.FAILED, Reason.COLLECT_FAILED
+    if escaped and stopped_by not in _CANCELS:
+        return Status.FAILED, Reason.ESCAPED
     if stopped_by is not None:
         return _stopped(stopped_by, files_changed)
     return _ended(outcome, exit_code, files_changed)

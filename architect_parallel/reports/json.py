@@ -77,3 +77,8 @@ def worker(result: WorkerResult) -> dict[str, Any]:
 def dumps(value: Any) -> str:
     """JSON for stdout: ASCII only, so that a path that is not UTF-8 survives any pipe; never NaN."""
     return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+
+
+def line(value: Any) -> str:
+    """The same on one line, for a stream of objects."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Competition, Isolation, RunPlan, WorkerSpec
+from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec
 from architect_parallel.events import to_plain
 from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -31,8 +31,9 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
     """The plan for people."""
     ceiling = cost_ceiling(plan)
     most = "no limit" if ceiling is None else f"${ceiling:.2f} (plus at most one model reply per running worker)"
+    tasks = "1 task" if len(plan.workers) == 1 else f"{len(plan.workers)} tasks"
     lines = [
-        f"Would run {len(plan.workers)} tasks (max {plan.max_parallel} parallel) from {plan.base_ref} "
+        f"Would run {tasks} (max {plan.max_parallel} parallel) from {plan.base_ref} "
         f"({plan.base_commit[:12]}); nothing was started.",
         f"Cost ceiling: {most}",
     ]
@@ -87,6 +88,8 @@ def _options(spec: WorkerSpec) -> list[str]:
     said += [f"at most {limits.max_steps} steps"] if limits.max_steps is not None else []
     said += [f"timeout {limits.timeout_s:g} s"] if limits.timeout_s is not None else []
     said += [f"budget ${limits.budget_usd:.2f}"] if limits.budget_usd is not None else []
+    said += [f"{spec.retries} {'retry' if spec.retries == 1 else 'retries'}"] if spec.retries else []
+    said += [f"complexity {spec.complexity}"] if spec.complexity is not Complexity.LOW else []
     said += [] if spec.critical else ["not critical"]
     said += [f"tags {one_line(', '.join(spec.tags), 100)}"] if spec.tags else []
     return [f"    options   {', '.join(said)}"]

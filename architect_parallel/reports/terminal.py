@@ -6,8 +6,10 @@ answer (stdout); the table and everything beside a JSON answer go to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,10 +21,12 @@ from architect_parallel.events import (
     AttemptEnded,
     BaselineFinished,
     Collected,
+    Escaped,
     Judged,
     LimitReached,
     RateLimited,
     Recorded,
+    RunExtended,
     StepTaken,
     UsageReported,
     Warned,
@@ -86,9 +90,7 @@ class LiveReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._stop_table()
 
     def begin(self, plan: RunPlan) -> None:
         """The plan is fixed; agents start after this."""
@@ -98,9 +100,19 @@ class LiveReport:
             self._warn(warning)
         if self._quiet:
             return
+        if plan.flow is not None:
+            self._say(f"Running the flow {plan.flow.file}...")
+        else:
+            self._say(self._opening(plan))
+        self._start_table()
+
+    @staticmethod
+    def _opening(plan: RunPlan) -> str:
         tasks = "1 task" if len(plan.workers) == 1 else f"{len(plan.workers)} tasks"
-        self._say(f"Running {tasks} (max {min(plan.max_parallel, len(plan.workers))} parallel)...")
-        if self._on_terminal:
+        return f"Running {tasks} (max {min(plan.max_parallel, len(plan.workers))} parallel)..."
+
+    def _start_table(self) -> None:
+        if self._on_terminal and not self._quiet:
             from rich.console import Console
             from rich.live import Live
 
@@ -110,14 +122,30 @@ class LiveReport:
             )
             self._live.start()
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """The table out of the way, while a person is asked something."""
+        self._stop_table()
+        yield
+        self._start_table()
+
+    def _stop_table(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
     def take(self, recorded: Recorded) -> None:
         """The next event."""
         event, worker_id = recorded.event, recorded.worker_id
         if isinstance(event, BaselineFinished):
             for each in self._rows.values():
                 each.state = "waiting"
+        if isinstance(event, RunExtended):
+            self._rows |= {spec.worker_id: _Row(spec) for spec in event.workers}
         if isinstance(event, Warned):
             self._warn(event.message if worker_id is None else f"[{worker_id}] {event.message}")
+        if isinstance(event, Escaped):
+            self._warn("; ".join(each.strip() for each in text.escape_lines(event.escape)[:2]))
         if worker_id is None and not self._quiet:
             if isinstance(event, AgentOutput):
                 self._say(event.text)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
-from architect_parallel.domain import Attempt, Diff, Reason, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Diff, Escape, Reason, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.planning import checks
 from architect_parallel.planning.plain_text import one_line, plain_text
 
@@ -100,9 +101,10 @@ def total_line(result: RunResult) -> str:
 
 
 def results(result: RunResult) -> str:
-    """Everything below the progress lines: heading, table, the checks that failed, total."""
+    """Everything below the progress lines: heading, table, the checks that failed, total, what escaped."""
     failed = [line for each in result.results for line in _failed_checks(each)]
-    table = ["", "Results", "=" * 60, *results_table(result.results), *failed, total_line(result)]
+    escaped = ["", *escape_lines(result.escaped)] if result.escaped is not None else []
+    table = ["", "Results", "=" * 60, *results_table(result.results), *failed, total_line(result), *escaped]
     return "\n".join([*table, *_last_words(result)])
 
 
@@ -125,6 +127,20 @@ def _last_words(result: RunResult) -> list[str]:
     for heading, text in (("Synthesis", result.synthesis), ("Escalated", result.briefing)):
         if text:
             lines += ["", heading, "=" * 60, plain_text(text).strip()]
+    return lines
+
+
+def escape_lines(escape: Escape) -> list[str]:
+    """What changed in the main checkout while agents ran, whose doing it may be, and how to look at it."""
+    shown = ", ".join(one_line(path, 100) for path in escape.paths[:10])
+    shown += f" and {len(escape.paths) - 10} more" if len(escape.paths) > 10 else ""
+    who = ("worker " if len(escape.suspects) == 1 else "workers ") + ", ".join(map(str, escape.suspects))
+    lines = [f"The main checkout changed while {who} ran (nothing was reverted): {shown}"]
+    if escape.patch is not None:
+        lines.append(f"  saved as {escape.patch}")
+        lines.append(
+            f"  git apply -R {shlex.quote(escape.patch)}    takes the files back, from the top of the checkout"
+        )
     return lines
 
 
@@ -189,6 +205,7 @@ def run_details(run: RunResult) -> str:
         f"from {run.base_ref} ({run.base_commit[:12]})"
     ]
     lines += [f"warning: {one_line(warning, 300)}" for warning in run.warnings]
+    lines += escape_lines(run.escaped) if run.escaped is not None else []
     ended = {result.worker_id for result in run.results}
     if run.results:
         lines += ["", *results_table(run.results)]
@@ -203,7 +220,7 @@ def run_details(run: RunResult) -> str:
         said = [reason_words(result)] if result.status is not Status.SUCCESS else []
         said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
         if len(result.attempt_history) > 1:
-            said += [_attempt_words(each) for each in result.attempt_history]
+            said += [attempt_words(each) for each in result.attempt_history]
         said += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
         said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
         said += [line.removeprefix(f"[{result.worker_id}] check failed: ") for line in _failed_checks(result)]
@@ -212,7 +229,8 @@ def run_details(run: RunResult) -> str:
     return "\n".join([*lines, "", total_line(run), *_last_words(run)])
 
 
-def _attempt_words(attempt: Attempt) -> str:
+def attempt_words(attempt: Attempt) -> str:
+    """One attempt of several: how it ended, and what it took."""
     reason = str(attempt.reason or attempt.status).replace("_", " ")
     figures = f"{attempt.duration:.1f}s, {cost_text(attempt.cost)}"
     return f"attempt {attempt.number}: {reason} ({figures})" + (

@@ -34,6 +34,18 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         raise
 
 
+def write_out(path: Path, data: bytes) -> None:
+    """Writes `data` where the user said: a file is replaced as a whole, a device or pipe is written to.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)  # `/dev/stdout`; replacing it would take it away from everybody
+    else:
+        replace_file(path.resolve(), data)
+
+
 def make_private_dir(path: Path) -> Path:
     """Creates `path` and its missing parents with mode 0700; returns it."""
     if not path.is_dir():
@@ -78,8 +90,9 @@ class HeldLock:
 
     @classmethod
     def try_acquire(cls, path: Path) -> HeldLock | None:
-        """The lock at `path`, or `None` when somebody alive holds it."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """The lock at `path`, or `None` when somebody alive holds it. A directory is locked as it is."""
+        flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import psutil
@@ -22,6 +24,37 @@ def free_disk_bytes(path: Path) -> int:
 def processors() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def files_we_write() -> set[tuple[int, int]]:
+    """(Device, inode) of regular files that this process, or another of its process group, has open for writing.
+
+    The group is what a shell starts on one line: `… > log`, `… | tee log`. Without /proc only our own stdout and stderr
+    are known.
+    """
+    places = [f"/dev/fd/{descriptor}" for descriptor in (1, 2)]
+    own = os.getpgrp()
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self/fdinfo") else []:
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if name.isdigit() and os.getpgid(int(name)) == own:
+                places += [
+                    f"/proc/{name}/fd/{each}" for each in os.listdir(f"/proc/{name}/fd") if _is_written(name, each)
+                ]
+    found = set()
+    for place in places:
+        with contextlib.suppress(OSError):
+            status = os.stat(place)
+            if stat.S_ISREG(status.st_mode):
+                found.add((status.st_dev, status.st_ino))
+    return found
+
+
+def _is_written(pid: str, descriptor: str) -> bool:
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text().splitlines()
+        flags = next(line for line in lines if line.startswith("flags:")).split()[1]
+        return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+    return False
 
 
 def has_pidfd() -> bool:

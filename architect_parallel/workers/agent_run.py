@@ -30,7 +30,7 @@ from architect_parallel.events import (
 from architect_parallel.planning.limits import Observation, exceeded
 from architect_parallel.system import process
 from architect_parallel.system.clock import monotonic_s
-from architect_parallel.system.prices import cost_usd
+from architect_parallel.workers.account import Account
 from architect_parallel.workers.limits import Sampler, Watched
 from architect_parallel.workers.output import LineSplitter, LogFile, Tail
 from architect_parallel.workers.switch import StopSwitch
@@ -80,10 +80,14 @@ class Tally:
     output_bytes: int = 0
     session_id: str | None = None
     model: str | None = None
+    _account: Account = field(init=False)
     _shown: tuple[object, ...] = ()
     _line: str | None = None
     _line_shown_s: float = -math.inf
     _unpriced: bool = False
+
+    def __post_init__(self) -> None:
+        self._account = Account(self.prices)
 
     def take(self, facts: Iterable[Fact]) -> None:
         """Counts facts in; events go out with the next `show`."""
@@ -129,7 +133,7 @@ class Tally:
 
     def _price(self, fact: Tokens) -> None:
         usage = fact.usage
-        cost = cost_usd(usage, fact.model or self.model or self.requested_model, self.prices)
+        cost = self._account.cost(usage, fact.model or self.model or self.requested_model, self.steps)
         basis = CostBasis.TOKENS
         if cost is None and usage.cost_basis is CostBasis.REPORTED and usage.reported_cost is not None:
             cost, basis = usage.reported_cost, CostBasis.REPORTED

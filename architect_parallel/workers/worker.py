@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from architect_parallel.events import (
     WorktreeReady,
 )
 from architect_parallel.planning import checks, scope, verdict
+from architect_parallel.planning.plain_text import one_line
 from architect_parallel.system import process
 from architect_parallel.system.clock import now
 from architect_parallel.system.files import make_private_dir
@@ -52,6 +53,7 @@ from architect_parallel.workers.collect import collect
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
@@ -76,6 +78,8 @@ class Workplace:
     """The base commit's objects, quick to check out; `None`: it is not worth it."""
     hand_on: Callable[[WorkerSpec], WorkerSpec] = lambda spec: spec
     """Makes a worker's spec whole with the results of those it depends on, which have ended by now."""
+    tripwire: Tripwire | None = None
+    """Watches the main checkout while agents run; `None`: nobody does."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,6 +97,7 @@ class _Course:
     checked: bool = True
     """False while its checks are about to run: should they not come to their end, it has not passed them."""
     outside_scope: list[str] = field(default_factory=list)
+    escaped: bool = False
     warnings: list[str] = field(default_factory=list)
     log_path: str | None = None
 
@@ -111,9 +116,11 @@ def run_worker(
             course.warnings.append(event.message)
         emit(event)
 
+    journey = _Journey(spec, place, sampler, switch, hear, course)
     try:
         spec, handed_on = place.hand_on(spec), True
-        _Journey(spec, place, sampler, switch, hear, course).travel()
+        journey = _Journey(spec, place, sampler, switch, hear, course)
+        journey.travel()
     except ArchitectParallelError as error:
         # A step that a stop cut short is not what ended the worker.
         if switch.reason is None:
@@ -124,6 +131,7 @@ def run_worker(
         course.error = f"internal error: {type(error).__name__}: {error}"
         course.spawn_failed = course.agent is None
         course.collect_failed = course.agent is not None and course.diff is None
+    journey.take_judgement()
     ending = course.agent.ending if course.agent is not None else None
     emit(
         WorkerFinished(
@@ -199,13 +207,35 @@ class _Journey:
         """Runs the agent in `directory` to its proven end; `None`: a stop came first."""
         if self._stopped_before_start():
             return None
-        self._course.started_at = now()
-        self._course.agent = self._run_agent(directory)
-        self._course.finished_at = now()
+        tripwire = self._place.tripwire
+        if tripwire is not None:
+            tripwire.begin(self._spec)
+        try:
+            self._course.started_at = now()
+            self._course.agent = self._run_agent(directory)
+            self._course.finished_at = now()
+        finally:
+            if tripwire is not None:
+                tripwire.end(self._spec)
         if self._course.agent is None:
             self._course.started_at = None
             self._stopped_before_start()
         return self._course.agent
+
+    def take_judgement(self) -> None:
+        """Whether the main checkout changed while the agent ran, and whose doing that was.
+
+        After the collection, so that workers that ended together share one look.
+        """
+        tripwire, agent, log = self._place.tripwire, self._course.agent, self._course.log_path
+        if tripwire is None:
+            return
+        output = agent.ending.text if agent is not None and agent.ending is not None else ""
+        judgement = tripwire.judge(self._spec, output, Path(log) if log is not None else None)
+        if judgement.escaped:
+            self._course.escaped, self._course.error = True, judgement.escaped
+        if judgement.warning:
+            self._warn(judgement.warning)
 
     def _stopped_before_start(self) -> bool:
         reason = self._switch.reason
@@ -321,7 +351,12 @@ class _Journey:
         with os.fdopen(descriptor, "wb") as file:
             file.write((spec.prompt + spec.lesson).encode(errors="surrogateescape"))
         state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
-        return request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
+        request = request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
+        kept_there = self._backend.capabilities.sessions_in_state
+        if request.session_id is not None and kept_there and not any(state_dir.iterdir()):  # a cleanup took it
+            self._warn(f"session {one_line(request.session_id, 40)} is not kept any more: the agent begins anew")
+            request = replace(request, session_id=None)
+        return request
 
     def _launch(self, command: CommandLine, directory: Path) -> process.Launch:
         passed = environment.filtered_environment(self._backend, self._place.environ)
@@ -416,6 +451,7 @@ def _verdict(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> verdict.V
         stopped_by=switch.reason,
         spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=course.collect_failed,
+        escaped=course.escaped,
         files_changed=len(diff.files) if diff is not None else _changed_in_place(spec, agent),
     )
 

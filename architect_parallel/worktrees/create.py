@@ -230,7 +230,7 @@ def reopen_worktree(
         take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
         _require_free_place(repository, path)
         _require_not_checked_out(repository, branch)
-        message = _created_by(run_id) if tip is None else f"architect-parallel: reset to the base by run {run_id}"
+        message = creation_message(run_id) if tip is None else f"architect-parallel: reset to the base by run {run_id}"
         _move_branch(repository, branch, base_commit, message, lock, old=tip)
         admin_dir = _register(repository, path, branch, run_id, lock)
     empty_trash(repository)
@@ -270,7 +270,7 @@ def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
 
     A branch that somebody deleted and made anew has a new reflog and is not ours any more.
     """
-    return _reflog(repository, branch)[-1:] == [_created_by(run_id)]
+    return _reflog(repository, branch)[-1:] == [creation_message(run_id)]
 
 
 def fill(worktree: Worktree, wanted: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
@@ -326,7 +326,7 @@ def _create_branch(repository: Repository, branch: str, commit: str, run_id: str
         # The file as well: git would replace a ref that dangles or is broken, yet it is somebody's.
         if file.is_file() or file.is_symlink():
             raise _taken(branch)
-        _move_branch(repository, branch, commit, _created_by(run_id), lock, old=None)
+        _move_branch(repository, branch, commit, creation_message(run_id), lock, old=None)
     except GitError as error:
         if repository.store.resolve("refs/heads/architect") is not None:
             raise _blocked(repository) from error
@@ -369,7 +369,8 @@ def _take_back(repository: Repository, path: Path) -> None:
     take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
 
 
-def _created_by(run_id: str) -> str:
+def creation_message(run_id: str) -> str:
+    """What the oldest reflog entry of a run's own branch says."""
     return f"architect-parallel: created by run {run_id}"
 
 

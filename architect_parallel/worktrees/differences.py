@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from dataclasses import dataclass
 
 from architect_parallel.domain import Diff, FileChange
@@ -27,6 +28,15 @@ class Change:
     new_mode: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePatch:
+    """One changed path and its part of the patch."""
+
+    change: Change
+    patch: bytes
+    """From its `diff --git` line on; empty where git's output could not be told apart."""
+
+
 def parse_changes(output: bytes) -> tuple[Change, ...]:
     """Reads `git diff-tree -r -z --raw --numstat` (first all raw records, then all counts), sorted by path.
 
@@ -35,6 +45,10 @@ def parse_changes(output: bytes) -> tuple[Change, ...]:
     Raises:
         ValueError: For anything that is not that format.
     """
+    return tuple(sorted(_in_order(output), key=lambda change: os.fsencode(change.file.path)))
+
+
+def _in_order(output: bytes) -> list[Change]:
     fields = iter([os.fsdecode(part) for part in output.split(b"\0")][:-1])
     changes: dict[str, Change] = {}
     for head in fields:
@@ -54,7 +68,7 @@ def parse_changes(output: bytes) -> tuple[Change, ...]:
                 changes[path] = dataclasses.replace(change, file=counted)
         except (StopIteration, KeyError, ValueError) as error:
             raise ValueError(f"not the output of diff-tree --raw --numstat -z: {head[:80]!r}") from error
-    return tuple(changes[path] for path in sorted(changes, key=os.fsencode))
+    return list(changes.values())
 
 
 def _count(text: str) -> int | None:
@@ -99,3 +113,36 @@ def patch(git: Git, base: str, head: str, *, binary: bool = False) -> bytes:
     """
     extent = ("--binary", "--full-index") if binary else ()
     return git.run("diff-tree", *_PLAIN, "-M", "-p", *extent, base, head, "--").stdout
+
+
+def file_patches(git: Git, base: str, head: str) -> tuple[FilePatch, ...]:
+    """The changes from `base` to `head`, each with its part of the patch, sorted by path; one git process.
+
+    Raises:
+        GitError: When one of the two cannot be read.
+    """
+    output = git.run("diff-tree", *_PLAIN, "-z", "-M", "--raw", "--numstat", "-p", base, head, "--").stdout
+    return parse_file_patches(output)
+
+
+def parse_file_patches(output: bytes) -> tuple[FilePatch, ...]:
+    """Reads `git diff-tree -r -z --raw --numstat -p`: after the counts an empty field, then the patches in raw's order.
+
+    A line of a patch begins with a letter only in the head of a file, so nothing that a file contains is taken for one.
+
+    Raises:
+        ValueError: For anything that is not that format.
+    """
+    end = output.find(b"\0\0diff --git ")
+    found = _in_order(output if end < 0 else output[: end + 1])
+    texts = re.split(rb"(?m)^(?=diff --git )", output[end + 2 :])[1:] if end >= 0 else []
+    # A change of type (file to symlink) comes as two: one away, one new.
+    needed = [2 if change.file.status == "T" else 1 for change in found]
+    if sum(needed) != len(texts):
+        texts, needed = [], [0] * len(found)
+    rest = iter(texts)
+    paired = [
+        FilePatch(change=change, patch=b"".join(next(rest) for _ in range(count)))
+        for change, count in zip(found, needed, strict=True)
+    ]
+    return tuple(sorted(paired, key=lambda each: os.fsencode(each.change.file.path)))

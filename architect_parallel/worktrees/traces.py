@@ -17,7 +17,10 @@ from pathlib import Path
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.registry import checkouts
 
-_NOT_WATCHED = ("refs/architect/", "refs/heads/architect/parallel-", "refs/remotes/", "refs/prefetch/", "refs/stash")
+NOT_WATCHED = (
+    *("refs/architect/", "refs/heads/architect/parallel-", "refs/heads/architect/merged-"),
+    *("refs/remotes/", "refs/prefetch/", "refs/stash"),
+)
 """Ours, other workers', or moved by any fetch. `refs/stash` is looked at through its reflog."""
 _SETTINGS = ("config", "info/attributes", "info/exclude", "info/grafts", "objects/info/alternates")
 
@@ -48,7 +51,7 @@ def read_refs(repository: Repository) -> Refs:
 
 def watched(refs: Refs) -> dict[str, str]:
     """The refs no worker has business with."""
-    return {ref: oid for ref, oid in refs.oids.items() if not ref.startswith(_NOT_WATCHED)}
+    return {ref: oid for ref, oid in refs.oids.items() if not ref.startswith(NOT_WATCHED)}
 
 
 def ref_warnings(before: Mapping[str, str], after: Mapping[str, str], moved_here: frozenset[str]) -> list[str]:
@@ -96,6 +99,13 @@ def head_commits(admin_dir: Path) -> frozenset[str]:
     """Every commit the worktree's HEAD has been at, by its reflog."""
     lines = _content(admin_dir / "logs" / "HEAD").split(b"\n")[:-1]
     return frozenset(word.decode("ascii", "replace") for line in lines for word in line.split(b" ", 2)[1:2])
+
+
+def went_to(admin_dir: Path) -> frozenset[str]:
+    """Short names of the branches (or commits) the worktree's HEAD was moved to by a checkout, by its reflog."""
+    lines = _content(admin_dir / "logs" / "HEAD").split(b"\n")[:-1]
+    messages = (os.fsdecode(line.partition(b"\t")[2]) for line in lines)
+    return frozenset(each.rpartition(" to ")[2] for each in messages if each.startswith("checkout: moving from "))
 
 
 def surroundings(repository: Repository) -> dict[str, str]:

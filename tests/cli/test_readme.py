@@ -77,6 +77,8 @@ def test_readme_commands_run_from_top_to_bottom(architect: Architect, checkout: 
         "src/a.py": "A = 1\n",
         ".gitignore": "results/\n",
         "Makefile": "test:\n\ttrue\n",
+        "release.flow.yaml": (ROOT / "docs" / "examples" / "release.flow.yaml").read_text(),
+        "steps.yaml": "steps: [{backend: claude, prompt: one}, {backend: codex, prompt: 'two: {{previous}}'}]\n",
     }
     for name, content in files.items():
         (checkout / name).parent.mkdir(exist_ok=True)

@@ -132,6 +132,10 @@ def test_refine_tells_the_next_attempt_and_stops_at_the_same_error(architect: Ar
 
     mended = only(architect("parallel", "mend it", *words))
     assert (mended["status"], mended["attempts"], mended["task"]) == ("success", 2, "mend it")
+    # A resume is told too: the failure was of an earlier launch.
+    once = ("--workers", "1", "--refine", "--json", "-c", config)
+    assert only(architect("parallel", "mend it", *once))["status"] == "failed"
+    assert only(architect("resume", "latest", "--json", "-c", config))["status"] == "success"
     hopeless = only(architect("parallel", "break it", *words))
     assert (hopeless["status"], hopeless["attempts"]) == ("failed", 2)
     assert any("same error twice" in warning for warning in hopeless["warnings"])

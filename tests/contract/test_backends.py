@@ -107,6 +107,7 @@ def test_a_recorded_run_amounts_to_what_the_table_says(
     assert bool(ending.error) == ("error" in expected)
     assert [one_of(ending.warnings, each) for each in expected.get("warnings", ())] == expected.get("warnings", [])
     assert ending.retry_after_s == expected.get("retry_after_s")
+    assert ending.mendable is expected.get("mendable", True)
     assert len([fact for fact in facts if isinstance(fact, Throttled)]) == expected.get("throttled", 0)
     assert max((fact.count for fact in facts if isinstance(fact, Step)), default=0) == expected["steps"]
     assert _last_session(facts) == expected.get("session")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from architect_parallel.agent.sessions import Kept, Sessions
 from architect_parallel.errors import UsageError
+from architect_parallel.planning.retention import LONGEST_UNUSED_S
 
 KEPT = Kept(model="gpt-4o", said={"messages": [{"é": "\ud800"}]})
 FOREIGN = ["../s", "a/b", "/etc/passwd", "", "-s", "a b", "x" * 129, "a\0", "a\n", "é"]
@@ -76,3 +78,15 @@ def test_what_cannot_be_kept_is_said_and_nothing_is_raised(tmp_path: Path) -> No
     assert "was not kept" in (Sessions(tmp_path).save("s", Kept(model="m", said=object())) or "")
     assert "was not kept" in (Sessions(tmp_path).save("s", Kept(model="m", said=float("nan"))) or "")
     assert Sessions(None).save("s", KEPT) is None
+
+
+def test_sessions_that_nobody_resumed_for_long_go(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path)
+    for name in ("old", "new"):
+        sessions.save(name, Kept(model="m", said=[]))
+    now_s = (tmp_path / "new.json").stat().st_mtime
+    os.utime(tmp_path / "old.json", (now_s - LONGEST_UNUSED_S - 60,) * 2)
+    sessions.remove_outdated(now_s)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.json"]
+    Sessions(None).remove_outdated(now_s)
+    Sessions(tmp_path / "none").remove_outdated(now_s)

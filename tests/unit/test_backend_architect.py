@@ -175,6 +175,15 @@ def test_our_own_error_line_is_the_error(tmp_path: Path) -> None:
     assert (ending.outcome, ending.error) == (Outcome.ERROR, "model gpt-4o needs OPENAI_API_KEY")
 
 
+@pytest.mark.parametrize(
+    ("error", "mendable"), [("HTTP 401: no such key", False), ("HTTP 404: no such model", False), ("HTTP 500: x", True),
+                            ("it broke", True)]
+)  # fmt: skip
+def test_a_refusal_that_stays_is_not_tried_again(tmp_path: Path, error: str, mendable: bool) -> None:
+    told = json.dumps({"status": "failed", "error": error}).encode()
+    assert read(tmp_path, told, 1)[1].mendable is mendable
+
+
 def test_an_object_over_several_lines_after_chatter_is_found(tmp_path: Path) -> None:
     told = {"status": "success", "steps": 4, "costs": {"total_cost_usd": 0.25}, "nested": {"a": [{"b": 1}]}}
     facts, ending = read(tmp_path, b"Loading {config}\n" + json.dumps(told, indent=2).encode())

@@ -157,6 +157,16 @@ def test_exit_0_without_a_result_is_no_success() -> None:
     assert reader.ending(0, "").outcome is Outcome.NO_FINAL_EVENT
 
 
+def test_a_sub_agents_words_are_its_models() -> None:
+    message = {"id": "m1", "model": "claude-haiku-4-5", "usage": {"input_tokens": 9}}
+    begun = {"type": "message_start", "message": message}
+    more = {"type": "message_delta", "usage": {"input_tokens": 9, "output_tokens": 5}}
+    reader = ClaudeReader()
+    list(reader.line(line({"type": "system", "session_id": "s", "model": "claude-opus-4-5"})))
+    facts = [fact for each in (begun, more) for fact in reader.line(line({"type": "stream_event", "event": each}))]
+    assert [fact.model for fact in facts if isinstance(fact, Tokens)] == ["claude-haiku-4-5"] * 2
+
+
 def test_a_guessed_price_is_no_cost() -> None:
     models = {"deepseek-chat": {"inputTokens": 10, "outputTokens": 5, "costUSD": 0.5, "costBasis": "unknown"}}
     (tokens,) = [f for f in ClaudeReader().line(result(total_cost_usd=0.5, modelUsage=models)) if isinstance(f, Tokens)]

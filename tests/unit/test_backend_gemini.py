@@ -144,3 +144,22 @@ def test_an_earlier_attempts_replies_are_not_paid_for_again(tmp_path: Path) -> N
     control = GeminiReader(home=tmp_path / "elsewhere", model=None)
     (tmp_path / "elsewhere").symlink_to(tmp_path)
     assert totals(list(control.poll())) == [(200, 30)]
+
+
+def test_what_it_spent_beside_its_replies_is_its_other_models(tmp_path: Path) -> None:
+    """Without a model it has a cheap one choose: those requests stand in the final event alone."""
+    chat = tmp_path / "tmp" / "repo" / "chats" / "session-1.jsonl"
+    chat.parent.mkdir(parents=True)
+    reader = GeminiReader(home=tmp_path, model=None)
+    chat.write_text(reply("a", 10))
+    choosing = {"input_tokens": 500, "output_tokens": 7, "total_tokens": 507, "cached": 0}
+    working = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110, "cached": 20}
+    models = {"gemini-3.5-flash-lite": choosing, "gemini-2.5-pro": working}
+    stats = {"input_tokens": 600, "output_tokens": 17, "total_tokens": 617, "cached": 20, "models": models}
+    event = {"type": "result", "status": "success", "stats": stats}
+    facts = [fact for fact in reader.line(json.dumps(event).encode()) if isinstance(fact, Tokens)]
+    assert [(fact.model, fact.usage.input_tokens) for fact in facts] == [
+        ("gemini-2.5-pro", 100),
+        ("gemini-3.5-flash-lite", 600),
+    ]
+    assert list(reader.poll()) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.recordings import load_recording
+from contract.recordings import load_recording, recorded_cases
 
 from architect_parallel.backends.base import Ending, Fact, Request, Text, Throttled
 from architect_parallel.backends.registry import AGENT_CLIS, load_backends
@@ -107,6 +107,14 @@ def test_geminis_exit_code_is_the_http_status_modulo_256(read: Read) -> None:
     # Not an API error: the code is one of its own and means something else.
     told = {"type": "result", "status": "error", "error": {"type": "Other", "message": "odd"}}
     assert read("gemini", [told], 173)[1].outcome is Outcome.ERROR
+
+
+@pytest.mark.parametrize("agent", AGENT_CLIS)
+def test_a_refused_key_is_not_asked_again_and_a_broken_server_is(read: Read, agent: str) -> None:
+    cases = {case.rpartition("/")[2]: case for case in recorded_cases(agent)}
+    assert replayed(read, agent, cases["err401"])[1].mendable is False
+    if "err500" in cases:
+        assert replayed(read, agent, cases["err500"])[1].mendable is True
 
 
 def test_a_reconnecting_codex_has_not_failed(read: Read) -> None:

@@ -75,7 +75,7 @@ def test_what_yaml_cannot_read_of_json_is_read() -> None:
     ("text", "fault"),
     [
         ("", "1:1 is not JSON: expected a value, found its end"),
-        ('{"a": NaN}', "1:7 is not JSON: expected a value, found 'NaN'"),
+        ('{"a": NaNs}', "1:7 is not JSON: expected a value, found 'NaNs'"),
         ("[1,\n]", "2:1 is not JSON: expected a value, found ']'"),
         ('{"a": 1,}', "1:9 is not JSON: expected a key in double quotes, found '}'"),
         ('{"a" 1}', "1:6 is not JSON: expected `:`, found '1'"),
@@ -94,6 +94,15 @@ def test_the_first_fault_is_named_with_its_place(text: str, fault: str) -> None:
 def test_a_key_that_stands_twice_is_named() -> None:
     document = read_data(b'{"a": 1,\n "a": 2}', as_json=True)
     assert [str(fault.place) for fault in document.faults] == ["2:2"]
+
+
+def test_what_is_no_number_is_named_and_reading_goes_on() -> None:
+    document = read_data(b'{"a": NaN, "b": -Infinity,\n "c": 1}', as_json=True)
+    assert [(str(fault.place), fault.message) for fault in document.faults] == [
+        ("1:7", "'NaN' is no JSON value"),
+        ("1:17", "'-Infinity' is no JSON value"),
+    ]
+    assert document.data["c"] == 1
 
 
 def test_a_long_line_costs_no_more_per_token_than_a_short_one() -> None:

@@ -29,7 +29,7 @@ from architect_parallel.domain import (
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
 
 DANGEROUS = """\
-parallel_runs: {workers: 4, backend: shell, checks: [make test]}
+parallel_runs: {workers: 4, backend: shell, checks: [make test], tripwire: off}
 backends: {mytool: {command: [mytool], env: [TOKEN]}, claude: {env: [TOKEN]}}
 worktrees: {setup: [make deps], copy: [../secrets]}
 agents: {build: {approval_mode: none, sandbox_mode: full}, other: {backend: shell}}
@@ -38,6 +38,7 @@ DANGEROUS_KEYS = [
     "backends.mytool", "backends.claude", "worktrees.setup", "worktrees.copy", "agents.build.approval_mode",
     "agents.build.sandbox_mode", "agents.other.backend", "parallel_runs.backend",
     "parallel_runs.checks",
+    "parallel_runs.tripwire",
 ]  # fmt: skip
 
 
@@ -254,6 +255,7 @@ def test_every_key_of_parallel_runs_has_its_variable(place: Place, key: str) -> 
     text = {
         "agent": "plan", "backend": "codex", "assign": "cross", "fail_fast": "yes", "allow_partial": "1",
         "commit": "off", "refine": "yes", "memory_per_worker": "128MiB", "baseline": "no",
+        "tripwire": "warn",
     }.get(key, "7")  # fmt: skip
     settings = place.settings({f"ARCHITECT_{key.upper()}": text})
     assert settings.parallel != ParallelSettings()
@@ -272,6 +274,7 @@ def test_untrusted_repository_sets_nothing_that_runs_or_widens(place: Place) -> 
     assert settings.parallel.workers == 4  # the harmless rest counts
     assert settings.parallel.backend == "architect"
     assert settings.parallel.checks == ()
+    assert settings.parallel.tripwire == "auto"
     assert settings.backends == {}
     assert settings.worktrees == WorktreeSettings()
     assert settings.agents["build"].approval_mode is None
@@ -290,6 +293,7 @@ def test_trusted_repository_sets_everything(place: Place) -> None:
     assert sorted(trusted.keys) == sorted(DANGEROUS_KEYS)
     assert settings.parallel.backend == "shell"
     assert settings.parallel.checks == ("make test",)
+    assert settings.parallel.tripwire == "off"
     assert settings.backends["mytool"].command == ("mytool",)
     assert settings.backends["claude"].env == ("TOKEN",)
     assert settings.worktrees == WorktreeSettings(copy=("../secrets",), setup=("make deps",))

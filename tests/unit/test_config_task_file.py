@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from architect_parallel.config.task_file import (
     LARGEST_TASK_FILE_BYTES,
@@ -21,7 +22,7 @@ from architect_parallel.config.task_file import (
     load_task_file,
     read_task_file,
 )
-from architect_parallel.config.task_schema import DefaultsSection, TaskSection, camel_name, task_file_schema
+from architect_parallel.config.task_schema import TaskSection, camel_name, task_file_schema
 from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode, TaskFile, TaskText
 from architect_parallel.errors import UsageError
 
@@ -244,6 +245,16 @@ def test_a_fault_has_its_place(text: str | bytes, fault: str) -> None:
     assert any(line.removeprefix("tasks.yaml: ").strip().startswith(fault) for line in faults(text)), faults(text)
 
 
+def test_what_is_no_json_number_hides_no_other_fault() -> None:
+    text = '{"tasks": [{"backend": "cluade", "prompt": NaN}, {"backend": "shell", "prompt": "x", "budget": -Infinity}]}'
+    assert faults(text, "t.json") == [
+        "1:13: tasks[0].backend: unknown backend 'cluade'; did you mean 'claude'?",
+        "1:44: 'NaN' is no JSON value",
+        "1:86: tasks[1].budget is '-Infinity': must be an amount in US dollars above 0, such as 2 or 0.50",
+        "1:96: '-Infinity' is no JSON value",
+    ]
+
+
 def test_duplicate_names_and_ids_are_named() -> None:
     tasks = [sound(0) | {"name": "a"}, sound(1) | {"name": "a"}, sound(2) | {"id": "a"}]
     assert [line.split(": ", 1)[1] for line in faults(json.dumps({"tasks": tasks}), "t.json")] == [
@@ -328,11 +339,40 @@ def test_a_pipe_holds_tasks_only_when_it_says_so(data: bytes, is_file: bool) -> 
     assert holds_tasks(data) is is_file
 
 
-def test_the_schema_takes_what_the_reader_takes() -> None:
-    schema = task_file_schema()
-    task = schema["$defs"]["TaskSection"]
-    assert set(FULL) | {"task", "maxTurns"} <= set(task["properties"])
-    assert task["additionalProperties"] is False
-    assert set(schema["$defs"]["DefaultsSection"]["properties"]) >= set(DefaultsSection.model_fields)
-    assert "tasks" in schema["anyOf"][0]["properties"]
-    assert schema["anyOf"][1]["items"] == {"$ref": "#/$defs/TaskSection"}
+SCHEMA = Draft202012Validator(task_file_schema())
+"""An editor's view of a task file, by a validator that is not ours."""
+BEYOND_THE_FORM = {"unknown backend", "unknown agent", "missing directory", "no task of that name", "half a pair"}
+"""What no schema can tell."""
+
+
+def test_the_schema_is_one_and_takes_what_the_reader_takes() -> None:
+    Draft202012Validator.check_schema(task_file_schema())
+    other = {"task" if key == "prompt" else camel_name(key): value for key, value in FULL.items()}
+    plain = sound(0) | dict.fromkeys(("max_turns", "timeout", "budget", "name", "isolation", "retries"))
+    whole = {"$schema": "tasks.json", "max_parallel": 2, "failFast": False, "output_dir": "out"}
+    for content in (
+        [FULL],
+        {"tasks": [other]},
+        {"tasks": [plain]},
+        whole | {"tasks": [FULL], "defaults": {"tags": []}},
+    ):
+        assert [error.message for error in SCHEMA.iter_errors(content)] == []
+        read(content)
+
+
+@pytest.mark.parametrize("kind", sorted(PLANTS))
+def test_the_schema_refuses_what_the_reader_refuses_for_its_form(kind: str) -> None:
+    field, value, _ = PLANTS[kind]
+    assert SCHEMA.is_valid({"tasks": [sound(0) | {field: value}]}) is (kind in BEYOND_THE_FORM)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *([], {}, {"tasks": []}, {"tasks": 3}, {"tasks": ["x"]}, {"tasks": [{}]}, {"tasks": [FULL], "more": 1}),
+        *({"tasks": [FULL | {"task": "x"}]}, {"tasks": [FULL], "max_parallel": 0}, {"tasks": [FULL], "output_dir": ""}),
+    ],
+)
+def test_a_file_in_the_wrong_shape_is_refused_by_schema_and_reader(content: object) -> None:
+    assert not SCHEMA.is_valid(content)
+    assert faults(content)

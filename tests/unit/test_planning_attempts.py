@@ -29,6 +29,7 @@ from architect_parallel.planning.attempts import (
     history_of,
     left_of,
     lesson,
+    lesson_of,
     next_spec,
     summed,
 )
@@ -150,6 +151,23 @@ def test_the_next_attempt_is_told_what_went_wrong_only_when_refining() -> None:
     assert next_spec(SPEC, history, failed).lesson == ""
     assert next_spec(SPEC, history, failed).attempt == 2
     assert len(lesson(result(output="x" * 10**6, error="y" * 10**6))) < 10_000
+
+
+def test_a_resume_is_told_what_the_launch_before_it_learned() -> None:
+    broken = attempt(1, Reason.AGENT_ERROR, "missing semicolon")
+    stopped = attempt(2, Reason.CANCELED, "stopped", status=Status.CANCELED)
+
+    def told(*history: Attempt) -> str:
+        return lesson_of(result(output="its words", reason=history[-1].reason, attempt_history=list(history)))
+
+    assert "missing semicolon" in told(broken)
+    assert "its words" in told(broken)
+    assert "missing semicolon" in told(broken, stopped)
+    assert "its words" not in told(broken, stopped)  # the last attempt's, which failed for nothing of its own
+    assert told(stopped) == told(attempt(1, Reason.RATE_LIMITED)) == ""
+    # A launch that begins with a lesson keeps it when only its provider refuses.
+    taught = replace(SPEC, refine=True, lesson="as before")
+    assert next_spec(taught, [attempt(3, Reason.RATE_LIMITED)], None).lesson == "as before"
 
 
 def test_a_result_is_the_sum_of_its_attempts() -> None:

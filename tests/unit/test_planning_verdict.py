@@ -19,7 +19,7 @@ TABLE = {
     },
     Status.FAILED: {
         Reason.AGENT_ERROR, Reason.CRASHED, Reason.SPAWN_FAILED, Reason.RATE_LIMITED, Reason.BLOCKED,
-        Reason.COLLECT_FAILED, Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY,
+        Reason.COLLECT_FAILED, Reason.ESCAPED, Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY,
     },
     Status.TIMEOUT: {Reason.WORKER_TIMEOUT, Reason.RUN_TIMEOUT, Reason.IDLE_TIMEOUT},
     Status.CANCELED: {Reason.FAIL_FAST, Reason.INTERRUPTED, Reason.CANCELED, Reason.RUN_BUDGET},
@@ -73,12 +73,12 @@ def test_nothing_an_agent_says_undoes_a_stop(stop: Reason) -> None:
 
 def test_every_ending_stands_in_the_table() -> None:
     seen = set()
-    for (outcome, exit_code, files), stop, spawn, collect in itertools.product(
-        ENDINGS, [None, *STOPS], [False, True], [False, True]
+    for (outcome, exit_code, files), stop, spawn, collect, escaped in itertools.product(
+        ENDINGS, [None, *STOPS], [False, True], [False, True], [False, True]
     ):
         status, reason = decide(
             outcome=outcome, exit_code=exit_code, stopped_by=stop, spawn_failed=spawn, collect_failed=collect,
-            files_changed=files,
+            escaped=escaped, files_changed=files,
         )  # fmt: skip
         assert reason in TABLE[status]
         seen.add((status, reason))
@@ -99,6 +99,16 @@ def test_failed_start_and_failed_collection_come_before_all_else() -> None:
     collect = decide(outcome=Outcome.COMPLETED, exit_code=0, stopped_by=Reason.WORKER_TIMEOUT, collect_failed=True)
     assert start == (Status.FAILED, Reason.SPAWN_FAILED)
     assert collect == (Status.FAILED, Reason.COLLECT_FAILED)
+
+
+def test_who_escaped_has_failed_whatever_it_says_and_a_cancel_is_still_a_cancel() -> None:
+    for outcome, exit_code, files in ENDINGS:
+        verdict = decide(outcome=outcome, exit_code=exit_code, escaped=True, files_changed=files)
+        assert verdict == (Status.FAILED, Reason.ESCAPED)
+    late = decide(outcome=None, exit_code=-9, stopped_by=Reason.WORKER_TIMEOUT, escaped=True)
+    assert late == (Status.FAILED, Reason.ESCAPED)
+    canceled = decide(outcome=None, exit_code=-9, stopped_by=Reason.INTERRUPTED, escaped=True)
+    assert canceled == (Status.CANCELED, Reason.INTERRUPTED)
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - set(STOPS)))

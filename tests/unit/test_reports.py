@@ -2,86 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from datetime import UTC, datetime
 
 import pytest
+from made_results import result, run_of, spec
 
-from architect_parallel.domain import (
-    AgentProfile,
-    Diff,
-    FileChange,
-    Limits,
-    Reason,
-    RunPlan,
-    RunResult,
-    RunStatus,
-    Status,
-    WorkerResult,
-    WorkerSpec,
-)
+from architect_parallel.domain import Diff, Escape, FileChange, Limits, RunPlan, Status
 from architect_parallel.reports import plan as plan_report
 from architect_parallel.reports import text
 from architect_parallel.reports.json import dumps, envelope, summary
 
-START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTILE = "\x1b]0;title\x07\x1b[2Jred\u202e\nsecond\tline"
-
-
-def spec(worker_id: int, **more: object) -> WorkerSpec:
-    plain = WorkerSpec(
-        run_id="20260102-030405-abcd",
-        worker_id=worker_id,
-        index=worker_id - 1,
-        number=worker_id,
-        name=f"worker-{worker_id}",
-        prompt="do it",
-        backend="claude",
-        model=None,
-        agent=AgentProfile(name="build"),
-        branch=f"architect/parallel-{worker_id}",
-        worktree_path=f"/repo/.architect-parallel-{worker_id}",
-        base_commit="b" * 40,
-    )
-    return dataclasses.replace(plain, **more)  # type: ignore[arg-type]  # test data
-
-
-def result(worker_id: int, status: Status = Status.SUCCESS, **more: object) -> WorkerResult:
-    plain = WorkerResult(
-        worker_id=worker_id,
-        branch=f"architect/parallel-{worker_id}",
-        model="default",
-        status=status,
-        steps=4,
-        cost=0.0123,
-        duration=2.5,
-        files_modified=["a.py", "b.py"],
-        worktree_path=f"/repo/.architect-parallel-{worker_id}",
-        task="review the auth module",
-        backend="claude",
-        reason=Reason.COMPLETED if status is Status.SUCCESS else Reason.AGENT_ERROR,
-        output="done",
-        session_id="17067f7d-7301",
-        started_at=START,
-    )
-    return dataclasses.replace(plain, **more)  # type: ignore[arg-type]  # test data
-
-
-def run_of(*results: WorkerResult, planned: int | None = None) -> RunResult:
-    return RunResult(
-        run_id="20260102-030405-abcd",
-        status=RunStatus.PARTIAL,
-        exit_code=1,
-        base_commit="b" * 40,
-        base_ref="HEAD",
-        started_at=START,
-        finished_at=START,
-        total_duration_seconds=3.2,
-        max_parallel=2,
-        results=list(results),
-        planned=tuple(spec(number) for number in range(1, (planned or len(results)) + 1)),
-    )
 
 
 def test_the_table_is_the_one_of_the_contract() -> None:
@@ -198,3 +129,14 @@ def test_diff_stat_counts_and_names_renames_and_binaries() -> None:
         " M picture  binary",
         " 2 files changed, 3 insertions(+), 1 deletions(-)",
     ]
+
+
+def test_an_escape_is_shown_with_its_patch_and_hostile_names_do_nothing() -> None:
+    run = run_of(result(1))
+    run.escaped = Escape(paths=("README", HOSTILE), patch="/repo/.git/a b/main-checkout.patch", suspects=(1, 2))
+    for shown in (text.results(run), text.run_details(run)):
+        assert "changed while workers 1, 2 ran" in shown
+        assert "git apply -R '/repo/.git/a b/main-checkout.patch'" in shown
+        assert not any(mark in shown for mark in ("\x1b", "\x07", "\u202e", "Red\n"))
+    run.escaped = Escape(paths=("HEAD",), patch=None, suspects=(1,))
+    assert "git apply" not in text.results(run)

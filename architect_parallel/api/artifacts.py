@@ -1,0 +1,181 @@
+"""`--artifacts DIR`: a run as a directory that outlives the machine it ran on.
+
+`result.json`, `report.html`, and per worker with changes `worker-<n>.patch` and `worker-<n>.bundle` (what `architect
+import` reads). The directory appears whole: it is made beside its place and renamed there. Where that cannot be (its
+parent may not be written, or it is a mount point, as volumes of CI jobs are) the files are moved in one by one,
+`result.json` last: without it a directory is no artifact. Nothing that stands there is overwritten, but for artifacts
+of the very same run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from architect_parallel.domain import RunResult, WorkerResult
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
+from architect_parallel.journal import Journal
+from architect_parallel.planning.naming import parse_branch_number
+from architect_parallel.reports.json import dumps, envelope
+from architect_parallel.reports.reading import LIMIT_BYTES, read_envelope
+from architect_parallel.system.git import Repository
+from architect_parallel.worktrees.bundles import Parcel, is_published, write_bundles
+from architect_parallel.worktrees.create import owns_branch
+from architect_parallel.worktrees.differences import patch
+from architect_parallel.worktrees.snapshot import KEEP
+
+RESULT = "result.json"
+REPORT = "report.html"
+BASE_REF = "refs/architect/base"
+"""In a bundle: the commit the run started from, where no other clone can have it (`--include-dirty`)."""
+_OURS = re.compile(r"result\.json|report\.html|worker-[1-9][0-9]*\.(?:patch|bundle)")
+
+
+def bundle_name(worker_id: int) -> str:
+    """Name of the bundle of a worker."""
+    return f"worker-{worker_id}.bundle"
+
+
+def keep_ref(run_id: str, number: int) -> str:
+    """The ref in a bundle that holds a worker's result where its branch does not."""
+    return f"{KEEP}/{run_id}/{number}"
+
+
+def require_place(directory: Path, run_id: str | None = None) -> Path:
+    """Looks whether artifacts (of run `run_id`) can be written to `directory`; makes nothing.
+
+    Returns:
+        The directory, absolute, links resolved.
+
+    Raises:
+        UsageError: Something else is there.
+        EnvironmentProblem: It cannot be written.
+    """
+    try:
+        place = directory.absolute().resolve()
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"--artifacts {directory}: there is a file of that name", hint="--artifacts NEW-DIRECTORY")
+        there = sorted(os.listdir(place)) if place.exists() else []
+        same = run_id is not None and all(_OURS.fullmatch(name) for name in there) and _run_of(place) == run_id
+        if there and not same:
+            some = ", ".join(there[:3]) + (", …" if len(there) > 3 else "")
+            problem = f"--artifacts {directory}: it is not empty and nothing in it is overwritten ({some})"
+            raise UsageError(problem, hint="--artifacts NEW-DIRECTORY")
+        nearest = next(each for each in (place, *place.parents) if each.exists())
+        with tempfile.TemporaryDirectory(prefix=".architect-", dir=nearest):
+            pass
+    except (OSError, RuntimeError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise EnvironmentProblem(
+            f"--artifacts {directory} cannot be written: {said}", hint="--artifacts DIR"
+        ) from error
+    return place
+
+
+def write_artifacts(repository: Repository, journal: Journal, run: str, directory: Path) -> list[str]:
+    """Writes the artifacts of a run, as far as it is, to `directory`.
+
+    Returns:
+        What could not be put into it, in words; the rest is there.
+
+    Raises:
+        NothingToDo: No such run.
+        UsageError, EnvironmentProblem: As `require_place`, or the disk is full; nothing of it is left then.
+    """
+    from architect_parallel.api.reporting import FORMATS, material  # all formats: not for every run that may want them
+
+    run_id = journal.find(run)
+    place = require_place(directory, run_id)
+    told: list[str] = []
+    try:
+        with _staged(place) as folder:
+            found = material(repository, journal, run_id)
+            _write_branches(repository, found.result, folder, told)
+            (folder / REPORT).write_bytes(FORMATS["html"](found).encode(errors="replace"))
+            (folder / RESULT).write_bytes((dumps(envelope(found.result)) + "\n").encode())
+            for file in folder.iterdir():
+                file.chmod(0o644)
+    except OSError as error:
+        raise EnvironmentProblem(f"--artifacts {directory}: {error.strerror}", hint="df -h; make room") from error
+    return told
+
+
+def try_artifacts(repository: Repository, journal: Journal, run_id: str, directory: Path) -> list[str]:
+    """The same at the end of a run, whose result must not be lost with it: what fails comes back in words."""
+    try:
+        return write_artifacts(repository, journal, run_id, directory)
+    except (ArchitectParallelError, OSError) as error:
+        said = error.message if isinstance(error, ArchitectParallelError) else str(error)
+        return [f"the artifacts were not written: {said} (again: architect report {run_id} --artifacts DIR)"]
+
+
+def _run_of(place: Path) -> str | None:
+    """The run whose artifacts these are; `None`: they are none."""
+    try:
+        file = place / RESULT
+        return read_envelope(file.read_bytes()).run_id if file.stat().st_size <= LIMIT_BYTES else None
+    except (OSError, ValueError):
+        return None
+
+
+def _write_branches(repository: Repository, result: RunResult, folder: Path, told: list[str]) -> None:
+    base = result.base_commit
+    without, extra = [base], {}
+    if repository.store.resolve(f"{base}^{{commit}}") is not None and not is_published(repository, base):
+        without = repository.store.text("rev-list", "--parents", "--max-count=1", base).split()[1:]
+        extra = {BASE_REF: base}
+    for worker in result.results:
+        refs = _refs(repository, result.run_id, worker)
+        if not refs or worker.diff is None:
+            continue
+        if any(repository.store.resolve(f"{commit}^{{commit}}") is None for commit in (base, *refs.values())):
+            told.append(f"worker {worker.worker_id} is not in the artifacts: its commits are gone")
+            continue
+        parcel = Parcel(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=without)
+        write_bundles(repository, [parcel])
+        if changes := patch(repository.store, base, worker.diff.head, binary=True):
+            (folder / f"worker-{worker.worker_id}.patch").write_bytes(changes)
+
+
+def _refs(repository: Repository, run_id: str, worker: WorkerResult) -> dict[str, str]:
+    """What a worker's bundle holds: its branch and, where that is elsewhere, what was collected. Empty: no work."""
+    number = parse_branch_number(worker.branch)
+    if worker.diff is None or number is None or worker.diff.head == worker.diff.base:
+        return {}
+    head = worker.diff.head
+    ref = f"refs/heads/{worker.branch}"
+    tip = repository.store.resolve(ref) if owns_branch(repository, worker.branch, run_id) else None
+    if tip is None or tip == head:
+        return {ref: head}
+    return {ref: tip, keep_ref(run_id, number): head}
+
+
+@contextlib.contextmanager
+def _staged(place: Path) -> Iterator[Path]:
+    """A folder whose files stand in `place` when the block has ended, and nowhere when it has failed."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = not os.path.ismount(place) and os.access(place.parent, os.W_OK | os.X_OK)
+    with tempfile.TemporaryDirectory(prefix=".architect-", dir=place.parent if beside else place) as name:
+        folder = Path(name) / "artifacts"
+        folder.mkdir(mode=0o755)
+        folder.chmod(0o755)
+        yield folder
+        if not beside:
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == RESULT):
+                file.replace(place / file.name)
+            return
+        old = Path(name) / "old"
+        if place.exists():
+            place.rename(old)
+        try:
+            folder.rename(place)
+        except OSError:
+            if old.exists():
+                old.rename(place)
+            raise
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,372 @@
+"""`architect flow`: a state machine whose jobs are workers of one run.
+
+The machine (`planning.flow`) says what a state demands; here that becomes workers of the one runner, supervised,
+limited and journaled like any other, and their ends become its outcomes. Where the flow stands is recorded before a
+state's jobs start, so that a flow that was killed, stopped, paused or that failed goes on from that state: jobs that
+ended well are not done again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from architect_parallel.api.orders import Flags, draft_spec, require_ready, take_order
+from architect_parallel.api.place import Here, load_here
+from architect_parallel.api.planning import ParallelConfig, numbered_workers, worker_limits
+from architect_parallel.api.running import hold, local_runner, recorded_plan, require_ours
+from architect_parallel.api.task_sources import TaskPlace
+from architect_parallel.config.flow_file import Around, load_flow
+from architect_parallel.domain import (
+    ApprovalMode,
+    FlowOrigin,
+    Isolation,
+    RunPlan,
+    RunResult,
+    RunStatus,
+    SandboxMode,
+    Status,
+    Task,
+    WorkerResult,
+    WorkerSpec,
+)
+from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
+from architect_parallel.events import FlowMoved, RunExtended, RunResumed, RunStarted, Warned
+from architect_parallel.journal import Journal
+from architect_parallel.journal.replay import replay
+from architect_parallel.planning import naming, quantities
+from architect_parallel.planning.flow import (
+    COMMANDS,
+    TIMED_OUT,
+    Demand,
+    Done,
+    Ended,
+    Flow,
+    FlowFault,
+    Job,
+    Jobs,
+    Machine,
+)
+from architect_parallel.runner import Listener, Runner
+from architect_parallel.system import clock
+from architect_parallel.system.files import replace_file
+from architect_parallel.worktrees.create import exclude_from_status, highest_number, require_base
+from architect_parallel.worktrees.registry import registration_lock
+
+LARGEST_READ_BYTES = 2**20
+LARGEST_VARIABLE_BYTES = 64 * 2**10
+"""The system takes 128 KiB for one."""
+NO_CAP = 10_000
+"""Tasks of one `parallel` that may run at the same time where nobody set a limit."""
+
+Answer = Callable[[Demand], str | None]
+"""Asks a person (`Question`) or waits (`Wait`); `None`: nobody is there, the flow pauses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowConfig:
+    """What `architect flow run` can be told. `None`: as the configuration says."""
+
+    file: str | os.PathLike[str]
+    variables: Mapping[str, str]
+    budget: float | str | None = None
+    """USD of the whole run."""
+    timeout: float | str | None = None
+    config_file: str | os.PathLike[str] | None = None
+
+
+def read_flow(file: Path, here: Here) -> Flow:
+    """The flow at `file`, held against what is here.
+
+    Raises:
+        UsageError: With every fault.
+    """
+    return load_flow(file, Around(directory=here.start, backends=tuple(here.backends)))
+
+
+def run_flow(
+    config: FlowConfig,
+    workspace_root: Path,
+    ask: Answer,
+    *,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+) -> RunResult:
+    """Runs a flow from its start, in `workspace_root`.
+
+    Raises:
+        UsageError: With every fault of the file, or an unknown variable; nothing was started.
+        EnvironmentProblem: The repository or a backend that the flow names does not allow it.
+    """
+    here = load_here(workspace_root, None if config.config_file is None else Path(config.config_file))
+    flow = read_flow(Path(config.file), here)
+    for name in config.variables:
+        if name not in flow.variables:
+            known = ", ".join(flow.variables) or "none"
+            raise UsageError(f"the flow has no variable {name!r} (it has: {known})", hint="--var NAME=VALUE")
+    base = require_base(here.repository)
+    _require_backends(flow, here)
+    plan = RunPlan(
+        run_id=naming.run_id(clock.now(), secrets.token_hex(2)),
+        repository=str(here.repository.root),
+        base_commit=base,
+        base_ref="HEAD",
+        workers=(),
+        max_parallel=NO_CAP,
+        timeout_s=None if config.timeout is None else quantities.parse_duration(config.timeout, "--timeout"),
+        budget_usd=None if config.budget is None else quantities.parse_usd(config.budget, "--budget"),
+        warnings=here.settings.warnings,
+        flow=FlowOrigin(
+            file=os.path.abspath(config.file), directory=str(here.start), variables=dict(config.variables)
+        ),
+    )  # fmt: skip
+    with ExitStack() as held:
+        journal = held.enter_context(Journal.open(here.repository.state_dir))
+        exclude_from_status(here.repository)
+        with registration_lock(here.repository):
+            held.callback(hold(journal, plan.run_id).release)
+            journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
+        started(plan)
+        course = _Course(plan, flow, here, journal, ask, listeners)
+        course.machine = Machine(flow, course.read, config.variables)
+        return course.run()
+
+
+def resume_flow(
+    workspace_root: Path,
+    run: str,
+    ask: Answer,
+    *,
+    config_file: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+) -> RunResult:
+    """Goes on with a flow from the state it stood in: jobs of it that ended well are not done again.
+
+    Raises:
+        NothingToDo: No such run, no flow, or it has ended well.
+        UsageError: Its file has been changed so that it does not fit any more.
+        EnvironmentProblem: The run is live.
+    """
+    here = load_here(workspace_root, config_file)
+    with Journal.open(here.repository.state_dir) as journal:
+        run_id = journal.find(run)
+        lock = hold(journal, run_id)
+        try:
+            plan = require_ours(recorded_plan(journal, run_id))
+            if plan.flow is None:
+                raise NothingToDo(f"run {run_id} is no flow", hint=f"architect resume {run_id}")
+            if replay(journal.recorded(run_id), live=False).status is RunStatus.SUCCESS:
+                raise NothingToDo(f"the flow of run {run_id} has ended", hint=f"architect status {run_id}")
+            moved = [each.event for each in journal.recorded(run_id) if isinstance(each.event, FlowMoved)]
+            here = replace(here, start=Path(plan.flow.directory))
+            flow = read_flow(Path(plan.flow.file), here)
+            course = _Course(plan, flow, here, journal, ask, listeners)
+            course.machine = Machine(flow, course.read, plan.flow.variables)
+            if moved:
+                try:
+                    course.machine = Machine.restore(flow, course.read, moved[-1].machine)
+                    course.machine.demand()
+                except KeyError as error:
+                    raise UsageError(f"{plan.flow.file} has no state {error} any more", hint="run it anew") from error
+            started(plan)
+            return course.run(before=moved[-1] if moved else None)
+        finally:
+            lock.release()
+
+
+class _Course:
+    """One flow on its way."""
+
+    machine: Machine
+
+    def __init__(
+        self, plan: RunPlan, flow: Flow, here: Here, journal: Journal, ask: Answer, listeners: Sequence[Listener]
+    ) -> None:
+        self._plan = plan
+        self._flow = flow
+        self._here = here
+        self._journal = journal
+        self._ask = ask
+        self._listeners = listeners
+
+    def run(self, before: FlowMoved | None = None) -> RunResult:
+        """Goes on until the flow ends, pauses or is stopped.
+
+        Args:
+            before: Where an earlier launch left it.
+        """
+        earlier: dict[int, WorkerResult] = {}
+        if before is not None:
+            # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
+            so_far = replay(self._journal.recorded(self._plan.run_id), live=False)
+            earlier = {each.worker_id: each for each in so_far.results}
+        runner = local_runner(self._plan, self._journal, self._here, self._listeners)
+        if before is not None:
+            self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=()))
+        while True:
+            demanded = self.machine.demand()
+            if isinstance(demanded, Ended):
+                return self._end(runner, demanded)
+            if not isinstance(demanded, Jobs):
+                self._record(runner, FlowMoved(state=demanded.state, machine=self.machine.snapshot()))
+                said = self._ask(demanded)
+                if said is None:
+                    return self._pause(runner, demanded.state)
+                self.machine.answered(said)
+                before = None
+                continue
+            results = self._do(runner, demanded, earlier, before.workers if before is not None else ())
+            if runner.stopped_by is not None:
+                return runner.finish((RunStatus.CANCELED, int(ExitCode.NOT_ALL_SUCCEEDED)))
+            before = None
+            try:
+                self._write(self.machine.finished([_outcome(each) for each in results]))
+            except OSError as error:
+                text = f"{demanded.state}: its output cannot be written: {error.strerror} ({error.filename})"
+                return self._end(runner, Ended(exit_code=1, state=demanded.state, message=text))
+
+    def read(self, kind: str, path: str) -> str:
+        """`file(path)`: its text; `path(path)`: where it is."""
+        place = self._here.start / path
+        if kind == "path":
+            return str(place)
+        try:
+            with place.open("rb") as file:
+                data = file.read(LARGEST_READ_BYTES + 1)
+        except OSError as error:
+            raise FlowFault(f"{path} cannot be read: {error.strerror}") from error
+        if len(data) > LARGEST_READ_BYTES:
+            raise FlowFault(f"{path} is larger than {LARGEST_READ_BYTES // 2**20} MiB")
+        return data.decode(errors="replace").replace("\0", "").strip()
+
+    def _do(
+        self, runner: Runner, demanded: Jobs, earlier: Mapping[int, WorkerResult], before: Sequence[int]
+    ) -> list[WorkerResult]:
+        """Runs the jobs of a state to their ends; those that ended well in an earlier launch stand."""
+        planned = {spec.worker_id: spec for spec in self._journal.result(self._plan.run_id).planned}
+        again: list[WorkerSpec] = []
+        for worker_id in before:
+            result = earlier.get(worker_id)
+            if result is None or result.status is not Status.SUCCESS:
+                attempt = 1 if result is None else result.attempts + 1
+                again.append(replace(planned[worker_id], attempt=attempt))
+        ids = tuple(before)
+        if not before:
+            with registration_lock(self._here.repository):
+                again = self._specs(demanded, first=max(planned, default=0) + 1)
+                ids = tuple(spec.worker_id for spec in again)
+                moved = FlowMoved(state=demanded.state, machine=self.machine.snapshot(), workers=ids)
+                self._record(runner, RunExtended(workers=tuple(again)), moved)
+        else:
+            self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=tuple(s.worker_id for s in again)))
+        runner.work(again, at_once=demanded.at_once)
+        results = {each.worker_id: each for each in self._journal.result(self._plan.run_id).results}
+        return [results[worker_id] for worker_id in ids]
+
+    def _specs(self, demanded: Jobs, first: int) -> list[WorkerSpec]:
+        """The workers of a state's jobs. The registration lock is held: numbers are given out."""
+        base = require_base(self._here.repository)
+        number = max(highest_number(self._here.repository), *self._journal.live_numbers(), 0) + 1
+        drafts = [
+            _draft(job, first - 1 + index, f"{demanded.state}-{index + 1}" if len(demanded.jobs) > 1 else
+                   demanded.state, self._here, self._plan, base)
+            for index, job in enumerate(demanded.jobs)
+        ]  # fmt: skip
+        return numbered_workers(drafts, self._here.repository, number - drafts[0].index)
+
+    def _write(self, writes: Sequence[tuple[str, str]]) -> None:
+        for path, text in writes:
+            place = self._here.start / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(place, text.encode(errors="surrogateescape"))
+
+    def _record(self, runner: Runner, *events: RunExtended | FlowMoved | RunResumed | Warned) -> None:
+        runner.record([(None, event) for event in events])
+
+    def _end(self, runner: Runner, ended: Ended) -> RunResult:
+        if ended.message:
+            runner.warn(f"the flow ended in state {ended.state}: {ended.message}")
+        elif ended.exit_code:
+            runner.warn(f"the flow ended in state {ended.state} with {ended.exit_code}")
+        status = RunStatus.SUCCESS if ended.exit_code == 0 else RunStatus.FAILED
+        return runner.finish((status, ended.exit_code))
+
+    def _pause(self, runner: Runner, state: str) -> RunResult:
+        run_id = self._plan.run_id
+        runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
+        return runner.finish((RunStatus.INTERRUPTED, int(ExitCode.SUCCESS)))
+
+
+def _outcome(result: WorkerResult) -> Done:
+    code = result.exit_code or 0
+    if result.status is Status.SUCCESS:
+        code = 0
+    elif result.status is Status.TIMEOUT:
+        code = TIMED_OUT
+    elif code < 0:
+        code = 128 - code
+    return Done(exit_code=code if result.status is Status.SUCCESS else code or 1, output=result.output)
+
+
+def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str) -> WorkerSpec:
+    arguments = job.arguments
+    command = COMMANDS.get(job.tool)
+    settings = here.settings.parallel
+    limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None, idle_timeout_s=settings.idle_timeout_s)
+    flags = Flags(
+        backend="shell" if command else job.tool, agent=arguments.get("agent"), limits=limits, limits_given=frozenset(),
+        commit=settings.commit, run_budget=plan.budget_usd is not None, retries=0, retries_given=True, refine=False,
+        checks=(), checks_given=True, check_timeout_s=0.0,
+    )  # fmt: skip
+    approval, sandbox = arguments.get("approval_mode"), arguments.get("sandbox_mode")
+    task = Task(
+        prompt=_script(job, command) if command else str(arguments["prompt"]),
+        name=name,
+        model=arguments.get("model"),
+        approval_mode=None if approval is None else ApprovalMode(approval),
+        sandbox_mode=None if sandbox is None else SandboxMode(sandbox),
+        max_turns=arguments.get("max_turns"),
+        system_prompt=arguments.get("system_prompt"),
+        timeout_s=arguments.get("timeout"),
+        budget_usd=arguments.get("budget"),
+        extra_argv=tuple(arguments.get("extra", ())),
+    )
+    order = take_order(task, None, flags, here, from_file=not job.isolated, models_given=False)
+    where = os.path.join(here.start, str(arguments.get("cwd", "")))
+    if job.isolated:
+        top = here.repository.checkout or here.repository.root
+        below = os.path.relpath(os.path.realpath(where), os.path.realpath(top))
+        if below == os.pardir or below.startswith(os.pardir + os.sep):
+            raise EnvironmentProblem(f"{where} is outside the repository, where there is no worktree")
+        place = TaskPlace(directory="" if below == os.curdir else below)
+    else:
+        place = TaskPlace(isolation=Isolation.NONE, directory=os.path.normpath(where))
+    spec = draft_spec(order, index, name, place, flags, run_id=plan.run_id, base_commit=base)
+    short = {key: value for key, value in job.variables.items() if len(os.fsencode(value)) <= LARGEST_VARIABLE_BYTES}
+    return replace(spec, variables=short)
+
+
+def _script(job: Job, command: str) -> str:
+    """The command; values that are too long for a variable of a process stand before it as assignments."""
+    long = [key for key, value in job.variables.items() if len(os.fsencode(value)) > LARGEST_VARIABLE_BYTES]
+    return "\n".join([*(f"{key}={shlex.quote(job.variables[key])}" for key in long), str(job.arguments[command])])
+
+
+def _require_backends(flow: Flow, here: Here) -> None:
+    """Every backend that the flow or its sub-flows name can be started here."""
+    models: dict[str, set[str | None]] = {}
+    for state in flow.states.values():
+        for task in (state.task, *state.task.tasks):
+            if task.tool in here.backends:
+                model = task.arguments.get("model")
+                models.setdefault(task.tool, set()).add(model if model is None or "{{" not in model else None)
+    for name, wanted in models.items():
+        require_ready(here.backends, here.backends[name], wanted, here.environ)
+    for inner in flow.flows.values():
+        _require_backends(inner, here)

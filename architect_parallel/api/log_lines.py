@@ -1,0 +1,61 @@
+"""What a worker printed, as lines for people: the end of its log, events of an agent CLI turned into what they say.
+
+An agent that prints JSON has its backend's own reader for that; a line that the reader makes nothing of is left out
+when it is JSON, and shown when it is not. All of it is data of unknown origin and comes out plain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from architect_parallel.backends.base import Reader, Text
+from architect_parallel.journal.logs import log_files
+from architect_parallel.planning.plain_text import plain_text
+
+TAIL_BYTES = 256 * 1024
+LINE_CHARACTERS = 2_000
+
+
+class LogLines:
+    """The end of the newest log of one worker; read again only when it has grown."""
+
+    def __init__(self, run_dir: Path, worker_id: int, reader: Callable[[], Reader] | None) -> None:
+        """Args:
+        reader: Makes a reader for what the agent prints; `None`: it prints text.
+        """
+        self._run_dir = run_dir
+        self._worker_id = worker_id
+        self._make_reader = reader
+        self._seen: tuple[Path, int] | None = None
+        self._lines: list[str] = []
+
+    def lines(self) -> list[str]:
+        """Oldest first; what cannot be read is not there."""
+        try:
+            files = log_files(self._run_dir, self._worker_id)
+            if not files:
+                return self._lines
+            size = files[-1].stat().st_size
+            if self._seen != (files[-1], size):
+                with files[-1].open("rb") as file:
+                    file.seek(max(0, size - TAIL_BYTES))
+                    data = file.read(TAIL_BYTES)
+                self._seen = (files[-1], size)
+                self._lines = self._readable(data, cut=size > TAIL_BYTES)
+        except OSError:
+            pass
+        return self._lines
+
+    def _readable(self, data: bytes, *, cut: bool) -> list[str]:
+        raw = data.split(b"\n")[1 if cut else 0 :]
+        reader = self._make_reader() if self._make_reader is not None else None
+        found: list[str] = []
+        for line in raw:
+            if reader is not None and line.lstrip().startswith(b"{"):
+                said = [fact.text for fact in reader.line(line) if isinstance(fact, Text)]
+                found += [each for text in said for each in text.splitlines()]
+            else:
+                found.append(line[: 4 * LINE_CHARACTERS].decode(errors="replace"))
+        plain = (plain_text(line[:LINE_CHARACTERS]).replace("\n", " ").expandtabs(4).rstrip() for line in found)
+        return [line for line in plain if line]

@@ -1,0 +1,28 @@
+"""`architect chain FILE`: prompts one after another, each given what the one before said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.flow import run_shown
+
+
+def chain(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file with `steps`, YAML or JSON.")],
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of the whole chain.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit of the whole chain.")] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+) -> None:
+    """Run prompts one after another, in the current directory.
+
+    Each step names a backend and a prompt; `{{ previous }}` in it is what the step before said. A chain is a flow:
+    `architect resume RUN` goes on where it failed.
+    """
+    run_shown(file, {}, budget=budget, timeout=timeout, as_json=json, quiet=quiet, dry_run=dry_run, config=config)

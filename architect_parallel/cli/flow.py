@@ -1,0 +1,177 @@
+"""`architect flow run|validate FILE`: a state machine of commands and agents."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, answer_json, note, warn
+from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
+from architect_parallel.errors import UsageError
+
+if TYPE_CHECKING:
+    from architect_parallel.domain import RunResult
+    from architect_parallel.planning.flow import Demand
+    from architect_parallel.reports.terminal import LiveReport
+
+app = typer.Typer(
+    cls=PlainGroup,
+    no_args_is_help=True,
+    help="Run a flow: a state machine of commands and agents, with loops, choices and parallel steps.",
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A flow file, YAML or JSON.")]
+
+
+@app.command(cls=PlainCommand)
+def run(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A flow file, YAML or JSON.")] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a flow from the state it stood in.")
+    ] = None,
+    var: Annotated[
+        list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Set a variable of the flow; repeatable.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option("--budget", metavar="USD", help="Cost limit of the whole run.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", metavar="D", help="Time limit of the whole run: seconds, 30s, 5m, 1h.")
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+    config: options.Config = None,
+) -> None:
+    """Run a flow in the current directory.
+
+    Commands and agents work in the repository as it is; agents inside `parallel` get worktrees. The exit code is that
+    of the state the flow ended in; a failure that `on-error` handled is over.
+    """
+    if (file is None) == (resume is None):
+        raise UsageError("give either a FILE or --resume RUN", hint="architect flow run --help")
+    if file is not None:
+        variables = dict(_assignment(each) for each in var or ())
+        run_shown(
+            file, variables, budget=budget, timeout=timeout, as_json=json, quiet=quiet, dry_run=dry_run, config=config
+        )
+        return
+    assert resume is not None
+    if var or budget or timeout or dry_run:
+        hint = "leave out --var, --budget, --timeout and --dry-run"
+        raise UsageError("--resume goes on as the run was started", hint=hint)
+    finish(resumed(resume, as_json=json, quiet=quiet, config=config), as_json=json)
+
+
+def run_shown(
+    file: Path,
+    variables: Mapping[str, str],
+    *,
+    budget: str | None,
+    timeout: str | None,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+    config: Path | None,
+) -> None:
+    """Runs the flow in `file`, shows it live as the streams allow, and ends with its exit code."""
+    from architect_parallel.api.flows import FlowConfig, run_flow
+    from architect_parallel.reports.terminal import LiveReport
+
+    if dry_run:
+        validate(file, json=as_json, config=config)
+        return
+    wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
+    report = LiveReport(as_json=as_json, quiet=quiet)
+    with report:
+        result = run_flow(wanted, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
+    finish(result, as_json=as_json)
+
+
+def finish(result: RunResult, *, as_json: bool) -> NoReturn:
+    """Prints the answer and ends with the flow's exit code."""
+    from architect_parallel.cli.parallel import print_result
+
+    print_result(result, as_json=as_json)
+    raise typer.Exit(result.exit_code or 0)
+
+
+def resumed(run: str, *, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
+    """Goes on with a flow and shows it live."""
+    from architect_parallel.api.flows import resume_flow
+    from architect_parallel.reports.terminal import LiveReport
+
+    report = LiveReport(as_json=as_json, quiet=quiet)
+    with report:
+        return resume_flow(
+            Path.cwd(), run, _asking(report), config_file=config, listeners=[report.take], started=report.begin
+        )
+
+
+def _asking(report: LiveReport) -> Callable[[Demand], str | None]:
+    def ask(demand: Demand) -> str | None:
+        with report.aside():
+            return ask_person(demand)
+
+    return ask
+
+
+@app.command(cls=PlainCommand)
+def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
+    """Check a flow and its sub-flows; every fault is listed."""
+    from architect_parallel.api.flows import read_flow
+    from architect_parallel.api.place import load_here
+
+    flow = read_flow(file, load_here(Path.cwd(), config))
+    if json:
+        answer_json({"name": flow.name, "start_at": flow.start_at, "states": list(flow.states)})
+        return
+    answer(f"{flow.name}: {len(flow.states)} states, from {flow.start_at}")
+    for state in flow.states.values():
+        ways = [f"→ {state.next}"] if state.next else []
+        ways += [f"{code} → {target}" for code, target in state.on_error.items()]
+        answer(f"  {state.name} ({state.task.tool}) {', '.join(ways)}".rstrip())
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--var {text!r} is not NAME=VALUE", hint="architect flow run FILE --var name=value")
+    return name, value
+
+
+def ask_person(demand: Demand) -> str | None:
+    """Asks on the terminal; `None`: there is none."""
+    from architect_parallel.planning.flow import Question, Wait
+    from architect_parallel.planning.plain_text import plain_text
+    from architect_parallel.system import clock
+
+    if isinstance(demand, Wait) and demand.seconds is not None:
+        clock.pause(demand.seconds)
+        return ""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    if isinstance(demand, Wait):
+        note(plain_text(demand.text) or "The flow is paused.")
+        sys.stderr.write("Enter to go on: ")
+        sys.stderr.flush()
+        return "" if sys.stdin.readline() else None
+    if not isinstance(demand, Question):
+        return None
+    while True:
+        note(plain_text(demand.text))
+        if demand.choices:
+            note(f"  {' / '.join(map(plain_text, demand.choices))}")
+        default = "" if demand.default is None else f" [{plain_text(demand.default)}]"
+        sys.stderr.write(f"answer{default}: ")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            return None
+        said = line.strip() or (demand.default or "")
+        if not demand.choices or said in demand.choices:
+            return said
+        warn(f"{said!r} is none of the choices")

@@ -1,0 +1,46 @@
+"""`architect import DIR`: results of another machine become branches and a run of this clone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, answer_json
+
+
+def import_(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `--artifacts DIR` wrote.")],
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+) -> None:
+    """Bring results of another machine into this clone.
+
+    Its branches come under the same names, or as the next free block. Then `status`, `diff`, `report`, `merge` and
+    `parallel-cleanup` work as for a run made here.
+    """
+    from architect_parallel.api.importing import import_run
+    from architect_parallel.journal import Journal
+    from architect_parallel.system.git import open_repository
+
+    repository = open_repository(Path.cwd())
+    with Journal.open(repository.state_dir) as journal:
+        imported = import_run(repository, journal, directory, dry_run=dry_run)
+    if json:
+        branches = [
+            {"worker_id": worker_id, "branch": branch, "commit": imported.commits.get(worker_id)}
+            for worker_id, branch in imported.branches.items()
+        ]
+        answer_json({"run_id": imported.run_id, "branches": branches, "renamed": imported.renamed, "dry_run": dry_run})
+        return
+    answer(f"{'would import' if dry_run else 'imported'} run {imported.run_id}")
+    for worker_id, branch in imported.branches.items():
+        commit = imported.commits.get(worker_id)
+        answer(f"  worker {worker_id}: {branch}{f' ({commit[:12]})' if commit else ''}")
+    if imported.renamed:
+        answer("  its own numbers are taken here: these are the next free ones")
+    if not dry_run:
+        answer(f"look: architect status {imported.run_id}; take back: architect parallel-cleanup --force --run "
+               f"{imported.run_id}")  # fmt: skip

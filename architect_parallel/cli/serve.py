@@ -1,0 +1,37 @@
+"""`architect serve [RUN]`: the report of a run live in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from architect_parallel.cli import options
+from architect_parallel.cli.output import answer, note
+
+
+def serve(
+    run: options.OptionalRun = None,
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port [one that is free].")] = 0,
+) -> None:
+    """Show the report of a run live in a browser, the newest run without RUN.
+
+    On this machine only, and only for who has the address: it has a token in it. Read-only. Ctrl-C ends it.
+    """
+    import queue
+    import signal
+
+    from architect_parallel.api.place import open_journal
+    from architect_parallel.api.serving import serve as begin
+    from architect_parallel.system.signals import forwarded
+
+    arrived: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
+    with (
+        open_journal(Path.cwd()) as (repository, journal),
+        forwarded(arrived.put),
+        begin(repository, journal, run or "latest", port=port) as server,
+    ):
+        answer(server.address)
+        note("Ctrl-C ends it")
+        raise typer.Exit(128 + arrived.get())

@@ -1,0 +1,51 @@
+"""`architect watch [RUN]`: a run of this or another process, live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from architect_parallel.cli.output import answer
+
+
+def watch(
+    run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run; without it, the newest.")] = "latest",
+    json: Annotated[
+        bool, typer.Option("--json", help="Print events as JSON, one object a line, until the run ends.")
+    ] = False,
+) -> int:
+    """Watch a run, from its first event to its end.
+
+    On a terminal a full-screen view of its workers: `?` shows the keys, `q` leaves and the run goes on. Elsewhere a
+    line per event.
+    """
+    from architect_parallel.system.terminal import is_interactive
+
+    if json:
+        from architect_parallel.api.watching import watch as events
+        from architect_parallel.reports.json import line
+
+        for event in events(run):
+            answer(line(event))
+        return 0
+
+    from architect_parallel.api.place import open_journal
+
+    with open_journal(Path.cwd()) as (_, journal):
+        run_id = journal.find(run)
+        if is_interactive():
+            from architect_parallel.api.live_view import show
+
+            return show(Path.cwd(), run_id, journal)
+
+        from architect_parallel.api.watching import follow
+        from architect_parallel.reports.board import Board, as_line
+
+        board = Board(run_id)
+        for seen in follow(journal, run_id):
+            board.take(seen)
+            if (said := as_line(board, seen)) is not None:
+                answer(said)
+    return 0

@@ -1,0 +1,438 @@
+"""A flow as data and as a machine: which state it is in, what has to be done there, where that leads.
+
+Pure: the machine asks for work (`Jobs`, `Question`, `Wait`) and is told its outcome; it starts nothing, reads nothing
+but through the reader it is given, and knows no clock. All that it knows of where it is stands in `snapshot()`, plain
+data from which `Machine.restore` goes on: a flow that was killed or paused continues where it stopped.
+
+Texts are filled in by exact name, once, and what is filled in is never looked at again: no template language. In the
+command of a `bash` task a value travels as a shell variable, so that no quoting of it can go wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from architect_parallel.errors import ArchitectParallelError, ExitCode
+
+TIMED_OUT = 124
+"""Exit code of a task that a time limit ended, as `timeout(1)` has it."""
+MAX_TRANSITIONS = 1000
+OTHERWISE = "_"
+
+PLACEHOLDER = re.compile(r"\{\{\s*(?:(file|path)\(\s*([^(){}]*?)\s*\)|([A-Za-z_][A-Za-z0-9_-]*))\s*\}\}")
+"""`{{ name }}`, `{{ file(PATH) }}`, `{{ path(PATH) }}`."""
+BRACES = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+
+CONDITIONS: Mapping[str, Callable[[str, str], bool]] = {
+    "if-equal": lambda left, right: left == right,
+    "if-not-equal": lambda left, right: left != right,
+    "if-contains": lambda left, right: right in left,
+    "if-less": lambda left, right: _number(left) < _number(right),
+    "if-greater": lambda left, right: _number(left) > _number(right),
+    "if-empty": lambda left, right: not left,
+}
+"""Tool → what it holds `left` against `right` for."""
+CONTROL = frozenset({"parallel", "switch", "for-each", "sub-flow", "ask-user", "pause", *CONDITIONS})
+"""Tools that are the machine's own; every other one is `bash` or a backend."""
+INTERACTIVE = frozenset({"ask-user", "pause"})
+COMMANDS: Mapping[str, str] = {"bash": "command", "shell": "prompt"}
+"""Tools whose text is run by a shell, and the argument it stands in."""
+
+
+class Kind(StrEnum):
+    """Where a task's output goes."""
+
+    VAR = "var"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """`var(name)` or `file(path)`."""
+
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowTask:
+    """One use of a tool."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    output: Destination | None = None
+    isolation: str | None = None
+    """`worktree` or `none`; `None`: the tool's default where it stands."""
+    tasks: tuple[FlowTask, ...] = ()
+    """Of `parallel`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowState:
+    """A state: its task and where its outcome leads."""
+
+    name: str
+    task: FlowTask
+    next: str | None = None
+    """`None`: the flow ends here."""
+    on_error: Mapping[str, str] = field(default_factory=dict)
+    """Exit code, or `_` for any other, → state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """A flow file, checked: every name in it leads somewhere."""
+
+    name: str
+    start_at: str
+    states: Mapping[str, FlowState]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    max_transitions: int = MAX_TRANSITIONS
+    flows: Mapping[str, Flow] = field(default_factory=dict)
+    """Its sub-flows by what it calls them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A task ready to be run by somebody."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    """Texts filled in."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Shell variables of a command: the values it names."""
+    isolated: bool = False
+    """Whether it gets a worktree of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """Work of one state; all of it starts at once unless `at_once` says otherwise."""
+
+    state: str
+    jobs: tuple[Job, ...]
+    at_once: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Somebody has to answer; `choices` empty: anything."""
+
+    state: str
+    text: str
+    choices: tuple[str, ...] = ()
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Go on after so many seconds; `None`: when somebody says so."""
+
+    state: str
+    seconds: float | None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The flow is over."""
+
+    exit_code: int
+    state: str
+    """The one it ended in."""
+    message: str = ""
+    """Why, where that is not a task's failure."""
+
+
+Demand = Jobs | Question | Wait | Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How a job ended."""
+
+    exit_code: int
+    output: str = ""
+
+
+class FlowFault(ArchitectParallelError):
+    """A flow cannot go on: a variable without a value, a file that is not there."""
+
+    exit_code = ExitCode.NOT_ALL_SUCCEEDED
+
+
+Reader = Callable[[str, str], str]
+"""What `file` or `path` (first) of a path (second) amounts to; raises `FlowFault`."""
+
+
+class Machine:
+    """A flow at some point of its way."""
+
+    def __init__(self, flow: Flow, read: Reader, variables: Mapping[str, str] | None = None) -> None:
+        """Args:
+        variables: In place of the flow's own of the same names.
+        """
+        self._flow = flow
+        self._read = read
+        self._transitions = 0
+        self._frames: list[dict[str, Any]] = []
+        self._enter(flow, (), variables or {})
+
+    @classmethod
+    def restore(cls, flow: Flow, read: Reader, snapshot: Mapping[str, Any]) -> Machine:
+        """The machine as it was when `snapshot` was taken."""
+        machine = cls(flow, read)
+        machine._transitions = int(snapshot["transitions"])
+        machine._frames = [{**frame, "loops": dict(frame["loops"])} for frame in snapshot["frames"]]
+        return machine
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where it is, as plain data for `json`."""
+        frames = [{**frame, "variables": dict(frame["variables"]), "loops": dict(frame["loops"])} for frame in
+                  self._frames]  # fmt: skip
+        return {"transitions": self._transitions, "frames": frames}
+
+    @property
+    def transitions(self) -> int:
+        """How many states were entered so far; tells one visit of a state from another."""
+        return self._transitions
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Of the flow it is in now."""
+        return dict(self._frames[-1]["variables"])
+
+    def demand(self) -> Demand:
+        """Goes on as far as it can by itself; what has to be done then. Again without an answer: the same."""
+        while True:
+            state = self._state
+            try:
+                if self._transitions > self._flow.max_transitions:
+                    text = f"more than {self._flow.max_transitions} transitions: the flow seems to go round in circles"
+                    return Ended(exit_code=1, state=self._where, message=text)
+                found = self._look(state)
+            except FlowFault as error:
+                found = self._leave(1, str(error))
+            if found is not None:
+                return found
+
+    def finished(self, outcomes: Sequence[Done]) -> list[tuple[str, str]]:
+        """Takes how the demanded jobs ended, in their order; what to write: (path, text)."""
+        task = self._state.task
+        tasks = task.tasks or (task,)
+        writes = []
+        for each, outcome in zip(tasks, outcomes, strict=True):
+            if each.output is not None and each.output.kind is Kind.VAR:
+                self._set(each.output.name, outcome.output)
+            elif each.output is not None:
+                writes.append((self._text(each.output.name), outcome.output.strip() + "\n"))
+        code = next((outcome.exit_code for outcome in outcomes if outcome.exit_code != 0), 0)
+        self._pending = self._leave(code)
+        return writes
+
+    def answered(self, text: str) -> None:
+        """Takes the answer to a question; for a `Wait`, that it is over."""
+        output = self._state.task.output
+        if output is not None:
+            self._set(output.name, text)
+        self._pending = self._leave(0)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    _pending: Ended | None = None
+    """The flow ended with the last outcome."""
+
+    def _enter(self, flow: Flow, path: tuple[str, ...], variables: Mapping[str, str]) -> None:
+        known = {**flow.variables, **variables}
+        self._frames.append({"path": list(path), "state": flow.start_at, "variables": known, "loops": {}})
+        self._transitions += 1
+
+    @property
+    def _frame(self) -> dict[str, Any]:
+        return self._frames[-1]
+
+    @property
+    def _current(self) -> Flow:
+        flow = self._flow
+        for name in self._frame["path"]:
+            flow = flow.flows[name]
+        return flow
+
+    @property
+    def _state(self) -> FlowState:
+        return self._current.states[self._frame["state"]]
+
+    @property
+    def _where(self) -> str:
+        return " > ".join(frame["state"] for frame in self._frames)
+
+    def _look(self, state: FlowState) -> Demand | None:
+        """What this state demands; `None`: it was left, look again."""
+        if self._pending is not None:
+            return self._pending
+        task, arguments = state.task, state.task.arguments
+        match task.tool:
+            case "parallel":
+                limit = arguments.get("max_parallel")
+                jobs = tuple(self._job(each, inside=True) for each in task.tasks)
+                return Jobs(state=self._where, jobs=jobs, at_once=limit)
+            case "ask-user":
+                choices = tuple(self._text(each) for each in arguments.get("choices", ()))
+                default = arguments.get("default")
+                return Question(
+                    state=self._where, text=self._text(arguments["question"]), choices=choices,
+                    default=None if default is None else self._text(default),
+                )  # fmt: skip
+            case "pause":
+                return Wait(
+                    state=self._where, seconds=arguments.get("seconds"), text=self._text(arguments.get("message", ""))
+                )
+            case "switch":
+                return self._go(self._chosen(arguments) or state.next)
+            case "for-each":
+                return self._go(self._next_item(state) or state.next)
+            case "sub-flow":
+                name = arguments["workflow"]
+                given = {key: self._text(value) for key, value in arguments.get("variables", {}).items()}
+                self._enter(self._current.flows[name], (*self._frame["path"], name), given)
+                return None
+            case tool if tool in CONDITIONS:
+                holds = CONDITIONS[tool](self._text(arguments["left"]), self._text(arguments.get("right", "")))
+                return self._go(arguments.get("then" if holds else "else") or state.next)
+            case _:
+                return Jobs(state=self._where, jobs=(self._job(task, inside=False),))
+
+    def _chosen(self, arguments: Mapping[str, Any]) -> str | None:
+        places: Mapping[str, str] = arguments["goto"]
+        return places.get(self._text(arguments["value"]), places.get(OTHERWISE))
+
+    def _next_item(self, state: FlowState) -> str | None:
+        loops, arguments = self._frame["loops"], state.task.arguments
+        if state.name not in loops:
+            items = arguments["items"]
+            listed = (
+                [self._text(each) for each in items] if not isinstance(items, str) else self._text(items).split("\n")
+            )
+            loops[state.name] = [each.strip() for each in listed if each.strip()]
+        if not loops[state.name]:
+            del loops[state.name]
+            return None
+        first, *rest = loops[state.name]
+        loops[state.name] = rest
+        self._frame["variables"][arguments["as"]] = first
+        return str(arguments["goto"])
+
+    def _go(self, state: str | None) -> Ended | None:
+        if state is None:
+            return self._leave_flow(0)
+        self._frame["state"] = state
+        self._transitions += 1
+        return None
+
+    def _leave(self, code: int, message: str = "") -> Ended | None:
+        """Leaves the current state with an exit code."""
+        state = self._state
+        if code == 0:
+            return self._go(state.next)
+        target = state.on_error.get(str(code), state.on_error.get(OTHERWISE))
+        return self._leave_flow(code, message) if target is None else self._go(target)
+
+    def _leave_flow(self, code: int, message: str = "") -> Ended | None:
+        """Ends the flow it is in: a sub-flow's end is how its state ended."""
+        if len(self._frames) == 1:
+            return Ended(exit_code=code, state=self._where, message=message)
+        inner = self._frames.pop()["variables"]
+        output = self._state.task.output
+        if output is not None:
+            self._set(output.name, str(inner.get("output", "")))
+        return self._leave(code, message)
+
+    def _job(self, task: FlowTask, *, inside: bool) -> Job:
+        isolated = task.isolation == "worktree" or (task.isolation is None and inside and task.tool != "bash")
+        variables: dict[str, str] = {}
+        command = COMMANDS.get(task.tool)
+        arguments = self._filled(task.arguments, skip=command)
+        if command is not None:
+            arguments[command] = self._command(task.arguments[command], variables)
+        return Job(tool=task.tool, arguments=arguments, variables=variables, isolated=isolated)
+
+    def _filled(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
+        return {
+            key: self._text(value) if isinstance(value, str) else value
+            for key, value in arguments.items()
+            if key != skip
+        }
+
+    def _set(self, name: str, text: str) -> None:
+        self._frame["variables"][name] = text.strip()
+
+    def _text(self, text: str) -> str:
+        return PLACEHOLDER.sub(lambda found: self._value(found), text)
+
+    def _value(self, found: re.Match[str]) -> str:
+        kind, path, name = found.groups()
+        if kind is not None:
+            return self._read(kind, path)
+        value = self._frame["variables"].get(name)
+        if value is None:
+            raise FlowFault(f"state {self._where}: {name} has no value yet")
+        return str(value)
+
+    def _command(self, text: str, variables: dict[str, str]) -> str:
+        """The command with every placeholder as a shell variable, in the quoting that stands around it."""
+        parts, last, quote = [], 0, ""
+        for found in PLACEHOLDER.finditer(text):
+            before = text[last : found.start()]
+            quote = _quote_after(before, quote)
+            name = f"FLOW_{len(variables) + 1}"
+            variables[name] = self._value(found)
+            # Wrongly guessed quoting shows the name of the variable or splits its words; nothing in it is ever run.
+            parts += [before, {"": f'"${{{name}}}"', '"': f"${{{name}}}", "'": f"'\"${{{name}}}\"'"}[quote]]
+            last = found.end()
+        return "".join([*parts, text[last:]])
+
+
+def _quote_after(text: str, quote: str) -> str:
+    """The shell quote that is open after `text`, begun inside `quote`."""
+    skip = False
+    for character in text:
+        if skip:
+            skip = False
+        elif character == "\\" and quote != "'":
+            skip = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+    return quote
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise FlowFault(f"{text[:40]!r} is not a number")
+    return value
+
+
+def placeholders(text: str) -> Iterator[tuple[str | None, str]]:
+    """(kind, path) or (None, name) for each placeholder of a text.
+
+    >>> list(placeholders("{{ a }} {{file(b.txt)}}"))
+    [(None, 'a'), ('file', 'b.txt')]
+    """
+    for found in PLACEHOLDER.finditer(text):
+        kind, path, name = found.groups()
+        yield kind, path if kind is not None else name
+
+
+def odd_braces(text: str) -> list[str]:
+    """What stands between double braces and is no placeholder."""
+    return [each for each in BRACES.findall(text) if not PLACEHOLDER.fullmatch(each)]

@@ -1,0 +1,180 @@
+"""What each worker did when, from the events of a run. Pure.
+
+Time is counted in seconds the run was going on: between a launcher's end and a resume nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from architect_parallel.events import (
+    AgentExited,
+    AgentStarted,
+    AttemptEnded,
+    BaselineFinished,
+    CheckFinished,
+    Collected,
+    LimitReached,
+    RateLimited,
+    Recorded,
+    RunResumed,
+    RunStarted,
+    WorkerFinished,
+    WorkerStarting,
+)
+
+
+class Phase(StrEnum):
+    """What a worker is at."""
+
+    WAITING = "waiting"
+    WORKTREE = "worktree"
+    AGENT = "agent"
+    COLLECTING = "collecting"
+    CHECKS = "checks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One phase of one worker."""
+
+    phase: Phase
+    begin_s: float
+    end_s: float
+    attempt: int = 1
+    is_open: bool = False
+    """Whether it goes on, or nobody saw its end."""
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.begin_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A moment worth pointing at."""
+
+    at_s: float
+    words: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Lane:
+    """One worker's time."""
+
+    worker_id: int
+    spans: list[Span] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """All workers' time."""
+
+    lanes: tuple[Lane, ...]
+    """In order of worker id."""
+    total_s: float
+    baseline_s: float | None
+    """When the checks on the base were through; `None`: there were none."""
+    resumed_s: tuple[float, ...]
+    """When a later launcher took the run up."""
+
+
+_NEXT = {
+    WorkerStarting: Phase.WORKTREE,
+    AgentStarted: Phase.AGENT,
+    AgentExited: Phase.COLLECTING,
+    Collected: Phase.CHECKS,
+    AttemptEnded: Phase.WAITING,
+}
+"""What begins with an event."""
+
+
+def timeline(recorded: Sequence[Recorded]) -> Timeline:
+    """The run's time, from its events in order; empty lanes for an empty run."""
+    if not recorded or not isinstance(recorded[0].event, RunStarted):
+        return Timeline(lanes=(), total_s=0.0, baseline_s=None, resumed_s=())
+    lanes = {spec.worker_id: _OpenLane(spec.worker_id) for spec in recorded[0].event.plan.workers}
+    origin, before = recorded[0].time, recorded[0].time
+    baseline_s: float | None = None
+    resumed: list[float] = []
+    now_s = 0.0
+    for each in recorded:
+        if isinstance(each.event, RunResumed):
+            origin += each.time - before  # nobody was there in between
+        before = each.time
+        # The clock of a machine may be set back; time here never is.
+        now_s = max(now_s, (each.time - origin).total_seconds())
+        if isinstance(each.event, RunResumed):
+            resumed.append(now_s)
+            for worker_id in each.event.worker_ids:
+                if worker_id in lanes:
+                    lanes[worker_id].leave(now_s)
+                    lanes[worker_id].enter(Phase.WAITING, now_s)
+        elif isinstance(each.event, BaselineFinished):
+            baseline_s = now_s
+        elif each.worker_id in lanes:
+            lanes[each.worker_id].see(each, now_s)
+    for lane in lanes.values():
+        lane.leave(now_s, is_open=True)
+    return Timeline(
+        lanes=tuple(lanes[worker_id].lane for worker_id in sorted(lanes)), total_s=now_s, baseline_s=baseline_s,
+        resumed_s=tuple(resumed),
+    )  # fmt: skip
+
+
+class _OpenLane:
+    """A lane as its events come in."""
+
+    def __init__(self, worker_id: int) -> None:
+        self.lane = Lane(worker_id=worker_id)
+        self._phase: Phase | None = Phase.WAITING
+        self._since_s = 0.0
+        self._attempt = 1
+        self._checked = False
+
+    def see(self, each: Recorded, now_s: float) -> None:
+        match each.event:
+            case RateLimited(message=message):
+                self.lane.marks.append(Mark(at_s=now_s, words=f"the provider refused: {message}"))
+            case LimitReached(reason=reason, detail=detail):
+                words = f"stopped: {str(reason).replace('_', ' ')}" + (f", {detail}" if detail else "")
+                self.lane.marks.append(Mark(at_s=now_s, words=words))
+            case CheckFinished():
+                self._checked = True
+            case WorkerFinished():
+                self.leave(now_s)
+            case _:
+                phase = _NEXT.get(type(each.event))
+                if phase is None:
+                    return
+                self.leave(now_s)
+                if isinstance(each.event, WorkerStarting):
+                    self._attempt = each.event.attempt
+                self.enter(phase, now_s)
+
+    def enter(self, phase: Phase, now_s: float) -> None:
+        self._phase, self._since_s, self._checked = phase, now_s, False
+
+    def leave(self, now_s: float, *, is_open: bool = False) -> None:
+        phase, self._phase = self._phase, None
+        if phase is None or now_s <= self._since_s:
+            return
+        if phase is Phase.CHECKS and not self._checked and not is_open:
+            phase = Phase.COLLECTING  # what is between collecting and the end is checks only where some ran
+        span = Span(phase=phase, begin_s=self._since_s, end_s=now_s, attempt=self._attempt, is_open=is_open)
+        last = self.lane.spans[-1] if self.lane.spans else None
+        if last is not None and last.phase is phase and last.end_s == span.begin_s and last.attempt == span.attempt:
+            self.lane.spans[-1] = replace(last, end_s=now_s, is_open=is_open)
+        else:
+            self.lane.spans.append(span)
+
+
+def totals(spans: Iterable[Span]) -> dict[Phase, float]:
+    """Seconds per phase."""
+    sums: dict[Phase, float] = {}
+    for span in spans:
+        sums[span.phase] = sums.get(span.phase, 0.0) + span.length_s
+    return sums

@@ -1,0 +1,119 @@
+"""A run as JUnit XML: one test case per worker, its checks as properties of the suite.
+
+JUnit has no standard. What is written here is valid against the two schemas in use, Jenkins' `junit-10.xsd` and Ant's
+`JUnit.xsd`, which is why properties stand at the suite (Jenkins knows none of a test case), texts at its end (Ant knows
+none of a test case) and times without a zone. A failed check is a failure, any other failure an error; who was canceled
+or skipped, or has not ended yet, is skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from architect_parallel.domain import CheckResult, Reason, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.reports import text
+from architect_parallel.reports.material import Material
+
+SHOWN_CHARACTERS = 20_000
+"""Of each agent's final words and each error."""
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(material: Material) -> str:
+    """The report as XML, declaration included."""
+    result = material.result
+    root = Element("testsuites")
+    suite = SubElement(root, "testsuite")
+    properties = SubElement(suite, "properties")
+    for name, value in _properties(result):
+        SubElement(properties, "property", name=_token(name), value=_legal(value))
+    ended = {each.worker_id: each for each in result.results}
+    kinds = [
+        _add_case(suite, spec, ended.get(spec.worker_id)) for spec in sorted(result.planned, key=lambda s: s.worker_id)
+    ]
+    suite.attrib |= {
+        "name": f"architect {result.run_id}",
+        "id": "0",
+        "package": "architect",
+        "hostname": "localhost",
+        "timestamp": f"{result.started_at:%Y-%m-%dT%H:%M:%S}",
+        "time": f"{result.total_duration_seconds:.3f}",
+        "tests": str(len(kinds)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error")),
+        "skipped": str(kinds.count("skipped")),
+    }
+    SubElement(suite, "system-out").text = _legal("\n".join(_words(each) for each in result.results if each.output))
+    SubElement(suite, "system-err").text = _legal("\n".join(f"warning: {each}" for each in result.warnings))
+    indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode")
+
+
+def _properties(result: RunResult) -> list[tuple[str, str]]:
+    found = [("run", result.run_id), ("status", result.status.value), ("base", result.base_commit)]
+    found += [(f"base: {check.command}", _check_words(check)) for check in result.baseline]
+    for worker in result.results:
+        prefix = f"worker {worker.worker_id}"
+        found += [(f"{prefix}: {check.command}", _check_words(check)) for check in worker.checks]
+        found += [(f"{prefix}: branch", worker.branch)] if worker.branch else []
+        found += [(f"{prefix}: cost", f"{worker.cost:.6f}")] if worker.cost is not None else []
+    return found
+
+
+def _check_words(check: CheckResult) -> str:
+    outcome = "timed out" if check.timed_out else "passed" if check.passed else f"failed, exit code {check.exit_code}"
+    change = f", {str(check.change).replace('_', ' ')}" if check.change is not None else ""
+    return f"{outcome}{change}{', flaky' if check.flaky else ''} ({check.duration_seconds:.1f} s)"
+
+
+def _add_case(suite: Element, spec: WorkerSpec, result: WorkerResult | None) -> str:
+    """Adds one worker's test case; what it holds: `failure`, `error`, `skipped` or nothing."""
+    words = text.task_words(spec.worker_id, spec.name, spec.prompt, 120)
+    case = SubElement(
+        suite,
+        "testcase",
+        name=_token(f"worker {spec.worker_id}: {words}"),
+        classname=_token(f"architect.{spec.backend}.{(result.model if result else spec.model) or 'default'}"),
+        time=f"{result.duration_seconds if result else 0.0:.3f}",
+    )
+    if result is None:
+        SubElement(case, "skipped", message="it has not ended yet")
+        return "skipped"
+    if result.status is Status.SUCCESS:
+        return ""
+    reason = text.reason_words(result)
+    if result.status in (Status.CANCELED, Status.SKIPPED):
+        SubElement(case, "skipped", message=_legal(reason))
+        return "skipped"
+    kind = "failure" if result.reason is Reason.CHECK_FAILED else "error"
+    message = one_line(f"{reason}: {result.error}" if result.error else reason, 500)
+    body = SubElement(case, kind, type=str(result.reason or result.status), message=_legal(message))
+    body.text = _legal("\n\n".join(_evidence(result)))
+    return kind
+
+
+def _evidence(result: WorkerResult) -> list[str]:
+    """What went wrong, at length."""
+    said = [result.error[-SHOWN_CHARACTERS:]] if result.error else []
+    said += [
+        f"$ {check.command}\n{check.output_tail[-SHOWN_CHARACTERS:]}\n[{_check_words(check)}]"
+        for check in result.checks
+        if not check.passed
+    ]
+    return said + [f"warning: {each}" for each in result.warnings]
+
+
+def _words(result: WorkerResult) -> str:
+    return f"[worker {result.worker_id}]\n{result.output[-SHOWN_CHARACTERS:]}"
+
+
+def _legal(words: str) -> str:
+    """Without control sequences and without characters that no XML may hold, not even escaped."""
+    return _ILLEGAL.sub("\ufffd", plain_text(words))
+
+
+def _token(words: str) -> str:
+    """The same on one line, for a name: never empty."""
+    return _legal(one_line(words, 300)) or "-"

@@ -1,0 +1,275 @@
+"""A run as GitHub-flavoured Markdown, fit for the step summary of a CI job: tables first, details folded, below 1 MiB.
+
+Every word an agent wrote is hostile: in a line it goes through `inline`, as a block through `fenced`, and neither lets
+it end a table cell, make a link, an image or HTML, or call somebody by `@name`. Parts that would make the page too
+large are left out, and the page says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from architect_parallel.domain import CheckResult, Comparison, Place, RunResult, RunStatus, Status, WorkerResult
+from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.reports import text
+from architect_parallel.reports.material import Material
+
+LIMIT_BYTES = 1_000_000
+"""Below GitHub's 1 MiB for a step summary."""
+_ROOM_BYTES = 4_000
+"""Kept free for the last section."""
+SHOWN_LINES = 40
+SHOWN_CHARACTERS = 6_000
+SHOWN_FILES = 50
+MARKS = {
+    Status.SUCCESS: "✅",
+    Status.PARTIAL: "🟡",
+    Status.FAILED: "❌",
+    Status.TIMEOUT: "⏱️",
+    Status.CANCELED: "⚪",
+    Status.SKIPPED: "⚪",
+}
+
+_JOINER = "\u2060"
+_STRUCTURE = re.compile(r"[\\`*_\[\]{}|~$<>&^]")
+_LINKS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
+_REFERENCES = re.compile(r"(?<=[@#])(?=\w)|(?<=\bGH)(?=-\d)", re.IGNORECASE)
+_BEGINNING = re.compile(r"^(?:[#+=-]|\d+(?=[.)]))")
+
+
+def inline(words: str, limit: int = 300) -> str:
+    r"""Text of unknown origin as one line of Markdown that shows just that text.
+
+    Punctuation with a meaning becomes entities, which Markdown never takes for structure; an invisible joiner parts `@`
+    and `#` from what follows, because GitHub looks for names and numbers after the page was rendered.
+
+    >>> inline("a|b <b>*c*")
+    'a&#124;b &#60;b&#62;&#42;c&#42;'
+    """
+    line = _REFERENCES.sub(_JOINER, one_line(words, limit))  # first: entities hold a `#` of their own
+    line = _STRUCTURE.sub(_entity, line)
+    line = _LINKS.sub(_entity, line)
+    return _BEGINNING.sub(lambda found: found[0][:-1] + f"&#{ord(found[0][-1])};", line)
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
+
+
+def code(words: str, limit: int = 300) -> str:
+    """The same in the type of code: a command, a path, a name."""
+    return f"<code>{inline(words, limit)}</code>"
+
+
+def fenced(words: str, *, tail: bool = False) -> str:
+    """Text of unknown origin as a block, at most so long; of a `tail` the end is shown, else the beginning.
+
+    The fence is longer than any run of backticks in it, so nothing in it can close it.
+    """
+    lines = plain_text(words).strip("\n").split("\n")
+    cut = len(lines) > SHOWN_LINES
+    block = "\n".join(lines[-SHOWN_LINES:] if tail else lines[:SHOWN_LINES])
+    if len(block) > SHOWN_CHARACTERS:
+        block, cut = (block[-SHOWN_CHARACTERS:] if tail else block[:SHOWN_CHARACTERS]), True
+    if cut:
+        block = f"…\n{block}" if tail else f"{block}\n…"
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", block)), default=0))
+    return f"{fence}text\n{block}\n{fence}"
+
+
+def render(material: Material) -> str:
+    """The report as Markdown."""
+    result = material.result
+    page = _Page()
+    page.add(_head(result))
+    page.add_table("Results", _RESULT_HEADINGS, (_result_row(each) for each in result.results))
+    ended = {each.worker_id for each in result.results}
+    waiting = [spec for spec in result.planned if spec.worker_id not in ended]
+    page.add_list("Not ended yet", (f"{spec.worker_id}: {inline(spec.prompt, 80)}" for spec in waiting))
+    page.add_list("Ranking", (_place_line(each) for each in material.ranking))
+    _add_checks(page, result)
+    if material.comparison is not None:
+        _add_conflicts(page, material.comparison)
+    page.add_list("Warnings", (inline(each) for each in _warnings(result)))
+    left_out = sum(not page.add(_details(result, each)) for each in result.results)
+    if left_out:
+        page.add_last(f"The details of {left_out} workers are left out: the page would be too large.")
+    page.add_last(_next_steps(material))
+    return page.text
+
+
+class _Page:
+    """Blocks one after another, as long as there is room."""
+
+    def __init__(self) -> None:
+        self._blocks: list[str] = []
+        self._bytes = 0
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(self._blocks)
+
+    def add(self, block: str) -> bool:
+        """Whether there was room for it."""
+        size = len(block.encode(errors="replace")) + 2
+        if self._bytes + size > LIMIT_BYTES - _ROOM_BYTES:
+            return False
+        self.add_last(block)
+        return True
+
+    def add_last(self, block: str) -> None:
+        """Into the room kept free: a few short blocks."""
+        self._blocks.append(block)
+        self._bytes += len(block.encode(errors="replace")) + 2
+
+    def add_list(self, title: str, items: Iterable[str]) -> None:
+        """A section of items; none at all without items."""
+        self._add_lines(title, [], [f"- {item}" for item in items])
+
+    def add_table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A section with a table; none at all without rows."""
+        head = [
+            f"| {' | '.join(headings)} |",
+            f"|{'|'.join('---:' if each in _RIGHT else '---' for each in headings)}|",
+        ]
+        self._add_lines(title, head, [f"| {' | '.join(row)} |" for row in rows])
+
+    def _add_lines(self, title: str, head: list[str], lines: list[str]) -> None:
+        if not lines:
+            return
+        room = (LIMIT_BYTES - _ROOM_BYTES - self._bytes) // 2  # the rest of the page wants some as well
+        shown = [f"## {title}", "", *head]
+        for number, line in enumerate(lines):
+            room -= len(line.encode(errors="replace")) + 1
+            if room < 0:
+                shown += ["", f"{len(lines) - number} more are left out."]
+                break
+            shown.append(line)
+        self.add("\n".join(shown))
+
+
+_RESULT_HEADINGS = ("#", "Status", "Backend", "Model", "Steps", "Cost", "Time", "Files", "+/−", "Branch", "Task")
+_RIGHT = frozenset({"#", "Steps", "Cost", "Time", "Files", "+/−"})
+
+
+def _head(result: RunResult) -> str:
+    mark = {RunStatus.SUCCESS: "✅", RunStatus.RUNNING: "⏳"}.get(result.status, "❌")
+    mark = "🟡" if result.status is RunStatus.PARTIAL else mark
+    figures = text.total_line(result).removeprefix("Total: ")
+    return (
+        f"# {mark} architect: {result.status} — {figures}\n\n"
+        f"Run {code(result.run_id)} from {code(result.base_ref)} ({code(result.base_commit[:12])}), "
+        f"cost {_money(result.total_cost)}."
+    )
+
+
+def _money(cost: float | None) -> str:
+    return "unknown" if cost is None else inline(text.cost_text(cost))
+
+
+def _result_row(result: WorkerResult) -> tuple[str, ...]:
+    diff = result.diff
+    return (
+        str(result.worker_id),
+        f"{MARKS[result.status]} {text.STATUS_WORDS[result.status]}"
+        + ("" if result.status is Status.SUCCESS else f" ({inline(text.reason_words(result))})"),
+        inline(result.backend, 40),
+        inline(result.model, 80),
+        str(result.steps),
+        inline(text.cost_text(result.cost)),
+        f"{result.duration:.1f}s",
+        str(len(result.files_modified)),
+        f"+{diff.insertions}/−{diff.deletions}" if diff else "",
+        code(result.branch, 60) if result.branch else "(in place)",
+        inline(text.task_words(result.worker_id, result.name, result.task, text.SHOWN_TASK), 120),
+    )
+
+
+def _place_line(place: Place) -> str:
+    points = "" if place.score is None else f", {place.score:.1f} points"
+    return f"**{place.place}. worker {place.worker_id}** ({inline(place.model, 80)}{points}): {inline(place.reason)}"
+
+
+def _add_checks(page: _Page, result: RunResult) -> None:
+    commands = list(dict.fromkeys(each.command for worker in result.results for each in worker.checks))
+    commands += [each.command for each in result.baseline if each.command not in commands]
+    if not commands:
+        return
+    workers = [each for each in result.results if each.checks]
+    columns = [{each.command: each for each in checks} for checks in (result.baseline, *(w.checks for w in workers))]
+    rows = ([code(command, 120), *(_check_cell(column.get(command)) for column in columns)] for command in commands)
+    page.add_table("Checks", ["Check", "base", *(f"worker {each.worker_id}" for each in workers)], rows)
+
+
+def _check_cell(check: CheckResult | None) -> str:
+    return "" if check is None else f"{'✅' if check.passed else '❌'} {_check_words(check)}"
+
+
+def _check_words(check: CheckResult) -> str:
+    said = ["timed out" if check.timed_out else "passed" if check.passed else f"exit {check.exit_code}"]
+    said += [str(check.change).replace("_", " ")] if check.change not in (None, "unchanged") else []
+    return ", ".join([*said, *(["flaky"] if check.flaky else [])])
+
+
+def _add_conflicts(page: _Page, comparison: Comparison) -> None:
+    conflicting = [pair for pair in comparison.conflicts if not pair.clean]
+    lines = []
+    if comparison.proposed:
+        lines.append(f"**Merge cleanly together:** {', '.join(map(str, comparison.proposed))}")
+    for pair in conflicting:
+        one = f"worker {pair.a}" if isinstance(pair.a, int) else code(pair.a)
+        lines.append(f"{one} and worker {pair.b} conflict in {_paths(pair.files)}")
+    shared = [f"{code(path, 120)}: {', '.join(map(str, ids))}" for path, ids in comparison.shared_files.items()]
+    if comparison.conflicts and not conflicting:
+        lines.append("No two results conflict.")
+    page.add_list("Conflicts", lines)
+    page.add_list("Files that several workers changed", shared)
+
+
+def _paths(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return ", ".join(code(path, 120) for path in paths[:5]) + more
+
+
+def _warnings(result: RunResult) -> list[str]:
+    said = list(result.warnings)
+    if result.escaped is not None:
+        who = ", ".join(map(str, result.escaped.suspects)) or "unknown"
+        said.append(f"the main checkout changed ({', '.join(result.escaped.paths[:5])}); suspects: {who}")
+    return said
+
+
+def _details(run: RunResult, result: WorkerResult) -> str:
+    """All of one worker, folded."""
+    reason = inline(text.reason_words(result))
+    summary = (
+        f"<summary>{MARKS[result.status]} worker {result.worker_id}: {inline(result.backend, 40)} "
+        f"{inline(result.model, 80)}, {text.STATUS_WORDS[result.status]} ({reason})</summary>"
+    )
+    blocks = [f"<details>\n{summary}", "**Task**", fenced(result.task)]
+    blocks += ["**Error**", fenced(result.error, tail=True)] if result.error else []
+    notes = [*result.warnings, *(f"changed outside its scope: {path}" for path in result.outside_scope[:SHOWN_FILES])]
+    notes += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
+    blocks += ["\n".join(f"- {inline(note)}" for note in notes[:SHOWN_FILES])] if notes else []
+    if len(result.attempt_history) > 1:
+        blocks.append("\n".join(f"- {inline(text.attempt_words(each))}" for each in result.attempt_history))
+    blocks += [block for check in result.checks if not check.passed for block in _failed_check(check)]
+    blocks += ["**Final words**", fenced(result.output, tail=True)] if result.output else []
+    if result.diff is not None and result.diff.files:
+        lines = text.diff_stat(result.diff).splitlines()
+        shown = [*lines[:-1][:SHOWN_FILES], *(["…"] if len(lines) - 1 > SHOWN_FILES else []), lines[-1]]
+        blocks += ["**Changes**", fenced("\n".join(shown), tail=True)]
+    return "\n\n".join([*blocks, "</details>"])
+
+
+def _failed_check(check: CheckResult) -> list[str]:
+    said = f"**Check failed:** {code(check.command, 200)} ({_check_words(check)})"
+    return [said, *([fenced(check.output_tail, tail=True)] if check.output_tail else [])]
+
+
+def _next_steps(material: Material) -> str:
+    # Only what holds no agent's word stands in it: run id and worker numbers.
+    lines = [line.strip() for line in text.next_steps(material.result).splitlines()[1:]]
+    commands = "\n".join(re.sub(r" {2,}", "  # ", line, count=1) for line in lines)
+    return f"## Next steps\n\n```sh\n{commands}\n```"

@@ -1,0 +1,241 @@
+"""The full-screen view of `architect watch`: what stands on the screen for what is known, and nothing else.
+
+`frame` gives exactly as many lines as the screen has, none wider. It decides nothing and reads nothing: what was typed
+has become a `View`, what agents printed comes as lines without control sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from architect_parallel.domain import RunStatus, Status
+from architect_parallel.planning.plain_text import one_line
+from architect_parallel.reports import text
+from architect_parallel.reports.board import COLLECTING, INTERRUPTED, RETRYING, STOPPING, WAITING, Board, Lane
+
+MODES = ("list", "log", "help")
+KEYS = (
+    ("↑ ↓  k j", "select a worker; in the log: scroll"),
+    ("PgUp PgDn  g G", "a page; the first, the last"),
+    ("Enter  l", "the log of the selected worker"),
+    ("Esc  ←", "back to the list"),
+    ("c", "cancel the selected worker (asks first); its work is kept"),
+    ("?", "this help"),
+    ("q", "leave; the run goes on"),
+)
+_STYLES = {
+    Status.SUCCESS.value: "green",
+    Status.PARTIAL.value: "yellow",
+    Status.CANCELED.value: "yellow",
+    Status.FAILED.value: "red",
+    Status.TIMEOUT.value: "red",
+    Status.SKIPPED.value: "dim",
+    WAITING: "dim",
+    STOPPING: "yellow",
+    RETRYING: "yellow",
+    COLLECTING: "cyan",
+    INTERRUPTED: "red",
+}
+_RUN_STYLES = {RunStatus.SUCCESS: "green", RunStatus.RUNNING: "cyan", RunStatus.PARTIAL: "yellow"}
+_TAIL_FROM_HEIGHT = 16
+"""A lower screen shows no part of the log below the list."""
+
+
+@dataclass(slots=True, kw_only=True)
+class View:
+    """What of it is looked at."""
+
+    mode: str = "list"
+    """One of `MODES`."""
+    selected: int = 1
+    """A worker's id."""
+    up: int = 0
+    """Lines the log is scrolled up from its end."""
+    asks_cancel: bool = False
+    """Whether the question is on the screen."""
+    message: str = ""
+    """Shown in the last line in place of the keys; empty: none."""
+
+
+def frame(
+    view: View,
+    board: Board,
+    *,
+    now: datetime,
+    width: int,
+    height: int,
+    lines: Mapping[int, Sequence[str]],
+) -> list[Text]:
+    """The screen, line by line.
+
+    Args:
+        lines: Worker id → the end of what its agent printed, readable, oldest first.
+    """
+    head = [_head(board, now, width), Text("")]
+    foot = [_foot(view, board, width)]
+    room = max(1, height - len(head) - len(foot))
+    match view.mode:
+        case "help":
+            body = [_fitted(f"  {keys:<16} {what}", width) for keys, what in KEYS]
+        case "log":
+            body = _log(view, board, lines.get(view.selected, ()), width, room)
+        case _:
+            body = _list(view, board, now, width, room, lines)
+    body = body[:room] + [Text("")] * (room - len(body))
+    return [*head, *body, *foot][-height:] if height < 4 else [*head, *body, *foot]
+
+
+def _fitted(words: str, width: int, style: str = "") -> Text:
+    return Text(_cut(words, width), style=style, no_wrap=True, overflow="crop")
+
+
+def _cut(words: str, width: int) -> str:
+    return words if cell_len(words) <= width else set_cell_size(words, max(0, width - 1)) + "…"
+
+
+def _rule(words: str, width: int, style: str) -> Text:
+    return Text(set_cell_size(f"── {words} " + "─" * width, width), style=style, no_wrap=True, overflow="crop")
+
+
+def _head(board: Board, now: datetime, width: int) -> Text:
+    ended = [lane for lane in board.lanes.values() if lane.over]
+    good = sum(lane.state == Status.SUCCESS.value for lane in ended)
+    running = sum(lane.started_at is not None and not lane.over for lane in board.lanes.values())
+    parts = (
+        [] if board.started_at is None else [_clock((board.last_at if board.over else now) or now, board.started_at)]
+    )
+    parts.append(f"{good} of {len(board.lanes)} OK")
+    parts += [f"{len(ended) - good} not"] if len(ended) > good else []
+    parts += [f"{running} running"] if running else []
+    money = text.cost_text(board.spent)
+    parts.append(money if board.budget_usd is None else f"{money} of ${board.budget_usd:.2f}")
+    line = Text(f"{board.run_id} ", no_wrap=True, overflow="crop")
+    line.append(board.status.value, style=f"bold {_RUN_STYLES.get(board.status, 'red')}")
+    line.append("  " + "  ".join(parts))
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _clock(until: datetime, since: datetime) -> str:
+    seconds = max(0, int((until - since).total_seconds()))
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def _foot(view: View, board: Board, width: int) -> Text:
+    if view.asks_cancel:
+        name = one_line(board.lanes[view.selected].spec.name, 40) if view.selected in board.lanes else ""
+        return _fitted(
+            f"cancel worker {view.selected} ({name})? its work is kept    y yes   n no", width, "bold yellow"
+        )
+    if view.message:
+        return _fitted(one_line(view.message), width, "yellow")
+    if view.mode != "list":
+        return _fitted("Esc back   ↑ ↓ scroll   ? help   q quit", width, "dim")
+    ended = {True: "the run has ended   ", False: ""}[board.over]
+    return _fitted(f"{ended}↑ ↓ select   Enter log   c cancel   ? help   q quit", width, "dim")
+
+
+_COLUMNS: tuple[tuple[str, int, bool], ...] = (
+    ("#", 3, True),
+    ("NAME", 14, False),
+    ("BACKEND", 9, False),
+    ("MODEL", 16, False),
+    ("STATE", 10, False),
+    ("STEPS", 5, True),
+    ("COST", 9, True),
+    ("TIME", 7, True),
+)
+"""Heading, width, right-aligned; what is left of the line is the last thing printed."""
+_NARROW = frozenset({"#", "NAME", "STATE", "COST", "TIME"})
+"""What is left of the columns on a screen narrower than 100."""
+
+
+def _list(
+    view: View, board: Board, now: datetime, width: int, room: int, lines: Mapping[int, Sequence[str]]
+) -> list[Text]:
+    columns = [each for each in _COLUMNS if width >= 100 or each[0] in _NARROW]
+    ids = sorted(board.lanes)
+    tail = lines.get(view.selected, ()) if room >= _TAIL_FROM_HEIGHT else ()
+    shown = min(len(ids), max(3, room - 1 - (min(len(tail), room // 2) + 2 if tail else 0)))
+    place = ids.index(view.selected) if view.selected in ids else 0
+    first = max(0, min(place - shown // 2, len(ids) - shown))
+    body = [_fitted("  " + _row([heading for heading, _, _ in columns], columns) + " LAST", width, "bold")]
+    for worker_id in ids[first : first + shown]:
+        lane = board.lanes[worker_id]
+        chosen = worker_id == view.selected
+        row = _row([_cell(lane, heading, now) for heading, _, _ in columns], columns)
+        last = lane.note or _last_words(lane, lines.get(worker_id, ()))
+        line = _fitted(f"{'>' if chosen else ' '} {row} {one_line(last, width)}", width, "reverse" if chosen else "")
+        _paint(line, lane, columns)
+        body.append(line)
+    rest = room - len(body) - 1
+    if tail and rest > 1:
+        body.append(_rule(f"worker {view.selected}", width, "dim"))
+        body += [_fitted(f" {each}", width) for each in tail[-rest:]]
+    return body
+
+
+def _row(cells: Sequence[str], columns: Sequence[tuple[str, int, bool]]) -> str:
+    parts = []
+    for cell, (_, size, right) in zip(cells, columns, strict=True):
+        fitted = _cut(one_line(cell), size)
+        blank = " " * max(0, size - cell_len(fitted))
+        parts.append(blank + fitted if right else fitted + blank)
+    return " ".join(parts)
+
+
+def _cell(lane: Lane, heading: str, now: datetime) -> str:
+    result = lane.result
+    match heading:
+        case "#":
+            return str(lane.spec.worker_id)
+        case "NAME":
+            return lane.spec.name
+        case "BACKEND":
+            return lane.spec.backend
+        case "MODEL":
+            return lane.spec.model or lane.model or "default"
+        case "STATE":
+            return text.STATUS_WORDS[result.status] if result else lane.state
+        case "STEPS":
+            steps = result.steps if result else lane.steps
+            return str(steps) if steps else ""
+        case "COST":
+            return "" if lane.spent is None and result is None else text.cost_text(lane.spent)
+        case _:
+            if result is not None:
+                return f"{result.duration:.1f}s"
+            return _clock(lane.ended_at or now, lane.started_at) if lane.started_at else ""
+
+
+def _last_words(lane: Lane, printed: Sequence[str]) -> str:
+    if lane.result is not None:
+        return lane.result.error or lane.result.output or text.reason_words(lane.result)
+    return printed[-1] if printed else lane.spec.prompt
+
+
+def _paint(line: Text, lane: Lane, columns: Sequence[tuple[str, int, bool]]) -> None:
+    start = 2
+    for heading, size, _ in columns:
+        if heading == "STATE":
+            # By characters: what stands before may be wider on the screen, then a little less is coloured.
+            line.stylize(_STYLES.get(lane.state, ""), start, start + size)
+        start += size + 1
+
+
+def _log(view: View, board: Board, printed: Sequence[str], width: int, room: int) -> list[Text]:
+    lane = board.lanes.get(view.selected)
+    state = f"{one_line(lane.spec.name, 40)}: {lane.state}" if lane else ""
+    attempt = f", attempt {lane.attempt}" if lane and lane.attempt > 1 else ""
+    view.up = max(0, min(view.up, len(printed) - (room - 1)))
+    end = len(printed) - view.up
+    where = f"  ({view.up} lines further down)" if view.up else ""
+    body = [_rule(f"worker {view.selected} {state}{attempt}{where}", width, "bold")]
+    body += [_fitted(f" {each}", width) for each in printed[max(0, end - (room - 1)) : end]]
+    return body if printed else [*body, _fitted(" nothing was printed yet", width, "dim")]

@@ -1,0 +1,95 @@
+"""The door to the keyboard: keys as they are pressed, and a terminal that is as it was afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import termios
+from collections.abc import Iterator
+from typing import Final
+
+SEQUENCES: Final = {
+    b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down",
+    b"\x1b[C": "right", b"\x1bOC": "right", b"\x1b[D": "left", b"\x1bOD": "left",
+    b"\x1b[5~": "page up", b"\x1b[6~": "page down",
+    b"\x1b[H": "home", b"\x1b[1~": "home", b"\x1bOH": "home", b"\x1b[F": "end", b"\x1b[4~": "end", b"\x1bOF": "end",
+    b"\r": "enter", b"\n": "enter", b"\x1b": "escape", b"\x7f": "backspace", b"\x08": "backspace",
+}  # fmt: skip
+_REST_S = 0.05
+"""How long the rest of a sequence may take after its escape character (a slow connection)."""
+
+
+def is_interactive() -> bool:
+    """Whether somebody sits before both ends: keys come from a terminal and what is written goes to one."""
+    on_terminals = sys.stdin.isatty() and sys.stdout.isatty()
+    return on_terminals and not os.environ.get("CI") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class Keys:
+    """The keys of the terminal at stdin."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, timeout_s: float) -> list[str]:
+        """Names of the keys pressed until one was, or `timeout_s` was over; `q` when the terminal has gone."""
+        if not self._waits(timeout_s):
+            return []
+        data = self._some()
+        if data.endswith(b"\x1b") and self._waits(_REST_S):
+            data += self._some()
+        return ["q"] if not data else split_keys(data)
+
+    def _waits(self, timeout_s: float) -> bool:
+        return bool(select.select([self._descriptor], [], [], timeout_s)[0])
+
+    def _some(self) -> bytes:
+        try:
+            return os.read(self._descriptor, 4096)
+        except OSError:
+            return b""
+
+
+def split_keys(data: bytes) -> list[str]:
+    r"""What was typed as names of keys: those of `SEQUENCES`, else characters; unknown sequences are left out.
+
+    >>> split_keys(b"\x1b[A\x1bq\x1b[99~c")
+    ['up', 'escape', 'q', 'c']
+    """
+    found = []
+    while data:
+        length = next((size for size in (4, 3, 1) if data[:size] in SEQUENCES and len(data) >= size), 0)
+        if data[:2] in (b"\x1b[", b"\x1bO") and length < 3:
+            length = _unknown_length(data)
+        elif length:
+            found.append(SEQUENCES[data[:length]])
+        else:
+            length = 1
+            found.append(chr(data[0]))
+        data = data[length:]
+    return found
+
+
+def _unknown_length(data: bytes) -> int:
+    for place in range(2, len(data)):
+        if 0x40 <= data[place] <= 0x7E:
+            return place + 1
+    return len(data)
+
+
+@contextlib.contextmanager
+def pressed_keys() -> Iterator[Keys]:
+    """Keys one by one, not echoed, within the block; Ctrl-C is a signal still, Ctrl-Z is not."""
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    changed = termios.tcgetattr(descriptor)
+    changed[3] &= ~(termios.ICANON | termios.ECHO)
+    changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
+    changed[6][termios.VSUSP] = b"\0"  # a stop would leave the terminal to the shell as it is now
+    termios.tcsetattr(descriptor, termios.TCSAFLUSH, changed)
+    try:
+        yield Keys(descriptor)
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)

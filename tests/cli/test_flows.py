@@ -1,0 +1,177 @@
+"""`architect flow`: a state machine run by the one runner, killed, paused and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from console import SCRIPT, Architect
+from repositories import git
+
+FLOW = """
+variables: {name: "it's $(touch pwned)"}
+states:
+  hello:
+    tool: bash
+    arguments: {command: "echo hello '{{ name }}'; exit 3"}
+    output: var(said)
+    on-error: {3: both}
+  both:
+    tool: parallel
+    arguments:
+      tasks:
+        - {tool: shell, arguments: {prompt: "echo one > one.txt; echo {{ said }}"}, output: var(one)}
+        - {tool: bash, arguments: {command: "echo {{ said }} two"}, output: file(out/two.txt)}
+    next: loop
+  loop: {tool: for-each, arguments: {items: [a, b], as: it, goto: work}, next: ask}
+  work: {tool: bash, arguments: {command: "echo {{ it }} >> log"}, next: loop}
+  ask: {tool: ask-user, arguments: {question: "ok?", choices: ["yes", "no"]}, output: var(ok), next: check}
+  check: {tool: if-equal, arguments: {left: "{{ ok }}", right: "yes", then: end, else: bad}}
+  end: {tool: bash, arguments: {command: "cat {{ path(log) }}; echo {{ file(out/two.txt) }}"}}
+  bad: {tool: bash, arguments: {command: "exit 9"}}
+"""
+
+
+def on_terminal(checkout: Path, answer: str, *words: str) -> tuple[str, int]:
+    """The command on a terminal of its own, `answer` typed when it asks."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(checkout)
+        os.environ.pop("CI", None)
+        os.execv(SCRIPT, [str(SCRIPT), *words])
+    seen, asked = b"", False
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        seen += data
+        if not asked and b"answer" in seen:
+            asked = True
+            os.write(terminal, answer.encode() + b"\n")
+    os.close(terminal)
+    return seen.decode(errors="replace"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    answer = architect("flow", "run", "f.yaml", "--json")
+
+    run = answer.json
+    assert (answer.code, run["status"]) == (0, "interrupted")
+    assert f"paused in state ask; to go on: architect flow run --resume {run['run_id']}" in answer.err
+    names = [each["name"] for each in run["results"]]
+    assert names == ["hello", "both-1", "both-2", "work", "work"]
+    assert (checkout / "log").read_text() == "a\nb\n"
+    assert (checkout / "out" / "two.txt").read_text() == "hello it's $(touch pwned) two\n"
+    assert not (checkout / "pwned").exists()
+    first = run["results"][1]
+    assert (first["branch"], first["files_modified"]) == ("architect/parallel-2", ["one.txt"])
+    assert git(checkout, "show", "architect/parallel-2:one.txt") == "one"
+    assert run["results"][0]["branch"] == ""
+
+    seen, code = on_terminal(checkout, "yes", "resume", run["run_id"])
+    assert code == 0, seen
+    whole = architect("status", run["run_id"], "--json").json
+    assert (whole["status"], whole["exit_code"], whole["total_tasks"]) == ("success", 0, 6)
+    assert whole["results"][5]["output"] == "a\nb\nhello it's $(touch pwned) two"
+    assert (checkout / "log").read_text() == "a\nb\n"  # nothing was done twice
+    again = architect("flow", "run", "--resume", run["run_id"])
+    assert (again.code, "has ended" in again.err) == (4, True)
+
+
+def test_the_exit_code_is_that_of_the_state_it_ended_in(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    architect("flow", "run", "f.yaml", "--quiet")
+    seen, code = on_terminal(checkout, "no", "flow", "run", "--resume", "latest")
+    assert code == 9, seen
+    assert architect("status", "latest", "--json").json["status"] == "failed"
+    (checkout / "t.yaml").write_text(
+        "a: {tool: bash, arguments: {command: sleep 60, timeout: 1s}, on-error: {124: b}}\n"
+        "b: {tool: parallel, arguments: {tasks: [{tool: bash, arguments: {command: sleep 1; exit 5}},"
+        " {tool: bash, arguments: {command: exit 6}}]}}\n"
+    )
+    answer = architect("flow", "run", "t.yaml", "--json")
+    assert (answer.code, [each["exit_code"] for each in answer.json["results"][1:]]) == (5, [5, 6])
+    assert answer.json["results"][0]["reason"] == "worker_timeout"
+
+
+def test_a_killed_flow_goes_on_where_it_stood(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(
+        "a: {tool: bash, arguments: {command: echo a >> log}, next: p}\n"
+        "p: {tool: parallel, arguments: {tasks: [{tool: bash, arguments: {command: echo p1 >> log}},"
+        " {tool: bash, arguments: {command: 'test -e go || sleep 60; echo p2 >> log'}}]}, next: z}\n"
+        "z: {tool: bash, arguments: {command: echo z >> log}}\n"
+    )
+    with subprocess.Popen(
+        [SCRIPT, "flow", "run", "f.yaml", "--quiet"], cwd=checkout, stdout=subprocess.DEVNULL
+    ) as flow:
+        until = time.monotonic() + 60
+        while architect("status", "--json").json["runs"][:1] == [] or (
+            sum(each["status"] == "success" for each in architect("status", "latest", "--json").json["results"]) < 2
+        ):
+            assert time.monotonic() < until
+        flow.send_signal(signal.SIGKILL)
+    assert (checkout / "log").read_text() == "a\np1\n"
+    (checkout / "go").touch()
+    answer = architect("resume", "latest", "--json")
+    assert (answer.code, answer.json["status"]) == (0, "success")
+    assert (checkout / "log").read_text() == "a\np1\np2\nz\n"
+    assert [each["attempts"] for each in answer.json["results"]] == [1, 1, 2, 1]
+
+
+def test_ctrl_c_ends_what_runs_and_130_comes_back(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text("a: {tool: bash, arguments: {command: touch up; sleep 60}, on-error: {_: a}}\n")
+    with subprocess.Popen(
+        [SCRIPT, "flow", "run", "f.yaml", "--quiet"], cwd=checkout, stdout=subprocess.DEVNULL
+    ) as flow:
+        until = time.monotonic() + 60
+        while not (checkout / "up").exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        flow.send_signal(signal.SIGINT)
+        assert flow.wait(60) == 130
+    assert architect("status", "latest", "--json").json["status"] == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("run",), 2, "give either a FILE or --resume RUN"),
+        (("run", "f.yaml", "--resume", "latest"), 2, "give either a FILE or --resume RUN"),
+        (("run", "none.yaml"), 2, "none.yaml: there is no such file"),
+        (("run", "f.yaml", "--var", "x"), 2, "is not NAME=VALUE"),
+        (("run", "f.yaml", "--var", "x=1"), 2, "the flow has no variable 'x' (it has: name)"),
+        (("run", "f.yaml", "--budget", "nan"), 2, "--budget"),
+        (("run", "--resume", "latest"), 4, "no run"),
+        (("validate", "."), 2, "is not a file"),
+        (("run", "key.yaml"), 3, "backend claude cannot run"),
+    ],
+)
+def test_bad_input_is_one_line_and_starts_nothing(
+    architect: Architect, checkout: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    (checkout / "key.yaml").write_text("a: {tool: claude, arguments: {prompt: x}}\n")
+    (checkout / "c.yaml").write_text("backends: {claude: {command: [/nowhere/claude]}}\n")
+    more = ("-c", "c.yaml") if "key.yaml" in words else ()
+    answer = architect("flow", *words, *more)
+    assert (answer.code, answer.out) == (code, "")
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+    assert not (checkout / "log").exists()
+    assert architect("status", "--json").json == {"runs": []}
+
+
+def test_validate_shows_the_way_through(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    assert "  hello (bash) 3 → both" in architect("flow", "validate", "f.yaml").out
+    assert json.loads(architect("flow", "validate", "f.yaml", "--json").out)["start_at"] == "hello"

@@ -1,0 +1,155 @@
+"""A flow file: what it may say, and all that is wrong with it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from architect_parallel.config.flow_file import Around, load_flow
+from architect_parallel.errors import UsageError
+from architect_parallel.planning.flow import Destination, Flow, Kind
+
+BACKENDS = ("claude", "codex", "shell")
+
+
+def load(folder: Path, text: str | bytes, name: str = "f.yaml") -> Flow:
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_flow(folder / name, Around(directory=folder, backends=BACKENDS))
+
+
+def faults(folder: Path, text: str | bytes) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        load(folder, text)
+    lines = caught.value.message.split("\n")
+    return [line.removeprefix(f"{folder}/") for line in (lines[1:] if len(lines) > 1 else lines)]
+
+
+def test_both_forms_and_all_spellings(tmp_path: Path) -> None:
+    full = load(
+        tmp_path,
+        """
+name: release
+start-at: b
+maxTransitions: 9
+variables: {target: main, count: 3, on: true}
+states:
+  a: {tool: bash, arguments: {command: "make {{ target }} {{ file(VERSION) }}", timeout: 5m}, output: file(o.txt)}
+  b:
+    tool: parallel
+    arguments:
+      max_parallel: 2
+      tasks:
+        - {tool: claude, arguments: {prompt: "{{said}}", approval_mode: auto, budget: 1.5}, output: var(said)}
+        - {tool: bash, isolation: worktree, arguments: {command: ls, cwd: src}}
+    next: a
+    onError: {124: a, _: b}
+""",
+    )
+    assert (full.name, full.start_at, full.max_transitions) == ("release", "b", 9)
+    assert full.variables == {"target": "main", "count": "3", "on": "true"}
+    first, second = full.states["b"].task.tasks
+    assert (first.output, first.arguments["budget"], second.isolation) == (
+        Destination(Kind.VAR, "said"), 1.5, "worktree",
+    )  # fmt: skip
+    assert full.states["a"].task.arguments["timeout"] == 300
+    assert full.states["b"].on_error == {"124": "a", "_": "b"}
+    bare = load(tmp_path, "one: {tool: bash, arguments: {command: x}, next: two}\ntwo: {tool: pause}\n", "two.yaml")
+    assert (bare.name, bare.start_at, list(bare.states)) == ("two", "one", ["one", "two"])
+    assert load(tmp_path, '{"a": {"tool": "pause", "arguments": {"seconds": "5s"}}}', "j.json").states["a"]
+
+
+def test_every_fault_is_told_at_once_with_its_place(tmp_path: Path) -> None:
+    found = faults(
+        tmp_path,
+        """
+start-at: nowhere
+variables: {1x: a, list: [b]}
+states:
+  a: {tool: bsh, next: aa}
+  ask: {tool: ask-user, arguments: {qestion: x}, output: file(x)}
+  p:
+    tool: parallel
+    arguments:
+      tasks:
+        - {tool: ask-user, arguments: {question: "who?"}}
+        - {tool: claude, arguments: {prompt: "{{ unknwn }} {{ 1 + 1 }}"}, output: var(x)}
+        - {tool: shell, arguments: {prompt: y, timeout: soon, approval_mode: yolo}, output: var(x)}
+        - {tool: parallel, arguments: {tasks: []}}
+    output: var(all)
+    on-error: {0: a, nine: b, _: c}
+  s: {tool: switch, arguments: {value: "{{ x }}", goto: {yes: gone}}, extra: 1}
+  n: {tool: bash, arguments: {command: ""}, isolation: maybe}
+  z: 7
+""",
+    )
+    shown = "\n".join(found)
+    for part in (
+        "f.yaml:2:1: start-at: there is no state 'nowhere'",
+        "variables.1x: '1x' must be a name of",
+        "variables.list: must be text",
+        "f.yaml:5:7: state a: tool: unknown tool 'bsh'; did you mean 'bash'?",
+        "state a: next: there is no state 'aa'",
+        "state ask: arguments.qestion: unknown key 'qestion'; did you mean 'question'?",
+        "state ask: arguments.question: ask-user needs question",
+        "state ask: output: ask-user answers into a variable: var(NAME)",
+        "state p: arguments.tasks[0].tool: ask-user asks somebody and cannot stand inside parallel",
+        "state p: arguments.tasks[1].arguments.prompt: no variable is called 'unknwn'",
+        "'{{ 1 + 1 }}' is neither a variable nor file(PATH) nor path(PATH)",
+        "state p: arguments.tasks[2].arguments.timeout: 'soon'",
+        "state p: arguments.tasks[2].arguments.approval_mode: 'yolo' must be one of",
+        "state p: arguments.tasks[2].output: var(x) is where tasks[1] writes already",
+        "state p: arguments.tasks[3].tool: parallel is no task and cannot stand inside parallel",
+        "state p: output: parallel has no output of its own",
+        "state p: on-error.0: '0' is neither an exit code from 1 to 255 nor _",
+        "state p: on-error.nine: there is no state 'b'",
+        "state s: arguments.goto.yes: there is no state 'gone'",
+        "state s: extra: unknown key 'extra'",
+        "state n: arguments.command: '' must not be empty",
+        "state n: isolation: 'maybe' must be one of worktree, none",
+        "state z: a state must hold a mapping with its tool",
+    ):
+        assert part in shown, part
+    assert [line.split(":")[1] for line in found] == sorted((line.split(":")[1] for line in found), key=int)
+
+
+def test_sub_flows_are_found_checked_and_never_their_own(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text("i: {tool: bash, arguments: {command: '{{ given }}'}}\n")
+    outer = "o: {tool: sub-flow, arguments: {workflow: inner, variables: {given: x}}, output: var(r)}\n"
+    assert list(load(tmp_path, outer).flows["inner"].states) == ["i"]
+    without = outer.replace(", variables: {given: x}", "")
+    assert "inner.yaml:1:29: state i: arguments.command: no variable is called 'given'" in faults(tmp_path, without)[0]
+    (tmp_path / "inner.yaml").write_text("i: {tool: sub-flow, arguments: {workflow: f}}\n")
+    assert "a flow cannot run itself: f.yaml → inner.yaml → f.yaml" in faults(tmp_path, outer)[0]
+    assert "there is no flow 'other'" in faults(tmp_path, outer.replace("workflow: inner", "workflow: other"))[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"[]", b"a", b"a: &x {tool: bash}\nb: *x", b"a: {tool: !!python/x bash}", b"a: {tool: bash, tool: bash}",
+     b"\xff\xfe", b"a: {", b"a:\n" + b"".join(b" " * n + b"b:\n" for n in range(1, 60)), b"states: {}", b"states: 3"],
+)  # fmt: skip
+def test_bad_text_is_a_fault_and_nothing_else(tmp_path: Path, text: bytes) -> None:
+    assert all(line.startswith("f.yaml") for line in faults(tmp_path, text))
+
+
+KEYS = ("states", "a", "tool", "arguments", "tasks", "output", "next", "on-error", "goto", "command")
+VALUES = ("bash", "x", "{{ a }}", "var(a)", "", "parallel")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.sampled_from(VALUES),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+        max_leaves=20,
+    )
+)
+def test_no_data_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, data: object) -> None:
+    folder = tmp_path_factory.mktemp("flow")
+    with contextlib.suppress(UsageError):
+        assert load(folder, json.dumps(data), "f.json").states
