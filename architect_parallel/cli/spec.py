@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +48,8 @@ def run(
     allow_partial: Annotated[
         bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
     ] = None,
+    tripwire: options.Tripwire = None,
+    artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -70,13 +74,23 @@ def run(
         include_dirty=include_dirty,
         fail_fast=fail_fast,
         allow_partial=allow_partial,
+        tripwire=tripwire,
+        on_terminal=sys.stderr.isatty(),
+        artifacts=artifacts,
         config_file=config,
     )
     request = SpecConfig(file=file, only=tuple(only or ()), flags=flags)
     report = LiveReport(as_json=json, quiet=quiet)
     if resume is not None:
-        if dry_run:
-            raise UsageError("--dry-run plans a new run", hint=f"architect resume {resume} --dry-run")
+        _require_as_planned(
+            {
+                "--dry-run": dry_run, "--max-parallel": max_parallel, "--backend": backend, "--budget": budget,
+                "--timeout": timeout, "--base": base != "HEAD", "--include-dirty": include_dirty,
+                "--fail-fast": fail_fast is not None, "--allow-partial": allow_partial is not None,
+                "--tripwire": tripwire, "--artifacts": artifacts,
+            },
+            resume,
+        )  # fmt: skip
         with report:
             result = resume_spec(request, resume, Path.cwd(), listeners=[report.take], started=report.begin)
     else:
@@ -88,6 +102,13 @@ def run(
             result = runner.execute(started=report.begin)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)
+
+
+def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
+    """Raises UsageError for a flag that a run which was planned before cannot be told any more."""
+    given = [flag for flag, value in flags.items() if value]
+    if given:
+        raise UsageError(f"--resume goes on as it was planned: leave out {', '.join(given)}", hint=f"--resume {run}")
 
 
 @app.command()

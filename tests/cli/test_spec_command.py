@@ -96,6 +96,7 @@ def test_a_killed_launchers_spec_goes_on_where_it_was(architect: Architect, tmp_
     other = tmp_path / "other.yaml"
     other.write_text(SPEC)
     assert architect("spec", "run", other, "--resume", "latest").code == 2
+    assert "leave out --base" in architect("spec", "run", file, "--resume", "latest", "--base", "main").err
     answer = architect("spec", "run", file, "--resume", "latest", "--json")
 
     assert answer.code == 0, answer.err

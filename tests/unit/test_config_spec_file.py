@@ -18,7 +18,7 @@ from architect_parallel.domain import OnPartial, RateLimit, Recovery, Retry, Spe
 from architect_parallel.errors import UsageError
 
 HERE = Path(__file__).resolve().parent
-EXAMPLES = sorted((HERE.parents[1] / "docs" / "examples").glob("*.yaml"))
+EXAMPLES = sorted((HERE.parents[1] / "docs" / "examples").glob("*.spec.yaml"))
 AROUND = Surroundings(
     directory=HERE, checkout=HERE.parents[1], backends=("claude", "shell"), agents=("build", "debugger"), ceiling=10
 )
