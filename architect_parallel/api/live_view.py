@@ -27,7 +27,7 @@ from architect_parallel.reports.board import Board
 from architect_parallel.reports.screen import View, frame
 from architect_parallel.system import clock, signals
 from architect_parallel.system.terminal import pressed_keys
-from architect_parallel.workers.worker import request_for
+from architect_parallel.workers.request import request_for
 
 MESSAGE_S = 4.0
 """How long a message stands in the last line."""

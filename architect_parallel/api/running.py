@@ -40,8 +40,9 @@ from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
 from architect_parallel.system.git import Repository
+from architect_parallel.workers.request import request_for
 from architect_parallel.workers.tripwire import Tripwire
-from architect_parallel.workers.worker import Workplace, request_for
+from architect_parallel.workers.worker import Workplace
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 from architect_parallel.worktrees.registry import registration_lock
 from architect_parallel.worktrees.unpacked import UnpackedBase

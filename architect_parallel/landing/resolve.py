@@ -28,8 +28,8 @@ from architect_parallel.system.git import Git, Repository
 from architect_parallel.workers.agent_run import AgentRun, Tally, run_agent
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
+from architect_parallel.workers.request import request_for, shown_argv
 from architect_parallel.workers.switch import StopSwitch
-from architect_parallel.workers.worker import request_for, shown_argv
 from architect_parallel.worktrees import traces
 from architect_parallel.worktrees.create import Worktree
 from architect_parallel.worktrees.snapshot import PrivateGit, keep

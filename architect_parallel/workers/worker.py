@@ -13,20 +13,14 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, CommandLine, Request
 from architect_parallel.domain import (
-    CheckResult,
-    Diff,
     Isolation,
     Price,
-    Reason,
     Status,
-    Usage,
-    WorkerResult,
     WorkerSpec,
     WorktreeSettings,
 )
@@ -40,7 +34,7 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
-from architect_parallel.planning import checks, scope, verdict
+from architect_parallel.planning import scope
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.system import process
 from architect_parallel.system.clock import now
@@ -50,8 +44,10 @@ from architect_parallel.workers.agent_run import AgentRun, Emit, Tally, run_agen
 from architect_parallel.workers.attempts import keep_attempt
 from architect_parallel.workers.checking import Checker
 from architect_parallel.workers.collect import collect
+from architect_parallel.workers.course import Course, result_of, verdict_of
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
+from architect_parallel.workers.request import request_for, shown_argv
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
@@ -82,31 +78,11 @@ class Workplace:
     """Watches the main checkout while agents run; `None`: nobody does."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Course:
-    """What is known of a worker so far; turned into its result at the end, however far it came."""
-
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    agent: AgentRun | None = None
-    diff: Diff | None = None
-    error: str | None = None
-    spawn_failed: bool = False
-    collect_failed: bool = False
-    checks: list[CheckResult] = field(default_factory=list)
-    checked: bool = True
-    """False while its checks are about to run: should they not come to their end, it has not passed them."""
-    outside_scope: list[str] = field(default_factory=list)
-    escaped: bool = False
-    warnings: list[str] = field(default_factory=list)
-    log_path: str | None = None
-
-
 def run_worker(
     spec: WorkerSpec, place: Workplace, sampler: Sampler, switch: StopSwitch, emit: Callable[[Event], None]
 ) -> None:
     """Runs one worker in the calling thread; never raises. Its last event is `WorkerFinished`."""
-    course = _Course(warnings=list(spec.warnings))
+    course = Course(warnings=list(spec.warnings))
     handed_on = False
 
     def hear(event: Event) -> None:
@@ -135,7 +111,7 @@ def run_worker(
     ending = course.agent.ending if course.agent is not None else None
     emit(
         WorkerFinished(
-            result=_result(spec, course, switch),
+            result=result_of(spec, course, switch),
             retry_after_s=ending.retry_after_s if ending is not None else None,
             mendable=ending.mendable if ending is not None else handed_on,
         )
@@ -152,7 +128,7 @@ class _Journey:
         sampler: Sampler,
         switch: StopSwitch,
         emit: Emit,
-        course: _Course,
+        course: Course,
     ) -> None:
         self._spec = spec
         self._place = place
@@ -390,7 +366,7 @@ class _Journey:
     def _check(self, private: PrivateGit | None) -> None:
         """The checks, where there is a result to check: what was stopped, crashed or failed stays that."""
         spec, course = self._spec, self._course
-        if not spec.checks or _verdict(spec, course, self._switch)[0] not in (Status.SUCCESS, Status.PARTIAL):
+        if not spec.checks or verdict_of(spec, course, self._switch)[0] not in (Status.SUCCESS, Status.PARTIAL):
             return
         checker = Checker(
             repository=self._place.repository,
@@ -409,140 +385,3 @@ class _Journey:
             warn=self._warn,
         )
         course.checked = True
-
-
-def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Request:
-    """What `spec` asks of its backend. Neither path needs to exist to build a command line from it."""
-    return Request(
-        prompt=spec.prompt + spec.lesson,
-        prompt_file=prompt_file,
-        worktree=Path(spec.worktree_path) / spec.subdirectory,
-        state_dir=state_dir,
-        model=spec.model,
-        agent=spec.agent.name,
-        system_prompt=spec.agent.system_prompt,
-        approval_mode=spec.approval_mode,
-        sandbox_mode=spec.sandbox_mode,
-        max_steps=spec.limits.max_steps,
-        budget_usd=spec.limits.budget_usd,
-        timeout_s=spec.limits.timeout_s,
-        session_id=spec.session_id,
-        branch=spec.branch,
-        worker_id=spec.worker_id,
-        run_id=spec.run_id,
-        extra_argv=spec.extra_argv,
-    )
-
-
-def shown_argv(argv: tuple[str, ...], prompt: str) -> tuple[str, ...]:
-    """The argv as the journal keeps it: a long prompt in it is cut."""
-    return tuple(
-        f"{word[:80]}… ({len(word)} characters)" if len(word) > 200 and word in prompt else word for word in argv
-    )
-
-
-def _verdict(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> verdict.Verdict:
-    """How the worker ended as far as its agent goes."""
-    agent, diff = course.agent, course.diff
-    ending = agent.ending if agent is not None else None
-    return verdict.decide(
-        outcome=ending.outcome if ending is not None else None,
-        exit_code=agent.exit_code if agent is not None else None,
-        stopped_by=switch.reason,
-        spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
-        collect_failed=course.collect_failed,
-        escaped=course.escaped,
-        files_changed=len(diff.files) if diff is not None else _changed_in_place(spec, agent),
-    )
-
-
-def _result(spec: WorkerSpec, course: _Course, switch: StopSwitch) -> WorkerResult:
-    agent, diff = course.agent, course.diff
-    ran = agent is not None and agent.spawn_error is None
-    ending = agent.ending if agent is not None else None
-    before_checks = _verdict(spec, course, switch)
-    status, reason = verdict.checked(before_checks, course.checks, complete=course.checked)
-    warnings = list(course.warnings)
-    if reason is Reason.CHECK_FAILED and before_checks[0] is Status.PARTIAL:
-        warnings.append(f"before its checks it had ended as partial ({before_checks[1]})".replace("_", " "))
-    if ending is not None:
-        warnings += [warning for warning in ending.warnings if warning not in warnings]
-    warnings += [each for each in _budget_warnings(spec, agent) if each not in warnings]
-    duration = agent.ended_s - agent.started_s if ran and agent and agent.ended_s and agent.started_s else 0.0
-    finished_at = now()
-    return WorkerResult(
-        worker_id=spec.worker_id,
-        branch=spec.branch,
-        model=spec.model or "default",
-        status=status,
-        steps=agent.steps if agent is not None else 0,
-        cost=(agent.cost if ran else 0.0) if agent is not None else 0.0,
-        duration=round(duration, 3),
-        files_modified=sorted(change.path for change in diff.files) if diff is not None else [],
-        worktree_path=spec.worktree_path,
-        index=spec.index,
-        name=spec.name,
-        task=spec.prompt,
-        backend=spec.backend,
-        agent=spec.agent.name,
-        reason=reason,
-        exit_code=agent.exit_code if agent is not None else None,
-        output=ending.text if ending is not None else "",
-        session_id=agent.session_id if agent is not None else None,
-        error=_error_text(course, switch, status, reason),
-        duration_seconds=round(duration, 3),
-        started_at=course.started_at if ran else None,
-        finished_at=finished_at,
-        usage=agent.usage if agent is not None else Usage(),
-        diff=diff,
-        checks=course.checks,
-        attempts=spec.attempt,
-        peak_memory_bytes=agent.peak_memory_bytes if agent is not None else None,
-        log_path=course.log_path,
-        leaked=agent.leaked if agent is not None else None,
-        warnings=warnings,
-        tags=list(spec.tags),
-        meta=dict(spec.meta),
-        outside_scope=course.outside_scope,
-    )
-
-
-def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
-    """What a user who set a budget has to know of it at the end."""
-    limits = spec.limits
-    if agent is None or agent.spawn_error is not None or (limits.budget_usd is None and limits.run_budget_usd is None):
-        return []
-    if agent.cost is None:
-        return ["its cost is not known: it does not count towards the budget"]
-    if limits.budget_usd is not None and agent.cost > limits.budget_usd:
-        over = agent.cost - limits.budget_usd
-        return [f"spent ${agent.cost:.4f}: ${over:.4f} over its budget of ${limits.budget_usd:.4f}"]
-    return []
-
-
-def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
-    """Without isolation nobody collects: what an agent did that took steps is there, whatever it is."""
-    return 1 if spec.isolation is Isolation.NONE and agent is not None and agent.steps else None
-
-
-def _error_text(course: _Course, switch: StopSwitch, status: Status, reason: Reason) -> str | None:
-    if status is Status.SUCCESS:
-        return None
-    failed = checks.failing(course.checks)
-    if reason is Reason.CHECK_FAILED and failed:
-        return checks.error_of(failed)
-    if course.error is not None:
-        return course.error
-    if switch.reason is not None:
-        return switch.detail or str(switch.reason)
-    agent = course.agent
-    if agent is None:
-        return None
-    if agent.spawn_error is not None:
-        return agent.spawn_error
-    said = agent.ending.error if agent.ending is not None else None
-    if said is not None:
-        return said
-    if agent.exit_code:
-        return f"killed by signal {-agent.exit_code}" if agent.exit_code < 0 else f"exit code {agent.exit_code}"
-    return None
