@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from architect_parallel.errors import ArchitectParallelError, ExitCode
+from architect_parallel.planning.shell_values import as_variables
 
 TIMED_OUT = 124
 """Exit code of a task that a time limit ended, as `timeout(1)` has it."""
@@ -358,7 +359,7 @@ class Machine:
         command = COMMANDS.get(task.tool)
         arguments = self._filled(task.arguments, skip=command)
         if command is not None:
-            arguments[command] = self._command(task.arguments[command], variables)
+            arguments[command], variables = as_variables(task.arguments[command], PLACEHOLDER, self._value)
         return Job(tool=task.tool, arguments=arguments, variables=variables, isolated=isolated)
 
     def _filled(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
@@ -382,34 +383,6 @@ class Machine:
         if value is None:
             raise FlowFault(f"state {self._where}: {name} has no value yet")
         return str(value)
-
-    def _command(self, text: str, variables: dict[str, str]) -> str:
-        """The command with every placeholder as a shell variable, in the quoting that stands around it."""
-        parts, last, quote = [], 0, ""
-        for found in PLACEHOLDER.finditer(text):
-            before = text[last : found.start()]
-            quote = _quote_after(before, quote)
-            name = f"FLOW_{len(variables) + 1}"
-            variables[name] = self._value(found)
-            # Wrongly guessed quoting shows the name of the variable or splits its words; nothing in it is ever run.
-            parts += [before, {"": f'"${{{name}}}"', '"': f"${{{name}}}", "'": f"'\"${{{name}}}\"'"}[quote]]
-            last = found.end()
-        return "".join([*parts, text[last:]])
-
-
-def _quote_after(text: str, quote: str) -> str:
-    """The shell quote that is open after `text`, begun inside `quote`."""
-    skip = False
-    for character in text:
-        if skip:
-            skip = False
-        elif character == "\\" and quote != "'":
-            skip = True
-        elif quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-    return quote
 
 
 def _number(text: str) -> float:

@@ -12,16 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from architect_parallel.domain import Status, WorkerResult
+from architect_parallel.planning import shell_values
 from architect_parallel.planning.plain_text import one_line
 
 MOST_CHARACTERS = 50_000
 """Of one value: a prompt has to fit into an agent's head, and a variable into an environment."""
 RESULTS = "results"
-VARIABLE = "ARCHITECT_VALUE_"
 
 _REFERENCE = re.compile(r"\{\{\s*((?:(?!\}\}).)*?)\s*\}\}", re.DOTALL)
-_IN_SHELL = re.compile(r"(?P<mark>[\"']?)\{\{\s*(?P<inner>(?:(?!\}\}).)*?)\s*\}\}(?P=mark)", re.DOTALL)
-_DOUBLE_QUOTES = re.compile(r'(?<!\\)"')
 _FILE = re.compile(r"file\(\s*(.*?)\s*\)", re.DOTALL)
 
 
@@ -85,26 +83,12 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 
 
 def as_variables(command: str, value_of: Callable[[Reference], str]) -> tuple[str, dict[str, str]]:
-    """A shell command with every reference replaced by a variable in quotes, and the variables' values.
+    """A shell command with every reference replaced by a variable, and the variables' values.
 
-    >>> as_variables("grep '{{ word }}' *", lambda reference: "$(reboot)")
+    >>> as_variables("grep {{ word }} *", lambda reference: "$(reboot)")
     ('grep "${ARCHITECT_VALUE_1}" *', {'ARCHITECT_VALUE_1': '$(reboot)'})
     """
-    names: dict[str, str] = {}
-    values: dict[str, str] = {}
-    parts: list[str] = []
-    end = 0
-    for found in _IN_SHELL.finditer(command):
-        inner = found["inner"]
-        if inner not in names:
-            names[inner] = f"{VARIABLE}{len(names) + 1}"
-            values[names[inner]] = cut(value_of(_read(inner))).replace("\0", "")
-        parts.append(command[end : found.start()])
-        end = found.end()
-        # Where the quotes are ours to give is a guess at the author's; a wrong one splits words and runs nothing.
-        inside = len(_DOUBLE_QUOTES.findall(command[: found.start()])) % 2
-        parts.append(f"${{{names[inner]}}}" if inside else f'"${{{names[inner]}}}"')
-    return "".join([*parts, command[end:]]), values
+    return shell_values.as_variables(command, _REFERENCE, lambda found: cut(value_of(_read(found[1]))))
 
 
 def cut(text: str) -> str:

@@ -20,6 +20,7 @@ from architect_parallel.events import (
     LimitReached,
     RateLimited,
     Recorded,
+    RunExtended,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -129,6 +130,8 @@ class Board:
                 self.lanes = {spec.worker_id: Lane(spec=spec) for spec in plan.workers}
                 self.started_at, self.budget_usd = seen.time, plan.budget_usd
                 self.warnings += plan.warnings
+            case RunExtended(workers=workers):
+                self.lanes |= {spec.worker_id: Lane(spec=spec) for spec in workers}
             case RunResumed(worker_ids=worker_ids, workers=workers):
                 self.status = RunStatus.RUNNING
                 told = {spec.worker_id: spec for spec in workers}

@@ -78,6 +78,15 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
     assert git(checkout, "show", "architect/parallel-2:one.txt") == "one"
     assert run["results"][0]["branch"] == ""
 
+    watched = [json.loads(line) for line in architect("watch", run["run_id"], "--json").out.splitlines()]
+    ends = [(each["name"], each["status"]) for each in watched if each["event"] == "worker_finished"]
+    assert sorted(ends) == [
+        ("both-1", "success"),
+        ("both-2", "success"),
+        ("hello", "failed"),
+        *[("work", "success")] * 2,
+    ]
+
     seen, code = on_terminal(checkout, "yes", "resume", run["run_id"])
     assert code == 0, seen
     whole = architect("status", run["run_id"], "--json").json
