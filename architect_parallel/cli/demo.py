@@ -15,7 +15,7 @@ from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.agent.demo import DemoRepository
-    from architect_parallel.domain import CheckResult, RunResult, WorkerResult
+    from architect_parallel.domain import RunResult
     from architect_parallel.system.git import Repository
 
 
@@ -46,6 +46,7 @@ def demo(
         models=place.models,
         backend="architect",
         budget_per_worker=place.budget_per_worker_usd,
+        checks=(place.check,),
     )
     # The user's own scripts would take the place of the bundled ones.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ARCHITECT_")}
@@ -53,10 +54,8 @@ def demo(
     runner = ParallelRunner(config, place.path, listeners=[report.take], environ=environ)
     with report:
         result = runner.execute(started=report.begin)
-    for each in result.results:
-        each.checks.append(_check(each, place))
     _show(result, place, runner.here.repository, as_json=json)
-    if [str(each.status) for each in result.results] != ["success", "success", "partial"]:
+    if [str(each.status) for each in result.results] != ["success", "failed", "failed"]:
         note("The demonstration did not go as scripted.")
         raise typer.Exit(ExitCode.NOT_ALL_SUCCEEDED)
 
@@ -71,24 +70,6 @@ def _target(directory: Path | None) -> Path:
     return directory.absolute()
 
 
-def _check(result: WorkerResult, place: DemoRepository) -> CheckResult:
-    from architect_parallel.domain import CheckResult
-    from architect_parallel.system.clock import monotonic_s
-    from architect_parallel.system.process import run_command
-
-    begun_s = monotonic_s()
-    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    worktree = Path(result.worktree_path)
-    outcome = run_command(("/bin/sh", "-c", place.check), cwd=worktree, env=environ, timeout_s=60)
-    return CheckResult(
-        command=place.check,
-        passed=outcome.exit_code == 0,
-        exit_code=outcome.exit_code,
-        duration_seconds=round(monotonic_s() - begun_s, 3),
-        output_tail=outcome.output[-2000:],
-    )
-
-
 def _show(result: RunResult, place: DemoRepository, repository: Repository, *, as_json: bool) -> None:
     from architect_parallel.reports import text
     from architect_parallel.reports.json import envelope
@@ -98,23 +79,25 @@ def _show(result: RunResult, place: DemoRepository, repository: Repository, *, a
         answer_json(envelope(result))
         return
     for each in result.results:
-        verdict = "pass" if each.checks[0].passed else "FAIL"
-        heading = f"--- worker {each.worker_id}: {each.model}, {text.cost_text(each.cost)}, {text.reason_words(each)}"
-        answer(f"\n{heading}; its tests {verdict}")
+        answer(f"\n--- worker {each.worker_id}: {each.model}, {text.cost_text(each.cost)}, {text.reason_words(each)}")
+        for warning in each.warnings:
+            answer(f"    {warning}")
         if each.diff is not None and each.diff.files:
             answer(_indented(patch(repository.store, each.diff.base, each.diff.head).decode(errors="replace")))
     answer(text.results(result))
     answer(
         f"""
-Worker 2 said that all tests pass. Its own tests say otherwise: what an agent says is shown, not believed.
-Worker 3 was stopped by its budget; what it had written is kept on its branch.
+The tests ran on the commit before anybody began (there they fail) and on each result. Worker 2 said that all tests
+pass: what an agent says is shown, not believed. Worker 3 was stopped by its budget; what it had written is kept.
 
 What to type next:
   {_way_in(place.path)}
   architect status latest         # how each worker ended, and why
   architect logs latest 3         # what the third one printed
   architect diff latest 1         # what the first one changed
-  architect merge latest 1        # land it on main
+  architect compare latest        # all of them side by side
+  architect report latest --format html --output report.html
+  architect merge latest --best   # land the best on main
   {place.check:29}   # the tests pass now
   architect parallel-cleanup      # remove what the run left; what is not merged stays
   architect undo                  # change your mind
