@@ -105,7 +105,7 @@ def spec_of(worker_id: int, base: str, **more: object) -> WorkerSpec:
         run_id=RUN_ID, worker_id=worker_id, index=worker_id - 1, number=worker_id, name=f"worker-{worker_id}",
         prompt="Make slugs of titles with accents, and keep every test green.", backend="claude", model=None,
         agent=AgentProfile(name="build"), branch=f"architect/parallel-{worker_id}",
-        worktree_path=f"/work/repo/.architect-parallel-{worker_id}", base_commit=base,
+        worktree_path=f"/home/me/repo/.architect-parallel-{worker_id}", base_commit=base,
     )  # fmt: skip
     return dataclasses.replace(plain, **more)  # type: ignore[arg-type]  # test data
 
@@ -135,7 +135,7 @@ def run_of(
 def events_of(specs: list[WorkerSpec], *happened: tuple[float, int | None, Event]) -> tuple[Recorded, ...]:
     """The start of the run and what happened then: (seconds, worker, event)."""
     plan = RunPlan(
-        run_id=RUN_ID, repository="/work/repo", base_commit=specs[0].base_commit, base_ref="main",
+        run_id=RUN_ID, repository="/home/me/repo", base_commit=specs[0].base_commit, base_ref="main",
         workers=tuple(specs), max_parallel=3,
     )  # fmt: skip
     entries: list[tuple[float, int | None, Event]] = [(0.0, None, RunStarted(plan=plan, launcher_pid=1))]
@@ -248,7 +248,7 @@ def competition(repository: Repository) -> Material:
     run = run_of(
         specs, results, RunStatus.PARTIAL, total_duration_seconds=37.5, baseline=[check("pytest -q", False)],
         warnings=["codex: max_tokens is not honoured"],
-        escaped=Escape(paths=("notes.txt", "refs/stash"), patch="/work/repo/.git/escape.patch", suspects=(2, 4)),
+        escaped=Escape(paths=("notes.txt", "refs/stash"), patch="/home/me/repo/.git/escape.patch", suspects=(2, 4)),
     )  # fmt: skip
     logs = repository.state_dir / "runs" / RUN_ID / "logs"
     logs.mkdir(parents=True)
