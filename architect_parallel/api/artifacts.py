@@ -139,7 +139,11 @@ def _write_branches(repository: Repository, result: RunResult, folder: Path, tol
         ):
             told.append(f"worker {worker.worker_id} is not in the artifacts: its commits are gone")
             continue
-        parcel = Parcel(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=without)
+        known = without
+        if not repository.store.text("rev-list", "--max-count=1", worker.diff.head, *(f"^{each}" for each in without)):
+            # It was moved back behind the base. A bundle without a commit cannot be: it holds this one.
+            known = repository.store.text("rev-list", "--parents", "--max-count=1", worker.diff.head).split()[1:]
+        parcel = Parcel(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=known)
         write_bundles(repository, [parcel])
         if changes := patch(repository.store, worker.diff.base, worker.diff.head, binary=True):
             (folder / f"worker-{worker.worker_id}.patch").write_bytes(changes)

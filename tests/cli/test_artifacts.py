@@ -267,3 +267,25 @@ def test_work_on_others_work_stays_its_own(architect: Architect, elsewhere: Arch
     assert git(elsewhere.cwd, "show", "architect/parallel-4:two.txt") == "2"
     assert elsewhere("merge", "latest", "--all").code == 0
     assert (elsewhere.cwd / "both.txt").read_text() == "1\n2\n"
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_branch_moved_back_behind_the_base_does_not_spoil_the_rest(
+    architect: Architect, checkout: Path, elsewhere: Architect, tmp_path: Path, dirty: bool
+) -> None:
+    (checkout / "README.md").write_text("second\n")
+    commit_all(checkout, "second")
+    git(elsewhere.cwd, "pull", "--quiet")
+    (checkout / "README.md").write_text("dirty\n" if dirty else "second\n")
+    back = "git reset -q --hard HEAD~2" if dirty else "git reset -q --hard HEAD~1"
+    tasks = ("--task", back, "--task", "echo b > b.txt")
+    how = ("--include-dirty",) if dirty else ()
+    made = architect("parallel", "--backend", "shell", *how, *tasks, "--artifacts", tmp_path / "out", "--json")
+    assert made.code == 0, made.err
+
+    answer = elsewhere("import", tmp_path / "out")
+
+    assert answer.code == 0, answer.err
+    told = elsewhere("report", "latest", "-f", "json").json
+    assert [each["diff"] for each in told["results"]] == [each["diff"] for each in made.json["results"]]
+    assert git(elsewhere.cwd, "show", "architect/parallel-2:b.txt") == "b"
