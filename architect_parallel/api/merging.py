@@ -102,7 +102,9 @@ def merge(
 
 
 def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
-    """`plan` with the check that a spec wants after each step, beside the results' own."""
+    """`plan` with the check that a spec wants after each step, beside the results' own; an imported run has none."""
+    if run.imported:
+        return replace(plan, warnings=(*plan.warnings, "the run was imported: no check of it runs here"))
     order = run.workflow.merge if run.workflow is not None else None
     if order is None or order.check is None:
         return plan
