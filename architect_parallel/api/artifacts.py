@@ -130,29 +130,41 @@ def _write_branches(repository: Repository, result: RunResult, folder: Path, tol
         without = repository.store.text("rev-list", "--parents", "--max-count=1", base).split()[1:]
         extra = {BASE_REF: base}
     for worker in result.results:
-        refs = _refs(repository, result.run_id, worker)
+        refs = _refs(repository, result, worker)
         if not refs or worker.diff is None:
             continue
-        if any(repository.store.resolve(f"{commit}^{{commit}}") is None for commit in (base, *refs.values())):
+        if any(
+            repository.store.resolve(f"{commit}^{{commit}}") is None
+            for commit in (base, worker.diff.base, *refs.values())
+        ):
             told.append(f"worker {worker.worker_id} is not in the artifacts: its commits are gone")
             continue
-        parcel = Parcel(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=without)
+        known = without
+        if not repository.store.text("rev-list", "--max-count=1", worker.diff.head, *(f"^{each}" for each in without)):
+            # It was moved back behind the base. A bundle without a commit cannot be: it holds this one.
+            known = repository.store.text("rev-list", "--parents", "--max-count=1", worker.diff.head).split()[1:]
+        parcel = Parcel(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=known)
         write_bundles(repository, [parcel])
-        if changes := patch(repository.store, base, worker.diff.head, binary=True):
+        if changes := patch(repository.store, worker.diff.base, worker.diff.head, binary=True):
             (folder / f"worker-{worker.worker_id}.patch").write_bytes(changes)
 
 
-def _refs(repository: Repository, run_id: str, worker: WorkerResult) -> dict[str, str]:
+def brings(worker: WorkerResult, base: str) -> bool:
+    """Whether a worker of a run from `base` has a bundle: also one that changed nothing, but began at others' work."""
+    return bool(worker.branch) and worker.diff is not None and worker.diff.head != base
+
+
+def _refs(repository: Repository, run: RunResult, worker: WorkerResult) -> dict[str, str]:
     """What a worker's bundle holds: its branch and, where that is elsewhere, what was collected. Empty: no work."""
     number = parse_branch_number(worker.branch)
-    if worker.diff is None or number is None or worker.diff.head == worker.diff.base:
+    if worker.diff is None or number is None or not brings(worker, run.base_commit):
         return {}
     head = worker.diff.head
     ref = f"refs/heads/{worker.branch}"
-    tip = repository.store.resolve(ref) if owns_branch(repository, worker.branch, run_id) else None
+    tip = repository.store.resolve(ref) if owns_branch(repository, worker.branch, run.run_id) else None
     if tip is None or tip == head:
         return {ref: head}
-    return {ref: tip, keep_ref(run_id, number): head}
+    return {ref: tip, keep_ref(run.run_id, number): head}
 
 
 @contextlib.contextmanager

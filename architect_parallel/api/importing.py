@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from architect_parallel.api.artifacts import BASE_REF, RESULT, bundle_name, keep_ref
+from architect_parallel.api.artifacts import BASE_REF, RESULT, brings, bundle_name, keep_ref
 from architect_parallel.domain import AgentProfile, RunPlan, RunResult, RunStatus, WorkerResult, WorkerSpec
 from architect_parallel.domain.words import Isolation
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
@@ -74,7 +74,7 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
                 hint="git fetch, or import into a clone that has it",
             )
         tips = {each.worker_id: _tip(each, headers, result.base_commit) for each in result.results if each.branch}
-        true = [_from_git(held.git, each, result.base_commit) for each in result.results]
+        true = [_from_git(held.git, each, result) for each in result.results]
         if dry_run:
             numbers = _numbers(repository, journal, result, tips)
             return _imported(result, true, numbers)
@@ -120,7 +120,7 @@ def _read_result(directory: Path) -> RunResult:
 
 def _headers(directory: Path, result: RunResult) -> dict[int, Header]:
     """The header of the bundle of every worker that brings commits; refs are those expected and no other."""
-    expected = {bundle_name(each.worker_id): each for each in result.results if _brings(each)}
+    expected = {bundle_name(each.worker_id): each for each in result.results if brings(each, result.base_commit)}
     there = {name for name in os.listdir(directory) if name.startswith("worker-") and name.endswith(".bundle")}
     if missing := sorted(expected.keys() - there):
         raise UsageError(f"{directory} is not complete: {missing[0]} is missing", hint="download the artifact again")
@@ -141,10 +141,6 @@ def _headers(directory: Path, result: RunResult) -> dict[int, Header]:
     return headers
 
 
-def _brings(worker: WorkerResult) -> bool:
-    return bool(worker.branch) and worker.diff is not None and worker.diff.head != worker.diff.base
-
-
 def _require_room(repository: Repository, directory: Path, headers: Mapping[int, Header]) -> None:
     # Once as it is, once unpacked in the quarantine, once in the object store.
     needed = 3 * sum((directory / bundle_name(worker_id)).stat().st_size for worker_id in headers)
@@ -159,12 +155,25 @@ def _tip(worker: WorkerResult, headers: Mapping[int, Header], base: str) -> str:
     return base if header is None else header.refs.get(f"refs/heads/{worker.branch}", base)
 
 
-def _from_git(git: Git, worker: WorkerResult, base: str) -> WorkerResult:
+def _from_git(git: Git, worker: WorkerResult, run: RunResult) -> WorkerResult:
     """The result with what git says it changed in place of what it says itself."""
     if worker.diff is None or not worker.branch:
         return dataclasses.replace(worker, diff=None, files_modified=[])
-    found = diff(git, base, worker.diff.head)
+    found = diff(git, _base(git, worker, run), worker.diff.head)
     return dataclasses.replace(worker, diff=found, files_modified=sorted(change.path for change in found.files))
+
+
+def _base(git: Git, worker: WorkerResult, run: RunResult) -> str:
+    """Where a worker began: at the run's base, or at the work of others of the run, which is not its own."""
+    assert worker.diff is not None
+    begun = worker.diff.base
+    if begun == run.base_commit or not git.ok("merge-base", "--is-ancestor", begun, worker.diff.head):
+        return run.base_commit
+    others = [each.diff.head for each in run.results if each.diff and each.branch and each is not worker]
+    known = [f"^{commit}" for commit in (run.base_commit, *others) if git.resolve(f"{commit}^{{commit}}")]
+    # Merges of their work are made for it; any other commit there would be its own, and hidden.
+    foreign = git.text("rev-list", "--no-merges", "--max-count=1", begun, *known)
+    return run.base_commit if foreign else begun
 
 
 def _numbers(
@@ -266,7 +275,7 @@ def _spec(result: RunResult, worker: WorkerResult, number: int | None, index: in
         agent=AgentProfile(name=worker.agent or "build"),
         branch=worker.branch,
         worktree_path=worker.worktree_path,
-        base_commit=result.base_commit,
+        base_commit=worker.diff.base if worker.diff is not None else result.base_commit,
         isolation=Isolation.WORKTREE if number is not None else Isolation.NONE,
         attempt=max(1, worker.attempts),
         tags=tuple(worker.tags),

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here
+from architect_parallel.api.running import recorded_plan
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import AgentProfile, Limits
+from architect_parallel.domain import AgentProfile, Limits, RunPlan
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.brake import Brake
@@ -40,8 +41,6 @@ class MergeRequest:
     push: bool = False
     pull_request: bool = False
     dry_run: bool = False
-    checks: Sequence[str] = ()
-    """Commands that must pass after each step, beside the results' own checks."""
 
 
 def merge(
@@ -77,7 +76,8 @@ def merge(
             repository, journal, asked.run, *asked.workers, pick=asked.pick, into=asked.into, method=asked.method,
             resolve=resolver is not None, push=asked.push, pull_request=asked.pull_request, environ=environ,
         )  # fmt: skip
-        plan = _checked(plan, asked.checks)
+        if asked.pick is Pick.ALL or len(asked.workers) > 1:
+            plan = _checked(plan, recorded_plan(journal, plan.run_id))
         planned(plan)
         if asked.dry_run:
             return plan, None
@@ -101,14 +101,18 @@ def merge(
             raise stopped.by(received[0] if received else signal.SIGINT) from None
 
 
-def _checked(plan: MergePlan, more: Sequence[str]) -> MergePlan:
-    if not more:
+def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
+    """`plan` with the check that a spec wants after each step, beside the results' own; an imported run has none."""
+    if run.imported:
+        return replace(plan, warnings=(*plan.warnings, "the run was imported: no check of it runs here"))
+    order = run.workflow.merge if run.workflow is not None else None
+    if order is None or order.check is None:
         return plan
     specs = {
-        worker_id: replace(spec, checks=tuple(dict.fromkeys([*spec.checks, *more])))
+        worker_id: replace(spec, checks=tuple(dict.fromkeys([*spec.checks, order.check])))
         for worker_id, spec in plan.specs.items()
     }
-    return replace(plan, specs=specs, checks=tuple(dict.fromkeys([*plan.checks, *more])))
+    return replace(plan, specs=specs, checks=tuple(dict.fromkeys([*plan.checks, order.check])))
 
 
 def _resolver(here: Here, name: str) -> Resolver:

@@ -281,8 +281,7 @@ def land(result: RunResult, here: Here) -> RunResult:
         made = git.resolve(ref) is None
         if made:
             git.run("update-ref", "-m", f"architect: made for {plan.run_id}", ref, plan.base_commit, "0" * 40)
-        checks = () if order.check is None else (order.check,)
-        asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into, checks=checks)
+        asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into)
         problem: ArchitectParallelError | None = None
         try:
             merge(here.start, asked, environ=here.environ)

@@ -41,7 +41,9 @@ def diff(
             return
         for each in chosen:
             if each.diff is None or not each.diff.files:
-                if worker is not None:
+                if worker is not None and each.diff is None and not each.branch:
+                    answer(f"worker {worker} worked in place: what it changed is not told apart")
+                elif worker is not None:
                     answer(f"worker {worker} changed nothing")
                 continue
             if len(chosen) > 1:

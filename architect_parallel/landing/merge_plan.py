@@ -46,7 +46,7 @@ class MergePlan:
     specs: Mapping[int, WorkerSpec] = field(default_factory=dict)
     """Worker id → its spec, for its checks."""
     checks: tuple[str, ...] = ()
-    """Commands that run after each step; empty for a single result, which was checked already."""
+    """Commands that run after each step; empty for a single result that was asked for, or checked just so."""
     resolve: bool = False
     """Whether conflicts are handed to an agent."""
     publication: Publication | None = None
@@ -109,6 +109,7 @@ def plan_merge(
     if journal.is_live(run_id):
         raise EnvironmentProblem(f"run {run_id} is in use: it is resumed, merged or cleaned up", hint="try again later")
     choice = choose(repository, result, pick, workers)
+    several = pick is Pick.ALL or len(choice.sources) > 1
     target = find_target(repository, into)
     if target.branch in {f"{BRANCH_PREFIX}{number}" for number in journal.live_numbers()}:
         raise EnvironmentProblem(f"an agent is at work on {target.branch}", hint="architect status")
@@ -116,7 +117,7 @@ def plan_merge(
     if push or pull_request:
         environ = os.environ if environ is None else environ
         publication = plan_publication(repository, target.branch, pull_request=pull_request, environ=environ)
-    plan = _computed(repository, result, choice, target, method, resolve, publication)
+    plan = _computed(repository, result, choice, target, method, resolve, publication, several=several)
     if not plan.opens_pull_request and (plan.commit is not None or plan.resolve):
         require_movable(target, plan.commit or target.tip)
     return plan
@@ -130,6 +131,8 @@ def _computed(
     method: Method,
     resolve: bool,
     publication: Publication | None,
+    *,
+    several: bool,
 ) -> MergePlan:
     git, run_id = repository.git, result.run_id
     warnings, steps = list(choice.warnings), []
@@ -158,12 +161,14 @@ def _computed(
     if not landing:
         raise NothingToDo(warnings[-1], hint=f"architect diff {run_id}")
     specs = {spec.worker_id: spec for spec in result.planned}
+    # The last of several that are in already is combined with them, which nobody has checked yet.
+    as_checked = len(landing) == 1 and combine.tree_of(git, tip) == combine.tree_of(git, landing[0].commit)
     return MergePlan(
         run_id=run_id, method=method, target=target, commit=tip if merged else None, merged=tuple(merged),
         left_out=tuple(left_out), files=changed_files(git, target.tip, tip) if merged else (),
         fast_forward=len(merged) == 1 and tip in {source.commit for source in landing}, warnings=tuple(warnings),
         steps=tuple(landing), specs=specs, resolve=resolve, publication=publication, because=choice.because,
-        checks=checks_of(landing, specs) if len(landing) > 1 else (),
+        checks=checks_of(landing, specs) if several and not as_checked else (),
     )  # fmt: skip
 
 

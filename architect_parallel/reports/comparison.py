@@ -86,7 +86,7 @@ def _proposal(result: RunResult, comparison: Comparison) -> list[str]:
         if worker.status is not Status.SUCCESS and worker.worker_id in comparison.proposed
     ]
     if failed:
-        lines.append(f"Worker {', '.join(failed)} did not succeed.")
+        lines.append(f"Worker{'s' if len(failed) > 1 else ''} {', '.join(failed)} did not succeed.")
     rest = comparison.order[len(comparison.proposed) :]
     if rest:
         lines.append(f"To try after that, in this order: {' '.join(map(str, rest))}")

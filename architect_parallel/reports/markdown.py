@@ -249,7 +249,7 @@ def _details(run: RunResult, result: WorkerResult) -> str:
     )
     blocks = [f"<details>\n{summary}", "**Task**", fenced(result.task)]
     blocks += ["**Error**", fenced(result.error, tail=True)] if result.error else []
-    notes = [*result.warnings, *(f"changed outside its scope: {path}" for path in result.outside_scope[:SHOWN_FILES])]
+    notes = [*result.warnings]
     notes += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
     blocks += ["\n".join(f"- {inline(note)}" for note in notes[:SHOWN_FILES])] if notes else []
     if len(result.attempt_history) > 1:

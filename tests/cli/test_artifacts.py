@@ -242,3 +242,51 @@ def test_a_report_goes_to_a_file_or_a_device(architect: Architect, tmp_path: Pat
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     assert architect("report", "latest", "-o", "/dev/null").code == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_work_on_others_work_stays_its_own(architect: Architect, elsewhere: Architect, tmp_path: Path) -> None:
+    """Workers of a spec begin at different commits, one of them at a merge and changing nothing."""
+    spec = tmp_path / "a.yaml"
+    tasks = [
+        "{name: one, backend: shell, task: echo 1 > one.txt}",
+        "{name: two, backend: shell, task: echo 2 > two.txt}",
+    ]
+    for name, task in (("both", "cat one.txt two.txt > both.txt"), ("none", "test -e two.txt")):
+        tasks.append(f'{{name: {name}, backend: shell, task: "{task}", dependencies: [one, two]}}')
+    spec.write_text("name: a\ntasks:\n" + "".join(f"  - {each}\n" for each in tasks))
+    made = architect("spec", "run", spec, "--artifacts", tmp_path / "out", "--json")
+    assert made.code == 0, made.err
+
+    answer = elsewhere("import", tmp_path / "out")
+
+    assert answer.code == 0, answer.err
+    told = elsewhere("report", "latest", "-f", "json").json
+    assert [each["files_modified"] for each in told["results"]] == [["one.txt"], ["two.txt"], ["both.txt"], []]
+    assert [each["diff"] for each in told["results"]] == [each["diff"] for each in made.json["results"]]
+    assert "one.txt" not in (tmp_path / "out" / "worker-3.patch").read_text().replace("cat one.txt", "")
+    assert git(elsewhere.cwd, "show", "architect/parallel-4:two.txt") == "2"
+    landed = elsewhere("merge", "latest", "--all")
+    assert (landed.code, "imported: no check of it runs here" in landed.err) == (0, True)
+    assert (elsewhere.cwd / "both.txt").read_text() == "1\n2\n"
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_branch_moved_back_behind_the_base_does_not_spoil_the_rest(
+    architect: Architect, checkout: Path, elsewhere: Architect, tmp_path: Path, dirty: bool
+) -> None:
+    (checkout / "README.md").write_text("second\n")
+    commit_all(checkout, "second")
+    git(elsewhere.cwd, "pull", "--quiet")
+    (checkout / "README.md").write_text("dirty\n" if dirty else "second\n")
+    back = "git reset -q --hard HEAD~2" if dirty else "git reset -q --hard HEAD~1"
+    tasks = ("--task", back, "--task", "echo b > b.txt")
+    how = ("--include-dirty",) if dirty else ()
+    made = architect("parallel", "--backend", "shell", *how, *tasks, "--artifacts", tmp_path / "out", "--json")
+    assert made.code == 0, made.err
+
+    answer = elsewhere("import", tmp_path / "out")
+
+    assert answer.code == 0, answer.err
+    told = elsewhere("report", "latest", "-f", "json").json
+    assert [each["diff"] for each in told["results"]] == [each["diff"] for each in made.json["results"]]
+    assert git(elsewhere.cwd, "show", "architect/parallel-2:b.txt") == "b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from pathlib import Path
@@ -211,3 +212,14 @@ def test_without_any_run_nothing_is_made(architect: Architect, checkout: Path) -
     assert architect("merge", "latest", "1").code == 4
     assert architect("parallel-cleanup", "--run", "x").code == 4
     assert not (checkout / ".git" / "architect").exists()
+
+
+def test_of_a_worker_in_place_nobody_says_that_it_changed_nothing(architect: Architect, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    tasks = [{"backend": "shell", "prompt": "echo 1 > one.txt", "workdir": str(place)}]
+    (tmp_path / "tasks.json").write_text(json.dumps({"tasks": tasks}))
+    assert architect("parallel", "--file", tmp_path / "tasks.json").code == 0
+    assert (place / "one.txt").exists()
+    answer = architect("diff", "latest", "1")
+    assert (answer.code, answer.out) == (0, "worker 1 worked in place: what it changed is not told apart\n")

@@ -173,6 +173,20 @@ def test_control_plain_git_takes_what_is_refused_here(clone: Clone) -> None:
     assert git(clone.root, "rev-parse", "refs/heads/evil")
 
 
+@pytest.mark.parametrize("begun", ["own head", "unknown"])
+def test_a_base_that_would_hide_work_is_not_believed(clone: Clone, begun: str) -> None:
+    def lie(plain: Any) -> None:
+        changes = plain["results"][1]["diff"]
+        changes["base"] = changes["head"] if begun == "own head" else "d" * 40
+
+    edited(clone.artifacts, lie)
+    clone.take()
+    worker = clone.journal.result(RUN).results[1]
+    assert worker.diff is not None
+    assert worker.diff.base == git(clone.root, "rev-parse", "main")
+    assert worker.files_modified == ["b.txt", "bin"]
+
+
 def test_words_in_a_result_name_nothing_here(clone: Clone, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()

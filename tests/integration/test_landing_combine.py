@@ -176,6 +176,20 @@ def test_step_that_breaks_a_check_is_taken_out(checkout: Path, repository: Repos
     assert everything(checkout) == before
 
 
+def test_the_last_of_all_is_checked_with_those_that_are_in_already(
+    checkout: Path, repository: Repository, journal: Journal
+) -> None:
+    ended_run(
+        repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"}, checks=("! test -e a.txt || ! test -e b.txt",)
+    )
+    assert land(repository, journal, 1).merged == (1,)
+    before = everything(checkout)
+    outcome = land(repository, journal, pick=Pick.ALL)
+    assert (outcome.commit, left_out(outcome)) == (None, [(2, "check", ())])
+    assert everything(checkout) == before
+    assert land(repository, journal, 2).merged == (2,), "the control: one that was asked for lands"
+
+
 def test_check_that_fails_on_the_target_is_no_steps_fault(
     checkout: Path, repository: Repository, journal: Journal
 ) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from repositories import git
 
+from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.planning import ParallelConfig
 from architect_parallel.api.running import resume
 from architect_parallel.api.specs import SpecConfig, SpecRunner
 from architect_parallel.domain import Reason, RunResult, RunStatus, Status
 from architect_parallel.errors import UsageError
 from architect_parallel.events import Recorded, WorktreeReady
+from architect_parallel.landing.choice import Pick
 
 
 def write_spec(place: Path, *tasks: dict[str, Any], **more: Any) -> Path:
@@ -283,6 +285,9 @@ def test_results_land_on_a_branch_and_what_does_not_is_named(checkout: Path, tmp
     assert (result.status, result.exit_code) == (RunStatus.SUCCESS, 5), result.warnings
     assert result.merge is not None
     assert [(each.worker_id, each.reason) for each in result.merge.left_out] == [(4, "check")]
+    _, later = merge(checkout, MergeRequest(run="latest", pick=Pick.ALL))
+    assert later is not None
+    assert [(each.worker_id, each.reason) for each in later.left_out] == [(4, "check")], "nor does it land by hand"
     files = git(checkout, "ls-tree", "--name-only", "architect/merged").splitlines()
     assert {"base.txt", "one.txt", "two.txt"} <= set(files)
     assert "broken.txt" not in files

@@ -55,7 +55,7 @@ def test_what_was_written_is_read_back_as_it_was() -> None:
         (["results", 0, "duration"], None, "results[0].duration"),
         (["results", 0, "files_modified"], "a.py", "must be a list"),
         (["results", 0, "diff", "head"], "HEAD", "full commit id"),
-        (["results", 0, "diff", "base"], "d" * 40, "not the run's base"),
+        (["results", 0, "diff", "base"], "HEAD", "full commit id"),
         (["results", 0, "checks", 0, "passed"], "yes", "true or false"),
     ],
 )
