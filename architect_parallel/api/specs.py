@@ -284,13 +284,18 @@ def land(result: RunResult, here: Here) -> RunResult:
         checks = () if order.check is None else (order.check,)
         asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into, checks=checks)
         problem: ArchitectParallelError | None = None
+        told: list[str] = []
         try:
-            merge(here.start, asked, environ=here.environ)
+            before, done = merge(here.start, asked, environ=here.environ)
+            told += [*before.warnings, *(done.warnings if done is not None else ())]
+            if done is not None and done.commit is None:  # the envelope shows landings only
+                told += [f"worker {each.worker_id} is left out: {each.detail or each.reason}" for each in done.left_out]
         except ArchitectParallelError as error:
             problem = error
         if made and git.resolve(ref) == plan.base_commit:
             git.run("update-ref", "-d", ref, plan.base_commit, check=False)
         after = journal.result(plan.run_id)
+    after.warnings.extend(f"merge: {each}" for each in told)
     code = after.exit_code or 0
     if problem is not None:
         after.warnings.append(f"merge: {problem.message}")
