@@ -260,6 +260,21 @@ def resume_spec(
             raise NothingToDo(f"{', '.join(config.only)} succeeded in run {plan.run_id}", hint="leave out --only")
         return left
 
+    return resume_and_land(
+        workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
+    )
+
+
+def resume_and_land(
+    workspace_root: Path,
+    run: str,
+    *,
+    config_file: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+    choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
+) -> RunResult:
+    """Goes on with any run but a flow; one of a spec that says so is merged at its end. Raises as `resume`."""
     result = resume(workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose)
     return land(result, load_here(workspace_root, config_file))
 

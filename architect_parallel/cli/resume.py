@@ -39,8 +39,12 @@ def resume(
 
         result = resumed(run, as_json=json, quiet=quiet, config=config)
     else:
+        from architect_parallel.api.specs import resume_and_land
+        from architect_parallel.cli.spec import warn_of_merge
+
         report = LiveReport(as_json=json, quiet=quiet)
         with report:
-            result = running.resume(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
+            result = resume_and_land(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
+        warn_of_merge(result)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)
