@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.api.orders import Flags, draft_spec, require_ready, take_order
-from architect_parallel.api.place import Here, load_here
+from architect_parallel.api.place import Here, load_here, open_journal
 from architect_parallel.api.planning import ParallelConfig, numbered_workers, worker_limits
 from architect_parallel.api.running import hold, local_runner, recorded_plan, require_ours
 from architect_parallel.api.task_sources import TaskPlace
@@ -199,6 +199,21 @@ def resume_flow(
             return course.run(before=moved[-1] if moved else None)
         finally:
             lock.release()
+
+
+def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
+    """The run's id, and the state from which `resume_flow` would go on; `None`: it has not come to one.
+
+    Raises:
+        NothingToDo: No such run, or its flow has ended well.
+    """
+    with open_journal(workspace_root) as (_, journal):
+        run_id = journal.find(run)
+        recorded = journal.recorded(run_id)
+        if replay(recorded, live=False).status is RunStatus.SUCCESS:
+            raise NothingToDo(f"the flow of run {run_id} has ended", hint=f"architect status {run_id}")
+        states = [each.event.state for each in recorded if isinstance(each.event, FlowMoved)]
+        return run_id, states[-1] if states else None
 
 
 class _Course:
