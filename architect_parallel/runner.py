@@ -166,15 +166,22 @@ class Runner:
             while self._dispatch.unfinished or self._checking_base:
                 self._start_what_may_start()
                 self._take_events()
-                if monotonic_s() >= self._deadline_s:
-                    self._deadline_s = math.inf
-                    self._stop_all(Reason.RUN_TIMEOUT, f"the run took longer than {self._plan.timeout_s:g} s")
+                self._hold_deadline()
+
+    def idle(self, seconds: float) -> None:
+        """Waits with nothing running; a signal, a request to cancel and the run's time limit end it: `stopped_by`."""
+        until_s = monotonic_s() + seconds
+        with signals.forwarded(self._queue.put), self._abandoning():
+            while self._stopped_by is None and monotonic_s() < until_s:
+                self._next_start_s = until_s
+                self._take_events()
+                self._hold_deadline()
 
     def finish(self, ended: tuple[RunStatus, int] | None = None) -> RunResult:
         """Ends the run: nothing of it is left running, and its end is recorded.
 
         Args:
-            ended: Status and exit code where its workers' results do not decide them; a signal does, whatever is said.
+            ended: Status and exit code where the results of its workers do not decide them; a signal decides the code.
         """
         with signals.forwarded(self._queue.put), self._abandoning():
             self._host.close()
@@ -400,6 +407,11 @@ class Runner:
         if budget is not None and self._spent >= budget:
             self._stop_all(Reason.RUN_BUDGET, f"${self._spent:.4f} of the run's ${budget:.4f} spent")
 
+    def _hold_deadline(self) -> None:
+        if monotonic_s() >= self._deadline_s:
+            self._deadline_s = math.inf
+            self._stop_all(Reason.RUN_TIMEOUT, f"the run took longer than {self._plan.timeout_s:g} s")
+
     def _take_signal(self, received: Signals) -> None:
         self._signals_seen += 1
         self._signal = self._signal or received
@@ -459,10 +471,10 @@ class Runner:
             escalated=bool(self._dispatch.given_up),
         )
         briefing = self._briefing(status)
-        if ended is not None and self._signal is None:
-            (status, code), briefing = ended, None
-        else:
-            code = int(exit_code)
+        code = int(exit_code)
+        if ended is not None:
+            status, briefing = ended[0], None
+            code = ended[1] if self._signal is None else code
         end = RunFinished(status=status, exit_code=code, warnings=tuple(self._warnings), briefing=briefing)
         self.record([(None, end)])
         return self._journal.result(self._plan.run_id)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.api.orders import Flags, draft_spec, require_ready, take_order
-from architect_parallel.api.place import Here, load_here
+from architect_parallel.api.place import Here, load_here, open_journal
 from architect_parallel.api.planning import ParallelConfig, numbered_workers, worker_limits
 from architect_parallel.api.running import hold, local_runner, recorded_plan, require_ours
 from architect_parallel.api.task_sources import TaskPlace
@@ -26,6 +26,7 @@ from architect_parallel.domain import (
     ApprovalMode,
     FlowOrigin,
     Isolation,
+    Reason,
     RunPlan,
     RunResult,
     RunStatus,
@@ -36,7 +37,16 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
-from architect_parallel.events import FlowMoved, RunExtended, RunResumed, RunStarted, Warned
+from architect_parallel.events import (
+    FlowMoved,
+    Recorded,
+    RunExtended,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    Warned,
+    WorkerFinished,
+)
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.planning import naming, quantities
@@ -51,8 +61,9 @@ from architect_parallel.planning.flow import (
     Job,
     Jobs,
     Machine,
+    Wait,
 )
-from architect_parallel.runner import Listener, Runner
+from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock
 from architect_parallel.system.files import replace_file
 from architect_parallel.worktrees.create import exclude_from_status, highest_number, require_base
@@ -64,8 +75,10 @@ LARGEST_VARIABLE_BYTES = 64 * 2**10
 NO_CAP = 10_000
 """Tasks of one `parallel` that may run at the same time where nobody set a limit."""
 
+OWN_TIMEOUTS = (Reason.WORKER_TIMEOUT, Reason.IDLE_TIMEOUT)
+
 Answer = Callable[[Demand], str | None]
-"""Asks a person (`Question`) or waits (`Wait`); `None`: nobody is there, the flow pauses."""
+"""Asks a person (`Question`, or a `Wait` for somebody); `None`: nobody is there, the flow pauses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,18 +179,41 @@ def resume_flow(
             moved = [each.event for each in journal.recorded(run_id) if isinstance(each.event, FlowMoved)]
             here = replace(here, start=Path(plan.flow.directory))
             flow = read_flow(Path(plan.flow.file), here)
+            _require_backends(flow, here)
             course = _Course(plan, flow, here, journal, ask, listeners)
             course.machine = Machine(flow, course.read, plan.flow.variables)
             if moved:
                 try:
                     course.machine = Machine.restore(flow, course.read, moved[-1].machine)
-                    course.machine.demand()
+                    demanded = course.machine.demand()
                 except KeyError as error:
                     raise UsageError(f"{plan.flow.file} has no state {error} any more", hint="run it anew") from error
+                if moved[-1].workers and not (
+                    isinstance(demanded, Jobs) and len(demanded.jobs) == len(moved[-1].workers)
+                ):
+                    text = f"{plan.flow.file}: state {moved[-1].state} is another one than when the flow came to it"
+                    raise UsageError(text, hint="run it anew")
+            for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
+                request.unlink()
             started(plan)
             return course.run(before=moved[-1] if moved else None)
         finally:
             lock.release()
+
+
+def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
+    """The run's id, and the state from which `resume_flow` would go on; `None`: it has not come to one.
+
+    Raises:
+        NothingToDo: No such run, or its flow has ended well.
+    """
+    with open_journal(workspace_root) as (_, journal):
+        run_id = journal.find(run)
+        recorded = journal.recorded(run_id)
+        if replay(recorded, live=False).status is RunStatus.SUCCESS:
+            raise NothingToDo(f"the flow of run {run_id} has ended", hint=f"architect status {run_id}")
+        states = [each.event.state for each in recorded if isinstance(each.event, FlowMoved)]
+        return run_id, states[-1] if states else None
 
 
 class _Course:
@@ -193,6 +229,8 @@ class _Course:
         self._here = here
         self._journal = journal
         self._ask = ask
+        self._earlier: Sequence[Recorded] = ()
+        """What earlier launches left."""
         self._listeners = listeners
 
     def run(self, before: FlowMoved | None = None) -> RunResult:
@@ -201,29 +239,40 @@ class _Course:
         Args:
             before: Where an earlier launch left it.
         """
-        earlier: dict[int, WorkerResult] = {}
-        if before is not None:
-            # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
-            so_far = replay(self._journal.recorded(self._plan.run_id), live=False)
-            earlier = {each.worker_id: each for each in so_far.results}
+        self._earlier = [] if before is None else self._journal.recorded(self._plan.run_id)
         runner = local_runner(self._plan, self._journal, self._here, self._listeners)
         if before is not None:
             self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=()))
+        try:
+            return self._go_on(runner, before)
+        except KeyboardInterrupt:  # while a person was asked, or between two states
+            return self._pause(runner, self.machine.where, ExitCode.INTERRUPTED)
+
+    def _go_on(self, runner: Runner, before: FlowMoved | None) -> RunResult:
         while True:
             demanded = self.machine.demand()
             if isinstance(demanded, Ended):
                 return self._end(runner, demanded)
             if not isinstance(demanded, Jobs):
                 self._record(runner, FlowMoved(state=demanded.state, machine=self.machine.snapshot()))
+                before = None
+                if isinstance(demanded, Wait) and demanded.seconds is not None:
+                    runner.idle(demanded.seconds)
+                    if runner.stopped_by is not None:
+                        return self._stop(runner, demanded.state)
+                    self.machine.answered("")
+                    continue
                 said = self._ask(demanded)
                 if said is None:
                     return self._pause(runner, demanded.state)
                 self.machine.answered(said)
-                before = None
                 continue
-            results = self._do(runner, demanded, earlier, before.workers if before is not None else ())
+            try:
+                results = self._do(runner, demanded, before.workers if before is not None else ())
+            except FlowFault as error:
+                return self._end(runner, Ended(exit_code=error.exit_code, state=demanded.state, message=error.message))
             if runner.stopped_by is not None:
-                return runner.finish((RunStatus.CANCELED, int(ExitCode.NOT_ALL_SUCCEEDED)))
+                return self._stop(runner, demanded.state)
             before = None
             try:
                 self._write(self.machine.finished([_outcome(each) for each in results]))
@@ -245,21 +294,29 @@ class _Course:
             raise FlowFault(f"{path} is larger than {LARGEST_READ_BYTES // 2**20} MiB")
         return data.decode(errors="replace").replace("\0", "").strip()
 
-    def _do(
-        self, runner: Runner, demanded: Jobs, earlier: Mapping[int, WorkerResult], before: Sequence[int]
-    ) -> list[WorkerResult]:
-        """Runs the jobs of a state to their ends; those that ended well in an earlier launch stand."""
+    def _do(self, runner: Runner, demanded: Jobs, before: Sequence[int]) -> list[WorkerResult]:
+        """Runs the jobs of a state to their ends; those whose results stand from an earlier launch are not done again.
+
+        Raises:
+            FlowFault: They cannot be made ready.
+        """
         planned = {spec.worker_id: spec for spec in self._journal.result(self._plan.run_id).planned}
         again: list[WorkerSpec] = []
-        for worker_id in before:
-            result = earlier.get(worker_id)
-            if result is None or result.status is not Status.SUCCESS:
-                attempt = 1 if result is None else result.attempts + 1
-                again.append(replace(planned[worker_id], attempt=attempt))
+        if before:
+            # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
+            so_far = {each.worker_id: each for each in replay(self._earlier, live=False).results}
+            standing = _standing(self._earlier)
+            for worker_id in before:
+                if worker_id not in standing:
+                    attempt = so_far[worker_id].attempts + 1 if worker_id in so_far else 1
+                    again.append(replace(planned[worker_id], attempt=attempt))
         ids = tuple(before)
         if not before:
             with registration_lock(self._here.repository):
-                again = self._specs(demanded, first=max(planned, default=0) + 1)
+                try:
+                    again = self._specs(demanded, first=max(planned, default=0) + 1)
+                except (UsageError, EnvironmentProblem) as error:
+                    raise FlowFault(error.message, hint=error.hint) from error
                 ids = tuple(spec.worker_id for spec in again)
                 moved = FlowMoved(state=demanded.state, machine=self.machine.snapshot(), workers=ids)
                 self._record(runner, RunExtended(workers=tuple(again)), moved)
@@ -297,10 +354,42 @@ class _Course:
         status = RunStatus.SUCCESS if ended.exit_code == 0 else RunStatus.FAILED
         return runner.finish((status, ended.exit_code))
 
-    def _pause(self, runner: Runner, state: str) -> RunResult:
+    def _stop(self, runner: Runner, state: str) -> RunResult:
+        """Ends what a signal, a request or a limit stopped in `state`."""
+        run_id = self._plan.run_id
+        why = str(runner.stopped_by).replace("_", " ")
+        runner.warn(f"the flow was stopped in state {state} ({why}); to go on: architect flow run --resume {run_id}")
+        return runner.finish((RunStatus.CANCELED, int(ExitCode.NOT_ALL_SUCCEEDED)))
+
+    def _pause(self, runner: Runner, state: str, code: ExitCode = ExitCode.SUCCESS) -> RunResult:
         run_id = self._plan.run_id
         runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
-        return runner.finish((RunStatus.INTERRUPTED, int(ExitCode.SUCCESS)))
+        return runner.finish((RunStatus.INTERRUPTED, int(code)))
+
+
+def _standing(earlier: Iterable[Recorded]) -> set[int]:
+    """Whose results stand when a flow is gone on with, by what earlier launches recorded.
+
+    A success does. A failure does where the launch died before the flow went on from it; once the flow has ended with
+    it, it is done again.
+    """
+    succeeded: set[int] = set()
+    failed: set[int] = set()
+    for each in earlier:
+        match each.event:
+            case WorkerFinished(result=result) if result.status is Status.SUCCESS:
+                succeeded.add(result.worker_id)
+            case WorkerFinished(result=result):
+                by_itself = result.status in (Status.FAILED, Status.PARTIAL) or result.reason in OWN_TIMEOUTS
+                (failed.add if by_itself else failed.discard)(result.worker_id)
+            case RunResumed(worker_ids=ids):
+                succeeded.difference_update(ids)
+                failed.difference_update(ids)
+            case RunFinished():
+                failed.clear()
+            case _:
+                pass
+    return succeeded | failed
 
 
 def _outcome(result: WorkerResult) -> Done:

@@ -260,6 +260,21 @@ def resume_spec(
             raise NothingToDo(f"{', '.join(config.only)} succeeded in run {plan.run_id}", hint="leave out --only")
         return left
 
+    return resume_and_land(
+        workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
+    )
+
+
+def resume_and_land(
+    workspace_root: Path,
+    run: str,
+    *,
+    config_file: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+    choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
+) -> RunResult:
+    """Goes on with any run but a flow; one of a spec that says so is merged at its end. Raises as `resume`."""
     result = resume(workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose)
     return land(result, load_here(workspace_root, config_file))
 
@@ -283,13 +298,18 @@ def land(result: RunResult, here: Here) -> RunResult:
             git.run("update-ref", "-m", f"architect: made for {plan.run_id}", ref, plan.base_commit, "0" * 40)
         asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into)
         problem: ArchitectParallelError | None = None
+        told: list[str] = []
         try:
-            merge(here.start, asked, environ=here.environ)
+            before, done = merge(here.start, asked, environ=here.environ)
+            told += [*before.warnings, *(done.warnings if done is not None else ())]
+            if done is not None and done.commit is None:  # the envelope shows landings only
+                told += [f"worker {each.worker_id} is left out: {each.detail or each.reason}" for each in done.left_out]
         except ArchitectParallelError as error:
             problem = error
         if made and git.resolve(ref) == plan.base_commit:
             git.run("update-ref", "-d", ref, plan.base_commit, check=False)
         after = journal.result(plan.run_id)
+    after.warnings.extend(f"merge: {each}" for each in told)
     code = after.exit_code or 0
     if problem is not None:
         after.warnings.append(f"merge: {problem.message}")

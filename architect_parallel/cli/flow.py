@@ -147,11 +147,7 @@ def ask_person(demand: Demand) -> str | None:
     """Asks on the terminal; `None`: there is none."""
     from architect_parallel.planning.flow import Question, Wait
     from architect_parallel.planning.plain_text import plain_text
-    from architect_parallel.system import clock
 
-    if isinstance(demand, Wait) and demand.seconds is not None:
-        clock.pause(demand.seconds)
-        return ""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     if isinstance(demand, Wait):

@@ -26,6 +26,16 @@ def resume(
     from architect_parallel.cli.parallel import print_result
     from architect_parallel.reports.terminal import LiveReport
 
+    flow = running.is_flow(Path.cwd(), run)
+    if dry_run and flow:
+        from architect_parallel.api.flows import flow_position
+
+        run_id, state = flow_position(Path.cwd(), run)
+        if json:
+            answer_json({"run_id": run_id, "state": state, "dry_run": True})
+        else:
+            answer(f"would go on with the flow {'from its start' if state is None else f'in state {state}'}")
+        return
     if dry_run:
         todo = running.resumable(Path.cwd(), run)
         if json:
@@ -34,13 +44,17 @@ def resume(
             for spec in todo:
                 answer(f"would run worker {spec.worker_id} again on {spec.branch} (attempt {spec.attempt})")
         return
-    if running.is_flow(Path.cwd(), run):
+    if flow:
         from architect_parallel.cli.flow import resumed
 
         result = resumed(run, as_json=json, quiet=quiet, config=config)
     else:
+        from architect_parallel.api.specs import resume_and_land
+        from architect_parallel.cli.spec import warn_of_merge
+
         report = LiveReport(as_json=json, quiet=quiet)
         with report:
-            result = running.resume(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
+            result = resume_and_land(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
+        warn_of_merge(result)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)

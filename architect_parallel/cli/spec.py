@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.cli.output import warn
 from architect_parallel.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from architect_parallel.domain import RunResult
 
 app = typer.Typer(
     help="Run, check or draw a task graph with dependencies.",
@@ -100,8 +104,16 @@ def run(
             return
         with report:
             result = runner.execute(started=report.begin)
+    warn_of_merge(result)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)
+
+
+def warn_of_merge(result: RunResult) -> None:
+    """Says what was heard of the merge at a run's end, when the live report was over."""
+    for warning in result.warnings:
+        if warning.startswith("merge: "):
+            warn(warning)
 
 
 def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
@@ -115,7 +127,7 @@ def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a spec: every fault at once, nothing started."""
     from architect_parallel.api.specs import task_graph, validated
-    from architect_parallel.cli.output import answer, answer_json, warn
+    from architect_parallel.cli.output import answer, answer_json
     from architect_parallel.planning.graph import critical_path
 
     try:

@@ -215,7 +215,7 @@ class Machine:
             try:
                 if self._transitions > self._flow.max_transitions:
                     text = f"more than {self._flow.max_transitions} transitions: the flow seems to go round in circles"
-                    return Ended(exit_code=1, state=self._where, message=text)
+                    return Ended(exit_code=1, state=self.where, message=text)
                 found = self._look(state)
             except FlowFault as error:
                 found = self._leave(1, str(error))
@@ -226,14 +226,17 @@ class Machine:
         """Takes how the demanded jobs ended, in their order; what to write: (path, text)."""
         task = self._state.task
         tasks = task.tasks or (task,)
-        writes = []
+        writes, message = [], ""
         for each, outcome in zip(tasks, outcomes, strict=True):
             if each.output is not None and each.output.kind is Kind.VAR:
                 self._set(each.output.name, outcome.output)
             elif each.output is not None:
-                writes.append((self._text(each.output.name), outcome.output.strip() + "\n"))
-        code = next((outcome.exit_code for outcome in outcomes if outcome.exit_code != 0), 0)
-        self._pending = self._leave(code)
+                try:
+                    writes.append((self._text(each.output.name), outcome.output.strip() + "\n"))
+                except FlowFault as error:
+                    message = message or str(error)
+        code = next((outcome.exit_code for outcome in outcomes if outcome.exit_code != 0), 1 if message else 0)
+        self._pending = self._leave(code, message)
         return writes
 
     def answered(self, text: str) -> None:
@@ -269,7 +272,8 @@ class Machine:
         return self._current.states[self._frame["state"]]
 
     @property
-    def _where(self) -> str:
+    def where(self) -> str:
+        """The state it is in, with those of the flows around it."""
         return " > ".join(frame["state"] for frame in self._frames)
 
     def _look(self, state: FlowState) -> Demand | None:
@@ -281,17 +285,17 @@ class Machine:
             case "parallel":
                 limit = arguments.get("max_parallel")
                 jobs = tuple(self._job(each, inside=True) for each in task.tasks)
-                return Jobs(state=self._where, jobs=jobs, at_once=limit)
+                return Jobs(state=self.where, jobs=jobs, at_once=limit)
             case "ask-user":
                 choices = tuple(self._text(each) for each in arguments.get("choices", ()))
                 default = arguments.get("default")
                 return Question(
-                    state=self._where, text=self._text(arguments["question"]), choices=choices,
+                    state=self.where, text=self._text(arguments["question"]), choices=choices,
                     default=None if default is None else self._text(default),
                 )  # fmt: skip
             case "pause":
                 return Wait(
-                    state=self._where, seconds=arguments.get("seconds"), text=self._text(arguments.get("message", ""))
+                    state=self.where, seconds=arguments.get("seconds"), text=self._text(arguments.get("message", ""))
                 )
             case "switch":
                 return self._go(self._chosen(arguments) or state.next)
@@ -306,7 +310,7 @@ class Machine:
                 holds = CONDITIONS[tool](self._text(arguments["left"]), self._text(arguments.get("right", "")))
                 return self._go(arguments.get("then" if holds else "else") or state.next)
             case _:
-                return Jobs(state=self._where, jobs=(self._job(task, inside=False),))
+                return Jobs(state=self.where, jobs=(self._job(task, inside=False),))
 
     def _chosen(self, arguments: Mapping[str, Any]) -> str | None:
         places: Mapping[str, str] = arguments["goto"]
@@ -346,7 +350,7 @@ class Machine:
     def _leave_flow(self, code: int, message: str = "") -> Ended | None:
         """Ends the flow it is in: a sub-flow's end is how its state ended."""
         if len(self._frames) == 1:
-            return Ended(exit_code=code, state=self._where, message=message)
+            return Ended(exit_code=code, state=self.where, message=message)
         inner = self._frames.pop()["variables"]
         output = self._state.task.output
         if output is not None:
@@ -381,7 +385,7 @@ class Machine:
             return self._read(kind, path)
         value = self._frame["variables"].get(name)
         if value is None:
-            raise FlowFault(f"state {self._where}: {name} has no value yet")
+            raise FlowFault(f"state {self.where}: {name} has no value yet")
         return str(value)
 
 

@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
         *[("work", "success")] * 2,
     ]
 
+    dry = architect("resume", run["run_id"], "--dry-run")
+    assert (dry.code, dry.out) == (0, "would go on with the flow in state ask\n")
     seen, code = on_terminal(checkout, "yes", "resume", run["run_id"])
     assert code == 0, seen
     whole = architect("status", run["run_id"], "--json").json
@@ -184,3 +187,91 @@ def test_validate_shows_the_way_through(architect: Architect, checkout: Path) ->
     (checkout / "f.yaml").write_text(FLOW)
     assert "  hello (bash) 3 → both" in architect("flow", "validate", "f.yaml").out
     assert json.loads(architect("flow", "validate", "f.yaml", "--json").out)["start_at"] == "hello"
+
+
+@pytest.mark.parametrize("way", ["signal", "cancel"])
+def test_a_timed_pause_hears_who_ends_it_and_is_gone_on_with(architect: Architect, checkout: Path, way: str) -> None:
+    (checkout / "f.yaml").write_text(
+        "states:\n"
+        "  a: {tool: bash, arguments: {command: echo a >> log}, next: p}\n"
+        "  p: {tool: pause, arguments: {seconds: 60}, next: z}\n"
+        "  z: {tool: bash, arguments: {command: echo z >> log}}\n"
+    )
+    with subprocess.Popen([SCRIPT, "flow", "run", "f.yaml", "--json"], cwd=checkout, stdout=subprocess.PIPE) as flow:
+        until = time.monotonic() + 60
+        while not (checkout / "log").exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        with subprocess.Popen([SCRIPT, "watch", "--json"], cwd=checkout, stdout=subprocess.PIPE) as watch:
+            assert watch.stdout is not None
+            assert any(json.loads(line).get("state") == "p" for line in watch.stdout)
+            watch.terminate()
+        if way == "signal":
+            flow.send_signal(signal.SIGINT)
+        else:
+            assert architect("cancel", "latest").code == 0
+        out, _ = flow.communicate(timeout=60)
+    ended = json.loads(out)  # one object
+    assert flow.returncode == (130 if way == "signal" else 1)
+    assert ended["status"] in ("canceled", "interrupted")
+    assert "in state p" in ended["warnings"][0]
+    (checkout / "f.yaml").write_text((checkout / "f.yaml").read_text().replace("seconds: 60", "seconds: 0.1"))
+    answer = architect("flow", "run", "--resume", "latest", "--json")
+    assert (answer.code, answer.json["status"]) == (0, "success")
+    assert (checkout / "log").read_text() == "a\nz\n"
+
+
+def test_ctrl_c_at_a_question_is_130_and_the_question_is_asked_again(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    seen, code = on_terminal(checkout, "\x03", "flow", "run", "f.yaml")
+    assert code == 130, seen
+    assert "paused in state ask" in seen
+    assert "Traceback" not in seen
+    seen, code = on_terminal(checkout, "yes", "flow", "run", "--resume", "latest")
+    assert code == 0, seen
+    assert (checkout / "log").read_text() == "a\nb\n"
+
+
+def test_a_failure_that_was_taken_care_of_is_not_repeated_after_a_kill(architect: Architect, checkout: Path) -> None:
+    """Killed right after the failing task's end was recorded, before the flow moved on."""
+    (checkout / "f.yaml").write_text(
+        "a: {tool: bash, arguments: {command: echo a >> log; exit 3}, on-error: {3: b}}\n"
+        "b: {tool: bash, arguments: {command: echo b >> log}}\n"
+    )
+    killed = """
+import os, signal, sys
+from architect_parallel.api import flows
+flows._outcome = lambda result: os.kill(os.getpid(), signal.SIGKILL)
+from architect_parallel.cli.app import main
+sys.argv = ["architect", "flow", "run", "f.yaml", "--quiet"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", killed], cwd=checkout, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    answer = architect("resume", "latest", "--json")
+    assert (answer.code, answer.json["status"]) == (0, "success")
+    assert (checkout / "log").read_text() == "a\nb\n"
+    (checkout / "f.yaml").write_text("a: {tool: bash, arguments: {command: echo a >> log; test -e good}}\n")
+    assert architect("flow", "run", "f.yaml").code == 1
+    (checkout / "good").touch()
+    assert architect("resume", "latest").code == 0  # a flow that ended with a failure does it again
+
+
+def test_an_output_without_a_place_is_a_failure_of_its_state(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(
+        "a: {tool: bash, arguments: {command: echo a}, output: 'file({{ file(none) }})', on-error: {1: b}}\n"
+        "b: {tool: bash, isolation: worktree, arguments: {command: pwd, cwd: /}}\n"
+    )
+    answer = architect("flow", "run", "f.yaml", "--json")
+    assert (answer.code, answer.json["status"], answer.json["total_tasks"]) == (1, "failed", 1)
+    assert "outside the repository" in answer.json["warnings"][0]
+
+
+def test_a_state_that_became_another_one_is_not_gone_on_with(architect: Architect, checkout: Path) -> None:
+    job = "{tool: bash, arguments: {command: 'false'}}"
+    (checkout / "f.yaml").write_text(f"a: {{tool: parallel, arguments: {{tasks: [{job}, {job}]}}}}\n")
+    assert architect("flow", "run", "f.yaml").code == 1
+    for changed in (f"a: {{tool: parallel, arguments: {{tasks: [{job}]}}}}\n", "a: {tool: pause, arguments: {}}\n"):
+        (checkout / "f.yaml").write_text(changed)
+        answer = architect("flow", "run", "--resume", "latest")
+        assert (answer.code, "state a is another one" in answer.err) == (2, True), answer.err

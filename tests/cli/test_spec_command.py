@@ -122,3 +122,20 @@ def test_dependencies_of_a_task_file_act(architect: Architect, tmp_path: Path) -
     twice = architect("parallel", "--file", file, "--workers", "6")
     assert twice.code == 2
     assert "is done by several workers" in twice.err
+
+
+def test_a_run_gone_on_with_lands_and_what_does_not_is_said(architect: Architect, checkout: Path) -> None:
+    go = checkout.parent / "go"
+    (checkout / "spec.yaml").write_text(
+        f"tasks: [{{name: a, backend: shell, task: 'echo a > a.txt; test -e {go}'}}]\n"
+        "merge: {into: side/merged, check: 'test ! -e bad'}\n"
+    )
+    assert architect("spec", "run", "spec.yaml").code == 1
+    go.touch()
+    answer = architect("resume", "latest", "--json")
+    assert (answer.code, answer.json["merge"]["merged"]) == (0, [1])
+    (checkout / "spec.yaml").write_text(
+        "tasks: [{name: a, backend: shell, task: 'echo a > bad'}]\nmerge: {into: side/two, check: 'test ! -e bad'}\n"
+    )
+    answer = architect("spec", "run", "spec.yaml")
+    assert (answer.code, "worker 1 is left out" in answer.err) == (5, True), answer.err

@@ -300,3 +300,11 @@ def test_nothing_to_land_leaves_no_branch_behind(checkout: Path, tmp_path: Path)
     assert git(checkout, "branch", "--list", "side/*") == ""
     with pytest.raises(UsageError, match=r"merge\.into"):
         run(checkout, tmp_path, {"name": "a"}, merge={"into": "a..b"})
+
+
+def test_when_everything_is_left_out_it_is_said_why(checkout: Path, tmp_path: Path) -> None:
+    order = {"into": "architect/merged", "check": "test ! -e a.txt"}
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "echo a > a.txt"}, merge=order)
+    assert (result.status, result.exit_code, result.merge) == (RunStatus.SUCCESS, 5, None)
+    assert any("worker 1 is left out" in each and "test ! -e a.txt" in each for each in result.warnings)
+    assert git(checkout, "branch", "--list", "architect/merged") == ""
