@@ -26,9 +26,10 @@ PATIENCE_MS = 30_000
 IN_CI = bool(os.environ.get("CI"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One chromium for all tests of this process."""
+    """One chromium for the tests of a module. Not longer: while it is open playwright's event loop counts as running
+    in this thread, and whatever other tests of the process do with `asyncio.run` would fail."""
     if CHROMIUM is None:
         word = "there is no chromium: apt-get install chromium"
         pytest.fail(word) if IN_CI else pytest.skip(word)
