@@ -11,9 +11,9 @@ as automata, over path parts and inside each part over characters, and overlap w
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 MOST_OVERLAPS = 1000
 """More of them say nothing that the first ones did not."""
@@ -262,36 +262,23 @@ def _class(name: str, at: int) -> tuple[Characters, int]:
 
 
 def _meet(mine: _Way, theirs: _Way) -> bool:
-    """Whether some path leads through both: a search through pairs of places, a path part at a time."""
-    seen: set[tuple[int, int]] = set()
-    pending = [(0, 0)]
-    while pending:
-        at = pending.pop()
-        if at in seen:
-            continue
-        seen.add(at)
-        i, j = at
-        if i == len(mine) and j == len(theirs):
-            return True
-        one = mine[i] if i < len(mine) else None
-        other = theirs[j] if j < len(theirs) else None
-        if isinstance(one, _Deep):
-            pending.append((i + 1, j))
-        if isinstance(other, _Deep):
-            pending.append((i, j + 1))
-        if one is None or other is None:
-            continue
-        if isinstance(one, _Deep) or isinstance(other, _Deep):
-            # A part that is not empty can be found for any glob: none of them is without a character.
-            pending.append((i + (not isinstance(one, _Deep)), j + (not isinstance(other, _Deep))))
-        elif _meet_within(one, other):
-            pending.append((i + 1, j + 1))
-    return False
+    """Whether some path leads through both ways, a path part at a time."""
+    return _intersect(mine, theirs, _Deep, _meet_within)
 
 
 @functools.lru_cache(maxsize=65536)
 def _meet_within(one: _Glob, other: _Glob) -> bool:
     """Whether some name fits both globs of a part."""
+    return _intersect(one, other, _Star, _share)
+
+
+def _intersect(one: Sequence[Any], other: Sequence[Any], any_number: type, fit: Callable[[Any, Any], bool]) -> bool:
+    """Whether something goes through both sequences: a search through pairs of places.
+
+    Args:
+        any_number: Of what stands for any number of anything; one alone can be found for whatever stands across it.
+        fit: Whether one thing fits two others of the sequences.
+    """
     seen: set[tuple[int, int]] = set()
     pending = [(0, 0)]
     while pending:
@@ -304,15 +291,15 @@ def _meet_within(one: _Glob, other: _Glob) -> bool:
             return True
         mine = one[i] if i < len(one) else None
         theirs = other[j] if j < len(other) else None
-        if isinstance(mine, _Star):
+        if isinstance(mine, any_number):
             pending.append((i + 1, j))
-        if isinstance(theirs, _Star):
+        if isinstance(theirs, any_number):
             pending.append((i, j + 1))
         if mine is None or theirs is None:
             continue
-        if isinstance(mine, _Star) or isinstance(theirs, _Star):
-            pending.append((i + (not isinstance(mine, _Star)), j + (not isinstance(theirs, _Star))))
-        elif _share(mine, theirs):
+        if isinstance(mine, any_number) or isinstance(theirs, any_number):
+            pending.append((i + (not isinstance(mine, any_number)), j + (not isinstance(theirs, any_number))))
+        elif fit(mine, theirs):
             pending.append((i + 1, j + 1))
     return False
 
