@@ -145,7 +145,7 @@ def run_flow(
             held.callback(hold(journal, plan.run_id).release)
             journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
         started(plan)
-        course = _Course(plan, flow, here, journal, ask, listeners)
+        course = _Course(plan, here, journal, ask, listeners)
         course.machine = Machine(flow, course.read, config.variables)
         return course.run()
 
@@ -174,13 +174,11 @@ def resume_flow(
             plan = require_ours(recorded_plan(journal, run_id))
             if plan.flow is None:
                 raise NothingToDo(f"run {run_id} is no flow", hint=f"architect resume {run_id}")
-            if replay(journal.recorded(run_id), live=False).status is RunStatus.SUCCESS:
-                raise NothingToDo(f"the flow of run {run_id} has ended", hint=f"architect status {run_id}")
-            moved = [each.event for each in journal.recorded(run_id) if isinstance(each.event, FlowMoved)]
+            earlier, moved = _so_far(journal, run_id)
             here = replace(here, start=Path(plan.flow.directory))
             flow = read_flow(Path(plan.flow.file), here)
             _require_backends(flow, here)
-            course = _Course(plan, flow, here, journal, ask, listeners)
+            course = _Course(plan, here, journal, ask, listeners)
             course.machine = Machine(flow, course.read, plan.flow.variables)
             if moved:
                 try:
@@ -196,7 +194,7 @@ def resume_flow(
             for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
                 request.unlink()
             started(plan)
-            return course.run(before=moved[-1] if moved else None)
+            return course.run(before=moved[-1] if moved else None, earlier=earlier)
         finally:
             lock.release()
 
@@ -209,11 +207,16 @@ def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
     """
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
-        recorded = journal.recorded(run_id)
-        if replay(recorded, live=False).status is RunStatus.SUCCESS:
-            raise NothingToDo(f"the flow of run {run_id} has ended", hint=f"architect status {run_id}")
-        states = [each.event.state for each in recorded if isinstance(each.event, FlowMoved)]
-        return run_id, states[-1] if states else None
+        _, moved = _so_far(journal, run_id)
+        return run_id, moved[-1].state if moved else None
+
+
+def _so_far(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowMoved]]:
+    """What earlier launches of a flow recorded, and the states they came to; NothingToDo when it has ended well."""
+    recorded = journal.recorded(run_id)
+    if replay(recorded, live=False).status is RunStatus.SUCCESS:
+        raise NothingToDo(f"the flow of run {run_id} has ended", hint=f"architect status {run_id}")
+    return recorded, [each.event for each in recorded if isinstance(each.event, FlowMoved)]
 
 
 class _Course:
@@ -221,26 +224,29 @@ class _Course:
 
     machine: Machine
 
-    def __init__(
-        self, plan: RunPlan, flow: Flow, here: Here, journal: Journal, ask: Answer, listeners: Sequence[Listener]
-    ) -> None:
+    def __init__(self, plan: RunPlan, here: Here, journal: Journal, ask: Answer, listeners: Sequence[Listener]) -> None:
         self._plan = plan
-        self._flow = flow
         self._here = here
         self._journal = journal
         self._ask = ask
         self._earlier: Sequence[Recorded] = ()
         """What earlier launches left."""
+        # Heard as it is recorded: to replay the whole run for each state would cost the square of its states.
+        self._specs: dict[int, WorkerSpec] = {}
+        self._results: dict[int, WorkerResult] = {}
         self._listeners = listeners
 
-    def run(self, before: FlowMoved | None = None) -> RunResult:
+    def run(self, before: FlowMoved | None = None, earlier: Sequence[Recorded] = ()) -> RunResult:
         """Goes on until the flow ends, pauses or is stopped.
 
         Args:
             before: Where an earlier launch left it.
+            earlier: What earlier launches recorded.
         """
-        self._earlier = [] if before is None else self._journal.recorded(self._plan.run_id)
-        runner = local_runner(self._plan, self._journal, self._here, self._listeners)
+        self._earlier = earlier
+        for each in earlier:
+            self._hear(each)
+        runner = local_runner(self._plan, self._journal, self._here, [self._hear, *self._listeners])
         if before is not None:
             self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=()))
         try:
@@ -300,7 +306,6 @@ class _Course:
         Raises:
             FlowFault: They cannot be made ready.
         """
-        planned = {spec.worker_id: spec for spec in self._journal.result(self._plan.run_id).planned}
         again: list[WorkerSpec] = []
         if before:
             # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
@@ -309,12 +314,12 @@ class _Course:
             for worker_id in before:
                 if worker_id not in standing:
                     attempt = so_far[worker_id].attempts + 1 if worker_id in so_far else 1
-                    again.append(replace(planned[worker_id], attempt=attempt))
+                    again.append(replace(self._specs[worker_id], attempt=attempt))
         ids = tuple(before)
         if not before:
             with registration_lock(self._here.repository):
                 try:
-                    again = self._specs(demanded, first=max(planned, default=0) + 1)
+                    again = self._drafted(demanded)
                 except (UsageError, EnvironmentProblem) as error:
                     raise FlowFault(error.message, hint=error.hint) from error
                 ids = tuple(spec.worker_id for spec in again)
@@ -323,15 +328,26 @@ class _Course:
         else:
             self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=tuple(s.worker_id for s in again)))
         runner.work(again, at_once=demanded.at_once)
-        results = {each.worker_id: each for each in self._journal.result(self._plan.run_id).results}
-        return [results[worker_id] for worker_id in ids]
+        return [self._results[worker_id] for worker_id in ids]
 
-    def _specs(self, demanded: Jobs, first: int) -> list[WorkerSpec]:
+    def _hear(self, recorded: Recorded) -> None:
+        match recorded.event:
+            case RunExtended(workers=workers):
+                self._specs |= {spec.worker_id: spec for spec in workers}
+            case WorkerFinished(result=result):
+                self._results[result.worker_id] = result
+            case _:
+                pass
+
+    def _drafted(self, demanded: Jobs) -> list[WorkerSpec]:
         """The workers of a state's jobs. The registration lock is held: numbers are given out."""
         base = require_base(self._here.repository)
-        number = max(highest_number(self._here.repository), *self._journal.live_numbers(), 0) + 1
+        of_others = self._journal.live_numbers(besides=self._plan.run_id)
+        own = (spec.number for spec in self._specs.values())
+        number = max(highest_number(self._here.repository), *of_others, *own, 0) + 1
+        begin = max(self._specs, default=0)
         drafts = [
-            _draft(job, first - 1 + index, f"{demanded.state}-{index + 1}" if len(demanded.jobs) > 1 else
+            _draft(job, begin + index, f"{demanded.state}-{index + 1}" if len(demanded.jobs) > 1 else
                    demanded.state, self._here, self._plan, base)
             for index, job in enumerate(demanded.jobs)
         ]  # fmt: skip
@@ -393,21 +409,21 @@ def _standing(earlier: Iterable[Recorded]) -> set[int]:
 
 
 def _outcome(result: WorkerResult) -> Done:
-    code = result.exit_code or 0
+    code = result.exit_code or 1
     if result.status is Status.SUCCESS:
         code = 0
     elif result.status is Status.TIMEOUT:
         code = TIMED_OUT
     elif code < 0:
         code = 128 - code
-    return Done(exit_code=code if result.status is Status.SUCCESS else code or 1, output=result.output)
+    return Done(exit_code=code, output=result.output)
 
 
 def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str) -> WorkerSpec:
     arguments = job.arguments
     command = COMMANDS.get(job.tool)
     settings = here.settings.parallel
-    limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None, idle_timeout_s=settings.idle_timeout_s)
+    limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None)
     flags = Flags(
         backend="shell" if command else job.tool, agent=arguments.get("agent"), limits=limits, limits_given=frozenset(),
         commit=settings.commit, run_budget=plan.budget_usd is not None, retries=0, retries_given=True, refine=False,
