@@ -57,8 +57,7 @@ def borrowed(repository: Repository, *, as_merged: bool = False) -> Iterator[Git
             "\tlooseCompression = 0\n\tfsync = none\n"
             f"[extensions]\n\tobjectFormat = {hash_name}\n" + (_merge_settings(repository) if as_merged else "")
         )
-        alternate = os.fsencode(repository.common_dir / "objects").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-        (place / "objects" / "info" / "alternates").write_bytes(b'"' + alternate + b'"\n')
+        (place / "objects" / "info" / "alternates").write_bytes(alternate_of(repository))
         with contextlib.suppress(FileNotFoundError):
             (place / "shallow").write_bytes((repository.common_dir / "shallow").read_bytes())
         if as_merged:
@@ -66,6 +65,12 @@ def borrowed(repository: Repository, *, as_merged: bool = False) -> Iterator[Git
             with contextlib.suppress(OSError):
                 (place / "info" / "attributes").write_bytes((repository.common_dir / "info/attributes").read_bytes())
         yield Git(cwd=checkout or place, git_dir=place, work_tree=checkout, no_user_config=True)
+
+
+def alternate_of(repository: Repository) -> bytes:
+    """What `objects/info/alternates` has to hold to borrow the repository's objects."""
+    path = os.fsencode(repository.common_dir / "objects").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b'"' + path + b'"\n'
 
 
 def _merge_settings(repository: Repository) -> str:

@@ -20,6 +20,7 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.system import machine
 from architect_parallel.system.files import HeldLock, is_locked, make_private_dir
 from architect_parallel.system.git import Git, Repository
+from architect_parallel.worktrees.borrowed import alternate_of
 from architect_parallel.worktrees.registry import delete_tree, names
 
 WORTH_WORKTREES = 4
@@ -102,7 +103,7 @@ class UnpackedBase:
         objects = self._place / "objects"
         make_private_dir(objects / "info")
         make_private_dir(objects / "pack")
-        (objects / "info" / "alternates").write_bytes(os.fsencode(self._repository.common_dir / "objects") + b"\n")
+        (objects / "info" / "alternates").write_bytes(alternate_of(self._repository))
         git = self._repository.store
         # The commit and its trees too: git goes on looking where it found the last object.
         words = ("rev-list", "--objects", "--no-walk", "--no-object-names", self.base_commit)
