@@ -17,6 +17,7 @@ from typing import Any
 from architect_parallel.config.chain import as_flow, is_chain
 from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_bytes, read_data
+from architect_parallel.config.task_schema import snake_name
 from architect_parallel.domain import ApprovalMode, Isolation, SandboxMode
 from architect_parallel.planning.flow import (
     BRACES,
@@ -411,7 +412,7 @@ class _Reading:
         """`written` with its keys under their own names: `on-error`, `on_error` and `onError` are one."""
         read: dict[str, Any] = {}
         for key, value in written.items():
-            own = re.sub(r"(?<=[a-z])[A-Z]", lambda found: f"_{found[0].lower()}", key).replace("-", "_")
+            own = snake_name(key).replace("-", "_")
             if own not in known:
                 self._fault((*at, key), f"unknown key {shown(key)}{did_you_mean(key, known)}")
             elif own in read:

@@ -14,10 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from architect_parallel.config.layers import FaultList, fault_of, place_of
-from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_bytes
+from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted
 from architect_parallel.config.spec_schema import SECTIONS, SpecSection, SpecTaskSection, own_spec_name
 from architect_parallel.config.task_file import (
-    LARGEST_TASK_FILE_BYTES,
     MOST_TASKS,
     Make,
     Surroundings,
@@ -25,6 +24,7 @@ from architect_parallel.config.task_file import (
     document_of,
     is_path,
     not_a_directory,
+    read_text,
     section_faults,
 )
 from architect_parallel.domain import (
@@ -55,15 +55,7 @@ def load_spec(path: Path, around: Surroundings | None) -> SpecFile:
     Raises:
         UsageError: With every fault, or why it cannot be read.
     """
-    faults = FaultList()
-    try:
-        data = read_bytes(path, pipe_allowed=True, largest=LARGEST_TASK_FILE_BYTES)
-        if data is None:
-            raise Faulty(Fault(None, "there is no such file"))
-    except Faulty as error:
-        faults.add(str(path), error.faults)
-        raise faults.error("the spec", SCHEMA_HINT) from None
-    return read_spec(TaskText(name=str(path), data=data), around)
+    return read_spec(read_text(path, "the spec", SCHEMA_HINT), around)
 
 
 def read_spec(text: TaskText, around: Surroundings | None) -> SpecFile:

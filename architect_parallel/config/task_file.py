@@ -65,6 +65,15 @@ def load_task_file(path: Path, around: Surroundings) -> TaskFile:
     Raises:
         UsageError: With every fault, or why it cannot be read.
     """
+    return read_task_file(read_text(path, "the task file", SCHEMA_HINT), around)
+
+
+def read_text(path: Path, what: str, hint: str) -> TaskText:
+    """The text of the file at `path`; `what` it is to be, and a `hint`, are for the error.
+
+    Raises:
+        UsageError: It is not there, cannot be read or is too large.
+    """
     faults = FaultList()
     try:
         data = read_bytes(path, pipe_allowed=True, largest=LARGEST_TASK_FILE_BYTES)
@@ -72,8 +81,8 @@ def load_task_file(path: Path, around: Surroundings) -> TaskFile:
             raise Faulty(Fault(None, "there is no such file"))
     except Faulty as error:
         faults.add(str(path), error.faults)
-        raise faults.error("the task file", SCHEMA_HINT) from None
-    return read_task_file(TaskText(name=str(path), data=data), around)
+        raise faults.error(what, hint) from None
+    return TaskText(name=str(path), data=data)
 
 
 def read_task_file(text: TaskText, around: Surroundings) -> TaskFile:

@@ -179,8 +179,13 @@ def own_name(key: str, known: Collection[str]) -> str:
     """
     if key == "task" and "prompt" in known:
         return "prompt"
-    snake = re.sub(r"(?<=[a-z])[A-Z]", lambda found: f"_{found[0].lower()}", key)
+    snake = snake_name(key)
     return snake if snake in known else key
+
+
+def snake_name(key: str) -> str:
+    """`maxTurns` as `max_turns`."""
+    return re.sub(r"(?<=[a-z])[A-Z]", lambda found: f"_{found[0].lower()}", key)
 
 
 def camel_name(field: str) -> str:
