@@ -85,6 +85,7 @@ class Runner:
         todo: Sequence[WorkerSpec] | None = None,
         first_event: Event | None = None,
         earlier: Mapping[int, Sequence[Attempt]] | None = None,
+        standing: Mapping[int, WorkerFinished] | None = None,
         rules: Rules | None = None,
         room: Callable[[], Room] = Room,
         listeners: Sequence[Listener] = (),
@@ -94,6 +95,7 @@ class Runner:
         todo: The workers to run; `None`: all of the plan (a resumed run gives those that did not succeed).
         first_event: Recorded before anything else (`RunResumed`); `None`: the caller recorded `RunStarted` itself.
         earlier: Attempts of earlier launches of the run, by worker id.
+        standing: Ends of earlier launches that stand, by worker id; none of them is in `todo`.
         rules: What holds for starts; `None`: nothing but the plan's `max_parallel`.
         room: What the machine has left; asked before each start.
         debugger: Who is asked when several tasks of a group fail; `None`: nobody is.
@@ -104,12 +106,15 @@ class Runner:
         self._host = make_host(lambda worker_id, event: self._queue.put((worker_id, event)))
         self._rules = rules or Rules()
         self._room = room
+        self._standing = dict(standing or {})
+        """What they mean for others has not been seen to yet."""
         self._dispatch = Dispatch(
-            plan.workers if todo is None else todo,
+            [*(plan.workers if todo is None else todo), *(w for w in plan.workers if w.worker_id in self._standing)],
             self._rules,
             max_parallel=plan.max_parallel,
             random=random.random,
             earlier=earlier,
+            standing=standing,
             debugger=debugger,
         )
         self._next_start_s = -math.inf
@@ -160,6 +165,9 @@ class Runner:
                 self.record([(None, self._first_event)])
                 self._first_event = None
             self._dispatch.add(more, max_parallel=at_once or self._plan.max_parallel)
+            standing, self._standing = self._standing, {}
+            for worker_id, end in sorted(standing.items()):
+                self._follow(worker_id, end.result.status)
             if self._stopped_by is not None:
                 self._drop(self._stopped_by)
             self._check_base()
@@ -283,8 +291,7 @@ class Runner:
             result = self._dispatch.fail(index, f"not started: {shortage.text}")
             if not self._dispatch.is_debugger(worker_id):
                 self.record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
-                self._fail_fast(worker_id, result.status)
-            self._settle(worker_id)
+            self._follow(worker_id, result.status)
             return False
         self.warn(f"started although there is little room: {shortage.text}")
         return True
@@ -361,15 +368,11 @@ class Runner:
 
     def _decide(self, worker_id: int, event: Event) -> None:
         match event:
-            case WorkerFinished(result=result) if self._dispatch.is_debugger(worker_id):
-                self._close_account(worker_id, result.attempt_history[-1])
-                self.warn(debugger_words(result))
-                self._settle(worker_id)
             case WorkerFinished(result=result):
                 self._close_account(worker_id, result.attempt_history[-1])
-                self._settle(worker_id)
-                if worker_id not in self._uncritical:
-                    self._fail_fast(worker_id, result.status)
+                if self._dispatch.is_debugger(worker_id):
+                    self.warn(debugger_words(result))
+                self._follow(worker_id, result.status)
             case AttemptEnded(attempt=attempt):
                 self._close_account(worker_id, attempt)
                 self._settle(worker_id)
@@ -383,13 +386,17 @@ class Runner:
 
     def _settle(self, worker_id: int) -> None:
         """Records who ended because this worker did: what depends on it, or its group that failed alike."""
-        ended = self._dispatch.settle(worker_id)
-        if ended:
-            at = now()
-            self.record([(each.worker_id, WorkerFinished(result=replace(each, finished_at=at))) for each in ended])
+        at = now()
+        ends = [replace(each, result=replace(each.result, finished_at=at)) for each in self._dispatch.settle(worker_id)]
+        if ends:
+            self.record([(each.result.worker_id, each) for each in ends])
 
-    def _fail_fast(self, worker_id: int, status: Status) -> None:
-        if self._plan.fail_fast and status is not Status.SUCCESS:
+    def _follow(self, worker_id: int, status: Status) -> None:
+        """What follows from the end of a worker: for those that wait for it, and for all."""
+        self._settle(worker_id)
+        if status is Status.SUCCESS or self._dispatch.is_debugger(worker_id) or worker_id in self._uncritical:
+            return
+        if self._plan.fail_fast:
             self._stop_all(Reason.FAIL_FAST, f"worker {worker_id} ended as {status}")
 
     def _close_account(self, worker_id: int, attempt: Attempt) -> None:

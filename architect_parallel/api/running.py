@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,18 @@ from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
 from architect_parallel.backends.architect import PURSE
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, RunStatus, WorkerResult, WorkerSpec
 from architect_parallel.domain import Tripwire as Watch
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
-from architect_parallel.events import Event, Recorded, RunResumed, RunStarted, Warned, WorkerStarting
+from architect_parallel.events import (
+    Event,
+    Recorded,
+    RunResumed,
+    RunStarted,
+    Warned,
+    WorkerFinished,
+    WorkerStarting,
+)
 from architect_parallel.hosts.base import Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
@@ -34,6 +42,7 @@ from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.attempts import history_of, lesson_of
 from architect_parallel.planning.naming import branch_name, worktree_name
 from architect_parallel.planning.providers import choose_model, default_model
+from architect_parallel.planning.standing import standing
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.reports.state_file import StateFile
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
@@ -140,6 +149,18 @@ class ParallelRunner:
         return lines
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What earlier launches of a run left."""
+
+    standing: Mapping[int, WorkerFinished]
+    """The ends that stand, by worker id; all others are to be run again."""
+    attempts: Mapping[int, Sequence[Attempt]]
+    """By worker id; of those that are run again, too."""
+    ended: bool
+    """Whether the last of them ended the run: its launcher did not die."""
+
+
 def run_plan(
     plan: RunPlan,
     journal: Journal,
@@ -148,9 +169,9 @@ def run_plan(
     *,
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
-    earlier: Mapping[int, Sequence[Attempt]] | None = None,
+    before: Before | None = None,
 ) -> RunResult:
-    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. A
+    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after what was `before`. A
     competition is judged at the end. The run's lock is held."""
     worktrees = [
         spec
@@ -167,7 +188,7 @@ def run_plan(
         [each.take for each in (state, files) if each] + [*listeners],
         todo=todo,
         first_event=first_event,
-        earlier=earlier,
+        before=before,
         unpacked=unpacked,
     )
     try:
@@ -204,13 +225,12 @@ def local_runner(
     *,
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
-    earlier: Mapping[int, Sequence[Attempt]] | None = None,
+    before: Before | None = None,
     unpacked: UnpackedBase | None = None,
 ) -> Runner:
     """A runner of a recorded plan on this machine, under the rules that hold here."""
     _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
-    depend = any(spec.dependencies or spec.fills for spec in plan.workers)
-    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if depend else None
+    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if plan.is_graph else None
     workplace = Workplace(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
@@ -241,7 +261,8 @@ def local_runner(
         make_host,
         todo=todo,
         first_event=first_event,
-        earlier=earlier,
+        earlier=before.attempts if before else None,
+        standing=before.standing if before else None,
         rules=start_rules(here, plan),
         room=lambda: Room(
             memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
@@ -299,13 +320,16 @@ def resume(
     environ: Mapping[str, str] | None = None,
     choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
 ) -> RunResult:
-    """Runs again what did not succeed in a run, each worker in its worktree from its base.
+    """Goes on with a run: what did not succeed is run again, each worker in its worktree from its base.
+
+    Where its launcher died, failures of a task graph stand as well as successes, and a run that lacks nothing but its
+    end is ended.
 
     Args:
-        choose: Which of the workers that did not succeed are run.
+        choose: Which of the workers that are left to do are run.
 
     Raises:
-        NothingToDo: No such run, or every worker succeeded.
+        NothingToDo: No such run, or it has ended and every worker succeeded.
         EnvironmentProblem: The run is still live, or a backend is not ready.
     """
     here = load_here(workspace_root, config_file, environ)
@@ -313,8 +337,8 @@ def resume(
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:
-            plan, todo, earlier = _unfinished(journal, run_id)
-            todo = list(choose(plan, todo))
+            plan, todo, before = _unfinished(journal, run_id)
+            todo = _require_work(list(choose(plan, todo)), before, run_id)
             for spec in todo:
                 backend = require_backend(here.backends, spec.backend)
                 require_ready(here.backends, backend, {spec.model}, here.environ)
@@ -328,7 +352,7 @@ def resume(
                 journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
             plan = replace(plan, workers=tuple(moved.get(spec.worker_id, spec) for spec in plan.workers))
             started(replace(plan, workers=tuple(todo)))
-            return run_plan(plan, journal, here, listeners, todo=todo, earlier=earlier)
+            return run_plan(plan, journal, here, listeners, todo=todo, before=before)
         finally:
             lock.release()
 
@@ -339,32 +363,40 @@ def is_flow(workspace_root: Path, run: str) -> bool:
         return recorded_plan(journal, journal.find(run)).flow is not None
 
 
-def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
-    """The workers that `resume` would run, each with its next attempt; raises like it."""
+def resumable(workspace_root: Path, run: str) -> tuple[str, list[WorkerSpec]]:
+    """The run's id and the workers that `resume` would run, each with its next attempt; raises like it."""
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
         if journal.is_live(run_id):
             raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
-        return _unfinished(journal, run_id)[1]
+        _, todo, before = _unfinished(journal, run_id)
+        return run_id, _require_work(todo, before, run_id)
 
 
-def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], dict[int, tuple[Attempt, ...]]]:
+def _require_work(todo: list[WorkerSpec], before: Before, run_id: str) -> list[WorkerSpec]:
+    if not todo and before.ended:
+        raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
+    return todo
+
+
+def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], Before]:
+    """The plan as it is now, what is left of it to do (maybe nothing but to record its end), and what was before."""
+    recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
-    before = replay(journal.recorded(run_id), live=False)
+    before = replay(recorded, live=False)
     # A worker that went on with further instructions is told those again.
     plan = replace(require_ours(recorded_plan(journal, run_id)), workers=before.planned)
     results = {result.worker_id: result for result in before.results}
+    attempts = {worker_id: history_of(result) for worker_id, result in results.items()}
+    stand = standing(recorded, failures=plan.is_graph)
     todo = []
     for spec in plan.workers:
-        result = results.get(spec.worker_id)
-        if result is None:
-            todo.append(replace(spec, attempt=1))
-        elif result.status is not Status.SUCCESS:
-            taught = lesson_of(result) if spec.refine else ""
-            todo.append(replace(spec, attempt=result.attempts + 1, lesson=taught))
-    if not todo:
-        raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
-    return plan, todo, {result.worker_id: history_of(result) for result in before.results}
+        if spec.worker_id in stand:
+            continue
+        result = results[spec.worker_id]
+        begun = max((each.number for each in attempts[spec.worker_id]), default=0)
+        todo.append(replace(spec, attempt=begun + 1, lesson=lesson_of(result) if spec.refine else ""))
+    return plan, todo, Before(standing=stand, attempts=attempts, ended=before.status is not RunStatus.INTERRUPTED)
 
 
 def _moved(todo: Sequence[WorkerSpec], repository: Repository, journal: Journal, run_id: str) -> dict[int, WorkerSpec]:

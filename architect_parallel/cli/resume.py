@@ -37,12 +37,14 @@ def resume(
             answer(f"would go on with the flow {'from its start' if state is None else f'in state {state}'}")
         return
     if dry_run:
-        todo = running.resumable(Path.cwd(), run)
+        run_id, todo = running.resumable(Path.cwd(), run)
         if json:
-            answer_json({"run_id": todo[0].run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
+            answer_json({"run_id": run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
         else:
             for spec in todo:
                 answer(f"would run worker {spec.worker_id} again on {spec.branch} (attempt {spec.attempt})")
+            if not todo:
+                answer(f"would end run {run_id}: its launcher died when every worker had ended")
         return
     if flow:
         from architect_parallel.cli.flow import resumed
