@@ -47,6 +47,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
+from architect_parallel.journal.requests import forget_requests
 from architect_parallel.planning import naming, quantities
 from architect_parallel.planning.flow import (
     COMMANDS,
@@ -62,7 +63,7 @@ from architect_parallel.planning.flow import (
     Wait,
 )
 from architect_parallel.planning.standing import standing
-from architect_parallel.runner import CANCEL_FILE, Listener, Runner
+from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock
 from architect_parallel.system.files import replace_file
 from architect_parallel.worktrees.create import exclude_from_status, highest_number, require_base
@@ -188,8 +189,7 @@ def resume_flow(
                 ):
                     text = f"{plan.flow.file}: state {moved[-1].state} is another one than when the flow came to it"
                     raise UsageError(text, hint="run it anew")
-            for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
-                request.unlink()
+            forget_requests(journal.run_dir(run_id))
             started(plan)
             return course.run(before=moved[-1] if moved else None, earlier=earlier)
         finally:

@@ -11,7 +11,8 @@ from architect_parallel.api.handing_on import SHELL, file_text
 from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, draft_plan
-from architect_parallel.api.running import ParallelRunner, recorded_plan, resume
+from architect_parallel.api.resuming import resume
+from architect_parallel.api.running import ParallelRunner, recorded_plan
 from architect_parallel.api.task_sources import Given
 from architect_parallel.domain import (
     AgentProfile,

@@ -14,7 +14,8 @@ from dispatching import ended, graphs, spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from architect_parallel.api import running
+from architect_parallel.api.resuming import unfinished
+from architect_parallel.api.running import Before
 from architect_parallel.domain import (
     OnPartial,
     Reason,
@@ -82,10 +83,10 @@ def launch(decided: RunPlan, errors: ERRORS, before: Sequence[Recorded] = (), de
     starts: list[int] = []
     with tempfile.TemporaryDirectory() as place, Journal.open(Path(place)) as journal:
         journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=1))])
-        todo, so_far = list(decided.workers), running.Before(standing={}, attempts={}, ended=False)
+        todo, so_far = list(decided.workers), Before(standing={}, attempts={}, ended=False)
         if before[1:]:
             journal.append([(RUN, each.worker_id, each.event) for each in before[1:]])
-            decided, todo, so_far = running._unfinished(journal, RUN)
+            decided, todo, so_far = unfinished(journal, RUN)
             ids = tuple(each.worker_id for each in todo)
             journal.append([(RUN, None, RunResumed(launcher_pid=os.getpid(), worker_ids=ids))])
         runner = Runner(
