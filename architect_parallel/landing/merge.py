@@ -30,8 +30,8 @@ from architect_parallel.landing.steps import Method, changed_files, numbers, sub
 from architect_parallel.landing.target import move
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import restore_branch
+from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.remove import delete_branch
-from architect_parallel.worktrees.snapshot import keep
 
 __all__ = ["LeftOut", "MergeOutcome", "MergePlan", "Method", "Pick", "execute", "plan_merge"]
 

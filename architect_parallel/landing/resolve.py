@@ -32,7 +32,8 @@ from architect_parallel.workers.request import request_for, shown_argv
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.worktrees import traces
 from architect_parallel.worktrees.create import Worktree
-from architect_parallel.worktrees.snapshot import PrivateGit, keep
+from architect_parallel.worktrees.keeping import keep
+from architect_parallel.worktrees.snapshot import PrivateGit
 
 _MARKER = r"^(<<<<<<<|\|\|\|\|\|\|\||>>>>>>>)( |$)|^=======$"
 _SHOWN_FILES = 5
