@@ -1,4 +1,4 @@
-"""What is true of a worktree before an agent runs in it; read once, because afterwards the agent may have written it."""
+"""What is true of a worktree before an agent runs in it, read once: afterwards the agent may have written it."""
 
 from __future__ import annotations
 
