@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.parametrize("agent", ["claude", "codex"]),
 ]
 
-TRIES = "MOCK:write seen.txt MOCK:run touch here.txt '{home}/escaped' '{checkout}/escaped'"
+TRIES = "MOCK:write seen.txt MOCK:run touch here.txt MOCK:run touch {home}/escaped {checkout}/escaped"
 TRACES = ("seen.txt", "here.txt", "escaped")
 READING = {"Read", "Grep", "Glob", "DeferredToolPlaceholder"}
 """All that a claude which may only read is offered; the last is a stub that takes the place of others."""
@@ -39,7 +39,7 @@ def allow_everything(home: Path) -> None:
 
 @pytest.fixture
 def tries(home: Path, checkout: Path) -> str:
-    """Directives to change something; two replies of the model."""
+    """Directives to change something; three replies of the model."""
     return TRIES.format(home=home, checkout=checkout)
 
 
@@ -63,7 +63,7 @@ def spec(directory: Path, *tasks: dict[str, object]) -> Path:
 def require_untouched(agent: str, asked: Sequence[Asked], places: Sequence[Path]) -> None:
     """Nothing but reading was offered to those who were `asked`, they tried what they were told, and nothing came of
     it."""
-    assert max(each.step for each in asked) == 2
+    assert max(each.step for each in asked) == 3
     assert [file for place in places for name in TRACES for file in place.rglob(name)] == []
     if agent == "claude":
         assert {tool for each in asked for tool in each.tools} <= READING
@@ -97,7 +97,7 @@ def test_a_debugger_looks_and_cannot_change_anything(
     assert (answer.code, answer.json["status"]) == (1, "escalated"), answer.err
     assert [each["attempts"] for each in answer.json["results"]] == [1, 1]
     assert "What the debugger said:\nNo network.\nRELATED: yes" in answer.json["briefing"]
-    cost = 3 * reply_cost(MODELS[agent][0])
+    cost = 4 * reply_cost(MODELS[agent][0])
     assert f"warning: the debugger says: No network. RELATED: yes (${cost:.4f})" in answer.err
     assert answer.json["total_cost"] == pytest.approx(cost, rel=0.01)  # the commands cost nothing
     require_untouched(agent, questions(model, "Several tasks of one run failed"), [tmp_path])
@@ -142,19 +142,24 @@ def test_a_judge_chooses_in_both_orders_and_cannot_change_anything(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    temporary = tmp_path / "tmp"
+
     def script(asked: Asked) -> str | None:
         change = re.search(r"change A -----\n(.*?)----- \w+ end of change A", asked.prompt, re.DOTALL)
         if change is None:
             return None
+        made.extend(temporary.glob("architect-judge-*/*"))  # its directory goes with it
         return f"{tries} MOCK:text Two is more.\\n**BEST: {'A' if '+2' in change[1] else 'B'}**"
 
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    made: list[Path] = []
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     model.script = script
     words = (f"{NUMBER} # MOCK:", "--backend", "shell", "--models", "m-one,m-two", "--judge", agent, "-c", config)
     answer = architect("eval", *words, "--json")
     assert answer.code == 0, answer.err
-    cost = 3 * reply_cost(MODELS[agent][0])
+    assert made == []
+    cost = 4 * reply_cost(MODELS[agent][0])
     assert [(each["best"], each["error"]) for each in answer.json["judged"]] == [(2, None)] * 2
     assert {(each["a"], each["b"]) for each in answer.json["judged"]} == {(1, 2), (2, 1)}
     assert [each["cost"] for each in answer.json["judged"]] == [pytest.approx(cost, rel=0.01)] * 2
@@ -163,7 +168,7 @@ def test_a_judge_chooses_in_both_orders_and_cannot_change_anything(
     asked = questions(model, "Two programmers were given the same task")
     assert not [each for each in asked if re.search("m-one|m-two|architect/parallel", each.prompt)]
     require_untouched(agent, asked, [tmp_path])
-    assert list((tmp_path / "tmp").glob("architect-judge-*")) == []
+    assert list(temporary.glob("architect-judge-*")) == []
     assert working_in(tmp_path) == []
 
 
