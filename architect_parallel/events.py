@@ -227,6 +227,9 @@ class WorkerFinished:
     """When the provider said to come back; `None`: it did not."""
     mendable: bool = True
     """Whether another attempt may end better, as far as the backend can tell (not: a refused key, bad input)."""
+    given_up: str | None = None
+    """What a debugger said of the group that failed alike and is left to a person with this worker, maybe nothing;
+    `None`: there is no such group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,9 +36,10 @@ from architect_parallel.domain import (
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.events import AgentOutput, Event, Judged, Recorded, Warned
 from architect_parallel.journal import Journal
+from architect_parallel.journal.requests import cancel_requested
 from architect_parallel.planning import judging, ranking
 from architect_parallel.planning.suggest import require_known
-from architect_parallel.runner import CANCEL_FILE, LOOK_S, Listener
+from architect_parallel.runner import LOOK_S, Listener
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import make_private_dir
@@ -143,12 +144,12 @@ class _Court:
         return after if self._signal is None else replace(after, exit_code=128 + self._signal)
 
     def _listen(self) -> None:
-        request = self._journal.run_dir(self._plan.run_id) / CANCEL_FILE
+        run_dir = self._journal.run_dir(self._plan.run_id)
         while True:
             try:
                 message = self._messages.get(timeout=LOOK_S)
             except queue.Empty:
-                if request.exists():
+                if cancel_requested(run_dir):
                     self._switch.stop(Reason.CANCELED, "canceled on request")
                 continue
             if message is None:

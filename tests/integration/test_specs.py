@@ -11,7 +11,7 @@ from repositories import git
 
 from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.planning import ParallelConfig
-from architect_parallel.api.running import resume
+from architect_parallel.api.resuming import resume
 from architect_parallel.api.specs import SpecConfig, SpecRunner
 from architect_parallel.domain import Reason, RunResult, RunStatus, Status
 from architect_parallel.errors import UsageError
