@@ -200,6 +200,14 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DebuggerEnded:
+    """A spec's debugger was asked about several failures; of the run as a whole. What it said is a `Warned`."""
+
+    cost: float | None
+    """USD; `None`: unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
     """An attempt failed and the worker waits for its next one; the last attempt ends with `WorkerFinished`."""
 
@@ -256,6 +264,7 @@ Event = (
     | BaselineFinished
     | Escaped
     | Judged
+    | DebuggerEnded
     | AttemptEnded
     | WorkerFinished
     | RunFinished

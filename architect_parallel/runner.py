@@ -41,6 +41,7 @@ from architect_parallel.events import (
     AttemptEnded,
     BaselineFinished,
     CheckFinished,
+    DebuggerEnded,
     Event,
     RateLimited,
     Recorded,
@@ -363,6 +364,7 @@ class Runner:
             case WorkerFinished(result=result):
                 self._close_account(worker_id, result.attempt_history[-1])
                 if self._dispatch.is_debugger(worker_id):
+                    self.record([(None, DebuggerEnded(cost=result.cost))])
                     self.warn(debugger_words(result))
                 self._follow(worker_id, result.status)
             case AttemptEnded(attempt=attempt):

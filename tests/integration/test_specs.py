@@ -216,6 +216,8 @@ def test_a_debugger_looks_at_several_failures_and_leaves_no_result_of_its_own(ch
     assert [each.name for each in result.results] == ["a", "b"]
     (said,) = [each for each in result.warnings if each.startswith("the debugger says: 2 ")]
     assert "/debugger" in said
+    assert said.endswith("(cost unknown)")
+    assert result.total_cost is None  # its program does not tell what it costs
     assert "What the debugger said" in str(result.briefing)
 
 
