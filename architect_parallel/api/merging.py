@@ -41,6 +41,8 @@ class MergeRequest:
     push: bool = False
     pull_request: bool = False
     dry_run: bool = False
+    makes_target: bool = False
+    """Whether the caller has made `into` for this merge: undo takes it away again."""
 
 
 def merge(
@@ -80,6 +82,7 @@ def merge(
         )  # fmt: skip
         if asked.pick is Pick.ALL or len(asked.workers) > 1:
             plan = _checked(plan, recorded_plan(journal, plan.run_id))
+        plan = replace(plan, makes_target=asked.makes_target)
         planned(plan)
         if asked.dry_run:
             return plan, None

@@ -38,6 +38,8 @@ from architect_parallel.planning.naming import parse_branch_number
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.runner import Listener
+from architect_parallel.worktrees.create import owns_branch, restore_branch
+from architect_parallel.worktrees.remove import delete_branch
 
 DEFAULT_PARALLEL = 4
 COORDINATOR = "coordinator"
@@ -306,23 +308,24 @@ def land(result: RunResult, here: Here) -> RunResult:
         order = plan.workflow.merge if plan.workflow is not None else None
         if order is None or result.status in (RunStatus.CANCELED, RunStatus.ESCALATED):
             return result
-        ref = f"refs/heads/{order.into}"
-        git = here.repository.store
-        made = git.resolve(ref) is None
-        if made:
-            git.run("update-ref", "-m", f"architect: made for {plan.run_id}", ref, plan.base_commit, "0" * 40)
-        asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into)
+        tip = here.repository.store.resolve(f"refs/heads/{order.into}")
+        # One of ours at the base was made by a launcher that was killed before anything landed.
+        made = tip is None or (tip == plan.base_commit and owns_branch(here.repository, order.into, plan.run_id))
+        asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into, makes_target=made)
         problem: ArchitectParallelError | None = None
         told: list[str] = []
         try:
+            if tip is None:
+                restore_branch(here.repository, branch=order.into, commit=plan.base_commit, run_id=plan.run_id)
             before, done = merge(here.start, asked, environ=here.environ)
             told += [*before.warnings, *(done.warnings if done is not None else ())]
             if done is not None and done.commit is None:  # the envelope shows landings only
                 told += [f"worker {each.worker_id} is left out: {each.detail or each.reason}" for each in done.left_out]
         except ArchitectParallelError as error:
             problem = error
-        if made and git.resolve(ref) == plan.base_commit:
-            git.run("update-ref", "-d", ref, plan.base_commit, check=False)
+        finally:
+            if made:
+                delete_branch(here.repository, order.into, plan.base_commit)  # where nothing has landed
         after = journal.result(plan.run_id)
     after.warnings.extend(f"merge: {each}" for each in told)
     code = after.exit_code or 0

@@ -90,7 +90,7 @@ def _as_planned(plan: MergePlan, branch: str | None = None) -> MergeOutcome:
 def _payload(plan: MergePlan) -> dict[str, Any]:
     return {
         "branch": plan.target.branch, "old": plan.target.tip, "new": None, "workers": list(plan.merged),
-        "method": plan.method.value,
+        "method": plan.method.value, "makes_target": plan.makes_target,
     }  # fmt: skip
 
 

@@ -53,6 +53,8 @@ class MergePlan:
     """`None`: nothing leaves this machine."""
     because: str | None = None
     """Why this one is the best; `None`: it was not asked for."""
+    makes_target: bool = False
+    """Whether the target was made for this merge, where it stands now."""
 
     @property
     def opens_pull_request(self) -> bool:

@@ -2,7 +2,8 @@
 
 Undo only adds: branches and worktrees come back create-only, where nothing stands in their place, and a merge's target
 returns by compare-and-swap, only from a clean checkout. When one part cannot be taken back, nothing is: all of it is
-looked at before anything is done. What an undo takes away itself (the commit of a merge) is kept first.
+looked at before anything is done. What an undo takes away itself (the commit of a merge, the branch that was made for
+it) is kept first.
 
 An operation whose program was killed on the way is undone as far as it had come.
 """
@@ -26,6 +27,7 @@ from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of
+from architect_parallel.worktrees.remove import delete_branch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,9 @@ class UndoPlan:
     target: Target | None = None
     """Of a merge: the branch to move back; `None`: it is back already."""
     back_to: str | None = None
-    """Commit the target returns to."""
+    """Commit the target returns to; `None`: it stays where it is, or goes."""
+    target_goes: bool = False
+    """Whether the merge made the target: there was no such branch before."""
     restore: tuple[Removal, ...] = ()
     """Of a cleanup: what comes back."""
     half_switched: str | None = None
@@ -52,6 +56,8 @@ class UndoPlan:
         lines = []
         if self.target is not None and self.back_to is not None:
             lines.append(f"{self.target.branch} returns from {self.target.tip[:12]} to {self.back_to[:12]}")
+        if self.target is not None and self.target_goes:
+            lines.append(f"branch {self.target.branch} goes: there was none before; its state is kept")
         if self.integration is not None:
             lines.append(f"branch {self.integration.spec.branch} goes; its state is kept")
         lines += self.notes
@@ -87,10 +93,14 @@ def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
         EnvironmentProblem: Something has changed since the plan. A merge is then as it was; of a cleanup some
             worktrees may be back already, and another undo brings the rest.
     """
-    if plan.target is not None and plan.back_to is not None:
+    if plan.target is not None and (plan.back_to is not None or plan.target_goes):
         label = f"undone-merge-{plan.operation.id}"
         workers = plan.operation.payload.get("workers") or [0]
         keep(repository, plan.target.tip, plan.operation.run_id or "none", int(workers[0]), label)
+    if plan.target is not None and plan.target_goes:
+        if (why := delete_branch(repository, plan.target.branch, plan.target.tip)) is not None:
+            raise EnvironmentProblem(f"branch {plan.target.branch} stays: {why}", hint="try again")
+    elif plan.target is not None and plan.back_to is not None:
         move(repository, plan.target, plan.back_to, message=f"architect undo: {plan.operation.kind}")
     if plan.target is not None and plan.half_switched is not None:
         _take_back_half(plan.target, plan.half_switched)
@@ -105,9 +115,11 @@ def _plan_merge(repository: Repository, journal: Journal, operation: Operation) 
     integration, notes = _integration(repository, journal, operation)
     plan = UndoPlan(operation=operation, integration=integration, notes=notes)
     payload = operation.payload
+    branch, old, new = (str(payload[key]) for key in ("branch", "old", "new"))
+    if payload.get("makes_target"):
+        return _plan_goes(repository, plan, branch, {old, new})
     if payload.get("new") is None or payload.get("pull_request"):
         return plan  # killed before the target's turn, or the target was never to move
-    branch, old, new = (str(payload[key]) for key in ("branch", "old", "new"))
     if repository.store.resolve(f"refs/heads/{branch}") is None:
         raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be taken back", hint="git branch --list")
     target = find_target(repository, branch)
@@ -118,6 +130,19 @@ def _plan_merge(repository: Repository, journal: Journal, operation: Operation) 
         raise EnvironmentProblem(f"{branch} has moved on since the merge", hint=hint)
     require_movable(target, old)
     return dataclasses.replace(plan, target=target, back_to=old)
+
+
+def _plan_goes(repository: Repository, plan: UndoPlan, branch: str, made: set[str]) -> UndoPlan:
+    """For a merge that made its target: the branch goes, unless somebody has put it to use."""
+    if repository.store.resolve(f"refs/heads/{branch}") is None:
+        return plan
+    target = find_target(repository, branch)
+    if target.tip not in made:
+        raise EnvironmentProblem(f"{branch} has moved on since the merge", hint=f"git log {branch}")
+    if target.checkout is not None:
+        hint = f"git -C {target.checkout} switch another branch, then again"
+        raise EnvironmentProblem(f"branch {branch} is checked out in {target.checkout}", hint=hint)
+    return dataclasses.replace(plan, target=target, target_goes=True)
 
 
 def _integration(

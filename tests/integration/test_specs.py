@@ -10,13 +10,18 @@ import pytest
 from repositories import git
 
 from architect_parallel.api.merging import MergeRequest, merge
+from architect_parallel.api.place import load_here
 from architect_parallel.api.planning import ParallelConfig
 from architect_parallel.api.resuming import resume
-from architect_parallel.api.specs import SpecConfig, SpecRunner
+from architect_parallel.api.specs import SpecConfig, SpecRunner, land, resume_and_land
 from architect_parallel.domain import Reason, RunResult, RunStatus, Status
-from architect_parallel.errors import UsageError
+from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.events import Recorded, WorktreeReady
+from architect_parallel.journal import Journal
+from architect_parallel.landing import undo
 from architect_parallel.landing.choice import Pick
+from architect_parallel.system.git import Repository
+from architect_parallel.worktrees.create import restore_branch
 
 
 def write_spec(place: Path, *tasks: dict[str, Any], **more: Any) -> Path:
@@ -302,6 +307,48 @@ def test_nothing_to_land_leaves_no_branch_behind(checkout: Path, tmp_path: Path)
     assert git(checkout, "branch", "--list", "side/*") == ""
     with pytest.raises(UsageError, match=r"merge\.into"):
         run(checkout, tmp_path, {"name": "a"}, merge={"into": "a..b"})
+
+
+def test_undo_takes_away_the_branch_that_the_merge_made(checkout: Path, tmp_path: Path, repository: Repository) -> None:
+    tasks = {"name": "a", "task": "echo a > a.txt"}, {"name": "b", "task": "echo b > b.txt"}
+    for order in ({"into": "side/merged"}, {"into": "side/merged", "check": "true"}):
+        result, _ = run(checkout, tmp_path, *tasks, merge=order)
+        assert result.merge is not None, result.warnings
+        landed = git(checkout, "rev-parse", "side/merged")
+        git(checkout, "switch", "-q", "side/merged")
+        with Journal.open(repository.state_dir) as journal:
+            with pytest.raises(EnvironmentProblem, match="checked out"):
+                undo.plan_undo(repository, journal)
+            git(checkout, "switch", "-q", "-")
+            plan = undo.plan_undo(repository, journal)
+            assert any("side/merged goes" in line for line in plan.lines)
+            undo.execute(repository, journal, plan)
+        assert git(checkout, "branch", "--list", "side/*", "architect/merged*") == ""
+        assert git(checkout, "for-each-ref", f"--points-at={landed}", "refs/architect/keep"), "and nothing is lost"
+    git(checkout, "branch", "side/merged")
+    run(checkout, tmp_path, *tasks, merge={"into": "side/merged"})
+    with Journal.open(repository.state_dir) as journal:
+        undo.execute(repository, journal, undo.plan_undo(repository, journal))
+    assert git(checkout, "rev-parse", "side/merged") == git(checkout, "rev-parse", "HEAD"), "one that was there stays"
+
+
+def test_a_branch_made_before_a_kill_is_still_the_merges_own(
+    checkout: Path, tmp_path: Path, repository: Repository
+) -> None:
+    order = {"into": "side/merged"}
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "test -e ../ready && echo a > a.txt"}, merge=order)
+    assert result.status is RunStatus.FAILED
+    base = git(checkout, "rev-parse", "HEAD")
+    restore_branch(repository, branch="side/merged", commit=base, run_id=result.run_id)
+    land(result, load_here(checkout))
+    assert git(checkout, "branch", "--list", "side/*") == "", "nothing landed: it goes"
+    restore_branch(repository, branch="side/merged", commit=base, run_id=result.run_id)
+    (checkout / "ready").touch()
+    resume_and_land(checkout, "latest")
+    assert git(checkout, "ls-tree", "--name-only", "side/merged", "a.txt") == "a.txt"
+    with Journal.open(repository.state_dir) as journal:
+        undo.execute(repository, journal, undo.plan_undo(repository, journal))
+    assert git(checkout, "branch", "--list", "side/*") == ""
 
 
 def test_when_everything_is_left_out_it_is_said_why(checkout: Path, tmp_path: Path) -> None:
