@@ -25,7 +25,7 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
-from architect_parallel.planning.quantities import shown
+from architect_parallel.planning.quantities import show_workers, shown
 from architect_parallel.planning.scope import is_literal, overlapping
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.system.git import Repository
@@ -253,8 +253,7 @@ def shared_warnings(workers: Sequence[WorkerSpec]) -> list[str]:
             owners.setdefault(warning, []).append(spec.worker_id)
     found = []
     for warning, ids in owners.items():
-        who = "worker" if len(ids) == 1 else "workers"
-        found.append(warning if len(ids) == len(workers) else f"{who} {', '.join(map(str, ids))}: {warning}")
+        found.append(warning if len(ids) == len(workers) else f"{show_workers(ids)}: {warning}")
     return found
 
 

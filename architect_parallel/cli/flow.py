@@ -124,12 +124,13 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
     """Check a flow and its sub-flows; every fault is listed."""
     from architect_parallel.api.flows import read_flow
     from architect_parallel.api.place import load_here
+    from architect_parallel.planning.quantities import show_count
 
     flow = read_flow(file, load_here(Path.cwd(), config))
     if json:
         answer_json({"name": flow.name, "start_at": flow.start_at, "states": list(flow.states)})
         return
-    answer(f"{flow.name}: {len(flow.states)} states, from {flow.start_at}")
+    answer(f"{flow.name}: {show_count(len(flow.states), 'state')}, from {flow.start_at}")
     for state in flow.states.values():
         ways = [f"→ {state.next}"] if state.next else []
         ways += [f"{code} → {target}" for code, target in state.on_error.items()]

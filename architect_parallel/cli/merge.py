@@ -145,8 +145,8 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str], er
 
 
 def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) -> None:
-    from architect_parallel.landing.steps import numbers
     from architect_parallel.planning.plain_text import one_line
+    from architect_parallel.planning.quantities import show_workers
 
     done = outcome or plan
     _warn_of(_warnings(plan, outcome), told)
@@ -159,8 +159,8 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) ->
         note("nothing would be moved" if outcome is None else "nothing was moved")
         return
     if plan.because is not None:
-        answer(f"worker {numbers(done.merged)} is the best: {one_line(plan.because, 300)}")
-    words = f"worker{'s' if len(done.merged) > 1 else ''} {numbers(done.merged)} of {plan.run_id}"
+        answer(f"{show_workers(done.merged)} is the best: {one_line(plan.because, 300)}")
+    words = f"{show_workers(done.merged)} of {plan.run_id}"
     how = "fast-forward" if done.fast_forward else plan.method.value
     if outcome is None and plan.checks:
         how += ", if the check still passes" if len(plan.checks) == 1 else f", if {len(plan.checks)} checks still pass"

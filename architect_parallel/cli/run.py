@@ -201,6 +201,7 @@ def _say(line: str) -> None:
 
 def _print(report: Report, json_output: bool) -> None:
     from architect_parallel.planning.plain_text import one_line, plain_text
+    from architect_parallel.planning.quantities import show_count
 
     if json_output:
         # ASCII: a lone surrogate in a model's words must not lose the whole object.
@@ -209,7 +210,7 @@ def _print(report: Report, json_output: bool) -> None:
         if report.output:
             sys.stdout.write(plain_text(report.output).rstrip() + "\n")
         cost = "?" if report.cost is None else f"${report.cost:.4f}"
-        words = f"{report.status} ({report.reason}), {report.steps} steps, {cost}, {report.model}"
+        words = f"{report.status} ({report.reason}), {show_count(report.steps, 'step')}, {cost}, {report.model}"
         sys.stderr.write(f"{words}: {one_line(report.error)}\n" if report.error else f"{words}\n")
         for warning in report.warnings:
             sys.stderr.write(f"warning: {warning}\n")

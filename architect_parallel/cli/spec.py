@@ -129,6 +129,7 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
     from architect_parallel.api.specs import task_graph, validated
     from architect_parallel.cli.output import answer, answer_json
     from architect_parallel.planning.graph import critical_path
+    from architect_parallel.planning.quantities import show_count
 
     try:
         spec = validated(file, Path.cwd(), config)
@@ -154,7 +155,7 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
         return
     for warning in spec.warnings:
         warn(warning)
-    tasks = "1 task" if len(spec.tasks) == 1 else f"{len(spec.tasks)} tasks"
+    tasks = show_count(len(spec.tasks), "task")
     answer(f"{file}: {spec.name}, {tasks}, no faults; longest chain ({len(chain)}): {' → '.join(chain)}")
 
 

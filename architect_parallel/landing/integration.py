@@ -25,6 +25,7 @@ from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.resolve import Resolver, resolve
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, so_far, try_step
+from architect_parallel.planning.quantities import show_count
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
@@ -282,7 +283,7 @@ class _Steps:
         """The commit in which an agent has resolved the conflicts; or why there is none."""
         resolver = self._workshop.resolver
         assert resolver is not None
-        shown = f"{len(files)} file" + ("s" if len(files) != 1 else "")
+        shown = show_count(len(files), "file")
         self._workshop.say(f"worker {source.worker_id} conflicts in {shown}; {resolver.backend.name} resolves them")
         self._bench.at(self._tip)
         done = resolve(

@@ -26,8 +26,9 @@ from architect_parallel.landing.integration import Combination, Order, Workshop,
 from architect_parallel.landing.leftovers import INTEGRATION, integration_leftover, integrations
 from architect_parallel.landing.merge_plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
-from architect_parallel.landing.steps import Method, changed_files, numbers, subject
+from architect_parallel.landing.steps import Method, changed_files, subject
 from architect_parallel.landing.target import move
+from architect_parallel.planning.quantities import show_workers
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import restore_branch
 from architect_parallel.worktrees.keeping import keep
@@ -95,7 +96,7 @@ def _payload(plan: MergePlan) -> dict[str, Any]:
 
 
 def _reflog_message(plan: MergePlan, merged: tuple[int, ...]) -> str:
-    return f"architect {plan.method}: run {plan.run_id} worker {','.join(map(str, merged))}"
+    return f"architect {plan.method}: run {plan.run_id} {show_workers(merged)}"
 
 
 def _execute_combined(
@@ -165,7 +166,7 @@ def _outcome(
     branch: str,
     workshop: Workshop,
 ) -> MergeOutcome:
-    ref, message = f"refs/heads/{branch}", f"architect: combined run {plan.run_id} worker {numbers(done.merged)}"
+    ref, message = f"refs/heads/{branch}", f"architect: combined run {plan.run_id} {show_workers(done.merged)}"
     store, warnings = repository.store, list(done.warnings)
     tip = store.resolve(ref)
     if tip is None:
@@ -189,7 +190,7 @@ def _move_target(repository: Repository, plan: MergePlan, outcome: MergeOutcome)
         move(repository, plan.target, outcome.commit, message=_reflog_message(plan, outcome.merged))
     except EnvironmentProblem as error:
         raise EnvironmentProblem(
-            f"{error.message}; worker {numbers(outcome.merged)} stand combined on {outcome.branch}",
+            f"{error.message}; {show_workers(outcome.merged)}: combined on {outcome.branch}",
             hint=f"git merge {outcome.branch}, or architect undo",
         ) from error
 

@@ -22,9 +22,10 @@ from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Price,
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.landing.sources import Source
-from architect_parallel.landing.steps import Method, message, numbers
+from architect_parallel.landing.steps import Method, message
 from architect_parallel.planning import verdict
 from architect_parallel.planning.escapes import listed
+from architect_parallel.planning.quantities import show_workers
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository
@@ -226,7 +227,7 @@ def _spec(
     merged: tuple[int, ...],
     conflicted: tuple[str, ...],
 ) -> WorkerSpec:
-    ours = f"branch {target}" + (f" with the results of worker {numbers(merged)}" if merged else "")
+    ours = f"branch {target}" + (f" with the results of {show_workers(merged)}" if merged else "")
     files = "\n".join(f"  {path}" for path in conflicted)
     prompt = (
         f"A git merge is under way in this directory and has stopped with conflicts. Resolve them.\n\n"

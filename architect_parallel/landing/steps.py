@@ -8,6 +8,7 @@ from enum import StrEnum
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.landing import combine
 from architect_parallel.landing.sources import Source
+from architect_parallel.planning.quantities import show_workers
 from architect_parallel.system.git import Git, GitError, Repository
 
 _SUBJECT_LENGTH = 72
@@ -88,9 +89,4 @@ def changed_files(git: Git, old: str, new: str) -> tuple[str, ...]:
 
 def so_far(target: str, merged: Sequence[int]) -> str:
     """`main`, or `main with worker 1, 2` in the midst of a merge."""
-    return f"{target} with worker {numbers(merged)}" if merged else target
-
-
-def numbers(workers: Sequence[int]) -> str:
-    """`1, 2, 3`."""
-    return ", ".join(map(str, workers))
+    return f"{target} with {show_workers(merged)}" if merged else target

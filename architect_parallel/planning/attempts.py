@@ -237,7 +237,7 @@ def _nothing_left(limits: Limits, history: Sequence[Attempt]) -> str | None:
     if left.timeout_s is not None and left.timeout_s <= 0:
         return f"the time limit of {limits.timeout_s:g} s is used up"
     if left.max_steps is not None and left.max_steps < 1:
-        return f"all {limits.max_steps} steps are used up"
+        return f"no step of {limits.max_steps} is left"
     if left.budget_usd is not None and left.budget_usd <= 0:
         return f"the budget of ${limits.budget_usd:.4f} is spent"
     return None

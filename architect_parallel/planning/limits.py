@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from architect_parallel.domain import Limits, Reason
+from architect_parallel.planning.quantities import show_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def exceeded(limits: Limits, seen: Observation) -> Excess | None:
     if limits.budget_usd is not None and seen.cost_usd is not None and seen.cost_usd >= limits.budget_usd:
         return Excess(reason=Reason.BUDGET, detail=f"${seen.cost_usd:.4f}, limit ${limits.budget_usd:.4f}")
     if limits.max_steps is not None and seen.steps > limits.max_steps:
-        return Excess(reason=Reason.MAX_STEPS, detail=f"{seen.steps} steps, limit {limits.max_steps}")
+        return Excess(reason=Reason.MAX_STEPS, detail=f"{show_count(seen.steps, 'step')}, limit {limits.max_steps}")
     if limits.output_bytes is not None and seen.output_bytes > limits.output_bytes:
         return Excess(reason=Reason.OUTPUT_LIMIT, detail=f"{seen.output_bytes} bytes, limit {limits.output_bytes}")
     if limits.memory_bytes is not None and seen.memory_bytes is not None and seen.memory_bytes > limits.memory_bytes:

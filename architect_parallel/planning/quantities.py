@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -154,6 +154,22 @@ def show_size(size_bytes: int) -> str:
         if size_bytes >= 1024**power and size_bytes % 1024**power == 0:
             return f"{size_bytes // 1024**power}{unit}"
     return f"{size_bytes} byte{'' if size_bytes == 1 else 's'}"
+
+
+def show_count(number: int, noun: str) -> str:
+    """
+    >>> show_count(1, "task"), show_count(0, "file")
+    ('1 task', '0 files')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def show_workers(worker_ids: Sequence[int]) -> str:
+    """
+    >>> show_workers([3]), show_workers([1, 2])
+    ('worker 3', 'workers 1, 2')
+    """
+    return f"worker{'s' if len(worker_ids) > 1 else ''} {', '.join(map(str, worker_ids))}"
 
 
 def _text(value: object) -> str | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import combinations, groupby
 
 from architect_parallel.domain import CheckChange, Judgement, Place, Reason, RunResult, Score, Status, WorkerResult
+from architect_parallel.planning.quantities import show_count
 
 CHECK_POINTS, STATUS_POINTS, STEP_POINTS, COST_POINTS = 40.0, 30.0, 20.0, 10.0
 """The weighted score: at most 100."""
@@ -242,9 +243,8 @@ def _difference(own: _Facts, other: _Facts, preferred: Mapping[frozenset[int], i
     """The first criterion on which two results differ, in words, from the side of `own`."""
     name = f"worker {other.worker_id}"
     if own.was_checked != other.was_checked and own.observed[:3] != other.observed[:3]:
-        return (
-            f"no check of {name} ran" if own.was_checked else f"{name} passes {other.passed} of {other.checks} checks"
-        )
+        passes = f"{other.passed} of {show_count(other.checks, 'check')}"
+        return f"no check of {name} ran" if own.was_checked else f"{name} passes {passes}"
     if own.newly_broken != other.newly_broken:
         return f"newly breaks {own.newly_broken or 'none'}, {name} {other.newly_broken or 'none'}"
     if own.failing != other.failing:
@@ -281,7 +281,7 @@ def _figures(own: _Facts, other: _Facts) -> str:
         return f"{abs(mine.duration - its.duration):.3g} s {'faster' if mine.duration < its.duration else 'slower'}"
     if own.diff_lines != other.diff_lines:
         smaller = "smaller" if own.diff_lines < other.diff_lines else "larger"
-        return f"{smaller} change ({own.diff_lines} lines, not {other.diff_lines})"
+        return f"{smaller} change ({show_count(own.diff_lines, 'line')}, not {other.diff_lines})"
     same_model = mine.model == its.model
     return "the same in everything that is compared" if same_model else "ordered by the name of the model"
 

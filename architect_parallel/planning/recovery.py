@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from architect_parallel.domain import Status, WorkerResult, WorkerSpec
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_count
 
 TOLD_CHARACTERS = 1000
 """Of each other task's words, how much a further attempt is told."""
@@ -113,7 +114,7 @@ def briefing(
     lines += [f"- {spec.name}: {one_line(spec.prompt, 200)}" for spec in specs]
     lines += ["", "What was tried:"]
     for each in results:
-        tried = f"{each.attempts} attempts" if each.attempts != 1 else "1 attempt"
+        tried = show_count(each.attempts, "attempt")
         error = one_line(each.error or "", 300) or str(each.reason or each.status).replace("_", " ")
         lines.append(f"- {each.name} (worker {each.worker_id}), {tried}: {error}")
     for answer in answers:

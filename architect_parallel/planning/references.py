@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from architect_parallel.domain import Status, WorkerResult
 from architect_parallel.planning import shell_values
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_count
 
 MOST_CHARACTERS = 50_000
 """Of one value: a prompt has to fit into an agent's head, and a variable into an environment."""
@@ -124,7 +125,7 @@ def missing(results: Sequence[WorkerResult]) -> str:
 def _told(result: WorkerResult, most: int) -> str:
     lines = [f"## {result.name}: {_reason(result)}"]
     if result.branch:
-        lines.append(f"Branch {result.branch}, {len(result.files_modified)} files changed")
+        lines.append(f"Branch {result.branch}, {show_count(len(result.files_modified), 'file')} changed")
     lines += [f"- {one_line(path, 200)}" for path in result.files_modified[:20]]
     if result.error and result.status is not Status.SUCCESS:
         lines.append(f"Error: {one_line(result.error, 500)}")

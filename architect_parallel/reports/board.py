@@ -33,6 +33,7 @@ from architect_parallel.events import (
     to_plain,
 )
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_count, show_workers
 from architect_parallel.reports import text
 
 WAITING, STARTING, RUNNING, STOPPING, COLLECTING, RETRYING = (
@@ -233,10 +234,10 @@ def _said(board: Board, seen: Seen) -> str | None:
     event, worker_id = seen.recorded.event, seen.recorded.worker_id
     match event:
         case RunStarted(plan=plan):
-            tasks = "1 task" if len(plan.workers) == 1 else f"{len(plan.workers)} tasks"
+            tasks = show_count(len(plan.workers), "task")
             return f"run {board.run_id}: {tasks}, at most {plan.max_parallel} at a time"
         case RunResumed(worker_ids=worker_ids):
-            return f"resumed: workers {', '.join(map(str, worker_ids))}"
+            return f"resumed: {show_workers(worker_ids)}"
         case RunFinished(status=status):
             return f"run {board.run_id}: {status}"
         case AgentStarted() if worker_id in board.lanes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from architect_parallel.domain import Comparison, RunResult, Status, WorkerResult
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_workers
 from architect_parallel.reports import text
 
 _SHOWN_FILES = 8
@@ -81,12 +82,12 @@ def _proposal(result: RunResult, comparison: Comparison) -> list[str]:
     else:
         lines = [f"Proposed: {chosen} merge cleanly{onto} and with each other."]
     failed = [
-        str(worker.worker_id)
+        worker.worker_id
         for worker in result.results
         if worker.status is not Status.SUCCESS and worker.worker_id in comparison.proposed
     ]
     if failed:
-        lines.append(f"Worker{'s' if len(failed) > 1 else ''} {', '.join(failed)} did not succeed.")
+        lines.append(f"{show_workers(failed).capitalize()} did not succeed.")
     rest = comparison.order[len(comparison.proposed) :]
     if rest:
         lines.append(f"To try after that, in this order: {' '.join(map(str, rest))}")

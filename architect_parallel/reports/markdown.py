@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from architect_parallel.domain import CheckResult, Comparison, Place, RunResult, RunStatus, Status, WorkerResult
 from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports import text
 from architect_parallel.reports.material import Material
 
@@ -94,7 +95,7 @@ def render(material: Material) -> str:
     page.add_list("Warnings", (inline(each) for each in _warnings(result)))
     left_out = sum(not page.add(_details(result, each)) for each in result.results)
     if left_out:
-        page.add_last(f"The details of {left_out} workers are left out: the page would be too large.")
+        page.add_last(f"The details of {show_count(left_out, 'worker')} are left out: the page would be too large.")
     page.add_last(_next_steps(material))
     return page.text
 

@@ -10,6 +10,7 @@ from architect_parallel.domain import Competition, Complexity, Isolation, RunPla
 from architect_parallel.events import to_plain
 from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports.text import task_words
 
 
@@ -31,7 +32,7 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
     """The plan for people."""
     ceiling = cost_ceiling(plan)
     most = "no limit" if ceiling is None else f"${ceiling:.2f} (plus at most one model reply per running worker)"
-    tasks = "1 task" if len(plan.workers) == 1 else f"{len(plan.workers)} tasks"
+    tasks = show_count(len(plan.workers), "task")
     lines = [
         f"Would run {tasks} (max {plan.max_parallel} parallel) from {plan.base_ref} "
         f"({plan.base_commit[:12]}); nothing was started.",
@@ -85,7 +86,7 @@ def _where(spec: WorkerSpec) -> list[str]:
 def _options(spec: WorkerSpec) -> list[str]:
     limits = spec.limits
     said = [f"approval {spec.approval_mode}", f"sandbox {spec.sandbox_mode}"]
-    said += [f"at most {limits.max_steps} steps"] if limits.max_steps is not None else []
+    said += [f"at most {show_count(limits.max_steps, 'step')}"] if limits.max_steps is not None else []
     said += [f"timeout {limits.timeout_s:g} s"] if limits.timeout_s is not None else []
     said += [f"budget ${limits.budget_usd:.2f}"] if limits.budget_usd is not None else []
     said += [f"{spec.retries} {'retry' if spec.retries == 1 else 'retries'}"] if spec.retries else []

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from architect_parallel.domain import RunStatus, Status
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports import text
 from architect_parallel.reports.board import COLLECTING, INTERRUPTED, RETRYING, STOPPING, WAITING, Board, Lane
 
@@ -235,7 +236,7 @@ def _log(view: View, board: Board, printed: Sequence[str], width: int, room: int
     attempt = f", attempt {lane.attempt}" if lane and lane.attempt > 1 else ""
     view.up = max(0, min(view.up, len(printed) - (room - 1)))
     end = len(printed) - view.up
-    where = f"  ({view.up} lines further down)" if view.up else ""
+    where = f"  ({show_count(view.up, 'line')} further down)" if view.up else ""
     body = [_rule(f"worker {view.selected} {state}{attempt}{where}", width, "bold")]
     body += [_fitted(f" {each}", width) for each in printed[max(0, end - (room - 1)) : end]]
     return body if printed else [*body, _fitted(" nothing was printed yet", width, "dim")]

@@ -15,6 +15,7 @@ from architect_parallel.domain import RunPlan, Status, WorkerResult, WorkerSpec,
 from architect_parallel.events import AttemptEnded, Recorded, RunFinished, WorkerFinished, WorkerStarting
 from architect_parallel.planning import graph
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_count
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import replace_file
 
@@ -109,7 +110,8 @@ class StateFile:
     def _text(self) -> str:
         lines = [f"# {one_line(self._name, 200)}", ""]
         state = "running" if self._end is None else str(self._end.status)
-        lines += [f"Run `{self._plan.run_id}`: **{state}**, {len(self._results)} of {len(self._specs)} tasks ended", ""]
+        ended = f"{len(self._results)} of {show_count(len(self._specs), 'task')} ended"
+        lines += [f"Run `{self._plan.run_id}`: **{state}**, {ended}", ""]
         for number, level in enumerate(self._levels, 1):
             lines += [f"## Step {number}: {self._step(level)}", ""]
             lines += [self._line(self._specs[worker_id]) for worker_id in level]

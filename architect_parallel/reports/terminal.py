@@ -36,6 +36,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports import competition, text
 from architect_parallel.system.clock import monotonic_s
 
@@ -110,7 +111,7 @@ class LiveReport:
     def _opening(plan: RunPlan) -> str:
         if not plan.workers:
             return f"Ending run {plan.run_id}: every worker had ended when its launcher died..."
-        tasks = "1 task" if len(plan.workers) == 1 else f"{len(plan.workers)} tasks"
+        tasks = show_count(len(plan.workers), "task")
         return f"Running {tasks} (max {min(plan.max_parallel, len(plan.workers))} parallel)..."
 
     def _start_table(self) -> None:

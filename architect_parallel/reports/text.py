@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from architect_parallel.domain import Attempt, Diff, Escape, Reason, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.planning import checks
 from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.planning.quantities import show_count, show_workers
 
 STATUS_WORDS = {
     Status.SUCCESS: "OK",
@@ -86,7 +87,7 @@ def task_words(worker_id: int, name: str, task: str, limit: int) -> str:
 
 def total_line(result: RunResult) -> str:
     """The last line: how many tasks ended how, in how long."""
-    parts = [f"{result.total_tasks} tasks" if result.total_tasks != 1 else "1 task"]
+    parts = [show_count(result.total_tasks, "task")]
     parts.append(f"{result.count(Status.SUCCESS)} completed")
     failed = result.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
     if failed:
@@ -112,11 +113,10 @@ def _landing(run: RunResult) -> list[str]:
     """What of it landed, and what was left out."""
     if run.merge is None:
         return []
-    workers = ", ".join(map(str, run.merge.merged))
     how = "For a pull request against" if run.merge.pull_request else "Merged on"
     return [
         "",
-        f"{how} {one_line(run.merge.target)}: worker {workers} ({run.merge.commit[:12]})",
+        f"{how} {one_line(run.merge.target)}: {show_workers(run.merge.merged)} ({run.merge.commit[:12]})",
         *(f"  left out: worker {each.worker_id} ({each.reason})" for each in run.merge.left_out),
     ]
 
@@ -134,7 +134,7 @@ def escape_lines(escape: Escape) -> list[str]:
     """What changed in the main checkout while agents ran, whose doing it may be, and how to look at it."""
     shown = ", ".join(one_line(path, 100) for path in escape.paths[:10])
     shown += f" and {len(escape.paths) - 10} more" if len(escape.paths) > 10 else ""
-    who = ("worker " if len(escape.suspects) == 1 else "workers ") + ", ".join(map(str, escape.suspects))
+    who = show_workers(escape.suspects)
     lines = [f"The main checkout changed while {who} ran (nothing was reverted): {shown}"]
     if escape.patch is not None:
         lines.append(f"  saved as {escape.patch}")
@@ -245,5 +245,8 @@ def diff_stat(diff: Diff) -> str:
         name = one_line(change.path if change.old_path is None else f"{change.old_path} => {change.path}")
         counts = "binary" if change.insertions is None else f"+{change.insertions} -{change.deletions}"
         lines.append(f" {change.status} {name}  {counts}")
-    files = "1 file" if len(diff.files) == 1 else f"{len(diff.files)} files"
-    return "\n".join([*lines, f" {files} changed, {diff.insertions} insertions(+), {diff.deletions} deletions(-)"])
+    files, insertions, deletions = (
+        show_count(number, noun)
+        for number, noun in ((len(diff.files), "file"), (diff.insertions, "insertion"), (diff.deletions, "deletion"))
+    )
+    return "\n".join([*lines, f" {files} changed, {insertions}(+), {deletions}(-)"])

@@ -214,7 +214,7 @@ def test_several_land_and_what_is_left_out_is_named(architect: Architect, checko
     assert {key: envelope[key] for key in ("merged", "left_out", "target", "commit")} == {
         key: merged.json[key] for key in ("merged", "left_out", "target", "commit")
     }
-    assert "Merged on main: worker 1, 2" in architect("status", run_id).out
+    assert "Merged on main: workers 1, 2" in architect("status", run_id).out
     assert architect("undo").code == 0
     assert everything(checkout) == before
     assert architect("status", run_id, "--json").json["merge"] is None

@@ -127,7 +127,7 @@ def test_diff_stat_counts_and_names_renames_and_binaries() -> None:
     assert text.diff_stat(diff).splitlines() == [
         " R old => new  +3 -1",
         " M picture  binary",
-        " 2 files changed, 3 insertions(+), 1 deletions(-)",
+        " 2 files changed, 3 insertions(+), 1 deletion(-)",
     ]
 
 
