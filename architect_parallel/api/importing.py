@@ -73,16 +73,18 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
                 f"the run started from commit {result.base_commit[:12]}, which is not in this repository",
                 hint="git fetch, or import into a clone that has it",
             )
-        tips = {each.worker_id: _tip(each, headers, result.base_commit) for each in result.results if each.branch}
+        # Whoever was skipped, or ended before anything was collected, has a name and no branch, as where it comes from.
+        worked = [each for each in result.results if each.branch and each.diff is not None]
+        tips = {each.worker_id: _tip(each, headers, result.base_commit) for each in worked}
         true = [_from_git(held.git, each, result) for each in result.results]
         if dry_run:
             numbers = _numbers(repository, journal, result, tips)
-            return _imported(result, true, numbers)
+            return _imported(result, true, numbers, tips)
         exclude_from_status(repository)
         with registration_lock(repository) as lock:
             numbers = _numbers(repository, journal, result, tips)
             held.publish()
-            branches = {branch_name(number): tips[worker_id] for worker_id, number in numbers.items()}
+            branches = {branch_name(numbers[worker_id]): tip for worker_id, tip in tips.items()}
             branches = {name: tip for name, tip in branches.items() if not _is_there(repository, result, name, tip)}
             kept = {
                 keep_ref(result.run_id, numbers[each.worker_id]): each.diff.head
@@ -98,7 +100,7 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
             except BaseException:
                 give_back(repository, result.run_id, branches, kept, lock)
                 raise
-    return _imported(result, true, numbers)
+    return _imported(result, true, numbers, tips)
 
 
 def _read_result(directory: Path) -> RunResult:
@@ -189,7 +191,7 @@ def _numbers(
         if taken or number > _HIGHEST_FOREIGN_NUMBER:
             return False
         under = repository.store.text("for-each-ref", "--format=%(refname)", f"refs/heads/{name}")
-        return not under or _is_there(repository, result, name, tips[worker_id])
+        return not under or _is_there(repository, result, name, tips.get(worker_id))
 
     if all(free(worker_id, number) for worker_id, number in same.items()):
         return same
@@ -197,15 +199,18 @@ def _numbers(
     return {worker_id: first + place for place, worker_id in enumerate(sorted(same))}
 
 
-def _is_there(repository: Repository, result: RunResult, name: str, tip: str) -> bool:
+def _is_there(repository: Repository, result: RunResult, name: str, tip: str | None) -> bool:
     """Whether an import of this run that was killed before it was recorded made the branch already."""
-    return repository.store.resolve(f"refs/heads/{name}") == tip and owns_branch(repository, name, result.run_id)
+    there = tip is not None and repository.store.resolve(f"refs/heads/{name}") == tip
+    return there and owns_branch(repository, name, result.run_id)
 
 
-def _imported(result: RunResult, true: list[WorkerResult], numbers: Mapping[int, int]) -> Imported:
+def _imported(
+    result: RunResult, true: list[WorkerResult], numbers: Mapping[int, int], tips: Mapping[int, str]
+) -> Imported:  # fmt: skip
     return Imported(
         run_id=result.run_id,
-        branches={worker_id: branch_name(number) for worker_id, number in numbers.items()},
+        branches={worker_id: branch_name(numbers[worker_id]) for worker_id in sorted(tips)},
         renamed=any(each.branch and each.branch != branch_name(numbers[each.worker_id]) for each in result.results),
         commits={each.worker_id: each.diff.head for each in true if each.diff is not None},
     )

@@ -270,6 +270,30 @@ def test_work_on_others_work_stays_its_own(architect: Architect, elsewhere: Arch
     assert (elsewhere.cwd / "both.txt").read_text() == "1\n2\n"
 
 
+def test_who_was_skipped_gets_no_branch(architect: Architect, elsewhere: Architect, tmp_path: Path) -> None:
+    spec = tmp_path / "a.yaml"
+    spec.write_text(
+        "tasks:\n  - {name: one, backend: shell, task: echo 1 > one.txt}\n"
+        "  - {name: two, backend: shell, task: exit 1}\n"
+        "  - {name: three, backend: shell, task: 'true', dependencies: [two]}\n"
+    )
+    made = architect("spec", "run", spec, "--artifacts", tmp_path / "out", "--json").json
+    assert [each["status"] for each in made["results"]] == ["success", "failed", "skipped"]
+    here = git(architect.cwd, "branch", "--list", "architect/*", "--format=%(refname)")
+
+    for words in (["--dry-run"], []):
+        answer = elsewhere("import", tmp_path / "out", "--json", *words)
+        assert [each["worker_id"] for each in answer.json["branches"]] == [1, 2], answer.err
+
+    assert git(elsewhere.cwd, "branch", "--list", "architect/*", "--format=%(refname)") == here
+    told = elsewhere("status", "latest", "--json").json["results"]
+    assert [each["branch"] for each in told] == [each["branch"] for each in made["results"]]
+    assert "worker 3 of run" in elsewhere("merge", "latest", "3").err
+    assert elsewhere("parallel-cleanup", "--force").code == 0
+    assert elsewhere("undo").code == 0
+    assert git(elsewhere.cwd, "branch", "--list", "architect/*", "--format=%(refname)") == here
+
+
 @pytest.mark.parametrize("dirty", [False, True])
 def test_a_branch_moved_back_behind_the_base_does_not_spoil_the_rest(
     architect: Architect, checkout: Path, elsewhere: Architect, tmp_path: Path, dirty: bool
