@@ -62,7 +62,11 @@ def rates_of(result: RunResult) -> tuple[ModelRate, ...]:
 
 
 def leaderboard(journal: Journal) -> tuple[Standing, ...]:
-    """The models of all competitions in this repository, best first."""
+    """The models of all competitions held in this repository, best first.
+
+    An imported run is none: its envelope does not say that it was one, and anybody could write one that makes a model
+    win. Its checks did not run here.
+    """
     return standings([journal.result(run_id) for run_id in journal.run_ids() if _is_competition(journal, run_id)])
 
 

@@ -278,6 +278,19 @@ def test_the_leaderboard_is_over_all_competitions_and_nothing_else(
     ]
 
 
+def test_an_imported_competition_is_somebodys_word_and_does_not_count(
+    compete: Callable[..., Answer], architect: Architect, checkout: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "clone", "--quiet", checkout, tmp_path / "elsewhere")
+    compete("good-a,wrong-b", "--check", CHECK, "--artifacts", os.fspath(tmp_path / "out"))
+    assert len(architect("leaderboard", "--json").json["models"]) == 2, "the control: where it was held it counts"
+    told = tmp_path / "out" / "result.json"
+    told.write_text(json.dumps({**json.loads(told.read_text()), "competition": {"score": "lexicographic"}}))
+    elsewhere = Architect(tmp_path / "elsewhere")
+    assert elsewhere("import", tmp_path / "out").code == 0
+    assert elsewhere("leaderboard", "--json").json == {"models": []}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
