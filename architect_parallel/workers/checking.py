@@ -106,7 +106,7 @@ class Checker:
         kept = f" (kept as {_some(lent.kept)})" if lent.kept else ""
         if lent.written:
             warn(f"what the checks wrote was taken back: {_some(lent.written)}{kept}")
-        elif kept:
+        elif lent.branch_moved:
             warn(f"a check moved {spec.branch}; it was moved back{kept}")
         return results
 

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from architect_parallel.domain import FileChange
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.create import restore_branch
@@ -62,9 +63,12 @@ class LentTree:
         self._link = _link(private.worktree)
         self._strays: frozenset[str] = frozenset()
         self.written: dict[str, None] = {}
-        """Paths that were taken back, in the order they were found."""
+        """Paths that were taken back, in the order they were found; not the bytecode that Python leaves wherever it
+        runs."""
         self.kept: dict[str, None] = {}
         """Refs that hold what was taken back."""
+        self.branch_moved = False
+        """Whether a command moved the branch."""
         delete_tree(safe)
         make_private_dir(safe)
         self._has_git = is_real_directory(private.admin_dir)  # not where the agent destroyed it
@@ -107,7 +111,7 @@ class LentTree:
         changed = snapshot.tree != self._tree
         if changed:
             found = self._private.diff(self._tree, snapshot.tree)
-            self.written |= {change.path: None for change in found.files}
+            self.written |= {change.path: None for change in found.files if not _is_bytecode(change)}
             if self._number is not None:
                 self._keep(self._private.commit(snapshot.tree, (self._parent,), "architect: what a check wrote\n"))
             words = ("read-tree", "--reset", "-u", self._tree)
@@ -162,12 +166,19 @@ class LentTree:
         if now is None:
             restore_branch(self._repository, branch=self._branch, commit=self._tip, run_id=self._run_id)
             return
+        self.branch_moved = True
         if self._number is not None:
             self._keep(now)
         message = f"architect: taken back after the checks of {self._run_id}"
         output = self._repository.store.run("update-ref", "--no-deref", "-m", message, ref, self._tip, now, check=False)
         if output.code != 0:
             raise GitError(("update-ref", ref), output.code, output.stderr)
+
+
+def _is_bytecode(change: FileChange) -> bool:
+    """What Python writes beside each module it reads; one that is tracked is somebody's file."""
+    path = Path(change.path)
+    return change.status == "A" and path.suffix == ".pyc" and path.parent.name == "__pycache__"
 
 
 def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:

@@ -178,6 +178,35 @@ def test_what_a_check_wrote_is_kept_and_named(bench: Bench) -> None:
     assert bench.warnings == [f"what the checks wrote was taken back: change.txt, report.xml (kept as {ref})"]
 
 
+def test_bytecode_of_the_checks_own_making_is_kept_without_a_word(bench: Bench) -> None:
+    bench.check("mkdir -p new/__pycache__; echo code > new/__pycache__/file.cpython-311.pyc")
+
+    (ref,) = kept(bench)
+    assert git(bench.site.repository.common_dir, "show", f"{ref}:new/__pycache__/file.cpython-311.pyc") == "code"
+    assert bench.warnings == []
+    assert bench.untouched
+
+
+def test_tracked_bytecode_and_other_new_files_are_named(tmp_path: Path) -> None:
+    site = make_worksite(tmp_path)
+    site.act("mkdir __pycache__; echo theirs > __pycache__/a.pyc; git add -f .; git commit -qm mine")
+    bench = bench_of(site, tmp_path)
+
+    bench.check("echo ours > __pycache__/a.pyc; echo ours > __pycache__/b.pyc; echo ours > c.pyc")
+
+    assert bench.warnings == [
+        f"what the checks wrote was taken back: __pycache__/a.pyc, c.pyc (kept as {kept(bench)[0]})"
+    ]
+    assert (site.worktree / "__pycache__" / "a.pyc").read_text() == "theirs\n"
+
+
+def test_a_branch_that_a_check_moved_is_named(bench: Bench) -> None:
+    bench.check("git update-ref HEAD HEAD~1")
+
+    assert bench.warnings == [f"a check moved {BRANCH}; it was moved back (kept as {kept(bench)[0]})"]
+    assert bench.untouched
+
+
 def test_without_commit_the_uncommitted_state_is_checked_and_stays(tmp_path: Path) -> None:
     bench = bench_of(make_worksite(tmp_path), tmp_path, commit=False)
     before = git(bench.site.worktree, "status", "--porcelain")
