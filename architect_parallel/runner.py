@@ -233,7 +233,7 @@ class Runner:
         self._checking_base = False
         if self._stopped_by is not None:
             return  # by half they would pass for the whole
-        problem: ArchitectParallelError | None = checks.refusal(ended.checks)
+        problem: ArchitectParallelError | None = checks.refusal(ended.checks, self._plan.run_id)
         if ended.error is not None:
             problem = EnvironmentProblem(f"the checks cannot be run on the base commit: {ended.error}")
         if problem is not None:

@@ -125,6 +125,7 @@ def test_a_check_that_cannot_start_on_the_base_ends_it_before_anything(
     assert nothing_left(checkout)
     (run,) = architect("status", "--json").json["runs"]
     assert (run["status"], run["exit_code"], run["failed"]) == ("failed", 2, 3)
+    assert f"architect resume {run['run_id']};" in hint, "which knows the run, and that nothing of it was begun"
 
 
 def test_a_base_that_cannot_be_set_up_is_the_machines_fault(
