@@ -170,6 +170,16 @@ class Journal:
         )
         return self._decoded(run_id, rows[0]) if rows else None
 
+    def _of_types(self, run_id: str, *types: type[Event]) -> list[Recorded]:
+        """The run's events of some types alone, in order: the others are not even decoded."""
+        names = tuple(each.__name__ for each in types)
+        rows = self._rows(
+            "SELECT seq, time, worker_id, type, data FROM events WHERE run_id = ?"
+            f" AND type IN ({', '.join('?' * len(names))}) ORDER BY seq",
+            (run_id, *names),
+        )
+        return [each for row in rows if (each := self._decoded(run_id, row)) is not None]
+
     def run_ids(self) -> list[str]:
         """All runs, newest first."""
         return [row[0] for row in self._rows("SELECT run_id FROM runs ORDER BY position DESC")]
@@ -251,7 +261,7 @@ class Journal:
         numbers: set[int] = set()
         for run_id in self.run_ids():
             if run_id != besides and self.is_live(run_id):
-                events = [each.event for each in self.recorded(run_id)]
+                events = [each.event for each in self._of_types(run_id, RunStarted, RunExtended, RunResumed)]
                 planned = [each.plan.workers for each in events if isinstance(each, RunStarted)]
                 planned += [each.workers for each in events if isinstance(each, (RunExtended, RunResumed))]
                 numbers |= {spec.number for workers in planned for spec in workers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -19,7 +20,7 @@ import pytest
 
 from architect_parallel.domain import AgentProfile, RunPlan, RunStatus, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
-from architect_parallel.events import AgentOutput, RunFinished, RunStarted, StepTaken, Warned
+from architect_parallel.events import AgentOutput, RunFinished, RunResumed, RunStarted, StepTaken, Warned
 from architect_parallel.journal import Journal
 
 APPENDER = """
@@ -190,6 +191,21 @@ def test_run_lives_as_long_as_its_lock_is_held(tmp_path: Path) -> None:
         assert elsewhere.result("run").status is RunStatus.INTERRUPTED
         journal.append([("run", None, RunFinished(status=RunStatus.FAILED, exit_code=1))])
         assert elsewhere.result("run").status is RunStatus.FAILED
+
+
+def test_taken_numbers_are_read_from_the_plans_alone(tmp_path: Path) -> None:
+    with Journal.open(tmp_path) as journal:
+        lock = journal.hold("run")
+        assert lock is not None
+        (later,) = plan("run", 9).plan.workers
+        resumed = RunResumed(launcher_pid=1, worker_ids=(1,), workers=(later,))
+        journal.append([("run", None, plan("run", 4, 5)), ("run", 1, StepTaken(steps=1)), ("run", None, resumed)])
+        with contextlib.closing(sqlite3.connect(journal.path)) as database, database:
+            database.execute("UPDATE events SET data = '{' WHERE type = 'StepTaken'")
+        with pytest.raises(EnvironmentProblem, match="damaged"):
+            journal.recorded("run")
+        assert journal.live_numbers() == {4, 5, 9}, "no other event is as much as decoded"
+        lock.release()
 
 
 def test_lock_of_a_killed_launcher_is_free(tmp_path: Path) -> None:
