@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from architect_parallel.api.artifacts import require_place, try_artifacts
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, require_planned
-from architect_parallel.api.running import hold, recorded_plan, require_ours, run_plan
+from architect_parallel.api.running import hold, recorded_plan, require_ours, run_plan, tell
 from architect_parallel.api.task_sources import require_tasks
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, WorkerSpec
@@ -35,18 +36,22 @@ def continue_worker(
     instructions: str,
     *,
     config_file: Path | None = None,
+    artifacts: Path | None = None,
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
     environ: Mapping[str, str] | None = None,
 ) -> RunResult:
     """Runs one worker of an ended run again in its worktree as it is, in the same session where its backend can.
 
+    Args:
+        artifacts: Where the run's artifacts go at its end; those it wrote before are replaced. `None`: nowhere.
+
     Returns:
         The whole run, with this attempt in the worker's place.
 
     Raises:
         NothingToDo: No such run.
-        UsageError: It has no such worker, or the instructions are empty.
+        UsageError: It has no such worker, the instructions are empty, or something else is at `artifacts`.
         EnvironmentProblem: The run is live, the worktree is gone, or the backend is not ready.
     """
     here = load_here(workspace_root, config_file, environ)
@@ -55,12 +60,18 @@ def continue_worker(
         lock = hold(journal, run_id)
         try:
             spec = _next_attempt(here, journal, run_id, worker_id, instructions)
+            place = None if artifacts is None else require_place(here.start / artifacts, run_id)
             plan = recorded_plan(journal, run_id)
             plan = replace(plan, workers=tuple(spec if each.worker_id == worker_id else each for each in plan.workers))
             forget_requests(journal.run_dir(run_id))
             event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
             started(replace(plan, workers=(spec,), warnings=spec.warnings))
-            return run_plan(plan, journal, here, listeners, todo=[spec], first_event=event)
+            result = run_plan(plan, journal, here, listeners, todo=[spec], first_event=event)
+            if place is not None:
+                said = try_artifacts(here.repository, journal, run_id, place)
+                result.warnings += said
+                tell(listeners, run_id, said)
+            return result
         finally:
             lock.release()
 

@@ -113,16 +113,8 @@ class ParallelRunner:
             if artifacts is not None:
                 said = try_artifacts(repository, journal, plan.run_id, artifacts)
                 result.warnings += said
-                self._tell(plan.run_id, said)
+                tell(self._listeners, plan.run_id, said)
             return result
-
-    def _tell(self, run_id: str, warnings: Sequence[str]) -> None:
-        """What came after the run's last event; only those who watch now hear of it."""
-        for message in warnings:
-            event = Warned(message=message)
-            recorded = Recorded(run_id=run_id, seq=0, time=clock.now(), worker_id=None, event=event)
-            for listener in self._listeners:
-                listener(recorded)
 
     def _draft(self) -> RunPlan:
         return draft_plan(self.config, self.here)
@@ -360,3 +352,11 @@ def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
     if first is None or not isinstance(first.event, RunStarted):
         raise InternalError(f"the journal of run {run_id} does not begin with its plan")
     return first.event.plan
+
+
+def tell(listeners: Sequence[Listener], run_id: str, warnings: Sequence[str]) -> None:
+    """What came after the run's last event; only those who watch now hear of it."""
+    for message in warnings:
+        recorded = Recorded(run_id=run_id, seq=0, time=clock.now(), worker_id=None, event=Warned(message=message))
+        for listener in listeners:
+            listener(recorded)

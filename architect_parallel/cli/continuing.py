@@ -14,7 +14,7 @@ from architect_parallel.errors import UsageError
 if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
 
-ALLOWED = frozenset({"task", "continue_", "json", "quiet", "dry_run", "config"})
+ALLOWED = frozenset({"task", "continue_", "artifacts", "json", "quiet", "dry_run", "config"})
 """Parameters that mean something beside `--continue`: all else stays as the run was started."""
 
 
@@ -24,6 +24,7 @@ def go_on(
     worker: str,
     task: str | None,
     *,
+    artifacts: Path | None,
     as_json: bool,
     quiet: bool,
     dry_run: bool,
@@ -66,5 +67,6 @@ def go_on(
     report = LiveReport(as_json=as_json, quiet=quiet)
     with report:
         return continue_worker(
-            here, run, worker_id, text, config_file=config, listeners=[report.take], started=report.begin
-        )
+            here, run, worker_id, text, config_file=config, artifacts=artifacts, listeners=[report.take],
+            started=report.begin,
+        )  # fmt: skip

@@ -100,7 +100,9 @@ def parallel(
     from architect_parallel.planning.naming import split_models
 
     if continue_ is not None:
-        result = go_on(context, *continue_, task, as_json=json, quiet=quiet, dry_run=dry_run, config=config)
+        result = go_on(
+            context, *continue_, task, artifacts=artifacts, as_json=json, quiet=quiet, dry_run=dry_run, config=config,
+        )  # fmt: skip
         if result is None:
             return
         print_result(result, as_json=json)

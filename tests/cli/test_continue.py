@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,23 @@ def test_the_second_attempt_works_on_top_of_the_first(architect: Architect, chec
     # What stood there before the agent went on is kept, what a person did included.
     kept = git(checkout, "for-each-ref", "--format=%(refname)", "refs/architect/keep/").splitlines()
     assert any("by-hand.txt" in git(checkout, "ls-tree", "-r", "--name-only", ref) for ref in kept)
+
+
+def test_artifacts_are_those_of_the_run_as_it_is_then(architect: Architect, checkout: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert architect("parallel", "echo 1 > f", *SHELL, "--artifacts", out).code == 0
+    more = ("parallel", "--continue", "latest", "1", "echo 2 > f", "--json", "--artifacts")
+
+    (checkout / "taken").mkdir()
+    (checkout / "taken" / "mine.txt").write_text("the user's\n")
+    refused = architect(*more, "taken")
+    assert (refused.code, "it is not empty" in refused.err) == (2, True)
+    assert architect("status", "latest", "--json").json["results"][0]["attempts"] == 1, "nothing was started"
+    answer = architect(*more, out)
+
+    assert answer.code == 0, answer.err
+    assert json.loads((out / "result.json").read_text()) == architect("report", "latest", "-f", "json").json
+    assert "+2" in (out / "worker-1.patch").read_text()
 
 
 def test_it_goes_on_in_the_same_session_where_the_backend_can(
