@@ -145,7 +145,7 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
     sessions = Sessions(request.session_dir)
     before = None if request.resume is None else sessions.load(request.resume)
     if not environ.get("ARCHITECT_SESSION_DIR"):  # a directory that somebody named is theirs to tidy up
-        sessions.remove_outdated(now().timestamp())
+        sessions.remove_outdated(now().timestamp(), besides=request.resume)
     name = request.model or (before.model if before is not None else _model_of(request, environ))
     conversation = _conversation(name, request, instructions, environ, specs)
     if before is not None:

@@ -78,14 +78,16 @@ class Sessions:
             return f"the session was not kept: {one_line(str(error), 200)}"
         return None
 
-    def remove_outdated(self, now_s: float) -> None:
-        """Removes sessions that nobody resumed for long. One in use is written whole again at its next reply."""
+    def remove_outdated(self, now_s: float, besides: str | None = None) -> None:
+        """Removes sessions that nobody resumed for long, but for `besides`, which is about to be resumed. One that
+        another process is at is written whole again at its next reply."""
         if self._directory is None:
             return
         with contextlib.suppress(OSError):
             last_used_s = {path: path.stat().st_mtime for path in self._directory.glob("*.json")}
             for path in outdated(last_used_s, now_s):
-                path.unlink(missing_ok=True)
+                if path.stem != besides:
+                    path.unlink(missing_ok=True)
 
     def _path(self, session_id: str) -> Path | None:
         try:

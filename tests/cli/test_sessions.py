@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_a_resumed_run_sees_what_was_said_and_counts_its_own(architect: Architec
         (anew["steps"], anew["cost"], anew["usage"])
     ] * 2
     assert {each.name for each in kept.iterdir()} == {f"{each['session_id']}.json" for each in (first, anew)}
+
+
+def test_an_old_session_that_is_asked_for_is_not_lost_when_the_agent_cannot_start(
+    architect: Architect, kept: Path
+) -> None:
+    old, other = (run(architect, "a", "--model", "scripted:two")["session_id"] for _ in range(2))
+    for name in (old, other):
+        os.utime(kept / f"{name}.json", (0, 0))
+
+    refused = architect("run", "b", "--resume", old, "--model", "gpt-4o")
+
+    assert (refused.code, "OPENAI_API_KEY" in refused.err) == (3, True)
+    assert [path.stem for path in kept.iterdir()] == [old], "the control: the other one went"
+    assert run(architect, "b", "--resume", old)["output"] == "second"
 
 
 def test_a_script_goes_on_with_its_next_entry_and_then_from_the_start(architect: Architect) -> None:
