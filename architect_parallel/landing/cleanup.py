@@ -22,7 +22,7 @@ from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_com
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
-from architect_parallel.worktrees.remove import delete_branch, recover, remove_worktree
+from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
 
 _IDENTITY = {
@@ -98,6 +98,8 @@ class Removal:
     """Tree of its index where that was not that of `head`."""
     tip: str | None = None
     """Where the branch stood; `None`: the branch does not go."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """What the configuration says of the branch, if that goes."""
     kept: tuple[str, ...] = ()
     """Refs that hold all this."""
 
@@ -267,6 +269,7 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
         run_id=left.run_id, worker_id=spec.worker_id, number=spec.number, branch=spec.branch,
         worktree_path=str(left.path) if head is not None else None, head=head, on_branch=left.on_branch,
         content=content, index_tree=index_tree, tip=tip, kept=tuple(refs),
+        settings=branch_settings(repository, spec.branch) if tip is not None else (),
     )  # fmt: skip
 
 

@@ -223,11 +223,16 @@ def _missing(repository: Repository, each: Removal) -> Removal | None:
 
 
 def _restore(repository: Repository, each: Removal) -> None:
-    if each.worktree_path is None:
-        if each.tip is not None:
-            restore_branch(repository, branch=each.branch, commit=each.tip, run_id=each.run_id)
-        return
-    path = Path(each.worktree_path)
+    if each.worktree_path is not None:
+        _restore_worktree(repository, each, Path(each.worktree_path))
+    elif each.tip is not None:
+        restore_branch(repository, branch=each.branch, commit=each.tip, run_id=each.run_id)
+    if each.tip is not None:
+        for key, value in each.settings:
+            repository.store.run("config", "--local", "--add", key, value)
+
+
+def _restore_worktree(repository: Repository, each: Removal, path: Path) -> None:
     tip = each.tip or repository.store.resolve(f"refs/heads/{each.branch}")
     if tip is None:
         raise EnvironmentProblem(f"branch {each.branch} is gone", hint="architect undo")

@@ -127,9 +127,16 @@ def delete_branch(repository: Repository, branch: str, expected: str) -> str | N
             tip = repository.store.resolve(ref)
             return None if tip is None else "git cannot delete it"
         # The number is free again: a later branch of that name must not inherit where this one was pushed to.
-        if repository.store.ok("config", "--local", "--get-regexp", f"^branch\\.{branch}\\."):
+        if branch_settings(repository, branch):
             repository.store.run("config", "--local", "--remove-section", f"branch.{branch}", check=False)
     return None
+
+
+def branch_settings(repository: Repository, branch: str) -> tuple[tuple[str, str], ...]:
+    """What git's configuration says of the branch, where it was pushed to for one: keys and values."""
+    output = repository.store.run("config", "--local", "-z", "--get-regexp", f"^branch\\.{branch}\\.", check=False)
+    pairs = (field.partition("\n") for field in output.fields)
+    return tuple((key, value if separator else "true") for key, separator, value in pairs)
 
 
 def recover(repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str) -> str | None:

@@ -134,6 +134,24 @@ def test_forced_cleanup_and_undo_bring_back_uncommitted_work(
     assert all(owns_branch(repository, run.branch(n), "run") for n in (1, 2, 3)), "and are the run's own again"
 
 
+def test_a_branch_comes_back_with_where_it_was_pushed_to(
+    checkout: Path, repository: Repository, journal: Journal, tmp_path: Path
+) -> None:
+    run = ended_run(repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"})
+    git(tmp_path, "init", "-q", "--bare", "elsewhere")
+    git(checkout, "remote", "add", "origin", tmp_path / "elsewhere")
+    git(checkout, "push", "-q", "-u", "origin", run.branch(1), run.branch(2))
+    git(checkout, "config", f"branch.{run.branch(1)}.description", "two\nlines")
+    git(checkout, "worktree", "remove", run.worktree(2))
+    before = git(checkout, "config", "--local", "--list")
+
+    for _ in range(2):
+        assert clean(repository, journal, force=True).stays == ()
+        assert "branch.architect" not in git(checkout, "config", "--local", "--list"), "the control"
+        take_back(repository, journal)
+        assert git(checkout, "config", "--local", "--list") == before
+
+
 def test_restored_leftovers_can_be_cleaned_up_again(checkout: Path, repository: Repository, journal: Journal) -> None:
     ended_run(repository, journal, "run", {"a.txt": "a\n"}, None)
     for _ in range(3):
