@@ -57,6 +57,8 @@ class Asked:
     """The last user message with directives."""
     step: int
     """Tool calls since that message."""
+    form: Json | None = None
+    """JSON schema that the whole answer has to fit; `None`: it is free."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +123,8 @@ def _arguments(schema: Json, *, command: str = "", path: str = "", content: str 
         kind = about.get("type")
         if meanings.get(name):
             arguments[name] = ["bash", "-lc", command] if kind == "array" else meanings[name]
+        elif about.get("enum"):
+            arguments[name] = about["enum"][0]
         elif name in schema.get("required", ()):
             arguments[name] = {"string": "mock", "integer": 1000, "number": 1000, "boolean": False}.get(
                 str(kind).lower(), []
@@ -144,7 +148,9 @@ def _plain(content: Any) -> str:
     return "\n".join(part.get("text", "") for part in content or () if isinstance(part, dict))
 
 
-def _asked(body: Json, tools: dict[str, Json], said: Iterable[tuple[str, str] | Call]) -> Asked:
+def _asked(
+    body: Json, tools: dict[str, Json], said: Iterable[tuple[str, str] | Call], form: Json | None = None
+) -> Asked:  # fmt: skip
     """`said`: (role, text) and calls in order."""
     texts: list[str] = []
     prompt, step = "", 0
@@ -157,7 +163,8 @@ def _asked(body: Json, tools: dict[str, Json], said: Iterable[tuple[str, str] | 
         if role == "user" and ("MOCK:" in text or not prompt):
             prompt, step = text, 0
     stream = bool(body.get("stream"))
-    return Asked(model=body.get("model", ""), stream=stream, tools=tools, texts=texts, prompt=prompt, step=step)
+    model = body.get("model", "")
+    return Asked(model=model, stream=stream, tools=tools, texts=texts, prompt=prompt, step=step, form=form)
 
 
 class Anthropic:
@@ -342,11 +349,12 @@ class Gemini:
 
         functions = [each for tool in body.get("tools") or () for each in tool.get("functionDeclarations") or ()]
         schemas = {each["name"]: each.get("parametersJsonSchema") or each.get("parameters") or {} for each in functions}
-        return _asked(body, schemas, said())
+        settings = body.get("generationConfig") or {}
+        return _asked(body, schemas, said(), settings.get("responseJsonSchema") or settings.get("responseSchema"))
 
     @staticmethod
     def whole(asked: Asked, reply: Reply) -> Json:
-        parts: list[Json] = [{"text": reply.text}]
+        parts: list[Json] = [{"text": reply.text if asked.form is None else json.dumps(_arguments(asked.form))}]
         if reply.tool:
             parts.append({"functionCall": {"name": reply.tool, "args": reply.arguments, "id": f"call_{next(_IDS)}"}})
         usage = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,19 @@ def test_a_script_takes_the_place_of_what_the_prompt_says(model: ModelServer) ->
         said = [client.responses.create(model=name, input="MOCK:text hello") for name in ("gpt-5.5", "gpt-5")]
     assert [each.output_text for each in said] == ["one\ntwo", "hello"]
     assert [each.prompt for each in model.requests] == ["MOCK:text hello"] * 2
+
+
+def test_gemini_gets_an_answer_in_the_form_it_asked_for(model: ModelServer) -> None:
+    choice = {"type": "STRING", "enum": ["flash", "pro"]}
+    form = {"type": "OBJECT", "properties": {"why": {"type": "STRING"}, "which": choice}, "required": ["why"]}
+    said = {"contents": [{"role": "user", "parts": [{"text": "MOCK:text free"}]}]}
+    answers = []
+    for settings in ({}, {"responseJsonSchema": form}, {"responseSchema": form}):
+        data = json.dumps(said | {"generationConfig": settings}).encode()
+        with urllib.request.urlopen(f"{model.url}/v1beta/models/gemini-x:generateContent", data) as reply:
+            answers.append(json.load(reply)["candidates"][0]["content"]["parts"][0]["text"])
+    assert answers[0] == "free"
+    assert [json.loads(each) for each in answers[1:]] == [{"why": "mock", "which": "flash"}] * 2
 
 
 def test_openais_client_reads_chat_completions(model: ModelServer) -> None:

@@ -335,6 +335,15 @@ def test_codex_without_our_settings_reaches_beyond_loopback(
     assert any(b"CONNECT" in each for each in proxy.heard)
 
 
+@pytest.mark.parametrize("agent", ["gemini"], indirect=True)
+def test_without_a_model_gemini_asks_one_which_to_take(architect: Architect, model: ModelServer) -> None:
+    """That answer has a form; given another it asks five times, for over a minute, and looks as if it hung."""
+    answer = architect("run", "MOCK:text the end", "--backend", "gemini", "--confirm-mode", "yolo", "--json")
+    assert (answer.code, answer.json["output"].strip()) == (0, "the end"), answer
+    assert len([asked for asked in model.requests if asked.form]) == 1
+    assert answer.json["steps"] == 1
+
+
 def test_a_run_in_place_is_resumed_with_what_was_said(agent: str, architect: Architect, model: ModelServer) -> None:
     words = ("--backend", agent, "--model", MODELS[agent][0], "--confirm-mode", "yolo", "--json")
     first = architect("run", "MOCK:text the first end", *words)
