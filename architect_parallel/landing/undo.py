@@ -140,7 +140,7 @@ def _plan_goes(repository: Repository, plan: UndoPlan, branch: str, made: set[st
     if target.tip not in made:
         raise EnvironmentProblem(f"{branch} has moved on since the merge", hint=f"git log {branch}")
     if target.checkout is not None:
-        hint = f"git -C {target.checkout} switch another branch, then again"
+        hint = f"git -C {target.checkout} switch OTHER-BRANCH, then again"
         raise EnvironmentProblem(f"branch {branch} is checked out in {target.checkout}", hint=hint)
     return dataclasses.replace(plan, target=target, target_goes=True)
 
