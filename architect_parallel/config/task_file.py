@@ -57,6 +57,10 @@ class Surroundings:
     """The most `max_parallel` may say."""
     backend_given: bool = False
     """A flag names the backend, so that a task need not."""
+    branches: Callable[[], Collection[str]] = tuple
+    """Short names of the local branches; asked for only where it matters."""
+    file_fault: Callable[[str], str | None] = lambda path: None
+    """What is wrong with a `file(…)` by its path as written; `None`: nothing, or it is not known."""
 
 
 def load_task_file(path: Path, around: Surroundings) -> TaskFile:
@@ -212,8 +216,18 @@ def canonical_keys(
             continue
         if own != key:
             places[(*path, own)] = place_of(places, (*path, key))
+            _put_places((*path, key), (*path, own), value, places)
         renamed[own] = value
     return renamed
+
+
+def _put_places(old: KeyPath, new: KeyPath, value: Any, places: dict[KeyPath, Place]) -> None:
+    """What stands below a key stands where it did when the key goes by another name."""
+    inner = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for step in inner:
+        if (*old, step) in places:
+            places[(*new, step)] = places[(*old, step)]
+        _put_places((*old, step), (*new, step), value[step], places)
 
 
 def _checked(document: Document) -> tuple[TaskFileSection | None, list[Fault]]:

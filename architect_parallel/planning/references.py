@@ -7,6 +7,7 @@ of the command's environment, so that no result, whatever an agent wrote into it
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,21 @@ def references(text: str) -> tuple[Reference, ...]:
     ['design', './a b.md']
     """
     return tuple(dict.fromkeys(_read(found[1]) for found in _REFERENCE.finditer(text)))
+
+
+def files(text: str) -> tuple[str, ...]:
+    """The paths of the `file(…)` in `text` that lie in the repository, as written.
+
+    >>> files("{{ file(./a.md) }} {{ file(../b.md) }} {{ c }}")
+    ('./a.md',)
+    """
+    found = []
+    for each in references(text):
+        if each.file is not None:
+            with contextlib.suppress(ValueError):
+                inner_path(each.file)
+                found.append(each.file)
+    return tuple(found)
 
 
 def inner_path(path: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 from console import wait_until
 from dispatching import ended, spec
 
-from architect_parallel.domain import Attempt, Reason, RunPlan, RunStatus, Status, Workflow
+from architect_parallel.config.spec_file import read_spec
+from architect_parallel.config.task_file import Surroundings
+from architect_parallel.domain import Attempt, Reason, RunPlan, RunStatus, Status, TaskText, Workflow
 from architect_parallel.events import AttemptEnded, Event, Recorded, RunFinished, WorkerStarting
 from architect_parallel.reports.state_file import StateFile
 
@@ -44,6 +46,21 @@ def test_each_change_is_written_at_once_or_a_moment_later(tmp_path: Path) -> Non
     assert "- `a b.md` (design)" in text
     assert "What was asked: all" in text
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_it_writes_is_known_as_a_state_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.md"
+    plan = RunPlan(
+        run_id="20260304-050607-ab12", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(spec(1),),
+        max_parallel=1, workflow=Workflow(name="\n Ä", state_file=str(path)),
+    )  # fmt: skip
+    state = StateFile.of(plan, {})
+    assert state is not None
+    state.take(Recorded(run_id="r", seq=1, time=datetime.now(UTC), worker_id=1, event=WorkerStarting(attempt=1)))
+    around = Surroundings(directory=tmp_path, checkout=None, backends=("shell",), agents=None, ceiling=10)
+    text = TaskText(name="spec.yaml", data=b"state_file: state.md\ntasks: [{name: a}]")
+
+    assert read_spec(text, around).state_file == "state.md"
 
 
 def test_a_plan_without_a_workflow_has_none() -> None:
