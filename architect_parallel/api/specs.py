@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.api.handing_on import SHELL, file_text
+from architect_parallel.api.handing_on import SHELL, file_fault
 from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, draft_plan
@@ -17,7 +18,6 @@ from architect_parallel.domain import (
     AgentProfile,
     ApprovalMode,
     Isolation,
-    MergeOrder,
     OnPartial,
     RunPlan,
     RunResult,
@@ -33,10 +33,10 @@ from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.landing.merge import Pick
 from architect_parallel.planning import graph, references
-from architect_parallel.planning.naming import parse_branch_number
-from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.runner import Listener
+from architect_parallel.system.git import Repository
+from architect_parallel.worktrees.create import require_base
 
 DEFAULT_PARALLEL = 4
 COORDINATOR = "coordinator"
@@ -76,8 +76,11 @@ class SpecRunner(ParallelRunner):
         return draft_spec_plan(self.spec_config, self.here)
 
 
-def read(file: str | os.PathLike[str], here: Here | None) -> SpecFile:
+def read(file: str | os.PathLike[str], here: Here | None, base: str | None = None) -> SpecFile:
     """The spec in `file`, held against what is here (`None`: against nothing).
+
+    Args:
+        base: The revision in which the files it refers to have to be; `None`: they are not looked for.
 
     Raises:
         UsageError: With every fault.
@@ -87,20 +90,36 @@ def read(file: str | os.PathLike[str], here: Here | None) -> SpecFile:
 
     if here is None:
         return load_spec(Path(file), None)
-    checkout = here.repository.checkout
+    repository, checkout = here.repository, here.repository.checkout
+    commit = None
+    if base is not None:
+        with contextlib.suppress(ArchitectParallelError):  # whoever starts from there hears of it
+            commit = require_base(repository, base)
     around = Surroundings(
         directory=here.start,
         checkout=None if checkout is None else Path(os.path.realpath(checkout)),
         backends=tuple(here.backends),
         agents=tuple(here.settings.agents),
         ceiling=here.settings.parallel.workers_ceiling,
+        branches=lambda: _branches(repository),
+        file_fault=lambda path: None if commit is None else file_fault(repository, commit, path),
     )
     path = Path(file)
     return load_spec(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
 
 
-def validated(file: str | os.PathLike[str], workspace_root: Path, config_file: Path | None = None) -> SpecFile:
+def _branches(repository: Repository) -> list[str]:
+    """Short names of the local branches."""
+    return repository.store.text("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/").splitlines()
+
+
+def validated(
+    file: str | os.PathLike[str], workspace_root: Path, config_file: Path | None = None, base: str | None = None
+) -> SpecFile:
     """The spec in `file`, checked as far as this place allows: outside a repository only its own text.
+
+    Args:
+        base: As for `read`.
 
     Raises:
         UsageError: With every fault.
@@ -109,7 +128,7 @@ def validated(file: str | os.PathLike[str], workspace_root: Path, config_file: P
         here = load_here(workspace_root, config_file)
     except EnvironmentProblem:
         return read(file, None)
-    return read(file, here)
+    return read(file, here, base)
 
 
 def task_graph(spec: SpecFile) -> dict[str, tuple[str, ...]]:
@@ -124,7 +143,9 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
         UsageError: With every fault of the file, or a flag is wrong.
         EnvironmentProblem: As for `draft_plan`.
     """
-    spec = read(config.file, here)
+    flags = config.flags
+    # What `--only` leaves out may be without its files yet; what is uncommitted is in no commit before the plan is.
+    spec = read(config.file, here, None if config.only or flags.include_dirty else flags.base)
     chosen = chosen_tasks(spec, config.only)
     profiles = here.settings.agents
     tasks = [_with_role(task, profiles) for task in spec.tasks if task.name in chosen]
@@ -179,17 +200,10 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
             state_file=None if state is None else os.path.abspath(here.start / state),
             coordinator=coordinator_id,
             rates=spec.rates,
-            merge=None if spec.merge is None else _require_branch(spec, spec.merge, here),
+            merge=spec.merge,
             debugger=None if debugger is None else _asked(debugger),
         ),
     )
-
-
-def _require_branch(spec: SpecFile, order: MergeOrder, here: Here) -> MergeOrder:
-    known = "\0" not in order.into and here.repository.store.ok("check-ref-format", "--branch", order.into)
-    if not known or parse_branch_number(order.into) is not None:
-        raise UsageError(f"{spec.file}: merge.into: {shown(order.into)} cannot be its branch", hint="architect/merged")
-    return order
 
 
 def _told_all(coordinator: WorkerSpec) -> WorkerSpec:
@@ -294,12 +308,12 @@ def land(result: RunResult, here: Here) -> RunResult:
         ref = f"refs/heads/{order.into}"
         git = here.repository.store
         made = git.resolve(ref) is None
-        if made:
-            git.run("update-ref", "-m", f"architect: made for {plan.run_id}", ref, plan.base_commit, "0" * 40)
         asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into)
         problem: ArchitectParallelError | None = None
         told: list[str] = []
         try:
+            if made:
+                git.run("update-ref", "-m", f"architect: made for {plan.run_id}", ref, plan.base_commit, "0" * 40)
             before, done = merge(here.start, asked, environ=here.environ)
             told += [*before.warnings, *(done.warnings if done is not None else ())]
             if done is not None and done.commit is None:  # the envelope shows landings only
@@ -333,10 +347,9 @@ def _require_files(workers: Sequence[WorkerSpec], here: Here, spec: SpecFile) ->
     for each in workers:
         for reference in references.references(each.prompt):
             if reference.file is not None and not each.dependencies:
-                try:
-                    file_text(here.repository, each.base_commit, reference)
-                except EnvironmentProblem as error:
+                problem = file_fault(here.repository, each.base_commit, reference.file)
+                if problem is not None:
                     place = next((task.place for task in spec.tasks if task.name == each.name), None)
-                    faults.append(f"{place or spec.file}: {error.message}")
+                    faults.append(f"{place or spec.file}: {{{{ {reference.text} }}}}: {problem}")
     if faults:
         raise UsageError("\n".join(faults), hint="commit the files first")

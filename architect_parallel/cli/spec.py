@@ -131,7 +131,7 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
     from architect_parallel.planning.graph import critical_path
 
     try:
-        spec = validated(file, Path.cwd(), config)
+        spec = validated(file, Path.cwd(), config, "HEAD")
     except UsageError as error:
         if not json:
             raise

@@ -54,6 +54,27 @@ def test_a_faulty_spec_is_exit_2_with_every_fault_and_starts_nothing(
     assert git(checkout, "branch", "--list", "architect/*") == ""
 
 
+def test_faults_that_need_the_repository_stand_beside_the_others(
+    architect: Architect, tmp_path: Path, checkout: Path
+) -> None:
+    git(checkout, "branch", "side")
+    file = tmp_path / "bad.yaml"
+    file.write_text(
+        "tasks:\n  - {name: a, deps: [x]}\n  - {name: b, task: '{{ file(no/where.md) }}'}\n"
+        "  - {name: c, task: '{{ file(made.md) }}', deps: [b]}\nmerge: {into: side/x}\nstate_file: spec.yaml\n"
+    )
+    (checkout / "spec.yaml").write_text("mine\n")
+    for words in (("validate",), ("run", "--backend", "shell"), ("run", "--backend", "shell", "--dry-run")):
+        answer = architect("spec", *words, file)
+        assert answer.code == 2
+        lines = answer.err.splitlines()
+        assert "4 faults" in lines[0]
+        for line, place in zip(lines[1:], ("2:22", "3:15", "5:9", "6:1"), strict=False):
+            assert f":{place}: " in line, answer.err
+    assert (checkout / "spec.yaml").read_text() == "mine\n"
+    assert architect("spec", "validate", file, cwd=tmp_path).err.count("bad.yaml") == 1  # no repository there
+
+
 def test_a_graph_in_every_format_shows_names_and_obeys_nothing_in_them(architect: Architect, spec: Path) -> None:
     drawn = {each: architect("spec", "graph", spec, "--format", each) for each in ("text", "mermaid", "dot", "svg")}
     assert {each.code for each in drawn.values()} == {0}

@@ -152,6 +152,20 @@ def test_a_file_that_is_not_there_is_found_before_anything_starts(checkout: Path
     assert git(checkout, "branch", "--list", "architect/*") == ""
 
 
+def test_a_file_behind_a_symbolic_link_is_read_and_none_outside(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "real file.md").write_text("the text\n")
+    (checkout / "link.md").symlink_to("real file.md")
+    (checkout / "out.md").symlink_to("/etc/hostname")
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", "links")
+
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "echo {{ file(link.md) }} {{ file('real file.md') }}"})
+    assert result.results[0].output == "the text\n the text"
+    for path, words in (("out.md", "leads out of the repository"), (".", "must be a path"), ("x blob", "no such file")):
+        with pytest.raises(UsageError, match=words):
+            run(checkout, tmp_path, {"name": "a", "task": f"echo {{{{ file({path}) }}}}"})
+
+
 def test_a_group_that_fails_alike_escalates_with_a_briefing(checkout: Path, tmp_path: Path) -> None:
     result, _ = run(
         checkout,
@@ -298,8 +312,13 @@ def test_nothing_to_land_leaves_no_branch_behind(checkout: Path, tmp_path: Path)
     result, _ = run(checkout, tmp_path, {"name": "a", "task": "exit 1"}, merge={"into": "side/branch"})
     assert (result.status, result.exit_code) == (RunStatus.FAILED, 1)
     assert git(checkout, "branch", "--list", "side/*") == ""
-    with pytest.raises(UsageError, match=r"merge\.into"):
-        run(checkout, tmp_path, {"name": "a"}, merge={"into": "a..b"})
+
+
+def test_a_branch_that_cannot_be_made_in_the_end_costs_no_result(checkout: Path, tmp_path: Path) -> None:
+    file = write_spec(tmp_path, {"name": "a", "task": "echo a > a; git branch side"}, merge={"into": "side/x"})
+    result = SpecRunner(SpecConfig(file=file, flags=ParallelConfig(tripwire="off")), checkout).execute()
+    assert (result.status, result.exit_code, result.merge) == (RunStatus.SUCCESS, 3, None)
+    assert any(each.startswith("merge: ") and "side" in each for each in result.warnings)
 
 
 def test_when_everything_is_left_out_it_is_said_why(checkout: Path, tmp_path: Path) -> None:
