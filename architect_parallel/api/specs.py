@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -152,8 +153,9 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
     last = spec.coordinator if len(chosen) == len(spec.tasks) else None
     if last is not None:
         names = tuple(task.name for task in tasks if task.name)
-        coordinator = next(name for name in (COORDINATOR, f"{COORDINATOR}-of-all") if name not in names)
-        last_task = replace(last, name=coordinator, dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file)
+        last_task = replace(
+            last, name=_coordinator_name(names), dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file
+        )
         tasks.append(_with_role(last_task, profiles))
     coordinator_id = len(tasks) if last is not None else None
     if spec.debugger is not None:
@@ -204,6 +206,12 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
             debugger=None if debugger is None else _asked(debugger),
         ),
     )
+
+
+def _coordinator_name(names: Collection[str]) -> str:
+    """What the coordinator beside tasks of these names is called."""
+    numbered = (f"{COORDINATOR}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain((COORDINATOR, f"{COORDINATOR}-of-all"), numbered) if name not in names)
 
 
 def _told_all(coordinator: WorkerSpec) -> WorkerSpec:
@@ -260,7 +268,7 @@ def resume_spec(
 
     def choose(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
         ids = {each.name: each.worker_id for each in plan.workers}
-        if plan.workflow is None or plan.workflow.name != spec.name or not {*ids} <= {*needs, COORDINATOR}:
+        if plan.workflow is None or plan.workflow.name != spec.name or not {*ids} <= {*needs, _coordinator_name(needs)}:
             raise UsageError(f"run {plan.run_id} is not one of {config.file}", hint=f"architect resume {plan.run_id}")
         if not config.only:
             return todo
@@ -311,11 +319,13 @@ def land(result: RunResult, here: Here) -> RunResult:
         asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into)
         problem: ArchitectParallelError | None = None
         told: list[str] = []
+        kept_out = False  # what failed is the run's own exit code, and where it is not critical no fault at all
         try:
             if made:
                 git.run("update-ref", "-m", f"architect: made for {plan.run_id}", ref, plan.base_commit, "0" * 40)
             before, done = merge(here.start, asked, environ=here.environ)
             told += [*before.warnings, *(done.warnings if done is not None else ())]
+            kept_out = done is not None and any(each.reason != "not_successful" for each in done.left_out)
             if done is not None and done.commit is None:  # the envelope shows landings only
                 told += [f"worker {each.worker_id} is left out: {each.detail or each.reason}" for each in done.left_out]
         except ArchitectParallelError as error:
@@ -328,7 +338,7 @@ def land(result: RunResult, here: Here) -> RunResult:
     if problem is not None:
         after.warnings.append(f"merge: {problem.message}")
         code = code or (0 if isinstance(problem, NothingToDo) else int(problem.exit_code))
-    elif after.merge is None or after.merge.left_out:
+    elif kept_out:
         code = code or int(ExitCode.CONFLICT)
     return replace(after, exit_code=code)
 

@@ -12,7 +12,7 @@ from repositories import git
 from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.planning import ParallelConfig
 from architect_parallel.api.running import resume
-from architect_parallel.api.specs import SpecConfig, SpecRunner
+from architect_parallel.api.specs import SpecConfig, SpecRunner, resume_spec
 from architect_parallel.domain import Reason, RunResult, RunStatus, Status
 from architect_parallel.errors import UsageError
 from architect_parallel.events import Recorded, WorktreeReady
@@ -96,13 +96,16 @@ def test_a_conflict_between_dependencies_fails_the_task_and_names_the_files(chec
         {"name": "two", "task": "echo two > same.txt"},
         {"name": "both", "task": "true", "dependencies": ["one", "two"]},
         {"name": "after", "task": "true", "dependencies": ["both"]},
+        {"name": "three", "task": "mkdir same.txt; echo three > same.txt/x"},
+        {"name": "file or directory", "task": "true", "dependencies": ["one", "three"]},
         retry={"maxAttempts": 3, "initialDelay": 1},
     )
-    both, after = result.results[2:]
+    both, after, _, last = result.results[2:]
     assert (both.status, both.reason, both.attempts) == (Status.FAILED, Reason.SPAWN_FAILED, 1)
     assert "the work of one conflicts with that of two in same.txt" in str(both.error)
     assert (after.status, after.reason) == (Status.SKIPPED, Reason.DEPENDENCY_FAILED)
     assert "both" in str(after.error)
+    assert str(last.error).startswith("the work of one conflicts with that of three in same.txt ("), last.error
 
 
 def test_a_failure_skips_its_dependents_and_nothing_else_and_one_may_go_on_without(
@@ -306,6 +309,38 @@ def test_results_land_on_a_branch_and_what_does_not_is_named(checkout: Path, tmp
     assert {"base.txt", "one.txt", "two.txt"} <= set(files)
     assert "broken.txt" not in files
     assert git(checkout, "status", "--porcelain") == ""
+
+
+def test_a_failure_that_is_not_critical_is_no_conflict(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {"name": "a", "task": "echo a > a.txt"},
+        {"name": "b", "task": "exit 1", "critical": False},
+        merge={"into": "side"},
+    )
+    assert result.merge is not None
+    assert [(each.worker_id, each.reason) for each in result.merge.left_out] == [(2, "not_successful")]
+    assert (result.status, result.exit_code) == (RunStatus.PARTIAL, 0)
+
+
+def test_a_check_of_the_merge_that_cannot_be_started_lets_nothing_in(checkout: Path, tmp_path: Path) -> None:
+    order = {"into": "side", "check": "no-such-program-anywhere"}
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "echo a > a.txt"}, merge=order)
+    assert (result.exit_code, result.merge) == (5, None)
+    assert any("cannot be started (exit code 127)" in each for each in result.warnings), result.warnings
+    assert git(checkout, "branch", "--list", "side") == ""
+
+
+def test_a_coordinator_among_tasks_of_its_name_is_called_otherwise(checkout: Path, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    tasks = ({"name": "coordinator", "task": f"test -e {go}"}, {"name": "coordinator-of-all", "task": "true"})
+    last = {"task": "echo all"}
+    result, _ = run(checkout, tmp_path, *tasks, coordinator=last)
+    assert [each.name for each in result.results] == ["coordinator", "coordinator-of-all", "coordinator-2"]
+    go.touch()
+    config = SpecConfig(file=write_spec(tmp_path, *tasks, coordinator=last))
+    assert resume_spec(config, result.run_id, checkout).status is RunStatus.SUCCESS
 
 
 def test_nothing_to_land_leaves_no_branch_behind(checkout: Path, tmp_path: Path) -> None:
