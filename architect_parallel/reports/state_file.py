@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from architect_parallel.domain import RunPlan, Status, WorkerResult, WorkerSpec, Workflow
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AttemptEnded, Recorded, RunFinished, WorkerFinished, WorkerStarting
 from architect_parallel.planning import graph
 from architect_parallel.planning.plain_text import one_line
@@ -45,6 +46,7 @@ class StateFile:
         self._lock = threading.Lock()
         self._written_s = -PAUSE_S
         self._later: threading.Timer | None = None
+        self._problem: EnvironmentProblem | None = None
 
     @classmethod
     def of(cls, plan: RunPlan, earlier: Mapping[int, WorkerResult]) -> StateFile | None:
@@ -61,11 +63,13 @@ class StateFile:
         """The next event of the run.
 
         Raises:
-            OSError: The file cannot be written.
+            EnvironmentProblem: The file cannot be written, or could not a moment ago.
         """
         with self._lock:
             if not self._heard(recorded):
                 return
+            if self._problem is not None:
+                raise self._problem
             if self._end is not None or monotonic_s() - self._written_s >= PAUSE_S:
                 self._write()
             elif self._later is None:
@@ -96,14 +100,20 @@ class StateFile:
         with self._lock:
             if self._later is not None:
                 self._later = None
-                self._write()
+                try:
+                    self._write()
+                except EnvironmentProblem as problem:  # here nobody would hear of it
+                    self._problem = problem
 
     def _write(self) -> None:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, self._text().encode(errors="replace"))
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, self._text().encode(errors="replace"))
+        except OSError as error:
+            raise EnvironmentProblem(f"the state file {self._path} cannot be written: {error.strerror}") from error
         self._written_s = monotonic_s()
 
     def _text(self) -> str:
@@ -145,9 +155,9 @@ class StateFile:
         worked_s = sum(each.working_seconds for each in self._results.values())
         passed_s = (self._last - self._began).total_seconds() if self._began and self._last else 0.0
         lines = [f"- {', '.join(by_status) or 'nothing has ended yet'}"]
-        lines.append(
-            f"- {passed_s:.1f} s so far; one by one {worked_s:.1f} s: {max(0.0, worked_s - passed_s):.1f} s saved"
-        )
+        so_far = " so far" if self._end is None else ""
+        saved_s = max(0.0, worked_s - passed_s)
+        lines.append(f"- {passed_s:.1f} s{so_far}; one by one {worked_s:.1f} s: {saved_s:.1f} s saved")
         return lines
 
     def _files(self) -> list[str]:

@@ -160,3 +160,20 @@ def test_a_run_gone_on_with_lands_and_what_does_not_is_said(architect: Architect
     )
     answer = architect("spec", "run", "spec.yaml")
     assert (answer.code, "worker 1 is left out" in answer.err) == (5, True), answer.err
+
+
+def test_a_state_file_that_cannot_be_written_is_one_line_and_no_traceback(
+    architect: Architect, tmp_path: Path, checkout: Path
+) -> None:
+    file = tmp_path / "spec.yaml"
+    place = tmp_path / "place"
+    task = f"rm -r {place}; echo in the way > {place}"
+    file.write_text(f"tasks: [{{name: a, backend: shell, task: '{task}'}}]\nstate_file: {place}/state.md\n")
+    answer = architect("spec", "run", file, "--quiet")
+    assert answer.code == 0
+    assert f"the state file {place}/state.md cannot be written: File exists" in answer.err
+    assert "Traceback" not in answer.err
+    (line,) = answer.err.splitlines()[-1:]
+    details = Path(line.rpartition("; details: ")[2])
+    assert "Traceback" in details.read_text()
+    details.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from dispatching import ended, spec
 from architect_parallel.config.spec_file import read_spec
 from architect_parallel.config.task_file import Surroundings
 from architect_parallel.domain import Attempt, Reason, RunPlan, RunStatus, Status, TaskText, Workflow
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AttemptEnded, Event, Recorded, RunFinished, WorkerStarting
 from architect_parallel.reports.state_file import StateFile
 
@@ -46,6 +48,36 @@ def test_each_change_is_written_at_once_or_a_moment_later(tmp_path: Path) -> Non
     assert "- `a b.md` (design)" in text
     assert "What was asked: all" in text
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_said_in_words_whoever_would_have_written_it(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    plan = RunPlan(
+        run_id="r", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(spec(1),), max_parallel=1,
+        workflow=Workflow(name="Login", state_file=str(place / "state.md")),
+    )  # fmt: skip
+    state = StateFile.of(plan, {})
+    assert state is not None
+
+    def hear(attempt: int) -> None:
+        event = WorkerStarting(attempt=attempt)
+        state.take(Recorded(run_id="r", seq=attempt, time=datetime.now(UTC), worker_id=1, event=event))
+
+    hear(1)
+    hear(2)  # written a moment later
+    shutil.rmtree(place)
+    place.write_text("in the way")
+    failed: list[str] = []
+
+    def fails() -> bool:
+        try:
+            hear(3)
+        except EnvironmentProblem as problem:
+            failed.append(problem.message)
+        return bool(failed)
+
+    wait_until(fails, "a word about it")
+    assert failed == [f"the state file {place}/state.md cannot be written: File exists"]
 
 
 def test_what_it_writes_is_known_as_a_state_file(tmp_path: Path) -> None:
