@@ -41,7 +41,6 @@ from architect_parallel.worktrees.create import require_base
 
 DEFAULT_PARALLEL = 4
 COORDINATOR = "coordinator"
-DEBUGGER = "debugger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +158,7 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
         tasks.append(_with_role(last_task, profiles))
     coordinator_id = len(tasks) if last is not None else None
     if spec.debugger is not None:
-        tasks.append(_with_role(Task(prompt=DEBUGGER, name=DEBUGGER, agent=spec.debugger), profiles))
+        tasks.append(_with_role(_with_own_backend(spec.debugger, profiles), profiles))
     settings = here.settings.parallel
     at_once = spec.max_parallel or settings.max_parallel or min(DEFAULT_PARALLEL, settings.workers_ceiling)
     given = Given(
@@ -341,6 +340,14 @@ def land(result: RunResult, here: Here) -> RunResult:
     elif kept_out:
         code = code or int(ExitCode.CONFLICT)
     return replace(after, exit_code=code)
+
+
+def _with_own_backend(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
+    """A task that has its backend and model from the spec's defaults only: the profile's own come first."""
+    profile = profiles.get(task.agent or "")
+    if profile is None or (profile.backend is None and profile.model is None):
+        return task
+    return replace(task, backend=None, model=None)
 
 
 def _with_role(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:

@@ -30,6 +30,7 @@ from architect_parallel.config.task_file import (
     not_a_directory,
     read_text,
     section_faults,
+    waited_for,
 )
 from architect_parallel.domain import (
     MergeOrder,
@@ -49,6 +50,8 @@ from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean
 
 SCHEMA_HINT = "architect config schema spec"
+DEBUGGER = "debugger"
+"""What the one who is asked about failures is called."""
 
 _STATE_FILE = re.compile(rb"\s*# [^\n]*\n\s*Run `[0-9]{8}-[0-9]{6}-[a-z0-9]{4}`: \*\*")
 """How the account begins that a run writes (`reports.state_file`)."""
@@ -161,15 +164,8 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
             first = owners.setdefault(word, index)
             if first != index:
                 yield fault(("tasks", index, key), f"duplicate name {shown(word)}: tasks[{first}] is called so already")
-    wanted: dict[int, list[int]] = {index: [] for index in range(len(listed))}
-    for index, each in enumerate(listed):
-        waits_for = each.get("dependencies")
-        for position, word in enumerate(waits_for if isinstance(waits_for, list) else ()):
-            if isinstance(word, str) and word in owners:
-                wanted[index].append(owners[word])
-            elif isinstance(word, str):
-                path = ("tasks", index, "dependencies", position)
-                yield fault(path, f"no task is called {shown(word)}{did_you_mean(word, owners)}")
+    wanted, unknown = waited_for(listed, document.data.get("defaults"), owners, fault)
+    yield from unknown
     for ring in graph.cycles(wanted):
         names = " → ".join(_name(listed[index], index) for index in ring)
         yield fault(
@@ -306,7 +302,15 @@ def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], arou
         recovery=None
         if recovery is None
         else Recovery(retries=recovery.retries, refine=recovery.refine, escalate=recovery.on_all_failed == "escalate"),
-        debugger=recovery.debugger.agent if recovery is not None and recovery.debugger is not None else None,
+        debugger=None
+        if recovery is None or recovery.debugger is None
+        else Task(
+            prompt=DEBUGGER,
+            name=DEBUGGER,
+            agent=recovery.debugger.agent,
+            backend=defaults.get("backend"),
+            model=defaults.get("model"),
+        ),
         merge=None if checked.merge is None else MergeOrder(into=checked.merge.into, check=checked.merge.check),
         state_file=checked.state_file,
         coordinator=None

@@ -122,6 +122,13 @@ def test_a_name_without_a_value_is_no_name() -> None:
     ]
 
 
+def test_dependencies_of_the_defaults_are_dependencies() -> None:
+    text = "defaults: {{deps: [{}]}}\ntasks:\n  - {{name: a, deps: []}}\n  - {{name: b, task: '{{{{ a }}}}'}}\n"
+    assert [each.dependencies for each in read(text.format("a")).tasks] == [(), ("a",)]
+    assert faults(text.format("b"))[0].startswith("4:5: tasks[1].dependencies: dependency cycle: b → b")
+    assert faults(text.format("nope"))[0].startswith("1:19: defaults.dependencies[0]: no task is called 'nope'")
+
+
 def test_what_stands_below_another_name_is_found_where_it_stands() -> None:
     text = """\
 tasks:
@@ -154,8 +161,10 @@ def test_a_branch_that_cannot_be_is_a_fault_like_any_other() -> None:
 
 
 def test_a_debugger_without_a_profile_is_warned_of_too() -> None:
-    (warning,) = read("recovery: {debugger: {agent: sleuth}}\ntasks: [{name: a}]").warnings
-    assert "'sleuth'" in warning
+    spec = read("defaults: {backend: claude, model: m}\nrecovery: {debugger: {agent: sleuth}}\ntasks: [{name: a}]")
+    assert [each for each in spec.warnings if "'sleuth'" in each]
+    assert spec.debugger is not None
+    assert (spec.debugger.agent, spec.debugger.backend, spec.debugger.model) == ("sleuth", "claude", "m")
 
 
 def test_without_surroundings_only_the_text_is_looked_at() -> None:
