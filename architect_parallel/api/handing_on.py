@@ -58,12 +58,14 @@ class HandingOn:
         if spec.fills:
             spec = self._filled(spec)
         if spec.fills and spec.lesson and spec.backend == SHELL:
-            spec = replace(spec, lesson="", variables={**spec.variables, LESSON: references.cut(spec.lesson.strip())})
+            spec = replace(
+                spec, lesson="", variables={**spec.variables, LESSON: references.cut_variable(spec.lesson.strip())}
+            )
         lacking = [each for each in before if each.status is not Status.SUCCESS]
         if not lacking:
             return spec
         if spec.backend == SHELL:
-            names = "\n".join(each.name for each in lacking)
+            names = references.cut_variable("\n".join(each.name for each in lacking))
             return replace(spec, variables={**spec.variables, MISSING: names})
         return replace(spec, prompt=spec.prompt + references.missing(lacking))
 

@@ -310,7 +310,10 @@ def land(result: RunResult, here: Here) -> RunResult:
     with Journal.open(here.repository.state_dir) as journal:
         plan = recorded_plan(journal, result.run_id)
         order = plan.workflow.merge if plan.workflow is not None else None
-        if order is None or result.status in (RunStatus.CANCELED, RunStatus.ESCALATED):
+        if order is None:
+            return result
+        if result.status in (RunStatus.CANCELED, RunStatus.ESCALATED):
+            result.warnings.append(f"merge: nothing lands on {order.into}, because the run was {result.status}")
             return result
         ref = f"refs/heads/{order.into}"
         git = here.repository.store

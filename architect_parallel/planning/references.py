@@ -18,6 +18,8 @@ from architect_parallel.planning.plain_text import one_line
 
 MOST_CHARACTERS = 50_000
 """Of one value: a prompt has to fit into an agent's head, and a variable into an environment."""
+MOST_VARIABLE_BYTES = 100_000
+"""Linux takes 128 KiB, its name included."""
 RESULTS = "results"
 
 _REFERENCE = re.compile(r"\{\{\s*((?:(?!\}\}).)*?)\s*\}\}", re.DOTALL)
@@ -104,7 +106,7 @@ def as_variables(command: str, value_of: Callable[[Reference], str]) -> tuple[st
     >>> as_variables("grep {{ word }} *", lambda reference: "$(reboot)")
     ('grep "${ARCHITECT_VALUE_1}" *', {'ARCHITECT_VALUE_1': '$(reboot)'})
     """
-    return shell_values.as_variables(command, _REFERENCE, lambda found: cut(value_of(_read(found[1]))))
+    return shell_values.as_variables(command, _REFERENCE, lambda found: cut_variable(value_of(_read(found[1]))))
 
 
 def cut(text: str) -> str:
@@ -112,6 +114,20 @@ def cut(text: str) -> str:
     if len(text) <= MOST_CHARACTERS:
         return text
     return f"{text[:MOST_CHARACTERS]}\n[cut: {len(text) - MOST_CHARACTERS} more characters]"
+
+
+def cut_variable(text: str) -> str:
+    """`cut`, and never more than the environment of a process takes as one variable: letters may be long.
+
+    >>> text = cut_variable("設" * 50_000)
+    >>> len(text.encode()) <= MOST_VARIABLE_BYTES, text[-30:]
+    (True, '設\\n[cut: 16700 more characters]')
+    """
+    data = text.encode(errors="surrogateescape")
+    if len(text) <= MOST_CHARACTERS and len(data) <= MOST_VARIABLE_BYTES:
+        return text
+    kept = min(MOST_CHARACTERS, len(data[: MOST_VARIABLE_BYTES - 100].decode(errors="ignore")))
+    return f"{text[:kept]}\n[cut: {len(text) - kept} more characters]"
 
 
 def account(results: Sequence[WorkerResult]) -> str:
@@ -139,8 +155,9 @@ def missing(results: Sequence[WorkerResult]) -> str:
 
 def _told(result: WorkerResult, most: int) -> str:
     lines = [f"## {result.name}: {_reason(result)}"]
-    if result.branch:
-        lines.append(f"Branch {result.branch}, {len(result.files_modified)} files changed")
+    if result.branch and result.status is not Status.SKIPPED:  # that was never made
+        count = len(result.files_modified)
+        lines.append(f"Branch {result.branch}, {count} {'file' if count == 1 else 'files'} changed")
     lines += [f"- {one_line(path, 200)}" for path in result.files_modified[:20]]
     if result.error and result.status is not Status.SUCCESS:
         lines.append(f"Error: {one_line(result.error, 500)}")

@@ -169,6 +169,14 @@ def test_a_file_behind_a_symbolic_link_is_read_and_none_outside(checkout: Path, 
             run(checkout, tmp_path, {"name": "a", "task": f"echo {{{{ file({path}) }}}}"})
 
 
+def test_a_long_text_in_long_letters_fits_into_a_command(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "long.txt").write_text("設" * 50_000)
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", "long")
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "printf %s {{ file(long.txt) }} | tail -n 1"})
+    assert (result.results[0].error, result.results[0].output) == (None, "[cut: 16700 more characters]")
+
+
 def test_a_group_that_fails_alike_escalates_with_a_briefing(checkout: Path, tmp_path: Path) -> None:
     result, _ = run(
         checkout,
@@ -176,7 +184,9 @@ def test_a_group_that_fails_alike_escalates_with_a_briefing(checkout: Path, tmp_
         {"name": "a", "task": "echo no login >&2; exit 1"},
         {"name": "b", "task": "echo no login >&2; exit 1"},
         recovery={"retries": 1},
+        merge={"into": "side"},
     )
+    assert result.warnings[-1] == "merge: nothing lands on side, because the run was escalated"
     assert (result.status, result.exit_code) == (RunStatus.ESCALATED, 1)
     assert [each.attempts for each in result.results] == [1, 1]
     assert "no login" in str(result.briefing)
