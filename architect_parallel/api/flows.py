@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,6 @@ from architect_parallel.domain import (
     ApprovalMode,
     FlowOrigin,
     Isolation,
-    Reason,
     RunPlan,
     RunResult,
     RunStatus,
@@ -41,7 +40,6 @@ from architect_parallel.events import (
     FlowMoved,
     Recorded,
     RunExtended,
-    RunFinished,
     RunResumed,
     RunStarted,
     Warned,
@@ -49,6 +47,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
+from architect_parallel.journal.requests import forget_requests
 from architect_parallel.planning import naming, quantities
 from architect_parallel.planning.flow import (
     COMMANDS,
@@ -63,7 +62,8 @@ from architect_parallel.planning.flow import (
     Machine,
     Wait,
 )
-from architect_parallel.runner import CANCEL_FILE, Listener, Runner
+from architect_parallel.planning.standing import standing
+from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock
 from architect_parallel.system.files import replace_file
 from architect_parallel.worktrees.create import exclude_from_status, highest_number, require_base
@@ -74,8 +74,6 @@ LARGEST_VARIABLE_BYTES = 64 * 2**10
 """The system takes 128 KiB for one."""
 NO_CAP = 10_000
 """Tasks of one `parallel` that may run at the same time where nobody set a limit."""
-
-OWN_TIMEOUTS = (Reason.WORKER_TIMEOUT, Reason.IDLE_TIMEOUT)
 
 Answer = Callable[[Demand], str | None]
 """Asks a person (`Question`, or a `Wait` for somebody); `None`: nobody is there, the flow pauses."""
@@ -191,8 +189,7 @@ def resume_flow(
                 ):
                     text = f"{plan.flow.file}: state {moved[-1].state} is another one than when the flow came to it"
                     raise UsageError(text, hint="run it anew")
-            for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
-                request.unlink()
+            forget_requests(journal.run_dir(run_id))
             started(plan)
             return course.run(before=moved[-1] if moved else None, earlier=earlier)
         finally:
@@ -310,9 +307,9 @@ class _Course:
         if before:
             # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
             so_far = {each.worker_id: each for each in replay(self._earlier, live=False).results}
-            standing = _standing(self._earlier)
+            stand = standing(self._earlier)
             for worker_id in before:
-                if worker_id not in standing:
+                if worker_id not in stand:
                     attempt = so_far[worker_id].attempts + 1 if worker_id in so_far else 1
                     again.append(replace(self._specs[worker_id], attempt=attempt))
         ids = tuple(before)
@@ -381,31 +378,6 @@ class _Course:
         run_id = self._plan.run_id
         runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
         return runner.finish((RunStatus.INTERRUPTED, int(code)))
-
-
-def _standing(earlier: Iterable[Recorded]) -> set[int]:
-    """Whose results stand when a flow is gone on with, by what earlier launches recorded.
-
-    A success does. A failure does where the launch died before the flow went on from it; once the flow has ended with
-    it, it is done again.
-    """
-    succeeded: set[int] = set()
-    failed: set[int] = set()
-    for each in earlier:
-        match each.event:
-            case WorkerFinished(result=result) if result.status is Status.SUCCESS:
-                succeeded.add(result.worker_id)
-            case WorkerFinished(result=result):
-                by_itself = result.status in (Status.FAILED, Status.PARTIAL) or result.reason in OWN_TIMEOUTS
-                (failed.add if by_itself else failed.discard)(result.worker_id)
-            case RunResumed(worker_ids=ids):
-                succeeded.difference_update(ids)
-                failed.difference_update(ids)
-            case RunFinished():
-                failed.clear()
-            case _:
-                pass
-    return succeeded | failed
 
 
 def _outcome(result: WorkerResult) -> Done:
