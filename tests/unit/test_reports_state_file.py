@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from console import wait_until
@@ -48,6 +48,40 @@ def test_each_change_is_written_at_once_or_a_moment_later(tmp_path: Path) -> Non
     assert "- `a b.md` (design)" in text
     assert "What was asked: all" in text
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_an_earlier_launch_did_stands_and_saves_this_one_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "state.md"
+    workers = (spec(1, name="good"), spec(2, name="bad"), spec(3, name="slow"))
+    plan = RunPlan(
+        run_id="r", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=workers, max_parallel=2,
+        workflow=Workflow(name="Login", state_file=str(path)),
+    )  # fmt: skip
+    begin = datetime(2026, 3, 4, tzinfo=UTC)
+    first = Attempt(number=1, status=Status.FAILED, started_at=begin - timedelta(seconds=200), duration=100.0)
+    second = Attempt(number=2, status=Status.SUCCESS, started_at=begin + timedelta(seconds=2), duration=3.0)
+    statuses = (Status.SUCCESS, Status.FAILED, Status.CANCELED)
+    earlier = {
+        each.worker_id: replace(ended(each, Reason.COMPLETED, status).result, attempt_history=[first])
+        for each, status in zip(workers, statuses, strict=True)
+    }
+    state = StateFile.of(plan, earlier, again=[3])
+    assert state is not None
+
+    def hear(second: int, event: Event, worker_id: int | None = None) -> None:
+        time = begin + timedelta(seconds=second)
+        state.take(Recorded(run_id="r", seq=second, time=time, worker_id=worker_id, event=event))
+
+    hear(1, WorkerStarting(attempt=2), 3)
+    text = path.read_text()
+    assert "2 of 3 tasks ended" in text
+    assert "(bad) → ❌" in text
+    assert "(slow) → ⏳ running, attempt 2" in text
+
+    again = ended(workers[2], Reason.COMPLETED, Status.SUCCESS)
+    hear(5, replace(again, result=replace(again.result, attempt_history=[first, second])), 3)
+    hear(6, RunFinished(status=RunStatus.PARTIAL, exit_code=1))
+    assert "- 5.0 s; one by one 3.0 s: 0.0 s saved" in path.read_text()
 
 
 def test_what_cannot_be_written_is_said_in_words_whoever_would_have_written_it(tmp_path: Path) -> None:
