@@ -14,7 +14,7 @@ from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, draft_plan
 from architect_parallel.api.resuming import resume
-from architect_parallel.api.running import ParallelRunner, recorded_plan
+from architect_parallel.api.running import ParallelRunner, recorded_plan, start_rules
 from architect_parallel.api.task_sources import Given
 from architect_parallel.domain import (
     AgentProfile,
@@ -35,6 +35,7 @@ from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.landing.merge import Pick
 from architect_parallel.planning import graph, references
+from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.runner import Listener
 from architect_parallel.system.git import Repository
@@ -191,6 +192,11 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
     if coordinator_id is not None:
         workers = (*workers[:-1], _told_all(workers[-1]))
     _require_files(workers, here, spec)
+    provider_of = start_rules(here).provider_of
+    used = {provider_of(each): None for each in (*workers, *([debugger] if debugger is not None else []))}
+    idle = [shown(each.provider) for each in spec.rates if each.provider not in used]
+    if idle:
+        warnings = (*warnings, f"providers: no task goes to {', '.join(idle)}, they go to {', '.join(used)}")
     state = spec.state_file
     return replace(
         plan,

@@ -355,6 +355,18 @@ def test_a_coordinator_among_tasks_of_its_name_is_called_otherwise(checkout: Pat
     assert resume_spec(config, result.run_id, checkout).status is RunStatus.SUCCESS
 
 
+def test_a_rate_limit_that_nobody_is_under_is_warned_of(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {"name": "a", "task": "true"},
+        providers={"shell": {"rateLimit": {}}, "shel": {"rateLimit": {}}},
+    )
+    assert [each for each in result.warnings if "provider" in each] == [
+        "providers: no task goes to 'shel', they go to shell"
+    ]
+
+
 def test_nothing_to_land_leaves_no_branch_behind(checkout: Path, tmp_path: Path) -> None:
     result, _ = run(checkout, tmp_path, {"name": "a", "task": "exit 1"}, merge={"into": "side/branch"})
     assert (result.status, result.exit_code) == (RunStatus.FAILED, 1)
