@@ -58,12 +58,14 @@ class HandingOn:
         if spec.fills:
             spec = self._filled(spec)
         if spec.fills and spec.lesson and spec.backend == SHELL:
-            spec = replace(spec, lesson="", variables={**spec.variables, LESSON: references.cut(spec.lesson.strip())})
+            spec = replace(
+                spec, lesson="", variables={**spec.variables, LESSON: references.cut_variable(spec.lesson.strip())}
+            )
         lacking = [each for each in before if each.status is not Status.SUCCESS]
         if not lacking:
             return spec
         if spec.backend == SHELL:
-            names = "\n".join(each.name for each in lacking)
+            names = references.cut_variable("\n".join(each.name for each in lacking))
             return replace(spec, variables={**spec.variables, MISSING: names})
         return replace(spec, prompt=spec.prompt + references.missing(lacking))
 
@@ -101,16 +103,36 @@ class HandingOn:
 
 
 def file_text(repository: Repository, commit: str, reference: Reference) -> str:
-    """The text of a `file(…)` as it is in a commit.
+    """The text of a `file(…)` as it is in a commit; of a symbolic link that of the file it leads to.
 
     Raises:
         EnvironmentProblem: It holds no such file.
     """
     assert reference.file is not None
-    path = references.inner_path(reference.file)
-    found = repository.store.run("cat-file", "blob", f"{commit}:{path}", check=False)
-    if found.code != 0:
-        raise EnvironmentProblem(
-            f"{{{{ {reference.text} }}}}: there is no such file in {commit[:12]}", hint="commit it first"
-        )
-    return found.stdout.decode(errors="replace").replace("\0", "")
+    data, problem = _blob(repository, commit, reference.file)
+    if problem is not None:
+        raise EnvironmentProblem(f"{{{{ {reference.text} }}}}: {problem}", hint="commit it first")
+    return data.decode(errors="replace").replace("\0", "")
+
+
+def file_fault(repository: Repository, commit: str, path: str) -> str | None:
+    """What is wrong with the path of a `file(…)` in a commit; `None`: there is such a file."""
+    return _blob(repository, commit, path)[1]
+
+
+def _blob(repository: Repository, commit: str, path: str) -> tuple[bytes, str | None]:
+    inner = references.inner_path(path)
+    asked = f"{commit}:{inner}\n".encode(errors="surrogateescape")
+    head, rest = b" missing", b""
+    if "\n" not in inner:
+        output = repository.store.run("cat-file", "--batch", "--follow-symlinks", input=asked)
+        head, _, rest = output.stdout.partition(b"\n")
+    match [] if head.endswith(b" missing") else head.split(b" "):
+        case [_, b"blob", size]:
+            return rest[: int(size)], None
+        case [_, b"tree", _]:
+            return b"", "is a directory"
+        case [b"symlink", _]:
+            return b"", "is a symbolic link that leads out of the repository"
+        case _:
+            return b"", f"there is no such file in {commit[:12]}"

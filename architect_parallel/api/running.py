@@ -164,7 +164,8 @@ def run_plan(
         if spec.isolation is Isolation.WORKTREE and not spec.continues
     ]
     unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=len(worktrees))
-    state = None if plan.workflow is None else StateFile.of(plan, _results(journal, plan))
+    again = [spec.worker_id for spec in (plan.workers if todo is None else todo)]
+    state = None if plan.workflow is None else StateFile.of(plan, _results(journal, plan), again)
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
     runner = local_runner(
         plan,

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.api.handing_on import SHELL, file_text
+from architect_parallel.api.handing_on import SHELL, file_fault
 from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, draft_plan
 from architect_parallel.api.resuming import resume
-from architect_parallel.api.running import ParallelRunner, recorded_plan
+from architect_parallel.api.running import ParallelRunner, recorded_plan, start_rules
 from architect_parallel.api.task_sources import Given
 from architect_parallel.domain import (
     AgentProfile,
     ApprovalMode,
     Isolation,
-    MergeOrder,
     OnPartial,
     RunPlan,
     RunResult,
@@ -34,16 +35,15 @@ from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.landing.merge import Pick
 from architect_parallel.planning import graph, references
-from architect_parallel.planning.naming import parse_branch_number
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import require_known
 from architect_parallel.runner import Listener
-from architect_parallel.worktrees.create import owns_branch, restore_branch
+from architect_parallel.system.git import Repository
+from architect_parallel.worktrees.create import owns_branch, require_base, restore_branch
 from architect_parallel.worktrees.remove import delete_branch
 
 DEFAULT_PARALLEL = 4
 COORDINATOR = "coordinator"
-DEBUGGER = "debugger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +79,11 @@ class SpecRunner(ParallelRunner):
         return draft_spec_plan(self.spec_config, self.here)
 
 
-def read(file: str | os.PathLike[str], here: Here | None) -> SpecFile:
+def read(file: str | os.PathLike[str], here: Here | None, base: str | None = None) -> SpecFile:
     """The spec in `file`, held against what is here (`None`: against nothing).
+
+    Args:
+        base: The revision in which the files it refers to have to be; `None`: they are not looked for.
 
     Raises:
         UsageError: With every fault.
@@ -90,20 +93,36 @@ def read(file: str | os.PathLike[str], here: Here | None) -> SpecFile:
 
     if here is None:
         return load_spec(Path(file), None)
-    checkout = here.repository.checkout
+    repository, checkout = here.repository, here.repository.checkout
+    commit = None
+    if base is not None:
+        with contextlib.suppress(ArchitectParallelError):  # whoever starts from there hears of it
+            commit = require_base(repository, base)
     around = Surroundings(
         directory=here.start,
         checkout=None if checkout is None else Path(os.path.realpath(checkout)),
         backends=tuple(here.backends),
         agents=tuple(here.settings.agents),
         ceiling=here.settings.parallel.workers_ceiling,
+        branches=lambda: _branches(repository),
+        file_fault=lambda path: None if commit is None else file_fault(repository, commit, path),
     )
     path = Path(file)
     return load_spec(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
 
 
-def validated(file: str | os.PathLike[str], workspace_root: Path, config_file: Path | None = None) -> SpecFile:
+def _branches(repository: Repository) -> list[str]:
+    """Short names of the local branches."""
+    return repository.store.text("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/").splitlines()
+
+
+def validated(
+    file: str | os.PathLike[str], workspace_root: Path, config_file: Path | None = None, base: str | None = None
+) -> SpecFile:
     """The spec in `file`, checked as far as this place allows: outside a repository only its own text.
+
+    Args:
+        base: As for `read`.
 
     Raises:
         UsageError: With every fault.
@@ -112,7 +131,7 @@ def validated(file: str | os.PathLike[str], workspace_root: Path, config_file: P
         here = load_here(workspace_root, config_file)
     except EnvironmentProblem:
         return read(file, None)
-    return read(file, here)
+    return read(file, here, base)
 
 
 def task_graph(spec: SpecFile) -> dict[str, tuple[str, ...]]:
@@ -127,19 +146,22 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
         UsageError: With every fault of the file, or a flag is wrong.
         EnvironmentProblem: As for `draft_plan`.
     """
-    spec = read(config.file, here)
+    flags = config.flags
+    # What `--only` leaves out may be without its files yet; what is uncommitted is in no commit before the plan is.
+    spec = read(config.file, here, None if config.only or flags.include_dirty else flags.base)
     chosen = chosen_tasks(spec, config.only)
     profiles = here.settings.agents
     tasks = [_with_role(task, profiles) for task in spec.tasks if task.name in chosen]
     last = spec.coordinator if len(chosen) == len(spec.tasks) else None
     if last is not None:
         names = tuple(task.name for task in tasks if task.name)
-        coordinator = next(name for name in (COORDINATOR, f"{COORDINATOR}-of-all") if name not in names)
-        last_task = replace(last, name=coordinator, dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file)
+        last_task = replace(
+            last, name=_coordinator_name(names), dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file
+        )
         tasks.append(_with_role(last_task, profiles))
     coordinator_id = len(tasks) if last is not None else None
     if spec.debugger is not None:
-        tasks.append(_with_role(Task(prompt=DEBUGGER, name=DEBUGGER, agent=spec.debugger), profiles))
+        tasks.append(_with_role(_with_own_backend(spec.debugger, profiles), profiles))
     settings = here.settings.parallel
     at_once = spec.max_parallel or settings.max_parallel or min(DEFAULT_PARALLEL, settings.workers_ceiling)
     given = Given(
@@ -171,6 +193,11 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
     if coordinator_id is not None:
         workers = (*workers[:-1], _told_all(workers[-1]))
     _require_files(workers, here, spec)
+    provider_of = start_rules(here).provider_of
+    used = {provider_of(each): None for each in (*workers, *([debugger] if debugger is not None else []))}
+    idle = [shown(each.provider) for each in spec.rates if each.provider not in used]
+    if idle:
+        warnings = (*warnings, f"providers: no task goes to {', '.join(idle)}, they go to {', '.join(used)}")
     state = spec.state_file
     return replace(
         plan,
@@ -182,17 +209,16 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
             state_file=None if state is None else os.path.abspath(here.start / state),
             coordinator=coordinator_id,
             rates=spec.rates,
-            merge=None if spec.merge is None else _require_branch(spec, spec.merge, here),
+            merge=spec.merge,
             debugger=None if debugger is None else _asked(debugger),
         ),
     )
 
 
-def _require_branch(spec: SpecFile, order: MergeOrder, here: Here) -> MergeOrder:
-    known = "\0" not in order.into and here.repository.store.ok("check-ref-format", "--branch", order.into)
-    if not known or parse_branch_number(order.into) is not None:
-        raise UsageError(f"{spec.file}: merge.into: {shown(order.into)} cannot be its branch", hint="architect/merged")
-    return order
+def _coordinator_name(names: Collection[str]) -> str:
+    """What the coordinator beside tasks of these names is called."""
+    numbered = (f"{COORDINATOR}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain((COORDINATOR, f"{COORDINATOR}-of-all"), numbered) if name not in names)
 
 
 def _told_all(coordinator: WorkerSpec) -> WorkerSpec:
@@ -249,7 +275,7 @@ def resume_spec(
 
     def choose(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
         ids = {each.name: each.worker_id for each in plan.workers}
-        if plan.workflow is None or plan.workflow.name != spec.name or not {*ids} <= {*needs, COORDINATOR}:
+        if plan.workflow is None or plan.workflow.name != spec.name or not {*ids} <= {*needs, _coordinator_name(needs)}:
             raise UsageError(f"run {plan.run_id} is not one of {config.file}", hint=f"architect resume {plan.run_id}")
         if not config.only:
             return todo
@@ -306,7 +332,10 @@ def land(result: RunResult, here: Here) -> RunResult:
     with Journal.open(here.repository.state_dir) as journal:
         plan = recorded_plan(journal, result.run_id)
         order = plan.workflow.merge if plan.workflow is not None else None
-        if order is None or result.status in (RunStatus.CANCELED, RunStatus.ESCALATED):
+        if order is None:
+            return result
+        if result.status in (RunStatus.CANCELED, RunStatus.ESCALATED):
+            result.warnings.append(f"merge: nothing lands on {order.into}, because the run was {result.status}")
             return result
         tip = here.repository.store.resolve(f"refs/heads/{order.into}")
         # One of ours at the base was made by a launcher that was killed before anything landed.
@@ -314,11 +343,13 @@ def land(result: RunResult, here: Here) -> RunResult:
         asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into, makes_target=made)
         problem: ArchitectParallelError | None = None
         told: list[str] = []
+        kept_out = False  # what failed is the run's own exit code, and where it is not critical no fault at all
         try:
             if tip is None:
                 restore_branch(here.repository, branch=order.into, commit=plan.base_commit, run_id=plan.run_id)
             before, done = merge(here.start, asked, environ=here.environ)
             told += [*before.warnings, *(done.warnings if done is not None else ())]
+            kept_out = done is not None and any(each.reason != "not_successful" for each in done.left_out)
             if done is not None and done.commit is None:  # the envelope shows landings only
                 told += [f"worker {each.worker_id} is left out: {each.detail or each.reason}" for each in done.left_out]
         except ArchitectParallelError as error:
@@ -332,9 +363,17 @@ def land(result: RunResult, here: Here) -> RunResult:
     if problem is not None:
         after.warnings.append(f"merge: {problem.message}")
         code = code or (0 if isinstance(problem, NothingToDo) else int(problem.exit_code))
-    elif after.merge is None or after.merge.left_out:
+    elif kept_out:
         code = code or int(ExitCode.CONFLICT)
     return replace(after, exit_code=code)
+
+
+def _with_own_backend(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
+    """A task that has its backend and model from the spec's defaults only: the profile's own come first."""
+    profile = profiles.get(task.agent or "")
+    if profile is None or (profile.backend is None and profile.model is None):
+        return task
+    return replace(task, backend=None, model=None)
 
 
 def _with_role(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
@@ -351,10 +390,9 @@ def _require_files(workers: Sequence[WorkerSpec], here: Here, spec: SpecFile) ->
     for each in workers:
         for reference in references.references(each.prompt):
             if reference.file is not None and not each.dependencies:
-                try:
-                    file_text(here.repository, each.base_commit, reference)
-                except EnvironmentProblem as error:
+                problem = file_fault(here.repository, each.base_commit, reference.file)
+                if problem is not None:
                     place = next((task.place for task in spec.tasks if task.name == each.name), None)
-                    faults.append(f"{place or spec.file}: {error.message}")
+                    faults.append(f"{place or spec.file}: {{{{ {reference.text} }}}}: {problem}")
     if faults:
         raise UsageError("\n".join(faults), hint="commit the files first")

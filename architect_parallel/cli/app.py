@@ -41,6 +41,7 @@ from architect_parallel.cli import (
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import eval as evaluation
 from architect_parallel.cli import run as run_command
+from architect_parallel.cli.details import DetailsFile
 from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, ExitCode
 
@@ -113,7 +114,9 @@ def _common(
 
 def main() -> None:
     """Entry point of the console scripts; ends the process with the exit code of the contract."""
-    sys.exit(run(sys.argv[1:]))
+    with DetailsFile():
+        code = run(sys.argv[1:])
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:

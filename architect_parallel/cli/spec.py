@@ -132,11 +132,13 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
     from architect_parallel.planning.quantities import show_count
 
     try:
-        spec = validated(file, Path.cwd(), config)
+        spec = validated(file, Path.cwd(), config, "HEAD")
     except UsageError as error:
         if not json:
             raise
-        answer_json({"schema_version": 1, "file": str(file), "valid": False, "faults": error.message.splitlines()})
+        lines = error.message.splitlines()
+        faults = lines[1:] or lines  # of several the first line is how many
+        answer_json({"schema_version": 1, "file": str(file), "valid": False, "faults": faults})
         raise typer.Exit(ExitCode.USAGE) from None
     chain = critical_path(task_graph(spec)).names
     if json:

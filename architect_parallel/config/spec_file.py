@@ -6,6 +6,9 @@ graph is looked at whatever else is wrong: unknown and duplicate names, cycles, 
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -14,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from architect_parallel.config.layers import FaultList, fault_of, place_of
+from architect_parallel.config.schema import Section
 from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted
 from architect_parallel.config.spec_schema import SECTIONS, SpecSection, SpecTaskSection, own_spec_name
 from architect_parallel.config.task_file import (
@@ -26,6 +30,7 @@ from architect_parallel.config.task_file import (
     not_a_directory,
     read_text,
     section_faults,
+    waited_for,
 )
 from architect_parallel.domain import (
     MergeOrder,
@@ -39,11 +44,17 @@ from architect_parallel.domain import (
     TaskText,
 )
 from architect_parallel.planning import graph, references
+from architect_parallel.planning.naming import parse_branch_number, read_branch
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean
 
 SCHEMA_HINT = "architect config schema spec"
+DEBUGGER = "debugger"
+"""What the one who is asked about failures is called."""
+
+_STATE_FILE = re.compile(rb"\s*# [^\n]*\n\s*Run `[0-9]{8}-[0-9]{6}-[a-z0-9]{4}`: \*\*")
+"""How the account begins that a run writes (`reports.state_file`)."""
 
 
 def load_spec(path: Path, around: Surroundings | None) -> SpecFile:
@@ -114,12 +125,17 @@ def _checked(document: Document) -> tuple[SpecSection | None, list[Fault]]:
         return None, [fault_of(dict(each), document.data, document.places, _meant) for each in found]
 
 
+def _names(kind: type[Section]) -> list[str]:
+    """The keys of a section as people write them."""
+    return [each.alias or name for name, each in kind.model_fields.items()]
+
+
 def _meant(path: KeyPath) -> str:
     parents = tuple("*" if isinstance(step, int) else step for step in path[:-1])
     if parents[:1] == ("providers",) and len(parents) > 1:
         parents = ("providers", "*", *parents[2:])
     kind = SECTIONS.get(parents)
-    return did_you_mean(str(path[-1]), kind.model_fields) if kind else ""
+    return did_you_mean(str(path[-1]), _names(kind)) if kind else ""
 
 
 def _tasks(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -137,7 +153,7 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
     owners: dict[str, int] = {}
     for index, each in enumerate(listed):
         words = [word for key in ("name", "id") if isinstance(word := each.get(key), str) and word.strip()]
-        if not words and each and not {"name", "id"} & each.keys():
+        if not words and each and each.get("name") is None and each.get("id") is None:
             yield fault(("tasks", index), "has neither name nor id")
         for key in ("name", "id"):
             word = each.get(key)
@@ -148,15 +164,8 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
             first = owners.setdefault(word, index)
             if first != index:
                 yield fault(("tasks", index, key), f"duplicate name {shown(word)}: tasks[{first}] is called so already")
-    wanted: dict[int, list[int]] = {index: [] for index in range(len(listed))}
-    for index, each in enumerate(listed):
-        waits_for = each.get("dependencies")
-        for position, word in enumerate(waits_for if isinstance(waits_for, list) else ()):
-            if isinstance(word, str) and word in owners:
-                wanted[index].append(owners[word])
-            elif isinstance(word, str):
-                path = ("tasks", index, "dependencies", position)
-                yield fault(path, f"no task is called {shown(word)}{did_you_mean(word, owners)}")
+    wanted, unknown = waited_for(listed, document.data.get("defaults"), owners, fault)
+    yield from unknown
     for ring in graph.cycles(wanted):
         names = " → ".join(_name(listed[index], index) for index in ring)
         yield fault(
@@ -206,12 +215,58 @@ def _surrounding_faults(document: Document, around: Surroundings | None) -> Iter
         what = f"{shown(most)} is more than workers_ceiling {around.ceiling} allows"
         yield fault(("execution", "max_concurrent_agents"), what)
     state = data.get("state_file")
-    if isinstance(state, str) and is_path(state):
-        path = around.directory / state
-        if path.is_dir():
-            yield fault(("state_file",), f"{shown(state)} is a directory")
-        elif not_a_directory(path.parent) is not None:
-            yield fault(("state_file",), f"{shown(state)}: what is above it is not a directory")
+    if isinstance(state, str) and is_path(state) and (problem := _state_file_fault(around.directory, state)):
+        yield fault(("state_file",), f"{shown(state)} {problem}")
+    merge = data.get("merge")
+    into = merge.get("into") if isinstance(merge, dict) else None
+    if isinstance(into, str) and into.strip() and (problem := _branch_fault(into, around)):
+        yield fault(("merge", "into"), f"{shown(into)} {problem}")
+    for index, each in enumerate(_tasks(data)):
+        prompt, first = each.get("prompt"), not each.get("dependencies")  # a task before it may still make the file
+        for path in references.files(prompt) if isinstance(prompt, str) and first else ():
+            if problem := around.file_fault(path):
+                yield fault(("tasks", index, "prompt"), f"{{{{ file({path}) }}}}: {problem}")
+
+
+def _branch_fault(into: str, around: Surroundings) -> str | None:
+    """Why results cannot land on a branch of this name; `None`: they can."""
+    try:
+        read_branch(into)
+    except ValueError as error:
+        return str(error)
+    if into == "architect" or parse_branch_number("/".join(into.split("/")[:2])) is not None:
+        return "is in the way of the workers' own branches; architect/merged is not"
+    below = f"{into}/"
+    for each in around.branches():
+        if each.startswith(below) or into.startswith(f"{each}/"):
+            return f"cannot stand beside the branch {each}"
+    return None
+
+
+def _state_file_fault(directory: Path, state: str) -> str | None:
+    """Why a state file cannot be written there: it takes the place of what is there, which must be one already."""
+    path = directory / state
+    if state.startswith("~"):
+        return "begins with ~, which means nothing here; write the whole path"
+    try:
+        if ".git" in (part.lower() for part in (*path.parts, *Path(os.path.realpath(path)).parts)):
+            return "lies in git's own directory"
+        if os.path.isdir(path):
+            return "is a directory"
+        if not_a_directory(path.parent) is not None:
+            return ": what is above it is not a directory"
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            return "is not a file"
+        with path.open("rb") as file:
+            begin = file.read(4096)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be written: {error.strerror}"
+    if begin.strip() and not _STATE_FILE.match(begin):
+        return "is there already and is no state file; move it away, or write another name"
+    return None
 
 
 def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], around: Surroundings | None) -> SpecFile:
@@ -225,6 +280,7 @@ def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], arou
         tasks.append(_task(section, defaults, names, where))
     retry, recovery, coordinator = checked.retry, checked.recovery, checked.coordinator
     agents = [each.agent for each in tasks] + ([coordinator.agent] if coordinator else [])
+    agents += [recovery.debugger.agent] if recovery is not None and recovery.debugger is not None else []
     return SpecFile(
         name=checked.name or PurePath(file).stem or "spec",
         file=file,
@@ -246,7 +302,15 @@ def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], arou
         recovery=None
         if recovery is None
         else Recovery(retries=recovery.retries, refine=recovery.refine, escalate=recovery.on_all_failed == "escalate"),
-        debugger=recovery.debugger.agent if recovery is not None and recovery.debugger is not None else None,
+        debugger=None
+        if recovery is None or recovery.debugger is None
+        else Task(
+            prompt=DEBUGGER,
+            name=DEBUGGER,
+            agent=recovery.debugger.agent,
+            backend=defaults.get("backend"),
+            model=defaults.get("model"),
+        ),
         merge=None if checked.merge is None else MergeOrder(into=checked.merge.into, check=checked.merge.check),
         state_file=checked.state_file,
         coordinator=None

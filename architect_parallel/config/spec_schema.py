@@ -138,7 +138,9 @@ class SpecSection(Section):
     retry: RetrySection | None = Field(default=None)
     recovery: RecoverySection | None = Field(default=None)
     state_file: Prompt | None = Field(
-        default=None, description="An account in Markdown, written while the run goes on."
+        default=None,
+        description="An account in Markdown, written while the run goes on; relative to where the tool is called. "
+        "It takes the place of an earlier account and of no other file.",
     )
     merge: MergeSection | None = Field(default=None)
     coordinator: CoordinatorSection | None = Field(default=None)

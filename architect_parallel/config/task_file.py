@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,10 @@ class Surroundings:
     """The most `max_parallel` may say."""
     backend_given: bool = False
     """A flag names the backend, so that a task need not."""
+    branches: Callable[[], Collection[str]] = tuple
+    """Short names of the local branches; asked for only where it matters."""
+    file_fault: Callable[[str], str | None] = lambda path: None
+    """What is wrong with a `file(…)` by its path as written; `None`: nothing, or it is not known."""
 
 
 def load_task_file(path: Path, around: Surroundings) -> TaskFile:
@@ -212,8 +216,18 @@ def canonical_keys(
             continue
         if own != key:
             places[(*path, own)] = place_of(places, (*path, key))
+            _put_places((*path, key), (*path, own), value, places)
         renamed[own] = value
     return renamed
+
+
+def _put_places(old: KeyPath, new: KeyPath, value: Any, places: dict[KeyPath, Place]) -> None:
+    """What stands below a key stands where it did when the key goes by another name."""
+    inner = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for step in inner:
+        if (*old, step) in places:
+            places[(*new, step)] = places[(*old, step)]
+        _put_places((*old, step), (*new, step), value[step], places)
 
 
 def _checked(document: Document) -> tuple[TaskFileSection | None, list[Fault]]:
@@ -254,7 +268,7 @@ def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fa
         if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not around.backend_given:
             path = ("tasks", index, "backend")
             yield Fault(place_of(places, path), f"{dotted(path)} is missing")
-    yield from _name_faults(listed, fault)
+    yield from _name_faults(listed, defaults, fault)
     maximum = data.get("max_parallel")
     if isinstance(maximum, int) and not isinstance(maximum, bool) and maximum > around.ceiling:
         yield fault(("max_parallel",), f"{shown(maximum)} is more than workers_ceiling {around.ceiling} allows")
@@ -290,7 +304,7 @@ def section_faults(
         )
 
 
-def _name_faults(tasks: list[dict[str, Any]], fault: Make) -> Iterator[Fault]:
+def _name_faults(tasks: list[dict[str, Any]], defaults: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
     """Names and ids are one space: `dependencies` may use either."""
     owners: dict[str, int] = {}
     for index, each in enumerate(tasks):
@@ -301,24 +315,45 @@ def _name_faults(tasks: list[dict[str, Any]], fault: Make) -> Iterator[Fault]:
             first = owners.setdefault(word, index)
             if first != index:
                 yield fault(("tasks", index, key), f"{shown(word)} stands for tasks[{first}] already")
-    graph: dict[int, list[int]] = {index: [] for index in range(len(tasks))}
-    for index, each in enumerate(tasks):
-        wanted = each.get("dependencies")
-        for position, word in enumerate(wanted if isinstance(wanted, list) else ()):
-            if not isinstance(word, str):
-                continue
-            if word not in owners:
-                near = did_you_mean(word, owners)
-                yield fault(("tasks", index, "dependencies", position), f"no task is called {shown(word)}{near}")
-            elif owners[word] == index:
-                yield fault(("tasks", index, "dependencies", position), "a task cannot wait for itself")
-            else:
-                graph[index].append(owners[word])
+    graph, unknown = waited_for(tasks, defaults, owners, fault)
+    yield from unknown
+    for index, wanted in graph.items():
+        if index in wanted:
+            own = tasks[index].get("dependencies")
+            at = [n for n, word in enumerate(own) if isinstance(word, str) and owners.get(word) == index] if own else []
+            yield fault(("tasks", index, "dependencies", *at[:1]), "a task cannot wait for itself")
+            graph[index] = [each for each in wanted if each != index]
     for ring in cycles(graph):
         names = " → ".join(str(tasks[index].get("name") or tasks[index].get("id")) for index in ring)
         yield fault(
             ("tasks", ring[0], "dependencies"), f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
         )
+
+
+def waited_for(
+    tasks: Sequence[Mapping[str, Any]], defaults: object, owners: Mapping[str, int], fault: Make
+) -> tuple[dict[int, list[int]], list[Fault]]:
+    """Which tasks each task waits for, by its own words or else those of `defaults`, and the names nobody has.
+
+    Args:
+        owners: Name or id → index of the task.
+    """
+
+    def named(section: object, path: KeyPath) -> list[int] | None:
+        words = section.get("dependencies") if isinstance(section, dict) else None
+        found: list[int] = []
+        for position, word in enumerate(words if isinstance(words, list) else ()):
+            if isinstance(word, str) and word in owners:
+                found.append(owners[word])
+            elif isinstance(word, str):
+                what = f"no task is called {shown(word)}{did_you_mean(word, owners)}"
+                faults.append(fault((*path, "dependencies", position), what))
+        return None if words is None else found
+
+    faults: list[Fault] = []
+    common = named(defaults, ("defaults",)) or []
+    own = [named(each, ("tasks", index)) for index, each in enumerate(tasks)]
+    return {index: list(common) if each is None else each for index, each in enumerate(own)}, faults
 
 
 def is_path(text: str) -> bool:

@@ -201,8 +201,8 @@ class SpecFile:
     rates: tuple[ProviderRate, ...] = ()
     retry: Retry | None = None
     recovery: Recovery | None = None
-    debugger: str | None = None
-    """Agent profile or role of who is asked when several tasks fail; `None`: nobody is."""
+    debugger: Task | None = None
+    """Who is asked when several tasks fail; `None`: nobody is."""
     merge: MergeOrder | None = None
     state_file: str | None = None
     """As written; relative to the directory the tool was called from."""

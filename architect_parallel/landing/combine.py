@@ -100,7 +100,9 @@ def _merge_tree(git: Git, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]
     if output.code not in (0, 1):
         raise GitError(args, output.code, output.stderr)
     tree, *paths = output.fields
-    return tree, tuple(sorted(set(paths))) if output.code == 1 else ()
+    # Where a file stands in a directory's way git tells of the name it gave the file in its tree: `path~<commit>`.
+    plain = {path.removesuffix(f"~{ours}").removesuffix(f"~{theirs}") for path in paths}
+    return tree, tuple(sorted(plain)) if output.code == 1 else ()
 
 
 def _picked_tree(git: Git, onto: str, commit: str) -> tuple[str, tuple[str, ...]]:

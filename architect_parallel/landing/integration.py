@@ -25,6 +25,7 @@ from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.resolve import Resolver, resolve
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, so_far, try_step
+from architect_parallel.planning.checks import cannot_start
 from architect_parallel.planning.quantities import show_count
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir
@@ -310,6 +311,8 @@ class _Steps:
                 outcome = self._checked(command, commit, spec)
                 found[command] = outcome.passed
                 if not outcome.passed:
+                    if cannot_start(outcome):
+                        return f"check `{command}` cannot be started (exit code {outcome.exit_code})"
                     if self._passed_before(command, spec):
                         return _failed(outcome)
                     self._warn(f"{_failed(outcome)}, as it did on {self._before}")

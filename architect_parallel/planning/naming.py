@@ -22,6 +22,9 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _BRANCH = re.compile(r"architect/parallel-([1-9][0-9]{0,17})", re.ASCII)
 _WORKTREE = re.compile(r"\.architect-parallel-([1-9][0-9]{0,17})", re.ASCII)
 _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9]{4}", re.ASCII)
+_NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", re.ASCII)
+_LONGEST_BRANCH = 200
+"""Each part is a file name to git, with an ending while it is locked."""
 _FILE_UNSAFE = re.compile(r"(?:[^A-Za-z0-9._-]|\.{2,})+", re.ASCII)
 _RANDOM = re.compile(r"[a-z0-9]{4}", re.ASCII)
 
@@ -47,6 +50,37 @@ def read_identifier(name: str) -> str:
     """`name` when it can name a backend or an agent; raises `ValueError` with what is allowed."""
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError("must be letters, digits and ._-, at most 64, beginning with a letter or digit")
+    return name
+
+
+def read_branch(name: str) -> str:
+    """`name` when it can be the short name of a branch: what `git check-ref-format` allows, and no revision.
+
+    Raises:
+        ValueError: With what is wrong.
+
+    >>> read_branch("architect/merged"), read_branch("größe/😀")
+    ('architect/merged', 'größe/😀')
+    >>> read_branch("refs/heads/main")
+    Traceback (most recent call last):
+    ValueError: cannot be a branch; leave out refs/heads/
+    >>> read_branch("@{-1}")
+    Traceback (most recent call last):
+    ValueError: cannot be a branch
+    """
+    if name.startswith("refs/"):
+        raise ValueError("cannot be a branch; leave out refs/heads/")
+    parts = name.split("/")
+    if (
+        name in ("HEAD", "@")
+        or name.startswith("-")
+        or name.endswith(".")
+        or _NO_BRANCH.search(name)
+        or any(not part or part.startswith(".") or part.endswith(".lock") for part in parts)
+    ):
+        raise ValueError("cannot be a branch")
+    if len(name.encode(errors="replace")) > _LONGEST_BRANCH:
+        raise ValueError(f"is longer than {_LONGEST_BRANCH} bytes")
     return name
 
 

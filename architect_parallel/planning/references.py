@@ -7,6 +7,7 @@ of the command's environment, so that no result, whatever an agent wrote into it
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from architect_parallel.planning.quantities import show_count
 
 MOST_CHARACTERS = 50_000
 """Of one value: a prompt has to fit into an agent's head, and a variable into an environment."""
+MOST_VARIABLE_BYTES = 100_000
+"""Linux takes 128 KiB, its name included."""
 RESULTS = "results"
 
 _REFERENCE = re.compile(r"\{\{\s*((?:(?!\}\}).)*?)\s*\}\}", re.DOTALL)
@@ -41,6 +44,21 @@ def references(text: str) -> tuple[Reference, ...]:
     ['design', './a b.md']
     """
     return tuple(dict.fromkeys(_read(found[1]) for found in _REFERENCE.finditer(text)))
+
+
+def files(text: str) -> tuple[str, ...]:
+    """The paths of the `file(…)` in `text` that lie in the repository, as written.
+
+    >>> files("{{ file(./a.md) }} {{ file(../b.md) }} {{ c }}")
+    ('./a.md',)
+    """
+    found = []
+    for each in references(text):
+        if each.file is not None:
+            with contextlib.suppress(ValueError):
+                inner_path(each.file)
+                found.append(each.file)
+    return tuple(found)
 
 
 def inner_path(path: str) -> str:
@@ -89,7 +107,7 @@ def as_variables(command: str, value_of: Callable[[Reference], str]) -> tuple[st
     >>> as_variables("grep {{ word }} *", lambda reference: "$(reboot)")
     ('grep "${ARCHITECT_VALUE_1}" *', {'ARCHITECT_VALUE_1': '$(reboot)'})
     """
-    return shell_values.as_variables(command, _REFERENCE, lambda found: cut(value_of(_read(found[1]))))
+    return shell_values.as_variables(command, _REFERENCE, lambda found: cut_variable(value_of(_read(found[1]))))
 
 
 def cut(text: str) -> str:
@@ -97,6 +115,20 @@ def cut(text: str) -> str:
     if len(text) <= MOST_CHARACTERS:
         return text
     return f"{text[:MOST_CHARACTERS]}\n[cut: {len(text) - MOST_CHARACTERS} more characters]"
+
+
+def cut_variable(text: str) -> str:
+    """`cut`, and never more than the environment of a process takes as one variable: letters may be long.
+
+    >>> text = cut_variable("設" * 50_000)
+    >>> len(text.encode()) <= MOST_VARIABLE_BYTES, text[-30:]
+    (True, '設\\n[cut: 16700 more characters]')
+    """
+    data = text.encode(errors="surrogateescape")
+    if len(text) <= MOST_CHARACTERS and len(data) <= MOST_VARIABLE_BYTES:
+        return text
+    kept = min(MOST_CHARACTERS, len(data[: MOST_VARIABLE_BYTES - 100].decode(errors="ignore")))
+    return f"{text[:kept]}\n[cut: {len(text) - kept} more characters]"
 
 
 def account(results: Sequence[WorkerResult]) -> str:
@@ -124,7 +156,7 @@ def missing(results: Sequence[WorkerResult]) -> str:
 
 def _told(result: WorkerResult, most: int) -> str:
     lines = [f"## {result.name}: {_reason(result)}"]
-    if result.branch:
+    if result.branch and result.status is not Status.SKIPPED:  # that was never made
         lines.append(f"Branch {result.branch}, {show_count(len(result.files_modified), 'file')} changed")
     lines += [f"- {one_line(path, 200)}" for path in result.files_modified[:20]]
     if result.error and result.status is not Status.SUCCESS:

@@ -6,7 +6,10 @@ Names are people's: whatever is in them is shown, and nothing in them is obeyed.
 
 from __future__ import annotations
 
+import itertools
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from architect_parallel.planning import graph
@@ -16,6 +19,10 @@ Names = Mapping[str, Sequence[str]]
 """Name → names it depends on."""
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _EDGE = 180, 36, 70, 18, 12
+_GAP_PASSING = 14
+"""Between lines that pass by."""
+_MOST_PASSING = 20_000
+"""Places of lines that pass by: with more nobody could read the drawing anyhow."""
 
 
 def as_text(title: str, needs: Names) -> str:
@@ -54,15 +61,17 @@ def as_dot(title: str, needs: Names) -> str:
 
 def as_svg(title: str, needs: Names) -> str:
     """A drawing of its own."""
-    layers = _layers(needs)
-    tallest = max((len(each) for each in layers), default=0)
-    places: dict[str, tuple[int, int]] = {}
-    for column, layer in enumerate(layers):
-        top = _EDGE + (tallest - len(layer)) * (_HEIGHT + _GAP_Y) // 2
-        for row, name in enumerate(layer):
-            places[name] = (_EDGE + column * (_WIDTH + _GAP_X), top + row * (_HEIGHT + _GAP_Y))
-    width = 2 * _EDGE + max(0, len(layers) * (_WIDTH + _GAP_X) - _GAP_X)
-    height = 2 * _EDGE + max(0, tallest * (_HEIGHT + _GAP_Y) - _GAP_Y)
+    columns = _columns(needs)
+    tops = [_EDGE - min((item.middle - item.half for item in column), default=0) for column in columns]
+    top = max(tops, default=_EDGE)
+    places: dict[tuple[int, str], _Item] = {(x, item.name): item for x, each in enumerate(columns) for item in each}
+    boxes = {item.name: x for (x, _), item in places.items() if item.is_box}
+    width = 2 * _EDGE + max(0, len(columns) * (_WIDTH + _GAP_X) - _GAP_X)
+    height = round(top + _EDGE + max((item.middle + item.half for each in columns for item in each), default=0))
+
+    def y(column: int, name: str) -> int:
+        return round(top + places[column, name].middle)
+
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
         ' font-family="sans-serif" font-size="13">',
@@ -71,20 +80,25 @@ def as_svg(title: str, needs: Names) -> str:
         '<path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
+    for name, begin in boxes.items():  # once what all lines from here have in common
+        path, column = "", begin + 1
+        while (column, name) in places:
+            path += f"{_curve(column - 1, y(column - 1, name), column, y(column, name))}H{_left(column) + _WIDTH}"
+            column += 1
+        if path:
+            lines.append(f'<path d="{_start(begin, y(begin, name))}{path}" fill="none" stroke="#555"/>')
     for name, wanted in needs.items():
+        end = boxes[name]
         for each in wanted:
-            (x1, y1), (x2, y2) = places[each], places[name]
-            start, end, middle = x1 + _WIDTH, x2, (x1 + _WIDTH + x2) // 2
-            y1, y2 = y1 + _HEIGHT // 2, y2 + _HEIGHT // 2
-            path = f"M{start} {y1}C{middle} {y1} {middle} {y2} {end} {y2}"
+            begin = end - 1 if (end - 1, each) in places else boxes[each]
+            path = _start(begin, y(begin, each)) + _curve(begin, y(begin, each), end, y(end, name))
             lines.append(f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#arrow)"/>')
-    for name, (x, y) in places.items():
-        label = one_line(name, 120)
-        shown = label if len(label) <= 24 else f"{label[:23]}…"
+    for name, column in boxes.items():
+        label, x, middle = one_line(name, 120), _left(column), y(column, name)
         lines.append(
-            f'<g><title>{_xml(label)}</title><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"'
-            f' fill="#eef3fb" stroke="#36c"/><text x="{x + _WIDTH // 2}" y="{y + _HEIGHT // 2 + 4}"'
-            f' text-anchor="middle" fill="#111">{_xml(shown)}</text></g>'
+            f'<g><title>{_xml(label)}</title><rect x="{x}" y="{middle - _HEIGHT // 2}" width="{_WIDTH}"'
+            f' height="{_HEIGHT}" rx="6" fill="#eef3fb" stroke="#36c"/><text x="{x + _WIDTH // 2}" y="{middle + 4}"'
+            f' text-anchor="middle" fill="#111">{_xml(_fitted(label, _WIDTH - 16))}</text></g>'
         )
     return "\n".join([*lines, "</svg>"])
 
@@ -94,17 +108,84 @@ FORMATS: Mapping[str, Callable[[str, Names], str]] = {
 }  # fmt: skip
 
 
-def _layers(needs: Names) -> list[list[str]]:
-    """The steps, each ordered by where the things it waits for stand, so that few lines cross."""
-    layers: list[list[str]] = []
-    rows: dict[str, float] = {}
-    for level in graph.levels(needs):
-        first = {name: index for index, name in enumerate(level)}
-        middle = {name: sum(rows[each] for each in needs[name]) / max(1, len(needs[name])) for name in level}
-        layer = sorted(level, key=lambda name: (middle[name], first[name]))
-        rows |= {name: index - len(layer) / 2 for index, name in enumerate(layer)}
-        layers.append(layer)
-    return layers
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What stands in a column: a task's box, or a place where what it leads to further on passes by."""
+
+    name: str
+    is_box: bool
+    middle: float
+
+    @property
+    def half(self) -> float:
+        return (_HEIGHT if self.is_box else 0) / 2
+
+
+def _columns(needs: Names) -> list[list[_Item]]:
+    """A column for each step, each ordered by where the things it waits for stand, so that few lines cross.
+
+    A line that leads over a column has a place of its own there, one for all that begin at one task: through a box it
+    would look as if the box were a part of the way.
+    """
+    levels = graph.levels(needs)
+    begins = {name: column for column, level in enumerate(levels) for name in level}
+    ends = dict(begins)
+    for name, wanted in needs.items():
+        for each in wanted:
+            ends[each] = max(ends[each], begins[name] - 1)
+    if sum(ends.values()) - sum(begins.values()) > _MOST_PASSING:
+        ends = begins
+    columns: list[list[_Item]] = []
+    middles: dict[str, float] = {}
+    for column, level in enumerate(levels):
+        passing = [item.name for item in columns[-1] if ends[item.name] >= column] if columns else []
+        wish = {name: sum(middles[each] for each in needs[name]) / max(1, len(needs[name])) for name in level}
+        names = [(wish[name], name, True) for name in level] + [(middles[name], name, False) for name in passing]
+        names.sort(key=lambda each: each[0])  # what is alike stays in the order of the file
+        sizes = [_HEIGHT + _GAP_Y if is_box else _GAP_PASSING for _, _, is_box in names]
+        at, items = -sum(sizes) / 2, list[_Item]()
+        for (_, name, is_box), size in zip(names, sizes, strict=True):
+            items.append(_Item(name, is_box, at + size / 2))
+            at += size
+        middles |= {item.name: item.middle for item in items}
+        columns.append(items)
+    return columns
+
+
+def _left(column: int) -> int:
+    return _EDGE + column * (_WIDTH + _GAP_X)
+
+
+def _start(column: int, y: int) -> str:
+    return f"M{_left(column) + _WIDTH} {y}"
+
+
+def _curve(begin: int, start: int, end: int, at: int) -> str:
+    """From the right edge of one column to the left edge of another."""
+    middle = (_left(begin) + _WIDTH + _left(end)) // 2
+    return f"C{middle} {start} {middle} {at} {_left(end)} {at}"
+
+
+def _fitted(text: str, pixels: int) -> str:
+    """As much of `text` as fits; there is no font to ask, so the letters are taken for wide ones of their kind.
+
+    >>> _fitted("tests", 164), _fitted("W" * 20, 164), _fitted("設計" * 10, 164)
+    ('tests', 'WWWWWWWWWWWW…', '設計設計設計設計設計…')
+    """
+    if sum(map(_pixels, text)) <= pixels:
+        return text
+    widths = itertools.accumulate(map(_pixels, text), initial=_pixels("…"))
+    return f"{text[: sum(width <= pixels for width in widths) - 1].rstrip()}…"
+
+
+def _pixels(letter: str) -> float:
+    if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+        return 0.0
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 15.0
+    if letter in "WMmw@%…—":
+        return 12.5
+    return 9.0 if letter.isupper() or letter.isdigit() else 7.0
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec
+from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow
 from architect_parallel.events import to_plain
 from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -45,6 +45,8 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
         lines.append(_competition(plan.competition, plan))
     if plan.output_dir is not None:
         lines.append(f"Results go to {one_line(plan.output_dir, 400)}")
+    if plan.workflow is not None:
+        lines += _workflow(plan.workflow)
     for spec in plan.workers:
         lines += [
             "",
@@ -66,6 +68,16 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
 def _after(spec: WorkerSpec, plan: RunPlan) -> list[str]:
     names = {each.worker_id: f"[{each.worker_id}] {one_line(each.name, 60)}" for each in plan.workers}
     return [f"    after     {', '.join(names[each] for each in spec.dependencies)}"] if spec.dependencies else []
+
+
+def _workflow(workflow: Workflow) -> list[str]:
+    lines, merge = [], workflow.merge
+    if merge is not None:
+        check = f", if this passes after each step: {one_line(merge.check, 400)}" if merge.check else ""
+        lines.append(f"Lands on {one_line(merge.into, 400)}{check}")
+    if workflow.state_file is not None:
+        lines.append(f"State file: {one_line(workflow.state_file, 400)}")
+    return lines
 
 
 def _competition(competition: Competition, plan: RunPlan) -> str:
@@ -90,6 +102,10 @@ def _options(spec: WorkerSpec) -> list[str]:
     said += [f"timeout {limits.timeout_s:g} s"] if limits.timeout_s is not None else []
     said += [f"budget ${limits.budget_usd:.2f}"] if limits.budget_usd is not None else []
     said += [f"{spec.retries} {'retry' if spec.retries == 1 else 'retries'}"] if spec.retries else []
+    said += [f"{spec.retry.max_attempts} attempts"] if spec.retry is not None and spec.retry.max_attempts > 1 else []
+    if spec.recovery is not None and spec.recovery.retries:
+        further = "1 further attempt" if spec.recovery.retries == 1 else f"{spec.recovery.retries} further attempts"
+        said.append(f"recovery with {further}")
     said += [f"complexity {spec.complexity}"] if spec.complexity is not Complexity.LOW else []
     said += [] if spec.critical else ["not critical"]
     said += [f"tags {one_line(', '.join(spec.tags), 100)}"] if spec.tags else []

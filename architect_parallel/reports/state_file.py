@@ -7,11 +7,12 @@ little is written, and a moment later where much happens at a time, so that it n
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import RunPlan, Status, WorkerResult, WorkerSpec, Workflow
+from architect_parallel.domain import Attempt, RunPlan, Status, WorkerResult, WorkerSpec, Workflow
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AttemptEnded, Recorded, RunFinished, WorkerFinished, WorkerStarting
 from architect_parallel.planning import graph
 from architect_parallel.planning.plain_text import one_line
@@ -32,13 +33,20 @@ _SIGNS = {
 class StateFile:
     """Writes the state file of one run."""
 
-    def __init__(self, path: Path, plan: RunPlan, workflow: Workflow, earlier: Mapping[int, WorkerResult]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        plan: RunPlan,
+        workflow: Workflow,
+        earlier: Mapping[int, WorkerResult],
+        again: Collection[int],
+    ) -> None:
         self._path = path
         self._plan = plan
         self._name = workflow.name
         self._specs = {spec.worker_id: spec for spec in plan.workers}
         self._levels = graph.levels({spec.worker_id: spec.dependencies for spec in plan.workers})
-        self._results = {worker_id: each for worker_id, each in earlier.items() if each.status is Status.SUCCESS}
+        self._results = {worker_id: each for worker_id, each in earlier.items() if worker_id not in again}
         self._running: dict[int, str] = {}
         self._began: datetime | None = None
         self._last: datetime | None = None
@@ -46,27 +54,31 @@ class StateFile:
         self._lock = threading.Lock()
         self._written_s = -PAUSE_S
         self._later: threading.Timer | None = None
+        self._problem: EnvironmentProblem | None = None
 
     @classmethod
-    def of(cls, plan: RunPlan, earlier: Mapping[int, WorkerResult]) -> StateFile | None:
+    def of(cls, plan: RunPlan, earlier: Mapping[int, WorkerResult], again: Collection[int] = ()) -> StateFile | None:
         """The state file that `plan` asks for; `None`: it asks for none.
 
         Args:
             earlier: Results of earlier launches of the run, by worker id.
+            again: Ids of the workers that this launch runs; the results of all others stand.
         """
         if plan.workflow is None or plan.workflow.state_file is None:
             return None
-        return cls(Path(plan.workflow.state_file), plan, plan.workflow, earlier)
+        return cls(Path(plan.workflow.state_file), plan, plan.workflow, earlier, again)
 
     def take(self, recorded: Recorded) -> None:
         """The next event of the run.
 
         Raises:
-            OSError: The file cannot be written.
+            EnvironmentProblem: The file cannot be written, or could not a moment ago.
         """
         with self._lock:
             if not self._heard(recorded):
                 return
+            if self._problem is not None:
+                raise self._problem
             if self._end is not None or monotonic_s() - self._written_s >= PAUSE_S:
                 self._write()
             elif self._later is None:
@@ -97,14 +109,20 @@ class StateFile:
         with self._lock:
             if self._later is not None:
                 self._later = None
-                self._write()
+                try:
+                    self._write()
+                except EnvironmentProblem as problem:  # here nobody would hear of it
+                    self._problem = problem
 
     def _write(self) -> None:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, self._text().encode(errors="replace"))
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, self._text().encode(errors="replace"))
+        except OSError as error:
+            raise EnvironmentProblem(f"the state file {self._path} cannot be written: {error.strerror}") from error
         self._written_s = monotonic_s()
 
     def _text(self) -> str:
@@ -144,13 +162,18 @@ class StateFile:
             for status in Status
             if (count := sum(each.status is status for each in self._results.values()))
         ]
-        worked_s = sum(each.working_seconds for each in self._results.values())
+        attempts = [each for result in self._results.values() for each in result.attempt_history]
+        worked_s = sum(each.duration for each in attempts if self._is_of_this_launch(each))
         passed_s = (self._last - self._began).total_seconds() if self._began and self._last else 0.0
         lines = [f"- {', '.join(by_status) or 'nothing has ended yet'}"]
-        lines.append(
-            f"- {passed_s:.1f} s so far; one by one {worked_s:.1f} s: {max(0.0, worked_s - passed_s):.1f} s saved"
-        )
+        so_far = " so far" if self._end is None else ""
+        saved_s = max(0.0, worked_s - passed_s)
+        lines.append(f"- {passed_s:.1f} s{so_far}; one by one {worked_s:.1f} s: {saved_s:.1f} s saved")
         return lines
+
+    def _is_of_this_launch(self, attempt: Attempt) -> bool:
+        """What an earlier one did has saved this one no time."""
+        return attempt.started_at is not None and self._began is not None and attempt.started_at >= self._began
 
     def _files(self) -> list[str]:
         owners: dict[str, list[str]] = {}

@@ -41,7 +41,7 @@ def finished_line(result: WorkerResult) -> str:
 def attempt_line(worker_id: int, attempt: Attempt, because: str) -> str:
     """What is said when another attempt follows one that failed."""
     wait_s = attempt.next_in_seconds or 0.0
-    when = f", next attempt in {wait_s:.1f} s" if wait_s >= 0.1 else ", next attempt"
+    when = f", next attempt in {wait_s:.1f} s" if wait_s >= 0.1 else ""
     said = f": {one_line(attempt.error, 100)}" if attempt.error else ""
     return f"[{worker_id}] attempt {attempt.number} ended ({because}){when}{said}"
 

@@ -52,8 +52,30 @@ def test_a_faulty_spec_is_exit_2_with_every_fault_and_starts_nothing(
         assert "a → c → b → a" in answer.err
         assert "no task is called 'x'" in answer.err
     found = architect("spec", "validate", file, "--json")
-    assert (found.code, found.json["valid"], len(found.json["faults"])) == (2, False, 3)
+    assert (found.code, found.json["valid"]) == (2, False)
+    assert [each.removeprefix(f"{file}:").partition(" ")[0] for each in found.json["faults"]] == ["2:15:", "4:25:"]
     assert git(checkout, "branch", "--list", "architect/*") == ""
+
+
+def test_faults_that_need_the_repository_stand_beside_the_others(
+    architect: Architect, tmp_path: Path, checkout: Path
+) -> None:
+    git(checkout, "branch", "side")
+    file = tmp_path / "bad.yaml"
+    file.write_text(
+        "tasks:\n  - {name: a, deps: [x]}\n  - {name: b, task: '{{ file(no/where.md) }}'}\n"
+        "  - {name: c, task: '{{ file(made.md) }}', deps: [b]}\nmerge: {into: side/x}\nstate_file: spec.yaml\n"
+    )
+    (checkout / "spec.yaml").write_text("mine\n")
+    for words in (("validate",), ("run", "--backend", "shell"), ("run", "--backend", "shell", "--dry-run")):
+        answer = architect("spec", *words, file)
+        assert answer.code == 2
+        lines = answer.err.splitlines()
+        assert "4 faults" in lines[0]
+        for line, place in zip(lines[1:], ("2:22", "3:15", "5:9", "6:1"), strict=False):
+            assert f":{place}: " in line, answer.err
+    assert (checkout / "spec.yaml").read_text() == "mine\n"
+    assert architect("spec", "validate", file, cwd=tmp_path).err.count("bad.yaml") == 1  # no repository there
 
 
 def test_a_graph_in_every_format_shows_names_and_obeys_nothing_in_them(architect: Architect, spec: Path) -> None:
@@ -70,9 +92,15 @@ def test_a_graph_in_every_format_shows_names_and_obeys_nothing_in_them(architect
 
 
 def test_a_dry_run_says_who_waits_for_whom(architect: Architect, spec: Path, checkout: Path) -> None:
+    more = "merge: {into: architect/merged, check: make test}\nstate_file: .architect/try.md\nretry: {}\nrecovery: {}\n"
+    spec.write_text(SPEC + more)
     answer = architect("spec", "run", spec, "--dry-run")
     assert answer.code == 0
     assert "after     [1] design" in answer.out
+    assert "Lands on architect/merged, if this passes after each step: make test" in answer.out
+    assert f"State file: {checkout}/.architect/try.md" in answer.out
+    assert "3 attempts" in answer.out
+    assert "recovery with 1 further attempt" in answer.out
     plan = architect("spec", "run", spec, "--dry-run", "--json").json
     assert [each["dependencies"] for each in plan["workers"]] == [[], [1]]
     assert git(checkout, "branch", "--list", "architect/*") == ""
@@ -171,3 +199,20 @@ def test_a_run_gone_on_with_lands_and_what_does_not_is_said(architect: Architect
     )
     answer = architect("spec", "run", "spec.yaml")
     assert (answer.code, "worker 1 is left out" in answer.err) == (5, True), answer.err
+
+
+def test_a_state_file_that_cannot_be_written_is_one_line_and_no_traceback(
+    architect: Architect, tmp_path: Path, checkout: Path
+) -> None:
+    file = tmp_path / "spec.yaml"
+    place = tmp_path / "place"
+    task = f"rm -r {place}; echo in the way > {place}"
+    file.write_text(f"tasks: [{{name: a, backend: shell, task: '{task}'}}]\nstate_file: {place}/state.md\n")
+    answer = architect("spec", "run", file, "--quiet")
+    assert answer.code == 0
+    assert f"the state file {place}/state.md cannot be written: File exists" in answer.err
+    assert "Traceback" not in answer.err
+    (line,) = answer.err.splitlines()[-1:]
+    details = Path(line.rpartition("; details: ")[2])
+    assert "Traceback" in details.read_text()
+    details.unlink()

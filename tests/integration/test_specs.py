@@ -13,7 +13,7 @@ from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.place import load_here
 from architect_parallel.api.planning import ParallelConfig
 from architect_parallel.api.resuming import resume
-from architect_parallel.api.specs import SpecConfig, SpecRunner, land, resume_and_land
+from architect_parallel.api.specs import SpecConfig, SpecRunner, land, resume_and_land, resume_spec
 from architect_parallel.domain import Reason, RunResult, RunStatus, Status
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.events import Recorded, WorktreeReady
@@ -101,13 +101,16 @@ def test_a_conflict_between_dependencies_fails_the_task_and_names_the_files(chec
         {"name": "two", "task": "echo two > same.txt"},
         {"name": "both", "task": "true", "dependencies": ["one", "two"]},
         {"name": "after", "task": "true", "dependencies": ["both"]},
+        {"name": "three", "task": "mkdir same.txt; echo three > same.txt/x"},
+        {"name": "file or directory", "task": "true", "dependencies": ["one", "three"]},
         retry={"maxAttempts": 3, "initialDelay": 1},
     )
-    both, after = result.results[2:]
+    both, after, _, last = result.results[2:]
     assert (both.status, both.reason, both.attempts) == (Status.FAILED, Reason.SPAWN_FAILED, 1)
     assert "the work of one conflicts with that of two in same.txt" in str(both.error)
     assert (after.status, after.reason) == (Status.SKIPPED, Reason.DEPENDENCY_FAILED)
     assert "both" in str(after.error)
+    assert str(last.error).startswith("the work of one conflicts with that of three in same.txt ("), last.error
 
 
 def test_a_failure_skips_its_dependents_and_nothing_else_and_one_may_go_on_without(
@@ -157,6 +160,28 @@ def test_a_file_that_is_not_there_is_found_before_anything_starts(checkout: Path
     assert git(checkout, "branch", "--list", "architect/*") == ""
 
 
+def test_a_file_behind_a_symbolic_link_is_read_and_none_outside(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "real file.md").write_text("the text\n")
+    (checkout / "link.md").symlink_to("real file.md")
+    (checkout / "out.md").symlink_to("/etc/hostname")
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", "links")
+
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "echo {{ file(link.md) }} {{ file('real file.md') }}"})
+    assert result.results[0].output == "the text\n the text"
+    for path, words in (("out.md", "leads out of the repository"), (".", "must be a path"), ("x blob", "no such file")):
+        with pytest.raises(UsageError, match=words):
+            run(checkout, tmp_path, {"name": "a", "task": f"echo {{{{ file({path}) }}}}"})
+
+
+def test_a_long_text_in_long_letters_fits_into_a_command(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "long.txt").write_text("設" * 50_000)
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", "long")
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "printf %s {{ file(long.txt) }} | tail -n 1"})
+    assert (result.results[0].error, result.results[0].output) == (None, "[cut: 16700 more characters]")
+
+
 def test_a_group_that_fails_alike_escalates_with_a_briefing(checkout: Path, tmp_path: Path) -> None:
     result, _ = run(
         checkout,
@@ -164,7 +189,9 @@ def test_a_group_that_fails_alike_escalates_with_a_briefing(checkout: Path, tmp_
         {"name": "a", "task": "echo no login >&2; exit 1"},
         {"name": "b", "task": "echo no login >&2; exit 1"},
         recovery={"retries": 1},
+        merge={"into": "side"},
     )
+    assert result.warnings[-1] == "merge: nothing lands on side, because the run was escalated"
     assert (result.status, result.exit_code) == (RunStatus.ESCALATED, 1)
     assert [each.attempts for each in result.results] == [1, 1]
     assert "no login" in str(result.briefing)
@@ -301,12 +328,61 @@ def test_results_land_on_a_branch_and_what_does_not_is_named(checkout: Path, tmp
     assert git(checkout, "status", "--porcelain") == ""
 
 
+def test_a_failure_that_is_not_critical_is_no_conflict(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {"name": "a", "task": "echo a > a.txt"},
+        {"name": "b", "task": "exit 1", "critical": False},
+        merge={"into": "side"},
+    )
+    assert result.merge is not None
+    assert [(each.worker_id, each.reason) for each in result.merge.left_out] == [(2, "not_successful")]
+    assert (result.status, result.exit_code) == (RunStatus.PARTIAL, 0)
+
+
+def test_a_check_of_the_merge_that_cannot_be_started_lets_nothing_in(checkout: Path, tmp_path: Path) -> None:
+    order = {"into": "side", "check": "no-such-program-anywhere"}
+    result, _ = run(checkout, tmp_path, {"name": "a", "task": "echo a > a.txt"}, merge=order)
+    assert (result.exit_code, result.merge) == (5, None)
+    assert any("cannot be started (exit code 127)" in each for each in result.warnings), result.warnings
+    assert git(checkout, "branch", "--list", "side") == ""
+
+
+def test_a_coordinator_among_tasks_of_its_name_is_called_otherwise(checkout: Path, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    tasks = ({"name": "coordinator", "task": f"test -e {go}"}, {"name": "coordinator-of-all", "task": "true"})
+    last = {"task": "echo all"}
+    result, _ = run(checkout, tmp_path, *tasks, coordinator=last)
+    assert [each.name for each in result.results] == ["coordinator", "coordinator-of-all", "coordinator-2"]
+    go.touch()
+    config = SpecConfig(file=write_spec(tmp_path, *tasks, coordinator=last))
+    assert resume_spec(config, result.run_id, checkout).status is RunStatus.SUCCESS
+
+
+def test_a_rate_limit_that_nobody_is_under_is_warned_of(checkout: Path, tmp_path: Path) -> None:
+    result, _ = run(
+        checkout,
+        tmp_path,
+        {"name": "a", "task": "true"},
+        providers={"shell": {"rateLimit": {}}, "shel": {"rateLimit": {}}},
+    )
+    assert [each for each in result.warnings if "provider" in each] == [
+        "providers: no task goes to 'shel', they go to shell"
+    ]
+
+
 def test_nothing_to_land_leaves_no_branch_behind(checkout: Path, tmp_path: Path) -> None:
     result, _ = run(checkout, tmp_path, {"name": "a", "task": "exit 1"}, merge={"into": "side/branch"})
     assert (result.status, result.exit_code) == (RunStatus.FAILED, 1)
     assert git(checkout, "branch", "--list", "side/*") == ""
-    with pytest.raises(UsageError, match=r"merge\.into"):
-        run(checkout, tmp_path, {"name": "a"}, merge={"into": "a..b"})
+
+
+def test_a_branch_that_cannot_be_made_in_the_end_costs_no_result(checkout: Path, tmp_path: Path) -> None:
+    file = write_spec(tmp_path, {"name": "a", "task": "echo a > a; git branch side"}, merge={"into": "side/x"})
+    result = SpecRunner(SpecConfig(file=file, flags=ParallelConfig(tripwire="off")), checkout).execute()
+    assert (result.status, result.exit_code, result.merge) == (RunStatus.SUCCESS, 3, None)
+    assert any(each.startswith("merge: ") and "side" in each for each in result.warnings)
 
 
 def test_undo_takes_away_the_branch_that_the_merge_made(checkout: Path, tmp_path: Path, repository: Repository) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,57 @@ tasks:
     assert len(found) == 14
 
 
+def test_a_name_without_a_value_is_no_name() -> None:
+    assert faults("tasks:\n  - {name: , task: do}\n  - {name: b, id: null}\n") == [
+        "2:5: tasks[0]: has neither name nor id"
+    ]
+
+
+def test_dependencies_of_the_defaults_are_dependencies() -> None:
+    text = "defaults: {{deps: [{}]}}\ntasks:\n  - {{name: a, deps: []}}\n  - {{name: b, task: '{{{{ a }}}}'}}\n"
+    assert [each.dependencies for each in read(text.format("a")).tasks] == [(), ("a",)]
+    assert faults(text.format("b"))[0].startswith("4:5: tasks[1].dependencies: dependency cycle: b → b")
+    assert faults(text.format("nope"))[0].startswith("1:19: defaults.dependencies[0]: no task is called 'nope'")
+
+
+def test_what_stands_below_another_name_is_found_where_it_stands() -> None:
+    text = """\
+tasks:
+  - name: a
+    dependsOn:
+      - b
+      - nope
+  - {name: b}
+providers:
+  claude:
+    rateLimit:
+      enabled: true
+      refillRate: fast
+"""
+    found = faults(text)
+    assert found[0].startswith("5:9: tasks[0].dependencies[1]: no task is called 'nope'"), found
+    assert found[1].startswith("11:7: providers.claude.rate_limit.refill_rate"), found
+
+
+def test_a_branch_that_cannot_be_is_a_fault_like_any_other() -> None:
+    around = replace(AROUND, branches=lambda: ["main", "side", "new/x"])
+    for into in (
+        "a..b", "@{-1}", "@", "HEAD", "refs/heads/main", "-x", "a b", "a/", "a.lock", "side/below", "new", "architect",
+        "architect/parallel-1", "architect/parallel-1/x", "x" * 201,
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=r"^auth.yaml:2:9: merge\.into: .*\Z"):
+            read(f"tasks: [{{name: a}}]\nmerge: {{into: '{into}'}}", around=around)
+    for into in ("main", "new/y", "architect/merged", "architect/parallel", "größe"):
+        assert read(f"tasks: [{{name: a}}]\nmerge: {{into: '{into}'}}", around=around).merge is not None
+
+
+def test_a_debugger_without_a_profile_is_warned_of_too() -> None:
+    spec = read("defaults: {backend: claude, model: m}\nrecovery: {debugger: {agent: sleuth}}\ntasks: [{name: a}]")
+    assert [each for each in spec.warnings if "'sleuth'" in each]
+    assert spec.debugger is not None
+    assert (spec.debugger.agent, spec.debugger.backend, spec.debugger.model) == ("sleuth", "claude", "m")
+
+
 def test_without_surroundings_only_the_text_is_looked_at() -> None:
     assert read("tasks: [{name: a, backend: unheard-of, agent: x}]", around=None).warnings == ()
     assert faults("tasks: [{name: a, dependencies: [a]}]")
@@ -122,9 +174,24 @@ def test_without_surroundings_only_the_text_is_looked_at() -> None:
 
 def test_a_state_file_that_cannot_be_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for state in (".", "file/below/it.md"):
-        with pytest.raises(UsageError, match="state_file"):
-            read(f"state_file: {state}\ntasks: [{{name: a}}]", around=replace(AROUND, directory=tmp_path))
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "README.md").write_text("# Mine\n\nRun `make`: **now**\n")
+    (tmp_path / "to-readme").symlink_to("README.md")
+    (tmp_path / "to-git").symlink_to(".git")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+
+    def held(state: str) -> SpecFile:
+        return read(f"state_file: {state}\ntasks: [{{name: a}}]", around=replace(AROUND, directory=tmp_path))
+
+    for state in (
+        ".", "file/below/it.md", "README.md", "to-readme", ".git/config", "to-git/x", "loop", "loop/x", "pipe",
+        "~/x.md", "x" * 5000,
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=r"^auth.yaml:1:1: state_file: "):
+            held(state)
+    for state in ("file", "new/below.md"):
+        assert held(state).state_file == state
 
 
 PIECES = st.sampled_from(

@@ -238,6 +238,14 @@ def test_any_shape_is_tasks_or_faults(shape: object) -> None:
         ("tasks: [{backend: shell, prompt: x}]\nmax_parallel: 11", "2:1: max_parallel: 11 is more than"),
         ("tasks: [{backend: shell, prompt: x}]\nmax_paralel: 1", "2:1: unknown key max_paralel; did you mean"),
         ("tasks: [{backend: shell, prompt: x, dependencies: [a], name: a}]", "1:52: tasks[0].dependencies[0]: a task"),
+        (
+            "defaults: {dependencies: [x]}\ntasks: [{backend: shell, prompt: x, name: a}]",
+            "1:27: defaults.dependencies[0]: no task is called 'x'",
+        ),
+        (
+            "defaults: {dependencies: [a]}\ntasks: [{backend: shell, prompt: x, name: a}]",
+            "2:9: tasks[0].dependencies: a task cannot wait for itself",
+        ),
         ("a: 1\n\xff".encode("latin-1"), "2:1: byte 0xff is not UTF-8"),
     ],
 )  # fmt: skip

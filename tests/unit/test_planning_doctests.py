@@ -16,7 +16,7 @@ MODULES = [f"{planning.__name__}.{module.name}" for module in pkgutil.iter_modul
 CONFIG = [f"architect_parallel.config.{name}" for name in ("source", "task_schema")]
 
 
-@pytest.mark.parametrize("name", [*MODULES, *CONFIG])
+@pytest.mark.parametrize("name", [*MODULES, *CONFIG, "architect_parallel.reports.graph"])
 def test_docstring_examples_hold(name: str) -> None:
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.failed == 0
