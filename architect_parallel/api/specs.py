@@ -58,7 +58,11 @@ class SpecConfig:
 
 
 class SpecRunner(ParallelRunner):
-    """Runs a spec; everything else is as in `ParallelRunner`."""
+    """Runs a spec; everything else is as in `ParallelRunner`.
+
+    Args:
+        say: Takes lines of progress of what lands at the end.
+    """
 
     def __init__(
         self,
@@ -67,13 +71,15 @@ class SpecRunner(ParallelRunner):
         *,
         listeners: Sequence[Listener] = (),
         environ: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         super().__init__(config.flags, workspace_root, listeners=listeners, environ=environ)
         self.spec_config = config
+        self._say = say
 
     def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
         """See `ParallelRunner.execute`; what the spec says of landing is done as well."""
-        return land(super().execute(started), self.here)
+        return land(super().execute(started), self.here, self._say)
 
     def _draft(self) -> RunPlan:
         return draft_spec_plan(self.spec_config, self.here)
@@ -262,6 +268,7 @@ def resume_spec(
     *,
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> RunResult:
     """Goes on with a run of this spec: what did not succeed, as it was planned then.
 
@@ -291,7 +298,7 @@ def resume_spec(
         return left
 
     return resume_and_land(
-        workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
+        workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose, say=say
     )
 
 
@@ -303,6 +310,7 @@ def resume_and_land(
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
     choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
+    say: Callable[[str], None] = lambda line: None,
 ) -> RunResult:
     """Goes on with any run but a flow; one of a spec that says so is merged at its end, also where that is all that is
     left to do. Raises as `resume`."""
@@ -319,10 +327,10 @@ def resume_and_land(
         wanted = plan.workflow is not None and plan.workflow.merge is not None and result.status is RunStatus.SUCCESS
         if not wanted or done:  # also one that was undone: somebody did not want it
             raise
-    return land(result, here)
+    return land(result, here, say)
 
 
-def land(result: RunResult, here: Here) -> RunResult:
+def land(result: RunResult, here: Here, say: Callable[[str], None] = lambda line: None) -> RunResult:
     """Lands what merges cleanly and passes of a run whose spec says so; the rest is named in the result's `merge`.
 
     Returns:
@@ -347,7 +355,7 @@ def land(result: RunResult, here: Here) -> RunResult:
         try:
             if tip is None:
                 restore_branch(here.repository, branch=order.into, commit=plan.base_commit, run_id=plan.run_id)
-            before, done = merge(here.start, asked, environ=here.environ)
+            before, done = merge(here.start, asked, environ=here.environ, say=lambda line: say(f"merge: {line}"))
             told += [*before.warnings, *(done.warnings if done is not None else ())]
             kept_out = done is not None and any(each.reason != "not_successful" for each in done.left_out)
             if done is not None and done.commit is None:  # the envelope shows landings only

@@ -56,7 +56,9 @@ def resume(
 
         report = LiveReport(as_json=json, quiet=quiet)
         with report:
-            result = resume_and_land(Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin)
+            result = resume_and_land(
+                Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin, say=report.say
+            )
         warn_of_merge(result)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)

@@ -96,9 +96,11 @@ def run(
             resume,
         )  # fmt: skip
         with report:
-            result = resume_spec(request, resume, Path.cwd(), listeners=[report.take], started=report.begin)
+            result = resume_spec(
+                request, resume, Path.cwd(), listeners=[report.take], started=report.begin, say=report.say
+            )
     else:
-        runner = SpecRunner(request, listeners=[report.take])
+        runner = SpecRunner(request, listeners=[report.take], say=report.say)
         if dry_run:
             show_plan(runner, runner.plan(), as_json=json)
             return

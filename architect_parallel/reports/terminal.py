@@ -189,6 +189,11 @@ class LiveReport:
             case _:
                 pass
 
+    def say(self, line: str) -> None:
+        """A line of progress that is no event of the run: of what is done after its end."""
+        if not self._quiet:
+            self._say(one_line(line, 200))
+
     def _say(self, line: str) -> None:
         if self._live is not None and self._lines.isatty():
             self._live.console.print(line, markup=False, soft_wrap=True)

@@ -199,6 +199,7 @@ def test_a_run_gone_on_with_lands_and_what_does_not_is_said(architect: Architect
     )
     answer = architect("spec", "run", "spec.yaml")
     assert (answer.code, "worker 1 is left out" in answer.err) == (5, True), answer.err
+    assert "merge: check: test ! -e bad" in answer.out
 
 
 def test_a_state_file_that_cannot_be_written_is_one_line_and_no_traceback(
