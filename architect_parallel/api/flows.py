@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -70,8 +69,6 @@ from architect_parallel.worktrees.create import exclude_from_status, highest_num
 from architect_parallel.worktrees.registry import registration_lock
 
 LARGEST_READ_BYTES = 2**20
-LARGEST_VARIABLE_BYTES = 64 * 2**10
-"""The system takes 128 KiB for one."""
 NO_CAP = 10_000
 """Tasks of one `parallel` that may run at the same time where nobody set a limit."""
 
@@ -431,7 +428,7 @@ def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str
     )  # fmt: skip
     approval, sandbox = arguments.get("approval_mode"), arguments.get("sandbox_mode")
     task = Task(
-        prompt=_script(job, command) if command else str(arguments["prompt"]),
+        prompt=str(arguments[command or "prompt"]),
         name=name,
         model=arguments.get("model"),
         approval_mode=None if approval is None else ApprovalMode(approval),
@@ -453,14 +450,7 @@ def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str
     else:
         place = TaskPlace(isolation=Isolation.NONE, directory=os.path.normpath(where))
     spec = draft_spec(order, index, name, place, flags, run_id=plan.run_id, base_commit=base)
-    short = {key: value for key, value in job.variables.items() if len(os.fsencode(value)) <= LARGEST_VARIABLE_BYTES}
-    return replace(spec, variables=short)
-
-
-def _script(job: Job, command: str) -> str:
-    """The command; values that are too long for a variable of a process stand before it as assignments."""
-    long = [key for key, value in job.variables.items() if len(os.fsencode(value)) > LARGEST_VARIABLE_BYTES]
-    return "\n".join([*(f"{key}={shlex.quote(job.variables[key])}" for key in long), str(job.arguments[command])])
+    return replace(spec, values=job.values)
 
 
 def _require_backends(flow: Flow, here: Here) -> None:

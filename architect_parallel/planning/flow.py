@@ -5,7 +5,7 @@ but through the reader it is given, and knows no clock. All that it knows of whe
 data from which `Machine.restore` goes on: a flow that was killed or paused continues where it stopped.
 
 Texts are filled in by exact name, once, and what is filled in is never looked at again: no template language. In the
-command of a `bash` task a value travels as a shell variable, so that no quoting of it can go wrong.
+command of a `bash` task nothing is filled in: its values go along with it (`planning.shell_values`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from enum import StrEnum
 from typing import Any
 
 from architect_parallel.errors import ArchitectParallelError, ExitCode
-from architect_parallel.planning.shell_values import as_variables
 
 TIMED_OUT = 124
 """Exit code of a task that a time limit ended, as `timeout(1)` has it."""
@@ -104,9 +103,9 @@ class Job:
 
     tool: str
     arguments: Mapping[str, Any]
-    """Texts filled in."""
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """Shell variables of a command: the values it names."""
+    """Texts filled in; a command as it was written."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Of a command: each placeholder in it, as written, and what it stands for."""
     isolated: bool = False
     """Whether it gets a worktree of its own."""
 
@@ -359,12 +358,13 @@ class Machine:
 
     def _job(self, task: FlowTask, *, inside: bool) -> Job:
         isolated = task.isolation == "worktree" or (task.isolation is None and inside and task.tool != "bash")
-        variables: dict[str, str] = {}
+        values: dict[str, str] = {}
         command = COMMANDS.get(task.tool)
         arguments = self._filled(task.arguments, skip=command)
         if command is not None:
-            arguments[command], variables = as_variables(task.arguments[command], PLACEHOLDER, self._value)
-        return Job(tool=task.tool, arguments=arguments, variables=variables, isolated=isolated)
+            arguments[command] = task.arguments[command]
+            values = {found[0]: self._value(found) for found in PLACEHOLDER.finditer(arguments[command])}
+        return Job(tool=task.tool, arguments=arguments, values=values, isolated=isolated)
 
     def _filled(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
         return {

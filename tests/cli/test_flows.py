@@ -275,3 +275,22 @@ def test_a_state_that_became_another_one_is_not_gone_on_with(architect: Architec
         (checkout / "f.yaml").write_text(changed)
         answer = architect("flow", "run", "--resume", "latest")
         assert (answer.code, "state a is another one" in answer.err) == (2, True), answer.err
+
+
+def test_people_read_the_command_as_it_was_written(architect: Architect, checkout: Path) -> None:
+    """Tables, `watch` and the commit's subject; the command that ran is told with its start."""
+    (checkout / "f.yaml").write_text(
+        "variables: {what: 'a  b'}\n"
+        "states:\n  s: {tool: bash, isolation: worktree, arguments: {command: 'echo {{ what }} > made'}}\n"
+    )
+    run = architect("flow", "run", "f.yaml", "--json").json
+    assert run["results"][0]["task"] == "echo {{ what }} > made"
+    assert git(checkout, "log", "-1", "--format=%s", "architect/parallel-1") == "architect: echo {{ what }} > made"
+    assert git(checkout, "show", "architect/parallel-1:made") == "a  b"
+    assert "s: echo {{ what }} > made" in architect("status", "latest").out
+    lines = architect("watch", "latest").out.splitlines()
+    assert lines[0].endswith("f.yaml")
+    assert any(line.endswith("[1] started: s: echo {{ what }} > made") for line in lines)
+    told = [json.loads(line) for line in architect("watch", "latest", "--json").out.splitlines()]
+    (started,) = (each for each in told if each["event"] == "agent_started")
+    assert started["argv"][-1] == 'echo "${ARCHITECT_VALUE_1}" > made'
