@@ -367,11 +367,12 @@ class Machine:
         return Job(tool=task.tool, arguments=arguments, values=values, isolated=isolated)
 
     def _filled(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
-        return {
-            key: self._text(value) if isinstance(value, str) else value
-            for key, value in arguments.items()
-            if key != skip
-        }
+        return {key: self._whole(value) for key, value in arguments.items() if key != skip}
+
+    def _whole(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._whole(each) for each in value]
+        return self._text(value) if isinstance(value, str) else value
 
     def _set(self, name: str, text: str) -> None:
         self._frame["variables"][name] = text.strip()
