@@ -64,7 +64,7 @@ from architect_parallel.planning.flow import (
 )
 from architect_parallel.runner import CANCEL_FILE, Listener, Runner
 from architect_parallel.system import clock
-from architect_parallel.system.files import replace_file
+from architect_parallel.system.files import write_out
 from architect_parallel.worktrees.create import exclude_from_status, highest_number, require_base
 from architect_parallel.worktrees.registry import registration_lock
 
@@ -273,15 +273,13 @@ class _Course:
             try:
                 results = self._do(runner, demanded, before.workers if before is not None else ())
             except FlowFault as error:
-                return self._end(runner, Ended(exit_code=error.exit_code, state=demanded.state, message=error.message))
+                self.machine.refused(error.message)
+                before = None
+                continue
             if runner.stopped_by is not None:
                 return self._stop(runner, demanded.state)
             before = None
-            try:
-                self._write(self.machine.finished([_outcome(each) for each in results]))
-            except OSError as error:
-                text = f"{demanded.state}: its output cannot be written: {error.strerror} ({error.filename})"
-                return self._end(runner, Ended(exit_code=1, state=demanded.state, message=text))
+            self.machine.finished([_outcome(each) for each in results], _Outputs(self._here.start).write)
 
     def read(self, kind: str, path: str) -> str:
         """`file(path)`: its text; `path(path)`: where it is."""
@@ -350,12 +348,6 @@ class _Course:
         ]  # fmt: skip
         return numbered_workers(drafts, self._here.repository, number - drafts[0].index)
 
-    def _write(self, writes: Sequence[tuple[str, str]]) -> None:
-        for path, text in writes:
-            place = self._here.start / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(place, text.encode(errors="surrogateescape"))
-
     def _record(self, runner: Runner, *events: RunExtended | FlowMoved | RunResumed | Warned) -> None:
         runner.record([(None, event) for event in events])
 
@@ -378,6 +370,27 @@ class _Course:
         run_id = self._plan.run_id
         runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
         return runner.finish((RunStatus.INTERRUPTED, int(code)))
+
+
+class _Outputs:
+    """Where the outputs of one state go; two of them to one place is a fault, however it is spelled."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._written: set[str] = set()
+
+    def write(self, path: str, text: str) -> None:
+        """Raises `FlowFault`."""
+        place = self._directory / path
+        try:
+            real = os.path.realpath(place)
+            if real in self._written:
+                raise FlowFault(f"two of its tasks write to {path}")
+            self._written.add(real)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_out(place, text.encode(errors="replace"))
+        except OSError as error:
+            raise FlowFault(f"its output cannot be written to {path}: {error.strerror}") from error
 
 
 def _standing(earlier: Iterable[Recorded]) -> set[int]:

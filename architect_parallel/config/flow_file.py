@@ -58,6 +58,8 @@ def _text(value: Any) -> str:
         raise ValueError("must be text")
     if "\0" in value:
         raise ValueError("must not hold a NUL character")
+    if any("\ud800" <= each <= "\udfff" for each in value):
+        raise ValueError("must not hold half of a character")
     return value
 
 

@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from architect_parallel.backends import environment
@@ -131,13 +132,17 @@ class _Journey:
         course: Course,
     ) -> None:
         self._spec = spec
-        self._ran = as_run(spec)
         self._place = place
         self._sampler = sampler
         self._switch = switch
         self._emit = emit
         self._course = course
         self._backend = place.backends[spec.backend]
+
+    @cached_property
+    def _ran(self) -> WorkerSpec:
+        """The spec as its backend is given it."""
+        return as_run(self._spec)
 
     def travel(self) -> None:
         if self._stopped_before_start():

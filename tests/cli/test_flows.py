@@ -267,6 +267,36 @@ def test_an_output_without_a_place_is_a_failure_of_its_state(architect: Architec
     assert "outside the repository" in answer.json["warnings"][0]
 
 
+def test_what_cannot_be_written_or_made_ready_goes_by_on_error(architect: Architect, checkout: Path) -> None:
+    (checkout / "real").mkdir()
+    (checkout / "link").symlink_to("real")
+    (checkout / "target").write_text("old")
+    (checkout / "to").symlink_to("target")
+    (checkout / "f.yaml").write_text(
+        "variables: {same: real/x}\n"
+        "states:\n"
+        "  a: {tool: bash, arguments: {command: echo a}, output: file(real), on-error: {1: p}}\n"
+        "  p: {tool: parallel, on-error: {1: w}, arguments: {tasks: [\n"
+        "    {tool: bash, arguments: {command: echo 1}, output: file(link/x)},\n"
+        "    {tool: bash, arguments: {command: echo 2}, output: 'file({{ same }})'}]}}\n"
+        "  w: {tool: bash, isolation: worktree, arguments: {command: pwd, cwd: /}, on-error: {1: z}}\n"
+        "  z: {tool: bash, arguments: {command: echo new}, output: file(to), next: n}\n"
+        "  n: {tool: bash, arguments: {command: echo gone}, output: file(pipe), next: o}\n"
+        "  o: {tool: bash, arguments: {command: printf 'a\\0b'}, output: var(same), next: e}\n"
+        "  e: {tool: bash, arguments: {command: pwd, cwd: '{{ same }}'}}\n"
+    )
+    os.mkfifo(checkout / "pipe")  # what is no file is written to, never replaced: /dev/null, for one
+    reader = os.open(checkout / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    answer = architect("flow", "run", "f.yaml", "--json")
+    assert [each["name"] for each in answer.json["results"]] == ["a", "p-1", "p-2", "z", "n", "o", "e"]
+    assert (checkout / "real" / "x").read_text() == "1\n"
+    assert (checkout / "to").is_symlink()
+    assert (checkout / "target").read_text() == "new\n"
+    assert os.read(reader, 100) == b"gone\n"
+    os.close(reader)
+    assert answer.json["results"][-1]["error"].endswith("there is no directory " + str(checkout / "ab"))
+
+
 def test_a_state_that_became_another_one_is_not_gone_on_with(architect: Architect, checkout: Path) -> None:
     job = "{tool: bash, arguments: {command: 'false'}}"
     (checkout / "f.yaml").write_text(f"a: {{tool: parallel, arguments: {{tasks: [{job}, {job}]}}}}\n")

@@ -178,6 +178,12 @@ states:
     assert "\x1b" not in shown
 
 
+def test_half_a_character_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "h.json").write_text('{"a": {"tool": "bash", "arguments": {"command": "echo \\ud800"}}}')
+    with pytest.raises(UsageError, match="must not hold half of a character"):
+        load_flow(tmp_path / "h.json", Around(directory=tmp_path, backends=BACKENDS))
+
+
 def test_nothing_written_behind_a_key_is_as_if_it_were_not_there(tmp_path: Path) -> None:
     read = load(tmp_path, "start-at:\nstates:\n  a: {tool: pause, arguments: , next: null, output: ~, on-error: }\n")
     assert (read.start_at, read.states["a"].next, read.states["a"].task.output) == ("a", None, None)
