@@ -324,3 +324,30 @@ def test_people_read_the_command_as_it_was_written(architect: Architect, checkou
     told = [json.loads(line) for line in architect("watch", "latest", "--json").out.splitlines()]
     (started,) = (each for each in told if each["event"] == "agent_started")
     assert started["argv"][-1] == 'echo "${ARCHITECT_VALUE_1}" > made'
+
+
+def test_money_spent_in_one_state_counts_in_the_next_and_a_resume_has_the_whole_budget(
+    architect: Architect, checkout: Path
+) -> None:
+    (checkout / "c.yaml").write_text(
+        "backends: {paid: {command: [sh, -c, 'echo {prompt} >> log; echo ''{\"said\": \"ok\", \"usd\": 0.6}'''],"
+        " output: json, fields: {output: said, cost: usd}}}\n"
+    )
+    (checkout / "f.yaml").write_text(
+        "".join(
+            f"{one}: {{tool: paid, arguments: {{prompt: {one}}}, next: {two}}}\n" for one, two in ("ab", "bc", "cd")
+        )
+        + "d: {tool: bash, arguments: {command: echo d >> log}}\n"
+    )
+    stopped = architect("flow", "run", "f.yaml", "--budget", "1", "-c", "c.yaml", "--json")
+    assert (stopped.code, stopped.json["status"]) == (1, "canceled")
+    assert stopped.json["total_cost"] == pytest.approx(1.2)
+    assert (checkout / "log").read_text() == "a\nb\n"  # each alone is within it
+    said = "\n".join(stopped.json["warnings"])
+    assert "stopped in state b (run budget)" in said
+    assert "the run spent $1.2000: $0.2000 over its budget" in said
+
+    whole = architect("resume", "latest", "-c", "c.yaml", "--json")
+    assert (whole.code, whole.json["status"]) == (0, "success")
+    assert whole.json["total_cost"] == pytest.approx(1.8)
+    assert (checkout / "log").read_text() == "a\nb\nc\nd\n"
