@@ -107,10 +107,25 @@ def run_flow(
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
 ) -> RunResult:
-    """Runs a flow from its start, in `workspace_root`.
+    """Runs a flow from its start, in `workspace_root`; raises like `plan_flow`, before anything was started."""
+    here, flow, plan = plan_flow(config, workspace_root)
+    with ExitStack() as held:
+        journal = held.enter_context(Journal.open(here.repository.state_dir))
+        exclude_from_status(here.repository)
+        with registration_lock(here.repository):
+            held.callback(hold(journal, plan.run_id).release)
+            journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
+        started(plan)
+        course = _Course(plan, here, journal, ask, listeners)
+        course.machine = Machine(flow, course.read, config.variables)
+        return course.run()
+
+
+def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Here, Flow, RunPlan]:
+    """What `run_flow` would begin with; changes nothing.
 
     Raises:
-        UsageError: With every fault of the file, or an unknown variable; nothing was started.
+        UsageError: With every fault of the file, or an unknown variable.
         EnvironmentProblem: The repository or a backend that the flow names does not allow it.
     """
     here = load_here(workspace_root, None if config.config_file is None else Path(config.config_file))
@@ -135,16 +150,7 @@ def run_flow(
             file=os.path.abspath(config.file), directory=str(here.start), variables=dict(config.variables)
         ),
     )  # fmt: skip
-    with ExitStack() as held:
-        journal = held.enter_context(Journal.open(here.repository.state_dir))
-        exclude_from_status(here.repository)
-        with registration_lock(here.repository):
-            held.callback(hold(journal, plan.run_id).release)
-            journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
-        started(plan)
-        course = _Course(plan, here, journal, ask, listeners)
-        course.machine = Machine(flow, course.read, config.variables)
-        return course.run()
+    return here, flow, plan
 
 
 def resume_flow(

@@ -189,6 +189,24 @@ def test_validate_shows_the_way_through(architect: Architect, checkout: Path) ->
     assert json.loads(architect("flow", "validate", "f.yaml", "--json").out)["start_at"] == "hello"
 
 
+def test_a_dry_run_finds_what_a_run_would_and_starts_nothing(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    shown = architect("flow", "run", "f.yaml", "--dry-run", "--var", "name=x", "--budget", "2")
+    assert (shown.code, shown.err) == (0, "")
+    assert "      echo hello '{{ name }}'; exit 3\n" in shown.out
+    assert "      shell: echo one > one.txt; echo {{ said }}\n" in shown.out
+    assert shown.out.endswith("Cost ceiling: $2.00; nothing was started.\n")
+    for words, said in (
+        (("--var", "nope=1"), "the flow has no variable 'nope'"),
+        (("--budget", "nan"), "--budget"),
+        (("--timeout", "soon"), "--timeout"),
+    ):
+        answer = architect("flow", "run", "f.yaml", "--dry-run", *words)
+        assert (answer.code, answer.out, said in answer.err) == (2, "", True)
+    assert not (checkout / "log").exists()
+    assert architect("status", "--json").json == {"runs": []}
+
+
 @pytest.mark.parametrize("way", ["signal", "cancel"])
 def test_a_timed_pause_hears_who_ends_it_and_is_gone_on_with(architect: Architect, checkout: Path, way: str) -> None:
     (checkout / "f.yaml").write_text(
