@@ -312,8 +312,13 @@ class _Course:
             # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
             so_far = {each.worker_id: each for each in replay(self._earlier, live=False).results}
             standing = _standing(self._earlier)
-            for worker_id in before:
+            for worker_id, job in zip(before, demanded.jobs, strict=True):
                 if worker_id not in standing:
+                    if self._specs[worker_id].prompt != _words(job):
+                        text = (
+                            f"state {demanded.state} was changed since: what had begun is done as it was written then"
+                        )
+                        runner.warn(f"{text}; for the new one run the flow anew")
                     attempt = so_far[worker_id].attempts + 1 if worker_id in so_far else 1
                     again.append(replace(self._specs[worker_id], attempt=attempt))
         ids = tuple(before)
@@ -424,6 +429,11 @@ def _standing(earlier: Iterable[Recorded]) -> set[int]:
     return succeeded | failed
 
 
+def _words(job: Job) -> str:
+    """What a job's worker is told."""
+    return str(job.arguments[COMMANDS.get(job.tool, "prompt")])
+
+
 def _outcome(result: WorkerResult) -> Done:
     code = result.exit_code or 1
     if result.status is Status.SUCCESS:
@@ -437,17 +447,17 @@ def _outcome(result: WorkerResult) -> Done:
 
 def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str) -> WorkerSpec:
     arguments = job.arguments
-    command = COMMANDS.get(job.tool)
     settings = here.settings.parallel
     limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None)
     flags = Flags(
-        backend="shell" if command else job.tool, agent=arguments.get("agent"), limits=limits, limits_given=frozenset(),
+        backend="shell" if job.tool in COMMANDS else job.tool, agent=arguments.get("agent"), limits=limits,
+        limits_given=frozenset(),
         commit=settings.commit, run_budget=plan.budget_usd is not None, retries=0, retries_given=True, refine=False,
         checks=(), checks_given=True, check_timeout_s=0.0,
     )  # fmt: skip
     approval, sandbox = arguments.get("approval_mode"), arguments.get("sandbox_mode")
     task = Task(
-        prompt=str(arguments[command or "prompt"]),
+        prompt=_words(job),
         name=name,
         model=arguments.get("model"),
         approval_mode=None if approval is None else ApprovalMode(approval),

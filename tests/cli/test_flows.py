@@ -317,6 +317,14 @@ def test_what_cannot_be_written_or_made_ready_goes_by_on_error(architect: Archit
 
 def test_a_state_that_became_another_one_is_not_gone_on_with(architect: Architect, checkout: Path) -> None:
     job = "{tool: bash, arguments: {command: 'false'}}"
+    (checkout / "f.yaml").write_text(
+        "variables: {x: a}\nstates:\n  a: {tool: bash, arguments: {command: 'false {{ x }}'}}\n"
+    )
+    assert architect("flow", "run", "f.yaml").code == 1
+    assert "was changed" not in architect("resume", "latest").err
+    (checkout / "f.yaml").write_text("variables: {x: a}\nstates:\n  a: {tool: bash, arguments: {command: 'true'}}\n")
+    answer = architect("resume", "latest")
+    assert (answer.code, "state a was changed since: what had begun is done as it was" in answer.err) == (1, True)
     (checkout / "f.yaml").write_text(f"a: {{tool: parallel, arguments: {{tasks: [{job}, {job}]}}}}\n")
     assert architect("flow", "run", "f.yaml").code == 1
     for changed in (f"a: {{tool: parallel, arguments: {{tasks: [{job}]}}}}\n", "a: {tool: pause, arguments: {}}\n"):
