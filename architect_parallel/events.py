@@ -200,6 +200,14 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DebuggerEnded:
+    """A spec's debugger was asked about several failures; of the run as a whole. What it said is a `Warned`."""
+
+    cost: float | None
+    """USD; `None`: unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
     """An attempt failed and the worker waits for its next one; the last attempt ends with `WorkerFinished`."""
 
@@ -219,6 +227,9 @@ class WorkerFinished:
     """When the provider said to come back; `None`: it did not."""
     mendable: bool = True
     """Whether another attempt may end better, as far as the backend can tell (not: a refused key, bad input)."""
+    given_up: str | None = None
+    """What a debugger said of the group that failed alike and is left to a person with this worker, maybe nothing;
+    `None`: there is no such group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +264,7 @@ Event = (
     | BaselineFinished
     | Escaped
     | Judged
+    | DebuggerEnded
     | AttemptEnded
     | WorkerFinished
     | RunFinished

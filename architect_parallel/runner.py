@@ -41,6 +41,7 @@ from architect_parallel.events import (
     AttemptEnded,
     BaselineFinished,
     CheckFinished,
+    DebuggerEnded,
     Event,
     RateLimited,
     Recorded,
@@ -51,18 +52,18 @@ from architect_parallel.events import (
 )
 from architect_parallel.hosts.base import BASELINE, Emit, Host
 from architect_parallel.journal import Journal
+from architect_parallel.journal.requests import cancel_requested
 from architect_parallel.planning import checks
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.dispatch import Dispatch
 from architect_parallel.planning.recovery import briefing as briefing_of
 from architect_parallel.planning.recovery import debugger_words
+from architect_parallel.planning.spending import Spending
 from architect_parallel.planning.verdict import run_outcome
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s, now
 from architect_parallel.workers.checking import BaselineOrder
 
-CANCEL_FILE = "cancel"
-"""A request to end a live run, put into its run directory by another process; `cancel-<worker_id>` for one worker."""
 LOOK_S = 0.5
 """How often the dispatcher looks for cancel requests, and for room where there was none."""
 STARVED_S = 10.0
@@ -85,6 +86,7 @@ class Runner:
         todo: Sequence[WorkerSpec] | None = None,
         first_event: Event | None = None,
         earlier: Mapping[int, Sequence[Attempt]] | None = None,
+        standing: Mapping[int, WorkerFinished] | None = None,
         rules: Rules | None = None,
         room: Callable[[], Room] = Room,
         listeners: Sequence[Listener] = (),
@@ -94,6 +96,7 @@ class Runner:
         todo: The workers to run; `None`: all of the plan (a resumed run gives those that did not succeed).
         first_event: Recorded before anything else (`RunResumed`); `None`: the caller recorded `RunStarted` itself.
         earlier: Attempts of earlier launches of the run, by worker id.
+        standing: Ends of earlier launches that stand, by worker id; none of them is in `todo`.
         rules: What holds for starts; `None`: nothing but the plan's `max_parallel`.
         room: What the machine has left; asked before each start.
         debugger: Who is asked when several tasks of a group fail; `None`: nobody is.
@@ -104,12 +107,15 @@ class Runner:
         self._host = make_host(lambda worker_id, event: self._queue.put((worker_id, event)))
         self._rules = rules or Rules()
         self._room = room
+        self._standing = dict(standing or {})
+        """What they mean for others has not been seen to yet."""
         self._dispatch = Dispatch(
-            plan.workers if todo is None else todo,
+            [*(plan.workers if todo is None else todo), *(w for w in plan.workers if w.worker_id in self._standing)],
             self._rules,
             max_parallel=plan.max_parallel,
             random=random.random,
             earlier=earlier,
+            standing=standing,
             debugger=debugger,
         )
         self._next_start_s = -math.inf
@@ -119,10 +125,7 @@ class Runner:
         self._warnings: list[str] = []
         """Beside the plan's."""
         self._told: set[str] = set()
-        self._costs: dict[int, float] = {}
-        """USD of what runs now, by worker."""
-        self._paid = 0.0
-        """USD of the attempts of this launch that ended."""
+        self._spending = Spending(plan.budget_usd)
         self._baseline: list[CheckResult] = []
         """The checks on the base commit; empty: nothing is compared."""
         self._checking_base = False
@@ -131,7 +134,8 @@ class Runner:
         self._stopped_by: Reason | None = None
         self._signal: Signals | None = None
         self._signals_seen = 0
-        self._requests_seen: set[str] = set()
+        self._canceled: set[int | None] = set()
+        """Whose end was asked for; `None`: the run's."""
         self._next_look_s = -math.inf
         self._deadline_s = math.inf if plan.timeout_s is None else monotonic_s() + plan.timeout_s
 
@@ -160,6 +164,9 @@ class Runner:
                 self.record([(None, self._first_event)])
                 self._first_event = None
             self._dispatch.add(more, max_parallel=at_once or self._plan.max_parallel)
+            standing, self._standing = self._standing, {}
+            for worker_id, end in sorted(standing.items()):
+                self._follow(worker_id, end.result.status)
             if self._stopped_by is not None:
                 self._drop(self._stopped_by)
             self._check_base()
@@ -261,7 +268,7 @@ class Runner:
                     return
                 continue
             spec = self._dispatch.begin(found.index, now_s)
-            self._host.start(self._with_run_budget(spec))
+            self._host.start(self._spending.limited(spec))
 
     def _has_room(self, index: int, now_s: float) -> bool:
         """Whether the machine has room for one more worker.
@@ -283,8 +290,7 @@ class Runner:
             result = self._dispatch.fail(index, f"not started: {shortage.text}")
             if not self._dispatch.is_debugger(worker_id):
                 self.record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
-                self._fail_fast(worker_id, result.status)
-            self._settle(worker_id)
+            self._follow(worker_id, result.status)
             return False
         self.warn(f"started although there is little room: {shortage.text}")
         return True
@@ -295,12 +301,6 @@ class Runner:
             self._warnings.append(message)
             self._told.add(message)
             self.record([(None, Warned(message=message))])
-
-    def _with_run_budget(self, spec: WorkerSpec) -> WorkerSpec:
-        budget = self._plan.budget_usd
-        if budget is None:
-            return spec
-        return replace(spec, limits=replace(spec.limits, run_budget_usd=budget - self._spent))
 
     def _take_events(self) -> None:
         batch = self._next_batch()
@@ -361,20 +361,17 @@ class Runner:
 
     def _decide(self, worker_id: int, event: Event) -> None:
         match event:
-            case WorkerFinished(result=result) if self._dispatch.is_debugger(worker_id):
-                self._close_account(worker_id, result.attempt_history[-1])
-                self.warn(debugger_words(result))
-                self._settle(worker_id)
             case WorkerFinished(result=result):
                 self._close_account(worker_id, result.attempt_history[-1])
-                self._settle(worker_id)
-                if worker_id not in self._uncritical:
-                    self._fail_fast(worker_id, result.status)
+                if self._dispatch.is_debugger(worker_id):
+                    self.record([(None, DebuggerEnded(cost=result.cost))])
+                    self.warn(debugger_words(result))
+                self._follow(worker_id, result.status)
             case AttemptEnded(attempt=attempt):
                 self._close_account(worker_id, attempt)
                 self._settle(worker_id)
             case UsageReported(cost=cost) if cost is not None:
-                self._costs[worker_id] = cost
+                self._spending.seen(worker_id, cost)
                 self._hold_budget()
             case RateLimited():
                 self._dispatch.throttled(worker_id, monotonic_s())
@@ -383,29 +380,27 @@ class Runner:
 
     def _settle(self, worker_id: int) -> None:
         """Records who ended because this worker did: what depends on it, or its group that failed alike."""
-        ended = self._dispatch.settle(worker_id)
-        if ended:
-            at = now()
-            self.record([(each.worker_id, WorkerFinished(result=replace(each, finished_at=at))) for each in ended])
+        at = now()
+        ends = [replace(each, result=replace(each.result, finished_at=at)) for each in self._dispatch.settle(worker_id)]
+        if ends:
+            self.record([(each.result.worker_id, each) for each in ends])
 
-    def _fail_fast(self, worker_id: int, status: Status) -> None:
-        if self._plan.fail_fast and status is not Status.SUCCESS:
+    def _follow(self, worker_id: int, status: Status) -> None:
+        """What follows from the end of a worker: for those that wait for it, and for all."""
+        self._settle(worker_id)
+        if status is Status.SUCCESS or self._dispatch.is_debugger(worker_id) or worker_id in self._uncritical:
+            return
+        if self._plan.fail_fast:
             self._stop_all(Reason.FAIL_FAST, f"worker {worker_id} ended as {status}")
 
     def _close_account(self, worker_id: int, attempt: Attempt) -> None:
-        # What was seen of it stays spent, even where the end does not know the cost any more.
-        live = self._costs.pop(worker_id, 0.0)
-        self._paid += live if attempt.cost is None else attempt.cost
+        self._spending.ended(worker_id, attempt)
         self._hold_budget()
 
-    @property
-    def _spent(self) -> float:
-        return self._paid + sum(self._costs.values())
-
     def _hold_budget(self) -> None:
-        budget = self._plan.budget_usd
-        if budget is not None and self._spent >= budget:
-            self._stop_all(Reason.RUN_BUDGET, f"${self._spent:.4f} of the run's ${budget:.4f} spent")
+        exhausted = self._spending.exhausted
+        if exhausted is not None:
+            self._stop_all(Reason.RUN_BUDGET, exhausted)
 
     def _hold_deadline(self) -> None:
         if monotonic_s() >= self._deadline_s:
@@ -426,19 +421,18 @@ class Runner:
             return
         self._next_look_s = monotonic_s() + LOOK_S
         run_dir = self._journal.run_dir(self._plan.run_id)
-        if CANCEL_FILE not in self._requests_seen and (run_dir / CANCEL_FILE).exists():
-            self._requests_seen.add(CANCEL_FILE)
-            self._stop_all(Reason.CANCELED, "canceled on request")
         waiting = self._dispatch.idle
-        for worker_id in (*self._dispatch.running, *waiting):
-            name = f"{CANCEL_FILE}-{worker_id}"
-            if name not in self._requests_seen and (run_dir / name).exists():
-                self._requests_seen.add(name)
-                if worker_id in waiting:
-                    self._drop(Reason.CANCELED, worker_id)
-                    self._settle(worker_id)
-                else:
-                    self._host.stop(worker_id, Reason.CANCELED, "canceled on request")
+        for each in (None, *self._dispatch.running, *waiting):
+            if each in self._canceled or not cancel_requested(run_dir, each):
+                continue
+            self._canceled.add(each)
+            if each is None:
+                self._stop_all(Reason.CANCELED, "canceled on request")
+            elif each in waiting:
+                self._drop(Reason.CANCELED, each)
+                self._settle(each)
+            else:
+                self._host.stop(each, Reason.CANCELED, "canceled on request")
 
     def _stop_all(self, reason: Reason, detail: str) -> None:
         """Starts nothing more and stops what runs; what waits is recorded as ended for the same reason."""
@@ -459,7 +453,8 @@ class Runner:
             self.record([each for each in ends if not self._dispatch.is_debugger(each[0])])
 
     def _finish(self, ended: tuple[RunStatus, int] | None) -> RunResult:
-        self._show_overshoot()
+        if self._spending.overshoot is not None:
+            self.warn(self._spending.overshoot)
         unsaid = [each for each in self._warnings if each not in self._told]
         self.record([(None, Warned(message=each)) for each in unsaid])
         so_far = self._journal.result(self._plan.run_id)
@@ -485,11 +480,6 @@ class Runner:
         left = {each.worker_id for each in self._dispatch.given_up}
         specs = [spec for spec in self._plan.workers if spec.worker_id in left]
         return briefing_of(specs, self._dispatch.given_up, self._plan.run_id, self._dispatch.answers)
-
-    def _show_overshoot(self) -> None:
-        budget, spent = self._plan.budget_usd, self._spent
-        if budget is not None and spent > budget:
-            self.warn(f"the run spent ${spent:.4f}: ${spent - budget:.4f} over its budget of ${budget:.4f}")
 
     def _abandon(self) -> None:
         """Our own failure: end every agent before the error travels on."""

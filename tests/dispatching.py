@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from architect_parallel.domain import AgentProfile, Reason, Status, WorkerResult, WorkerSpec
+from hypothesis import strategies as st
+
+from architect_parallel.domain import AgentProfile, OnPartial, Reason, Recovery, Retry, Status, WorkerResult, WorkerSpec
 from architect_parallel.events import WorkerFinished
 from architect_parallel.planning.admission import Rules
 from architect_parallel.planning.dispatch import Dispatch
@@ -33,3 +35,22 @@ def dispatch(
 ) -> Dispatch:
     dice = random.Random(1).random
     return Dispatch(specs, rules or Rules(), max_parallel=at_once, random=dice, debugger=debugger)
+
+
+@st.composite
+def graphs(draw: st.DrawFn, *, most: int = 12, delay_s: float = 0.1) -> list[WorkerSpec]:
+    """Workers of a random task graph."""
+    count = draw(st.integers(1, most))
+    recovery = draw(st.sampled_from([None, Recovery(), Recovery(escalate=False)]))
+    retry = draw(st.sampled_from([None, Retry(max_attempts=2, initial_delay_s=delay_s)]))
+    order = draw(st.permutations(range(1, count + 1)))
+    made = {}
+    for place, worker_id in enumerate(order):
+        among = order[:place]
+        needed = draw(st.lists(st.sampled_from(among), max_size=3, unique=True)) if among else []
+        on_partial = draw(st.sampled_from(list(OnPartial)))
+        made[worker_id] = spec(
+            worker_id, name=f"t{worker_id}", dependencies=tuple(needed), on_partial=on_partial, recovery=recovery,
+            retry=retry,
+        )  # fmt: skip
+    return [made[worker_id] for worker_id in sorted(made)]

@@ -4,9 +4,9 @@ Speaks Anthropic Messages, OpenAI Responses, OpenAI Chat Completions and Gemini'
 server-sent events. What the "model" does is steered by directives in the prompt, one reply each, then a final text:
 
     MOCK:write PATH      write PATH with the agent's own tool for files (its shell when it has none)
-    MOCK:run COMMAND     run COMMAND with the agent's shell tool
+    MOCK:run COMMAND     run COMMAND with the agent's shell tool (one it was not offered is called all the same)
     MOCK:loop            run shell commands for ever
-    MOCK:text WORDS      the final text
+    MOCK:text WORDS      the final text; `\\n` in it ends a line
     MOCK:sleep SECONDS   wait before each reply
     MOCK:error STATUS    refuse every request with this HTTP status
     MOCK:error STATUS N  refuse so the first N requests of this prompt, then go on
@@ -14,7 +14,8 @@ server-sent events. What the "model" does is steered by directives in the prompt
     MOCK:drop            cut the stream in the middle
 
 An argument ends at the next `MOCK:` or the line's end. Every reply uses 1200 input tokens (200 of them cached) and 50
-output tokens. Requests are kept in `ModelServer.requests`.
+output tokens. Requests are kept in `ModelServer.requests`. Where a prompt repeats another's directives (a judge's, say)
+or models are to differ, `ModelServer.script` tells what to do instead.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, ClassVar
@@ -38,6 +39,7 @@ SHELL_TOOLS = (
     *("Bash", "shell", "exec_command", "shell_command", "local_shell", "bash", "run_shell", "run_shell_command"),
 )
 WRITE_TOOLS = ("Write", "apply_patch", "write_file", "write")
+_SHELL = {"properties": {"command": {"type": "string"}}}
 _IDS = itertools.count(1)
 
 
@@ -85,7 +87,7 @@ def answer(asked: Asked) -> Reply:
         elif word == "loop":
             plan += [("run", f"echo loop {number}") for number in range(asked.step + 2)]
         elif word == "text":
-            final = argument
+            final = argument.replace("\\n", "\n")
     if not asked.tools or asked.step >= len(plan):
         return Reply(text=final)
     word, argument = plan[asked.step]
@@ -94,8 +96,8 @@ def answer(asked: Asked) -> Reply:
 
 
 def _shell(asked: Asked, command: str, said: str) -> Reply:
-    tool = next((name for name in SHELL_TOOLS if name in asked.tools), None)
-    return Reply(text=said, tool=tool, arguments=_arguments(asked.tools[tool], command=command) if tool else {})
+    tool = next((name for name in SHELL_TOOLS if name in asked.tools), SHELL_TOOLS[0])
+    return Reply(text=said, tool=tool, arguments=_arguments(asked.tools.get(tool, _SHELL), command=command))
 
 
 def _write(asked: Asked, path: str, said: str) -> Reply:
@@ -381,6 +383,8 @@ class ModelServer:
     def __init__(self) -> None:
         self.requests: list[Asked] = []
         self.refused: Counter[str] = Counter()
+        self.script: Callable[[Asked], str | None] = lambda asked: None
+        """Directives that take the place of the prompt's; `None`: the prompt's own hold."""
         self.released = threading.Event()
         handler = type("BoundHandler", (_Handler,), {"owner": self})
         self._server = _Server(("127.0.0.1", 0), handler)
@@ -436,6 +440,8 @@ class _Handler(BaseHTTPRequestHandler):
             body |= {"model": gemini[1], "stream": gemini[2] is not None}
         asked = dialect.read(body)
         self.owner.requests.append(asked)
+        instead = self.owner.script(asked)
+        asked = asked if instead is None else replace(asked, prompt=instead)
         told = dict(directives(asked.prompt))
         if asked.tools and "hang" in told:
             self.owner.released.wait()

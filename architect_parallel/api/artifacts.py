@@ -27,7 +27,7 @@ from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.bundles import Parcel, is_published, write_bundles
 from architect_parallel.worktrees.create import owns_branch
 from architect_parallel.worktrees.differences import patch
-from architect_parallel.worktrees.snapshot import KEEP
+from architect_parallel.worktrees.keeping import KEEP
 
 RESULT = "result.json"
 REPORT = "report.html"

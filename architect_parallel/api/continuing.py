@@ -22,9 +22,10 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import RunResumed
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
+from architect_parallel.journal.requests import forget_requests
 from architect_parallel.landing.leftovers import still_running
 from architect_parallel.planning.naming import read_session
-from architect_parallel.runner import CANCEL_FILE, Listener
+from architect_parallel.runner import Listener
 
 
 def continue_worker(
@@ -56,8 +57,7 @@ def continue_worker(
             spec = _next_attempt(here, journal, run_id, worker_id, instructions)
             plan = recorded_plan(journal, run_id)
             plan = replace(plan, workers=tuple(spec if each.worker_id == worker_id else each for each in plan.workers))
-            for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
-                request.unlink()
+            forget_requests(journal.run_dir(run_id))
             event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
             started(replace(plan, workers=(spec,), warnings=spec.warnings))
             return run_plan(plan, journal, here, listeners, todo=[spec], first_event=event)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,6 @@ from architect_parallel.domain import (
     ApprovalMode,
     FlowOrigin,
     Isolation,
-    Reason,
     RunPlan,
     RunResult,
     RunStatus,
@@ -40,7 +39,6 @@ from architect_parallel.events import (
     FlowMoved,
     Recorded,
     RunExtended,
-    RunFinished,
     RunResumed,
     RunStarted,
     Warned,
@@ -48,6 +46,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
+from architect_parallel.journal.requests import forget_requests
 from architect_parallel.planning import naming, quantities
 from architect_parallel.planning.flow import (
     COMMANDS,
@@ -62,7 +61,8 @@ from architect_parallel.planning.flow import (
     Machine,
     Wait,
 )
-from architect_parallel.runner import CANCEL_FILE, Listener, Runner
+from architect_parallel.planning.standing import standing
+from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock
 from architect_parallel.system.files import write_out
 from architect_parallel.worktrees.create import exclude_from_status, highest_number, require_base
@@ -71,8 +71,6 @@ from architect_parallel.worktrees.registry import registration_lock
 LARGEST_READ_BYTES = 2**20
 NO_CAP = 10_000
 """Tasks of one `parallel` that may run at the same time where nobody set a limit."""
-
-OWN_TIMEOUTS = (Reason.WORKER_TIMEOUT, Reason.IDLE_TIMEOUT)
 
 Answer = Callable[[Demand], str | None]
 """Asks a person (`Question`, or a `Wait` for somebody); `None`: nobody is there, the flow pauses."""
@@ -194,8 +192,7 @@ def resume_flow(
                 ):
                     text = f"{plan.flow.file}: state {moved[-1].state} is another one than when the flow came to it"
                     raise UsageError(text, hint="run it anew")
-            for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
-                request.unlink()
+            forget_requests(journal.run_dir(run_id))
             started(plan)
             return course.run(before=moved[-1] if moved else None, earlier=earlier)
         finally:
@@ -311,9 +308,9 @@ class _Course:
         if before:
             # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
             so_far = {each.worker_id: each for each in replay(self._earlier, live=False).results}
-            standing = _standing(self._earlier)
+            stand = standing(self._earlier)
             for worker_id, job in zip(before, demanded.jobs, strict=True):
-                if worker_id not in standing:
+                if worker_id not in stand:
                     if self._specs[worker_id].prompt != _words(job):
                         text = (
                             f"state {demanded.state} was changed since: what had begun is done as it was written then"
@@ -402,31 +399,6 @@ class _Outputs:
             write_out(place, text.encode(errors="replace"))
         except OSError as error:
             raise FlowFault(f"its output cannot be written to {path}: {error.strerror}") from error
-
-
-def _standing(earlier: Iterable[Recorded]) -> set[int]:
-    """Whose results stand when a flow is gone on with, by what earlier launches recorded.
-
-    A success does. A failure does where the launch died before the flow went on from it; once the flow has ended with
-    it, it is done again.
-    """
-    succeeded: set[int] = set()
-    failed: set[int] = set()
-    for each in earlier:
-        match each.event:
-            case WorkerFinished(result=result) if result.status is Status.SUCCESS:
-                succeeded.add(result.worker_id)
-            case WorkerFinished(result=result):
-                by_itself = result.status in (Status.FAILED, Status.PARTIAL) or result.reason in OWN_TIMEOUTS
-                (failed.add if by_itself else failed.discard)(result.worker_id)
-            case RunResumed(worker_ids=ids):
-                succeeded.difference_update(ids)
-                failed.difference_update(ids)
-            case RunFinished():
-                failed.clear()
-            case _:
-                pass
-    return succeeded | failed
 
 
 def _words(job: Job) -> str:

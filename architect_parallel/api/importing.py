@@ -30,8 +30,8 @@ from architect_parallel.system.machine import free_disk_bytes
 from architect_parallel.worktrees.bundles import Header, adopt, give_back, quarantine, read_header
 from architect_parallel.worktrees.create import exclude_from_status, highest_number, owns_branch
 from architect_parallel.worktrees.differences import diff
+from architect_parallel.worktrees.keeping import KEEP
 from architect_parallel.worktrees.registry import registration_lock
-from architect_parallel.worktrees.snapshot import KEEP
 
 _HIGHEST_FOREIGN_NUMBER = 999_999
 """A higher number of another clone's is not taken over: it would push ours out of reach."""

@@ -36,9 +36,10 @@ from architect_parallel.domain import (
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.events import AgentOutput, Event, Judged, Recorded, Warned
 from architect_parallel.journal import Journal
+from architect_parallel.journal.requests import cancel_requested
 from architect_parallel.planning import judging, ranking
 from architect_parallel.planning.suggest import require_known
-from architect_parallel.runner import CANCEL_FILE, LOOK_S, Listener
+from architect_parallel.runner import LOOK_S, Listener
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import make_private_dir
@@ -67,7 +68,7 @@ def require_judge(name: str, here: Here) -> Backend:
     if backend.name == RUNS_ITS_TASK:
         hint = "name an agent: architect backends"
         raise UsageError(f"--judge {name}: it runs what it is told and cannot judge", hint=hint)
-    found = backend.availability(here.environ, model=_profile(here).model)
+    found = backend.availability(here.environ, model=_profile(here, backend).model)
     if found.missing is not None:
         raise EnvironmentProblem(f"judge {backend.name} cannot run: {found.missing}", hint=found.remedy)
     return backend
@@ -75,7 +76,8 @@ def require_judge(name: str, here: Here) -> Backend:
 
 def judge_warnings(judge: Backend, here: Here, *, budget: bool) -> tuple[str, ...]:
     """What the judge's backend cannot honour, for the plan."""
-    lacking = judge.capabilities.cannot_honour(_profile(here), model=_profile(here).model is not None, budget=budget)
+    profile = _profile(here, judge)
+    lacking = judge.capabilities.cannot_honour(profile, model=profile.model is not None, budget=budget)
     return tuple(f"judge {judge.name} {each}" for each in lacking)
 
 
@@ -96,10 +98,11 @@ def judge(
     return _Court(plan, competition, result, journal, here, listeners).sit()
 
 
-def _profile(here: Here) -> AgentProfile:
-    """That of a reviewer, who only reads, without what a reviewer is told."""
+def _profile(here: Here, judge: Backend) -> AgentProfile:
+    """That of a reviewer, who only reads, without what a reviewer is told; its model where it is one of the judge's."""
     review = here.settings.agents["review"]
-    return replace(review, system_prompt=None, approval_mode=None, sandbox_mode=SandboxMode.READ_ONLY)
+    model = review.model if review.backend in (None, judge.name) else None
+    return replace(review, model=model, system_prompt=None, approval_mode=None, sandbox_mode=SandboxMode.READ_ONLY)
 
 
 class _Court:
@@ -141,12 +144,12 @@ class _Court:
         return after if self._signal is None else replace(after, exit_code=128 + self._signal)
 
     def _listen(self) -> None:
-        request = self._journal.run_dir(self._plan.run_id) / CANCEL_FILE
+        run_dir = self._journal.run_dir(self._plan.run_id)
         while True:
             try:
                 message = self._messages.get(timeout=LOOK_S)
             except queue.Empty:
-                if request.exists():
+                if cancel_requested(run_dir):
                     self._switch.stop(Reason.CANCELED, "canceled on request")
                 continue
             if message is None:
@@ -238,7 +241,7 @@ class _Court:
         run_dir = self._journal.run_dir(self._plan.run_id)
         name = next(name for number in range(1, 10_000) if not (run_dir / (name := f"judge-{number}")).exists())
         task = judging.question(self._plan.workers[0].prompt, diff_a, diff_b, mark=secrets.token_hex(8))
-        profile = _profile(self._here)
+        profile = _profile(self._here, backend)
         with tempfile.TemporaryDirectory(prefix="architect-judge-", ignore_cleanup_errors=True) as directory:
             alone = Alone(
                 task=task,

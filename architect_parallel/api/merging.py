@@ -13,7 +13,7 @@ from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.running import recorded_plan
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import AgentProfile, Limits, RunPlan
+from architect_parallel.domain import AgentProfile, Limits, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.brake import Brake
@@ -50,12 +50,14 @@ def merge(
     config_file: Path | None = None,
     environ: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    warned: Callable[[str], None] = lambda line: None,
     planned: Callable[[MergePlan], None] = lambda plan: None,
 ) -> tuple[MergePlan, MergeOutcome | None]:
     """Plans and, unless it is a dry run, lands.
 
     Args:
         say: Takes a line of progress for people.
+        warned: Takes each warning of what ran, at once; the outcome has them too, where there is one.
         planned: Called with the plan before anything is done.
 
     Returns:
@@ -93,7 +95,7 @@ def merge(
 
         workshop = Workshop(
             run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
-            brake=brake, say=say, guard=lambda: signals.forwarded(receive),
+            brake=brake, say=say, warn=warned, guard=lambda: signals.forwarded(receive),
         )  # fmt: skip
         try:
             return plan, execute(repository, journal, plan, workshop)
@@ -121,8 +123,11 @@ def _resolver(here: Here, name: str) -> Resolver:
         raise UsageError(f"--resolve {name}: this backend runs its task as a program", hint="architect backends")
     settings = here.settings.parallel
     profile = here.settings.agents.get(settings.agent, AgentProfile(name=settings.agent))
+    if profile.sandbox_mode is SandboxMode.READ_ONLY:
+        hint = f"ARCHITECT_AGENT=build architect merge … --resolve {name}"
+        raise UsageError(f"--resolve {name}: the agent profile {profile.name} may only read", hint=hint)
     fits = profile.backend in (None, backend.name)
-    agent = profile if fits else AgentProfile(name=profile.name, system_prompt=profile.system_prompt)
+    agent = profile if fits else replace(profile, model=None)
     require_ready(here.backends, backend, {agent.model}, here.environ)
     limits = Limits(
         timeout_s=settings.timeout_per_worker_s, idle_timeout_s=settings.idle_timeout_s,

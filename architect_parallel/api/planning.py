@@ -51,8 +51,8 @@ from architect_parallel.planning.suggest import require_known
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import require_base
+from architect_parallel.worktrees.keeping import snapshot_dirty
 from architect_parallel.worktrees.prepare import require_copy_entries
-from architect_parallel.worktrees.snapshot import snapshot_dirty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

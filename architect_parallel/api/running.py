@@ -1,6 +1,6 @@
 """Plans become runs: numbers are reserved, the plan is recorded, and only then is anything made.
 
-Also what can be done to a run from outside: go on with one that was interrupted, and stop one that is live.
+Also what can be done to a live run from outside: to stop it.
 """
 
 from __future__ import annotations
@@ -9,37 +9,39 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from architect_parallel.api.artifacts import require_place, try_artifacts
 from architect_parallel.api.handing_on import HandingOn
 from architect_parallel.api.judging import judge
-from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, open_journal, require_planned
 from architect_parallel.api.planning import ParallelConfig, draft_plan, numbered
 from architect_parallel.backends.architect import PURSE
 from architect_parallel.backends.base import CommandLine
-from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, WorkerResult, WorkerSpec
 from architect_parallel.domain import Tripwire as Watch
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
-from architect_parallel.events import Event, Recorded, RunResumed, RunStarted, Warned, WorkerStarting
+from architect_parallel.events import (
+    Event,
+    Recorded,
+    RunStarted,
+    Warned,
+    WorkerFinished,
+)
 from architect_parallel.hosts.base import Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
+from architect_parallel.journal.requests import request_cancel
 from architect_parallel.planning.admission import Room, Rules
-from architect_parallel.planning.attempts import history_of, lesson_of
-from architect_parallel.planning.naming import branch_name, worktree_name
 from architect_parallel.planning.providers import choose_model, default_model
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.reports.state_file import StateFile
-from architect_parallel.runner import CANCEL_FILE, Listener, Runner
+from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
-from architect_parallel.system.git import Repository
 from architect_parallel.workers.request import request_for
 from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.workers.worker import Workplace
@@ -140,6 +142,18 @@ class ParallelRunner:
         return lines
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What earlier launches of a run left."""
+
+    standing: Mapping[int, WorkerFinished]
+    """The ends that stand, by worker id; all others are to be run again."""
+    attempts: Mapping[int, Sequence[Attempt]]
+    """By worker id; of those that are run again, too."""
+    ended: bool
+    """Whether the last of them ended the run: its launcher did not die."""
+
+
 def run_plan(
     plan: RunPlan,
     journal: Journal,
@@ -148,9 +162,9 @@ def run_plan(
     *,
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
-    earlier: Mapping[int, Sequence[Attempt]] | None = None,
+    before: Before | None = None,
 ) -> RunResult:
-    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after their `earlier` attempts. A
+    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after what was `before`. A
     competition is judged at the end. The run's lock is held."""
     worktrees = [
         spec
@@ -167,7 +181,7 @@ def run_plan(
         [each.take for each in (state, files) if each] + [*listeners],
         todo=todo,
         first_event=first_event,
-        earlier=earlier,
+        before=before,
         unpacked=unpacked,
     )
     try:
@@ -204,13 +218,12 @@ def local_runner(
     *,
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
-    earlier: Mapping[int, Sequence[Attempt]] | None = None,
+    before: Before | None = None,
     unpacked: UnpackedBase | None = None,
 ) -> Runner:
     """A runner of a recorded plan on this machine, under the rules that hold here."""
     _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
-    depend = any(spec.dependencies or spec.fills for spec in plan.workers)
-    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if depend else None
+    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if plan.is_graph else None
     workplace = Workplace(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
@@ -241,7 +254,8 @@ def local_runner(
         make_host,
         todo=todo,
         first_event=first_event,
-        earlier=earlier,
+        earlier=before.attempts if before else None,
+        standing=before.standing if before else None,
         rules=start_rules(here, plan),
         room=lambda: Room(
             memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
@@ -289,120 +303,10 @@ def start_rules(here: Here, plan: RunPlan | None = None) -> Rules:
     )
 
 
-def resume(
-    workspace_root: Path,
-    run: str,
-    *,
-    config_file: Path | None = None,
-    listeners: Sequence[Listener] = (),
-    started: Callable[[RunPlan], None] = lambda plan: None,
-    environ: Mapping[str, str] | None = None,
-    choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
-) -> RunResult:
-    """Runs again what did not succeed in a run, each worker in its worktree from its base.
-
-    Args:
-        choose: Which of the workers that did not succeed are run.
-
-    Raises:
-        NothingToDo: No such run, or every worker succeeded.
-        EnvironmentProblem: The run is still live, or a backend is not ready.
-    """
-    here = load_here(workspace_root, config_file, environ)
-    with Journal.open(here.repository.state_dir) as journal:
-        run_id = journal.find(run)
-        lock = hold(journal, run_id)
-        try:
-            plan, todo, earlier = _unfinished(journal, run_id)
-            todo = list(choose(plan, todo))
-            for spec in todo:
-                backend = require_backend(here.backends, spec.backend)
-                require_ready(here.backends, backend, {spec.model}, here.environ)
-            for request in journal.run_dir(run_id).glob(f"{CANCEL_FILE}*"):
-                request.unlink()
-            with registration_lock(here.repository):
-                moved = _moved(todo, here.repository, journal, run_id)
-                todo = [moved.get(spec.worker_id, spec) for spec in todo]
-                ids = tuple(spec.worker_id for spec in todo)
-                event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=tuple(moved.values()))
-                journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
-            plan = replace(plan, workers=tuple(moved.get(spec.worker_id, spec) for spec in plan.workers))
-            started(replace(plan, workers=tuple(todo)))
-            return run_plan(plan, journal, here, listeners, todo=todo, earlier=earlier)
-        finally:
-            lock.release()
-
-
-def is_flow(workspace_root: Path, run: str) -> bool:
-    """Whether the run is a flow's; raises NothingToDo when there is no such run."""
-    with open_journal(workspace_root) as (_, journal):
-        return recorded_plan(journal, journal.find(run)).flow is not None
-
-
-def resumable(workspace_root: Path, run: str) -> list[WorkerSpec]:
-    """The workers that `resume` would run, each with its next attempt; raises like it."""
-    with open_journal(workspace_root) as (_, journal):
-        run_id = journal.find(run)
-        if journal.is_live(run_id):
-            raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
-        return _unfinished(journal, run_id)[1]
-
-
-def _unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], dict[int, tuple[Attempt, ...]]]:
-    # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
-    before = replay(journal.recorded(run_id), live=False)
-    # A worker that went on with further instructions is told those again.
-    plan = replace(require_ours(recorded_plan(journal, run_id)), workers=before.planned)
-    results = {result.worker_id: result for result in before.results}
-    todo = []
-    for spec in plan.workers:
-        result = results.get(spec.worker_id)
-        if result is None:
-            todo.append(replace(spec, attempt=1))
-        elif result.status is not Status.SUCCESS:
-            taught = lesson_of(result) if spec.refine else ""
-            todo.append(replace(spec, attempt=result.attempts + 1, lesson=taught))
-    if not todo:
-        raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
-    return plan, todo, {result.worker_id: history_of(result) for result in before.results}
-
-
-def _moved(todo: Sequence[WorkerSpec], repository: Repository, journal: Journal, run_id: str) -> dict[int, WorkerSpec]:
-    """Workers that never began and whose number somebody else has taken since, with the next free ones."""
-    begun = {each.worker_id for each in journal.recorded(run_id) if isinstance(each.event, WorkerStarting)}
-    of_others = journal.live_numbers(besides=run_id)
-    gone = [
-        spec
-        for spec in todo
-        if spec.worker_id not in begun
-        and spec.isolation is Isolation.WORKTREE
-        and (
-            spec.number in of_others
-            or os.path.lexists(spec.worktree_path)
-            or repository.store.resolve(f"refs/heads/{spec.branch}") is not None
-        )
-    ]
-    if not gone:
-        return {}
-    first = max(highest_number(repository), *journal.live_numbers(), 0) + 1
-    return {
-        spec.worker_id: replace(
-            spec,
-            number=number,
-            branch=branch_name(number),
-            worktree_path=str(repository.root / worktree_name(number)),
-        )
-        for number, spec in enumerate(gone, first)
-    }
-
-
 def cancel(
     workspace_root: Path, run: str, worker_id: int | None = None, *, wait: bool = True, dry_run: bool = False
 ) -> dict[str, Any]:
     """Asks the launcher of a live run to stop it, or one worker of it.
-
-    The request is a file in the run's directory, which the launcher looks for: it works between processes, users of one
-    group and for single workers, and cannot hit a process that took over a dead launcher's number.
 
     Returns:
         `run_id`, `worker_id`, `requested` and `ended`: whether the run was seen to end (`None` for a single worker).
@@ -419,8 +323,7 @@ def cancel(
         if not journal.is_live(run_id):
             raise NothingToDo(f"run {run_id} is not live", hint=f"architect status {run_id}")
         if not dry_run:
-            name = CANCEL_FILE if worker_id is None else f"{CANCEL_FILE}-{worker_id}"
-            (journal.run_dir(run_id) / name).touch(mode=0o600)
+            request_cancel(journal.run_dir(run_id), worker_id)
             while wait and worker_id is None and journal.is_live(run_id):
                 clock.pause(0.1)
         ended = None if worker_id is not None else not journal.is_live(run_id)

@@ -11,7 +11,8 @@ from architect_parallel.api.handing_on import SHELL, file_text
 from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, draft_plan
-from architect_parallel.api.running import ParallelRunner, recorded_plan, resume
+from architect_parallel.api.resuming import resume
+from architect_parallel.api.running import ParallelRunner, recorded_plan
 from architect_parallel.api.task_sources import Given
 from architect_parallel.domain import (
     AgentProfile,
@@ -257,7 +258,8 @@ def resume_spec(
         )
         left = [each for each in todo if each.worker_id in wanted]
         if not left:
-            raise NothingToDo(f"{', '.join(config.only)} succeeded in run {plan.run_id}", hint="leave out --only")
+            text = f"nothing is left to do of {', '.join(config.only)} in run {plan.run_id}"
+            raise NothingToDo(text, hint="leave out --only")
         return left
 
     return resume_and_land(
@@ -274,9 +276,22 @@ def resume_and_land(
     started: Callable[[RunPlan], None] = lambda plan: None,
     choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
 ) -> RunResult:
-    """Goes on with any run but a flow; one of a spec that says so is merged at its end. Raises as `resume`."""
-    result = resume(workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose)
-    return land(result, load_here(workspace_root, config_file))
+    """Goes on with any run but a flow; one of a spec that says so is merged at its end, also where that is all that is
+    left to do. Raises as `resume`."""
+    here = load_here(workspace_root, config_file)
+    try:
+        result = resume(
+            workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
+        )
+    except NothingToDo:
+        with Journal.open(here.repository.state_dir) as journal:
+            result = journal.result(journal.find(run))
+            plan = recorded_plan(journal, result.run_id)
+            done = [each for each in journal.operations(result.run_id) if each.kind == "merge" and each.finished]
+        wanted = plan.workflow is not None and plan.workflow.merge is not None and result.status is RunStatus.SUCCESS
+        if not wanted or done:  # also one that was undone: somebody did not want it
+            raise
+    return land(result, here)
 
 
 def land(result: RunResult, here: Here) -> RunResult:

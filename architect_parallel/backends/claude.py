@@ -44,6 +44,11 @@ _QUIET = {
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
 }
 
+_READING = "Read,Grep,Glob"
+"""All the tools of one that may only read. Not `--permission-mode plan`: there commands that the user's own settings
+allow still run, a plan file is written to the user's home, and the model is told to end its turn with a tool call
+instead of an answer (seen with 2.1.329)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaudeBackend(BuiltIn):
@@ -105,7 +110,7 @@ class ClaudeBackend(BuiltIn):
 def _permissions(request: Request) -> tuple[list[str], tuple[str, ...]]:
     match request.sandbox_mode:
         case SandboxMode.READ_ONLY:
-            return ["--permission-mode", "plan"], ()
+            return ["--permission-mode", "default", "--tools", _READING, "--strict-mcp-config"], ()
         case SandboxMode.WORKSPACE:
             warning = "claude has no sandbox: with sandbox_mode workspace it may edit files, but not run commands"
             return ["--permission-mode", "acceptEdits"], (warning,)

@@ -168,8 +168,9 @@ class CodexReader:
     def _turn_completed(self, event: Json) -> Iterable[Fact]:
         self._understood, self._completed = True, True
         self._stdout_steps += 1
+        live = self.poll() if self._model is None else ()  # a short turn: nobody has looked whose tokens these are
         usage = token_usage(read.child(event, "usage"))
-        return (*self._steps_grew(), *(self._tokens(usage) if usage is not None else ()))
+        return (*live, *self._steps_grew(), *(self._tokens(usage) if usage is not None else ()))
 
     def _steps_grew(self) -> Iterable[Fact]:
         steps = max(self._stdout_steps, self._rollout_steps)

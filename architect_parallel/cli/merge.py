@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,13 +70,21 @@ def merge(
         pull_request=pull_request, dry_run=dry_run,
     )  # fmt: skip
     plans: list[MergePlan] = []
+    told: list[str] = []
+
+    def warned(warning: str) -> None:
+        told.append(warning)
+        warn(warning)
+
     try:
-        plan, outcome = merging.merge(Path.cwd(), asked, config_file=config, say=_progress, planned=plans.append)
+        plan, outcome = merging.merge(
+            Path.cwd(), asked, config_file=config, say=_progress, warned=warned, planned=plans.append
+        )
     except Interrupted as stopped:
         if as_json:
-            _json(plans[0], _nothing(plans[0]), error=stopped.message)
+            _json(plans[0], _nothing(plans[0]), told, error=stopped.message)
         raise
-    _json(plan, outcome) if as_json else _show(plan, outcome)
+    _json(plan, outcome, told) if as_json else _show(plan, outcome, told)
     problem = outcome.published.problem if outcome is not None else None
     if problem is not None:
         note(f"architect: {problem}")
@@ -98,16 +107,18 @@ def _progress(line: str) -> None:
 def _nothing(plan: MergePlan) -> MergeOutcome:
     from architect_parallel.landing.merge import MergeOutcome
 
-    return MergeOutcome(commit=None, merged=(), left_out=plan.left_out, files=(), fast_forward=False)
+    return MergeOutcome(
+        commit=None, merged=(), left_out=plan.left_out, files=(), fast_forward=False,
+        cost=None if plan.resolve else 0.0,
+    )  # fmt: skip
 
 
-def _json(plan: MergePlan, outcome: MergeOutcome | None, error: str | None = None) -> None:
+def _json(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str], error: str | None = None) -> None:
     from architect_parallel.reports.json import left_out
 
     done = outcome or plan
-    warnings = _warnings(plan, outcome)
-    for warning in warnings:
-        warn(warning)
+    warnings = list(dict.fromkeys([*_warnings(plan, outcome), *told]))
+    _warn_of(warnings, told)
     warnings += [f"worker {each.worker_id} is left out: {each.detail}" for each in done.left_out if each.detail]
     published = outcome.published if outcome is not None else None
     answer_json(
@@ -124,6 +135,7 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, error: str | None = Non
             "checks": list(plan.checks),
             "pushed": published.pushed if published else None,
             "pull_request": published.pull_request if published else None,
+            "cost": outcome.cost if outcome is not None else None,
             "error": error or (published.problem if published else None),
             "dry_run": outcome is None,
             "because": plan.because,
@@ -132,13 +144,12 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, error: str | None = Non
     )
 
 
-def _show(plan: MergePlan, outcome: MergeOutcome | None) -> None:
+def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) -> None:
     from architect_parallel.landing.steps import numbers
     from architect_parallel.planning.plain_text import one_line
 
     done = outcome or plan
-    for warning in _warnings(plan, outcome):
-        warn(warning)
+    _warn_of(_warnings(plan, outcome), told)
     for left in done.left_out:
         if outcome is None and plan.resolve and left.reason == "conflict":
             note(f"worker {left.worker_id} conflicts; the agent would be asked to resolve it")
@@ -171,6 +182,12 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None) -> None:
     if outcome.published.pull_request is not None:
         answer(f"pull request: {one_line(outcome.published.pull_request)}")
     answer("to take it back: architect undo")
+
+
+def _warn_of(warnings: Sequence[str], told: Sequence[str]) -> None:
+    for warning in warnings:
+        if warning not in told:
+            warn(warning)
 
 
 def _warnings(plan: MergePlan, outcome: MergeOutcome | None) -> list[str]:

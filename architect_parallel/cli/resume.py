@@ -21,12 +21,12 @@ def resume(
     Each worker starts anew in its worktree, from its base. What an earlier attempt left, committed or not, is kept
     first under refs/architect/keep/.
     """
-    from architect_parallel.api import running
+    from architect_parallel.api import resuming
     from architect_parallel.cli.output import answer, answer_json
     from architect_parallel.cli.parallel import print_result
     from architect_parallel.reports.terminal import LiveReport
 
-    flow = running.is_flow(Path.cwd(), run)
+    flow = resuming.is_flow(Path.cwd(), run)
     if dry_run and flow:
         from architect_parallel.api.flows import flow_position
 
@@ -37,12 +37,14 @@ def resume(
             answer(f"would go on with the flow {'from its start' if state is None else f'in state {state}'}")
         return
     if dry_run:
-        todo = running.resumable(Path.cwd(), run)
+        run_id, todo = resuming.resumable(Path.cwd(), run)
         if json:
-            answer_json({"run_id": todo[0].run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
+            answer_json({"run_id": run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
         else:
             for spec in todo:
                 answer(f"would run worker {spec.worker_id} again on {spec.branch} (attempt {spec.attempt})")
+            if not todo:
+                answer(f"would end run {run_id}: its launcher died when every worker had ended")
         return
     if flow:
         from architect_parallel.cli.flow import resumed

@@ -34,7 +34,7 @@ def run(
         typer.Option("--only", metavar="NAME", help="This task and all it depends on, nothing else; repeatable."),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run of this spec: what did not succeed.")
+        str | None, typer.Option(metavar="RUN", help="Go on with a run of this spec: what is left of it.")
     ] = None,
     max_parallel: Annotated[
         str | None, typer.Option(metavar="N", help="How many run at the same time [as the spec says, else 4].")

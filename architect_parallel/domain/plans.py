@@ -340,3 +340,8 @@ class RunPlan:
     """`None`: not a flow."""
     imported: bool = False
     """Whether it ran on another machine: its words are only somebody's, and none of its tasks is run here again."""
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether something goes from one of its workers to another."""
+        return any(spec.dependencies or spec.fills for spec in self.workers)

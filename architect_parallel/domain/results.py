@@ -193,6 +193,8 @@ class RunResult:
     """`None`: not a competition."""
     judged: list[Judgement] = field(default_factory=list)
     """The judge's answers, in order."""
+    debugger_costs: list[float | None] = field(default_factory=list)
+    """USD of each time a spec's debugger was asked; `None`: unknown."""
     merge: Landing | None = None
     """`None`: nothing of it was merged, or that was undone."""
 
@@ -206,7 +208,7 @@ class RunResult:
 
     @property
     def total_cost(self) -> float | None:
-        """USD over all workers and the judge; `None` as soon as one that ran is unknown."""
+        """USD over all workers, the judge and the debugger; `None` as soon as one that ran is unknown."""
         costs = [result.cost for result in self.results if result.started_at is not None]
-        costs += [judgement.cost for judgement in self.judged]
+        costs += [*(judgement.cost for judgement in self.judged), *self.debugger_costs]
         return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)

@@ -34,6 +34,7 @@ from architect_parallel.events import (
     BaselineFinished,
     CheckFinished,
     Collected,
+    DebuggerEnded,
     Escaped,
     Judged,
     Recorded,
@@ -105,6 +106,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     baseline: tuple[CheckResult, ...] = ()
     escaped: Escape | None = None
     judged: list[Judgement] = []
+    debugger_costs: list[float | None] = []
     late: list[str] = []
     """Warnings from after the run's end: the judge's."""
     stretch_began, last, earlier_s = first.time, first.time, 0.0
@@ -131,6 +133,8 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
             escaped = each.event.escape
         elif isinstance(each.event, Judged):
             judged.append(each.event.judgement)
+        elif isinstance(each.event, DebuggerEnded):
+            debugger_costs.append(each.event.cost)
         elif isinstance(each.event, Warned) and each.worker_id is None and finished is not None:
             late.append(each.event.message)
         elif each.worker_id in lanes:
@@ -164,6 +168,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         briefing=end.briefing if end else None,
         competition=plan.competition,
         judged=judged,
+        debugger_costs=debugger_costs,
     )
 
 

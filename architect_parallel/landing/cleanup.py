@@ -20,10 +20,10 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree
 from architect_parallel.system.git import Git, Repository
+from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
 from architect_parallel.worktrees.remove import delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
-from architect_parallel.worktrees.snapshot import keep
 
 _IDENTITY = {
     f"GIT_{role}_{key}": value

@@ -55,6 +55,8 @@ class Workshop:
     brake: Brake = field(default_factory=Brake)
     say: Callable[[str], None] = lambda line: None
     """Takes a line of progress."""
+    warn: Callable[[str], None] = lambda line: None
+    """Takes each warning at once; a merge that fails later has no outcome to hold them."""
     guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     """Around everything that runs: there signals pull the brake. Outside they end the program as ever."""
 
@@ -86,6 +88,8 @@ class Combination:
     merged: tuple[int, ...]
     left_out: tuple[LeftOut, ...]
     warnings: tuple[str, ...]
+    cost: float | None
+    """USD of the agents that resolved; `None`: unknown."""
 
 
 class Interrupted(ArchitectParallelError):
@@ -230,6 +234,8 @@ class _Steps:
         self._merged: list[int] = []
         self._left_out: list[LeftOut] = []
         self._warnings: list[str] = []
+        self._costs: list[float | None] = []
+        """USD of each agent that was asked to resolve."""
         self._passes: dict[str, bool] = {}
         """Check → whether it passes at the tip, as far as it ran there."""
 
@@ -242,8 +248,13 @@ class _Steps:
                 self._left_out.append(left)
         return Combination(
             commit=self._tip, merged=tuple(self._merged), left_out=tuple(self._left_out),
-            warnings=tuple(self._warnings),
+            warnings=tuple(self._warnings), cost=_total(self._costs),
         )  # fmt: skip
+
+    def _warn(self, *warnings: str) -> None:
+        for each in warnings:
+            self._warnings.append(each)
+            self._workshop.warn(each)
 
     def _take_one(self, source: Source) -> LeftOut | None:
         order, number = self._order, source.worker_id
@@ -257,7 +268,7 @@ class _Steps:
             if commit is None:
                 return LeftOut(worker_id=number, reason="conflict", files=combined.conflicts, detail=why)
         elif combine.tree_of(self._repository.store, commit) == combine.tree_of(self._repository.store, self._tip):
-            self._warnings.append(f"{self._before} has all of worker {number} already")
+            self._warn(f"{self._before} has all of worker {number} already")
             return None
         broken = self._broken(source, commit)
         if broken is not None:
@@ -280,7 +291,9 @@ class _Steps:
             run_dir=self._workshop.run_dir, environ=self._workshop.environ, switch=self._workshop.brake.switch(),
             say=self._workshop.say,
         )  # fmt: skip
-        self._warnings += done.warnings
+        self._warn(*done.warnings)
+        self._costs.append(done.cost)
+        self._workshop.say(f"{resolver.backend.name} is done with worker {source.worker_id}: {_usd(done.cost)}")
         _require_wanted(self._workshop)
         self._bench.anew(self._tip)  # an agent was in there
         return done.commit, done.why
@@ -298,9 +311,9 @@ class _Steps:
                 if not outcome.passed:
                     if self._passed_before(command, spec):
                         return _failed(outcome)
-                    self._warnings.append(f"{_failed(outcome)}, as it did on {self._before}")
+                    self._warn(f"{_failed(outcome)}, as it did on {self._before}")
                 elif outcome.flaky:
-                    self._warnings.append(f"check `{command}` is flaky: it failed, and passed when it was repeated")
+                    self._warn(f"check `{command}` is flaky: it failed, and passed when it was repeated")
         self._passes |= found
         return None
 
@@ -325,6 +338,15 @@ class _Steps:
 def _failed(result: CheckResult) -> str:
     how = "took too long" if result.timed_out else f"failed (exit code {result.exit_code})"
     return f"check `{result.command}` {how}"
+
+
+def _total(costs: Sequence[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+def _usd(cost: float | None) -> str:
+    return "its cost is not known" if cost is None else f"${cost:.4f}"
 
 
 def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:

@@ -30,8 +30,8 @@ from architect_parallel.landing.steps import Method, changed_files, numbers, sub
 from architect_parallel.landing.target import move
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import restore_branch
+from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.remove import delete_branch
-from architect_parallel.worktrees.snapshot import keep
 
 __all__ = ["LeftOut", "MergeOutcome", "MergePlan", "Method", "Pick", "execute", "plan_merge"]
 
@@ -51,6 +51,8 @@ class MergeOutcome:
     branch: str | None = None
     """The integration branch; `None`: there is none."""
     published: Published = field(default_factory=Published)
+    cost: float | None = 0.0
+    """USD of the agents that resolved conflicts; `None`: unknown."""
 
 
 def execute(
@@ -149,14 +151,20 @@ def _combined(
     left_out = (*not_asked, *done.left_out)
     if not done.merged:
         return MergeOutcome(
-            commit=None, merged=(), left_out=left_out, files=(), fast_forward=False, warnings=done.warnings
-        )
-    return _outcome(repository, plan, done, left_out, branch)
+            commit=None, merged=(), left_out=left_out, files=(), fast_forward=False, warnings=done.warnings,
+            cost=done.cost,
+        )  # fmt: skip
+    return _outcome(repository, plan, done, left_out, branch, workshop)
 
 
 def _outcome(
-    repository: Repository, plan: MergePlan, done: Combination, left_out: tuple[LeftOut, ...], branch: str
-) -> MergeOutcome:  # fmt: skip
+    repository: Repository,
+    plan: MergePlan,
+    done: Combination,
+    left_out: tuple[LeftOut, ...],
+    branch: str,
+    workshop: Workshop,
+) -> MergeOutcome:
     ref, message = f"refs/heads/{branch}", f"architect: combined run {plan.run_id} worker {numbers(done.merged)}"
     store, warnings = repository.store, list(done.warnings)
     tip = store.resolve(ref)
@@ -166,11 +174,12 @@ def _outcome(
         if tip != plan.target.tip:  # something that ran in the worktree moved it
             kept = keep(repository, tip, plan.run_id, INTEGRATION)
             warnings.append(f"{branch} was moved to {tip[:12]} by what ran there; that is kept as {kept}")
+            workshop.warn(warnings[-1])
         store.run("update-ref", "--no-deref", "-m", message, ref, done.commit, tip)
     return MergeOutcome(
         commit=done.commit, merged=done.merged, left_out=left_out, warnings=tuple(warnings), branch=branch,
         files=changed_files(repository.store, plan.target.tip, done.commit),
-        fast_forward=done.commit in {source.commit for source in plan.steps},
+        fast_forward=done.commit in {source.commit for source in plan.steps}, cost=done.cost,
     )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ The merge is begun in the integration worktree, so that the agent finds the usua
 sides in the index. It runs supervised and limited like any worker's. What it says counts for nothing: the tree is read
 through a private git directory made before it ran, and is a resolution only if no conflict marker is in it that neither
 side had, and if no file that has no markers (a binary one, one deleted on one side) was left as it was. A tree that is
-no resolution is kept under `refs/architect/keep/<run>/<n>-resolve`.
+no resolution is kept under `refs/architect/keep/<run>/<n>-resolve`. What it changed outside the worktree is named, and
+changed files of the main checkout are saved as a patch: nothing there is reverted.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from pathlib import Path
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend
-from architect_parallel.domain import AgentProfile, Limits, Price, Status, WorkerSpec
+from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Price, SandboxMode, Status, WorkerSpec
+from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, message, numbers
 from architect_parallel.planning import verdict
+from architect_parallel.planning.escapes import listed
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository
@@ -32,7 +35,9 @@ from architect_parallel.workers.request import request_for, shown_argv
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.worktrees import traces
 from architect_parallel.worktrees.create import Worktree
-from architect_parallel.worktrees.snapshot import PrivateGit, keep
+from architect_parallel.worktrees.fingerprint import MainCheckout
+from architect_parallel.worktrees.keeping import keep
+from architect_parallel.worktrees.snapshot import PrivateGit
 
 _MARKER = r"^(<<<<<<<|\|\|\|\|\|\|\||>>>>>>>)( |$)|^=======$"
 _SHOWN_FILES = 5
@@ -57,6 +62,8 @@ class Resolution:
     why: str = ""
     """Why there is no commit, in words."""
     warnings: tuple[str, ...] = ()
+    cost: float | None = 0.0
+    """USD; `None`: unknown."""
 
 
 def resolve(
@@ -94,8 +101,11 @@ def resolve(
         conflicted = _unmerged(repository, worktree)
         before = private.write_tree().tree
         spec = _spec(worktree, source, resolver, run_id, tip, target, merged, conflicted)
+        watched = _Outside(repository, Path(folder) / "main", run_dir / f"{spec.name}-main-checkout.patch")
         run, warnings = _run_agent(spec, resolver, run_dir=run_dir, environ=environ, switch=switch, say=say)
+        cost = 0.0 if run is None or run.spawn_error is not None else run.cost
         after = private.write_tree()
+        warnings += watched.warnings(resolver.backend.name)
         refs = traces.watched(traces.read_refs(repository))
         warnings += traces.ref_warnings(private.facts.refs, refs, traces.head_commits(worktree.admin_dir))
         warnings += traces.surrounding_warnings(private.facts.surroundings, traces.surroundings(repository))
@@ -108,13 +118,45 @@ def resolve(
             if after.tree != before:
                 kept = keep(repository, commit, run_id, source.worker_id, "resolve")
                 warnings.append(f"what {name} made of worker {source.worker_id}'s conflicts is kept as {kept}")
-            return Resolution(commit=None, why=f"{name} {why}", warnings=tuple(warnings))
+            return Resolution(commit=None, why=f"{name} {why}", warnings=tuple(warnings), cost=cost)
         if method is Method.REBASE:
             warnings.append(f"worker {source.worker_id} lands as one commit: its conflicts were resolved as a whole")
         beyond = sorted({each.path for each in private.diff(before, after.tree).files} - set(conflicted))
         if beyond:
             warnings.append(f"{name} also changed files without conflicts: {_shown(beyond)}")
-        return Resolution(commit=commit, warnings=tuple(warnings))
+        return Resolution(commit=commit, warnings=tuple(warnings), cost=cost)
+
+
+class _Outside:
+    """The main checkout while an agent resolves. What cannot be looked at is a warning: the merge goes on."""
+
+    def __init__(self, repository: Repository, directory: Path, saved: Path) -> None:
+        self._saved = saved
+        self._checkout: MainCheckout | None = None
+        self._unseen = ""
+        try:
+            self._checkout = MainCheckout(repository, directory)
+        except (ArchitectParallelError, OSError) as error:
+            self._unseen = str(error)
+
+    def warnings(self, agent: str) -> list[str]:
+        """What changed there since; files are saved as a patch."""
+        try:
+            if self._checkout is None:
+                return [f"the main checkout was not watched while {agent} resolved: {self._unseen}"]
+            changes = [
+                each for each in self._checkout.changes() if not each.path.startswith("refs/")
+            ]  # told by `traces`
+            if not changes:
+                return []
+            patch = self._checkout.patch(changes)
+            if patch is not None:
+                replace_file(self._saved, patch, mode=0o600)
+        except (ArchitectParallelError, OSError) as error:
+            return [f"the main checkout could not be looked at after {agent}: {error}"]
+        saved = "" if patch is None else f"; saved as {self._saved}"
+        paths = listed(each.path for each in changes)
+        return [f"while {agent} resolved, the main checkout changed: {paths} (it or you; nothing was reverted{saved})"]
 
 
 def _objection(
@@ -200,7 +242,8 @@ def _spec(
         run_id=run_id, worker_id=source.worker_id, index=source.worker.index, number=0,
         name=f"resolve-{source.worker_id}", prompt=prompt, backend=resolver.backend.name, model=resolver.agent.model,
         agent=resolver.agent, limits=resolver.limits, branch=worktree.branch, worktree_path=str(worktree.path),
-        base_commit=tip,
+        base_commit=tip, approval_mode=resolver.agent.approval_mode or ApprovalMode.NONE,
+        sandbox_mode=resolver.agent.sandbox_mode or SandboxMode.DEFAULT,
     )  # fmt: skip
 
 

@@ -24,8 +24,8 @@ from architect_parallel.landing.leftovers import Leftover, integration_leftover
 from architect_parallel.landing.target import Target, find_target, move, require_movable
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
+from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of
-from architect_parallel.worktrees.snapshot import keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

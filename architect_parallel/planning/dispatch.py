@@ -54,38 +54,51 @@ class Dispatch:
         max_parallel: int,
         random: Callable[[], float],
         earlier: Mapping[int, Sequence[Attempt]] | None = None,
+        standing: Mapping[int, WorkerFinished] | None = None,
         debugger: WorkerSpec | None = None,
     ) -> None:
         """Args:
+        specs: Every worker of the run that is to end in this launch, and those in `standing`.
         random: From 0 (included) to 1: the jitter of waits.
         earlier: Attempts of earlier launches by worker id.
+        standing: Ends of earlier launches by worker id; what they mean for others is asked of `settle`.
         debugger: Who is asked when several of a group fail; it runs beside the workers and has no result of its own.
         """
         self._debugger = debugger
         self._asked: dict[int, tuple[int, ...]] = {}
         """Id of a debugger's run → the group it is asked about."""
         self._answers: dict[tuple[int, ...], str] = {}
-        earlier = earlier or {}
+        earlier, standing = earlier or {}, standing or {}
         self._rules = rules
         self._max_parallel = max_parallel
         self._random = random
+        ends = {worker_id: each.result for worker_id, each in standing.items()}
         self._lanes = {
-            spec.worker_id: _Lane(planned=spec, earlier=tuple(earlier.get(spec.worker_id, ()))) for spec in specs
+            each.worker_id: _Lane(
+                planned=each, earlier=tuple(earlier.get(each.worker_id, ())), end=ends.get(each.worker_id)
+            )
+            for each in specs
         }
         self._providers: dict[str, ProviderState] = {}
         self._provider_names: dict[int, str] = {}
         self._provided = 0
-        self._readiness = Readiness(specs)
+        done = {worker_id for worker_id, end in ends.items() if end.status is Status.SUCCESS}
+        self._readiness = Readiness([spec for spec in specs if spec.worker_id not in done])
+        self._readiness.drop(ends)
         self._groups: dict[tuple[int, ...], list[WorkerSpec]] = {}
         for spec in specs:
             if spec.recovery is not None:
                 self._groups.setdefault(group_of(spec), []).append(spec)
-        self.waiting = [Waiting(spec=spec) for spec in self._readiness.free]
+        self.waiting = [Waiting(spec=spec) for spec in self._readiness.free if spec.worker_id not in ends]
         self._longest_chains_first()
         self.running: dict[int, WorkerSpec] = {}
         self._parked: dict[int, WorkerResult] = {}
         self.given_up: list[WorkerResult] = []
         """Results of groups that failed alike and are left to a person."""
+        for worker_id, before in standing.items():
+            if before.given_up is not None:
+                self.given_up.append(before.result)
+                self._answers[group_of(self._lanes[worker_id].planned)] = before.given_up
 
     def is_debugger(self, worker_id: int) -> bool:
         """Whether this is a debugger's run: none of the plan's workers, and nobody's result."""
@@ -191,13 +204,13 @@ class Dispatch:
         lane.end = self._whole(lane, result)
         return replace(end, result=lane.end)
 
-    def settle(self, worker_id: int) -> list[WorkerResult]:
+    def settle(self, worker_id: int) -> list[WorkerFinished]:
         """What the end of a worker or of an attempt of it means for others, once it is recorded.
 
         Returns:
-            The results of those that end by it without having begun (or begun again), complete but for the time.
+            The ends of those that end by it without having begun (or begun again), complete but for the time.
         """
-        ended: list[WorkerResult] = []
+        ended: list[WorkerFinished] = []
         left = [worker_id]
         while left:
             lane = self._lanes[left.pop(0)]
@@ -206,7 +219,7 @@ class Dispatch:
                 self._answers[group] = lane.end.output if lane.end.status is Status.SUCCESS else ""
             given_up = self._settle_group(group)
             left += [each.worker_id for each in given_up]
-            ended += given_up
+            ended += [WorkerFinished(result=each, given_up=self._answers.get(group, "")) for each in given_up]
             if lane.end is None:
                 continue
             released = self._readiness.ended(lane.planned.worker_id, lane.end.status)
@@ -219,7 +232,7 @@ class Dispatch:
                 skipped.end = self._whole(
                     skipped, replace(blank, error=f"it depends on {failed}, which did not succeed")
                 )
-                ended.append(skipped.end)
+                ended.append(WorkerFinished(result=skipped.end))
                 left.append(spec.worker_id)
         return ended
 

@@ -28,7 +28,7 @@ class Readiness:
 
     def __init__(self, specs: Sequence[WorkerSpec]) -> None:
         """Args:
-        specs: The workers of this launch; a dependency that is not among them succeeded before.
+        specs: Every worker but those that succeeded before: a dependency that is not among them did.
 
         Raises:
             ValueError: They wait for one another in a circle.

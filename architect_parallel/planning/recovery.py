@@ -81,10 +81,12 @@ def says_related(answer: str) -> bool:
 
 
 def debugger_words(result: WorkerResult) -> str:
-    """What people are told of a debugger's run."""
+    """What people are told of a debugger's run, its cost included."""
+    cost = "cost unknown" if result.cost is None else f"${result.cost:.4f}"
     if result.status is not Status.SUCCESS or not result.output.strip():
-        return f"the debugger had no answer: {one_line(result.error or str(result.reason or result.status), 300)}"
-    return f"the debugger says: {one_line(result.output.strip(), 500)}"
+        why = one_line(result.error or str(result.reason or result.status), 300)
+        return f"the debugger had no answer: {why} ({cost})"
+    return f"the debugger says: {one_line(result.output.strip(), 500)} ({cost})"
 
 
 def found_by_others(worker_id: int, ended: Sequence[WorkerResult]) -> str:

@@ -108,6 +108,8 @@ class LiveReport:
 
     @staticmethod
     def _opening(plan: RunPlan) -> str:
+        if not plan.workers:
+            return f"Ending run {plan.run_id}: every worker had ended when its launcher died..."
         tasks = "1 task" if len(plan.workers) == 1 else f"{len(plan.workers)} tasks"
         return f"Running {tasks} (max {min(plan.max_parallel, len(plan.workers))} parallel)..."
 

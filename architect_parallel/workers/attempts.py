@@ -9,8 +9,9 @@ from pathlib import Path
 from architect_parallel.domain import WorkerSpec
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.collect import collect
+from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of
-from architect_parallel.worktrees.snapshot import PrivateGit, keep
+from architect_parallel.worktrees.snapshot import PrivateGit
 
 
 def keep_attempt(repository: Repository, spec: WorkerSpec, private_dir: Path) -> str | None:

@@ -20,7 +20,9 @@ from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.workers import tidy
 from architect_parallel.worktrees import traces
-from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot, is_real_directory, keep
+from architect_parallel.worktrees.facts import is_real_directory
+from architect_parallel.worktrees.keeping import keep
+from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,10 @@ from pathlib import Path
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.create import restore_branch
+from architect_parallel.worktrees.facts import is_real_directory
+from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import delete_tree
-from architect_parallel.worktrees.snapshot import PrivateGit, is_real_directory, keep
+from architect_parallel.worktrees.snapshot import PrivateGit
 
 _ROUNDS = 3
 """A check can hide files from git by its ignore rules; they are seen when those are taken back."""

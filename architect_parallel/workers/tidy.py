@@ -17,7 +17,8 @@ from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import replace_file
-from architect_parallel.worktrees.snapshot import PrivateGit, admin_dir_of, is_real_directory
+from architect_parallel.worktrees.facts import admin_dir_of, is_real_directory
+from architect_parallel.worktrees.snapshot import PrivateGit
 
 _UNFINISHED = {
     "rebase-merge": "rebase",

@@ -28,7 +28,7 @@ from architect_parallel.system import clock, machine
 from architect_parallel.system.files import replace_file
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.fingerprint import MainCheckout
-from architect_parallel.worktrees.snapshot import keep
+from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.standing import Landed
 
 LOOK_S = 5.0

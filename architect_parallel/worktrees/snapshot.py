@@ -8,8 +8,6 @@ an explicit work tree and no hooks. Only the object store is shared, so what it 
 The order is: `create` before the agent starts; after its process tree is proven gone `write_tree`, `commit`, and then
 publication by `workers.collect`. Everything in the directory but the index follows from `facts.json` and is written
 anew before each use, so `open` needs the directory alone and whatever else lies in there has no effect.
-
-`keep` and `snapshot_dirty` stand here too: they put a state into git without moving a branch, an index or a file.
 """
 
 from __future__ import annotations
@@ -20,93 +18,26 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.domain import Diff
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import differences, traces
-from architect_parallel.worktrees.registry import head_branch
+from architect_parallel.worktrees.facts import (
+    HARMLESS_SETTINGS,
+    Facts,
+    Identity,
+    admin_dir_of,
+    is_real_directory,
+    observe,
+)
 from architect_parallel.worktrees.staging import Staging
 
-HARMLESS_SETTINGS = frozenset(
-    {
-        "core.autocrlf",
-        "core.bigfilethreshold",
-        "core.compression",
-        "core.eol",
-        "core.filemode",
-        "core.ignorecase",
-        "core.loosecompression",
-        "core.precomposeunicode",
-        "core.sharedrepository",
-        "core.symlinks",
-        "extensions.objectformat",
-        "i18n.filesencoding",
-    }
-)
-"""Copied from the repository's configuration: they decide how bytes on disk become blobs, and name no program."""
-
-OWN_IDENTITY = ("architect-parallel", "architect-parallel@localhost")
-KEEP = "refs/architect/keep"
 FACTS = "facts.json"
 _OWN_ENTRIES = frozenset({FACTS, "HEAD", "config", "index", "info", "refs"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who commits: the user as configured, or this tool where nothing is configured."""
-
-    author_name: str
-    author_email: str
-    committer_name: str
-    committer_email: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """As git's variables. The user's own `GIT_AUTHOR_*`/`GIT_COMMITTER_*` are already in these fields."""
-        return {
-            "GIT_AUTHOR_NAME": self.author_name,
-            "GIT_AUTHOR_EMAIL": self.author_email,
-            "GIT_COMMITTER_NAME": self.committer_name,
-            "GIT_COMMITTER_EMAIL": self.committer_email,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What was true of the worktree before the agent ran; plain data, kept in `facts.json`."""
-
-    worktree: str
-    admin_dir: str
-    """git's directory of the worktree (`<common>/worktrees/<name>`); the git directory itself in a main checkout."""
-    common_dir: str
-    base_commit: str
-    """HEAD of the worktree then."""
-    settings: Mapping[str, str]
-    """Name in lower case → value, of `HARMLESS_SETTINGS` only."""
-    excludes: str
-    """Content of `info/exclude`; bytes as surrogate escapes."""
-    user_excludes: str
-    """Content of the file `core.excludesFile` names."""
-    attributes: str
-    user_attributes: str
-    filters: tuple[str, ...]
-    """Filter drivers the user configured (git-lfs, say). They are not run."""
-    partial: bool
-    """The repository is a partial clone: objects may be absent."""
-    identity: Identity
-    index_stamp: tuple[int, int]
-    """Size and mtime in ns of the worktree's index then."""
-    refs: Mapping[str, str]
-    """The refs workers have no business with, and the commits they stood at; see `traces`."""
-    stashes: tuple[str, ...]
-    """Commits of the stash list."""
-    surroundings: Mapping[str, str]
-    """Digests of the repository's settings and hooks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +70,7 @@ class PrivateGit:
         """
         worktree = Path(os.path.abspath(worktree))
         admin_dir = admin_dir_of(worktree)
-        facts = _observe(repository, worktree, admin_dir)
+        facts = observe(repository, worktree, admin_dir)
         unfinished = directory.with_name(f"{directory.name}.new")
         for path in (unfinished, directory):
             with contextlib.suppress(FileNotFoundError):
@@ -356,162 +287,3 @@ def _write(path: Path, text: str) -> None:
     if path.is_symlink():
         path.unlink()
     path.write_bytes(os.fsencode(text))
-
-
-def is_real_directory(path: Path) -> bool:
-    """Whether `path` is a directory itself, not a link to one (which an agent may have put in its worktree's place)."""
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def admin_dir_of(worktree: Path) -> Path:
-    """git's own directory of a worktree, read from its `.git` without running git.
-
-    Raises:
-        EnvironmentProblem: `worktree` has no usable `.git`.
-    """
-    link = worktree / ".git"
-    if is_real_directory(link):
-        return link
-    try:
-        text = os.fsdecode(link.read_bytes())
-    except OSError as error:
-        raise EnvironmentProblem(f"{worktree} is not the top of a git checkout") from error
-    if not text.startswith("gitdir: "):
-        raise EnvironmentProblem(f"{link} does not name a git directory")
-    return Path(os.path.normpath(worktree / text.removeprefix("gitdir: ").removesuffix("\n")))
-
-
-def _observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
-    """Reads what counts while nobody has tampered with it."""
-    here = Git(cwd=worktree)
-    output = here.run("config", "--list", "-z")
-    settings: dict[str, str] = {}
-    for line in output.fields:
-        name, _, value = line.partition("\n")
-        settings[name] = value if "\n" in line else "true"
-    refs = traces.read_refs(repository)
-    branch = head_branch(admin_dir)
-    base = (refs.oids.get(f"refs/heads/{branch}") if branch else None) or here.resolve("HEAD")
-    if base is None:
-        raise EnvironmentProblem(f"{worktree} has no commit", hint="git commit --allow-empty")
-    found = (admin_dir / "index").lstat() if (admin_dir / "index").exists() else None
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "git"
-    excludes_file = settings.get("core.excludesfile", os.fspath(home / "ignore"))
-    attributes_file = settings.get("core.attributesfile", os.fspath(home / "attributes"))
-    return Facts(
-        worktree=os.fspath(worktree),
-        admin_dir=os.fspath(admin_dir),
-        common_dir=os.fspath(repository.common_dir),
-        base_commit=base,
-        settings={name: value for name, value in settings.items() if name in HARMLESS_SETTINGS},
-        excludes=_content(repository.common_dir / "info" / "exclude"),
-        user_excludes=_content(worktree / os.path.expanduser(excludes_file)) if excludes_file else "",
-        attributes=_content(repository.common_dir / "info" / "attributes"),
-        user_attributes=_content(worktree / os.path.expanduser(attributes_file)) if attributes_file else "",
-        filters=tuple(sorted({name[7 : name.rindex(".")] for name in settings if name.startswith("filter.")})),
-        partial="extensions.partialclone" in settings
-        or any(name.startswith("remote.") and name.endswith(".promisor") for name in settings),
-        identity=_identity(settings),
-        index_stamp=(found.st_size, found.st_mtime_ns) if found else (0, 0),
-        refs=traces.watched(refs),
-        stashes=tuple(stash.oid for stash in traces.stashes(repository)),
-        surroundings=traces.surroundings(repository),
-    )
-
-
-def _content(path: Path) -> str:
-    try:
-        return os.fsdecode(path.read_bytes())
-    except OSError:
-        return ""
-
-
-def _identity(settings: Mapping[str, str]) -> Identity:
-    def of(role: str) -> tuple[str, str]:
-        found = tuple(
-            os.environ.get(f"GIT_{role.upper()}_{part.upper()}")
-            or settings.get(f"{role}.{part}")
-            or settings.get(f"user.{part}")
-            or ""
-            for part in ("name", "email")
-        )
-        return (found[0], found[1]) if all(found) else OWN_IDENTITY
-
-    (author_name, author_email), (committer_name, committer_email) = of("author"), of("committer")
-    return Identity(
-        author_name=author_name,
-        author_email=author_email,
-        committer_name=committer_name,
-        committer_email=committer_email,
-    )
-
-
-def keep(repository: Repository, commit: str, run_id: str, number: int, label: str = "") -> str:
-    """Puts a commit under `refs/architect/keep/<run>/<number>[-<label>][-<k>]`, create-only; returns the ref.
-
-    A ref of that name that holds the same commit already is returned as it is; one that holds another is left alone
-    and the next free k, from 2, is taken. Runs no hook.
-
-    Raises:
-        GitError: The ref cannot be made (disk full, no such commit).
-    """
-    stem = f"{KEEP}/{run_id}/{number}" + (f"-{label}" if label else "")
-    store = repository.store
-    for attempt in range(1, 10_000):
-        ref = stem if attempt == 1 else f"{stem}-{attempt}"
-        output = store.run("update-ref", ref, commit, "", check=False)
-        if output.code == 0:
-            return ref
-        there = store.resolve(ref)
-        if there == commit:
-            return ref
-        if there is None:
-            raise GitError(("update-ref", ref), output.code, output.stderr)
-    raise EnvironmentProblem(f"{stem} has no free number left")
-
-
-def snapshot_dirty(repository: Repository) -> str:
-    """The user's checkout as it is, untracked files included and ignored ones not, as a commit on top of HEAD.
-
-    Neither index, files nor refs change. The user's own filters run (it is the user's own tree). Returns HEAD's
-    commit where nothing is uncommitted.
-
-    Raises:
-        EnvironmentProblem: No checkout, no commit, or a file that cannot be read.
-        GitError: The objects cannot be written.
-    """
-    here = repository.git
-    head = here.resolve("HEAD^{commit}")
-    if repository.checkout is None or head is None:
-        raise EnvironmentProblem(f"{repository.root} has no checkout with a commit", hint="leave out --include-dirty")
-    make_private_dir(repository.state_dir)
-    index = repository.state_dir / f"dirty-{os.getpid()}-{os.urandom(4).hex()}.index"
-    try:
-        original = Path(here.text("rev-parse", "--path-format=absolute", "--git-path", "index"))
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(original, index)
-        git = dataclasses.replace(here, index_file=index)
-        plain = ("core.splitIndex=false", "core.safecrlf=false")
-        if git.run("add", "-A", "--ignore-errors", "--no-warn-embedded-repo", check=False, settings=plain).code != 0:
-            left = git.run("ls-files", "-z", "-m", "-o", "--exclude-standard").fields
-            unread = [path for path in left if not path.endswith("/")]
-            if unread:
-                raise EnvironmentProblem(f"{unread[0]!r} cannot be read", hint="mend it, or leave out --include-dirty")
-        found = differences.changes(git, head, git.text("write-tree"))
-        links = [change.file.path for change in found if change.new_mode == differences.GITLINK_MODE
-                 and change.old_mode != differences.GITLINK_MODE]  # fmt: skip
-        if links:  # a repository of the user's inside the checkout: not content of this one
-            names = b"".join(os.fsencode(path) + b"\0" for path in links)
-            git.run("update-index", "-z", "--force-remove", "--stdin", input=names)
-        tree = git.text("write-tree")
-        if tree == here.text("rev-parse", f"{head}^{{tree}}"):
-            return head
-        settings = dict(line.partition("\n")[::2] for line in here.run("config", "--list", "-z").fields)
-        message = b"architect: uncommitted state of the checkout\n"
-        who = _identity(settings).environment
-        return git.run("commit-tree", tree, "-p", head, "-F", "-", input=message, env=who).text
-    finally:
-        index.unlink(missing_ok=True)

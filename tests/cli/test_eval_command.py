@@ -176,6 +176,19 @@ def test_a_diff_cannot_answer_in_the_judges_place(compete: Callable[..., Answer]
     assert order(answer) == ["good-a", "sly-b-cheap"]
 
 
+def test_a_judge_has_the_reviewers_model_where_it_is_its_own(
+    architect: Architect, compete: Callable[..., Answer], tmp_path: Path
+) -> None:
+    file = tmp_path / "config.yaml"
+    config = json.loads(file.read_text())
+    config["backends"]["judge-sly"]["command"].append(["--model", "{model}"])
+    for backend, model in (("judge-sly", "m-judge"), ("player", "default")):
+        config["agents"] = {"review": {"backend": backend, "model": "m-judge"}}
+        file.write_text(json.dumps(config))
+        judged = compete("good-a-cheap,sly-b", "--judge", "judge-sly").json["judged"]
+        assert [each["model"] for each in judged] == [model] * 2
+
+
 def test_a_judge_that_fails_takes_nothing_with_it(compete: Callable[..., Answer]) -> None:
     answer = compete("good-a-cheap,sly-b", "--check", CHECK, "--judge", "judge-broken")
     assert answer.code == 0

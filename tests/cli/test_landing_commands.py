@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from console import Architect, running_with, wait_until
+from console import Answer, Architect, running_with, wait_until
 from landing_runs import commit, everything, write
 from repositories import git
 
@@ -106,6 +107,66 @@ def test_what_cannot_be_merged_is_one_line_and_a_hint(
     assert hint.startswith("  try: ")
     assert rest == []
     assert everything(checkout) == before
+
+
+@pytest.fixture
+def resolving(architect: Architect, checkout: Path, tmp_path: Path) -> Callable[..., Answer]:
+    """`resolving(script, "--json", agents={…})`: a result that conflicts is merged; a claude that is a shell script
+    resolves the conflict. Its words stand in `tmp_path / "argv"`."""
+    words = ("--task", "echo theirs > README.md", "--task", "true")
+    assert architect("parallel", "--backend", "shell", *words).code == 0
+    commit(checkout, {"README.md": "ours\n"})
+    program = tmp_path / "claude"
+
+    def merge(script: str, *more: str, agents: Mapping[str, object] | None = None) -> Answer:
+        program.write_text(
+            f"#!/bin/sh\nprintf '%s\\n' \"$@\" > '{tmp_path}/argv'\n{script}\n"
+            'echo \'{"type": "result", "subtype": "success", "is_error": false, "result": "done", "num_turns": 1}\'\n'
+        )
+        program.chmod(0o755)
+        config = {"backends": {"claude": {"command": [str(program)]}}, "agents": agents or {}}
+        (tmp_path / "config.yaml").write_text(json.dumps(config))
+        words = ("merge", "latest", "1", "--resolve", "claude", "-c", str(tmp_path / "config.yaml"))
+        return architect(*words, *more, env={"ANTHROPIC_API_KEY": "x"})
+
+    return merge
+
+
+BOTH = "printf 'ours\\ntheirs\\n' > README.md"
+
+
+def test_a_resolver_has_the_modes_of_its_profile(resolving: Callable[..., Answer], tmp_path: Path) -> None:
+    first = resolving("true", "--json")
+    assert (first.code, first.json["left_out"][0]["reason"]) == (5, "conflict")
+    assert "--dangerously-skip-permissions" in (tmp_path / "argv").read_text()
+    answer = resolving(BOTH, "--json", agents={"build": {"approval_mode": "auto"}})
+    assert (answer.code, answer.json["merged"]) == (0, [1]), answer.err
+    words = (tmp_path / "argv").read_text().splitlines()
+    assert words[words.index("--permission-mode") + 1] == "acceptEdits"
+    assert "--dangerously-skip-permissions" not in words
+
+
+def test_a_profile_that_may_only_read_resolves_nothing(
+    resolving: Callable[..., Answer], checkout: Path, tmp_path: Path
+) -> None:
+    before = everything(checkout)
+    answer = resolving(BOTH, agents={"build": {"sandbox_mode": "read-only"}})
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("architect: --resolve claude: the agent profile build may only read\n  try: ")
+    assert not (tmp_path / "argv").exists()
+    assert everything(checkout) == before
+
+
+def test_what_a_resolver_did_elsewhere_is_told_also_where_nothing_lands(
+    resolving: Callable[..., Answer], checkout: Path
+) -> None:
+    answer = resolving(f"{BOTH}; echo evil >> ../README.md; git branch evil; git config core.editor evil")
+    assert (answer.code, answer.out) == (3, "")
+    assert "main is checked out in" in answer.err
+    assert "with uncommitted changes: README.md" in answer.err
+    assert answer.err.count("warning: while claude resolved, the main checkout changed: README.md (") == 1
+    assert answer.err.count("warning: while it ran, refs/heads/evil appeared\n") == 1
+    assert answer.err.count("config changed while it ran: look at it before you run git there\n") == 1
 
 
 def plain_path(folder: Path) -> str:

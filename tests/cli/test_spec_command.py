@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import signal
+import sqlite3
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -83,11 +85,14 @@ def test_a_killed_launchers_spec_goes_on_where_it_was(architect: Architect, tmp_
         {"name": "a", "task": f"echo a >> {count}; echo a > a.txt"},
         {"name": "b", "task": f"echo b >> {count}; test -e {go} || sleep {token}; cat a.txt", "dependencies": ["a"]},
         {"name": "c", "task": f"echo c >> {count}; cat a.txt", "dependencies": ["a", "b"]},
+        {"name": "bad", "task": f"echo bad >> {count}; test -e {go}"},
+        {"name": "after", "task": "true", "dependencies": ["bad"]},
     ]
     file = tmp_path / "killed.json"
     file.write_text(json.dumps({"name": "killed", "defaults": {"backend": "shell"}, "tasks": tasks}))
     process = architect.begin("spec", "run", str(file), "--quiet")
     wait_until(lambda: running_with(token) != [], "the start of b")
+    wait_until(lambda: architect("status", "latest", "--json").json["skipped"] == 1, "the end of bad")
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_until(lambda: running_with(token) == [], "the end of the agents of a dead launcher")
@@ -99,14 +104,41 @@ def test_a_killed_launchers_spec_goes_on_where_it_was(architect: Architect, tmp_
     assert "leave out --base" in architect("spec", "run", file, "--resume", "latest", "--base", "main").err
     answer = architect("spec", "run", file, "--resume", "latest", "--json")
 
-    assert answer.code == 0, answer.err
+    assert answer.code == 1, answer.err
     assert [(each["status"], each["output"]) for each in answer.json["results"]] == [
         ("success", ""),
         ("success", "a"),
         ("success", "a"),
+        ("failed", ""),
+        ("skipped", ""),
     ]
-    assert sorted(count.read_text().split()) == ["a", "b", "b", "c"]
+    assert sorted(count.read_text().split()) == ["a", "b", "b", "bad", "c"], "what had ended did not run again"
+
+    assert architect("spec", "run", file, "--resume", "latest").code == 0  # the run ended with a failure: once more
+    assert sorted(count.read_text().split()) == ["a", "b", "b", "bad", "bad", "c"]
     assert architect("spec", "run", file, "--resume", "latest").code == 4
+
+
+@pytest.mark.parametrize("words", [["resume", "latest"], ["spec", "run", "late.yaml", "--resume", "latest"]])
+def test_a_spec_killed_before_its_end_or_its_landing_is_ended_and_lands(
+    architect: Architect, checkout: Path, words: list[str]
+) -> None:
+    (checkout / "late.yaml").write_text(
+        "merge: {into: side/late}\ntasks: [{name: a, backend: shell, task: 'echo a > a.txt'}]\n"
+    )
+    assert architect("spec", "run", "late.yaml").code == 0
+    for lost in ("SELECT 1", "DELETE FROM events WHERE type = 'RunFinished'"):
+        git(checkout, "branch", "-D", "side/late")
+        with contextlib.closing(sqlite3.connect(checkout / ".git" / "architect" / "runs.db")) as journal, journal:
+            journal.execute(lost)
+            assert journal.execute("DELETE FROM operations").rowcount == 1
+        answer = architect(*words)
+        assert answer.code == 0, answer.err
+        assert git(checkout, "show", "side/late:a.txt") == "a"
+        assert architect("status", "latest", "--json").json["status"] == "success"
+    assert architect(*words).code == 4
+    assert architect("undo").code == 0
+    assert architect(*words).code == 4, "who took the landing back does not want it"
 
 
 def test_dependencies_of_a_task_file_act(architect: Architect, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_modes_and_further_arguments_reach_the_command_line(architect: Architect
     assert one[one.index("--append-system-prompt") + 1] == "be kind"
     assert one[one.index("--permission-mode") + 1] == "acceptEdits"
     assert one[one.index("--model") + 1] == "m"
-    assert two[two.index("--permission-mode") + 1] == "plan"
+    assert two[two.index("--tools") + 1] == "Read,Grep,Glob"
     assert two[two.index("--max-turns") + 1] == "3"
     assert "--dangerously-skip-permissions" not in three
     warnings = "\n".join(answer.json["warnings"])

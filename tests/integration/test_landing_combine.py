@@ -6,6 +6,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -355,6 +356,33 @@ def test_agent_that_wrecks_the_worktree_spoils_nothing(
     assert (checkout / "README.md").read_text() == "start\none\ntwo\n"
     assert "mine" not in git(checkout, "log", "--format=%s", f"{tip}..main").split("\n")
     assert any("config changed while it ran" in warning for warning in outcome.warnings)
+
+
+def test_what_a_resolver_changes_in_the_main_checkout_is_told_and_saved(
+    checkout: Path, repository: Repository, journal: Journal, tmp_path: Path
+) -> None:
+    conflicting(checkout, repository, journal)
+    script = f"{GOOD}; echo out > ../beside.txt"
+    told: list[str] = []
+    shop = replace(workshop(journal, mender(tmp_path, script)), warn=told.append)
+    outcome = land(repository, journal, 1, 2, shop=shop, resolve=True)
+    assert outcome.merged == (1, 2)
+    (warning,) = outcome.warnings
+    assert told == [warning]
+    assert warning.startswith("while mender resolved, the main checkout changed: beside.txt (it or you; nothing was")
+    patch = journal.run_dir("run") / "resolve-2-main-checkout.patch"
+    assert str(patch) in warning
+    git(checkout, "apply", "-R", str(patch))
+    assert not (checkout / "beside.txt").exists()
+
+
+def test_a_resolver_that_stays_in_its_place_is_no_warning(
+    checkout: Path, repository: Repository, journal: Journal, tmp_path: Path
+) -> None:
+    conflicting(checkout, repository, journal)
+    outcome = land(repository, journal, 1, 2, shop=workshop(journal, mender(tmp_path, GOOD)), resolve=True)
+    assert (outcome.warnings, outcome.cost) == ((), None)  # a program that does not tell what it costs
+    assert list(journal.run_dir("run").glob("*.patch")) == []
 
 
 def test_single_result_that_conflicts_can_be_resolved(

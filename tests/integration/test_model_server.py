@@ -25,6 +25,16 @@ def test_directives_end_at_the_next_one() -> None:
     assert directives(said) == [("run", "echo a && b"), ("text", "all done"), ("loop", "")]
 
 
+def test_a_script_takes_the_place_of_what_the_prompt_says(model: ModelServer) -> None:
+    from openai import OpenAI
+
+    model.script = lambda asked: "MOCK:text one\\ntwo" if asked.model == "gpt-5.5" else None
+    with OpenAI(base_url=f"{model.url}/v1", api_key="none", max_retries=0) as client:
+        said = [client.responses.create(model=name, input="MOCK:text hello") for name in ("gpt-5.5", "gpt-5")]
+    assert [each.output_text for each in said] == ["one\ntwo", "hello"]
+    assert [each.prompt for each in model.requests] == ["MOCK:text hello"] * 2
+
+
 def test_openais_client_reads_chat_completions(model: ModelServer) -> None:
     from openai import OpenAI
 

@@ -20,7 +20,8 @@ from worksites import FILES, Worksite, content, make_worksite, on_disk
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.git import GitError, open_repository
-from architect_parallel.worktrees.snapshot import PrivateGit, keep, snapshot_dirty
+from architect_parallel.worktrees.keeping import keep, snapshot_dirty
+from architect_parallel.worktrees.snapshot import PrivateGit
 
 
 @pytest.fixture

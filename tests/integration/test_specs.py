@@ -11,7 +11,7 @@ from repositories import git
 
 from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.planning import ParallelConfig
-from architect_parallel.api.running import resume
+from architect_parallel.api.resuming import resume
 from architect_parallel.api.specs import SpecConfig, SpecRunner
 from architect_parallel.domain import Reason, RunResult, RunStatus, Status
 from architect_parallel.errors import UsageError
@@ -218,6 +218,8 @@ def test_a_debugger_looks_at_several_failures_and_leaves_no_result_of_its_own(ch
     assert [each.name for each in result.results] == ["a", "b"]
     (said,) = [each for each in result.warnings if each.startswith("the debugger says: 2 ")]
     assert "/debugger" in said
+    assert said.endswith("(cost unknown)")
+    assert result.total_cost is None  # its program does not tell what it costs
     assert "What the debugger said" in str(result.briefing)
 
 

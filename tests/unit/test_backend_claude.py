@@ -61,7 +61,11 @@ def test_options_of_the_request_stand_in_argv() -> None:
     [
         (ApprovalMode.NONE, SandboxMode.DEFAULT, "--dangerously-skip-permissions"),
         (ApprovalMode.NONE, SandboxMode.FULL, "--dangerously-skip-permissions"),
-        (ApprovalMode.NONE, SandboxMode.READ_ONLY, "--permission-mode plan"),
+        (
+            ApprovalMode.NONE,
+            SandboxMode.READ_ONLY,
+            "--permission-mode default --tools Read,Grep,Glob --strict-mcp-config",
+        ),
         (ApprovalMode.NONE, SandboxMode.WORKSPACE, "--permission-mode acceptEdits"),
         (ApprovalMode.AUTO, SandboxMode.DEFAULT, "--permission-mode acceptEdits"),
         (ApprovalMode.DEFAULT, SandboxMode.DEFAULT, "--permission-mode default"),

@@ -165,6 +165,13 @@ def test_the_model_is_named_in_the_rollout(reader: CodexReader, rollout: Path) -
     assert told.model == "gpt-5.5"
 
 
+def test_the_model_is_known_when_a_short_turn_ends(reader: CodexReader, rollout: Path) -> None:
+    """Over before anybody looked at the rollout; its tokens without a model would have no price."""
+    rollout.write_bytes(line(type="turn_context", payload={"model": "gpt-5.5"}) + b"\n")
+    facts = list(reader.line(line(type="turn.completed", usage={"input_tokens": 100, "output_tokens": 10})))
+    assert [fact.model for fact in facts if isinstance(fact, Tokens)] == ["gpt-5.5"]
+
+
 def test_a_late_rollout_does_not_take_tokens_back(reader: CodexReader, rollout: Path) -> None:
     list(reader.line(line(type="turn.completed", usage={"input_tokens": 900, "output_tokens": 90})))
     rollout.write_bytes(rollout_line("token_count", 100))

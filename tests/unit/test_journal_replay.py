@@ -29,6 +29,7 @@ from architect_parallel.events import (
     AgentStarted,
     AttemptEnded,
     Collected,
+    DebuggerEnded,
     Event,
     Judged,
     Recorded,
@@ -227,6 +228,13 @@ def test_replay_leaves_the_recorded_results_alone() -> None:
     assert replay(events, live=False) == replay(events, live=False)
     assert isinstance(events[2].event, WorkerFinished)
     assert events[2].event.result.attempts == 1
+
+
+def test_what_a_debugger_cost_is_part_of_the_runs_cost() -> None:
+    events = (START, finished(1), (None, DebuggerEnded(cost=0.25)), finished(2), end(RunStatus.FAILED, 1))
+    assert replay(story(*events), live=False).total_cost == 1.25
+    unknown = replay(story(*events[:-1], (None, DebuggerEnded(cost=None)), events[-1]), live=False)
+    assert unknown.total_cost is None
 
 
 def test_events_without_a_plan_are_refused() -> None:

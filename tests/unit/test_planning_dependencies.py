@@ -7,31 +7,13 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-from dispatching import dispatch, ended, spec
+from dispatching import dispatch, ended, graphs, spec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from architect_parallel.domain import OnPartial, Reason, Recovery, Retry, Status, WorkerSpec
 from architect_parallel.events import AttemptEnded, WorkerFinished
 from architect_parallel.planning.dispatch import Dispatch
-
-
-@st.composite
-def workers(draw: st.DrawFn) -> list[WorkerSpec]:
-    count = draw(st.integers(1, 12))
-    recovery = draw(st.sampled_from([None, Recovery(), Recovery(escalate=False)]))
-    retry = draw(st.sampled_from([None, Retry(max_attempts=2, initial_delay_s=0.1)]))
-    order = draw(st.permutations(range(1, count + 1)))
-    made = {}
-    for place, worker_id in enumerate(order):
-        among = order[:place]
-        needed = draw(st.lists(st.sampled_from(among), max_size=3, unique=True)) if among else []
-        on_partial = draw(st.sampled_from(list(OnPartial)))
-        made[worker_id] = spec(
-            worker_id, name=f"t{worker_id}", dependencies=tuple(needed), on_partial=on_partial, recovery=recovery,
-            retry=retry,
-        )  # fmt: skip
-    return [made[worker_id] for worker_id in sorted(made)]
 
 
 class Story:
@@ -74,7 +56,7 @@ class Story:
             else:
                 assert isinstance(event, AttemptEnded)
             for each in queue.settle(worker_id):
-                self._end(each.worker_id, each.status)
+                self._end(each.result.worker_id, each.result.status)
 
     def _end(self, worker_id: int, status: Status) -> None:
         assert worker_id not in self.ends, "a worker ended twice"
@@ -82,7 +64,7 @@ class Story:
 
 
 @given(
-    specs=workers(),
+    specs=graphs(),
     kinds=st.lists(st.sampled_from(["good", "good", "partial", "error a", "error b", "refused"]), max_size=40),
     at_once=st.integers(1, 5),
     seed=st.integers(0, 99),
@@ -128,7 +110,7 @@ def play(
             event = queue.ended(each.worker_id, end, now_s, stopping=False)
             if isinstance(event, WorkerFinished) and not queue.is_debugger(each.worker_id):
                 ends[each.worker_id] = event.result.status
-            ends |= {other.worker_id: other.status for other in queue.settle(each.worker_id)}
+            ends |= {other.result.worker_id: other.result.status for other in queue.settle(each.worker_id)}
     return ends, starts, queue
 
 
@@ -207,7 +189,8 @@ def test_a_worker_that_is_dropped_while_held_takes_its_dependents_along() -> Non
     (dropped,) = queue.drop(Reason.CANCELED, 2)
     assert dropped.status is Status.CANCELED
     (skipped,) = queue.settle(2)
-    assert (skipped.worker_id, skipped.status, skipped.error) == (
+    result = skipped.result
+    assert (result.worker_id, result.status, result.error) == (
         3, Status.SKIPPED, "it depends on b, which did not succeed",
     )  # fmt: skip
     assert [each.spec.worker_id for each in queue.waiting] == [1]
