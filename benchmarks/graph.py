@@ -1,4 +1,5 @@
 """Specs: what the runner adds to the critical path, how long a thousand tasks take to plan, and what each costs it.
+Flows: whether a late state costs the launcher more than an early one.
 
 The scenarios are in seconds what people have in minutes. As in `scheduling`, each is a run of sleeping tasks less a run
 of the same graph whose tasks end at once: worktrees, starts and collections cancel out, and what is left is the time in
@@ -15,12 +16,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
+from architect_parallel.api.flows import FlowConfig, run_flow
 from architect_parallel.api.planning import ParallelConfig
 from architect_parallel.api.specs import SpecConfig, SpecRunner
 from architect_parallel.domain import RunStatus
+from architect_parallel.events import FlowMoved, Recorded
 from benchmarks.measure import ARCHITECT, Cost, Goal, Site, alternate, folder, median_of, run_measured, wall
 
 REPEAT = 3
@@ -28,6 +32,9 @@ OVER_IDEAL = 1.05
 TASKS = 1000
 PLANNED_S = 1.0
 CPU_MS_PER_TASK = 5.0
+STATES = 150
+SOME = 15
+LATE_STATE = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,7 @@ def measure() -> list[Goal]:
         site = Site(place, files=50)
         goals = [scenario_goal(site, each) for each in SCENARIOS]
         site.clear()
-        return goals + thousand_goals(site)
+        return [*goals, *thousand_goals(site), flow_goal(site)]
 
 
 def scenario_goal(site: Site, scenario: Scenario) -> Goal:
@@ -120,6 +127,44 @@ def thousand_goals(site: Site) -> list[Goal]:
             note=f"`:` in a shell, 8 at a time; {wall_s:.0f} s in all, planning included",
         ),
     ]
+
+
+def flow_goal(site: Site) -> Goal:
+    """Both within one run, so that what a flow costs once is in neither."""
+    states = {
+        f"s{number}": {"tool": "bash", "arguments": {"command": ":"}, "next": f"s{number + 1}"}
+        for number in range(STATES)
+    }
+    file = site.folder / "flow.json"
+    file.write_text(json.dumps({"states": {**states, f"s{STATES}": {"tool": "bash", "arguments": {"command": ":"}}}}))
+    ratios, early, late = [], [], []
+    with mock.patch.dict(os.environ, site.env, clear=True):
+        for _ in range(REPEAT):
+            costs = state_costs(file, site.repository)
+            early.append(statistics.mean(costs[1 : 1 + SOME]))  # the first one pays for imports
+            late.append(statistics.mean(costs[-SOME:]))
+            ratios.append(late[-1] / early[-1])
+            site.clear()
+    return Goal(
+        name=f"flow: launcher CPU of the last {SOME} of {STATES} states, of the first {SOME}",
+        measured=statistics.median(ratios),
+        limit=LATE_STATE,
+        note=f"{1000 * statistics.median(late):.1f} ms against {1000 * statistics.median(early):.1f} ms a state",
+    )
+
+
+def state_costs(file: Path, repository: Path) -> list[float]:
+    """CPU of this process from each state to the next one."""
+    marks: list[float] = []
+
+    def hear(recorded: Recorded) -> None:
+        if isinstance(recorded.event, FlowMoved):
+            marks.append(time.process_time())
+
+    result = run_flow(FlowConfig(file=file, variables={}), repository, lambda demand: None, listeners=[hear])
+    if result.status is not RunStatus.SUCCESS:
+        raise RuntimeError(f"the flow of {STATES} states ended as {result.status}")
+    return [later - earlier for earlier, later in pairwise(marks)]
 
 
 def timed(runner: SpecRunner) -> float:

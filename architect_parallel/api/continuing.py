@@ -109,6 +109,7 @@ def _next_attempt(here: Here, journal: Journal, run_id: str, worker_id: int, ins
     return replace(
         spec,
         prompt=prompt,
+        values={},
         session_id=session,
         attempt=result.attempts + 1,
         continues=True,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -65,13 +64,11 @@ from architect_parallel.planning.flow import (
 from architect_parallel.planning.standing import standing
 from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock
-from architect_parallel.system.files import replace_file
+from architect_parallel.system.files import write_out
 from architect_parallel.worktrees.create import exclude_from_status, highest_number, require_base
 from architect_parallel.worktrees.registry import registration_lock
 
 LARGEST_READ_BYTES = 2**20
-LARGEST_VARIABLE_BYTES = 64 * 2**10
-"""The system takes 128 KiB for one."""
 NO_CAP = 10_000
 """Tasks of one `parallel` that may run at the same time where nobody set a limit."""
 
@@ -108,10 +105,25 @@ def run_flow(
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
 ) -> RunResult:
-    """Runs a flow from its start, in `workspace_root`.
+    """Runs a flow from its start, in `workspace_root`; raises like `plan_flow`, before anything was started."""
+    here, flow, plan = plan_flow(config, workspace_root)
+    with ExitStack() as held:
+        journal = held.enter_context(Journal.open(here.repository.state_dir))
+        exclude_from_status(here.repository)
+        with registration_lock(here.repository):
+            held.callback(hold(journal, plan.run_id).release)
+            journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
+        started(plan)
+        course = _Course(plan, here, journal, ask, listeners)
+        course.machine = Machine(flow, course.read, config.variables)
+        return course.run()
+
+
+def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Here, Flow, RunPlan]:
+    """What `run_flow` would begin with; changes nothing.
 
     Raises:
-        UsageError: With every fault of the file, or an unknown variable; nothing was started.
+        UsageError: With every fault of the file, or an unknown variable.
         EnvironmentProblem: The repository or a backend that the flow names does not allow it.
     """
     here = load_here(workspace_root, None if config.config_file is None else Path(config.config_file))
@@ -136,16 +148,7 @@ def run_flow(
             file=os.path.abspath(config.file), directory=str(here.start), variables=dict(config.variables)
         ),
     )  # fmt: skip
-    with ExitStack() as held:
-        journal = held.enter_context(Journal.open(here.repository.state_dir))
-        exclude_from_status(here.repository)
-        with registration_lock(here.repository):
-            held.callback(hold(journal, plan.run_id).release)
-            journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
-        started(plan)
-        course = _Course(plan, here, journal, ask, listeners)
-        course.machine = Machine(flow, course.read, config.variables)
-        return course.run()
+    return here, flow, plan
 
 
 def resume_flow(
@@ -273,15 +276,13 @@ class _Course:
             try:
                 results = self._do(runner, demanded, before.workers if before is not None else ())
             except FlowFault as error:
-                return self._end(runner, Ended(exit_code=error.exit_code, state=demanded.state, message=error.message))
+                self.machine.refused(error.message)
+                before = None
+                continue
             if runner.stopped_by is not None:
                 return self._stop(runner, demanded.state)
             before = None
-            try:
-                self._write(self.machine.finished([_outcome(each) for each in results]))
-            except OSError as error:
-                text = f"{demanded.state}: its output cannot be written: {error.strerror} ({error.filename})"
-                return self._end(runner, Ended(exit_code=1, state=demanded.state, message=text))
+            self.machine.finished([_outcome(each) for each in results], _Outputs(self._here.start).write)
 
     def read(self, kind: str, path: str) -> str:
         """`file(path)`: its text; `path(path)`: where it is."""
@@ -308,8 +309,13 @@ class _Course:
             # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
             so_far = {each.worker_id: each for each in replay(self._earlier, live=False).results}
             stand = standing(self._earlier)
-            for worker_id in before:
+            for worker_id, job in zip(before, demanded.jobs, strict=True):
                 if worker_id not in stand:
+                    if self._specs[worker_id].prompt != _words(job):
+                        text = (
+                            f"state {demanded.state} was changed since: what had begun is done as it was written then"
+                        )
+                        runner.warn(f"{text}; for the new one run the flow anew")
                     attempt = so_far[worker_id].attempts + 1 if worker_id in so_far else 1
                     again.append(replace(self._specs[worker_id], attempt=attempt))
         ids = tuple(before)
@@ -350,12 +356,6 @@ class _Course:
         ]  # fmt: skip
         return numbered_workers(drafts, self._here.repository, number - drafts[0].index)
 
-    def _write(self, writes: Sequence[tuple[str, str]]) -> None:
-        for path, text in writes:
-            place = self._here.start / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(place, text.encode(errors="surrogateescape"))
-
     def _record(self, runner: Runner, *events: RunExtended | FlowMoved | RunResumed | Warned) -> None:
         runner.record([(None, event) for event in events])
 
@@ -380,6 +380,32 @@ class _Course:
         return runner.finish((RunStatus.INTERRUPTED, int(code)))
 
 
+class _Outputs:
+    """Where the outputs of one state go; two of them to one place is a fault, however it is spelled."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._written: set[str] = set()
+
+    def write(self, path: str, text: str) -> None:
+        """Raises `FlowFault`."""
+        place = self._directory / path
+        try:
+            real = os.path.realpath(place)
+            if real in self._written:
+                raise FlowFault(f"two of its tasks write to {path}")
+            self._written.add(real)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_out(place, text.encode(errors="replace"))
+        except OSError as error:
+            raise FlowFault(f"its output cannot be written to {path}: {error.strerror}") from error
+
+
+def _words(job: Job) -> str:
+    """What a job's worker is told."""
+    return str(job.arguments[COMMANDS.get(job.tool, "prompt")])
+
+
 def _outcome(result: WorkerResult) -> Done:
     code = result.exit_code or 1
     if result.status is Status.SUCCESS:
@@ -393,17 +419,17 @@ def _outcome(result: WorkerResult) -> Done:
 
 def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str) -> WorkerSpec:
     arguments = job.arguments
-    command = COMMANDS.get(job.tool)
     settings = here.settings.parallel
     limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None)
     flags = Flags(
-        backend="shell" if command else job.tool, agent=arguments.get("agent"), limits=limits, limits_given=frozenset(),
+        backend="shell" if job.tool in COMMANDS else job.tool, agent=arguments.get("agent"), limits=limits,
+        limits_given=frozenset(),
         commit=settings.commit, run_budget=plan.budget_usd is not None, retries=0, retries_given=True, refine=False,
         checks=(), checks_given=True, check_timeout_s=0.0,
     )  # fmt: skip
     approval, sandbox = arguments.get("approval_mode"), arguments.get("sandbox_mode")
     task = Task(
-        prompt=_script(job, command) if command else str(arguments["prompt"]),
+        prompt=_words(job),
         name=name,
         model=arguments.get("model"),
         approval_mode=None if approval is None else ApprovalMode(approval),
@@ -425,14 +451,7 @@ def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str
     else:
         place = TaskPlace(isolation=Isolation.NONE, directory=os.path.normpath(where))
     spec = draft_spec(order, index, name, place, flags, run_id=plan.run_id, base_commit=base)
-    short = {key: value for key, value in job.variables.items() if len(os.fsencode(value)) <= LARGEST_VARIABLE_BYTES}
-    return replace(spec, variables=short)
-
-
-def _script(job: Job, command: str) -> str:
-    """The command; values that are too long for a variable of a process stand before it as assignments."""
-    long = [key for key, value in job.variables.items() if len(os.fsencode(value)) > LARGEST_VARIABLE_BYTES]
-    return "\n".join([*(f"{key}={shlex.quote(job.variables[key])}" for key in long), str(job.arguments[command])])
+    return replace(spec, values=job.values)
 
 
 def _require_backends(flow: Flow, here: Here) -> None:

@@ -47,7 +47,7 @@ class HandingOn:
             self._results[recorded.worker_id] = recorded.event.result
 
     def make_whole(self, spec: WorkerSpec) -> WorkerSpec:
-        """`spec` with its base and, in its prompt, the results it refers to.
+        """`spec` with its base and, in its prompt or beside its command, the results it refers to.
 
         Raises:
             EnvironmentProblem: The work it builds on conflicts, or a file it refers to is not there.
@@ -84,8 +84,7 @@ class HandingOn:
             return self._value(reference, spec)
 
         if spec.backend == SHELL:
-            command, variables = references.as_variables(spec.prompt, value_of)
-            return replace(spec, prompt=command, variables={**spec.variables, **variables})
+            return replace(spec, values=references.values(spec.prompt, value_of))
         return replace(spec, prompt=references.filled(spec.prompt, value_of))
 
     def _value(self, reference: Reference, spec: WorkerSpec) -> str:

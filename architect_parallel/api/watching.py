@@ -83,18 +83,16 @@ def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> 
         NothingToDo: No such run.
         EnvironmentProblem: Not in a repository, or its journal cannot be read.
     """
-    journal = Journal.open(open_repository(Path(workspace_root)).state_dir)
-    try:
+    state_dir = open_repository(Path(workspace_root)).state_dir
+    with Journal.open(state_dir) as journal:
         run_id = journal.find(run)
-    except BaseException:
-        journal.close()
-        raise
-    return _events(journal, run_id)
+    return _events(state_dir, run_id)
 
 
-def _events(journal: Journal, run_id: str) -> Iterator[dict[str, Any]]:
+def _events(state_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
+    # Opened with the first event: an iterator that nobody asks for one would never close it.
     board = Board(run_id)
-    with journal:
+    with Journal.open(state_dir) as journal:
         for seen in follow(journal, run_id):
             board.take(seen)
             yield as_data(board, seen)

@@ -36,12 +36,13 @@ def compare_backends(
     from architect_parallel.api.place import load_here
     from architect_parallel.api.planning import ParallelConfig
     from architect_parallel.api.running import ParallelRunner
+    from architect_parallel.backends.registry import require_backend
     from architect_parallel.domain import TaskText
 
     if (backends is None) == (not every):
         raise UsageError("give either --backends or --all", hint='architect compare-backends "..." --backends a,b')
+    here = load_here(Path.cwd(), config)
     if every:
-        here = load_here(Path.cwd(), config)
         found = [each.name for each in here.backends.values() if each.availability(os.environ).ready]
         names = [name for name in found if name != "shell"]
         if not names:
@@ -52,6 +53,8 @@ def compare_backends(
             raise UsageError("--backends has an empty name", hint="architect backends")
         if len(set(names)) < len(names):
             raise UsageError("--backends names one twice", hint="leave it out once")
+        for name in names:
+            require_backend(here.backends, name)
     tasks = [{"name": name, "backend": name, "prompt": prompt, "approval_mode": "none"} for name in names]
     request = ParallelConfig(
         file=TaskText(name="--backends", data=json_text.dumps({"tasks": tasks}).encode()),

@@ -16,7 +16,7 @@ from architect_parallel.errors import UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
-    from architect_parallel.planning.flow import Demand
+    from architect_parallel.planning.flow import Demand, Flow
     from architect_parallel.reports.terminal import LiveReport
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Run a flow: a state machine of commands and agents, with loops, choices and parallel steps.",
 )
+
+SAID = ("command", "prompt", "question", "message", "workflow", "items", "value", "left")
+"""Arguments that say what a tool does, at most one of each tool's."""
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A flow file, YAML or JSON.")]
 
@@ -78,13 +81,17 @@ def run_shown(
     config: Path | None,
 ) -> None:
     """Runs the flow in `file`, shows it live as the streams allow, and ends with its exit code."""
-    from architect_parallel.api.flows import FlowConfig, run_flow
+    from architect_parallel.api.flows import FlowConfig, plan_flow, run_flow
     from architect_parallel.reports.terminal import LiveReport
 
-    if dry_run:
-        validate(file, json=as_json, config=config)
-        return
     wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
+    if dry_run:
+        _, flow, plan = plan_flow(wanted, Path.cwd())
+        _show(flow, as_json=as_json, whole=True)
+        if not as_json:
+            limit = "no limit" if plan.budget_usd is None else f"${plan.budget_usd:.2f}"
+            answer(f"Cost ceiling: {limit}; nothing was started.")
+        return
     report = LiveReport(as_json=as_json, quiet=quiet)
     with report:
         result = run_flow(wanted, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
@@ -124,10 +131,16 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
     """Check a flow and its sub-flows; every fault is listed."""
     from architect_parallel.api.flows import read_flow
     from architect_parallel.api.place import load_here
+
+    _show(read_flow(file, load_here(Path.cwd(), config)), as_json=json)
+
+
+def _show(flow: Flow, *, as_json: bool, whole: bool = False) -> None:
+    """The way through a flow; with `whole` what it does in each state, as it is written."""
+    from architect_parallel.planning.plain_text import one_line
     from architect_parallel.planning.quantities import show_count
 
-    flow = read_flow(file, load_here(Path.cwd(), config))
-    if json:
+    if as_json:
         answer_json({"name": flow.name, "start_at": flow.start_at, "states": list(flow.states)})
         return
     answer(f"{flow.name}: {show_count(len(flow.states), 'state')}, from {flow.start_at}")
@@ -135,6 +148,10 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
         ways = [f"→ {state.next}"] if state.next else []
         ways += [f"{code} → {target}" for code, target in state.on_error.items()]
         answer(f"  {state.name} ({state.task.tool}) {', '.join(ways)}".rstrip())
+        for task in (state.task.tasks or (state.task,)) if whole else ():
+            text = next((task.arguments[key] for key in SAID if key in task.arguments), None)
+            if text is not None:
+                answer(f"      {f'{task.tool}: ' if state.task.tasks else ''}{one_line(str(text), 200)}")
 
 
 def _assignment(text: str) -> tuple[str, str]:

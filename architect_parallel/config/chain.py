@@ -11,10 +11,13 @@ from typing import Any
 
 from architect_parallel.config.layers import place_of
 from architect_parallel.config.source import Document, Fault, KeyPath, Place
+from architect_parallel.planning.flow import placeholders
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean
 
-PREVIOUS = re.compile(r"\{\{\s*previous\s*\}\}")
+PREVIOUS = "previous"
+"""What a step calls the one before it."""
+_PREVIOUS = re.compile(r"\{\{\s*previous\s*\}\}")
 _TOP = ("name", "steps", "stop_on_failure")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
@@ -46,17 +49,32 @@ def as_flow(document: Document) -> Document:
     moved: dict[KeyPath, Place] = {("states",): place_of(places, ("steps",))}
     for index, (name, step) in enumerate(zip(names, steps, strict=True)):
         at: KeyPath = ("steps", index)
-        if name in states or not _WORD.fullmatch(name):
-            why = "is the name of another step" if name in states else "must be letters, digits, _ and -"
+        if name in states or name == PREVIOUS or not _WORD.fullmatch(name):
+            why = "must be letters, digits, _ and -, not beginning with a digit"
+            if name in states:
+                why = "is the name of another step"
+            elif name == PREVIOUS:
+                why = "is what the step before is called"
             fault((*at, "name"), f"steps[{index}].name: {shown(name)} {why}")
             continue
+        if step.get("output") is not None:
+            fault(
+                (*at, "output"),
+                f"steps[{index}].output: unknown key 'output': what a step says goes to {{{{ {name} }}}}",
+            )
         arguments = {key: value for key, value in step.items() if key not in ("name", "backend", "output")}
-        prompt = arguments.get("prompt")
-        if isinstance(prompt, str) and PREVIOUS.search(prompt):
-            if index == 0:
-                fault((*at, "prompt"), "steps[0].prompt: there is no step before it, {{ previous }} means nothing")
-            else:
-                arguments["prompt"] = PREVIOUS.sub(f"{{{{ {names[index - 1]} }}}}", prompt)
+        for key, value in arguments.items():
+            if not isinstance(value, str):
+                continue
+            if index == 0 and _PREVIOUS.search(value):
+                fault((*at, key), f"steps[0].{key}: there is no step before it, {{{{ previous }}}} means nothing")
+            arguments[key] = _PREVIOUS.sub(f"{{{{ {names[index - 1]} }}}}", value) if index else value
+            for kind, later in placeholders(arguments[key]):
+                if kind is None and later in names[index:]:
+                    fault(
+                        (*at, key),
+                        f"steps[{index}].{key}: {{{{ {later} }}}} has said nothing yet when this step begins",
+                    )
         state: dict[str, Any] = {"tool": step.get("backend"), "arguments": arguments, "output": f"var({name})"}
         if index + 1 < len(steps):
             state["next"] = names[index + 1]
@@ -72,4 +90,4 @@ def as_flow(document: Document) -> Document:
 
 def _name(step: dict[str, Any], index: int) -> str:
     name = step.get("name")
-    return name if isinstance(name, str) else f"step-{index + 1}"
+    return f"step-{index + 1}" if name is None else name if isinstance(name, str) else repr(name)

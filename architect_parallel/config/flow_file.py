@@ -21,11 +21,13 @@ from architect_parallel.config.task_schema import snake_name
 from architect_parallel.domain import ApprovalMode, Isolation, SandboxMode
 from architect_parallel.planning.flow import (
     BRACES,
+    COMMANDS,
     CONDITIONS,
     CONTROL,
     INTERACTIVE,
     MAX_TRANSITIONS,
     OTHERWISE,
+    PLACEHOLDER,
     Destination,
     Flow,
     FlowState,
@@ -35,14 +37,16 @@ from architect_parallel.planning.flow import (
     placeholders,
 )
 from architect_parallel.planning.quantities import read_count, read_duration, read_usd, shown
+from architect_parallel.planning.shell_values import out_of_reach
 from architect_parallel.planning.suggest import did_you_mean
 
 HINT = "architect flow --help"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 _OUTPUT = re.compile(r"(var|file)\(\s*(.+?)\s*\)")
+_CODES = frozenset(map(str, range(1, 256)))
 _TOP = ("name", "start_at", "variables", "states", "max_transitions")
 _STATE = ("tool", "arguments", "output", "next", "on_error", "isolation")
-_TASK = ("tool", "arguments", "output", "isolation", "name")
+_TASK = ("tool", "arguments", "output", "isolation")
 
 
 def _text(value: Any) -> str:
@@ -54,6 +58,8 @@ def _text(value: Any) -> str:
         raise ValueError("must be text")
     if "\0" in value:
         raise ValueError("must not hold a NUL character")
+    if any("\ud800" <= each <= "\udfff" for each in value):
+        raise ValueError("must not hold half of a character")
     return value
 
 
@@ -115,6 +121,8 @@ _AGENT: dict[str, Callable[[Any], Any]] = {
     "cwd": _filled_text,
     "extra": _texts,
 }
+
+
 _STATES = frozenset({"goto", "then", "else"})
 """Arguments that name a state, or a mapping of texts to states."""
 
@@ -156,14 +164,27 @@ def load_flow(path: Path, around: Around) -> Flow:
         UsageError: With every fault of all these files.
     """
     faults = FaultList()
-    flow = _load(path, around, faults, above=(), given=frozenset())
+    flow = _load(path, around, faults, {}, above=(), given=frozenset())
     if faults.lines or flow is None:
         raise faults.error("the flow", HINT)
     return flow
 
 
+Loaded = dict[tuple[str, frozenset[str]], Flow | None]
+"""Files that were read, with what their callers pass, so that each is read and told of once; `None`: with faults."""
+
+
 def _load(
-    path: Path, around: Around, faults: FaultList, *, above: tuple[str, ...], given: frozenset[str]
+    path: Path, around: Around, faults: FaultList, loaded: Loaded, *, above: tuple[str, ...], given: frozenset[str]
+) -> Flow | None:
+    key = (os.path.join(os.path.realpath(path.parent), path.name), given)
+    if key not in loaded:
+        loaded[key] = _read(path, around, faults, loaded, above=above, given=given)
+    return loaded[key]
+
+
+def _read(
+    path: Path, around: Around, faults: FaultList, loaded: Loaded, *, above: tuple[str, ...], given: frozenset[str]
 ) -> Flow | None:
     try:
         data = read_bytes(path)
@@ -179,7 +200,7 @@ def _load(
     except Faulty as error:
         faults.add(str(path), error.faults)
         return None
-    reading = _Reading(path, document, around, faults, (*above, os.path.realpath(path)), given)
+    reading = _Reading(path, document, around, faults, loaded, (*above, os.path.realpath(path)), given)
     flow = reading.flow()
     found = sorted(dict.fromkeys([*document.faults, *reading.found]), key=lambda fault: fault.place or Place(0, 0))
     faults.add(str(path), found)
@@ -194,6 +215,7 @@ class _Reading:
     document: Document
     around: Around
     faults: FaultList
+    loaded: Loaded
     above: tuple[str, ...]
     """Real paths of the flows that lead here, this one last."""
     given: frozenset[str]
@@ -221,7 +243,7 @@ class _Reading:
             self._target(("start-at",), start)
         limit = self._read(("max-transitions",), top.get("max_transitions", MAX_TRANSITIONS), _AGENT["max_turns"])
         return Flow(
-            name=str(top.get("name") or self.path.stem),
+            name=self._read(("name",), top.get("name", self.path.stem), _filled_text) or "",
             start_at=str(start),
             states=read,
             variables=variables,
@@ -257,6 +279,8 @@ class _Reading:
                 yield arguments["as"]
 
     def _state(self, name: str, written: Any, at: KeyPath) -> FlowState:
+        if not name.strip() or not name.isprintable():
+            self._fault(at, f"{shown(name)} is no name of a state: it must be text that can be shown")
         if not isinstance(written, dict):
             self._fault(at, "a state must hold a mapping with its tool")
             written = {}
@@ -278,7 +302,7 @@ class _Reading:
             self._fault(at, "must hold a mapping of exit codes to states")
             return {}
         for code, state in written.items():
-            if code != OTHERWISE and not (code.isascii() and code.isdigit() and 0 < int(code) < 256):
+            if code != OTHERWISE and code not in _CODES:
                 self._fault((*at, code), f"{shown(code)} is neither an exit code from 1 to 255 nor _")
             self._target((*at, code), state)
         return {code: str(state) for code, state in written.items()}
@@ -317,7 +341,7 @@ class _Reading:
             self._fault(at, "must be a list of at least one task")
             return ()
         tasks: list[FlowTask] = []
-        owners: dict[Destination, int] = {}
+        owners: dict[str, int] = {}
         for index, each in enumerate(written):
             place = (*at, index)
             if not isinstance(each, dict):
@@ -325,10 +349,16 @@ class _Reading:
                 continue
             task = self._task(self._keys(place, each, _TASK), place, inside=True)
             tasks.append(task)
-            if task.output is not None and (first := owners.setdefault(task.output, index)) != index:
+            if task.output is not None and (first := owners.setdefault(self._target_of(task.output), index)) != index:
                 where = f"{task.output.kind}({task.output.name})"
                 self._fault((*place, "output"), f"{where} is where tasks[{first}] writes already")
         return tuple(tasks)
+
+    def _target_of(self, output: Destination) -> str:
+        """The same for two outputs that go to one place; what placeholders amount to is seen when it is written."""
+        if output.kind is Kind.VAR or BRACES.search(output.name):
+            return f"{output.kind}({output.name})"
+        return os.path.realpath(self.around.directory / output.name)
 
     def _arguments(self, tool: str, written: Mapping[str, Any], at: KeyPath) -> dict[str, Any]:
         known, needed = ARGUMENTS.get(tool, (_AGENT, frozenset({"prompt"})))
@@ -342,14 +372,32 @@ class _Reading:
                 self._target((*at, name, *([text] if text is not None else [])), state)
         for name in (set(read) - _STATES) - {"workflow"}:
             self._placeholders((*at, name), read[name])
+        self._within_reach(tool, read, at)
+        self._default(read, at)
+        if isinstance(read.get("variables"), dict):
+            read["variables"] = {
+                self._read((*at, "variables", key), key, _variable): self._read((*at, "variables", key), value, _text)
+                for key, value in read["variables"].items()
+            }
         if tool == "sub-flow" and isinstance(read.get("workflow"), str):
             self._sub_flow(read["workflow"], read.get("variables") or {}, at)
         return {name: value for name, value in read.items() if value is not None}
 
+    def _within_reach(self, tool: str, arguments: Mapping[str, Any], at: KeyPath) -> None:
+        name = COMMANDS.get(tool, "")
+        command = arguments.get(name)
+        if isinstance(command, str):
+            for text in out_of_reach(command, [found[0] for found in PLACEHOLDER.finditer(command)]):
+                why = "stands in a here-document whose end word is quoted: the shell puts nothing in there"
+                self._fault((*at, name), f"{shown(text)} {why}")
+
+    def _default(self, arguments: Mapping[str, Any], at: KeyPath) -> None:
+        choices, default = arguments.get("choices"), arguments.get("default")
+        if not choices or default is None or default in choices or any(map(BRACES.search, [*choices, default])):
+            return
+        self._fault((*at, "default"), f"{shown(default)} is none of the choices")
+
     def _sub_flow(self, name: str, variables: Mapping[str, Any], at: KeyPath) -> None:
-        for key, value in variables.items():
-            self._read((*at, "variables", key), key, _variable)
-            self._read((*at, "variables", key), value, _text)
         path = self._find(name)
         if path is None:
             self._fault((*at, "workflow"), f"there is no flow {shown(name)}")
@@ -359,7 +407,7 @@ class _Reading:
             self._fault((*at, "workflow"), f"a flow cannot run itself: {' → '.join(chain)}")
             return
         if name not in self.flows:
-            flow = _load(path, self.around, self.faults, above=self.above, given=frozenset(variables))
+            flow = _load(path, self.around, self.faults, self.loaded, above=self.above, given=frozenset(variables))
             if flow is not None:
                 self.flows[name] = flow
 
@@ -412,6 +460,8 @@ class _Reading:
         """`written` with its keys under their own names: `on-error`, `on_error` and `onError` are one."""
         read: dict[str, Any] = {}
         for key, value in written.items():
+            if value is None:  # nothing is written behind it
+                continue
             own = snake_name(key).replace("-", "_")
             if own not in known:
                 self._fault((*at, key), f"unknown key {shown(key)}{did_you_mean(key, known)}")
@@ -433,7 +483,7 @@ class _Reading:
         states = self.document.data.get("states")
         full = isinstance(states, dict)
         inside = at[1:] if full and at[:1] == ("states",) else at
-        where = f"state {inside[0]}" if inside and inside[0] in self.states else ""
+        where = f"state {dotted(inside[:1])}" if inside and inside[0] in self.states else ""
         rest = dotted(inside[1:] if where else inside)
         lead = ": ".join(part for part in (where, rest) if part)
         self.found.append(Fault(place_of(self.document.places, at), f"{lead}: {message}" if lead else message))

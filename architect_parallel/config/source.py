@@ -268,7 +268,7 @@ def dotted(path: KeyPath) -> str:
     """
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else _word(step)
+        text += f"[{step}]" if isinstance(step, int) else f".{_word(step)}" if text else _word(step)
     return text
 
 

@@ -278,7 +278,10 @@ class WorkerSpec:
     """Whether it goes on where the attempt before left its worktree, instead of from the base."""
     extra_argv: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Further environment variables of its process: values that its command names. No secrets: they are journaled."""
+    """Further environment variables of its process. No secrets: they are journaled."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Of a shell command: texts in `prompt` (`{{ name }}`) → what they stand for. The shell is given variables in their
+    place (`planning.shell_values`); whoever reads the prompt reads what was written."""
     warnings: tuple[str, ...] = ()
     """What the chosen backend cannot honour, found while planning."""
     tags: tuple[str, ...] = ()

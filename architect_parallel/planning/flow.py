@@ -1,11 +1,12 @@
 """A flow as data and as a machine: which state it is in, what has to be done there, where that leads.
 
-Pure: the machine asks for work (`Jobs`, `Question`, `Wait`) and is told its outcome; it starts nothing, reads nothing
-but through the reader it is given, and knows no clock. All that it knows of where it is stands in `snapshot()`, plain
-data from which `Machine.restore` goes on: a flow that was killed or paused continues where it stopped.
+Pure: the machine asks for work (`Jobs`, `Question`, `Wait`) and is told its outcome; it starts nothing, reads and
+writes nothing but through what it is given, and knows no clock. All that it knows of where it is stands in
+`snapshot()`, plain data from which `Machine.restore` goes on: a flow that was killed or paused continues where it
+stopped.
 
 Texts are filled in by exact name, once, and what is filled in is never looked at again: no template language. In the
-command of a `bash` task a value travels as a shell variable, so that no quoting of it can go wrong.
+command of a `bash` task nothing is filled in: its values go along with it (`planning.shell_values`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from enum import StrEnum
 from typing import Any
 
 from architect_parallel.errors import ArchitectParallelError, ExitCode
-from architect_parallel.planning.shell_values import as_variables
 
 TIMED_OUT = 124
 """Exit code of a task that a time limit ended, as `timeout(1)` has it."""
@@ -104,9 +104,9 @@ class Job:
 
     tool: str
     arguments: Mapping[str, Any]
-    """Texts filled in."""
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """Shell variables of a command: the values it names."""
+    """Texts filled in; a command as it was written."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Of a command: each placeholder in it, as written, and what it stands for."""
     isolated: bool = False
     """Whether it gets a worktree of its own."""
 
@@ -167,6 +167,8 @@ class FlowFault(ArchitectParallelError):
     exit_code = ExitCode.NOT_ALL_SUCCEEDED
 
 
+Writer = Callable[[str, str], None]
+"""Puts a text (second) into the file at a path (first); raises `FlowFault`."""
 Reader = Callable[[str, str], str]
 """What `file` or `path` (first) of a path (second) amounts to; raises `FlowFault`."""
 
@@ -222,22 +224,25 @@ class Machine:
             if found is not None:
                 return found
 
-    def finished(self, outcomes: Sequence[Done]) -> list[tuple[str, str]]:
-        """Takes how the demanded jobs ended, in their order; what to write: (path, text)."""
+    def finished(self, outcomes: Sequence[Done], write: Writer = lambda path, text: None) -> None:
+        """Takes how the demanded jobs ended, in their order; an output without a place fails the state."""
         task = self._state.task
         tasks = task.tasks or (task,)
-        writes, message = [], ""
+        message = ""
         for each, outcome in zip(tasks, outcomes, strict=True):
             if each.output is not None and each.output.kind is Kind.VAR:
                 self._set(each.output.name, outcome.output)
             elif each.output is not None:
                 try:
-                    writes.append((self._text(each.output.name), outcome.output.strip() + "\n"))
+                    write(self._text(each.output.name), outcome.output.strip() + "\n")
                 except FlowFault as error:
                     message = message or str(error)
         code = next((outcome.exit_code for outcome in outcomes if outcome.exit_code != 0), 1 if message else 0)
         self._pending = self._leave(code, message)
-        return writes
+
+    def refused(self, why: str) -> None:
+        """Takes that the demanded jobs cannot be done at all: a failure of their state."""
+        self._pending = self._leave(1, why)
 
     def answered(self, text: str) -> None:
         """Takes the answer to a question; for a `Wait`, that it is over."""
@@ -359,22 +364,24 @@ class Machine:
 
     def _job(self, task: FlowTask, *, inside: bool) -> Job:
         isolated = task.isolation == "worktree" or (task.isolation is None and inside and task.tool != "bash")
-        variables: dict[str, str] = {}
+        values: dict[str, str] = {}
         command = COMMANDS.get(task.tool)
         arguments = self._filled(task.arguments, skip=command)
         if command is not None:
-            arguments[command], variables = as_variables(task.arguments[command], PLACEHOLDER, self._value)
-        return Job(tool=task.tool, arguments=arguments, variables=variables, isolated=isolated)
+            arguments[command] = task.arguments[command]
+            values = {found[0]: self._value(found) for found in PLACEHOLDER.finditer(arguments[command])}
+        return Job(tool=task.tool, arguments=arguments, values=values, isolated=isolated)
 
     def _filled(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
-        return {
-            key: self._text(value) if isinstance(value, str) else value
-            for key, value in arguments.items()
-            if key != skip
-        }
+        return {key: self._whole(value) for key, value in arguments.items() if key != skip}
+
+    def _whole(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._whole(each) for each in value]
+        return self._text(value) if isinstance(value, str) else value
 
     def _set(self, name: str, text: str) -> None:
-        self._frame["variables"][name] = text.strip()
+        self._frame["variables"][name] = text.replace("\0", "").strip()
 
     def _text(self, text: str) -> str:
         return PLACEHOLDER.sub(lambda found: self._value(found), text)
@@ -385,7 +392,7 @@ class Machine:
             return self._read(kind, path)
         value = self._frame["variables"].get(name)
         if value is None:
-            raise FlowFault(f"state {self.where}: {name} has no value yet")
+            raise FlowFault(f"{name} has no value yet")
         return str(value)
 
 

@@ -1,8 +1,8 @@
 """`{{ name }}`, `{{ results }}` and `{{ file(./path) }}` in the prompts of a spec. Pure.
 
 No template language: what stands between the braces is one of these three, by exact name, and what is put in its place
-is never looked at again. In a prompt that is a shell command nothing is put in at all: a reference becomes a variable
-of the command's environment, so that no result, whatever an agent wrote into it, can become a command.
+is never looked at again. In a prompt that is a shell command nothing is put in at all: the values go along with it
+(`planning.shell_values`), so that no result, whatever an agent wrote into it, can become a command.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from architect_parallel.domain import Status, WorkerResult
-from architect_parallel.planning import shell_values
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.planning.quantities import show_count
 
@@ -101,13 +100,13 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda found: f"{{{{ {names[found[1]]} }}}}" if found[1] in names else found[0], text)
 
 
-def as_variables(command: str, value_of: Callable[[Reference], str]) -> tuple[str, dict[str, str]]:
-    """A shell command with every reference replaced by a variable, and the variables' values.
+def values(text: str, value_of: Callable[[Reference], str]) -> dict[str, str]:
+    """Each reference in `text`, as it is written there, and its value.
 
-    >>> as_variables("grep {{ word }} *", lambda reference: "$(reboot)")
-    ('grep "${ARCHITECT_VALUE_1}" *', {'ARCHITECT_VALUE_1': '$(reboot)'})
+    >>> values("grep {{word}} *", lambda reference: "$(reboot)")
+    {'{{word}}': '$(reboot)'}
     """
-    return shell_values.as_variables(command, _REFERENCE, lambda found: cut_variable(value_of(_read(found[1]))))
+    return {found[0]: cut(value_of(_read(found[1]))) for found in _REFERENCE.finditer(text)}
 
 
 def cut(text: str) -> str:

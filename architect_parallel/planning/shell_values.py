@@ -1,51 +1,168 @@
 """Values in a shell command: as variables of its environment, never as text of the command. Pure.
 
-Whatever an agent wrote into a value, it cannot become a command: the shell sees the name of a variable where the
-placeholder stood, in the quoting that stands around it. Where that quoting is guessed wrongly (a quote in a comment,
-say), the words of a value are split, or its variable's name is shown; nothing in it is ever run.
+A command stays as its author wrote it, with the values beside it, until it is run; what people read is what was
+written. Whatever an agent wrote into a value, it cannot become a command: the shell sees the name of a variable where
+the placeholder stood, in the quoting that stands around it. Where that quoting is guessed wrongly (a `case` inside
+`$(…)`, say), the words of a value are split, or its variable's name is shown; nothing in it is ever run.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 VARIABLE = "ARCHITECT_VALUE_"
+LARGEST_VARIABLES_BYTES = 64 * 2**10
+"""All together. The system takes 128 KiB for one, and not without end for all."""
+
+_TOKEN = re.compile(
+    r"""\\. | \$\(\( | \$\( | <<<
+    | <<(?P<tabs>-?)[ \t]*(?:(?P<quoted>'[^'\n]*'|"[^"\n]*"|\\[\w.-]+)|(?P<word>[\w.-]+))
+    | .""",
+    re.DOTALL | re.VERBOSE,
+)
+_INNER = " )"
+"""What closes a parenthesis inside of arithmetic."""
+_ARITHMETIC = ("))", _INNER)
 
 
-def as_variables(
-    command: str, placeholder: re.Pattern[str], value_of: Callable[[re.Match[str]], str]
-) -> tuple[str, dict[str, str]]:
-    """`command` with every match of `placeholder` replaced by a variable, and the variables' values.
+def as_script(command: str, values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """What the shell is given: `command` with every key of `values` replaced by a variable, and the variables.
 
-    >>> as_variables("echo {{x}} 'a {{x}}'", re.compile("{{x}}"), lambda found: "$(reboot)")
+    Long values are assigned at the script's beginning, between quotes: an environment has no room for them.
+
+    >>> as_script("echo {{x}} 'a {{x}}'", {"{{x}}": "$(reboot)"})
     ('echo "${ARCHITECT_VALUE_1}" \\'a \\'"${ARCHITECT_VALUE_1}"\\'\\'', {'ARCHITECT_VALUE_1': '$(reboot)'})
     """
-    names: dict[str, str] = {}
-    values: dict[str, str] = {}
-    parts, end, quote = [], 0, ""
-    for found in placeholder.finditer(command):
-        before = command[end : found.start()]
-        quote = _quote_after(before, quote)
-        name = names.get(found[0])
-        if name is None:
-            name = names[found[0]] = f"{VARIABLE}{len(names) + 1}"
-            values[name] = value_of(found).replace("\0", "")
-        parts += [before, {"": f'"${{{name}}}"', '"': f"${{{name}}}", "'": f"'\"${{{name}}}\"'"}[quote]]
+    names = {key: f"{VARIABLE}{number}" for number, key in enumerate(values, 1)}
+    parts, end = [], 0
+    for found, place in _places(command, values):
+        parts += [command[end : found.start()], place.reference(names[found[0]])]
         end = found.end()
-    return "".join([*parts, command[end:]]), values
+    text = "".join([*parts, command[end:]])
+    room, variables = LARGEST_VARIABLES_BYTES, {}
+    for key, name in names.items():
+        value = values[key].replace("\0", "")
+        size = len(value.encode(errors="surrogateescape"))
+        if size <= room:
+            variables[name] = value
+            room -= size
+        else:
+            text = f"{name}={shlex.quote(value)}\n{text}"
+    return text, variables
 
 
-def _quote_after(text: str, quote: str) -> str:
-    """The shell quote that is open after `text`, begun inside `quote`."""
-    skip = False
-    for character in text:
-        if skip:
-            skip = False
-        elif character == "\\" and quote != "'":
-            skip = True
-        elif quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-    return quote
+def out_of_reach(command: str, keys: Iterable[str]) -> list[str]:
+    """Those of `keys` that stand where the shell looks at nothing: in a here-document whose end word is quoted.
+
+    >>> out_of_reach("cat <<'END'\\n{{x}}\\nEND\\necho {{y}}", ["{{x}}", "{{y}}"])
+    ['{{x}}']
+    """
+    return list(dict.fromkeys(found[0] for found, place in _places(command, keys) if place.is_literal))
+
+
+def _places(command: str, keys: Iterable[str]) -> Iterator[tuple[re.Match[str], _Place]]:
+    """Each of `keys` in `command` where it stands, in order."""
+    longest_first = sorted(map(re.escape, keys), key=len, reverse=True)
+    if not longest_first:
+        return
+    place, end = _Place(), 0
+    for found in re.finditer("|".join(longest_first), command):
+        place.pass_over(command[end : found.start()])
+        yield found, place
+        place.pass_over("_")  # a placeholder is part of a word
+        end = found.end()
+
+
+@dataclass(slots=True)
+class _Document:
+    """A here-document that was announced."""
+
+    end: str
+    tabs: bool
+    """Whether tabs before its end word do not count."""
+    is_literal: bool
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where in a shell command one is."""
+
+    opened: list[str] = field(default_factory=list)
+    """What closes each thing that is open, the innermost last: a quote, a backtick, `)`, or one of `_ARITHMETIC`."""
+    documents: list[_Document] = field(default_factory=list)
+    in_document: bool = False
+    """Whether the first of `documents` has begun."""
+    line: str = ""
+    """Of the here-document, so far."""
+    in_comment: bool = False
+    in_word: bool = False
+
+    def reference(self, name: str) -> str:
+        """How the variable is written here so that it stays one word."""
+        inner = self.opened[-1] if self.opened else ""
+        if self.in_document or self.in_comment or inner == '"' or inner in _ARITHMETIC:
+            return f"${{{name}}}"
+        return f"'\"${{{name}}}\"'" if inner == "'" else f'"${{{name}}}"'
+
+    @property
+    def is_literal(self) -> bool:
+        return self.in_document and self.documents[0].is_literal
+
+    def pass_over(self, text: str) -> None:
+        at = 0
+        while at < len(text):
+            if self.in_document:
+                at = self._line_of_document(text, at)
+                continue
+            inner = self.opened[-1] if self.opened else ""
+            found = _TOKEN.match(text, at)
+            assert found is not None  # `.` matches whatever is left
+            token = found[0]
+            if inner == "'" or self.in_comment:
+                token = text[at]
+            elif inner == "))" and text.startswith("))", at):
+                token = "))"
+            elif inner == '"' and token[0] == "<":
+                token = "<"
+            at += len(token)
+            self._take(token, inner, found)
+
+    def _take(self, token: str, inner: str, found: re.Match[str]) -> None:
+        in_word, self.in_word = self.in_word, token not in set(" \t\n;&|(") and token != "$("
+        if self.in_comment:
+            self.in_comment = token != "\n"
+        elif inner and token == inner.strip():
+            self.opened.pop()
+        elif inner == "'":
+            return
+        elif token in ("$((", "$(", "`"):
+            self.opened.append({"$((": "))", "$(": ")", "`": "`"}[token])
+        elif inner == '"':
+            return
+        elif token in ("'", '"'):
+            self.opened.append(token)
+        elif token == "(":
+            self.opened.append(_INNER if inner in _ARITHMETIC else ")")
+        elif inner in _ARITHMETIC:
+            return
+        elif token == "#" and not in_word:
+            self.in_comment = True
+        elif token.startswith("<<") and token != "<<<":
+            end = found["word"] or found["quoted"].strip("'\"\\")
+            self.documents.append(_Document(end, bool(found["tabs"]), found["quoted"] is not None))
+        if token == "\n" and not self.in_comment and self.documents:
+            self.in_document = True
+
+    def _line_of_document(self, text: str, at: int) -> int:
+        end = text.find("\n", at)
+        self.line += text[at:] if end < 0 else text[at:end]
+        if end < 0:
+            return len(text)
+        line, self.line = self.line, ""
+        if (line.lstrip("\t") if self.documents[0].tabs else line) == self.documents[0].end:
+            self.documents.pop(0)
+            self.in_document = bool(self.documents)
+        return end + 1

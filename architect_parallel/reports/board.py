@@ -233,6 +233,8 @@ def _said(board: Board, seen: Seen) -> str | None:
         return f"the launcher of run {board.run_id} died (try: architect resume {board.run_id})"
     event, worker_id = seen.recorded.event, seen.recorded.worker_id
     match event:
+        case RunStarted(plan=plan) if plan.flow is not None:
+            return f"run {board.run_id}: the flow {one_line(plan.flow.file, 200)}"
         case RunStarted(plan=plan):
             tasks = show_count(len(plan.workers), "task")
             return f"run {board.run_id}: {tasks}, at most {plan.max_parallel} at a time"

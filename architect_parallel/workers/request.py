@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.backends.base import Request
 from architect_parallel.domain import WorkerSpec
+from architect_parallel.planning.shell_values import as_script
+
+
+def as_run(spec: WorkerSpec) -> WorkerSpec:
+    """`spec` as its backend is given it: variables of the shell where its command names values."""
+    if not spec.values:
+        return spec
+    script, variables = as_script(spec.prompt, spec.values)
+    return replace(spec, prompt=script, variables={**spec.variables, **variables})
 
 
 def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Request:

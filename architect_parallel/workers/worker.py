@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from architect_parallel.backends import environment
@@ -47,7 +48,7 @@ from architect_parallel.workers.collect import collect
 from architect_parallel.workers.course import Course, result_of, verdict_of
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
-from architect_parallel.workers.request import request_for, shown_argv
+from architect_parallel.workers.request import as_run, request_for, shown_argv
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
@@ -137,6 +138,11 @@ class _Journey:
         self._emit = emit
         self._course = course
         self._backend = place.backends[spec.backend]
+
+    @cached_property
+    def _ran(self) -> WorkerSpec:
+        """The spec as its backend is given it."""
+        return as_run(self._spec)
 
     def travel(self) -> None:
         if self._stopped_before_start():
@@ -325,9 +331,9 @@ class _Journey:
         prompt_file = make_private_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
         descriptor = os.open(prompt_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write((spec.prompt + spec.lesson).encode(errors="surrogateescape"))
+            file.write((self._ran.prompt + spec.lesson).encode(errors="surrogateescape"))
         state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
-        request = request_for(spec, prompt_file=prompt_file, state_dir=state_dir)
+        request = request_for(self._ran, prompt_file=prompt_file, state_dir=state_dir)
         kept_there = self._backend.capabilities.sessions_in_state
         if request.session_id is not None and kept_there and not any(state_dir.iterdir()):  # a cleanup took it
             self._warn(f"session {one_line(request.session_id, 40)} is not kept any more: the agent begins anew")
@@ -339,7 +345,7 @@ class _Journey:
         return process.Launch(
             argv=command.argv,
             cwd=directory,
-            env={**passed, **command.env, **self._spec.variables},
+            env={**passed, **command.env, **self._ran.variables},
             stdin_file=command.stdin_file,
             polite_signal=command.polite_signal,
             polite_wait_s=command.polite_wait_s,

@@ -65,6 +65,8 @@ def test_one_task_for_several_backends(architect: Architect, checkout: Path) -> 
         (("--backends", "shell,shell"), 2),
         ((), 2),
         (("--backends", "x"), 2),
+        (("--backends", "shell,shel"), 2),
     ):
         answer = architect("compare-backends", "x", *bad)
         assert (answer.code, answer.err.count("architect:")) == (code, 1)
+    assert answer.err.startswith("architect: unknown backend 'shel'")

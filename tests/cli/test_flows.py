@@ -189,6 +189,24 @@ def test_validate_shows_the_way_through(architect: Architect, checkout: Path) ->
     assert json.loads(architect("flow", "validate", "f.yaml", "--json").out)["start_at"] == "hello"
 
 
+def test_a_dry_run_finds_what_a_run_would_and_starts_nothing(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    shown = architect("flow", "run", "f.yaml", "--dry-run", "--var", "name=x", "--budget", "2")
+    assert (shown.code, shown.err) == (0, "")
+    assert "      echo hello '{{ name }}'; exit 3\n" in shown.out
+    assert "      shell: echo one > one.txt; echo {{ said }}\n" in shown.out
+    assert shown.out.endswith("Cost ceiling: $2.00; nothing was started.\n")
+    for words, said in (
+        (("--var", "nope=1"), "the flow has no variable 'nope'"),
+        (("--budget", "nan"), "--budget"),
+        (("--timeout", "soon"), "--timeout"),
+    ):
+        answer = architect("flow", "run", "f.yaml", "--dry-run", *words)
+        assert (answer.code, answer.out, said in answer.err) == (2, "", True)
+    assert not (checkout / "log").exists()
+    assert architect("status", "--json").json == {"runs": []}
+
+
 @pytest.mark.parametrize("way", ["signal", "cancel"])
 def test_a_timed_pause_hears_who_ends_it_and_is_gone_on_with(architect: Architect, checkout: Path, way: str) -> None:
     (checkout / "f.yaml").write_text(
@@ -267,11 +285,95 @@ def test_an_output_without_a_place_is_a_failure_of_its_state(architect: Architec
     assert "outside the repository" in answer.json["warnings"][0]
 
 
+def test_what_cannot_be_written_or_made_ready_goes_by_on_error(architect: Architect, checkout: Path) -> None:
+    (checkout / "real").mkdir()
+    (checkout / "link").symlink_to("real")
+    (checkout / "target").write_text("old")
+    (checkout / "to").symlink_to("target")
+    (checkout / "f.yaml").write_text(
+        "variables: {same: real/x}\n"
+        "states:\n"
+        "  a: {tool: bash, arguments: {command: echo a}, output: file(real), on-error: {1: p}}\n"
+        "  p: {tool: parallel, on-error: {1: w}, arguments: {tasks: [\n"
+        "    {tool: bash, arguments: {command: echo 1}, output: file(link/x)},\n"
+        "    {tool: bash, arguments: {command: echo 2}, output: 'file({{ same }})'}]}}\n"
+        "  w: {tool: bash, isolation: worktree, arguments: {command: pwd, cwd: /}, on-error: {1: z}}\n"
+        "  z: {tool: bash, arguments: {command: echo new}, output: file(to), next: n}\n"
+        "  n: {tool: bash, arguments: {command: echo gone}, output: file(pipe), next: o}\n"
+        "  o: {tool: bash, arguments: {command: printf 'a\\0b'}, output: var(same), next: e}\n"
+        "  e: {tool: bash, arguments: {command: pwd, cwd: '{{ same }}'}}\n"
+    )
+    os.mkfifo(checkout / "pipe")  # what is no file is written to, never replaced: /dev/null, for one
+    reader = os.open(checkout / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    answer = architect("flow", "run", "f.yaml", "--json")
+    assert [each["name"] for each in answer.json["results"]] == ["a", "p-1", "p-2", "z", "n", "o", "e"]
+    assert (checkout / "real" / "x").read_text() == "1\n"
+    assert (checkout / "to").is_symlink()
+    assert (checkout / "target").read_text() == "new\n"
+    assert os.read(reader, 100) == b"gone\n"
+    os.close(reader)
+    assert answer.json["results"][-1]["error"].endswith("there is no directory " + str(checkout / "ab"))
+
+
 def test_a_state_that_became_another_one_is_not_gone_on_with(architect: Architect, checkout: Path) -> None:
     job = "{tool: bash, arguments: {command: 'false'}}"
+    (checkout / "f.yaml").write_text(
+        "variables: {x: a}\nstates:\n  a: {tool: bash, arguments: {command: 'false {{ x }}'}}\n"
+    )
+    assert architect("flow", "run", "f.yaml").code == 1
+    assert "was changed" not in architect("resume", "latest").err
+    (checkout / "f.yaml").write_text("variables: {x: a}\nstates:\n  a: {tool: bash, arguments: {command: 'true'}}\n")
+    answer = architect("resume", "latest")
+    assert (answer.code, "state a was changed since: what had begun is done as it was" in answer.err) == (1, True)
     (checkout / "f.yaml").write_text(f"a: {{tool: parallel, arguments: {{tasks: [{job}, {job}]}}}}\n")
     assert architect("flow", "run", "f.yaml").code == 1
     for changed in (f"a: {{tool: parallel, arguments: {{tasks: [{job}]}}}}\n", "a: {tool: pause, arguments: {}}\n"):
         (checkout / "f.yaml").write_text(changed)
         answer = architect("flow", "run", "--resume", "latest")
         assert (answer.code, "state a is another one" in answer.err) == (2, True), answer.err
+
+
+def test_people_read_the_command_as_it_was_written(architect: Architect, checkout: Path) -> None:
+    """Tables, `watch` and the commit's subject; the command that ran is told with its start."""
+    (checkout / "f.yaml").write_text(
+        "variables: {what: 'a  b'}\n"
+        "states:\n  s: {tool: bash, isolation: worktree, arguments: {command: 'echo {{ what }} > made'}}\n"
+    )
+    run = architect("flow", "run", "f.yaml", "--json").json
+    assert run["results"][0]["task"] == "echo {{ what }} > made"
+    assert git(checkout, "log", "-1", "--format=%s", "architect/parallel-1") == "architect: echo {{ what }} > made"
+    assert git(checkout, "show", "architect/parallel-1:made") == "a  b"
+    assert "s: echo {{ what }} > made" in architect("status", "latest").out
+    lines = architect("watch", "latest").out.splitlines()
+    assert lines[0].endswith("f.yaml")
+    assert any(line.endswith("[1] started: s: echo {{ what }} > made") for line in lines)
+    told = [json.loads(line) for line in architect("watch", "latest", "--json").out.splitlines()]
+    (started,) = (each for each in told if each["event"] == "agent_started")
+    assert started["argv"][-1] == 'echo "${ARCHITECT_VALUE_1}" > made'
+
+
+def test_money_spent_in_one_state_counts_in_the_next_and_a_resume_has_the_whole_budget(
+    architect: Architect, checkout: Path
+) -> None:
+    (checkout / "c.yaml").write_text(
+        "backends: {paid: {command: [sh, -c, 'echo {prompt} >> log; echo ''{\"said\": \"ok\", \"usd\": 0.6}'''],"
+        " output: json, fields: {output: said, cost: usd}}}\n"
+    )
+    (checkout / "f.yaml").write_text(
+        "".join(
+            f"{one}: {{tool: paid, arguments: {{prompt: {one}}}, next: {two}}}\n" for one, two in ("ab", "bc", "cd")
+        )
+        + "d: {tool: bash, arguments: {command: echo d >> log}}\n"
+    )
+    stopped = architect("flow", "run", "f.yaml", "--budget", "1", "-c", "c.yaml", "--json")
+    assert (stopped.code, stopped.json["status"]) == (1, "canceled")
+    assert stopped.json["total_cost"] == pytest.approx(1.2)
+    assert (checkout / "log").read_text() == "a\nb\n"  # each alone is within it
+    said = "\n".join(stopped.json["warnings"])
+    assert "stopped in state b (run budget)" in said
+    assert "the run spent $1.2000: $0.2000 over its budget" in said
+
+    whole = architect("resume", "latest", "-c", "c.yaml", "--json")
+    assert (whole.code, whole.json["status"]) == (0, "success")
+    assert whole.json["total_cost"] == pytest.approx(1.8)
+    assert (checkout / "log").read_text() == "a\nb\nc\nd\n"

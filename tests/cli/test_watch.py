@@ -92,6 +92,22 @@ def test_a_killed_launcher_is_told_and_stays_in_every_replay(architect: Architec
     assert all(one["seq"] + 1 == other["seq"] for one, other in pairwise(after))
 
 
+def test_an_iterator_that_is_left_holds_nothing_open(architect: Architect, checkout: Path) -> None:
+    architect("parallel", "true", "--backend", "shell", "--workers", "1")
+
+    def opened() -> list[str]:
+        named = [os.readlink(each.path) for each in os.scandir("/proc/self/fd") if os.path.lexists(each.path)]
+        return [each for each in named if each.startswith(str(checkout))]
+
+    unasked = architect_parallel.watch("latest", checkout)
+    assert opened() == []
+    left = architect_parallel.watch("latest", checkout)
+    assert next(left)["event"] == "run_started"
+    left.close()  # type: ignore[attr-defined]  # it is a generator, as those who leave early know
+    assert opened() == []
+    del unasked
+
+
 def test_elsewhere_than_on_a_terminal_it_is_lines(architect: Architect) -> None:
     architect("parallel", "echo fine", "--task", "echo bad; exit 3", "--backend", "shell")
 

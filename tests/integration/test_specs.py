@@ -69,6 +69,8 @@ def test_a_task_starts_from_the_merged_work_of_its_dependencies_and_owns_only_it
     assert bases["api"] == bases["ui"] == design
     assert git(checkout, "rev-parse", f"{bases['both']}^1", f"{bases['both']}^2").split() == [api, ui]
     assert git(checkout, "show", f"{both}:all.txt") == "design\ndesign\n<say $(reboot)>"
+    assert result.results[2].task == "printf '<%s>' {{ design }} > ui.txt"  # as it was written
+    assert git(checkout, "log", "-1", "--format=%s", ui) == "architect: printf '<%s>' {{ design }} > ui.txt"
     assert git(checkout, "status", "--porcelain") == ""
 
 

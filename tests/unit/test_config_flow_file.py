@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from architect_parallel.config.flow_file import Around, load_flow
 from architect_parallel.errors import UsageError
-from architect_parallel.planning.flow import Destination, Flow, Kind
+from architect_parallel.planning.flow import Destination, Done, Flow, Jobs, Kind, Machine
 
 BACKENDS = ("claude", "codex", "shell")
 
@@ -126,6 +126,126 @@ def test_sub_flows_are_found_checked_and_never_their_own(tmp_path: Path) -> None
     (tmp_path / "inner.yaml").write_text("i: {tool: sub-flow, arguments: {workflow: f}}\n")
     assert "a flow cannot run itself: f.yaml → inner.yaml → f.yaml" in faults(tmp_path, outer)[0]
     assert "there is no flow 'other'" in faults(tmp_path, outer.replace("workflow: inner", "workflow: other"))[0]
+
+
+def test_what_could_not_work_is_found_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    shown = "\n".join(
+        faults(
+            tmp_path,
+            r"""
+name: [a]
+states:
+  a: {tool: bash, arguments: {command: "cat <<'END'\n{{ x }}\nEND"}, output: var(x), on-error: {03: a, "+3": a, ٣: a}}
+  p:
+    tool: parallel
+    arguments:
+      tasks:
+        - {tool: bash, arguments: {command: a}, output: file(out/a), name: first}
+        - {tool: bash, arguments: {command: a}, output: file(./out//a)}
+        - {tool: bash, arguments: {command: a}, output: file(link/out/a)}
+        - {tool: bash, arguments: {command: a}, output: "file(out/{{ x }})"}
+  ask: {tool: ask-user, arguments: {question: a, choices: ["yes", "no"], default: maybe}}
+  fine: {tool: ask-user, arguments: {question: a, choices: ["yes", "{{ x }}"], default: maybe}}
+  s: {tool: sub-flow, arguments: {workflow: inner, variables: {ok: 3, 1x: a, bad: [b], worse: {a: b}}}}
+  "": {tool: pause}
+  "a\tb": {tool: pause}
+  "\x1b[31m": {tool: pauze, on-error: {"\x1b[32m": fine}}
+""",
+        )
+    )
+    for part in (
+        "name: must be text",
+        "'{{ x }}' stands in a here-document whose end word is quoted",
+        "state a: on-error.03: '03' is neither an exit code",
+        "on-error.+3: '+3' is neither",
+        "'٣' is neither",
+        "arguments.tasks[0].name: unknown key 'name'",
+        "tasks[1].output: file(./out//a) is where tasks[0] writes already",
+        "tasks[2].output: file(link/out/a) is where tasks[0] writes already",
+        "state ask: arguments.default: 'maybe' is none of the choices",
+        "arguments.variables.1x: '1x' must be a name",
+        "arguments.variables.bad: must be text",
+        "arguments.variables.worse: must be text",
+        "'' is no name of a state",
+        "'a\\tb' is no name of a state",
+        r"state '\x1b[31m': tool: unknown tool 'pauze'",
+        r"state '\x1b[31m': on-error.'\x1b[32m': '\x1b[32m' is neither",
+    ):
+        assert part in shown, part
+    assert "tasks[3].output" not in shown
+    assert "state fine" not in shown
+    assert "\x1b" not in shown
+
+
+def test_half_a_character_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "h.json").write_text('{"a": {"tool": "bash", "arguments": {"command": "echo \\ud800"}}}')
+    with pytest.raises(UsageError, match="must not hold half of a character"):
+        load_flow(tmp_path / "h.json", Around(directory=tmp_path, backends=BACKENDS))
+
+
+def test_nothing_written_behind_a_key_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    read = load(tmp_path, "start-at:\nstates:\n  a: {tool: pause, arguments: , next: null, output: ~, on-error: }\n")
+    assert (read.start_at, read.states["a"].next, read.states["a"].task.output) == ("a", None, None)
+    assert faults(tmp_path, "a: {tool: bash, arguments: }") == [
+        "f.yaml:1:17: state a: arguments.command: bash needs command"
+    ]
+
+
+def test_what_a_sub_flow_is_given_is_text_and_so_are_the_words_of_extra(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text("i: {tool: bash, arguments: {command: 'echo {{ n }} {{ b }}'}}\n")
+    read = load(
+        tmp_path,
+        "variables: {x: -v}\nstates:\n"
+        "  o: {tool: sub-flow, arguments: {workflow: inner, variables: {n: 3, b: true}}, next: e}\n"
+        "  e: {tool: claude, arguments: {prompt: a, extra: ['{{ x }}', -q]}}\n",
+    )
+    machine = Machine(read, lambda kind, path: "")
+    assert isinstance(inside := machine.demand(), Jobs)
+    assert inside.jobs[0].values == {"{{ n }}": "3", "{{ b }}": "true"}
+    machine.finished([Done(exit_code=0)])
+    assert isinstance(outside := machine.demand(), Jobs)
+    assert outside.jobs[0].arguments["extra"] == ["-v", "-q"]
+
+
+def test_a_sub_flow_is_read_and_told_of_once_however_often_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("i: {tool: nope}\n")
+    (tmp_path / "middle.yaml").write_text("m: {tool: sub-flow, arguments: {workflow: ./bad.yaml}}\n")
+    calls = ["bad", "bad.yaml", "./bad.yaml", "middle", "middle.yaml"]
+    states = [f"s{n}: {{tool: sub-flow, arguments: {{workflow: {call}}}}}\n" for n, call in enumerate(calls)]
+    assert len(faults(tmp_path, "".join(states))) == 1
+    for n in range(19):  # each calls the next one twice: half a million readings, were each for itself
+        (tmp_path / f"f{n}.yaml").write_text(
+            f"a: {{tool: sub-flow, arguments: {{workflow: f{n + 1}}}}}\n"
+            f"b: {{tool: sub-flow, arguments: {{workflow: f{n + 1}.yaml}}}}\n"
+        )
+    (tmp_path / "f19.yaml").write_text("a: {tool: pause}\n")
+    assert load(tmp_path, (tmp_path / "f0.yaml").read_text()).flows["f1"].name == "f1"
+
+
+def test_a_chain_is_checked_as_a_whole(tmp_path: Path) -> None:
+    shown = "\n".join(
+        faults(
+            tmp_path,
+            """
+steps:
+  - {backend: shell, prompt: "{{ b }}", name: a, output: file(x)}
+  - {backend: shell, prompt: "{{ b }} {{ a }} {{ file(c) }}", name: b}
+  - {backend: claude, prompt: x, system_prompt: "{{ previous }}", name: c}
+  - {backend: shell, prompt: x, name: previous}
+  - {backend: shell, prompt: x, name: [d]}
+""",
+        )
+    )
+    for part in (
+        "steps[0].prompt: {{ b }} has said nothing yet",
+        "steps[0].output: unknown key 'output'",
+        "steps[1].prompt: {{ b }} has said nothing yet",
+        "steps[3].name: 'previous' is what the step before is called",
+        "steps[4].name: \"['d']\" must be letters",
+    ):
+        assert part in shown, part
+    assert len(shown.splitlines()) == 5
 
 
 @pytest.mark.parametrize(

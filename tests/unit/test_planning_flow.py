@@ -24,6 +24,7 @@ from architect_parallel.planning.flow import (
     Question,
     Wait,
 )
+from architect_parallel.planning.shell_values import as_script
 
 
 def read(kind: str, path: str) -> str:
@@ -172,11 +173,11 @@ def test_no_value_is_ever_run_by_the_shell(command: str, value: str) -> None:
     demanded = machine.demand()
     assert isinstance(demanded, Jobs)
     job: Job = demanded.jobs[0]
-    text = job.arguments["command"]
+    assert job.arguments["command"] == command  # what people read is what was written
+    text, variables = as_script(job.arguments["command"], job.values)
     assert "touch" not in text
-    assert set(job.variables.values()) == {machine.variables["x"]}
-    quoted = command.count("{{")
-    assert len(job.variables) == quoted
+    assert set(variables.values()) == {machine.variables["x"]}
+    assert "{{" not in text
 
 
 def test_a_value_arrives_as_it_is_in_every_kind_of_quotes(tmp_path: object) -> None:
@@ -185,7 +186,6 @@ def test_a_value_arrives_as_it_is_in_every_kind_of_quotes(tmp_path: object) -> N
         demanded = Machine(flow(state("a", command=command), x=value), read).demand()
         assert isinstance(demanded, Jobs)
         job = demanded.jobs[0]
-        done = subprocess.run(
-            ["/bin/sh", "-c", job.arguments["command"]], env=dict(job.variables), capture_output=True, text=True
-        )
+        script, variables = as_script(job.arguments["command"], job.values)
+        done = subprocess.run(["/bin/sh", "-c", script], env=variables, capture_output=True, text=True)
         assert (done.stdout, done.returncode) == (value, 0)

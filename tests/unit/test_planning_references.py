@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from architect_parallel.planning import references
+from architect_parallel.planning.shell_values import as_script
 
 
 @given(value=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40))
@@ -29,7 +30,7 @@ def test_no_result_becomes_a_command_wherever_its_reference_stands(command: str,
         done = subprocess.run(["/bin/sh", "-c", made], env=variables, capture_output=True, text=True, check=False)
         return done.stdout.splitlines()
 
-    made, variables = references.as_variables(command, lambda reference: value)
+    made, variables = as_script(command, references.values(command, lambda reference: value))
     assert "BAD" not in output(made, variables)  # as a line of its own only a command has printed it
 
 
@@ -40,7 +41,8 @@ def test_the_naive_way_runs_what_a_result_says() -> None:
 
 
 def test_a_quoted_reference_keeps_its_value_whole() -> None:
-    made, variables = references.as_variables('printf "<%s>" {{ x }} "{{ x }}" \'{{ x }}\'', lambda reference: "a  *")
+    command = 'printf "<%s>" {{ x }} "{{ x }}" \'{{ x }}\''
+    made, variables = as_script(command, references.values(command, lambda reference: "a  *"))
     done = subprocess.run(["/bin/sh", "-c", made], env=variables, capture_output=True, text=True, check=False)
     assert done.stdout == "<a  *>" * 3
 

@@ -1,0 +1,71 @@
+"""A flow's launcher killed after any event: resuming gives the same ends, and what had ended does not run again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from architect_parallel.api.flows import FlowConfig, resume_flow, run_flow
+from architect_parallel.domain import RunResult, RunStatus
+from architect_parallel.events import FlowMoved, RunExtended, WorkerFinished
+from architect_parallel.journal import Journal
+from architect_parallel.planning.flow import Demand
+from architect_parallel.system.git import open_repository
+
+FLOW = """
+states:
+  a: {tool: bash, arguments: {command: "echo 1 >> log; echo A; exit 3"}, output: var(x), on-error: {3: p}}
+  p:
+    tool: parallel
+    arguments:
+      tasks:
+        - {tool: bash, arguments: {command: "echo 2 >> log; exit 4"}, output: file(out)}
+        - {tool: bash, arguments: {command: "echo 3 >> log; echo {{ x }}"}, output: var(y)}
+    on-error: {4: loop}
+  loop: {tool: for-each, arguments: {items: [b, c], as: i, goto: s}, next: wait}
+  s: {tool: sub-flow, arguments: {workflow: inner, variables: {i: "{{ i }}"}}, output: var(z), next: loop}
+  wait: {tool: pause, arguments: {seconds: 0.01}, next: end}
+  end: {tool: bash, arguments: {command: "echo 6 >> log; echo {{ y }} {{ z }} {{ file(out) }}"}}
+"""
+INNER = """
+variables: {i: none}
+states:
+  q: {tool: bash, arguments: {command: "echo {{ i }} >> log; echo in {{ i }}"}, output: var(output)}
+"""
+SAID = {1: "1", 2: "2", 3: "3", 4: "b", 5: "c", 6: "6"}
+"""What each worker writes into the log, by its id."""
+
+
+def nobody(demand: Demand) -> None:
+    raise AssertionError(f"nobody is asked: {demand}")
+
+
+def ends(result: RunResult) -> list[tuple[str, int | None, str]]:
+    return [(each.name, each.exit_code, each.output) for each in result.results]
+
+
+def test_a_flow_killed_after_any_event(checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    (checkout / "inner.yaml").write_text(INNER)
+    whole = run_flow(FlowConfig(file=checkout / "f.yaml", variables={}), checkout, nobody)
+    assert (whole.status, len(whole.results)) == (RunStatus.SUCCESS, len(SAID))
+    assert whole.results[-1].output == "A in c"
+    assert sorted((checkout / "log").read_text().split()) == sorted(SAID.values())
+    state_dir = open_repository(checkout).state_dir
+    with Journal.open(state_dir) as journal:
+        recorded = journal.recorded(whole.run_id)
+    assert len(recorded) > 30
+
+    for kept in range(1, len(recorded)):
+        if isinstance(recorded[kept - 1].event, RunExtended):
+            assert isinstance(recorded[kept].event, FlowMoved)
+            continue  # the two are one transaction
+        shutil.rmtree(state_dir)
+        (checkout / "log").unlink(missing_ok=True)
+        with Journal.open(state_dir) as journal:
+            journal.append([(whole.run_id, each.worker_id, each.event) for each in recorded[:kept]])
+        done = {each.worker_id for each in recorded[:kept] if isinstance(each.event, WorkerFinished)}
+        result = resume_flow(checkout, whole.run_id, nobody)
+        assert (result.status, ends(result)) == (RunStatus.SUCCESS, ends(whole)), f"killed after event {kept}"
+        ran = (checkout / "log").read_text().split() if (checkout / "log").exists() else []
+        assert sorted(ran) == sorted(said for worker_id, said in SAID.items() if worker_id not in done), kept
