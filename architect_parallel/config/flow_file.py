@@ -37,7 +37,7 @@ from architect_parallel.planning.flow import (
     placeholders,
 )
 from architect_parallel.planning.quantities import read_count, read_duration, read_usd, shown
-from architect_parallel.planning.shell_values import out_of_reach
+from architect_parallel.planning.shell_values import OUT_OF_REACH, out_of_reach
 from architect_parallel.planning.suggest import did_you_mean
 
 HINT = "architect flow --help"
@@ -388,8 +388,7 @@ class _Reading:
         command = arguments.get(name)
         if isinstance(command, str):
             for text in out_of_reach(command, [found[0] for found in PLACEHOLDER.finditer(command)]):
-                why = "stands in a here-document whose end word is quoted: the shell puts nothing in there"
-                self._fault((*at, name), f"{shown(text)} {why}")
+                self._fault((*at, name), f"{shown(text)} {OUT_OF_REACH}")
 
     def _default(self, arguments: Mapping[str, Any], at: KeyPath) -> None:
         choices, default = arguments.get("choices"), arguments.get("default")

@@ -52,6 +52,8 @@ from architect_parallel.planning.suggest import did_you_mean
 SCHEMA_HINT = "architect config schema spec"
 DEBUGGER = "debugger"
 """What the one who is asked about failures is called."""
+_SHELL = "shell"
+"""The backend whose prompts are commands."""
 
 _STATE_FILE = re.compile(rb"\s*# [^\n]*\n\s*Run `[0-9]{8}-[0-9]{6}-[a-z0-9]{4}`: \*\*")
 """How the account begins that a run writes (`reports.state_file`)."""
@@ -172,6 +174,7 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
             ("tasks", ring[0], "dependencies"), f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
         )
     yield from _reference_faults(listed, owners, wanted, fault)
+    yield from _command_faults(document.data, fault)
 
 
 def _reference_faults(
@@ -184,6 +187,23 @@ def _reference_faults(
             known = {word: owner in before for word, owner in owners.items()}
             for what in references.faults(text, known, near=lambda word: did_you_mean(word, owners)):
                 yield fault(("tasks", index, "prompt"), what)
+
+
+def _command_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
+    """What a shell would not fill in."""
+    defaults = data.get("defaults")
+    common = defaults.get("backend") if isinstance(defaults, dict) else None
+    commands: list[tuple[KeyPath, object]] = [
+        (("tasks", index, "prompt"), each.get("prompt"))
+        for index, each in enumerate(_tasks(data))
+        if (each.get("backend") or common) == _SHELL
+    ]
+    coordinator = data.get("coordinator")
+    if isinstance(coordinator, dict) and common == _SHELL:
+        commands.append((("coordinator", "task"), coordinator.get("task")))
+    for path, text in commands:
+        if isinstance(text, str):
+            yield from (fault(path, what) for what in references.unreachable(text))
 
 
 def _name(task: Mapping[str, Any], index: int) -> str:

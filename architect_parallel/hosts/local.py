@@ -1,20 +1,28 @@
 """The host that is this machine: a thread per worker, one sampler for all, one gate before every start.
 
 The gate is the promise that nothing starts after a stop: a worker's process is started under its switch's lock, and a
-switch that was thrown before never lets it start.
+switch that was thrown before never lets it start. And whatever breaks in a thread, the dispatcher hears of an end: it
+would wait for one for ever.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 
 from architect_parallel.backends.environment import filtered_environment
-from architect_parallel.domain import Reason, WorkerSpec
+from architect_parallel.domain import Reason, Status, WorkerSpec
+from architect_parallel.events import BaselineFinished, Event, WorkerFinished
 from architect_parallel.hosts.base import BASELINE, Emit
+from architect_parallel.planning.dispatch import unstarted
 from architect_parallel.workers.checking import BaselineOrder, Checker
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.workers.worker import Workplace, run_worker
+
+_log = logging.getLogger(__name__)
 
 
 class LocalHost:
@@ -33,13 +41,17 @@ class LocalHost:
             self._workplace.tripwire.arm()
         switch = StopSwitch()
         self._switches[spec.worker_id] = switch
-        thread = threading.Thread(
-            target=run_worker,
-            args=(spec, self._workplace, self._sampler, switch, lambda event: self._emit(spec.worker_id, event)),
-            name=f"worker-{spec.worker_id}",
-        )
-        self._threads.append(thread)
-        thread.start()
+        worker_id = spec.worker_id
+
+        def work() -> None:
+            run_worker(spec, self._workplace, self._sampler, switch, lambda event: self._emit(worker_id, event))
+
+        def broken(error: str) -> Event:
+            # Its work may stand in the worktree: nobody has collected it.
+            blank = unstarted(spec, Status.FAILED, Reason.COLLECT_FAILED)
+            return WorkerFinished(result=replace(blank, error=error), mendable=False)
+
+        self._begin(worker_id, work, broken)
 
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""
@@ -52,12 +64,24 @@ class LocalHost:
             sampler=self._sampler,
             switch=switch,
         )
-        environ = filtered_environment(place.backends[order.backend], place.environ)
-        thread = threading.Thread(
-            target=checker.check_base,
-            args=(order, place.worktrees, environ, lambda event: self._emit(BASELINE, event)),
-            name="base",
-        )
+
+        def check() -> None:
+            environ = filtered_environment(place.backends[order.backend], place.environ)
+            checker.check_base(order, place.worktrees, environ, lambda event: self._emit(BASELINE, event))
+
+        self._begin(BASELINE, check, lambda error: BaselineFinished(checks=(), error=error))
+
+    def _begin(self, worker_id: int, work: Callable[[], None], broken: Callable[[str], Event]) -> None:
+        """Does `work` in a thread; `broken` makes its end where it cannot tell one itself."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                _log.exception("thread of worker %d failed", worker_id)
+                self._emit(worker_id, broken(f"internal error: {type(error).__name__}: {error}"))
+
+        thread = threading.Thread(target=run, name=f"worker-{worker_id}")
         self._threads.append(thread)
         thread.start()
 

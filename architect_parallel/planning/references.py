@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from architect_parallel.domain import Status, WorkerResult
 from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_count
+from architect_parallel.planning.quantities import show_count, shown
+from architect_parallel.planning.shell_values import OUT_OF_REACH, out_of_reach
 
 MOST_CHARACTERS = 50_000
 """Of one value: a prompt has to fit into an agent's head, and a variable into an environment."""
@@ -98,6 +99,16 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     '{{ design }} and {{ results }}'
     """
     return _REFERENCE.sub(lambda found: f"{{{{ {names[found[1]]} }}}}" if found[1] in names else found[0], text)
+
+
+def unreachable(command: str) -> list[str]:
+    """What is wrong with the references of a shell command, by where they stand.
+
+    >>> unreachable("cat <<'END'\\n{{ x }}\\nEND\\necho {{ y }}")
+    ["'{{ x }}' stands in a here-document whose end word is quoted: the shell puts nothing in there"]
+    """
+    written = (found[0] for found in _REFERENCE.finditer(command))
+    return [f"{shown(each)} {OUT_OF_REACH}" for each in out_of_reach(command, written)]
 
 
 def values(text: str, value_of: Callable[[Reference], str]) -> dict[str, str]:

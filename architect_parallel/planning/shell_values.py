@@ -23,6 +23,7 @@ _TOKEN = re.compile(
     | .""",
     re.DOTALL | re.VERBOSE,
 )
+OUT_OF_REACH = "stands in a here-document whose end word is quoted: the shell puts nothing in there"
 _INNER = " )"
 """What closes a parenthesis inside of arithmetic."""
 _ARITHMETIC = ("))", _INNER)

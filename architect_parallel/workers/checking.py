@@ -117,15 +117,12 @@ class Checker:
         setup_environ: Mapping[str, str],
         emit: Callable[[Event], None],
     ) -> None:
-        """Runs the checks on the base commit, each once, in a tree that is gone afterwards. Never raises; its only
-        event is `BaselineFinished`, with what came to its end."""
+        """Runs the checks on the base commit, each once, in a tree that is gone afterwards. Its only event is
+        `BaselineFinished`, with what came to its end."""
         try:
             checks, error = self._check_base(order, settings, setup_environ), None
         except ArchitectParallelError as problem:
             checks, error = [], None if self.switch.over else str(problem)
-        except Exception as problem:  # as in a worker: the run is told, and ends
-            _log.exception("the checks of the base commit failed")
-            checks, error = [], f"internal error: {type(problem).__name__}: {problem}"
         emit(BaselineFinished(checks=tuple(checks), error=error))
 
     def _check_base(

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,15 @@ from architect_parallel.events import (
     WorkerFinished,
 )
 from architect_parallel.hosts.base import Emit
+from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.runner import Runner
+from architect_parallel.system.git import Repository
 from architect_parallel.workers.checking import BaselineOrder
+from architect_parallel.workers.limits import Sampler
+from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.workers.worker import Workplace, run_worker
 
 RUN = "20260101-000000-test"
 Behaviour = Callable[[WorkerSpec, Emit, threading.Event], Status]
@@ -386,3 +392,24 @@ def test_workers_wait_while_the_machine_lacks_room_and_go_on_when_it_has_some(jo
     result = Runner(decided, journal, lambda emit: FakeHost(emit, behave), rules=rules, room=room).run()
 
     assert result.status is RunStatus.SUCCESS
+
+
+def test_a_bug_before_a_worker_begins_ends_the_worker_and_not_the_patience(
+    tmp_path: Path, repository: Repository
+) -> None:
+    place = Workplace(repository=repository, run_dir=tmp_path, backends={}, environ={})
+    with pytest.raises(KeyError):  # the control: a thread that ends so tells nobody
+        run_worker(plan(1).workers[0], place, Sampler(), StopSwitch(), lambda event: None)
+    plain = plan(2)
+    checked = dataclasses.replace(
+        plain, workers=tuple(dataclasses.replace(each, checks=("true",)) for each in plain.workers)
+    )
+    for decided in (plain, checked):
+        with Journal.open(tmp_path / f"state-{len(decided.workers[0].checks)}") as journal:
+            journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=1))])
+            runner = Runner(decided, journal, lambda emit: LocalHost(place, emit))
+            with pytest.raises(EnvironmentProblem, match="internal error") if decided is checked else nullcontext():
+                runner.run()
+            result = journal.result(RUN)
+        assert [each.status for each in result.results] == [Status.FAILED, Status.FAILED]
+        assert all("internal error: KeyError: 'fake'" in str(each.error) for each in result.results)

@@ -116,6 +116,25 @@ tasks:
     assert len(found) == 14
 
 
+def test_a_reference_where_the_shell_fills_nothing_in_is_a_fault() -> None:
+    text = """\
+defaults: {backend: BACKEND}
+tasks:
+  - {name: a, task: echo a}
+  - name: b
+    deps: [a]
+    task: |
+      cat <<'END'
+      {{ a }}
+      END
+coordinator: {task: "cat <<'E'\\n{{ results }}\\nE"}
+"""
+    found = faults(text.replace("BACKEND", "shell"))
+    assert [each.split(":")[0] for each in found] == ["6", "10"]
+    assert all("in a here-document whose end word is quoted" in each for each in found)
+    assert read(text.replace("BACKEND", "claude")).tasks, "an agent reads its prompt, no shell does"
+
+
 def test_a_name_without_a_value_is_no_name() -> None:
     assert faults("tasks:\n  - {name: , task: do}\n  - {name: b, id: null}\n") == [
         "2:5: tasks[0]: has neither name nor id"
