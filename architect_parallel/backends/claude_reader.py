@@ -80,12 +80,13 @@ class ClaudeReader:
         warnings = (f"denied for want of permission: {', '.join(denied)}",) if denied else ()
         if subtype == "success" and result.get("is_error") is False:
             return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+        status = read.count(result.get("api_error_status"))
         outcome = Outcome.ERROR
         if subtype == "error_max_turns":
             outcome = Outcome.MAX_STEPS
         elif subtype == "error_max_budget_usd":
             outcome = Outcome.BUDGET
-        elif result.get("api_error_status") in LATER or _SUBSCRIPTION_LIMIT.match(text):
+        elif status in LATER or _SUBSCRIPTION_LIMIT.match(text):
             outcome = Outcome.RATE_LIMITED
         error = one_line(text or _errors(result) or self._retrying or f"claude reported {subtype or 'an error'}")
         return Ending(
@@ -93,7 +94,7 @@ class ClaudeReader:
             text=text or self._text,
             error=error,
             retry_after_s=retry_after_s(error) if outcome is Outcome.RATE_LIMITED else None,
-            mendable=may_pass(read.count(result.get("api_error_status"))),
+            mendable=may_pass(status),
             warnings=warnings,
         )
 

@@ -231,7 +231,7 @@ def test_checkout_that_became_dirty_meanwhile_keeps_its_edit(
         checks=(f"echo edited > '{checkout}/README.md'",),
     )
     tip = git(checkout, "rev-parse", "main")
-    with pytest.raises(EnvironmentProblem, match=r"README\.md.*stand combined on architect/merged-run"):
+    with pytest.raises(EnvironmentProblem, match=r"README\.md.*combined on architect/merged-run"):
         land(repository, journal, pick=Pick.ALL)
     assert git(checkout, "rev-parse", "main") == tip
     assert (checkout / "README.md").read_text() == "edited\n"

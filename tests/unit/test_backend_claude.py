@@ -142,6 +142,7 @@ def test_text_about_our_own_format_is_not_taken_for_a_delta() -> None:
         ({"is_error": None}, Outcome.ERROR),
         ({"is_error": "false"}, Outcome.ERROR),
         ({"is_error": True, "api_error_status": 429}, Outcome.RATE_LIMITED),
+        ({"is_error": True, "api_error_status": []}, Outcome.ERROR),
         ({"is_error": True, "subtype": "error_max_turns"}, Outcome.MAX_STEPS),
         ({"is_error": True, "subtype": "error_max_budget_usd"}, Outcome.BUDGET),
         ({"is_error": False, "subtype": "error_during_execution"}, Outcome.ERROR),
