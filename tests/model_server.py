@@ -5,6 +5,7 @@ server-sent events. What the "model" does is steered by directives in the prompt
 
     MOCK:write PATH      write PATH with the agent's own tool for files (its shell when it has none)
     MOCK:run COMMAND     run COMMAND with the agent's shell tool (one it was not offered is called all the same)
+    MOCK:call NAME JSON  call the tool NAME with these arguments, offered or not (codex' of servers: NAMESPACE/NAME)
     MOCK:loop            run shell commands for ever
     MOCK:text WORDS      the final text; `\\n` in it ends a line
     MOCK:sleep SECONDS   wait before each reply
@@ -52,7 +53,7 @@ class Asked:
     tools: dict[str, Json]
     """Name → JSON schema of the arguments; `{"free": True}` for tools that take free text."""
     texts: list[str]
-    """Everything said so far, system prompt included, in order."""
+    """Everything said so far, system prompt and results of tools included, in order."""
     prompt: str
     """The last user message with directives."""
     step: int
@@ -84,7 +85,7 @@ def answer(asked: Asked) -> Reply:
     plan: list[tuple[str, str]] = []
     final = f"Done after {asked.step} tool call(s)."
     for word, argument in directives(asked.prompt):
-        if word in ("write", "run"):
+        if word in ("write", "run", "call"):
             plan.append((word, argument))
         elif word == "loop":
             plan += [("run", f"echo loop {number}") for number in range(asked.step + 2)]
@@ -94,6 +95,9 @@ def answer(asked: Asked) -> Reply:
         return Reply(text=final)
     word, argument = plan[asked.step]
     said = f"Step {asked.step + 1}: I will {word} {argument}"
+    if word == "call":
+        name, _, arguments = argument.partition(" ")
+        return Reply(text=said, tool=name, arguments=json.loads(arguments))
     return _write(asked, argument, said) if word == "write" else _shell(asked, argument, said)
 
 
@@ -181,6 +185,7 @@ class Anthropic:
                 yield message["role"], _plain(content)
                 if isinstance(content, list):
                     yield from (Call() for part in content if part.get("type") == "tool_use")
+                    yield from (("tool", json.dumps(part)) for part in content if part.get("type") == "tool_result")
 
         tools = {tool["name"]: tool.get("input_schema", {}) for tool in body.get("tools") or ()}
         return _asked(body, tools, said())
@@ -236,6 +241,8 @@ class Responses:
                     yield item.get("role", ""), _plain(item.get("content"))
                 elif item["type"] in ("function_call", "custom_tool_call", "local_shell_call"):
                     yield Call()
+                elif item["type"] in ("function_call_output", "custom_tool_call_output"):
+                    yield "tool", json.dumps(item)
 
         tools = {}
         for tool in body.get("tools") or ():
@@ -252,7 +259,9 @@ class Responses:
         ]
         if reply.tool:
             call_id = f"call_{next(_IDS)}"
-            call = done | {"id": f"fc_{call_id}", "call_id": call_id, "name": reply.tool}
+            space, _, name = reply.tool.rpartition("/")
+            call = done | {"id": f"fc_{call_id}", "call_id": call_id, "name": name}
+            call |= {"namespace": space} if space else {}
             if isinstance(reply.arguments, str):
                 output.append(call | {"type": "custom_tool_call", "input": reply.arguments})
             else:
@@ -346,6 +355,7 @@ class Gemini:
                 if text(content):
                     yield content.get("role", "user"), text(content)
                 yield from (Call() for _ in calls)
+                yield from (("tool", json.dumps(part)) for part in content["parts"] if "functionResponse" in part)
 
         functions = [each for tool in body.get("tools") or () for each in tool.get("functionDeclarations") or ()]
         schemas = {each["name"]: each.get("parametersJsonSchema") or each.get("parameters") or {} for each in functions}

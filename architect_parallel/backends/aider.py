@@ -37,6 +37,10 @@ _OURS = (
     *("--no-auto-commits", "--no-dirty-commits", "--no-suggest-shell-commands", "--map-tokens", "0"),
 )
 
+_READING = ("--chat-mode", "ask", "--dry-run", "--no-auto-lint", "--no-auto-test")
+"""For one that may only read. --dry-run alone still takes edits in, and then runs the command for tests that the
+user's own settings name (seen with 0.86.2)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AiderBackend(BuiltIn):
@@ -101,7 +105,7 @@ def _events_file(request: Request) -> Path:
 def _mode(request: Request) -> tuple[list[str], tuple[str, ...]]:
     match request.sandbox_mode:
         case SandboxMode.READ_ONLY:
-            return ["--dry-run", "--yes-always"], ()
+            return [*_READING, "--yes-always"], ()
         case SandboxMode.WORKSPACE:
             return ["--yes-always"], ("aider has no sandbox: with sandbox_mode workspace it still edits any file",)
         case SandboxMode.DEFAULT | SandboxMode.FULL:
@@ -112,4 +116,4 @@ def _mode(request: Request) -> tuple[list[str], tuple[str, ...]]:
         case ApprovalMode.DEFAULT:
             return [], ()
         case ApprovalMode.ALWAYS:
-            return ["--dry-run"], ("aider cannot ask: with approval_mode always, it writes nothing",)
+            return [*_READING], ("aider cannot ask: with approval_mode always, it writes nothing",)

@@ -12,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
+from typing import Any
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.built_in import BuiltIn
@@ -39,6 +41,7 @@ _QUIET = (
     # In a home of its own codex would fetch its plugins anew from github.com for every worker.
     *("-c", "features.plugins=false"),
 )
+_READ_ONLY = ["-s", "read-only"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,10 @@ class CodexBackend(BuiltIn):
 
     def command(self, request: Request) -> CommandLine:
         inline = fits_argument(request.prompt)
+        home = self._home(request)
         mode, warnings = _sandbox(request)
+        if mode == _READ_ONLY:
+            mode = [*mode, *_reading(home, request.worktree)]
         argv = [*locate(self.prefix, self.environ), "exec", "--json", "--skip-git-repo-check", *mode, *_QUIET]
         if request.model is not None:
             argv += ["-m", request.model]
@@ -80,7 +86,7 @@ class CodexBackend(BuiltIn):
             argv += ["resume", request.session_id]
         return CommandLine(
             argv=(*argv, request.prompt if inline else "-"),
-            env={"CODEX_HOME": os.fspath(self._home(request))} | self._key(),
+            env={"CODEX_HOME": os.fspath(home)} | self._key(),
             stdin_file=None if inline else request.prompt_file,
             polite_signal=Signals.SIGTERM,
             polite_wait_s=2.0,
@@ -127,7 +133,7 @@ def _sandbox(request: Request) -> tuple[list[str], tuple[str, ...]]:
     no_commits = "codex cannot commit under its workspace-write sandbox: what it changes is committed for it"
     match request.sandbox_mode:
         case SandboxMode.READ_ONLY:
-            return ["-s", "read-only"], ()
+            return _READ_ONLY, ()
         case SandboxMode.WORKSPACE:
             return ["-s", "workspace-write"], (no_commits,)
         case SandboxMode.FULL:
@@ -142,7 +148,35 @@ def _sandbox(request: Request) -> tuple[list[str], tuple[str, ...]]:
         case ApprovalMode.DEFAULT:
             return [], ()
         case ApprovalMode.ALWAYS:
-            return ["-s", "read-only"], ("codex cannot ask: with approval_mode always, it may only read",)
+            return _READ_ONLY, ("codex cannot ask: with approval_mode always, it may only read",)
+
+
+def _reading(home: Path, directory: Path) -> list[str]:
+    """Options against what the sandbox does not hold: MCP servers, and commands that somebody's rules allow.
+
+    Both were seen to write (0.169.0). There is no option for all servers: those of the user and of the repository are
+    switched off by name. (To have no trust in a repository would keep its AGENTS.md from being read.)
+    """
+    places = dict.fromkeys(each for path in (directory, directory.resolve()) for each in (path, *path.parents))
+    files = [home / "config.toml", *(place / ".codex" / "config.toml" for place in places)]
+    off = {name: _switched_off(server) for path in files for name, server in _servers(path).items()}
+    told = ", ".join(f"{_toml_string(name)} = {{{server}}}" for name, server in off.items())
+    return ["--ignore-rules", "-c", "features.apps=false", *(("-c", f"mcp_servers={{{told}}}") if told else ())]
+
+
+def _servers(path: Path) -> dict[str, Any]:
+    try:
+        servers = tomllib.loads(path.read_text(encoding="utf-8")).get("mcp_servers")
+    except (OSError, ValueError):  # codex refuses a file that it cannot read
+        return {}
+    return servers if isinstance(servers, dict) else {}
+
+
+def _switched_off(server: Any) -> str:
+    """With its address: a server without one is an error where the file that names it is not read for want of trust."""
+    known = server if isinstance(server, dict) else {}
+    address = next((f"{key} = {_toml_string(str(known[key]))}, " for key in ("command", "url") if key in known), "")
+    return f"{address}enabled = false"
 
 
 def _toml_string(text: str) -> str:

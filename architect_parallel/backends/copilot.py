@@ -38,6 +38,9 @@ _LINKED = (
     *("agents", "skills", "instructions", "hooks", "installed-plugins"),
 )
 """What of the user's COPILOT_HOME a worker's own one has too; copilot-instructions.md beside it."""
+_READING = ("view", "glob", "rg", "grep")
+"""All the tools of one that may only read (`rg` or `grep`, as the model is). Denying writes and commands is not enough:
+tools of the user's MCP servers ran all the same (seen with 1.0.102)."""
 _INSTRUCTIONS = "copilot-instructions.md"
 
 
@@ -129,7 +132,7 @@ def _permissions(request: Request) -> tuple[list[str], tuple[str, ...]]:
     edits, denied = ["--allow-tool=write"], ["--deny-tool=write", "--deny-tool=shell"]
     match request.sandbox_mode:
         case SandboxMode.READ_ONLY:
-            return denied, ()
+            return [*denied, f"--available-tools={','.join(_READING)}", "--disable-builtin-mcps"], ()
         case SandboxMode.WORKSPACE:
             warning = (
                 "copilot's sandbox is not used: with sandbox_mode workspace it may edit files, but not run commands"

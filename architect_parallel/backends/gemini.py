@@ -40,6 +40,22 @@ _LINKED = (
 _ATTEMPTS = 3
 """Of one model request; its own default of 10 keeps a refused worker waiting for minutes, instead of in our queue."""
 
+_READING = """\
+[[rule]]
+toolName = "*"
+decision = "deny"
+priority = 998
+
+[[rule]]
+toolName = ["read_file", "read_many_files", "list_directory", "glob", "grep_search"]
+decision = "allow"
+priority = 999
+"""
+"""A policy for one that may only read. Not `--approval-mode plan`: there commands and tools of MCP servers ran that the
+user's own settings or policies allow, and the model is told to write its plan to a file (seen with 0.61.0)."""
+_NO_SERVER = "no-server-for-one-that-reads"
+"""Names no MCP server, so that none is started: there is no option to name none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeminiBackend(BuiltIn):
@@ -87,6 +103,12 @@ class GeminiBackend(BuiltIn):
             argv += ["--resume", request.session_id]
         home = request.state_dir / "gemini"
         self._prepare_home(home, request)
+        if request.sandbox_mode is SandboxMode.READ_ONLY:
+            policy = os.fspath(write_private(request.state_dir / "gemini-reading.toml", _READING))
+            # The first goes before all that the user allows, but counts for nothing where an administrator's policies
+            # are. The second is left there, in place of the user's own policies.
+            argv += ["--admin-policy", policy, "--policy", policy]
+            argv += ["--allowed-mcp-server-names", _NO_SERVER, "--extensions", "none"]
         return CommandLine(
             argv=(*argv, *request.extra_argv),
             env={
@@ -145,7 +167,7 @@ def _user_home(environ: Mapping[str, str]) -> Path:
 def _approval(request: Request) -> tuple[str, tuple[str, ...]]:
     match request.sandbox_mode:
         case SandboxMode.READ_ONLY:
-            return "plan", ()
+            return "default", ()
         case SandboxMode.WORKSPACE:
             warning = (
                 "gemini has no sandbox without a container: with sandbox_mode workspace it edits, but runs nothing"

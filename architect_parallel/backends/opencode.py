@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from signal import Signals
 from typing import Any
 
@@ -50,6 +51,14 @@ _QUIET = {
     "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
     "OPENCODE_DISABLE_TERMINAL_TITLE": "1",
 }
+_READING: Mapping[str, Any] = {
+    "*": "deny",
+    # Its own default for these files is to ask, which nobody here can answer.
+    "read": {"*": "allow", "*.env": "deny", "*.env.*": "deny", "*.env.example": "allow"},
+    **dict.fromkeys(("glob", "grep", "list"), "allow"),
+}
+"""All that an agent of ours may do, which only reads. Rules for every agent would not do: what the user's settings
+allow one of theirs goes before, and tools of MCP servers have any name (seen with 1.18.33)."""
 _DENIED_WRITES = {"edit": "deny", "bash": "deny", "external_directory": "deny"}
 
 
@@ -86,6 +95,11 @@ class OpencodeBackend(BuiltIn):
 
     def command(self, request: Request) -> CommandLine:
         auto, permission, warnings = _permissions(request)
+        reader = None
+        if request.sandbox_mode is SandboxMode.READ_ONLY:
+            # A name nobody can know: what the repository's settings allow an agent of this name would be merged in.
+            reader = f"reader-{token_hex(8)}"
+            warnings += _rewritten(request.worktree)
         # Without a title it would have a second model think of one, and tell nobody what that costs.
         argv = [
             *locate(self.prefix, self.environ),
@@ -96,6 +110,7 @@ class OpencodeBackend(BuiltIn):
             f"worker {request.worker_id}",
         ]
         argv += ["--auto"] if auto else []
+        argv += ["--agent", reader] if reader is not None else []
         if request.model is not None:
             if "/" not in request.model:
                 raise UsageError(
@@ -110,7 +125,7 @@ class OpencodeBackend(BuiltIn):
             env={
                 **{name: self.environ.get(name) or value for name, value in _QUIET.items()},
                 "OPENCODE_DB": os.fspath(request.state_dir / "opencode.db"),
-                "OPENCODE_CONFIG_CONTENT": json.dumps(self._config(request, permission)),
+                "OPENCODE_CONFIG_CONTENT": json.dumps(self._config(request, permission, reader)),
             },
             stdin_file=request.prompt_file,
             polite_signal=Signals.SIGTERM,
@@ -120,7 +135,7 @@ class OpencodeBackend(BuiltIn):
     def reader(self, request: Request) -> OpencodeReader:
         return OpencodeReader(model=request.model)
 
-    def _config(self, request: Request, permission: Mapping[str, str]) -> dict[str, Any]:
+    def _config(self, request: Request, permission: Mapping[str, str], reader: str | None) -> dict[str, Any]:
         """Merged by opencode over the user's configuration; over what the user's own variable holds, here."""
         config: dict[str, Any] = dict(read.parse_object(self.environ.get("OPENCODE_CONFIG_CONTENT") or "{}") or {})
         # Its snapshots are a second copy of what git has; `share` could publish a session.
@@ -128,6 +143,10 @@ class OpencodeBackend(BuiltIn):
         if permission:
             given = config.get("permission")
             config["permission"] = (dict(given) if isinstance(given, dict) else {}) | dict(permission)
+        if reader is not None:
+            given = config.get("agent")
+            about = {"mode": "primary", "permission": _READING}
+            config["agent"] = (dict(given) if isinstance(given, dict) else {}) | {reader: about}
         if request.system_prompt:
             place = write_private(request.state_dir / "opencode-instructions.md", request.system_prompt)
             given = config.get("instructions")
@@ -140,6 +159,13 @@ def _configures_a_provider(environ: Mapping[str, str]) -> bool:
     named = environ.get("OPENCODE_CONFIG")
     files = [place / name for name in ("opencode.json", "opencode.jsonc", "config.json")]
     return any(holds(path, b'"provider"') for path in [*files, *([Path(named)] if named else [])])
+
+
+def _rewritten(worktree: Path) -> tuple[str, ...]:
+    """A warning about what the program itself changes in a repository when it starts; there is no option against it."""
+    files = [f"{place}opencode.{kind}" for place in ("", ".opencode/") for kind in ("json", "jsonc")]
+    found = [name for name in files if (worktree / name).is_file() and not holds(worktree / name, b'"$schema"')]
+    return tuple(f"opencode writes its $schema into the repository's {name}, though it may only read" for name in found)
 
 
 def _permissions(request: Request) -> tuple[bool, dict[str, str], tuple[str, ...]]:

@@ -53,6 +53,25 @@ _QUIET = {
     "memory": {"enableManagedAutoMemory": False, "enableManagedAutoDream": False},
 }
 
+_NO_TOOLS_FOUND = {"tools": {"discoveryCommand": "", "callCommand": ""}}
+"""Tools that a command of the user's names have names of any kind."""
+_READING = ("read_file", "list_directory", "glob", "grep_search")
+_BESIDE = (
+    *("edit", "write_file", "run_shell_command", "monitor", "save_memory", "web_fetch", "todo_write", "lsp"),
+    *("cron_create", "cron_list", "cron_delete", "agent", "task", "skill", "send_message", "task_stop", "tool_search"),
+    *("exit_plan_mode", "ask_user_question"),
+)
+"""All its other tools by name: the list of those it may have holds for some of its tools only."""
+_NO_SERVER = "no-server-for-one-that-reads"
+"""Names no MCP server, so that none is started: there is no option to name none."""
+_READING_OPTIONS = (
+    *(word for tool in _READING for word in ("--core-tools", tool)),
+    *(word for tool in _BESIDE for word in ("--exclude-tools", tool)),
+    *("--allowed-mcp-server-names", _NO_SERVER, "--extensions", "none"),
+)
+"""For one that may only read. Not `--approval-mode plan`: there files were written, and commands and tools of MCP
+servers ran, that the user's own settings allow (seen with 0.15.10)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QwenBackend(BuiltIn):
@@ -91,6 +110,10 @@ class QwenBackend(BuiltIn):
         mode, warnings = _approval(request)
         argv = [*locate(self.prefix, self.environ), *(["-p", request.prompt] if inline else [])]
         argv += ["-o", "stream-json", "--approval-mode", mode, *self._auth_type()]
+        reads = request.sandbox_mode is SandboxMode.READ_ONLY
+        if reads:
+            argv += _READING_OPTIONS
+            warnings += _rewritten(request.worktree)
         if request.model is not None:
             argv += ["-m", request.model]
         if request.system_prompt:
@@ -101,7 +124,12 @@ class QwenBackend(BuiltIn):
             argv += ["--resume", request.session_id]
         user_home = _user_home(self.environ)
         home = own_home(request.state_dir / "qwen", user_home, _LINKED)
-        worker_settings(home / "settings.json", user_home / "settings.json", under={}, over=_QUIET)
+        worker_settings(
+            home / "settings.json",
+            user_home / "settings.json",
+            under={},
+            over=_QUIET | (_NO_TOOLS_FOUND if reads else {}),
+        )
         return CommandLine(
             argv=(*argv, *request.extra_argv),
             env={
@@ -130,10 +158,18 @@ def _user_home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("QWEN_HOME") or home_of(environ) / ".qwen")
 
 
+def _rewritten(worktree: Path) -> tuple[str, ...]:
+    """A warning about what the program itself changes in a repository when it starts; there is no option against it."""
+    settings = worktree / ".qwen" / "settings.json"
+    if not settings.is_file() or holds(settings, b'"$version"'):
+        return ()
+    return ("qwen brings the repository's .qwen/settings.json into its newest form, though it may only read",)
+
+
 def _approval(request: Request) -> tuple[str, tuple[str, ...]]:
     match request.sandbox_mode:
         case SandboxMode.READ_ONLY:
-            return "plan", ()
+            return "default", ()
         case SandboxMode.WORKSPACE:
             warning = "qwen has no sandbox without a container: with sandbox_mode workspace it edits, but runs nothing"
             return "auto-edit", (warning,)

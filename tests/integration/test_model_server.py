@@ -27,6 +27,20 @@ def test_directives_end_at_the_next_one() -> None:
     assert directives(said) == [("run", "echo a && b"), ("text", "all done"), ("loop", "")]
 
 
+def test_any_tool_can_be_called_and_what_came_of_it_is_kept(model: ModelServer) -> None:
+    from openai import OpenAI
+
+    said = 'MOCK:call notes/put {"path": "a b"} MOCK:text done'
+    tools: Any = [{"type": "function", "name": "look", "parameters": {}}]
+    with OpenAI(base_url=f"{model.url}/v1", api_key="none", max_retries=0) as client:
+        call = client.responses.create(model="gpt-5.5", input=said, tools=tools).output[1].model_dump()
+        assert (call["namespace"], call["name"], call["arguments"]) == ("notes", "put", '{"path": "a b"}')
+        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "no such tool"}
+        given: Any = [{"role": "user", "content": said}, call, result]
+        assert client.responses.create(model="gpt-5.5", input=given, tools=tools).output_text == "done"
+    assert "no such tool" in model.requests[-1].texts[-1]
+
+
 def test_a_script_takes_the_place_of_what_the_prompt_says(model: ModelServer) -> None:
     from openai import OpenAI
 

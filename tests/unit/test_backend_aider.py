@@ -39,22 +39,25 @@ def test_a_task_that_would_be_a_command_has_a_line_before_it(tmp_path: Path, pro
     assert Path(argv[argv.index("--message-file") + 1]).read_text() == "\n" + prompt
 
 
+READING = {"--dry-run", "--chat-mode", "ask", "--no-auto-lint", "--no-auto-test"}
+
+
 @pytest.mark.parametrize(
     ("approval", "sandbox", "words"),
     [
         (ApprovalMode.NONE, SandboxMode.DEFAULT, {"--yes-always"}),
         (ApprovalMode.DEFAULT, SandboxMode.FULL, set()),
-        (ApprovalMode.ALWAYS, SandboxMode.DEFAULT, {"--dry-run"}),
-        (ApprovalMode.NONE, SandboxMode.READ_ONLY, {"--yes-always", "--dry-run"}),
+        (ApprovalMode.ALWAYS, SandboxMode.DEFAULT, READING),
+        (ApprovalMode.NONE, SandboxMode.READ_ONLY, {"--yes-always", *READING}),
     ],
 )
-def test_reading_only_is_a_dry_run(
+def test_reading_only_is_asking_without_edits_and_commands(
     tmp_path: Path, approval: ApprovalMode, sandbox: SandboxMode, words: set[str]
 ) -> None:
     argv = (
         AiderBackend(environ={"PATH": ""}).command(request(tmp_path, approval_mode=approval, sandbox_mode=sandbox)).argv
     )
-    assert {"--yes-always", "--dry-run"} & set(argv) == words
+    assert {"--yes-always", *READING} & set(argv) == words
 
 
 def write(path: Path, *events: tuple[str, dict[str, Any]]) -> None:

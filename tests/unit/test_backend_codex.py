@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,40 @@ def test_a_sandbox_mode_beats_an_approval_mode(
     words = " ".join(backend.command(request(tmp_path, approval_mode=approval, sandbox_mode=sandbox)).argv)
     assert flags in words
     assert ("dangerously" in words) == ("dangerously" in flags)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reads"),
+    [
+        ({"sandbox_mode": SandboxMode.READ_ONLY}, True),
+        ({"approval_mode": ApprovalMode.ALWAYS}, True),
+        ({"sandbox_mode": SandboxMode.WORKSPACE}, False),
+    ],
+)
+def test_one_that_may_only_read_has_no_rules_and_no_servers(
+    backend: CodexBackend, user_home: Path, tmp_path: Path, mode: dict[str, Any], reads: bool
+) -> None:
+    (user_home / "config.toml").write_text('[mcp_servers."with \\"dot\\".s"]\nurl = "http://x"\nenabled = true\n')
+    for place, name in ((tmp_path, "theirs"), (tmp_path / "real", "inner")):
+        (place / ".codex").mkdir(parents=True)
+        (place / ".codex" / "config.toml").write_text(f'[mcp_servers.{name}]\ncommand = "{name}"\nargs = ["x"]\n')
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    argv = backend.command(replace(request(tmp_path, **mode), worktree=tmp_path / "link")).argv
+    assert ("--ignore-rules" in argv) == ("features.apps=false" in argv) == reads
+    off = [tomllib.loads(word)["mcp_servers"] for word in argv if word.startswith("mcp_servers")]
+    servers = {'with "dot".s': {"url": "http://x"}, "theirs": {"command": "theirs"}, "inner": {"command": "inner"}}
+    assert off == ([{name: {**server, "enabled": False} for name, server in servers.items()}] if reads else [])
+
+
+@pytest.mark.parametrize("text", [None, "", "mcp_servers = 3", "not toml ["])
+def test_a_configuration_without_servers_is_no_hindrance(
+    backend: CodexBackend, user_home: Path, tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        (user_home / "config.toml").write_text(text)
+    argv = backend.command(request(tmp_path, sandbox_mode=SandboxMode.READ_ONLY)).argv
+    assert "--ignore-rules" in argv
+    assert not [word for word in argv if word.startswith("mcp_servers")]
 
 
 def test_each_worker_has_a_home_of_its_own_with_the_users_login_linked(

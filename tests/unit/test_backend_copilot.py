@@ -58,6 +58,12 @@ def test_a_sandbox_mode_beats_an_approval_mode(
     assert [word for word in argv if word.startswith(("--allow", "--deny"))] == words
 
 
+def test_one_that_may_only_read_is_offered_what_reads(user: Path, tmp_path: Path) -> None:
+    argv = backend(user).command(request(tmp_path, sandbox_mode=SandboxMode.READ_ONLY)).argv
+    assert {"--available-tools=view,glob,rg,grep", "--disable-builtin-mcps"} <= set(argv)
+    assert not [word for word in backend(user).command(request(tmp_path)).argv if "available-tools" in word]
+
+
 def test_a_home_of_its_own_keeps_the_login_and_the_users_words(user: Path, tmp_path: Path) -> None:
     (user / "config.json").write_text('{"loggedInUsers": []}')
     (user / "session-state").mkdir()

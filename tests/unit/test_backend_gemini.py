@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_options_of_the_request_stand_in_argv(user: Path, tmp_path: Path) -> Non
     [
         (ApprovalMode.NONE, SandboxMode.DEFAULT, "yolo"),
         (ApprovalMode.NONE, SandboxMode.FULL, "yolo"),
-        (ApprovalMode.NONE, SandboxMode.READ_ONLY, "plan"),
+        (ApprovalMode.NONE, SandboxMode.READ_ONLY, "default"),
         (ApprovalMode.NONE, SandboxMode.WORKSPACE, "auto_edit"),
         (ApprovalMode.AUTO, SandboxMode.DEFAULT, "auto_edit"),
         (ApprovalMode.DEFAULT, SandboxMode.DEFAULT, "default"),
@@ -63,6 +64,19 @@ def test_a_sandbox_mode_beats_an_approval_mode(
     line = backend(user).command(request(tmp_path, approval_mode=approval, sandbox_mode=sandbox))
     assert line.argv[line.argv.index("--approval-mode") + 1] == mode
     assert bool(line.warnings) == (approval is ApprovalMode.ALWAYS or sandbox is SandboxMode.WORKSPACE)
+
+
+def test_one_that_may_only_read_is_under_a_policy_that_names_what_reads(user: Path, tmp_path: Path) -> None:
+    argv = backend(user).command(request(tmp_path, sandbox_mode=SandboxMode.READ_ONLY)).argv
+    words = " ".join(argv)
+    policy = Path(argv[argv.index("--admin-policy") + 1])
+    assert f"--policy {policy}" in words
+    assert "--allowed-mcp-server-names no-server-for-one-that-reads --extensions none" in words
+    rules = tomllib.loads(policy.read_text())["rule"]
+    assert [(each["decision"], each["priority"]) for each in rules] == [("deny", 998), ("allow", 999)]
+    assert rules[0]["toolName"] == "*"
+    assert not {"write_file", "replace", "run_shell_command", "invoke_agent"} & set(rules[1]["toolName"])
+    assert "policy" not in " ".join(backend(user).command(request(tmp_path)).argv)
 
 
 def test_a_home_of_its_own_keeps_the_login_and_is_quiet(user: Path, tmp_path: Path) -> None:

@@ -68,6 +68,31 @@ def test_modes_are_rules_of_its_configuration(
     assert config(line.env).get("permission", {}) == permission
 
 
+def test_one_that_may_only_read_is_an_agent_of_ours_whose_name_nobody_knows(tmp_path: Path) -> None:
+    own = {"agent": {"mine": {"mode": "primary"}}}
+    environ = {"PATH": "", "OPENCODE_CONFIG_CONTENT": json.dumps(own)}
+    lines = [
+        OpencodeBackend(environ=environ).command(request(tmp_path, sandbox_mode=SandboxMode.READ_ONLY)) for _ in "ab"
+    ]
+    names = [line.argv[line.argv.index("--agent") + 1] for line in lines]
+    assert names[0] != names[1]
+    agents = config(lines[0].env)["agent"]
+    assert set(agents) == {"mine", names[0]}
+    rules = agents[names[0]]["permission"]
+    assert next(iter(rules.items())) == ("*", "deny")  # the last rule that fits counts
+    assert set(rules) == {"*", "read", "glob", "grep", "list"}
+    assert "--agent" not in OpencodeBackend(environ=environ).command(request(tmp_path)).argv
+
+
+def test_settings_of_the_repository_that_opencode_will_rewrite_are_told(tmp_path: Path) -> None:
+    asked = request(tmp_path, sandbox_mode=SandboxMode.READ_ONLY)
+    (tmp_path / "opencode.json").write_text("{}")
+    (warning,) = OpencodeBackend(environ={"PATH": ""}).command(asked).warnings
+    assert "opencode.json" in warning
+    (tmp_path / "opencode.json").write_text('{"$schema": "https://opencode.ai/config.json"}')
+    assert OpencodeBackend(environ={"PATH": ""}).command(asked).warnings == ()
+
+
 def test_the_users_configuration_is_kept_below_ours(tmp_path: Path) -> None:
     own = {"share": "auto", "provider": {"x": {}}, "permission": {"webfetch": "deny"}, "instructions": ["A.md"]}
     environ = {"PATH": "", "OPENCODE_CONFIG_CONTENT": json.dumps(own)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_a_login_the_user_chose_is_left_alone(user: Path, tmp_path: Path) -> Non
     ("approval", "sandbox", "mode"),
     [
         (ApprovalMode.NONE, SandboxMode.DEFAULT, "yolo"),
-        (ApprovalMode.NONE, SandboxMode.READ_ONLY, "plan"),
+        (ApprovalMode.NONE, SandboxMode.READ_ONLY, "default"),
         (ApprovalMode.NONE, SandboxMode.WORKSPACE, "auto-edit"),
         (ApprovalMode.AUTO, SandboxMode.DEFAULT, "auto-edit"),
         (ApprovalMode.DEFAULT, SandboxMode.DEFAULT, "default"),
@@ -61,6 +62,32 @@ def test_a_sandbox_mode_beats_an_approval_mode(
 ) -> None:
     argv = backend(user).command(request(tmp_path, approval_mode=approval, sandbox_mode=sandbox)).argv
     assert argv[argv.index("--approval-mode") + 1] == mode
+
+
+def test_one_that_may_only_read_has_what_reads_and_no_server(user: Path, tmp_path: Path) -> None:
+    (user / "settings.json").write_text('{"tools": {"discoveryCommand": "find-tools", "approvalMode": "yolo"}}')
+    line = backend(user).command(request(tmp_path, sandbox_mode=SandboxMode.READ_ONLY))
+    options = list(pairwise(line.argv))
+    allowed = {value for word, value in options if word == "--core-tools"}
+    denied = {value for word, value in options if word == "--exclude-tools"}
+    assert allowed == {"read_file", "list_directory", "glob", "grep_search"}
+    assert denied >= {"write_file", "edit", "run_shell_command", "agent", "skill", "save_memory"}
+    assert {("--allowed-mcp-server-names", "no-server-for-one-that-reads"), ("--extensions", "none")} <= set(options)
+    settings = json.loads((Path(line.env["QWEN_HOME"]) / "settings.json").read_text())
+    assert settings["tools"] == {"discoveryCommand": "", "callCommand": "", "approvalMode": "yolo"}
+    assert "--core-tools" not in backend(user).command(request(tmp_path)).argv
+
+
+def test_settings_of_the_repository_that_qwen_will_rewrite_are_told(user: Path, tmp_path: Path) -> None:
+    asked = request(tmp_path, sandbox_mode=SandboxMode.READ_ONLY)
+    assert backend(user).command(asked).warnings == ()
+    settings = tmp_path / ".qwen" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text("{}")
+    (warning,) = backend(user).command(asked).warnings
+    assert ".qwen/settings.json" in warning
+    settings.write_text('{"$version": 4}')
+    assert backend(user).command(asked).warnings == ()
 
 
 def test_a_home_of_its_own_shares_no_memory(user: Path, tmp_path: Path) -> None:
