@@ -16,6 +16,9 @@ from typing import Protocol, runtime_checkable
 
 from architect_parallel.domain import AgentProfile, ApprovalMode, Outcome, OutputFormat, SandboxMode, Usage
 
+CANNOT_ASK = "cannot ask: with approval_mode always it is denied what its own settings do not allow"
+"""What an agent does that has nobody to ask; after its name, a warning."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

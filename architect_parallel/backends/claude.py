@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.claude_reader import ClaudeReader
 from architect_parallel.backends.program import (
@@ -124,7 +124,7 @@ def _permissions(request: Request) -> tuple[list[str], tuple[str, ...]]:
         case ApprovalMode.DEFAULT:
             return ["--permission-mode", "default"], ()
         case ApprovalMode.ALWAYS:
-            warning = "claude cannot ask: with approval_mode always, edits and commands are denied"
+            warning = f"claude {CANNOT_ASK}"
             return ["--permission-mode", "default"], (warning,)
 
 

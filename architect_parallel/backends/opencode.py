@@ -20,7 +20,7 @@ from signal import Signals
 from typing import Any
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.opencode_reader import OpencodeReader
 from architect_parallel.backends.own_home import holds, home_of, write_private
@@ -186,5 +186,5 @@ def _permissions(request: Request) -> tuple[bool, dict[str, str], tuple[str, ...
         case ApprovalMode.DEFAULT:
             return False, {}, ()
         case ApprovalMode.ALWAYS:
-            warning = "opencode cannot ask: with approval_mode always, edits and commands are denied"
+            warning = f"opencode {CANNOT_ASK}"
             return False, _DENIED_WRITES, (warning,)

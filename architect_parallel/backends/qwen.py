@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.own_home import holds, home_of, own_home, worker_settings
 from architect_parallel.backends.program import (
@@ -183,4 +183,4 @@ def _approval(request: Request) -> tuple[str, tuple[str, ...]]:
         case ApprovalMode.DEFAULT:
             return "default", ()
         case ApprovalMode.ALWAYS:
-            return "default", ("qwen cannot ask: with approval_mode always, edits and commands are denied",)
+            return "default", (f"qwen {CANNOT_ASK}",)

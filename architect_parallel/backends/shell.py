@@ -79,9 +79,8 @@ class LastLines:
         """Takes the next line, without its newline; of a very long one its end."""
         if len(line) > self._limit:
             line = line[-self._limit :]
-            line = line[
-                next((at for at in range(min(3, len(line))) if line[at] & 0xC0 != 0x80), 0) :
-            ]  # not within a letter of UTF-8
+            whole = next((at for at in range(min(3, len(line))) if line[at] & 0xC0 != 0x80), 0)
+            line = line[whole:]  # not from within a letter of UTF-8
         self._lines.append(line)
         self._size += len(line) + 1
         while self._size > self._limit and len(self._lines) > 1:
