@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from architect_parallel.api.competition import rates_of
+from architect_parallel.api.running import recorded_plan
 from architect_parallel.domain import Comparison, RunResult
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
@@ -42,12 +43,13 @@ def material(repository: Repository, journal: Journal, run: str) -> Material:
         NothingToDo: No such run.
     """
     run_id = journal.find(run)
-    result = journal.result(run_id)
+    result, plan = journal.result(run_id), recorded_plan(journal, run_id)
+    parts = plan.is_graph or plan.flow is not None  # of one whole: none is better than another
     return Material(
         repository=repository,
         result=result,
         recorded=tuple(journal.recorded(run_id)),
-        ranking=ranking_of(result),
+        ranking=() if parts else ranking_of(result),
         rates=rates_of(result),
         comparison=_comparison(repository, result),
     )

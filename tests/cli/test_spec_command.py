@@ -36,6 +36,10 @@ def test_run_prints_the_results_and_json_the_envelope(architect: Architect, spec
     assert "[2] got the design" in answer.out
     assert "Total: 2 tasks, 2 completed" in answer.out
 
+    assert "## Ranking" not in architect("report", "latest", "--format", "markdown").out, "they did not do the same"
+    architect("parallel", "true", "--backend", "shell", "--workers", "2")
+    assert "## Ranking" in architect("report", "latest", "--format", "markdown").out
+
     envelope = architect("spec", "run", spec, "--json", "--only", "design").json
     assert (envelope["status"], envelope["total_tasks"], envelope["skipped"]) == ("success", 1, 0)
     assert git(checkout, "status", "--porcelain") == ""

@@ -147,9 +147,9 @@ def _verdict(present: Present) -> Markup:
         kept = sum(bool(each.files_modified) for each in run.results)
         more = f" What {figures.count(kept, 'worker')} wrote is kept on branches." if kept else ""
         return element("p", f"No worker succeeded.{more}", class_="lead")
-    best = present.by_place[0]
     if not present.places:
-        return element("p", "There is no ranking of this run.", class_="lead")
+        return element("p", "Each worker had something else to do: there is no ranking.", class_="lead")
+    best = present.by_place[0]
     if run.total_tasks == 1:
         return element("p", "One worker, nothing to choose from.", class_="lead")
     return element(
