@@ -472,6 +472,8 @@ class Runner:
             code = ended[1] if self._signal is None else code
         end = RunFinished(status=status, exit_code=code, warnings=tuple(self._warnings), briefing=briefing)
         self.record([(None, end)])
+        late = self._warnings[len(end.warnings) :]  # of a listener that did not take this last event
+        self.record([(None, Warned(message=each)) for each in late])
         return self._journal.result(self._plan.run_id)
 
     def _briefing(self, status: RunStatus) -> str | None:

@@ -240,6 +240,21 @@ def test_a_listener_that_fails_is_dropped_with_a_warning(journal: Journal) -> No
     assert isinstance(started.heard[-1].event, RunFinished)
 
 
+def test_a_listener_that_fails_at_the_very_end_is_told_as_well(journal: Journal) -> None:
+    started = Started(journal, plan(1), finish_at_once)
+
+    def broken(each: Recorded) -> None:
+        if isinstance(each.event, RunFinished):
+            raise OSError("no space for the summary")
+
+    started.runner._listeners.append(broken)
+
+    result = started.runner.run()
+
+    assert result.status is RunStatus.SUCCESS
+    assert any("no space for the summary" in warning for warning in result.warnings)
+
+
 def test_a_journal_that_fails_ends_the_run_and_stops_every_worker(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
