@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
+from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.copilot_reader import CopilotReader
 from architect_parallel.backends.own_home import holds, home_of, own_home, write_private
@@ -148,4 +148,4 @@ def _permissions(request: Request) -> tuple[list[str], tuple[str, ...]]:
         case ApprovalMode.DEFAULT:
             return [], ()
         case ApprovalMode.ALWAYS:
-            return denied, (f"copilot {CANNOT_ASK}",)
+            return denied, ("copilot cannot ask: with approval_mode always, edits and commands are denied",)

@@ -53,8 +53,9 @@ priority = 999
 """
 """A policy for one that may only read. Not `--approval-mode plan`: there commands and tools of MCP servers ran that the
 user's own settings or policies allow, and the model is told to write its plan to a file (seen with 0.61.0)."""
-_NO_SERVER = "no-server-for-one-that-reads"
-"""Names no MCP server, so that none is started: there is no option to name none."""
+NOTHING_ADDED = ("--allowed-mcp-server-names", "no-server-for-one-that-reads", "--extensions", "none")
+"""No MCP server is started and no extension loaded; qwen's options, too. There is no option for no server: a name that
+none has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +108,7 @@ class GeminiBackend(BuiltIn):
             policy = os.fspath(write_private(request.state_dir / "gemini-reading.toml", _READING))
             # The first goes before all that the user allows, but counts for nothing where an administrator's policies
             # are. The second is left there, in place of the user's own policies.
-            argv += ["--admin-policy", policy, "--policy", policy]
-            argv += ["--allowed-mcp-server-names", _NO_SERVER, "--extensions", "none"]
+            argv += ["--admin-policy", policy, "--policy", policy, *NOTHING_ADDED]
         return CommandLine(
             argv=(*argv, *request.extra_argv),
             env={

@@ -19,6 +19,7 @@ from signal import Signals
 
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.built_in import BuiltIn
+from architect_parallel.backends.gemini import NOTHING_ADDED
 from architect_parallel.backends.own_home import holds, home_of, own_home, worker_settings
 from architect_parallel.backends.program import (
     fits_argument,
@@ -62,12 +63,10 @@ _BESIDE = (
     *("exit_plan_mode", "ask_user_question"),
 )
 """All its other tools by name: the list of those it may have holds for some of its tools only."""
-_NO_SERVER = "no-server-for-one-that-reads"
-"""Names no MCP server, so that none is started: there is no option to name none."""
 _READING_OPTIONS = (
     *(word for tool in _READING for word in ("--core-tools", tool)),
     *(word for tool in _BESIDE for word in ("--exclude-tools", tool)),
-    *("--allowed-mcp-server-names", _NO_SERVER, "--extensions", "none"),
+    *NOTHING_ADDED,
 )
 """For one that may only read. Not `--approval-mode plan`: there files were written, and commands and tools of MCP
 servers ran, that the user's own settings allow (seen with 0.15.10)."""

@@ -79,8 +79,9 @@ class LastLines:
         """Takes the next line, without its newline; of a very long one its end."""
         if len(line) > self._limit:
             line = line[-self._limit :]
-            whole = next((at for at in range(min(3, len(line))) if line[at] & 0xC0 != 0x80), 0)
-            line = line[whole:]  # not from within a letter of UTF-8
+            # Not from within a letter of UTF-8, which has three bytes at most behind its first.
+            whole = next((at for at, byte in enumerate(line[:4]) if byte & 0xC0 != 0x80), 0)
+            line = line[whole:]
         self._lines.append(line)
         self._size += len(line) + 1
         while self._size > self._limit and len(self._lines) > 1:

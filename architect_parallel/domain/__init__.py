@@ -42,6 +42,7 @@ from architect_parallel.domain.results import (
     RunResult,
     Usage,
     WorkerResult,
+    total_usd,
 )
 from architect_parallel.domain.settings import (
     BackendSettings,
@@ -121,4 +122,5 @@ __all__ = [
     "WorkerSpec",
     "Workflow",
     "WorktreeSettings",
+    "total_usd",
 ]

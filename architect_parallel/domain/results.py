@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 from architect_parallel.domain.choosing import Judgement, Landing
 from architect_parallel.domain.plans import Competition, WorkerSpec
 from architect_parallel.domain.words import CheckChange, CostBasis, Reason, RunStatus, Status
+
+
+def total_usd(amounts: Iterable[float | None]) -> float | None:
+    """The sum, 0 of none; `None` as soon as one is unknown."""
+    known = list(amounts)
+    return None if None in known else sum((each for each in known if each is not None), 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,4 +218,4 @@ class RunResult:
         """USD over all workers, the judge and the debugger; `None` as soon as one that ran is unknown."""
         costs = [result.cost for result in self.results if result.started_at is not None]
         costs += [*(judgement.cost for judgement in self.judged), *self.debugger_costs]
-        return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
+        return total_usd(costs)

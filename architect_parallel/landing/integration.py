@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import common_environment
-from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings
+from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings, total_usd
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, InternalError
 from architect_parallel.landing import combine
 from architect_parallel.landing.brake import Brake
@@ -26,7 +26,7 @@ from architect_parallel.landing.resolve import Resolver, resolve
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, so_far, try_step
 from architect_parallel.planning.checks import cannot_start
-from architect_parallel.planning.quantities import show_count
+from architect_parallel.planning.quantities import show_cost, show_count
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
@@ -250,7 +250,7 @@ class _Steps:
                 self._left_out.append(left)
         return Combination(
             commit=self._tip, merged=tuple(self._merged), left_out=tuple(self._left_out),
-            warnings=tuple(self._warnings), cost=_total(self._costs),
+            warnings=tuple(self._warnings), cost=total_usd(self._costs),
         )  # fmt: skip
 
     def _warn(self, *warnings: str) -> None:
@@ -295,7 +295,7 @@ class _Steps:
         )  # fmt: skip
         self._warn(*done.warnings)
         self._costs.append(done.cost)
-        self._workshop.say(f"{resolver.backend.name} is done with worker {source.worker_id}: {_usd(done.cost)}")
+        self._workshop.say(f"{resolver.backend.name} is done with worker {source.worker_id}: {show_cost(done.cost)}")
         _require_wanted(self._workshop)
         self._bench.anew(self._tip)  # an agent was in there
         return done.commit, done.why
@@ -342,15 +342,6 @@ class _Steps:
 def _failed(result: CheckResult) -> str:
     how = "took too long" if result.timed_out else f"failed (exit code {result.exit_code})"
     return f"check `{result.command}` {how}"
-
-
-def _total(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
-
-
-def _usd(cost: float | None) -> str:
-    return "its cost is not known" if cost is None else f"${cost:.4f}"
 
 
 def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:

@@ -22,6 +22,7 @@ from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal, Operation
 from architect_parallel.journal.replay import replay
 from architect_parallel.landing.target import UNDER_WAY
+from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
 from architect_parallel.system.process_table import runs_since
@@ -224,7 +225,7 @@ def _worktree_stays(
     if busy := next((name for name in UNDER_WAY if (state.admin_dir / name).exists()), None):
         return f"it is in the middle of something ({busy})", True, f"git -C {path} status"
     if dirty:
-        some = ", ".join(state.dirty[:3]) + (f" and {len(state.dirty) - 3} more" if len(state.dirty) > 3 else "")
+        some = show_some(state.dirty, most=3)
         return f"it has uncommitted changes: {some or 'files its run would not have ignored'}", True, None
     if state.branch is None and not _on_a_branch(repository, state.head or ""):
         return "its HEAD is on no branch", True, f"git -C {path} switch -c NAME"

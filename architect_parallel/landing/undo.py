@@ -36,7 +36,7 @@ class UndoPlan:
 
     operation: Operation
     target: Target | None = None
-    """Of a merge: the branch to move back; `None`: it is back already."""
+    """Of a merge: the branch that moves back or goes; `None`: it has already, or was never to move."""
     back_to: str | None = None
     """Commit the target returns to; `None`: it stays where it is, or goes."""
     target_goes: bool = False

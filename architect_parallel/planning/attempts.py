@@ -12,7 +12,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from architect_parallel.domain import Attempt, CostBasis, Limits, Reason, Status, Usage, WorkerResult, WorkerSpec
+from architect_parallel.domain import (
+    Attempt,
+    CostBasis,
+    Limits,
+    Reason,
+    Status,
+    Usage,
+    WorkerResult,
+    WorkerSpec,
+    total_usd,
+)
 from architect_parallel.planning.backoff import delay_s
 
 MENDABLE = frozenset({Reason.AGENT_ERROR, Reason.AGENT_PARTIAL, Reason.CHECK_FAILED, Reason.CRASHED})
@@ -199,13 +209,12 @@ def summed(result: WorkerResult, history: Sequence[Attempt]) -> WorkerResult:
     """`result`, its last attempt's or a later end's, with the sums over `history` (all its attempts)."""
     began = [each for each in history if each.started_at is not None]
     charged = [each for each in began if not _refused(each)] or began
-    costs = [each.cost for each in charged]
     worked_s = sum(each.duration for each in began)
     wall_s = worked_s + sum(each.waited_seconds for each in began)
     return replace(
         result,
         steps=sum(each.steps for each in history),
-        cost=None if None in costs else sum((cost for cost in costs if cost is not None), 0.0),
+        cost=total_usd(each.cost for each in charged),
         duration=round(wall_s, 3),
         duration_seconds=round(wall_s, 3),
         working_seconds=round(worked_s, 3),
@@ -268,13 +277,12 @@ def _usage(history: Sequence[Attempt]) -> Usage:
         known = [value for value in values if value is not None]
         return sum(known) if known and len(known) == len(values) else None
 
-    reported = [usage.reported_cost for usage in usages]
     return Usage(
         input_tokens=total([usage.input_tokens for usage in usages]),
         cached_tokens=total([usage.cached_tokens for usage in usages]),
         cache_write_tokens=total([usage.cache_write_tokens for usage in usages]),
         output_tokens=total([usage.output_tokens for usage in usages]),
-        reported_cost=None if None in reported else sum(each for each in reported if each is not None),
+        reported_cost=total_usd(usage.reported_cost for usage in usages),
         cost_basis=bases.pop() if len(bases) == 1 else CostBasis.UNKNOWN if CostBasis.UNKNOWN in bases
         else CostBasis.REPORTED,
     )  # fmt: skip

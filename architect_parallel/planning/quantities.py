@@ -1,4 +1,4 @@
-"""Counts, durations, sizes and money from what a user wrote, in a flag or in a file.
+"""Counts, durations, sizes and money from what a user wrote, in a flag or in a file; and how messages show some.
 
 Pure. Each kind comes twice: `read_…` turns a value into a number or raises `ValueError` with what is allowed (for the
 configuration, which knows the place itself), `parse_…` adds the flag's name and raises `UsageError`. What is
@@ -170,6 +170,24 @@ def show_workers(worker_ids: Sequence[int]) -> str:
     ('worker 3', 'workers 1, 2')
     """
     return f"worker{'s' if len(worker_ids) > 1 else ''} {', '.join(map(str, worker_ids))}"
+
+
+def show_some(names: Sequence[str], most: int = 5) -> str:
+    """Names or paths for a sentence: the first ones, and how many more there are.
+
+    >>> show_some(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def show_cost(usd: float | None) -> str:
+    """
+    >>> show_cost(0.1), show_cost(None)
+    ('$0.1000', 'cost unknown')
+    """
+    return "cost unknown" if usd is None else f"${usd:.4f}"
 
 
 def _text(value: object) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from architect_parallel.domain import Status, WorkerResult, WorkerSpec
 from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_count
+from architect_parallel.planning.quantities import show_cost, show_count
 
 TOLD_CHARACTERS = 1000
 """Of each other task's words, how much a further attempt is told."""
@@ -83,7 +83,7 @@ def says_related(answer: str) -> bool:
 
 def debugger_words(result: WorkerResult) -> str:
     """What people are told of a debugger's run, its cost included."""
-    cost = "cost unknown" if result.cost is None else f"${result.cost:.4f}"
+    cost = show_cost(result.cost)
     if result.status is not Status.SUCCESS or not result.output.strip():
         why = one_line(result.error or str(result.reason or result.status), 300)
         return f"the debugger had no answer: {why} ({cost})"

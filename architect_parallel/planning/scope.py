@@ -15,6 +15,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from architect_parallel.planning.quantities import show_some
+
 MOST_OVERLAPS = 1000
 """More of them say nothing that the first ones did not."""
 _LAST = 0x10FFFF
@@ -84,8 +86,7 @@ def outside(files: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 def outside_words(paths: Sequence[str], patterns: Sequence[str]) -> str:
     """A warning that names what was changed outside a scope."""
-    shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-    return f"changed outside its scope ({', '.join(patterns)}): {shown}"
+    return f"changed outside its scope ({', '.join(patterns)}): {show_some(paths)}"
 
 
 @functools.lru_cache(maxsize=4096)

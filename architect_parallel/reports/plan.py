@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow
+from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow, total_usd
 from architect_parallel.events import to_plain
 from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -16,8 +16,7 @@ from architect_parallel.reports.text import task_words
 
 def cost_ceiling(plan: RunPlan) -> float | None:
     """The most the run may spend in USD before it is stopped; `None`: no limit was set for all of it."""
-    per_worker = [spec.limits.budget_usd for spec in plan.workers]
-    of_workers = None if None in per_worker else sum(budget for budget in per_worker if budget is not None)
+    of_workers = total_usd(spec.limits.budget_usd for spec in plan.workers)
     known = [each for each in (of_workers, plan.budget_usd) if each is not None]
     return min(known, default=None)
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.git import Git, GitError, version
 from architect_parallel.worktrees.differences import GITLINK_MODE, Change, changes
 
@@ -375,9 +376,8 @@ class Staging:
         fields = self.git.run("check-attr", "-z", "--stdin", "filter", input=nul_terminated(paths)).fields
         found = [path for path, driver in zip(fields[::3], fields[2::3], strict=True) if driver in filters]
         if found:
-            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-            shown = ", ".join(repr(path) for path in found[:3])
-            self.warnings.append(f"stored without the filter of their attributes: {shown}{more}")
+            shown = show_some([repr(path) for path in found], most=3)
+            self.warnings.append(f"stored without the filter of their attributes: {shown}")
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:

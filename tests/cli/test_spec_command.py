@@ -76,7 +76,7 @@ def test_faults_that_need_the_repository_stand_beside_the_others(
         assert answer.code == 2
         lines = answer.err.splitlines()
         assert "4 faults" in lines[0]
-        for line, place in zip(lines[1:], ("2:22", "3:15", "5:9", "6:1"), strict=False):
+        for line, place in zip(lines[1:5], ("2:22", "3:15", "5:9", "6:1"), strict=True):
             assert f":{place}: " in line, answer.err
     assert (checkout / "spec.yaml").read_text() == "mine\n"
     assert architect("spec", "validate", file, cwd=tmp_path).err.count("bad.yaml") == 1  # no repository there

@@ -103,6 +103,7 @@ def test_an_iterator_that_is_left_holds_nothing_open(architect: Architect, check
     assert opened() == []
     left = architect_parallel.watch("latest", checkout)
     assert next(left)["event"] == "run_started"
+    assert opened() != [], "the control"
     left.close()  # type: ignore[attr-defined]  # it is a generator, as those who leave early know
     assert opened() == []
     del unasked

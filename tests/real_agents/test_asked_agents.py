@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from console import Architect, working_in
 from model_server import Asked, ModelServer
+from real_agents.test_reading_only import READING
 from real_agents.test_real_agents import MODELS, reply_cost
 from repositories import git
 
@@ -25,8 +26,6 @@ pytestmark = [
 
 TRIES = "MOCK:write seen.txt MOCK:run touch here.txt MOCK:run touch {home}/escaped {checkout}/escaped"
 TRACES = ("seen.txt", "here.txt", "escaped")
-READING = {"Read", "Grep", "Glob", "DeferredToolPlaceholder"}
-"""All that a claude which may only read is offered; the last is a stub that takes the place of others."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +64,8 @@ def require_untouched(agent: str, asked: Sequence[Asked], places: Sequence[Path]
     it."""
     assert max(each.step for each in asked) == 3
     assert [file for place in places for name in TRACES for file in place.rglob(name)] == []
-    if agent == "claude":
-        assert {tool for each in asked for tool in each.tools} <= READING
+    if agent != "codex":
+        assert {tool for each in asked for tool in each.tools} <= READING[agent]
 
 
 def test_a_worker_is_let_do_what_they_try(

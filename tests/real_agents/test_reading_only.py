@@ -26,7 +26,8 @@ READING = {
     "qwen": {"read_file", "list_directory", "glob", "grep_search"},
     "copilot": {"view", "glob", "rg"},
 }
-"""All that one which may only read is offered. codex keeps its tools: its sandbox holds them."""
+"""All that one which may only read is offered; claude's last is a stub that takes the place of others. codex keeps its
+tools: its sandbox holds them."""
 SERVER = str(Path(__file__).parents[1] / "mcp_server.py")
 
 

@@ -73,5 +73,6 @@ def test_last_lines_stay_within_their_bytes() -> None:
     assert lines.raw.endswith("line 998\nline 999")
     lines.add(b"x" * 10_000)
     assert lines.raw == "x" * 100
-    lines.add(("設" * 100).encode())
-    assert lines.raw == "設" * 33, "not from the midst of a letter"
+    for letters, kept in (("設" * 100, "設" * 33), ("😀" * 100 + "a", "😀" * 24 + "a")):
+        lines.add(letters.encode())
+        assert lines.raw == kept, "not from the midst of a letter"
