@@ -242,8 +242,10 @@ def _surrounding_faults(document: Document, around: Surroundings | None) -> Iter
     if isinstance(into, str) and into.strip() and (problem := _branch_fault(into, around)):
         yield fault(("merge", "into"), f"{shown(into)} {problem}")
     for index, each in enumerate(_tasks(data)):
-        prompt, first = each.get("prompt"), not each.get("dependencies")  # a task before it may still make the file
-        for path in references.files(prompt) if isinstance(prompt, str) and first else ():
+        prompt = each.get("prompt")
+        if not isinstance(prompt, str) or {**defaults, **each}.get("dependencies"):
+            continue  # a task before it may still make the file
+        for path in references.files(prompt):
             if problem := around.file_fault(path):
                 yield fault(("tasks", index, "prompt"), f"{{{{ file({path}) }}}}: {problem}")
 
