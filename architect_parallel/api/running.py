@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,6 +142,8 @@ class Before:
     """The ends that stand, by worker id; all others are to be run again."""
     attempts: Mapping[int, Sequence[Attempt]]
     """By worker id; of those that are run again, too."""
+    begun: Collection[int]
+    """Ids of the workers that came so far as to make or take up a worktree."""
     ended: bool
     """Whether the last of them ended the run: its launcher did not die."""
 
@@ -158,14 +160,11 @@ def run_plan(
 ) -> RunResult:
     """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after what was `before`. A
     competition is judged at the end. The run's lock is held."""
-    worktrees = [
-        spec
-        for spec in (plan.workers if todo is None else todo)
-        if spec.isolation is Isolation.WORKTREE and not spec.continues
-    ]
-    unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=len(worktrees))
-    again = [spec.worker_id for spec in (plan.workers if todo is None else todo)]
-    state = None if plan.workflow is None else StateFile.of(plan, _results(journal, plan), again)
+    todo = plan.workers if todo is None else todo
+    worktrees = sum(spec.isolation is Isolation.WORKTREE and not spec.continues for spec in todo)
+    unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=worktrees)
+    earlier = _results(journal, plan) if plan.is_graph or plan.workflow is not None else {}
+    state = StateFile.of(plan, earlier, again=[spec.worker_id for spec in todo])
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
     runner = local_runner(
         plan,
@@ -175,6 +174,7 @@ def run_plan(
         todo=todo,
         first_event=first_event,
         before=before,
+        handing_on=HandingOn(plan, here.repository, earlier) if plan.is_graph else None,
         unpacked=unpacked,
     )
     try:
@@ -212,11 +212,11 @@ def local_runner(
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
     before: Before | None = None,
+    handing_on: HandingOn | None = None,
     unpacked: UnpackedBase | None = None,
 ) -> Runner:
     """A runner of a recorded plan on this machine, under the rules that hold here."""
     _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
-    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if plan.is_graph else None
     workplace = Workplace(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
