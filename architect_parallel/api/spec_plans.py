@@ -59,7 +59,7 @@ def read(file: str | os.PathLike[str], here: Here | None, base: str | None = Non
         UsageError: With every fault.
     """
     from architect_parallel.config.spec_file import load_spec
-    from architect_parallel.config.task_file import Surroundings
+    from architect_parallel.config.task_list import Surroundings
 
     if here is None:
         return load_spec(Path(file), None)

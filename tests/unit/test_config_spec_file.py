@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from architect_parallel.config.spec_file import read_spec
 from architect_parallel.config.spec_schema import spec_schema
-from architect_parallel.config.task_file import Surroundings
+from architect_parallel.config.task_list import Surroundings
 from architect_parallel.domain import OnPartial, RateLimit, Recovery, Retry, SpecFile, TaskText
 from architect_parallel.errors import UsageError
 
