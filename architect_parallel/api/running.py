@@ -42,6 +42,7 @@ from architect_parallel.reports.state_file import StateFile
 from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
+from architect_parallel.system.git import Repository
 from architect_parallel.workers.request import request_for
 from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.workers.worker import Workplace
@@ -111,9 +112,7 @@ class ParallelRunner:
             started(plan)
             result = run_plan(plan, journal, self.here, self._listeners)
             if artifacts is not None:
-                said = try_artifacts(repository, journal, plan.run_id, artifacts)
-                result.warnings += said
-                tell(self._listeners, plan.run_id, said)
+                add_artifacts(result, artifacts, repository, journal, self._listeners)
             return result
 
     def _draft(self) -> RunPlan:
@@ -355,7 +354,16 @@ def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
     return first.event.plan
 
 
-def tell(listeners: Sequence[Listener], run_id: str, warnings: Sequence[str]) -> None:
+def add_artifacts(
+    result: RunResult, place: Path, repository: Repository, journal: Journal, listeners: Sequence[Listener]
+) -> None:
+    """Writes the artifacts of an ended run to `place`; what is missing is a further warning of the `result`."""
+    said = try_artifacts(repository, journal, result.run_id, place)
+    result.warnings += said
+    _tell(listeners, result.run_id, said)
+
+
+def _tell(listeners: Sequence[Listener], run_id: str, warnings: Sequence[str]) -> None:
     """What came after the run's last event; only those who watch now hear of it."""
     for message in warnings:
         recorded = Recorded(run_id=run_id, seq=0, time=clock.now(), worker_id=None, event=Warned(message=message))

@@ -145,8 +145,8 @@ def land(result: RunResult, here: Here, say: Callable[[str], None] = lambda line
         try:
             if tip is None:
                 restore_branch(here.repository, branch=order.into, commit=plan.base_commit, run_id=plan.run_id)
-            before, done = merge(here.start, asked, environ=here.environ, say=lambda line: say(f"merge: {line}"))
-            told += [*before.warnings, *(done.warnings if done is not None else ())]
+            planned, done = merge(here.start, asked, environ=here.environ, say=lambda line: say(f"merge: {line}"))
+            told += [*planned.warnings, *(done.warnings if done is not None else ())]
             kept_out = done is not None and any(each.reason != "not_successful" for each in done.left_out)
             if done is not None and done.commit is None:  # the envelope shows landings only
                 told += [f"worker {each.worker_id} is left out: {each.detail or each.reason}" for each in done.left_out]
