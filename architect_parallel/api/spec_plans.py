@@ -9,12 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.api.handing_on import SHELL, file_fault
+from architect_parallel.api.handing_on import file_fault
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.planning import ParallelConfig, draft_plan
 from architect_parallel.api.running import start_rules
 from architect_parallel.api.task_sources import Given
 from architect_parallel.domain import (
+    SHELL,
     AgentProfile,
     ApprovalMode,
     Isolation,

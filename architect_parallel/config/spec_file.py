@@ -36,6 +36,7 @@ from architect_parallel.config.task_list import (
     waited_for,
 )
 from architect_parallel.domain import (
+    SHELL,
     MergeOrder,
     OnPartial,
     ProviderRate,
@@ -55,8 +56,6 @@ from architect_parallel.planning.suggest import did_you_mean
 SCHEMA_HINT = "architect config schema spec"
 DEBUGGER = "debugger"
 """What the one who is asked about failures is called."""
-_SHELL = "shell"
-"""The backend whose prompts are commands."""
 
 _STATE_FILE = re.compile(rb"\s*# [^\n]*\n\s*Run `[0-9]{8}-[0-9]{6}-[a-z0-9]{4}`: \*\*")
 """How the account begins that a run writes (`reports.state_file`)."""
@@ -175,10 +174,10 @@ def _command_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
     commands: list[tuple[KeyPath, object]] = [
         (("tasks", index, "prompt"), each.get("prompt"))
         for index, each in enumerate(tasks_of(data))
-        if (each.get("backend") or common) == _SHELL
+        if (each.get("backend") or common) == SHELL
     ]
     coordinator = data.get("coordinator")
-    if isinstance(coordinator, dict) and common == _SHELL:
+    if isinstance(coordinator, dict) and common == SHELL:
         commands.append((("coordinator", "task"), coordinator.get("task")))
     for path, text in commands:
         if isinstance(text, str):

@@ -52,6 +52,7 @@ from architect_parallel.domain.settings import (
     WorktreeSettings,
 )
 from architect_parallel.domain.words import (
+    SHELL,
     ApprovalMode,
     CheckChange,
     Complexity,
@@ -69,6 +70,7 @@ from architect_parallel.domain.words import (
 )
 
 __all__ = [
+    "SHELL",
     "AgentProfile",
     "ApprovalMode",
     "Attempt",
