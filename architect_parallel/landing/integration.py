@@ -26,7 +26,7 @@ from architect_parallel.landing.resolve import Resolver, resolve
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, so_far, try_step
 from architect_parallel.planning.checks import cannot_start
-from architect_parallel.planning.quantities import show_count
+from architect_parallel.planning.quantities import show_count, total
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
@@ -250,7 +250,7 @@ class _Steps:
                 self._left_out.append(left)
         return Combination(
             commit=self._tip, merged=tuple(self._merged), left_out=tuple(self._left_out),
-            warnings=tuple(self._warnings), cost=_total(self._costs),
+            warnings=tuple(self._warnings), cost=total(self._costs),
         )  # fmt: skip
 
     def _warn(self, *warnings: str) -> None:
@@ -342,11 +342,6 @@ class _Steps:
 def _failed(result: CheckResult) -> str:
     how = "took too long" if result.timed_out else f"failed (exit code {result.exit_code})"
     return f"check `{result.command}` {how}"
-
-
-def _total(costs: Sequence[float | None]) -> float | None:
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
 
 
 def _usd(cost: float | None) -> str:

@@ -24,8 +24,7 @@ from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, message
 from architect_parallel.planning import verdict
-from architect_parallel.planning.escapes import listed
-from architect_parallel.planning.quantities import show_workers
+from architect_parallel.planning.quantities import show_some, show_workers
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository
@@ -41,7 +40,6 @@ from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.snapshot import PrivateGit
 
 _MARKER = r"^(<<<<<<<|\|\|\|\|\|\|\||>>>>>>>)( |$)|^=======$"
-_SHOWN_FILES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +122,7 @@ def resolve(
             warnings.append(f"worker {source.worker_id} lands as one commit: its conflicts were resolved as a whole")
         beyond = sorted({each.path for each in private.diff(before, after.tree).files} - set(conflicted))
         if beyond:
-            warnings.append(f"{name} also changed files without conflicts: {_shown(beyond)}")
+            warnings.append(f"{name} also changed files without conflicts: {show_some(beyond)}")
         return Resolution(commit=commit, warnings=tuple(warnings), cost=cost)
 
 
@@ -156,7 +154,7 @@ class _Outside:
         except (ArchitectParallelError, OSError) as error:
             return [f"the main checkout could not be looked at after {agent}: {error}"]
         saved = "" if patch is None else f"; saved as {self._saved}"
-        paths = listed(each.path for each in changes)
+        paths = show_some(sorted(each.path for each in changes))
         return [f"while {agent} resolved, the main checkout changed: {paths} (it or you; nothing was reverted{saved})"]
 
 
@@ -183,11 +181,11 @@ def _objection(
     if status is not Status.SUCCESS:
         return f"did not succeed: {status} ({reason})" + (f": {run.ending.error}" if run.ending.error else "")
     if marked := _marked(private, after, (tip, source.commit)):
-        return f"left conflict markers in {_shown(marked)}"
+        return f"left conflict markers in {show_some(marked)}"
     unmerged = set(_unmerged(repository, worktree)) - {each.path for each in changed}
     had_markers = set(_marked(private, before, (tip, source.commit)))
     if untouched := sorted(unmerged - had_markers):
-        return f"did not decide on {_shown(untouched)}"
+        return f"did not decide on {show_some(untouched)}"
     return None
 
 
@@ -302,8 +300,3 @@ def _run_agent(
     finally:
         log.close()
     return run, warnings
-
-
-def _shown(paths: list[str]) -> str:
-    more = f" and {len(paths) - _SHOWN_FILES} more" if len(paths) > _SHOWN_FILES else ""
-    return ", ".join(paths[:_SHOWN_FILES]) + more

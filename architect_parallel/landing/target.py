@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees.registry import checkouts
 
 UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
-_SHOWN_PATHS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +86,12 @@ def require_movable(target: Target, new: str) -> None:
     if dirty:
         raise EnvironmentProblem(
             f"{target.branch} is checked out in {target.checkout} with uncommitted changes: "
-            + _shown([line[3:] for line in dirty]),
+            + show_some([line[3:] for line in dirty]),
             hint="git commit or git stash, then again",
         )
     if in_the_way := _in_the_way(git, target.checkout, target.tip, new):
         raise EnvironmentProblem(
-            f"untracked files in {target.checkout} would be overwritten: {_shown(in_the_way)}", hint="move them away"
+            f"untracked files in {target.checkout} would be overwritten: {show_some(in_the_way)}", hint="move them away"
         )
 
 
@@ -177,8 +177,3 @@ def _paths(git: Git, kind: str, old: str, new: str) -> list[str]:
     return git.run(
         "diff-tree", "-r", "-z", "--name-only", "--no-renames", f"--diff-filter={kind}", old, new
     ).fields  # fmt: skip
-
-
-def _shown(paths: list[str]) -> str:
-    more = f" and {len(paths) - _SHOWN_PATHS} more" if len(paths) > _SHOWN_PATHS else ""
-    return ", ".join(paths[:_SHOWN_PATHS]) + more

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from architect_parallel.domain import Attempt, CostBasis, Limits, Reason, Status, Usage, WorkerResult, WorkerSpec
 from architect_parallel.planning.backoff import delay_s
+from architect_parallel.planning.quantities import total
 
 MENDABLE = frozenset({Reason.AGENT_ERROR, Reason.AGENT_PARTIAL, Reason.CHECK_FAILED, Reason.CRASHED})
 """What another attempt may mend. Limits, stops, missing programs and failures to collect are not among them."""
@@ -205,7 +206,7 @@ def summed(result: WorkerResult, history: Sequence[Attempt]) -> WorkerResult:
     return replace(
         result,
         steps=sum(each.steps for each in history),
-        cost=None if None in costs else sum((cost for cost in costs if cost is not None), 0.0),
+        cost=total(costs),
         duration=round(wall_s, 3),
         duration_seconds=round(wall_s, 3),
         working_seconds=round(worked_s, 3),
@@ -264,17 +265,16 @@ def _usage(history: Sequence[Attempt]) -> Usage:
     usages = [each.usage for each in history]
     bases = {usage.cost_basis for usage in usages}
 
-    def total(values: list[int | None]) -> int | None:
-        known = [value for value in values if value is not None]
-        return sum(known) if known and len(known) == len(values) else None
+    def known(values: list[int | None]) -> int | None:
+        found = [value for value in values if value is not None]
+        return sum(found) if len(found) == len(values) else None
 
-    reported = [usage.reported_cost for usage in usages]
     return Usage(
-        input_tokens=total([usage.input_tokens for usage in usages]),
-        cached_tokens=total([usage.cached_tokens for usage in usages]),
-        cache_write_tokens=total([usage.cache_write_tokens for usage in usages]),
-        output_tokens=total([usage.output_tokens for usage in usages]),
-        reported_cost=None if None in reported else sum(each for each in reported if each is not None),
+        input_tokens=known([usage.input_tokens for usage in usages]),
+        cached_tokens=known([usage.cached_tokens for usage in usages]),
+        cache_write_tokens=known([usage.cache_write_tokens for usage in usages]),
+        output_tokens=known([usage.output_tokens for usage in usages]),
+        reported_cost=total(usage.reported_cost for usage in usages),
         cost_basis=bases.pop() if len(bases) == 1 else CostBasis.UNKNOWN if CostBasis.UNKNOWN in bases
         else CostBasis.REPORTED,
     )  # fmt: skip

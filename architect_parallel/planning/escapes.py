@@ -160,14 +160,3 @@ def blame(worker_id: int, path: str, root: str, suspects: Sequence[int], said: d
     if own is Mention.PLACE or (own is Mention.WORD and not any(mentions.values())):
         return NAMED
     return ""
-
-
-def listed(paths: Iterable[str], most: int = 5) -> str:
-    """Paths for a sentence.
-
-    >>> listed(["b", "a", "c"], most=2)
-    'a, b and 1 more'
-    """
-    names = sorted(paths)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -170,6 +170,31 @@ def show_workers(worker_ids: Sequence[int]) -> str:
     ('worker 3', 'workers 1, 2')
     """
     return f"worker{'s' if len(worker_ids) > 1 else ''} {', '.join(map(str, worker_ids))}"
+
+
+def show_some(names: Iterable[str], most: int = 5) -> str:
+    """The first of them, for a sentence.
+
+    >>> show_some(["b", "a", "c"], most=2)
+    'b, a and 1 more'
+    """
+    shown = list(names)
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Their sum; `None` as soon as one of them is unknown.
+
+    >>> total([0.5, 1]), total([0.5, None]), total([])
+    (1.5, None, 0.0)
+    """
+    found = 0.0
+    for each in values:
+        if each is None:
+            return None
+        found += each
+    return found
 
 
 def _text(value: object) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from architect_parallel.domain import Judgement, ModelRate, Place, RunResult, Standing
 from architect_parallel.events import to_plain
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import total
 from architect_parallel.planning.ranking import preferences
 from architect_parallel.reports.text import STATUS_WORDS, cost_text
 
@@ -84,10 +85,8 @@ def _judge_lines(result: RunResult) -> list[str]:
         return []
     if not judged:
         return [f"Judge {competition.judge}: not asked; no two different successes are best and even in checks"]
-    costs = [each.cost for each in judged]
-    total = None if None in costs else sum(cost for cost in costs if cost is not None)
     times = "once" if len(judged) == 1 else f"{len(judged)} times"
-    lines = [f"Judge {competition.judge}: asked {times}, {cost_text(total)}"]
+    lines = [f"Judge {competition.judge}: asked {times}, {cost_text(total(each.cost for each in judged))}"]
     preferred = preferences(judged)
     for pair in dict.fromkeys(frozenset((each.a, each.b)) for each in judged):
         a, b = sorted(pair)

@@ -10,14 +10,13 @@ from architect_parallel.domain import Competition, Complexity, Isolation, RunPla
 from architect_parallel.events import to_plain
 from architect_parallel.planning.checks import of_base
 from architect_parallel.planning.plain_text import one_line, plain_text
-from architect_parallel.planning.quantities import show_count
+from architect_parallel.planning.quantities import show_count, total
 from architect_parallel.reports.text import task_words
 
 
 def cost_ceiling(plan: RunPlan) -> float | None:
     """The most the run may spend in USD before it is stopped; `None`: no limit was set for all of it."""
-    per_worker = [spec.limits.budget_usd for spec in plan.workers]
-    of_workers = None if None in per_worker else sum(budget for budget in per_worker if budget is not None)
+    of_workers = total(spec.limits.budget_usd for spec in plan.workers)
     known = [each for each in (of_workers, plan.budget_usd) if each is not None]
     return min(known, default=None)
 

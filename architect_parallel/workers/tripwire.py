@@ -24,6 +24,7 @@ from architect_parallel.events import Escaped, Event, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.planning import escapes
 from architect_parallel.planning.escapes import Change, Said, Stretch
+from architect_parallel.planning.quantities import show_some
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import replace_file
 from architect_parallel.system.git import Repository
@@ -168,12 +169,12 @@ class Tripwire:
                 blamed[each.change.path] = why
         if blamed:
             why = " and ".join(dict.fromkeys(blamed.values()))
-            return Judgement(escaped=f"the main checkout changed: {escapes.listed(blamed)} ({why}){self._saved()}")
+            return Judgement(escaped=f"the main checkout changed: {show_some(sorted(blamed))} ({why}){self._saved()}")
         others = len({suspect for each in seen for suspect in each.suspects}) > 1
         may = ["this worker"]
         may += ["another one"] if others else []
         may += ["one of another run"] if not all(each.alone for each in seen) else []
-        what = f"while it ran, the main checkout changed: {escapes.listed({each.change.path for each in seen})}"
+        what = f"while it ran, the main checkout changed: {show_some(sorted({each.change.path for each in seen}))}"
         return Judgement(warning=f"{what} ({', '.join(may)} or you; nothing was reverted{self._saved()})")
 
     def _saved(self) -> str:

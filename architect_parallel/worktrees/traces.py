@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.registry import checkouts
 
@@ -63,12 +64,7 @@ def ref_warnings(before: Mapping[str, str], after: Mapping[str, str], moved_here
     gone = [ref for ref in before if ref not in after]
     moved = [ref for ref in before if after.get(ref, before[ref]) != before[ref] and after[ref] in moved_here]
     said = (("appeared", new), ("disappeared", gone), ("moved", moved))
-    return [f"while it ran, {_listed(refs)} {what}" for what, refs in said if refs]
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(sorted(names)[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+    return [f"while it ran, {show_some(sorted(refs))} {what}" for what, refs in said if refs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
