@@ -22,7 +22,8 @@ from unittest import mock
 
 from architect_parallel.api.flows import FlowConfig, run_flow
 from architect_parallel.api.planning import ParallelConfig
-from architect_parallel.api.specs import SpecConfig, SpecRunner
+from architect_parallel.api.spec_plans import SpecConfig
+from architect_parallel.api.specs import SpecRunner
 from architect_parallel.domain import RunStatus
 from architect_parallel.events import FlowMoved, Recorded
 from benchmarks.measure import ARCHITECT, Cost, Goal, Site, alternate, folder, median_of, run_measured, wall

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.api.artifacts import require_place, try_artifacts
+from architect_parallel.api.artifacts import require_place
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, require_planned
-from architect_parallel.api.running import hold, recorded_plan, require_ours, run_plan, tell
+from architect_parallel.api.running import add_artifacts, hold, recorded_plan, require_ours, run_plan
 from architect_parallel.api.task_sources import require_tasks
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, WorkerSpec
@@ -68,9 +68,7 @@ def continue_worker(
             started(replace(plan, workers=(spec,), warnings=spec.warnings))
             result = run_plan(plan, journal, here, listeners, todo=[spec], first_event=event)
             if place is not None:
-                said = try_artifacts(here.repository, journal, run_id, place)
-                result.warnings += said
-                tell(listeners, run_id, said)
+                add_artifacts(result, place, here.repository, journal, listeners)
             return result
         finally:
             lock.release()

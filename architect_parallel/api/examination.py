@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from architect_parallel.api.place import Here, load_here
-from architect_parallel.domain import RunStatus
+from architect_parallel.domain import SHELL, RunStatus
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.planning.admission import Room, Rules
@@ -43,7 +43,7 @@ def examine(workspace_root: Path, config_file: Path | None = None) -> list[Findi
     found = {name: backend.availability(here.environ) for name, backend in here.backends.items()}
     ready = sorted(name for name, each in found.items() if each.ready)
     missing = sorted(set(found) - set(ready))
-    usable = [name for name in ready if name != "shell"]
+    usable = [name for name in ready if name != SHELL]
     findings.append(
         Finding(
             check="backends",

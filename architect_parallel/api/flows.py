@@ -22,6 +22,7 @@ from architect_parallel.api.running import hold, local_runner, recorded_plan, re
 from architect_parallel.api.task_sources import TaskPlace
 from architect_parallel.config.flow_file import Around, load_flow
 from architect_parallel.domain import (
+    SHELL,
     ApprovalMode,
     FlowOrigin,
     Isolation,
@@ -304,34 +305,37 @@ class _Course:
         Raises:
             FlowFault: They cannot be made ready.
         """
-        again: list[WorkerSpec] = []
         if before:
-            # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
-            so_far = {each.worker_id: each for each in replay(self._earlier, live=False).results}
-            stand = standing(self._earlier)
-            for worker_id, job in zip(before, demanded.jobs, strict=True):
-                if worker_id not in stand:
-                    if self._specs[worker_id].prompt != _words(job):
-                        text = (
-                            f"state {demanded.state} was changed since: what had begun is done as it was written then"
-                        )
-                        runner.warn(f"{text}; for the new one run the flow anew")
-                    attempt = so_far[worker_id].attempts + 1 if worker_id in so_far else 1
-                    again.append(replace(self._specs[worker_id], attempt=attempt))
-        ids = tuple(before)
-        if not before:
+            ids, todo = tuple(before), self._left(runner, demanded, before)
+            again = tuple(spec.worker_id for spec in todo)
+            self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=again))
+        else:
             with registration_lock(self._here.repository):
                 try:
-                    again = self._drafted(demanded)
+                    todo = self._drafted(demanded)
                 except (UsageError, EnvironmentProblem) as error:
                     raise FlowFault(error.message, hint=error.hint) from error
-                ids = tuple(spec.worker_id for spec in again)
+                ids = tuple(spec.worker_id for spec in todo)
                 moved = FlowMoved(state=demanded.state, machine=self.machine.snapshot(), workers=ids)
-                self._record(runner, RunExtended(workers=tuple(again)), moved)
-        else:
-            self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=tuple(s.worker_id for s in again)))
-        runner.work(again, at_once=demanded.at_once)
+                self._record(runner, RunExtended(workers=tuple(todo)), moved)
+        runner.work(todo, at_once=demanded.at_once)
         return [self._results[worker_id] for worker_id in ids]
+
+    def _left(self, runner: Runner, demanded: Jobs, before: Sequence[int]) -> list[WorkerSpec]:
+        """The workers of a state's jobs whose ends do not stand from an earlier launch, each with its next attempt."""
+        # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
+        so_far = {each.worker_id: each for each in replay(self._earlier, live=False).results}
+        stand = standing(self._earlier)
+        left = []
+        for worker_id, job in zip(before, demanded.jobs, strict=True):
+            if worker_id in stand:
+                continue
+            spec = self._specs[worker_id]
+            if spec.prompt != _words(job):
+                text = f"state {demanded.state} was changed since: what had begun is done as it was written then"
+                runner.warn(f"{text}; for the new one run the flow anew")
+            left.append(replace(spec, attempt=so_far[worker_id].attempts + 1))
+        return left
 
     def _hear(self, recorded: Recorded) -> None:
         match recorded.event:
@@ -422,7 +426,7 @@ def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str
     settings = here.settings.parallel
     limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None)
     flags = Flags(
-        backend="shell" if job.tool in COMMANDS else job.tool, agent=arguments.get("agent"), limits=limits,
+        backend=SHELL if job.tool in COMMANDS else job.tool, agent=arguments.get("agent"), limits=limits,
         limits_given=frozenset(),
         commit=settings.commit, run_budget=plan.budget_usd is not None, retries=0, retries_given=True, refine=False,
         checks=(), checks_given=True, check_timeout_s=0.0,

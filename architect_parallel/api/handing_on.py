@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
-from architect_parallel.domain import Isolation, RunPlan, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import SHELL, Isolation, RunPlan, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import Recorded, WorkerFinished
 from architect_parallel.landing.bases import merged_base
@@ -18,11 +18,8 @@ from architect_parallel.planning import graph, references
 from architect_parallel.planning.references import Reference
 from architect_parallel.system.git import Repository
 
-SHELL = "shell"
-"""The backend whose prompts are commands."""
 MISSING = "ARCHITECT_MISSING"
 """Where a command that goes on in spite of failed dependencies finds their names, a line each."""
-
 LESSON = "ARCHITECT_LESSON"
 """Where a command finds what went wrong with its attempt before."""
 

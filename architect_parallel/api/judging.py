@@ -20,6 +20,7 @@ from signal import Signals
 from architect_parallel.api.place import Here
 from architect_parallel.backends.base import Backend
 from architect_parallel.domain import (
+    SHELL,
     AgentProfile,
     ApprovalMode,
     Competition,
@@ -51,8 +52,6 @@ from architect_parallel.worktrees.differences import patch
 ANSWER_TIMEOUT_S = 300.0
 """For one answer, where workers have no time limit."""
 MOST_STEPS = 10
-RUNS_ITS_TASK = "shell"
-"""The backend that executes what it is told; a diff must never become a program."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def require_judge(name: str, here: Here) -> Backend:
         EnvironmentProblem: It is not ready here.
     """
     backend = here.backends[require_known("--judge", name, here.backends)]
-    if backend.name == RUNS_ITS_TASK:
+    if backend.name == SHELL:
         hint = "name an agent: architect backends"
         raise UsageError(f"--judge {name}: it runs what it is told and cannot judge", hint=hint)
     found = backend.availability(here.environ, model=_profile(here, backend).model)

@@ -13,7 +13,7 @@ from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.running import recorded_plan
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import AgentProfile, Limits, RunPlan, SandboxMode
+from architect_parallel.domain import SHELL, AgentProfile, Limits, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.brake import Brake
@@ -22,9 +22,6 @@ from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pi
 from architect_parallel.landing.resolve import Resolver
 from architect_parallel.system import signals
 from architect_parallel.system.git import open_repository
-
-RUNS_ITS_TASK = "shell"
-"""A backend to which a task is a program cannot be asked for anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +119,7 @@ def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
 
 def _resolver(here: Here, name: str) -> Resolver:
     backend = require_backend(here.backends, name)
-    if backend.name == RUNS_ITS_TASK:
+    if backend.name == SHELL:
         raise UsageError(f"--resolve {name}: this backend runs its task as a program", hint="architect backends")
     settings = here.settings.parallel
     profile = here.settings.agents.get(settings.agent, AgentProfile(name=settings.agent))

@@ -34,6 +34,7 @@ from architect_parallel.api.task_sources import (
     tripwire_warnings,
 )
 from architect_parallel.domain import (
+    SHELL,
     Competition,
     Isolation,
     Limits,
@@ -243,7 +244,7 @@ def given_tasks(config: ParallelConfig, here: Here) -> Given:
             config.tasks,
             config.foreach,
             here,
-            quoted=(config.backend or name or here.settings.parallel.backend) == "shell",
+            quoted=(config.backend or name or here.settings.parallel.backend) == SHELL,
             carries_dirty=config.include_dirty,
         )
     tasks = tuple(Task(prompt=text) for text in require_tasks(config.tasks))

@@ -7,7 +7,7 @@ base, after what an earlier attempt left there has been kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def resume(
                 require_ready(here.backends, backend, {spec.model}, here.environ)
             forget_requests(journal.run_dir(run_id))
             with registration_lock(here.repository):
-                moved = _moved(todo, here.repository, journal, run_id)
+                moved = _moved(todo, before.begun, here.repository, journal, run_id)
                 todo = [moved.get(spec.worker_id, spec) for spec in todo]
                 ids = tuple(spec.worker_id for spec in todo)
                 event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=tuple(moved.values()))
@@ -112,15 +112,19 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
     for spec in plan.workers:
         if spec.worker_id in stand:
             continue
-        result = results[spec.worker_id]
-        begun = max((each.number for each in attempts[spec.worker_id]), default=0)
-        todo.append(replace(spec, attempt=begun + 1, lesson=lesson_of(result) if spec.refine else ""))
-    return plan, todo, Before(standing=stand, attempts=attempts, ended=before.status is not RunStatus.INTERRUPTED)
+        lesson = lesson_of(results[spec.worker_id]) if spec.refine else ""
+        last = max((each.number for each in attempts[spec.worker_id]), default=0)
+        todo.append(replace(spec, attempt=last + 1, lesson=lesson))
+    starting = (each.worker_id for each in recorded if isinstance(each.event, WorkerStarting))
+    begun = {worker_id for worker_id in starting if worker_id is not None}
+    ended = before.status is not RunStatus.INTERRUPTED
+    return plan, todo, Before(standing=stand, attempts=attempts, begun=begun, ended=ended)
 
 
-def _moved(todo: Sequence[WorkerSpec], repository: Repository, journal: Journal, run_id: str) -> dict[int, WorkerSpec]:
+def _moved(
+    todo: Sequence[WorkerSpec], begun: Collection[int], repository: Repository, journal: Journal, run_id: str
+) -> dict[int, WorkerSpec]:
     """Workers that never began and whose number somebody else has taken since, with the next free ones."""
-    begun = {each.worker_id for each in journal.recorded(run_id) if isinstance(each.event, WorkerStarting)}
     of_others = journal.live_numbers(besides=run_id)
     gone = [
         spec

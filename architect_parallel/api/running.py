@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +42,7 @@ from architect_parallel.reports.state_file import StateFile
 from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
+from architect_parallel.system.git import Repository
 from architect_parallel.workers.request import request_for
 from architect_parallel.workers.tripwire import Tripwire
 from architect_parallel.workers.worker import Workplace
@@ -111,9 +112,7 @@ class ParallelRunner:
             started(plan)
             result = run_plan(plan, journal, self.here, self._listeners)
             if artifacts is not None:
-                said = try_artifacts(repository, journal, plan.run_id, artifacts)
-                result.warnings += said
-                tell(self._listeners, plan.run_id, said)
+                add_artifacts(result, artifacts, repository, journal, self._listeners)
             return result
 
     def _draft(self) -> RunPlan:
@@ -142,6 +141,8 @@ class Before:
     """The ends that stand, by worker id; all others are to be run again."""
     attempts: Mapping[int, Sequence[Attempt]]
     """By worker id; of those that are run again, too."""
+    begun: Collection[int]
+    """Ids of the workers that came so far as to make or take up a worktree."""
     ended: bool
     """Whether the last of them ended the run: its launcher did not die."""
 
@@ -158,14 +159,11 @@ def run_plan(
 ) -> RunResult:
     """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after what was `before`. A
     competition is judged at the end. The run's lock is held."""
-    worktrees = [
-        spec
-        for spec in (plan.workers if todo is None else todo)
-        if spec.isolation is Isolation.WORKTREE and not spec.continues
-    ]
-    unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=len(worktrees))
-    again = [spec.worker_id for spec in (plan.workers if todo is None else todo)]
-    state = None if plan.workflow is None else StateFile.of(plan, _results(journal, plan), again)
+    todo = plan.workers if todo is None else todo
+    worktrees = sum(spec.isolation is Isolation.WORKTREE and not spec.continues for spec in todo)
+    unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=worktrees)
+    earlier = _results(journal, plan) if plan.is_graph or plan.workflow is not None else {}
+    state = StateFile.of(plan, earlier, again=[spec.worker_id for spec in todo])
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
     runner = local_runner(
         plan,
@@ -175,6 +173,7 @@ def run_plan(
         todo=todo,
         first_event=first_event,
         before=before,
+        handing_on=HandingOn(plan, here.repository, earlier) if plan.is_graph else None,
         unpacked=unpacked,
     )
     try:
@@ -212,11 +211,11 @@ def local_runner(
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
     before: Before | None = None,
+    handing_on: HandingOn | None = None,
     unpacked: UnpackedBase | None = None,
 ) -> Runner:
     """A runner of a recorded plan on this machine, under the rules that hold here."""
     _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
-    handing_on = HandingOn(plan, here.repository, _results(journal, plan)) if plan.is_graph else None
     workplace = Workplace(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
@@ -355,7 +354,16 @@ def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
     return first.event.plan
 
 
-def tell(listeners: Sequence[Listener], run_id: str, warnings: Sequence[str]) -> None:
+def add_artifacts(
+    result: RunResult, place: Path, repository: Repository, journal: Journal, listeners: Sequence[Listener]
+) -> None:
+    """Writes the artifacts of an ended run to `place`; what is missing is a further warning of the `result`."""
+    said = try_artifacts(repository, journal, result.run_id, place)
+    result.warnings += said
+    _tell(listeners, result.run_id, said)
+
+
+def _tell(listeners: Sequence[Listener], run_id: str, warnings: Sequence[str]) -> None:
     """What came after the run's last event; only those who watch now hear of it."""
     for message in warnings:
         recorded = Recorded(run_id=run_id, seq=0, time=clock.now(), worker_id=None, event=Warned(message=message))

@@ -62,7 +62,8 @@ def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Here, *, back
         UsageError: With every fault.
     """
     # Here, because a run without a file needs neither parser nor schema.
-    from architect_parallel.config.task_file import Surroundings, load_task_file, read_task_file
+    from architect_parallel.config.task_file import load_task_file, read_task_file
+    from architect_parallel.config.task_list import Surroundings
 
     around = Surroundings(
         directory=here.start,

@@ -37,14 +37,14 @@ def compare_backends(
     from architect_parallel.api.planning import ParallelConfig
     from architect_parallel.api.running import ParallelRunner
     from architect_parallel.backends.registry import require_backend
-    from architect_parallel.domain import TaskText
+    from architect_parallel.domain import SHELL, TaskText
 
     if (backends is None) == (not every):
         raise UsageError("give either --backends or --all", hint='architect compare-backends "..." --backends a,b')
     here = load_here(Path.cwd(), config)
     if every:
         found = [each.name for each in here.backends.values() if each.availability(os.environ).ready]
-        names = [name for name in found if name != "shell"]
+        names = [name for name in found if name != SHELL]
         if not names:
             raise NothingToDo("no agent is ready here", hint="architect backends")
     else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from typing import TextIO
 
+from architect_parallel.cli.output import note
 from architect_parallel.planning.plain_text import one_line
 
 
@@ -25,7 +25,8 @@ class DetailsFile(logging.Handler):
             file.write(f"{record.name}: {self.format(record)}\n")
             file.flush()
             error = record.exc_info[1] if record.exc_info else None
-            self._last = one_line(str(error) or type(error).__name__ if error else record.getMessage(), 300)
+            said = record.getMessage() if error is None else str(error) or type(error).__name__
+            self._last = one_line(said, 300)
 
     def _made(self) -> TextIO:
         import tempfile
@@ -42,4 +43,4 @@ class DetailsFile(logging.Handler):
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
-            sys.stderr.write(f"something did not work: {self._last}; details: {self._path}\n")
+            note(f"something did not work: {self._last}; details: {self._path}")

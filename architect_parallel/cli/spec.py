@@ -65,7 +65,8 @@ def run(
     task that failed is skipped; nothing else is.
     """
     from architect_parallel.api.planning import ParallelConfig
-    from architect_parallel.api.specs import SpecConfig, SpecRunner, resume_spec
+    from architect_parallel.api.spec_plans import SpecConfig
+    from architect_parallel.api.specs import SpecRunner, resume_spec
     from architect_parallel.cli.parallel import print_result, show_plan
     from architect_parallel.reports.terminal import LiveReport
 
@@ -128,7 +129,7 @@ def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
 @app.command()
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a spec: every fault at once, nothing started."""
-    from architect_parallel.api.specs import task_graph, validated
+    from architect_parallel.api.spec_plans import task_graph, validated
     from architect_parallel.cli.output import answer, answer_json
     from architect_parallel.planning.graph import critical_path
     from architect_parallel.planning.quantities import show_count
@@ -171,7 +172,7 @@ def graph(
     config: options.Config = None,
 ) -> None:
     """Draw a spec's graph on stdout; arrows go from what comes first to what waits for it."""
-    from architect_parallel.api.specs import task_graph, validated
+    from architect_parallel.api.spec_plans import task_graph, validated
     from architect_parallel.cli.output import answer, answer_json
     from architect_parallel.planning import graph as graphs
     from architect_parallel.planning.suggest import require_known

@@ -16,7 +16,17 @@ from typing import Any
 
 from architect_parallel.config.chain import as_flow, is_chain
 from architect_parallel.config.layers import FaultList, place_of
-from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_bytes, read_data
+from architect_parallel.config.source import (
+    Document,
+    Fault,
+    Faulty,
+    KeyPath,
+    Place,
+    dotted,
+    in_order,
+    read_bytes,
+    read_data,
+)
 from architect_parallel.config.task_schema import snake_name
 from architect_parallel.domain import ApprovalMode, Isolation, SandboxMode
 from architect_parallel.planning.flow import (
@@ -202,7 +212,7 @@ def _read(
         return None
     reading = _Reading(path, document, around, faults, loaded, (*above, os.path.realpath(path)), given)
     flow = reading.flow()
-    found = sorted(dict.fromkeys([*document.faults, *reading.found]), key=lambda fault: fault.place or Place(0, 0))
+    found = in_order([*document.faults, *reading.found])
     faults.add(str(path), found)
     return flow if not found else None
 
@@ -349,12 +359,12 @@ class _Reading:
                 continue
             task = self._task(self._keys(place, each, _TASK), place, inside=True)
             tasks.append(task)
-            if task.output is not None and (first := owners.setdefault(self._target_of(task.output), index)) != index:
+            if task.output is not None and (first := owners.setdefault(self._place_of(task.output), index)) != index:
                 where = f"{task.output.kind}({task.output.name})"
                 self._fault((*place, "output"), f"{where} is where tasks[{first}] writes already")
         return tuple(tasks)
 
-    def _target_of(self, output: Destination) -> str:
+    def _place_of(self, output: Destination) -> str:
         """The same for two outputs that go to one place; what placeholders amount to is seen when it is written."""
         if output.kind is Kind.VAR or BRACES.search(output.name):
             return f"{output.kind}({output.name})"

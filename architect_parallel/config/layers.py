@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
 from architect_parallel.config.settings import OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_document, walk
-from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.domain import SHELL, ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.suggest import did_you_mean, nearest
@@ -123,12 +123,12 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
     tightest = {"approval_mode": ApprovalMode.ALWAYS, "sandbox_mode": SandboxMode.READ_ONLY}
     for name, agent in data.get("agents", {}).items():
         yield from (("agents", name, key) for key, mode in tightest.items() if agent.get(key, mode) != mode)
-        if agent.get("backend") == "shell":
+        if agent.get("backend") == SHELL:
             yield ("agents", name, "backend")
     if data.get("parallel_runs", {}).get("checks"):
         yield ("parallel_runs", "checks")
     # With the shell backend the words of a task are a program.
-    if data.get("parallel_runs", {}).get("backend") == "shell":
+    if data.get("parallel_runs", {}).get("backend") == SHELL:
         yield ("parallel_runs", "backend")
     if data.get("parallel_runs", {}).get("tripwire", "fail") != "fail":
         yield ("parallel_runs", "tripwire")

@@ -14,7 +14,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,11 @@ class Fault:
 
     place: Place | None
     message: str
+
+
+def in_order(faults: Iterable[Fault]) -> list[Fault]:
+    """Each once, by its place in the text."""
+    return sorted(dict.fromkeys(faults), key=lambda fault: fault.place or Place(0, 0))
 
 
 class Faulty(Exception):

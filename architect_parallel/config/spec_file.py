@@ -14,25 +14,29 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from pydantic import ValidationError
-
-from architect_parallel.config.layers import FaultList, fault_of, place_of
+from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.schema import Section
-from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted
+from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, in_order
 from architect_parallel.config.spec_schema import SECTIONS, SpecSection, SpecTaskSection, own_spec_name
-from architect_parallel.config.task_file import (
-    MOST_TASKS,
+from architect_parallel.config.task_list import (
     Make,
     Surroundings,
+    above_ceiling,
     canonical_keys,
+    checked,
+    defaults_of,
     document_of,
     is_path,
+    maker,
     not_a_directory,
     read_text,
+    require_tasks,
     section_faults,
+    tasks_of,
     waited_for,
 )
 from architect_parallel.domain import (
+    SHELL,
     MergeOrder,
     OnPartial,
     ProviderRate,
@@ -52,8 +56,6 @@ from architect_parallel.planning.suggest import did_you_mean
 SCHEMA_HINT = "architect config schema spec"
 DEBUGGER = "debugger"
 """What the one who is asked about failures is called."""
-_SHELL = "shell"
-"""The backend whose prompts are commands."""
 
 _STATE_FILE = re.compile(rb"\s*# [^\n]*\n\s*Run `[0-9]{8}-[0-9]{6}-[a-z0-9]{4}`: \*\*")
 """How the account begins that a run writes (`reports.state_file`)."""
@@ -80,12 +82,12 @@ def read_spec(text: TaskText, around: Surroundings | None) -> SpecFile:
     found = FaultList()
     try:
         document = _canonical(document_of(text))
-        checked, faults = _checked(document)
+        read, faults = checked(document, SpecSection, _meant)
         faults += [*document.faults, *_graph_faults(document), *_surrounding_faults(document, around)]
         if not faults:
-            assert checked is not None  # without a fault there is a model
-            return _spec(text.name, checked, document.places, around)
-        found.add(text.name, sorted(dict.fromkeys(faults), key=lambda fault: fault.place or Place(0, 0)))
+            assert read is not None  # without a fault there is a model
+            return _spec(text.name, read, document.places, around)
+        found.add(text.name, in_order(faults))
     except Faulty as error:
         found.add(text.name, error.faults)
     raise found.error("the spec", SCHEMA_HINT)
@@ -93,13 +95,7 @@ def read_spec(text: TaskText, around: Surroundings | None) -> SpecFile:
 
 def _canonical(document: Document) -> Document:
     places, faults, data = dict(document.places), list(document.faults), document.data
-    if data is None:
-        raise Faulty(*faults, Fault(None, "is empty: there is no task"))
-    if not isinstance(data, dict):
-        raise Faulty(*faults, Fault(Place(1, 1), "must hold a mapping with a list `tasks`"))
-    if isinstance(data.get("tasks"), list) and len(data["tasks"]) > MOST_TASKS:
-        what = f"tasks: holds {len(data['tasks'])} tasks, at most {MOST_TASKS} are allowed"
-        raise Faulty(*faults, Fault(place_of(places, ("tasks",)), what))
+    data = require_tasks(data, places, faults)
 
     def renamed(value: Any, pattern: tuple[str, ...], path: KeyPath, rest: tuple[str, ...]) -> Any:
         if not rest:
@@ -119,14 +115,6 @@ def _canonical(document: Document) -> Document:
     return Document(data, places, tuple(faults))
 
 
-def _checked(document: Document) -> tuple[SpecSection | None, list[Fault]]:
-    try:
-        return SpecSection.model_validate(document.data), []
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        return None, [fault_of(dict(each), document.data, document.places, _meant) for each in found]
-
-
 def _names(kind: type[Section]) -> list[str]:
     """The keys of a section as people write them."""
     return [each.alias or name for name, each in kind.model_fields.items()]
@@ -140,18 +128,9 @@ def _meant(path: KeyPath) -> str:
     return did_you_mean(str(path[-1]), _names(kind)) if kind else ""
 
 
-def _tasks(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    tasks = data.get("tasks")
-    return [each if isinstance(each, dict) else {} for each in tasks] if isinstance(tasks, list) else []
-
-
-def _maker(document: Document) -> Make:
-    return lambda path, message: Fault(place_of(document.places, path), f"{dotted(path)}: {message}")
-
-
 def _graph_faults(document: Document) -> Iterator[Fault]:
     """What is wrong with names, dependencies and references, as far as they can be made out."""
-    fault, listed = _maker(document), _tasks(document.data)
+    fault, listed = maker(document), tasks_of(document.data)
     owners: dict[str, int] = {}
     for index, each in enumerate(listed):
         words = [word for key in ("name", "id") if isinstance(word := each.get(key), str) and word.strip()]
@@ -166,7 +145,7 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
             first = owners.setdefault(word, index)
             if first != index:
                 yield fault(("tasks", index, key), f"duplicate name {shown(word)}: tasks[{first}] is called so already")
-    wanted, unknown = waited_for(listed, document.data.get("defaults"), owners, fault)
+    wanted, unknown = waited_for(document.data, owners, fault)
     yield from unknown
     for ring in graph.cycles(wanted):
         names = " → ".join(_name(listed[index], index) for index in ring)
@@ -191,15 +170,14 @@ def _reference_faults(
 
 def _command_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
     """What a shell would not fill in."""
-    defaults = data.get("defaults")
-    common = defaults.get("backend") if isinstance(defaults, dict) else None
+    common = defaults_of(data).get("backend")
     commands: list[tuple[KeyPath, object]] = [
         (("tasks", index, "prompt"), each.get("prompt"))
-        for index, each in enumerate(_tasks(data))
-        if (each.get("backend") or common) == _SHELL
+        for index, each in enumerate(tasks_of(data))
+        if (each.get("backend") or common) == SHELL
     ]
     coordinator = data.get("coordinator")
-    if isinstance(coordinator, dict) and common == _SHELL:
+    if isinstance(coordinator, dict) and common == SHELL:
         commands.append((("coordinator", "task"), coordinator.get("task")))
     for path, text in commands:
         if isinstance(text, str):
@@ -212,28 +190,22 @@ def _name(task: Mapping[str, Any], index: int) -> str:
 
 
 def _surrounding_faults(document: Document, around: Surroundings | None) -> Iterator[Fault]:
-    data, fault = document.data, _maker(document)
+    data, fault = document.data, maker(document)
     coordinator = data.get("coordinator")
     text = coordinator.get("task") if isinstance(coordinator, dict) else None
     if isinstance(text, str):
         known = {
-            word: True for each in _tasks(data) for key in ("name", "id") if isinstance(word := each.get(key), str)
+            word: True for each in tasks_of(data) for key in ("name", "id") if isinstance(word := each.get(key), str)
         }
         for what in references.faults(text, known, near=lambda word: did_you_mean(word, known)):
             yield fault(("coordinator", "task"), what)
     if around is None:
         return
-    any_agent = replace(around, agents=None)
-    written = data.get("defaults")
-    defaults: dict[str, Any] = written if isinstance(written, dict) else {}
-    yield from section_faults(("defaults",), defaults, defaults, any_agent, fault)
-    for index, each in enumerate(_tasks(data)):
-        yield from section_faults(("tasks", index), each, defaults, any_agent, fault)
+    yield from section_faults(data, replace(around, agents=None), fault)
     execution = data.get("execution")
     most = execution.get("max_concurrent_agents") if isinstance(execution, dict) else None
-    if isinstance(most, int) and not isinstance(most, bool) and most > around.ceiling:
-        what = f"{shown(most)} is more than workers_ceiling {around.ceiling} allows"
-        yield fault(("execution", "max_concurrent_agents"), what)
+    if problem := above_ceiling(most, around):
+        yield fault(("execution", "max_concurrent_agents"), problem)
     state = data.get("state_file")
     if isinstance(state, str) and is_path(state) and (problem := _state_file_fault(around.directory, state)):
         yield fault(("state_file",), f"{shown(state)} {problem}")
@@ -241,9 +213,12 @@ def _surrounding_faults(document: Document, around: Surroundings | None) -> Iter
     into = merge.get("into") if isinstance(merge, dict) else None
     if isinstance(into, str) and into.strip() and (problem := _branch_fault(into, around)):
         yield fault(("merge", "into"), f"{shown(into)} {problem}")
-    for index, each in enumerate(_tasks(data)):
-        prompt, first = each.get("prompt"), not each.get("dependencies")  # a task before it may still make the file
-        for path in references.files(prompt) if isinstance(prompt, str) and first else ():
+    defaults = defaults_of(data)
+    for index, each in enumerate(tasks_of(data)):
+        prompt = each.get("prompt")
+        if not isinstance(prompt, str) or {**defaults, **each}.get("dependencies"):
+            continue  # a task before it may still make the file
+        for path in references.files(prompt):
             if problem := around.file_fault(path):
                 yield fault(("tasks", index, "prompt"), f"{{{{ file({path}) }}}}: {problem}")
 
@@ -289,26 +264,26 @@ def _state_file_fault(directory: Path, state: str) -> str | None:
     return None
 
 
-def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], around: Surroundings | None) -> SpecFile:
-    defaults = {} if checked.defaults is None else checked.defaults.model_dump(exclude_unset=True)
-    if checked.on_partial is not None:
-        defaults["on_partial"] = checked.on_partial
-    names = {word: each.name or each.id or "" for each in checked.tasks for word in (each.name, each.id) if word}
+def _spec(file: str, read: SpecSection, places: Mapping[KeyPath, Place], around: Surroundings | None) -> SpecFile:
+    defaults = {} if read.defaults is None else read.defaults.model_dump(exclude_unset=True)
+    if read.on_partial is not None:
+        defaults["on_partial"] = read.on_partial
+    names = {word: each.name or each.id or "" for each in read.tasks for word in (each.name, each.id) if word}
     tasks = []
-    for index, section in enumerate(checked.tasks):
+    for index, section in enumerate(read.tasks):
         where = f"{file}:{place_of(places, ('tasks', index))}: tasks[{index}]"
         tasks.append(_task(section, defaults, names, where))
-    retry, recovery, coordinator = checked.retry, checked.recovery, checked.coordinator
+    retry, recovery, coordinator = read.retry, read.recovery, read.coordinator
     agents = [each.agent for each in tasks] + ([coordinator.agent] if coordinator else [])
     agents += [recovery.debugger.agent] if recovery is not None and recovery.debugger is not None else []
     return SpecFile(
-        name=checked.name or PurePath(file).stem or "spec",
+        name=read.name or PurePath(file).stem or "spec",
         file=file,
         tasks=tuple(tasks),
-        max_parallel=checked.execution.max_concurrent_agents if checked.execution else None,
+        max_parallel=read.execution.max_concurrent_agents if read.execution else None,
         rates=tuple(
             ProviderRate(provider=name, rate_limit=RateLimit(**each.rate_limit.model_dump()))
-            for name, each in (checked.providers or {}).items()
+            for name, each in (read.providers or {}).items()
             if each.rate_limit is not None
         ),
         retry=None
@@ -331,12 +306,12 @@ def _spec(file: str, checked: SpecSection, places: Mapping[KeyPath, Place], arou
             backend=defaults.get("backend"),
             model=defaults.get("model"),
         ),
-        merge=None if checked.merge is None else MergeOrder(into=checked.merge.into, check=checked.merge.check),
-        state_file=checked.state_file,
+        merge=None if read.merge is None else MergeOrder(into=read.merge.into, check=read.merge.check),
+        state_file=read.state_file,
         coordinator=None
         if coordinator is None
         else _task(SpecTaskSection(prompt=coordinator.task, agent=coordinator.agent), defaults, names, file),
-        warnings=tuple(_warnings(checked, agents, around.agents if around else None)),
+        warnings=tuple(_warnings(read, agents, around.agents if around else None)),
     )
 
 
@@ -351,9 +326,9 @@ def _task(section: SpecTaskSection, defaults: Mapping[str, Any], names: Mapping[
     return Task(**{renamed.get(key, key): value for key, value in values.items()}, place=place)
 
 
-def _warnings(checked: SpecSection, agents: list[str | None], known: Collection[str] | None) -> Iterator[str]:
-    if checked.policy:
-        yield f"policy: nothing acts on it yet ({', '.join(map(str, checked.policy))})"
+def _warnings(read: SpecSection, agents: list[str | None], known: Collection[str] | None) -> Iterator[str]:
+    if read.policy:
+        yield f"policy: nothing acts on it yet ({', '.join(map(str, read.policy))})"
     missing = [shown(name) for name in dict.fromkeys(agents) if name is not None and name not in (known or (name,))]
     if missing:
         roles = "that role" if len(missing) == 1 else "these roles"

@@ -53,6 +53,7 @@ from architect_parallel.domain.settings import (
     WorktreeSettings,
 )
 from architect_parallel.domain.words import (
+    SHELL,
     ApprovalMode,
     CheckChange,
     Complexity,
@@ -70,6 +71,7 @@ from architect_parallel.domain.words import (
 )
 
 __all__ = [
+    "SHELL",
     "AgentProfile",
     "ApprovalMode",
     "Attempt",

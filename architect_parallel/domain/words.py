@@ -136,6 +136,10 @@ class OnPartial(StrEnum):
     """It goes on with what there is and is told what is missing."""
 
 
+SHELL = "shell"
+"""The backend to which a task is a command: whatever it is asked, it would run the question."""
+
+
 class CheckChange(StrEnum):
     """What a worker did to a check, against the same check on the base commit."""
 

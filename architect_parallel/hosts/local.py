@@ -47,9 +47,9 @@ class LocalHost:
             run_worker(spec, self._workplace, self._sampler, switch, lambda event: self._emit(worker_id, event))
 
         def broken(error: str) -> Event:
-            # Its work may stand in the worktree: nobody has collected it.
+            # Its agent may have run: its work may stand in the worktree uncollected, and what it cost is not known.
             blank = unstarted(spec, Status.FAILED, Reason.COLLECT_FAILED)
-            return WorkerFinished(result=replace(blank, error=error), mendable=False)
+            return WorkerFinished(result=replace(blank, error=error, cost=None), mendable=False)
 
         self._begin(worker_id, work, broken)
 

@@ -1,7 +1,7 @@
 """Requests to a run's launcher by other processes: files in the run's directory, which the launcher looks for.
 
-They work between processes and users of one group, for single workers, and cannot hit a process that took over a dead
-launcher's number. A request is never taken back by the one who asked; a later launch of the run begins without them.
+They reach single workers too, and unlike a signal cannot hit a process that took over a dead launcher's number. A
+request is never taken back by the one who asked; a later launch of the run begins without them.
 """
 
 from __future__ import annotations

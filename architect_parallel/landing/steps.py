@@ -88,5 +88,5 @@ def changed_files(git: Git, old: str, new: str) -> tuple[str, ...]:
 
 
 def so_far(target: str, merged: Sequence[int]) -> str:
-    """`main`, or `main with worker 1, 2` in the midst of a merge."""
+    """`main`, or `main with workers 1, 2` in the midst of a merge."""
     return f"{target} with {show_workers(merged)}" if merged else target

@@ -273,15 +273,15 @@ def _usage(history: Sequence[Attempt]) -> Usage:
     usages = [each.usage for each in history]
     bases = {usage.cost_basis for usage in usages}
 
-    def total(values: list[int | None]) -> int | None:
-        known = [value for value in values if value is not None]
-        return sum(known) if known and len(known) == len(values) else None
+    def known(values: list[int | None]) -> int | None:
+        found = [value for value in values if value is not None]
+        return sum(found) if len(found) == len(values) else None
 
     return Usage(
-        input_tokens=total([usage.input_tokens for usage in usages]),
-        cached_tokens=total([usage.cached_tokens for usage in usages]),
-        cache_write_tokens=total([usage.cache_write_tokens for usage in usages]),
-        output_tokens=total([usage.output_tokens for usage in usages]),
+        input_tokens=known([usage.input_tokens for usage in usages]),
+        cached_tokens=known([usage.cached_tokens for usage in usages]),
+        cache_write_tokens=known([usage.cache_write_tokens for usage in usages]),
+        output_tokens=known([usage.output_tokens for usage in usages]),
         reported_cost=total_usd(usage.reported_cost for usage in usages),
         cost_basis=bases.pop() if len(bases) == 1 else CostBasis.UNKNOWN if CostBasis.UNKNOWN in bases
         else CostBasis.REPORTED,

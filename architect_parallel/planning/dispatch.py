@@ -349,7 +349,7 @@ class Dispatch:
 
 
 def unstarted(spec: WorkerSpec, status: Status, reason: Reason) -> WorkerResult:
-    """The result of a worker whose agent never ran."""
+    """The result of a worker whose agent never ran, as far as anybody knows."""
     return WorkerResult(
         worker_id=spec.worker_id,
         branch=spec.branch,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -172,14 +172,15 @@ def show_workers(worker_ids: Sequence[int]) -> str:
     return f"worker{'s' if len(worker_ids) > 1 else ''} {', '.join(map(str, worker_ids))}"
 
 
-def show_some(names: Sequence[str], most: int = 5) -> str:
+def show_some(names: Iterable[str], most: int = 5) -> str:
     """Names or paths for a sentence: the first ones, and how many more there are.
 
-    >>> show_some(["a", "b", "c"], most=2)
-    'a, b and 1 more'
+    >>> show_some(["b", "a", "c"], most=2)
+    'b, a and 1 more'
     """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def show_cost(usd: float | None) -> str:

@@ -73,8 +73,6 @@ class Readiness:
                     ready.append(spec)
         return Released(ready=tuple(ready), skipped=tuple(skipped))
 
-    def drop(self, only: Iterable[int]) -> list[WorkerSpec]:
-        """Takes held workers out, for another end than ours; those among `only` that were held."""
-        dropped = [self._specs[each] for each in only if each in self.held]
-        self.held.difference_update(spec.worker_id for spec in dropped)
-        return dropped
+    def drop(self, worker_ids: Iterable[int]) -> None:
+        """Takes those out that are held: they end otherwise, or have ended."""
+        self.held.difference_update(worker_ids)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from architect_parallel.domain import Reason, Status, WorkerResult
 from architect_parallel.events import Recorded, RunFinished, RunResumed, WorkerFinished
 
-OWN_TIMEOUTS = (Reason.WORKER_TIMEOUT, Reason.IDLE_TIMEOUT)
+_OWN_TIMEOUTS = (Reason.WORKER_TIMEOUT, Reason.IDLE_TIMEOUT)
 
 
 def standing(recorded: Iterable[Recorded], *, failures: bool = True) -> dict[int, WorkerFinished]:
@@ -41,4 +41,4 @@ def standing(recorded: Iterable[Recorded], *, failures: bool = True) -> dict[int
 
 def _failed(result: WorkerResult) -> bool:
     """Whether a worker failed by itself: not stopped with its run, and not skipped, which others decide anew."""
-    return result.status in (Status.FAILED, Status.PARTIAL) or result.reason in OWN_TIMEOUTS
+    return result.status in (Status.FAILED, Status.PARTIAL) or result.reason in _OWN_TIMEOUTS

@@ -239,7 +239,7 @@ def _said(board: Board, seen: Seen) -> str | None:
             tasks = show_count(len(plan.workers), "task")
             return f"run {board.run_id}: {tasks}, at most {plan.max_parallel} at a time"
         case RunResumed(worker_ids=worker_ids):
-            return f"resumed: {show_workers(worker_ids)}"
+            return f"resumed: {show_workers(worker_ids)}" if worker_ids else "resumed"
         case RunFinished(status=status):
             return f"run {board.run_id}: {status}"
         case AgentStarted() if worker_id in board.lanes:

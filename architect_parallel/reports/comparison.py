@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from architect_parallel.domain import Comparison, RunResult, Status, WorkerResult
 from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_workers
+from architect_parallel.planning.quantities import show_some, show_workers
 from architect_parallel.reports import text
 
 _SHOWN_FILES = 8
@@ -67,8 +67,7 @@ def _shared(comparison: Comparison) -> list[str]:
 def _some(files: Sequence[str]) -> str:
     if not files:
         return "nothing in common"
-    more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
-    return ", ".join(one_line(path) for path in files[:_SHOWN_FILES]) + more
+    return show_some(map(one_line, files), _SHOWN_FILES)
 
 
 def _proposal(result: RunResult, comparison: Comparison) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from architect_parallel.backends.environment import common_environment
 from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
+from architect_parallel.planning.quantities import show_some
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
@@ -75,7 +76,7 @@ class Checker:
         results = self._check_worker(spec, private, commit, secret_values, emit, warn)
         flaky = [each.command for each in results if each.flaky]
         if flaky:
-            warn(f"flaky: {_some(flaky)} failed, and passed when it was repeated")
+            warn(f"flaky: {show_some(flaky, 3)} failed, and passed when it was repeated")
         return results
 
     def _check_worker(
@@ -103,9 +104,9 @@ class Checker:
             raise EnvironmentProblem(f"its checks could not be run: {error}") from error
         finally:
             _forget(safe)
-        kept = f" (kept as {_some(lent.kept)})" if lent.kept else ""
+        kept = f" (kept as {show_some(lent.kept, 3)})" if lent.kept else ""
         if lent.written:
-            warn(f"what the checks wrote was taken back: {_some(lent.written)}{kept}")
+            warn(f"what the checks wrote was taken back: {show_some(lent.written, 3)}{kept}")
         elif lent.branch_moved:
             warn(f"a check moved {spec.branch}; it was moved back{kept}")
         return results
@@ -189,11 +190,6 @@ class Checker:
             after_each=after_each,
             heard=lambda result: emit(CheckFinished(check=result)),
         )
-
-
-def _some(names: Iterable[str]) -> str:
-    first, *others = names
-    return f"{', '.join([first, *others[:2]])}" + (f" and {len(others) - 2} more" if len(others) > 2 else "")
 
 
 def _forget(directory: Path) -> None:

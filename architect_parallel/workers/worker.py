@@ -82,7 +82,8 @@ class Workplace:
 def run_worker(
     spec: WorkerSpec, place: Workplace, sampler: Sampler, switch: StopSwitch, emit: Callable[[Event], None]
 ) -> None:
-    """Runs one worker in the calling thread; never raises. Its last event is `WorkerFinished`."""
+    """Runs one worker in the calling thread; its last event is `WorkerFinished`. Raises only what no worker could go
+    on from (its backend is gone, say): whoever called it tells of the end then."""
     course = Course(warnings=list(spec.warnings))
     handed_on = False
 

@@ -133,6 +133,12 @@ def _content(path: Path) -> str:
 
 
 def identity_of(settings: Mapping[str, str]) -> Identity:
+    """Who would commit here.
+
+    Args:
+        settings: Of git, name in lower case → value.
+    """
+
     def of(role: str) -> tuple[str, str]:
         found = tuple(
             os.environ.get(f"GIT_{role.upper()}_{part.upper()}")

@@ -134,9 +134,11 @@ def delete_branch(repository: Repository, branch: str, expected: str) -> str | N
 
 def branch_settings(repository: Repository, branch: str) -> tuple[tuple[str, str], ...]:
     """What git's configuration says of the branch, where it was pushed to for one: keys and values."""
-    output = repository.store.run("config", "--local", "-z", "--get-regexp", f"^branch\\.{branch}\\.", check=False)
+    # The name may mean something else as a pattern (`c++`): so all branches, and then its own.
+    output = repository.store.run("config", "--local", "-z", "--get-regexp", r"^branch\.", check=False)
     pairs = (field.partition("\n") for field in output.fields)
-    return tuple((key, value if separator else "true") for key, separator, value in pairs)
+    own = (pair for pair in pairs if pair[0].rpartition(".")[0] == f"branch.{branch}")
+    return tuple((key, value if separator else "true") for key, separator, value in own)
 
 
 def recover(repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -40,7 +41,11 @@ states:
 
 
 def on_terminal(checkout: Path, answer: str, *words: str) -> tuple[str, int]:
-    """The command on a terminal of its own, `answer` typed when it asks."""
+    """The command on a terminal of its own, `answer` typed when it asks.
+
+    Once more when nothing comes of it for long: a Ctrl-C in the moment before Python begins to read only marks that it
+    came, and the read goes on; who sits there presses it again.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(checkout)
@@ -48,6 +53,8 @@ def on_terminal(checkout: Path, answer: str, *words: str) -> tuple[str, int]:
         os.execv(SCRIPT, [str(SCRIPT), *words])
     seen, asked = b"", False
     while True:
+        if asked and not select.select([terminal], [], [], 10)[0]:
+            os.write(terminal, answer.encode() + b"\n")
         try:
             data = os.read(terminal, 4096)
         except OSError:

@@ -428,3 +428,24 @@ def test_a_bug_before_a_worker_begins_ends_the_worker_and_not_the_patience(
             result = journal.result(RUN)
         assert [each.status for each in result.results] == [Status.FAILED, Status.FAILED]
         assert all("internal error: KeyError: 'fake'" in str(each.error) for each in result.results)
+
+
+def test_what_was_seen_of_a_worker_that_broke_stays_spent(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[float | None] = []
+
+    def breaks(
+        spec: WorkerSpec, _place: object, _sampler: object, _switch: object, emit: Callable[[Event], None]
+    ) -> None:
+        left.append(spec.limits.run_budget_usd)
+        emit(UsageReported(usage=Usage(), cost=0.75))
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("architect_parallel.hosts.local.run_worker", breaks)  # no bug of its own breaks it so late
+    place = Workplace(repository=repository, run_dir=tmp_path, backends={}, environ={})
+    decided = plan(2, max_parallel=1, budget_usd=1.0)
+    with Journal.open(tmp_path / "state") as journal:
+        journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=1))])
+        Runner(decided, journal, lambda emit: LocalHost(place, emit)).run()
+    assert left == [1.0, 0.25]

@@ -13,7 +13,8 @@ from architect_parallel.api.merging import MergeRequest, merge
 from architect_parallel.api.place import load_here
 from architect_parallel.api.planning import ParallelConfig
 from architect_parallel.api.resuming import resume
-from architect_parallel.api.specs import SpecConfig, SpecRunner, land, resume_and_land, resume_spec
+from architect_parallel.api.spec_plans import SpecConfig
+from architect_parallel.api.specs import SpecRunner, land, resume_and_land, resume_spec
 from architect_parallel.domain import Reason, RunResult, RunStatus, Status
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.events import Recorded, WorktreeReady

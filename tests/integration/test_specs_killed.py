@@ -83,7 +83,7 @@ def launch(decided: RunPlan, errors: ERRORS, before: Sequence[Recorded] = (), de
     starts: list[int] = []
     with tempfile.TemporaryDirectory() as place, Journal.open(Path(place)) as journal:
         journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=1))])
-        todo, so_far = list(decided.workers), Before(standing={}, attempts={}, ended=False)
+        todo, so_far = list(decided.workers), Before(standing={}, attempts={}, begun=(), ended=False)
         if before[1:]:
             journal.append([(RUN, each.worker_id, each.event) for each in before[1:]])
             decided, todo, so_far = unfinished(journal, RUN)

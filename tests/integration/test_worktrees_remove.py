@@ -23,7 +23,7 @@ from architect_parallel.worktrees.create import (
     require_base,
 )
 from architect_parallel.worktrees.registry import empty_trash
-from architect_parallel.worktrees.remove import delete_branch, inspect, recover, remove_worktree
+from architect_parallel.worktrees.remove import branch_settings, delete_branch, inspect, recover, remove_worktree
 
 RUN = "20260101-abc"
 BRANCH = "architect/parallel-1"
@@ -306,6 +306,19 @@ def test_where_a_branch_was_pushed_to_goes_with_it(repository: Repository, check
     remove(repository)
     assert delete_branch(repository, BRANCH, worktree.base_commit) is None
     assert git(checkout, "config", "--get-regexp", "^branch\\.") == "branch.architectXparallel-1.x y"
+
+
+@pytest.mark.parametrize(("name", "other"), [("c++", "ccc"), ("v1.2", "v1x2"), ("a", "a.b")])
+def test_the_settings_of_a_branch_are_those_of_its_very_name(
+    repository: Repository, checkout: Path, name: str, other: str
+) -> None:
+    base = require_base(repository)
+    git(checkout, "branch", name)
+    for each in (name, other):
+        git(checkout, "config", f"branch.{each}.remote", "origin")
+    assert branch_settings(repository, name) == ((f"branch.{name}.remote", "origin"),)
+    assert delete_branch(repository, name, base) is None
+    assert git(checkout, "config", "--get-regexp", "^branch\\.") == f"branch.{other}.remote origin"
 
 
 # --- recover ----------------------------------------------------------------------------------------------------------

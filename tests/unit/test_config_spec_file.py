@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from architect_parallel.config.spec_file import read_spec
 from architect_parallel.config.spec_schema import spec_schema
-from architect_parallel.config.task_file import Surroundings
+from architect_parallel.config.task_list import Surroundings
 from architect_parallel.domain import OnPartial, RateLimit, Recovery, Retry, SpecFile, TaskText
 from architect_parallel.errors import UsageError
 
@@ -146,6 +146,15 @@ def test_dependencies_of_the_defaults_are_dependencies() -> None:
     assert [each.dependencies for each in read(text.format("a")).tasks] == [(), ("a",)]
     assert faults(text.format("b"))[0].startswith("4:5: tasks[1].dependencies: dependency cycle: b → b")
     assert faults(text.format("nope"))[0].startswith("1:19: defaults.dependencies[0]: no task is called 'nope'")
+
+
+def test_a_file_has_to_be_there_only_where_no_task_before_may_make_it() -> None:
+    around = replace(AROUND, file_fault=lambda path: "there is no such file")
+    text = "defaults: {{deps: [a]}}\ntasks:\n  - {{name: a, deps: []}}\n  - {{name: b, task: '{{{{ file(x) }}}}'{}}}\n"
+    for after_a in ("", ", deps: [a]"):
+        assert read(text.format(after_a), around=around).tasks[1].dependencies == ("a",)
+    with pytest.raises(UsageError, match=r"tasks\[1\].prompt: {{ file\(x\) }}: there is no such file"):
+        read(text.format(", deps: []"), around=around)
 
 
 def test_what_stands_below_another_name_is_found_where_it_stands() -> None:

@@ -94,6 +94,14 @@ def test_attempts_add_up_and_a_resume_begins_anew() -> None:
     assert (board.status, board.lanes[1].state, board.lanes[1].spent) == (RunStatus.RUNNING, "waiting", 0.25)
 
 
+def test_a_resume_names_the_workers_that_run_again() -> None:
+    board = board_of()
+    for again, line in (((), "resumed"), ((2,), "resumed: worker 2"), ((1, 3), "resumed: workers 1, 3")):
+        event = RunResumed(launcher_pid=1, worker_ids=again)
+        recorded = Recorded(run_id=board.run_id, seq=2, time=START, worker_id=None, event=event)
+        assert as_line(board, Seen(seq=2, time=START, recorded=recorded)) == f"{START:%H:%M:%S} {line}"
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.integers(1, 220), st.integers(1, 60), st.integers(0, 30), st.sampled_from(MODES), st.booleans(),

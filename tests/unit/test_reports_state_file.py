@@ -11,7 +11,7 @@ from console import wait_until
 from dispatching import ended, spec
 
 from architect_parallel.config.spec_file import read_spec
-from architect_parallel.config.task_file import Surroundings
+from architect_parallel.config.task_list import Surroundings
 from architect_parallel.domain import Attempt, Reason, RunPlan, RunStatus, Status, TaskText, Workflow
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AttemptEnded, Event, Recorded, RunFinished, WorkerStarting
