@@ -94,7 +94,7 @@ def resumable(workspace_root: Path, run: str) -> tuple[str, list[WorkerSpec]]:
 
 def _require_work(todo: list[WorkerSpec], before: Before, run_id: str) -> list[WorkerSpec]:
     if not todo and before.ended:
-        raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect merge {run_id} 1")
+        raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect status {run_id}")
     return todo
 
 
