@@ -157,7 +157,7 @@ class ArchitectBackend(BuiltIn):
         )
 
     def reader(self, request: Request) -> ArchitectReader:
-        return ArchitectReader(_progress_file(request))
+        return ArchitectReader(_progress_file(request), is_own=self._is_own)
 
     @property
     def _is_own(self) -> bool:
@@ -219,8 +219,12 @@ def _confirm_mode(request: Request) -> tuple[str, tuple[str, ...]]:
 class ArchitectReader:
     """Reads the progress file while the agent runs, and the one object on its stdout."""
 
-    def __init__(self, progress_file: Path) -> None:
+    def __init__(self, progress_file: Path, *, is_own: bool = True) -> None:
+        """Args:
+        is_own: Whether the program is ours, whose ways are known.
+        """
         self._progress_file = progress_file
+        self._is_own = is_own
         self._offset = 0
         self._session: str | None = None
         self._stdout: list[bytes] = []
@@ -281,7 +285,11 @@ class ArchitectReader:
             return Ending(outcome=outcome, text=printed, error="the agent did not print a JSON object with a status")
         said = one_line(stderr_tail[-2000:])
         error = "the agent ended without its JSON object" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, error=error)
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, error=error, asked_nothing=self._never_began(exit_code))
+
+    def _never_began(self, exit_code: int | None) -> bool:
+        """Whether our polite signal came before the program listened. It makes the file later, and asks after that."""
+        return self._is_own and exit_code == -Signals.SIGINT and not self._progress_file.exists()
 
     def _progress(self) -> Iterable[Fact]:
         try:

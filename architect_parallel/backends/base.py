@@ -116,6 +116,8 @@ class Ending:
     retry_after_s: float | None = None
     mendable: bool = True
     """Whether another attempt may end better (not: a refused key, an unknown model, bad input)."""
+    asked_nothing: bool = False
+    """It is sure that no model was asked, so that it cost nothing where no cost was told."""
     warnings: tuple[str, ...] = ()
 
 

@@ -198,7 +198,7 @@ def run_agent(
         peak_memory_bytes=watched.peak_memory_bytes,
         steps=tally.steps,
         usage=tally.usage,
-        cost=tally.cost,
+        cost=0.0 if tally.cost is None and ending is not None and ending.asked_nothing else tally.cost,
         session_id=tally.session_id,
         model=tally.model,
     )

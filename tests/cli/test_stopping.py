@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import secrets
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -203,3 +206,24 @@ def test_what_an_agent_leaves_behind_is_counted_and_ended(architect: Architect, 
     result = answer.json["results"][0]
     assert (result["status"], result["output"], result["leaked"]) == ("success", "done", 2)
     assert running_with(token) == []
+
+
+def test_an_agent_stopped_before_it_began_cost_nothing(
+    architect: Architect, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = {"text": "done", "sleep": 3600, "usage": {"input_tokens": 10, "output_tokens": 10}}
+    models = tmp_path / "models.json"
+    models.write_text(json.dumps({"slow": {"price": {"input_per_mtok": 1, "output_per_mtok": 1}, "steps": [reply]}}))
+    monkeypatch.setenv("ARCHITECT_SCRIPTED_MODELS", str(models))
+    process = architect.begin("parallel", "x", "--models", "scripted:slow", "--workers", "1", "--json", "--quiet")
+
+    def started() -> bool:
+        with contextlib.closing(sqlite3.connect(checkout / ".git" / "architect" / "runs.db")) as journal:
+            return bool(journal.execute("SELECT 1 FROM events WHERE type = 'AgentStarted'").fetchall())
+
+    wait_until(lambda: (checkout / ".git" / "architect" / "runs.db").exists() and started(), "the agent's start")
+    process.send_signal(signal.SIGINT)  # Python has not even begun to read its program
+    answer = architect.finish(process)
+    result = answer.json["results"][0]
+    assert (answer.code, result["reason"], result["steps"]) == (130, "interrupted", 0)
+    assert (result["cost"], answer.json["total_cost"]) == (0, 0)

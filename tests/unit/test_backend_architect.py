@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGKILL
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -125,6 +125,16 @@ def read(tmp_path: Path, stdout: bytes, exit_code: int | None = 0, stderr: str =
         facts += reader.line(line)
     facts += reader.poll()
     return facts, reader.ending(exit_code, stderr)
+
+
+def test_who_was_stopped_before_it_began_has_asked_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "progress.jsonl"
+    assert ArchitectReader(file).ending(-SIGINT, "").asked_nothing
+    assert not ArchitectReader(file).ending(-SIGKILL, "").asked_nothing
+    assert not ArchitectReader(file).ending(1, "").asked_nothing
+    assert not ArchitectReader(file, is_own=False).ending(-SIGINT, "").asked_nothing
+    file.touch()
+    assert not ArchitectReader(file).ending(-SIGINT, "").asked_nothing
 
 
 OUTCOMES = [
