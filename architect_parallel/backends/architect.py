@@ -285,11 +285,16 @@ class ArchitectReader:
             return Ending(outcome=outcome, text=printed, error="the agent did not print a JSON object with a status")
         said = one_line(stderr_tail[-2000:])
         error = "the agent ended without its JSON object" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, error=error, asked_nothing=self._never_began(exit_code))
+        never_began = self._never_began(exit_code, stderr_tail)
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, error=error, asked_nothing=never_began)
 
-    def _never_began(self, exit_code: int | None) -> bool:
+    def _never_began(self, exit_code: int | None, stderr_tail: str) -> bool:
         """Whether our polite signal came before the program listened. It makes the file later, and asks after that."""
-        return self._is_own and exit_code == -Signals.SIGINT and not self._progress_file.exists()
+        # While Python itself begins the signal is an error like any other.
+        interrupted = exit_code == -Signals.SIGINT or (
+            exit_code == 1 and stderr_tail.rstrip().endswith("KeyboardInterrupt")
+        )
+        return self._is_own and interrupted and not self._progress_file.exists()
 
     def _progress(self) -> Iterable[Fact]:
         try:

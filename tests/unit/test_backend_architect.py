@@ -131,7 +131,8 @@ def test_who_was_stopped_before_it_began_has_asked_nothing(tmp_path: Path) -> No
     file = tmp_path / "progress.jsonl"
     assert ArchitectReader(file).ending(-SIGINT, "").asked_nothing
     assert not ArchitectReader(file).ending(-SIGKILL, "").asked_nothing
-    assert not ArchitectReader(file).ending(1, "").asked_nothing
+    assert ArchitectReader(file).ending(1, "Fatal Python error: init_import_site\nKeyboardInterrupt\n").asked_nothing
+    assert not ArchitectReader(file).ending(1, "KeyError: 'x'\n").asked_nothing
     assert not ArchitectReader(file, is_own=False).ending(-SIGINT, "").asked_nothing
     file.touch()
     assert not ArchitectReader(file).ending(-SIGINT, "").asked_nothing
