@@ -218,10 +218,15 @@ def test_an_agent_stopped_before_it_began_cost_nothing(
     process = architect.begin("parallel", "x", "--models", "scripted:slow", "--workers", "1", "--json", "--quiet")
 
     def started() -> bool:
-        with contextlib.closing(sqlite3.connect(checkout / ".git" / "architect" / "runs.db")) as journal:
-            return bool(journal.execute("SELECT 1 FROM events WHERE type = 'AgentStarted'").fetchall())
+        journal = f"file:{checkout / '.git' / 'architect' / 'runs.db'}?mode=ro"
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # it is not there yet
+            contextlib.closing(sqlite3.connect(journal, uri=True)) as database,
+        ):
+            return bool(database.execute("SELECT 1 FROM events WHERE type = 'AgentStarted'").fetchall())
+        return False
 
-    wait_until(lambda: (checkout / ".git" / "architect" / "runs.db").exists() and started(), "the agent's start")
+    wait_until(started, "the agent's start")
     process.send_signal(signal.SIGINT)  # Python has not even begun to read its program
     answer = architect.finish(process)
     result = answer.json["results"][0]
