@@ -16,7 +16,7 @@ from architect_parallel.backends.environment import filtered_environment
 from architect_parallel.domain import Reason, Status, WorkerSpec
 from architect_parallel.events import BaselineFinished, Event, WorkerFinished
 from architect_parallel.hosts.base import BASELINE, Emit
-from architect_parallel.planning.dispatch import unstarted
+from architect_parallel.planning.attempts import unstarted
 from architect_parallel.workers.checking import BaselineOrder, Checker
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.switch import StopSwitch

@@ -51,7 +51,7 @@ from architect_parallel.events import (
     WorktreeReady,
 )
 from architect_parallel.planning import scope
-from architect_parallel.planning.attempts import attempt_of, history_of, summed
+from architect_parallel.planning.attempts import attempt_of, history_of, summed, unstarted
 
 
 @dataclass(slots=True, kw_only=True)
@@ -227,22 +227,15 @@ def _reopened(spec: WorkerSpec, lane: _Lane) -> _Lane:
 def _interrupted(spec: WorkerSpec, lane: _Lane) -> WorkerResult:
     until = lane.ended_at or lane.last_seen
     ran_s = (until - lane.started_at).total_seconds() if lane.started_at and until else 0.0
-    result = WorkerResult(
-        worker_id=spec.worker_id,
+    result = replace(
+        unstarted(spec, Status.CANCELED, Reason.INTERRUPTED),
         branch=lane.branch or spec.branch,
         model=spec.model or lane.model or "default",
-        status=Status.CANCELED,
         steps=lane.steps,
         cost=lane.cost,
         duration=round(ran_s, 3),
         files_modified=sorted({change.path for change in lane.diff.files}) if lane.diff else [],
         worktree_path=lane.worktree_path or spec.worktree_path,
-        index=spec.index,
-        name=spec.name,
-        task=spec.prompt,
-        backend=spec.backend,
-        agent=spec.agent.name,
-        reason=Reason.INTERRUPTED,
         exit_code=lane.exit.exit_code if lane.exit else None,
         session_id=lane.session_id,
         error="its launcher died before it ended" if lane.started_at else "its launcher died before it started",
@@ -256,8 +249,6 @@ def _interrupted(spec: WorkerSpec, lane: _Lane) -> WorkerResult:
         peak_memory_bytes=lane.exit.peak_memory_bytes if lane.exit else None,
         leaked=lane.exit.leaked if lane.exit else None,
         warnings=[*spec.warnings, *lane.warnings],
-        tags=list(spec.tags),
-        meta=dict(spec.meta),
         outside_scope=scope.outside((change.path for change in lane.diff.files), spec.files) if lane.diff else [],
     )
     if lane.closed or lane.last_seen is None:  # between two attempts, or before the first

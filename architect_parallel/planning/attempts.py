@@ -181,6 +181,31 @@ def lesson_of(result: WorkerResult) -> str:
     return lesson(replace(ended, status=last.status, reason=last.reason, error=last.error))
 
 
+def unstarted(spec: WorkerSpec, status: Status, reason: Reason) -> WorkerResult:
+    """The result of a worker whose agent never ran, as far as anybody knows."""
+    return WorkerResult(
+        worker_id=spec.worker_id,
+        branch=spec.branch,
+        model=spec.model or "default",
+        status=status,
+        steps=0,
+        cost=0.0,
+        duration=0.0,
+        files_modified=[],
+        worktree_path=spec.worktree_path,
+        index=spec.index,
+        name=spec.name,
+        task=spec.prompt,
+        backend=spec.backend,
+        agent=spec.agent.name,
+        reason=reason,
+        attempts=spec.attempt,
+        warnings=list(spec.warnings),
+        tags=list(spec.tags),
+        meta=dict(spec.meta),
+    )
+
+
 def attempt_of(result: WorkerResult, *, waited_s: float = 0.0) -> Attempt:
     """A single attempt's result as an entry of its worker's history."""
     return Attempt(

@@ -15,7 +15,15 @@ from datetime import datetime
 from architect_parallel.domain import Attempt, Reason, Status, WorkerResult, WorkerSpec
 from architect_parallel.events import AttemptEnded, WorkerFinished
 from architect_parallel.planning.admission import Next, ProviderState, Rules, Waiting, next_start
-from architect_parallel.planning.attempts import Again, attempt_of, decide_next, next_spec, recoverable, summed
+from architect_parallel.planning.attempts import (
+    Again,
+    attempt_of,
+    decide_next,
+    next_spec,
+    recoverable,
+    summed,
+    unstarted,
+)
 from architect_parallel.planning.readiness import Readiness
 from architect_parallel.planning.recovery import decide_group, found_by_others, group_of, question, says_related
 from architect_parallel.planning.throttle import Bucket
@@ -346,31 +354,6 @@ class Dispatch:
         # A provider that asks for more than a worker may wait is asked by each of them once, and each says so.
         if retry_after_s is not None and retry_after_s <= self._rules.rate_limit_wait_s:
             state.not_before_s = max(state.not_before_s, now_s + retry_after_s)
-
-
-def unstarted(spec: WorkerSpec, status: Status, reason: Reason) -> WorkerResult:
-    """The result of a worker whose agent never ran, as far as anybody knows."""
-    return WorkerResult(
-        worker_id=spec.worker_id,
-        branch=spec.branch,
-        model=spec.model or "default",
-        status=status,
-        steps=0,
-        cost=0.0,
-        duration=0.0,
-        files_modified=[],
-        worktree_path=spec.worktree_path,
-        index=spec.index,
-        name=spec.name,
-        task=spec.prompt,
-        backend=spec.backend,
-        agent=spec.agent.name,
-        reason=reason,
-        attempts=spec.attempt,
-        warnings=list(spec.warnings),
-        tags=list(spec.tags),
-        meta=dict(spec.meta),
-    )
 
 
 def _between(before: datetime | None, after: datetime | None) -> float:

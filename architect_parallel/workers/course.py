@@ -5,7 +5,7 @@ The facts are put in as they are seen (`worker`); what they amount to is said he
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from architect_parallel.domain import (
@@ -19,6 +19,7 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.planning import checks, verdict
+from architect_parallel.planning.attempts import unstarted
 from architect_parallel.system.clock import now
 from architect_parallel.workers.agent_run import AgentRun
 from architect_parallel.workers.switch import StopSwitch
@@ -74,22 +75,12 @@ def result_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> WorkerRes
     warnings += [each for each in _budget_warnings(spec, agent) if each not in warnings]
     duration = agent.ended_s - agent.started_s if ran and agent and agent.ended_s and agent.started_s else 0.0
     finished_at = now()
-    return WorkerResult(
-        worker_id=spec.worker_id,
-        branch=spec.branch,
-        model=spec.model or "default",
-        status=status,
+    return replace(
+        unstarted(spec, status, reason),
         steps=agent.steps if agent is not None else 0,
         cost=(agent.cost if ran else 0.0) if agent is not None else 0.0,
         duration=round(duration, 3),
         files_modified=sorted(change.path for change in diff.files) if diff is not None else [],
-        worktree_path=spec.worktree_path,
-        index=spec.index,
-        name=spec.name,
-        task=spec.prompt,
-        backend=spec.backend,
-        agent=spec.agent.name,
-        reason=reason,
         exit_code=agent.exit_code if agent is not None else None,
         output=ending.text if ending is not None else "",
         session_id=agent.session_id if agent is not None else None,
@@ -100,13 +91,10 @@ def result_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> WorkerRes
         usage=agent.usage if agent is not None else Usage(),
         diff=diff,
         checks=course.checks,
-        attempts=spec.attempt,
         peak_memory_bytes=agent.peak_memory_bytes if agent is not None else None,
         log_path=course.log_path,
         leaked=agent.leaked if agent is not None else None,
         warnings=warnings,
-        tags=list(spec.tags),
-        meta=dict(spec.meta),
         outside_scope=course.outside_scope,
     )
 
