@@ -4,6 +4,7 @@ Each step is computed in the object store; a worktree exists only where somethin
 each step, an agent that resolves conflicts. What runs there cannot spoil what lands, because commits never come out of
 the worktree, except for a resolution, which is read through a private git directory and looked at (`resolve`).
 
+Checks and agents get a git directory of their own there (`worktrees.worker_repository`).
 The worktree's HEAD is detached and put where it belongs before each use, through git's own directory of it and not
 through the `.git` inside, which whatever ran may have bent. The branch moves once, at the end.
 """
@@ -42,6 +43,7 @@ from architect_parallel.worktrees.create import (
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.registry import pointed_at
 from architect_parallel.worktrees.remove import remove_worktree
+from architect_parallel.worktrees.worker_repository import WorkerRepository, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +159,21 @@ class _Bench:
         )  # fmt: skip
         self._prepare()
 
+    def lend(self, commit: str) -> None:
+        """Put the tree at `commit` and give what runs next a git directory of its own."""
+        self.at(commit)
+        self.lent.lend()
+
+    @property
+    def lent(self) -> WorkerRepository:
+        return WorkerRepository(
+            repository=self._repository, directory=place_of(self._workshop.run_dir, "merge"),
+            worktree=self.worktree.path, admin_dir=self.worktree.admin_dir,
+        )  # fmt: skip
+
     def at(self, commit: str) -> None:
         """Puts the tree at `commit`: tracked files as there, untracked ones gone, ignored ones as they are."""
+        self.lent.discard()
         here = self.worktree
         git = Git(cwd=here.path, git_dir=here.admin_dir, work_tree=here.path)
         try:
@@ -175,6 +190,7 @@ class _Bench:
     def anew(self, commit: str) -> None:
         """Makes the worktree again: nothing that ran in it reaches what runs next."""
         order = self._order
+        self.lent.discard()
         self._worktree = reopen_worktree(
             self._repository, path=order.path, branch=order.branch, base_commit=order.base, run_id=order.run_id
         )
@@ -186,7 +202,6 @@ class _Bench:
 
     def check(self, command: str, commit: str, spec: WorkerSpec) -> CheckResult | None:
         """Runs one of a worker's checks on `commit`; `None`: a stop came before its end."""
-        self.at(commit)
         workshop = self._workshop
         self._checks += 1
         order = CheckOrder(
@@ -202,6 +217,7 @@ class _Bench:
             self.worktree.path,  # its top, as in a worker's own worktree
             sampler=self._sampler,
             switch=workshop.brake.switch(),
+            before_each=lambda: self.lend(commit),
             after_each=lambda: self.at(commit),
             heard=lambda result: None,
         )
@@ -218,6 +234,8 @@ class _Bench:
 
     def remove(self) -> None:
         order = self._order
+        if self._worktree is not None:
+            self.lent.discard()
         remove_worktree(self._repository, path=order.path, branch=order.branch, run_id=order.run_id)
 
     def _prepare(self) -> None:
@@ -288,8 +306,8 @@ class _Steps:
         self._workshop.say(f"worker {source.worker_id} conflicts in {shown}; {resolver.backend.name} resolves them")
         self._bench.at(self._tip)
         done = resolve(
-            self._repository, self._bench.worktree, source, resolver, run_id=self._order.run_id, tip=self._tip,
-            target=self._order.target, method=self._order.method, merged=tuple(self._merged),
+            self._repository, self._bench.worktree, self._bench.lent, source, resolver,
+            run_id=self._order.run_id, tip=self._tip, target=self._order.target, method=self._order.method, merged=tuple(self._merged),
             run_dir=self._workshop.run_dir, environ=self._workshop.environ, switch=self._workshop.brake.switch(),
             say=self._workshop.say,
         )  # fmt: skip

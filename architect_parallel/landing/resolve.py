@@ -38,6 +38,7 @@ from architect_parallel.worktrees.create import Worktree
 from architect_parallel.worktrees.fingerprint import MainCheckout
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.snapshot import PrivateGit
+from architect_parallel.worktrees.worker_repository import WorkerRepository
 
 _MARKER = r"^(<<<<<<<|\|\|\|\|\|\|\||>>>>>>>)( |$)|^=======$"
 
@@ -68,6 +69,7 @@ class Resolution:
 def resolve(
     repository: Repository,
     worktree: Worktree,
+    lent: WorkerRepository,
     source: Source,
     resolver: Resolver,
     *,
@@ -86,6 +88,7 @@ def resolve(
     The worktree is not to be believed afterwards. A result that shall be rebased lands as one commit.
 
     Args:
+        lent: Where the agent's own git directory is made.
         merged: Workers that are in `tip` already.
         say: Takes a line of what the agent does.
 
@@ -101,7 +104,12 @@ def resolve(
         before = private.write_tree().tree
         spec = _spec(worktree, source, resolver, run_id, tip, target, merged, conflicted)
         watched = _Outside(repository, Path(folder) / "main", run_dir / f"{spec.name}-main-checkout.patch")
-        run, warnings = _run_agent(spec, resolver, run_dir=run_dir, environ=environ, switch=switch, say=say)
+        lent.lend()
+        try:
+            run, warnings = _run_agent(spec, resolver, run_dir=run_dir, environ=environ, switch=switch, say=say)
+        finally:
+            taken = lent.take_back(run_id, source.worker_id, label="resolve")
+        warnings += taken.warnings
         cost = 0.0 if run is None or run.spawn_error is not None else run.cost
         after = private.write_tree()
         warnings += watched.warnings(resolver.backend.name)

@@ -17,7 +17,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,6 +182,33 @@ class Git:
         return environment
 
 
+def copy_objects(source: Git, oids: Iterable[str], target: Git, *receive: str) -> None:
+    """Pack the objects `oids` of `source` and feed the pack to `git <receive…>` in `target`, without holding it.
+
+    Raises:
+        GitError: One of the two failed; objects that arrived before are harmless.
+    """
+    pack = ("pack-objects", "--quiet", "--stdout")
+    with tempfile.TemporaryFile() as wanted, tempfile.TemporaryFile() as said:
+        wanted.write("".join(f"{oid}\n" for oid in oids).encode())
+        wanted.seek(0)
+        packing = subprocess.Popen(
+            ["git", *_switches(()), *pack], cwd=source.cwd, env=source._environment(), stdin=wanted, stderr=said,
+            stdout=subprocess.PIPE, process_group=0,
+        )  # fmt: skip
+        assert packing.stdout is not None
+        with packing, packing.stdout as stream:
+            taken = subprocess.run(
+                ["git", *_switches(()), *receive], cwd=target.cwd, env=target._environment(), stdin=stream,
+                capture_output=True, check=False, process_group=0,
+            )  # fmt: skip
+        said.seek(0)
+        if packing.returncode != 0:
+            raise GitError(pack, packing.returncode, os.fsdecode(said.read()))
+        if taken.returncode != 0:
+            raise GitError(receive, taken.returncode, os.fsdecode(taken.stderr))
+
+
 def _switches(settings: tuple[str, ...]) -> list[str]:
     return [word for each in (*SAFE_SETTINGS, *settings) for word in ("-c", each)]
 
@@ -255,6 +283,9 @@ def open_repository(path: Path) -> Repository:
     if len(paths) != 2:
         raise EnvironmentProblem(f"the repository's path holds a newline: {os.fspath(path)!r}", hint="move it")
     common_dir, git_dir = Path(paths[0]), Path(paths[1])
+    lender = lender_of(common_dir)
+    if lender is not None:  # a worktree in which an agent works: the repository is the one it belongs to
+        common_dir = lender
     if inside == "true":
         checkout = Path(here.text("rev-parse", "--path-format=absolute", "--show-toplevel"))
         root = checkout if common_dir == git_dir else _main_place(common_dir)
@@ -266,6 +297,17 @@ def open_repository(path: Path) -> Repository:
         elsewhere = "" if main == common_dir else f" (its work tree is {main})"
         raise EnvironmentProblem(f"{path} is not in a work tree of {common_dir}{elsewhere}", hint="cd to the checkout")
     return open_repository(main)  # inside .git: behave as from its checkout
+
+
+def lender_of(git_dir: Path) -> Path | None:
+    """The common directory of the repository that lent `git_dir` to a worker; `None` means that none did.
+
+    A worker repository is `<common>/architect/runs/<run>/repo/<name>` (`worktrees.worker_repository`).
+    """
+    places = git_dir.parents
+    if len(places) < 5 or (places[0].name, places[2].name, places[3].name) != ("repo", "runs", "architect"):
+        return None
+    return places[4] if (places[4] / "objects").is_dir() else None
 
 
 def _main_place(common_dir: Path) -> Path:

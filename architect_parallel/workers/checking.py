@@ -24,6 +24,7 @@ from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.registry import delete_tree
 from architect_parallel.worktrees.scratch import scratch_tree
 from architect_parallel.worktrees.snapshot import PrivateGit
+from architect_parallel.worktrees.worker_repository import WorkerRepository, of_worker, place_of
 
 _log = logging.getLogger(__name__)
 
@@ -93,17 +94,15 @@ class Checker:
         directory = Path(spec.worktree_path)
         if private is None or commit is None or spec.isolation is Isolation.NONE:
             return self._run(order, directory, None, emit, warn)
-        safe = self.run_dir / "checks" / f"worker-{spec.worker_id}"
         try:
             lent = LentTree(
-                self.repository, private, tree=private.git.text("rev-parse", f"{commit}^{{tree}}"),
-                branch=spec.branch, run_id=spec.run_id, number=spec.number, safe=safe,
+                self.repository, private, of_worker(self.repository, self.run_dir, spec),
+                tree=private.git.text("rev-parse", f"{commit}^{{tree}}"), branch=spec.branch, run_id=spec.run_id,
+                number=spec.number,
             )  # fmt: skip
             results = self._run(order, directory, lent, emit, warn)
         except OSError as error:
             raise EnvironmentProblem(f"its checks could not be run: {error}") from error
-        finally:
-            _forget(safe)
         kept = f" (kept as {show_some(lent.kept, 3)})" if lent.kept else ""
         if lent.written:
             warn(f"what the checks wrote was taken back: {show_some(lent.written, 3)}{kept}")
@@ -129,7 +128,7 @@ class Checker:
     def _check_base(
         self, order: BaselineOrder, settings: WorktreeSettings, setup_environ: Mapping[str, str]
     ) -> list[CheckResult]:
-        safe, directory = self.run_dir / "checks" / "base", self.run_dir / "git" / "base"
+        directory = self.run_dir / "git" / "base"
 
         def run(command: str) -> process.CommandOutcome:
             return process.run_command(
@@ -144,15 +143,16 @@ class Checker:
             try:
                 prepare(self.repository, worktree, settings, run=run)
                 private = PrivateGit.create(self.repository, directory, worktree.path)
-                lent = LentTree(
-                    self.repository, private, tree=private.write_tree().tree, branch="", run_id=run_id, number=None,
-                    safe=safe,
+                own = WorkerRepository(
+                    repository=self.repository, directory=place_of(self.run_dir, "base"), worktree=worktree.path,
+                    admin_dir=worktree.admin_dir,
                 )  # fmt: skip
+                tree = private.write_tree().tree
+                lent = LentTree(self.repository, private, own, tree=tree, branch="", run_id=run_id, number=None)
                 limits = replace(order.limits, timeout_s=order.check_timeout_s)
                 checks = self._order(order.commands, run_id, "base.checks", limits, ())
                 return self._run(replace(checks, repeat=False), worktree.path, lent, lambda event: None, _log.warning)
             finally:
-                _forget(safe)
                 _forget(directory)
 
     def _order(
@@ -187,6 +187,7 @@ class Checker:
             directory,
             sampler=self.sampler,
             switch=self.switch,
+            before_each=(lambda: None) if lent is None else lent.lend,
             after_each=after_each,
             heard=lambda result: emit(CheckFinished(check=result)),
         )

@@ -49,12 +49,14 @@ def run_checks(
     *,
     sampler: Sampler,
     switch: StopSwitch,
+    before_each: Callable[[], None],
     after_each: Callable[[], None],
     heard: Callable[[CheckResult], None],
 ) -> list[CheckResult]:
     """Runs all checks in their order in `directory`; of a stopped run those that came to their end.
 
     Args:
+        before_each: Called before a check starts.
         after_each: Called when the processes of a check are gone, before the next one starts.
         heard: Called with each result.
     """
@@ -62,7 +64,7 @@ def run_checks(
     log = LogFile(order.log)
     try:
         for command in order.commands:
-            result = _settle(order, command, directory, log, sampler, switch, after_each)
+            result = _settle(order, command, directory, log, sampler, switch, before_each, after_each)
             if result is None:
                 break
             results.append(result)
@@ -79,15 +81,16 @@ def _settle(
     log: LogFile,
     sampler: Sampler,
     switch: StopSwitch,
+    before_each: Callable[[], None],
     after_each: Callable[[], None],
 ) -> CheckResult | None:
     """One check with its repetitions; `None`: it was cut short before it had any result."""
     failed: CheckResult | None = None
     runs = 0
     while True:
+        before_each()
         result = _Run(order, command, log).until_gone(directory, sampler, switch)
-        if result is not None or runs or switch.over:
-            after_each()
+        after_each()
         if result is None:
             return failed
         runs += 1

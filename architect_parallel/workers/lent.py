@@ -1,28 +1,27 @@
 """A finished tree lent to commands: whatever they do to it is taken back.
 
 A check runs where its agent worked, because what it needs and git ignores (installed packages, build directories) is
-there. It runs code the agent wrote, so nothing is asked of the tree afterwards but through the private git directory,
-and nothing a check did to the worktree's own git directory, its `.git` or its branch is left. What git ignores stays
-as the check left it. What it wrote beside that is kept under `refs/architect/keep/<run>/<n>-check`, and then it goes.
+there. It runs code the agent wrote, so it gets a git directory of its own (`worker_repository`), and afterwards the
+tree is read through the private git directory only. What git ignores stays as the check left it. Everything else that
+it wrote or committed is kept under `refs/architect/keep/<run>/<n>-check`, and then it goes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from architect_parallel.domain import FileChange
-from architect_parallel.system.files import make_private_dir, replace_file
+from architect_parallel.system.files import replace_file
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.create import restore_branch
 from architect_parallel.worktrees.facts import is_real_directory
 from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import delete_tree
+from architect_parallel.worktrees.registry import delete_tree, pointed_at
 from architect_parallel.worktrees.snapshot import PrivateGit
+from architect_parallel.worktrees.worker_repository import WorkerRepository
 
 _ROUNDS = 3
 """A check can hide files from git by its ignore rules; they are seen when those are taken back."""
@@ -35,31 +34,30 @@ class LentTree:
         self,
         repository: Repository,
         private: PrivateGit,
+        lent: WorkerRepository,
         *,
         tree: str,
         branch: str,
         run_id: str,
         number: int | None,
-        safe: Path,
     ) -> None:
         """Args:
+        lent: Where the commands' own git directory is made.
         tree: What is in the worktree now, as an object.
         branch: Short name of the branch that must stay where it is; empty: there is none.
         number: The worker's, for the keep ref; `None`: nothing is kept.
-        safe: A directory that is there for the time being, for what must be put back.
 
         Raises:
-            OSError: The worktree's git directory cannot be copied.
             GitError: The worktree cannot be read.
         """
         self._repository = repository
         self._private = private
+        self._lent = lent
         self._tree = tree
         self._branch = branch
         self._tip = repository.store.resolve(f"refs/heads/{branch}") if branch else None
         self._run_id = run_id
         self._number = number
-        self._safe = safe
         self._link = _link(private.worktree)
         self._strays: frozenset[str] = frozenset()
         self.written: dict[str, None] = {}
@@ -69,14 +67,6 @@ class LentTree:
         """Refs that hold what was taken back."""
         self.branch_moved = False
         """Whether a command moved the branch."""
-        delete_tree(safe)
-        make_private_dir(safe)
-        self._has_git = is_real_directory(private.admin_dir)  # not where the agent destroyed it
-        self._entries: set[str] = set()
-        if self._has_git:
-            self._entries = {entry.name for entry in os.scandir(private.admin_dir)}
-            for entry in _entries(private.admin_dir):
-                _copy(entry, safe / entry.name)
         if not is_real_directory(private.worktree):
             self._number = None  # there is nothing of a check's to keep yet
             self.put_back()
@@ -88,6 +78,15 @@ class LentTree:
     def directory(self) -> Path:
         """Top of the worktree."""
         return self._private.worktree
+
+    def lend(self) -> None:
+        """Give the next command a git directory of its own, unless the agent destroyed the worktree's.
+
+        Raises:
+            GitError, OSError: It cannot be made.
+        """
+        if self._lent.admin_dir is not None and pointed_at(self._private.worktree) == self._lent.admin_dir:
+            self._lent.lend()
 
     def put_back(self) -> None:
         """Makes the tree, its git directory and its branch what they were.
@@ -137,20 +136,12 @@ class LentTree:
         return self._private.git.run("ls-files", "-z", "--others", "--exclude-standard").fields
 
     def _put_back_git(self) -> None:
-        """The `.git` of the worktree, and the files of git's directory behind it: HEAD, index, marks of a merge."""
-        admin = self._private.admin_dir
-        if not self._has_git:
-            return
-        if not is_real_directory(admin):
-            delete_tree(admin)
-            admin.mkdir(parents=True)
-        for name in {entry.name for entry in os.scandir(admin)} - self._entries:
-            delete_tree(admin / name)
-        for entry in _entries(self._safe):
-            place = admin / entry.name
-            if not _same(entry, place):
-                delete_tree(place)
-                _copy(entry, place)
+        """Keeps what the command committed, and lets `.git` of the worktree be what it was."""
+        if self._number is None:
+            self._lent.discard()
+        else:
+            taken = self._lent.take_back(self._run_id, self._number, label="check", follows=False)
+            self.kept |= dict.fromkeys(taken.kept)
         link = self._private.worktree / ".git"
         if self._link is not None and _link(self._private.worktree) != self._link:
             delete_tree(link)
@@ -181,20 +172,6 @@ def _is_bytecode(change: FileChange) -> bool:
     return change.status == "A" and path.suffix == ".pyc" and path.parent.name == "__pycache__"
 
 
-def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
-    """What git keeps of a worktree, but for the repositories of submodules."""
-    for entry in os.scandir(directory):
-        if entry.name != "modules" and (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
-            yield entry
-
-
-def _copy(entry: os.DirEntry[str], place: Path) -> None:
-    if entry.is_dir(follow_symlinks=False):
-        shutil.copytree(entry, place, symlinks=True)
-    else:
-        shutil.copy2(entry, place)
-
-
 def _link(worktree: Path) -> bytes | None:
     """Content of the worktree's `.git`; `None`: it is no file."""
     place = worktree / ".git"
@@ -202,18 +179,6 @@ def _link(worktree: Path) -> bytes | None:
         if stat.S_ISREG(place.lstat().st_mode):
             return place.read_bytes()
     return None
-
-
-def _same(entry: os.DirEntry[str], place: Path) -> bool:
-    """Whether the other is a file of the same content, or a directory as well: in those git keeps logs, and what a
-    rebase is at, which nobody's result stands on."""
-    try:
-        mode = place.lstat().st_mode
-        if entry.is_dir(follow_symlinks=False):
-            return stat.S_ISDIR(mode)
-        return stat.S_ISREG(mode) and Path(entry.path).read_bytes() == place.read_bytes()
-    except OSError:
-        return False
 
 
 def _open_up(directory: Path) -> None:

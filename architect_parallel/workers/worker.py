@@ -51,10 +51,12 @@ from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.request import as_run, request_for, shown_argv
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.workers.tripwire import Tripwire
+from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
 from architect_parallel.worktrees.unpacked import UnpackedBase
+from architect_parallel.worktrees.worker_repository import WorkerRepository
 
 _log = logging.getLogger(__name__)
 
@@ -171,10 +173,26 @@ class _Journey:
         directory = worktree.path / self._spec.subdirectory
         if not directory.is_dir():
             raise EnvironmentProblem(f"the worktree has no directory {self._spec.subdirectory}")
-        agent = self._watch_agent(directory)
-        if agent is not None and agent.spawn_error is None:
+        lent = worker_repository.of_worker(self._place.repository, self._place.run_dir, self._spec)
+        lent.lend()
+        try:
+            agent = self._watch_agent(directory)
+        finally:
+            taken = self._take_back(lent)
+        if agent is not None and agent.spawn_error is None and taken:
             self._collect(private)
             self._check(private)
+
+    def _take_back(self, lent: WorkerRepository) -> bool:
+        """Take the agent's commits over and give the worktree its registration back; return whether that worked."""
+        try:
+            for warning in lent.take_back(self._spec.run_id, self._spec.number).warnings:
+                self._warn(warning)
+        except (ArchitectParallelError, OSError) as error:
+            self._course.collect_failed = True
+            self._course.error = f"{error}; the work is untouched in {lent.worktree}, its commits in {lent.directory}"
+            return False
+        return True
 
     def _work_in_place(self) -> None:
         """Supervised and limited like any other, but what the agent does stays where it does it."""
@@ -256,6 +274,8 @@ class _Journey:
                 wanted=self._wanted,
                 unpacked=self._place.unpacked,
             )
+        for warning in worker_repository.settle(repository, self._place.run_dir, spec):
+            self._warn(warning)
         # An attempt that never came to its agent left what the one before had left.
         kept = keep_attempt(repository, spec, self._earlier_private_dir() or self._private_dir(spec.attempt - 1))
         if kept is not None:

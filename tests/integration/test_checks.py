@@ -201,7 +201,7 @@ def test_tracked_bytecode_and_other_new_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_branch_that_a_check_moved_is_named(bench: Bench) -> None:
-    bench.check("git update-ref HEAD HEAD~1")
+    bench.check(f"git --git-dir={bench.site.repository.common_dir} update-ref refs/heads/{BRANCH} HEAD~1")
 
     assert bench.warnings == [f"a check moved {BRANCH}; it was moved back (kept as {kept(bench)[0]})"]
     assert bench.untouched

@@ -355,7 +355,7 @@ def test_agent_that_wrecks_the_worktree_spoils_nothing(
     assert outcome.merged == (1, 2)
     assert (checkout / "README.md").read_text() == "start\none\ntwo\n"
     assert "mine" not in git(checkout, "log", "--format=%s", f"{tip}..main").split("\n")
-    assert any("config changed while it ran" in warning for warning in outcome.warnings)
+    assert git(checkout, "config", "core.hooksPath", check=False) == ""
 
 
 def test_what_a_resolver_changes_in_the_main_checkout_is_told_and_saved(
