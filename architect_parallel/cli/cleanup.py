@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.cli.output import answer, answer_json, warn
 from architect_parallel.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -33,11 +33,14 @@ def parallel_cleanup(
     Before anything goes its state is kept under refs/architect/keep, and `architect undo` brings it back.
     """
     from architect_parallel.journal import Journal
-    from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup
+    from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup, settle_runs
     from architect_parallel.system.git import open_repository
 
     repository = open_repository(Path.cwd())
     with Journal.open(repository.state_dir) as journal:
+        if not dry_run:
+            for problem in settle_runs(repository, journal, run):
+                warn(problem)
         plan = plan_cleanup(repository, journal, run=run, force=force, keep_branches=keep_branches)
         if dry_run:
             outcome = CleanupOutcome(removed=(), stays=plan.stays)

@@ -18,8 +18,10 @@ from pathlib import Path
 from architect_parallel.domain import Status
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
-from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree
+from architect_parallel.journal.replay import replay
+from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree, still_running
 from architect_parallel.system.git import Git, Repository
+from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
@@ -141,6 +143,37 @@ def plan_cleanup(
             if item.worktree or item.branch:
                 items.append(item)
     return CleanupPlan(items=tuple(items), stays=tuple(stays), force=force, scratch=tuple(scratch))
+
+
+def settle_runs(repository: Repository, journal: Journal, run: str | None = None) -> list[str]:
+    """Take over what killed launchers left in worker repositories, so that `plan_cleanup` sees it in the worktrees.
+
+    Returns:
+        A line for each worker whose commits cannot be taken over; its worktree then stays.
+
+    Raises:
+        NothingToDo: There is no run `run`.
+    """
+    problems = []
+    for run_id in [journal.find(run)] if run is not None else journal.run_ids():
+        place = journal.run_dir(run_id) / worker_repository.DIRECTORY
+        if not names(place) or (lock := journal.hold(run_id)) is None:
+            continue
+        try:
+            recorded = journal.recorded(run_id)
+            running = still_running(recorded)
+            for spec in replay(recorded, live=False).planned:
+                if spec.branch and spec.worker_id not in running:
+                    try:
+                        worker_repository.settle(repository, journal.run_dir(run_id), spec)
+                    except ArchitectParallelError as error:
+                        what = f"the commits of worker {spec.worker_id} of run {run_id} stay in {place}"
+                        problems.append(f"{what}: {error.message}")
+            if not running and not problems:
+                delete_tree(place)  # what is left is of checks, or was never finished
+        finally:
+            lock.release()
+    return problems
 
 
 def _live(run_id: str) -> Stays:

@@ -307,7 +307,8 @@ class _Steps:
         self._bench.at(self._tip)
         done = resolve(
             self._repository, self._bench.worktree, self._bench.lent, source, resolver,
-            run_id=self._order.run_id, tip=self._tip, target=self._order.target, method=self._order.method, merged=tuple(self._merged),
+            run_id=self._order.run_id, tip=self._tip, target=self._order.target, method=self._order.method,
+            merged=tuple(self._merged),
             run_dir=self._workshop.run_dir, environ=self._workshop.environ, switch=self._workshop.brake.switch(),
             say=self._workshop.say,
         )  # fmt: skip

@@ -26,6 +26,7 @@ from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
 from architect_parallel.system.process_table import runs_since
+from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
 from architect_parallel.worktrees.merged import is_merged
 from architect_parallel.worktrees.registry import admin_dir_of, half_made, head_branch, marked_run, names
@@ -152,6 +153,8 @@ def _leftover(
     head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
     dirty = tree is not None and tree != head_tree
     stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread) if state else (None, True, None)
+    if mine and worker_repository.of_worker(repository, journal.run_dir(run.run_id), spec).exists:
+        stays, forcible, hint = "its agent's commits are not taken over yet", False, "architect parallel-cleanup"
     if spec.worker_id == INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(

@@ -188,7 +188,7 @@ class _Journey:
         try:
             for warning in lent.take_back(self._spec.run_id, self._spec.number).warnings:
                 self._warn(warning)
-        except (ArchitectParallelError, OSError) as error:
+        except ArchitectParallelError as error:
             self._course.collect_failed = True
             self._course.error = f"{error}; the work is untouched in {lent.worktree}, its commits in {lent.directory}"
             return False

@@ -81,8 +81,19 @@ class WorkerRepository:
 
         Raises:
             GitError: The repository cannot be read.
-            OSError: The directory cannot be written.
+            EnvironmentProblem: The directory cannot be written.
         """
+        with self._writable():
+            self._lend()
+
+    @contextlib.contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise registry.not_writable(Path(error.filename or self.directory), error) from error
+
+    def _lend(self) -> None:
         assert self.admin_dir is not None
         place = self.directory.with_name(f"{self.directory.name}.new")
         for stale in (place, self.directory):
@@ -177,8 +188,12 @@ class WorkerRepository:
 
         Raises:
             GitError: The commits cannot be read. The worker repository stays and `.git` names it.
-            OSError: Something cannot be written.
+            EnvironmentProblem: Something cannot be written.
         """
+        with self._writable():
+            return self._take_back(run_id, number, label, follows)
+
+    def _take_back(self, run_id: str, number: int, label: str, follows: bool) -> Taken:
         if not self.exists:
             self._point_back()
             return Taken()
@@ -406,7 +421,7 @@ def settle(repository: Repository, run_dir: Path, spec: WorkerSpec) -> tuple[str
     """Take back what the launcher of `spec` left in the worker repository when it was killed; return the warnings.
 
     Raises:
-        GitError, OSError: As `take_back`.
+        GitError, EnvironmentProblem: As `take_back`.
     """
     place = of_worker(repository, run_dir, spec)
     return place.take_back(spec.run_id, spec.number).warnings if place.exists else ()
@@ -420,20 +435,14 @@ def bring_objects(repository: Repository, objects: Path) -> None:
     Raises:
         GitError: An object is damaged, or the common store cannot be written.
     """
-    if not any(name not in ("info", "pack") or registry.names(objects / name) for name in registry.names(objects)
-               if name != "info"):  # fmt: skip
+    listed = _own_objects(repository, objects)
+    if not listed:
         return
-    alternates = objects / "info" / "alternates"
-    alternates.unlink(missing_ok=True)  # only its own objects; the agent may have named any directory there
     source = Git(cwd=repository.common_dir, git_dir=repository.common_dir, object_directory=objects)
-    listed = source.run(
-        "cat-file", "--batch-all-objects", "--batch-check=%(objectname)", "--unordered", "--buffer"
-    ).text.split()
-    known = repository.store.run(
-        "cat-file", "--batch-check=%(objectname)", "--buffer", input="\n".join(listed).encode()
-    )
+    words = ("cat-file", "--batch-check=%(objectname)", "--buffer")
+    known = repository.store.run(*words, input="\n".join(listed).encode())
     missing = [line.partition(" ")[0] for line in known.text.split("\n") if line.endswith(" missing")]
-    promised = _promised(objects)
+    promised = _promised(repository, objects)
     for oids, promisor in (([oid for oid in missing if oid not in promised], False),
                            ([oid for oid in missing if oid in promised], True)):  # fmt: skip
         if not oids:
@@ -445,15 +454,28 @@ def bring_objects(repository: Repository, objects: Path) -> None:
         copy_objects(source, oids, repository.store, *receive)
 
 
-def _promised(objects: Path) -> frozenset[str]:
-    """Objects that came from a promisor remote, which may lack what they name."""
-    found: set[str] = set()
+def _own_objects(repository: Repository, objects: Path) -> list[str]:
+    """Ids of the objects in the directory itself, not of those that it borrows."""
+    found = []
+    for folder in registry.names(objects):
+        if re.fullmatch("[0-9a-f]{2}", folder):
+            found += [oid for name in registry.names(objects / folder) if _OID.fullmatch(oid := folder + name)]
     for name in registry.names(objects / "pack"):
-        index = objects / "pack" / f"{name.removesuffix('.promisor')}.idx"
-        if name.endswith(".promisor") and index.is_file():
-            lines = Git(cwd=objects).run("show-index", input=index.read_bytes(), check=False).text.split("\n")
-            found |= {line.split()[1] for line in lines if " " in line}
-    return frozenset(found)
+        if name.endswith(".idx"):
+            found += _packed(repository, objects / "pack" / name)
+    return found
+
+
+def _packed(repository: Repository, index: Path) -> list[str]:
+    output = repository.store.run("show-index", input=_content(index, largest=None), check=False)
+    return [words[1] for line in output.text.split("\n") if len(words := line.split()) > 1 and _OID.fullmatch(words[1])]
+
+
+def _promised(repository: Repository, objects: Path) -> frozenset[str]:
+    """Objects that came from a promisor remote, which may lack what they name."""
+    packs = [name for name in registry.names(objects / "pack") if name.endswith(".promisor")]
+    indexes = [objects / "pack" / f"{name.removesuffix('.promisor')}.idx" for name in packs]
+    return frozenset(oid for index in indexes for oid in _packed(repository, index))
 
 
 def _take_shallow(repository: Repository, directory: Path) -> None:
