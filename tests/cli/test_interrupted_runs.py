@@ -131,3 +131,23 @@ def test_a_dead_launchers_dirty_worktree_stays_without_force(architect: Architec
 
     assert architect("undo").code == 0
     assert (checkout / ".architect-parallel-1" / "precious").read_text() == "precious\n"
+
+
+def test_commits_of_a_killed_launchers_agent_are_on_its_branch_after_the_next_cleanup(
+    architect: Architect, checkout: Path, token: str
+) -> None:
+    kill_launcher(
+        architect, token, f"echo x > x; git add x; git commit -qm mine; echo y > y; sleep {token}", "--workers", "1"
+    )
+    git_file = (checkout / ".architect-parallel-1" / ".git").read_text()
+    assert "/repo/worker-1" in git_file
+    looked = architect("parallel-cleanup", "--force", "--dry-run")
+    assert "commits are not taken over yet" in looked.out
+    assert (checkout / ".architect-parallel-1" / ".git").read_text() == git_file
+
+    answer = architect("parallel-cleanup")
+
+    assert answer.code == 0
+    assert git(checkout, "log", "-1", "--format=%s", "architect/parallel-1") == "mine"
+    assert git(checkout / ".architect-parallel-1", "status", "--porcelain") == "?? y"
+    assert "uncommitted changes: y" in answer.out
