@@ -29,6 +29,7 @@ from architect_parallel.domain import WorkerSpec
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository, copy_objects
 from architect_parallel.worktrees import registry
+from architect_parallel.worktrees.facts import is_real_directory
 from architect_parallel.worktrees.keeping import keep
 
 DIRECTORY = "repo"
@@ -114,8 +115,11 @@ class WorkerRepository:
                 _copy_file(admin / name, place / name)
         _copy_operations(admin, place)
         for name in registry.names(common / "hooks"):
-            if not name.endswith(".sample"):
-                _copy_file(common / "hooks" / name, place / "hooks" / name)
+            hook = common / "hooks" / name
+            if hook.is_dir():
+                shutil.copytree(hook, place / "hooks" / name, symlinks=True)
+            elif hook.is_file() and not name.endswith(".sample"):  # also one that is a link to a script elsewhere
+                shutil.copy2(hook, place / "hooks" / name)
         (admin / "modules").mkdir(exist_ok=True)
         os.symlink(os.path.relpath(os.path.realpath(admin / "modules"), os.path.realpath(place)), place / "modules")
         if (common / "git-crypt").is_dir():  # its keys; the filter looks for them in the git directory
@@ -139,7 +143,7 @@ class WorkerRepository:
             else:
                 packed.append(oid + b" " + ref + b"\n")
         (place / "packed-refs").write_bytes(b"".join(packed))
-        replace_file(self._seed_file, b"".join(packed), mode=0o600)
+        self._seed_file.write_bytes(b"".join(packed))
 
     def _write_head(self, place: Path) -> None:
         assert self.admin_dir is not None
@@ -247,7 +251,7 @@ class WorkerRepository:
         link = self.worktree / ".git"
         pointed = registry.pointed_at(self.worktree)
         is_lent = pointed is not None and _same_place(pointed, self.directory)
-        if self.admin_dir is None or not self.worktree.is_dir() or (os.path.lexists(link) and not is_lent):
+        if self.admin_dir is None or not is_real_directory(self.worktree) or (os.path.lexists(link) and not is_lent):
             return
         relative = not os.path.isabs(os.fsdecode(_content(self.admin_dir / "gitdir")).strip() or "/")
         self._point_at(self.admin_dir, relative=relative)
@@ -335,8 +339,9 @@ class _Taking:
         """Keep every commit that no ref of the repository, no remote of the agent's and no commit of `taken` holds."""
         directory = self._place.directory
         stashes = _reflog(directory / "logs" / "refs" / "stash")
-        logged = {oid for file in _files(directory / "logs") for oid, _ in _reflog(file)}
-        candidates = {*changed.values(), *(oid for oid, _ in stashes), *logged} - {*self._seed.values(), *taken}
+        logs = [directory / "logs", *(admin / "logs" for admin in self._own_worktrees())]
+        logged = {oid for log in logs for file in _files(log) for oid, _ in _reflog(file)}
+        candidates = {*changed.values(), *logged} - {*self._seed.values(), *taken}
         if not candidates and not changed:
             return
         held = [oid for ref, oid in self._refs.items() if ref.startswith("refs/remotes/")] + list(taken)
@@ -344,22 +349,28 @@ class _Taking:
         fetched = (directory / "FETCH_HEAD").exists()
         for ref, oid in sorted(changed.items()):
             kind = self._store.run("cat-file", "-t", oid, check=False).text
-            commit = self._store.resolve(f"{oid}^{{commit}}") or oid if kind == "tag" else oid
-            if commit in unsafe or (kind == "tag" and not fetched) or (kind not in ("tag", "commit", "")):
-                kept = self._keep(
-                    oid, ref.removeprefix("refs/").replace("heads/", "branch-", 1).replace("tags/", "tag-", 1)
-                )
-                self.warnings.append(
-                    f"while it ran, {ref.removeprefix('refs/heads/')} was set to {oid[:12]}; that is kept as {kept}"
-                )
+            is_tag = kind == "tag"
+            commit = self._store.resolve(f"{oid}^{{commit}}") if is_tag else oid
+            if commit in unsafe or (is_tag and not fetched) or kind in ("blob", "tree"):
+                name = ref.removeprefix("refs/").replace("heads/", "branch-", 1).replace("tags/", "tag-", 1)
+                where = f"{ref.removeprefix('refs/heads/')} was set to {oid[:12]}"
+                self.warnings.append(f"while it ran, {where}; that is kept as {self._keep(oid, name)}")
         for oid, message in stashes:
             if oid in unsafe:
-                self.warnings.append(
-                    f"a stash was made while it ran ({message}); it is kept as {self._keep(oid, 'stash')}"
-                )
-        left = self._unsafe(logged & unsafe, held)
+                kept = self._keep(oid, "stash")
+                self.warnings.append(f"a stash was made while it ran ({message}); it is kept as {kept}")
+        left = logged & self._unsafe(logged & unsafe, held)
         if left:
             self._keep_abandoned(left)
+
+    def _own_worktrees(self) -> list[Path]:
+        """Registrations of linked worktrees that the agent made; they go with its git directory."""
+        parent = self._place.directory / "worktrees"
+        found = [parent / name for name in registry.names(parent)]
+        for admin in found:
+            where = os.fsdecode(_content(admin / "gitdir")).strip().removesuffix("/.git")
+            self.warnings.append(f"the agent made a worktree at {where}: its files stay, git does not know it any more")
+        return found
 
     def _keep_abandoned(self, commits: Iterable[str]) -> None:
         """Keeps commits that only a reflog names, as parents of one commit."""
@@ -372,20 +383,17 @@ class _Taking:
             self._store.run("commit-tree", tree, *parents, "-F", "-", input=message, env=_IDENTITY).text, "abandoned"
         )
 
-    def _unsafe(self, candidates: Iterable[str], held: Iterable[str]) -> set[str]:
+    def _unsafe(self, candidates: Iterable[str], held: Iterable[str]) -> Set[str]:
+        """Commits that the candidates reach and neither a ref of the repository nor a commit of `held` does."""
         wanted = set(candidates)
         if not wanted:
-            return set()
+            return wanted
         lines = "".join(f"{oid}\n" for oid in (*wanted, *(f"^{oid}" for oid in held)))
         words = ("rev-list", "--ignore-missing", "--stdin", "--not", "--all")
         output = self._store.run(*words, input=lines.encode(), check=False)
         if output.code != 0:  # a ref of the user's is broken
             return {oid for oid in wanted if self._store.ok("cat-file", "-e", oid)}
-        found = set(output.text.split())
-        return {oid for oid in wanted if oid in found or self._peeled(oid) in found}
-
-    def _peeled(self, oid: str) -> str | None:
-        return self._store.resolve(f"{oid}^{{commit}}")
+        return set(output.text.split())
 
     def _keep(self, oid: str, name: str) -> str:
         words = re.sub("[^A-Za-z0-9_-]+", "-", f"{self._label}{name}")[:80].strip("-")
