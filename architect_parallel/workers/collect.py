@@ -17,10 +17,12 @@ from pathlib import Path
 
 from architect_parallel.domain import Diff, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
+from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.workers import tidy
 from architect_parallel.worktrees import traces
 from architect_parallel.worktrees.facts import is_real_directory
+from architect_parallel.worktrees.hidden import Hidden, commit_hidden, find_hidden
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot
 
@@ -36,6 +38,8 @@ class Collection:
     kept: str | None
     """The ref that holds `commit` where the branch does not; `None`: the branch does."""
     warnings: tuple[str, ...]
+    hides: bool = False
+    """Whether ignore rules of the agent's hide further files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +74,11 @@ def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Co
     if commit != history.tip:
         kept = _publish(repository, private, spec, history, commit, warnings)
     warnings += _outside(repository, private, spec, history)
+    hidden = find_hidden(private) if is_real_directory(private.worktree) else Hidden()
+    warnings += _keep_hidden(repository, private, spec, hidden, commit)
     if spec.commit and kept is None:
         warnings += tidy.tidy(private, spec.branch)
-    return Collection(diff=diff, commit=commit, kept=kept, warnings=tuple(dict.fromkeys(warnings)))
+    return Collection(diff=diff, commit=commit, kept=kept, warnings=tuple(dict.fromkeys(warnings)), hides=bool(hidden))
 
 
 def read_history(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> History:
@@ -174,6 +180,21 @@ def _outside(repository: Repository, private: PrivateGit, spec: WorkerSpec, hist
             with contextlib.suppress(ArchitectParallelError):
                 kept = keep(repository, stash.oid, spec.run_id, spec.number, "stash")
                 warnings.append(f"a stash was made while it ran ({stash.message}); it is also {kept}")
+    return warnings
+
+
+def _keep_hidden(
+    repository: Repository, private: PrivateGit, spec: WorkerSpec, hidden: Hidden, commit: str
+) -> list[str]:
+    """Keeps the files that ignore rules of the agent's hide, and names them."""
+    warnings = []
+    if hidden.files:
+        made = commit_hidden(private, hidden, commit)
+        kept = f"kept as {keep(repository, made, spec.run_id, spec.number, 'hidden')}" if made else "only on disk"
+        shown = show_some([repr(path) for path in hidden.files], most=5)
+        warnings.append(f"ignore rules that the agent added hide {shown} ({kept})")
+    if hidden.directories:
+        warnings.append(f"ignore rules that the agent added hide {hidden.words} (only in the worktree)")
     return warnings
 
 

@@ -33,6 +33,8 @@ class Course:
     finished_at: datetime | None = None
     agent: AgentRun | None = None
     diff: Diff | None = None
+    hides_files: bool = False
+    """Whether ignore rules of the agent's hide files that the diff does not have."""
     error: str | None = None
     spawn_failed: bool = False
     collect_failed: bool = False
@@ -47,7 +49,7 @@ class Course:
 
 def verdict_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> verdict.Verdict:
     """How the worker ended as far as its agent goes."""
-    agent, diff = course.agent, course.diff
+    agent = course.agent
     ending = agent.ending if agent is not None else None
     return verdict.decide(
         outcome=ending.outcome if ending is not None else None,
@@ -56,7 +58,7 @@ def verdict_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> verdict.
         spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=course.collect_failed,
         escaped=course.escaped,
-        files_changed=len(diff.files) if diff is not None else _changed_in_place(spec, agent),
+        files_changed=_files_changed(spec, course),
     )
 
 
@@ -110,6 +112,12 @@ def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
         over = agent.cost - limits.budget_usd
         return [f"spent ${agent.cost:.4f}: ${over:.4f} over its budget of ${limits.budget_usd:.4f}"]
     return []
+
+
+def _files_changed(spec: WorkerSpec, course: Course) -> int | None:
+    if course.diff is None:
+        return _changed_in_place(spec, course.agent)
+    return len(course.diff.files) or int(course.hides_files)
 
 
 def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:

@@ -384,6 +384,7 @@ class _Journey:
         for warning in collection.warnings:
             self._warn(warning)
         self._course.diff = collection.diff
+        self._course.hides_files = collection.hides
         self._emit(Collected(diff=collection.diff))
         changed = [path for each in collection.diff.files for path in (each.path, each.old_path) if path is not None]
         self._course.outside_scope = scope.outside(changed, self._spec.files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,8 @@ class Facts:
     """Commits of the stash list."""
     surroundings: Mapping[str, str]
     """Digests of the repository's settings and hooks."""
+    made_at_ns: int = 0
+    """When this was read, before the first agent ran; files that changed later are perhaps the agent's."""
 
 
 def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
@@ -122,6 +125,7 @@ def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
         refs=traces.watched(refs),
         stashes=tuple(stash.oid for stash in traces.stashes(repository)),
         surroundings=traces.surroundings(repository),
+        made_at_ns=time.time_ns(),
     )
 
 
