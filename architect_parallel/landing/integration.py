@@ -40,7 +40,7 @@ from architect_parallel.worktrees.create import (
     reopen_worktree,
 )
 from architect_parallel.worktrees.prepare import prepare
-from architect_parallel.worktrees.registry import pointed_at
+from architect_parallel.worktrees.registry import pointed_at, relink
 from architect_parallel.worktrees.remove import remove_worktree
 
 
@@ -175,6 +175,7 @@ class _Bench:
     def anew(self, commit: str) -> None:
         """Makes the worktree again: nothing that ran in it reaches what runs next."""
         order = self._order
+        self._relink()
         self._worktree = reopen_worktree(
             self._repository, path=order.path, branch=order.branch, base_commit=order.base, run_id=order.run_id
         )
@@ -218,7 +219,13 @@ class _Bench:
 
     def remove(self) -> None:
         order = self._order
+        self._relink()
         remove_worktree(self._repository, path=order.path, branch=order.branch, run_id=order.run_id)
+
+    def _relink(self) -> None:
+        """Undoes what ran there may have done to the tree's `.git` file: only a tree that is linked is taken away."""
+        if self._worktree is not None:
+            relink(self._worktree.path, self._worktree.admin_dir)
 
     def _prepare(self) -> None:
         prepare(self._repository, self.worktree, self._workshop.settings, run=self._run)

@@ -10,7 +10,7 @@ from architect_parallel.domain import WorkerSpec
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.collect import collect
 from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import admin_dir_of
+from architect_parallel.worktrees.registry import admin_dir_of, mismatch
 from architect_parallel.worktrees.snapshot import PrivateGit
 
 
@@ -41,8 +41,9 @@ def keep_attempt(repository: Repository, spec: WorkerSpec, private_dir: Path) ->
 
 
 def _reader(repository: Repository, worktree: Path, private_dir: Path) -> PrivateGit | None:
-    """A way to read the worktree; `None`: no tree was ever finished there, so nobody can have worked in it."""
-    if not worktree.is_dir():
+    """A way to read the worktree; `None`: no tree was ever finished there, so nobody can have worked in it, or another
+    repository is there, which nobody takes away."""
+    if not worktree.is_dir() or mismatch(repository, worktree) is not None:
         return None
     if private_dir.is_dir():
         return PrivateGit.open(private_dir)
