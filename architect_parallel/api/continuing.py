@@ -56,7 +56,7 @@ def continue_worker(
         EnvironmentProblem: The run is live, the worktree is gone, or the backend is not ready.
     """
     here = load_here(workspace_root, config_file, environ)
-    with Journal.open(here.repository.state_dir) as journal:
+    with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:
@@ -80,7 +80,7 @@ def continued(
 ) -> WorkerSpec:
     """The attempt that `continue_worker` would run; raises like it, and changes nothing."""
     here = load_here(workspace_root, config_file)
-    with Journal.open(here.repository.state_dir) as journal:
+    with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         if journal.is_live(run_id):
             raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")

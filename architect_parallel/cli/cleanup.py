@@ -37,7 +37,7 @@ def parallel_cleanup(
     from architect_parallel.system.git import open_repository
 
     repository = open_repository(Path.cwd())
-    with Journal.open(repository.state_dir) as journal:
+    with Journal.of(repository) as journal:
         plan = plan_cleanup(repository, journal, run=run, force=force, keep_branches=keep_branches)
         if dry_run:
             outcome = CleanupOutcome(removed=(), stays=plan.stays)

@@ -45,10 +45,12 @@ def _reader(repository: Repository, worktree: Path, private_dir: Path) -> Privat
     repository is there, which nobody takes away."""
     if not worktree.is_dir() or mismatch(repository, worktree) is not None:
         return None
-    if private_dir.is_dir():
-        return PrivateGit.open(private_dir)
-    # Removed since, or its launcher died between the worktree and the agent: what a person did there counts too.
     admin_dir = admin_dir_of(repository, worktree)
+    if private_dir.is_dir():
+        private = PrivateGit.open(private_dir)
+        if (private.worktree, private.admin_dir) == (worktree, admin_dir):  # not after the repository was moved
+            return private
+    # Removed since, or its launcher died between the worktree and the agent: what a person did there counts too.
     if admin_dir is None or not (admin_dir / "index").exists():
         return None
     return PrivateGit.create(repository, private_dir.with_name(f"{private_dir.name}-late"), worktree)
