@@ -27,6 +27,7 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.landing.leftovers import still_running
 from architect_parallel.planning.naming import read_session
 from architect_parallel.runner import Listener
+from architect_parallel.worktrees.registry import require_linked
 
 
 def continue_worker(
@@ -55,7 +56,7 @@ def continue_worker(
         EnvironmentProblem: The run is live, the worktree is gone, or the backend is not ready.
     """
     here = load_here(workspace_root, config_file, environ)
-    with Journal.open(here.repository.state_dir) as journal:
+    with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:
@@ -79,7 +80,7 @@ def continued(
 ) -> WorkerSpec:
     """The attempt that `continue_worker` would run; raises like it, and changes nothing."""
     here = load_here(workspace_root, config_file)
-    with Journal.open(here.repository.state_dir) as journal:
+    with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         if journal.is_live(run_id):
             raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
@@ -100,6 +101,8 @@ def _next_attempt(here: Here, journal: Journal, run_id: str, worker_id: int, ins
     if not Path(spec.worktree_path).is_dir():
         hint = "`architect undo` brings back what a cleanup took" if spec.isolation is Isolation.WORKTREE else None
         raise EnvironmentProblem(f"worker {worker_id} has no directory {spec.worktree_path} any more", hint=hint)
+    if spec.isolation is Isolation.WORKTREE:
+        require_linked(here.repository, Path(spec.worktree_path))
     backend = require_backend(here.backends, spec.backend)
     require_ready(here.backends, backend, {spec.model}, here.environ)
     session = _resumable(result.session_id) if backend.capabilities.sessions else None

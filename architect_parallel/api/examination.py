@@ -36,7 +36,7 @@ def examine(workspace_root: Path, config_file: Path | None = None) -> list[Findi
     findings = [_examine_git(), *_examine_machine(workspace_root)]
     try:
         here = load_here(workspace_root, config_file)
-        with Journal.open(here.repository.state_dir) as journal:
+        with Journal.of(here.repository) as journal:
             findings += _examine_repository(here, journal)
     except ArchitectParallelError as error:
         return [*findings, Finding(check="repository", level="problem", text=error.message, remedy=error.hint)]

@@ -109,7 +109,7 @@ def run_flow(
     """Runs a flow from its start, in `workspace_root`; raises like `plan_flow`, before anything was started."""
     here, flow, plan = plan_flow(config, workspace_root)
     with ExitStack() as held:
-        journal = held.enter_context(Journal.open(here.repository.state_dir))
+        journal = held.enter_context(Journal.of(here.repository))
         exclude_from_status(here.repository)
         with registration_lock(here.repository):
             held.callback(hold(journal, plan.run_id).release)
@@ -169,7 +169,7 @@ def resume_flow(
         EnvironmentProblem: The run is live.
     """
     here = load_here(workspace_root, config_file)
-    with Journal.open(here.repository.state_dir) as journal:
+    with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:

@@ -72,7 +72,7 @@ def merge(
     here = load_here(workspace_root, config_file, environ) if asked.resolve is not None else None
     resolver = _resolver(here, asked.resolve) if here is not None and asked.resolve is not None else None
     repository = here.repository if here is not None else open_repository(workspace_root)
-    with Journal.open(repository.state_dir) as journal:
+    with Journal.of(repository) as journal:
         plan = plan_merge(
             repository, journal, asked.run, *asked.workers, pick=asked.pick, into=asked.into, method=asked.method,
             resolve=resolver is not None, push=asked.push, pull_request=asked.pull_request, environ=environ,

@@ -69,5 +69,5 @@ def require_worker(result: RunResult, worker_id: int) -> WorkerResult:
 def open_journal(workspace_root: Path) -> Iterator[tuple[Repository, Journal]]:
     """The repository at `workspace_root` and its journal, for commands that look."""
     repository = open_repository(workspace_root)
-    with Journal.open(repository.state_dir) as journal:
+    with Journal.of(repository) as journal:
         yield repository, journal

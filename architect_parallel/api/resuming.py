@@ -53,7 +53,7 @@ def resume(
         EnvironmentProblem: The run is still live, or a backend is not ready.
     """
     here = load_here(workspace_root, config_file, environ)
-    with Journal.open(here.repository.state_dir) as journal:
+    with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:

@@ -88,7 +88,7 @@ class ParallelRunner:
     def plan(self) -> RunPlan:
         """The plan as it would be now; reserves and makes nothing."""
         draft = self._draft()
-        with Journal.open(self.here.repository.state_dir) as journal:
+        with Journal.of(self.here.repository) as journal:
             return numbered(draft, self.here.repository, self._next_number(journal))
 
     def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
@@ -101,7 +101,7 @@ class ParallelRunner:
         repository = self.here.repository
         artifacts = None if self.config.artifacts is None else require_place(self.here.start / self.config.artifacts)
         with ExitStack() as held:
-            journal = held.enter_context(Journal.open(repository.state_dir))
+            journal = held.enter_context(Journal.of(repository))
             exclude_from_status(repository)
             with registration_lock(repository):
                 plan = numbered(draft, repository, self._next_number(journal))

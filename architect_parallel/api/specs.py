@@ -110,7 +110,7 @@ def resume_and_land(
             workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
         )
     except NothingToDo:
-        with Journal.open(here.repository.state_dir) as journal:
+        with Journal.of(here.repository) as journal:
             result = journal.result(journal.find(run))
             plan = recorded_plan(journal, result.run_id)
             done = [each for each in journal.operations(result.run_id) if each.kind == "merge" and each.finished]
@@ -127,7 +127,7 @@ def land(result: RunResult, here: Here, say: Callable[[str], None] = lambda line
         The run as it is then. Where all went well but something was left out its `exit_code` is that of a conflict,
         and what kept all of it from landing is a warning: the run itself had ended before.
     """
-    with Journal.open(here.repository.state_dir) as journal:
+    with Journal.of(here.repository) as journal:
         plan = recorded_plan(journal, result.run_id)
         order = plan.workflow.merge if plan.workflow is not None else None
         if order is None:

@@ -18,7 +18,7 @@ from architect_parallel.events import Recorded, RunFinished, RunResumed
 from architect_parallel.journal import Journal
 from architect_parallel.reports.board import Board, Seen, as_data
 from architect_parallel.system import clock
-from architect_parallel.system.git import open_repository
+from architect_parallel.system.git import Repository, open_repository
 
 LOOK_S = 0.2
 
@@ -83,16 +83,16 @@ def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> 
         NothingToDo: No such run.
         EnvironmentProblem: Not in a repository, or its journal cannot be read.
     """
-    state_dir = open_repository(Path(workspace_root)).state_dir
-    with Journal.open(state_dir) as journal:
+    repository = open_repository(Path(workspace_root))
+    with Journal.of(repository) as journal:
         run_id = journal.find(run)
-    return _events(state_dir, run_id)
+    return _events(repository, run_id)
 
 
-def _events(state_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
+def _events(repository: Repository, run_id: str) -> Iterator[dict[str, Any]]:
     # Opened with the first event: an iterator that nobody asks for one would never close it.
     board = Board(run_id)
-    with Journal.open(state_dir) as journal:
+    with Journal.of(repository) as journal:
         for seen in follow(journal, run_id):
             board.take(seen)
             yield as_data(board, seen)

@@ -37,7 +37,7 @@ def parallel_cleanup(
     from architect_parallel.system.git import open_repository
 
     repository = open_repository(Path.cwd())
-    with Journal.open(repository.state_dir) as journal:
+    with Journal.of(repository) as journal:
         if not dry_run:
             for problem in settle_runs(repository, journal, run):
                 warn(problem)

@@ -26,7 +26,7 @@ def import_(
     from architect_parallel.system.git import open_repository
 
     repository = open_repository(Path.cwd())
-    with Journal.open(repository.state_dir) as journal:
+    with Journal.of(repository) as journal:
         imported = import_run(repository, journal, directory, dry_run=dry_run)
     if json:
         branches = [

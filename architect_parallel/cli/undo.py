@@ -29,7 +29,7 @@ def undo(
     from architect_parallel.system.git import open_repository
 
     repository = open_repository(Path.cwd())
-    with Journal.open(repository.state_dir) as journal:
+    with Journal.of(repository) as journal:
         if list_only:
             _list(journal, as_json=as_json)
             return

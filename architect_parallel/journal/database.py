@@ -3,7 +3,8 @@
 What `append` has returned survives a kill and a power cut: one transaction, WAL with `synchronous=FULL`. (A plain
 buffered file lost acknowledged records in 53 of 60 kills, and raw appends write short on a full disk without a word.)
 Several processes and threads may use the same journal. Reading never creates anything: a repository without a journal
-has no runs. The invariant: events of a run are numbered from 1 without gaps, and are never changed or removed.
+has no runs. The invariant: events of a run are numbered from 1 without gaps, and are never changed or removed. Paths
+are stored relative to the repository and read as absolute ones (`paths`).
 
 A run lives as long as its launcher holds the `flock` on `runs/<run id>/lock`; the kernel drops it when the launcher
 dies, however it dies.
@@ -37,9 +38,11 @@ from architect_parallel.events import (
     from_plain,
     to_plain,
 )
+from architect_parallel.journal.paths import Anchor, change_event, change_payload
 from architect_parallel.journal.replay import replay
 from architect_parallel.system import clock
 from architect_parallel.system.files import HeldLock, is_locked, locked, make_private_dir
+from architect_parallel.system.git import Repository
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -76,21 +79,33 @@ class Operation:
 class Journal:
     """The journal of one repository. Safe to use from several threads; errors are `EnvironmentProblem`."""
 
-    def __init__(self, state_dir: Path, now: Callable[[], datetime]) -> None:
+    def __init__(self, state_dir: Path, now: Callable[[], datetime], root: Path | None = None) -> None:
         self.state_dir = state_dir
         self.path = state_dir / "runs.db"
+        self._anchor = Anchor.of(state_dir, root)
+        self._roots: dict[str, str] = {}
         self._now = now
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
 
     @classmethod
-    def open(cls, state_dir: Path, *, now: Callable[[], datetime] = clock.now) -> Journal:
+    def of(cls, repository: Repository) -> Journal:
+        """The journal of a repository; see `open`."""
+        return cls.open(repository.state_dir, root=repository.root)
+
+    @classmethod
+    def open(
+        cls, state_dir: Path, *, now: Callable[[], datetime] = clock.now, root: Path | None = None
+    ) -> Journal:  # fmt: skip
         """The journal at `<state_dir>/runs.db`; creates nothing until something is written.
+
+        Args:
+            root: The repository's root, which paths are relative to; `None` means its usual place (see `paths`).
 
         Raises:
             EnvironmentProblem: When there is one that is damaged, unreadable or of a newer version.
         """
-        journal = cls(state_dir, now)
+        journal = cls(state_dir, now, root)
         with journal._lock:
             journal._connect(create=False)
         return journal
@@ -132,7 +147,7 @@ class Journal:
                     if run_id not in last:
                         last[run_id] = _last_seq(database, run_id)
                     seq = last[run_id] = last[run_id] + 1
-                    row = (run_id, seq, to_plain(time_), worker_id, *encode(event))
+                    row = (run_id, seq, to_plain(time_), worker_id, *self._encoded(event))
                     database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
                 recorded.append(Recorded(run_id=run_id, seq=seq, time=time_, worker_id=worker_id, event=event))
         return recorded
@@ -149,7 +164,7 @@ class Journal:
             if _last_seq(database, run_id) > 0:
                 raise NothingToDo(f"run {run_id} is in this repository already", hint=f"architect status {run_id}")
             for seq, each in enumerate(recorded, start=1):
-                row = (run_id, seq, to_plain(each.time), each.worker_id, *encode(each.event))
+                row = (run_id, seq, to_plain(each.time), each.worker_id, *self._encoded(each.event))
                 database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def recorded(self, run_id: str, after_seq: int = 0) -> list[Recorded]:
@@ -272,7 +287,7 @@ class Journal:
     def begin_operation(self, kind: str, run_id: str | None, payload: Mapping[str, Any]) -> int:
         """Records what is about to be done; durable on return. Returns its id."""
         with self._transaction() as database:
-            row = (kind, run_id, to_plain(self._now()), json.dumps(to_plain(payload)))
+            row = (kind, run_id, to_plain(self._now()), self._payload_text(payload))
             found = database.execute("INSERT INTO operations (kind, run_id, time, payload) VALUES (?, ?, ?, ?)", row)
             return int(found.lastrowid or 0)
 
@@ -280,14 +295,14 @@ class Journal:
         """Marks it as done; `payload` replaces what was intended by what was done (`None`: as intended)."""
         with self._transaction() as database:
             if payload is not None:
-                text = json.dumps(to_plain(payload))
+                text = self._payload_text(payload)
                 database.execute("UPDATE operations SET payload = ? WHERE id = ?", (text, operation_id))
             database.execute("UPDATE operations SET finished = ? WHERE id = ?", (to_plain(self._now()), operation_id))
 
     def amend_operation(self, operation_id: int, payload: Mapping[str, Any]) -> None:
         """Replaces what is intended, before the part of it that the new payload tells of; durable on return."""
         with self._transaction() as database:
-            text = json.dumps(to_plain(payload))
+            text = self._payload_text(payload)
             database.execute("UPDATE operations SET payload = ? WHERE id = ?", (text, operation_id))
 
     def operations(self, run_id: str | None = None) -> list[Operation]:
@@ -296,8 +311,8 @@ class Journal:
         where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
         return [
             Operation(
-                id=row[0], kind=row[1], run_id=row[2], time=datetime.fromisoformat(row[3]), payload=json.loads(row[4]),
-                finished=row[5] is not None, undone=row[6] is not None,
+                id=row[0], kind=row[1], run_id=row[2], time=datetime.fromisoformat(row[3]),
+                payload=self._payload(row[4], row[2]), finished=row[5] is not None, undone=row[6] is not None,
             )
             for row in self._rows(f"SELECT {columns} FROM operations {where} ORDER BY id DESC", values)
         ]  # fmt: skip
@@ -398,8 +413,35 @@ class Journal:
             return None
         except (ValueError, TypeError) as error:
             raise self._damaged(f"event {seq} of run {run_id}") from error
+        recorded_root = self._recorded_root(run_id)
+        event = change_event(event, lambda path: self._anchor.read(path, recorded_root))
         at = datetime.fromisoformat(time_)
         return Recorded(run_id=run_id, seq=seq, time=at, worker_id=worker_id, event=event)
+
+    def _encoded(self, event: Event) -> tuple[str, str]:
+        return encode(change_event(event, self._anchor.stored))
+
+    def _payload_text(self, payload: Mapping[str, Any]) -> str:
+        return json.dumps(change_payload(to_plain(payload), lambda path, _: self._anchor.stored(path)))
+
+    def _payload(self, text: str, run_id: str | None) -> dict[str, Any]:
+        def change(path: str, of_run: str | None) -> str:
+            return self._anchor.read(path, self._recorded_root(of_run or run_id or ""))
+
+        return change_payload(json.loads(text), change)
+
+    def _recorded_root(self, run_id: str) -> str | None:
+        """The root of the repository as the run's plan has it; `None` where there is no such run."""
+        if run_id not in self._roots:
+            rows = self._rows("SELECT data FROM events WHERE run_id = ? ORDER BY seq LIMIT 1", (run_id,))
+            try:
+                root = json.loads(rows[0][0])["plan"]["repository"] if rows else None
+            except (ValueError, TypeError, KeyError):
+                root = None
+            if root is None:
+                return None
+            self._roots[run_id] = str(root)
+        return self._roots[run_id]
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

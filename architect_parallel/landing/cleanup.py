@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from architect_parallel.domain import Status
-from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree, still_running
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
+from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, mismatch, names
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
 
@@ -135,8 +135,15 @@ def plan_cleanup(
         if journal.is_live(run_id):
             stays.append(_live(run_id))
             continue
-        if (path := find_scratch(repository, run_id)) is not None:
+        if (path := find_scratch(repository, run_id)) is None:
+            pass
+        elif (found := mismatch(repository, path)) is None:
             scratch.append(Scratch(run_id=run_id, path=path))
+        else:
+            stays.append(
+                Stays(run_id=run_id, worker_id=None, what="worktree", name=str(path), reason=found.reason,
+                      hint=found.hint)
+            )  # fmt: skip
         for left in leftovers(repository, journal, run_id):
             item, reasons = _decided(left, force=force, keep_branches=keep_branches)
             stays += reasons
@@ -360,6 +367,8 @@ def take_away(repository: Repository, journal: Journal, left: Leftover) -> list[
     Raises:
         ArchitectParallelError: It could not be kept, or not be removed.
     """
+    if left.path is not None and left.worktree_stays is not None and not left.forcible:
+        raise EnvironmentProblem(f"worktree {left.path} stays: {left.worktree_stays}", hint=left.hint)
     item = Item(leftover=left, worktree=left.path is not None, branch=left.tip is not None)
     stays: list[Stays] = []
     remove_item(repository, item, keep_item(repository, journal, item), stays)

@@ -41,7 +41,7 @@ from architect_parallel.worktrees.create import (
     reopen_worktree,
 )
 from architect_parallel.worktrees.prepare import prepare
-from architect_parallel.worktrees.registry import pointed_at
+from architect_parallel.worktrees.registry import pointed_at, relink
 from architect_parallel.worktrees.remove import remove_worktree
 from architect_parallel.worktrees.worker_repository import WorkerRepository, place_of
 
@@ -191,6 +191,7 @@ class _Bench:
         """Makes the worktree again: nothing that ran in it reaches what runs next."""
         order = self._order
         self.lent.discard()
+        self._relink()
         self._worktree = reopen_worktree(
             self._repository, path=order.path, branch=order.branch, base_commit=order.base, run_id=order.run_id
         )
@@ -236,7 +237,13 @@ class _Bench:
         order = self._order
         if self._worktree is not None:
             self.lent.discard()
+        self._relink()
         remove_worktree(self._repository, path=order.path, branch=order.branch, run_id=order.run_id)
+
+    def _relink(self) -> None:
+        """Undoes what ran there may have done to the tree's `.git` file: only a tree that is linked is taken away."""
+        if self._worktree is not None:
+            relink(self._worktree.path, self._worktree.admin_dir)
 
     def _prepare(self) -> None:
         prepare(self._repository, self.worktree, self._workshop.settings, run=self._run)

@@ -29,7 +29,7 @@ from architect_parallel.system.process_table import runs_since
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
 from architect_parallel.worktrees.merged import is_merged
-from architect_parallel.worktrees.registry import admin_dir_of, half_made, head_branch, marked_run, names
+from architect_parallel.worktrees.registry import admin_dir_of, counterpart, half_made, head_branch, marked_run, names
 from architect_parallel.worktrees.remove import WorktreeState, inspect
 from architect_parallel.worktrees.snapshot import PrivateGit
 
@@ -137,15 +137,16 @@ def _leftover(
     path = Path(spec.worktree_path)
     tip = _owned_tip(repository, run.run_id, spec, result)
     admin = admin_dir_of(repository, path)
-    marked = marked_run(admin) if admin else None
+    registration = admin or counterpart(repository, path)
+    marked = marked_run(registration) if registration else None
     there = os.path.lexists(path) or admin is not None or bool(half_made(repository, path))
     mine = there and (marked == run.run_id or (marked is None and tip is not None))
     if not mine and tip is None:
         return None
     state = inspect(repository, path, spec.branch, run.run_id) if mine else None
-    debris = state is not None and _is_debris(state)
+    debris = state is not None and state.ours and _is_debris(state)
     tree, unread = None, None
-    if state is not None and state.exists and state.admin_dir is not None and not debris:
+    if state is not None and state.exists and state.ours and state.admin_dir is not None and not debris:
         try:
             tree = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
         except (ArchitectParallelError, OSError) as error:
@@ -211,6 +212,8 @@ def _worktree_stays(
 ) -> tuple[str | None, bool, str | None]:
     """(why it stays or `None`, whether force helps, hint)."""
     path = state.path
+    if state.mismatch is not None:
+        return state.mismatch.reason, False, state.mismatch.hint
     if not state.ours:
         return "something else is in its place", False, f"look at {path}"
     if state.locked is not None:

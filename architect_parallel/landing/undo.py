@@ -26,7 +26,7 @@ from architect_parallel.landing.target import Target, find_target, move, require
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
 from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import admin_dir_of
+from architect_parallel.worktrees.registry import admin_dir_of, mismatch
 from architect_parallel.worktrees.remove import delete_branch
 
 
@@ -209,6 +209,8 @@ def _missing(repository: Repository, each: Removal) -> Removal | None:
         )
     path = Path(each.worktree_path) if each.worktree_path is not None else None
     if path is not None and os.path.lexists(path):
+        if (found := mismatch(repository, path)) is not None:
+            raise EnvironmentProblem(f"there is something else at {path} now: {found.reason}", hint=found.hint)
         if admin_dir_of(repository, path) is None or ref is None:
             raise EnvironmentProblem(f"there is something else at {path} now", hint="move it away, then again")
         path = None

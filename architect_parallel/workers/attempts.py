@@ -10,7 +10,7 @@ from architect_parallel.domain import WorkerSpec
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.collect import collect
 from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import admin_dir_of
+from architect_parallel.worktrees.registry import admin_dir_of, mismatch
 from architect_parallel.worktrees.snapshot import PrivateGit
 
 
@@ -41,13 +41,16 @@ def keep_attempt(repository: Repository, spec: WorkerSpec, private_dir: Path) ->
 
 
 def _reader(repository: Repository, worktree: Path, private_dir: Path) -> PrivateGit | None:
-    """A way to read the worktree; `None`: no tree was ever finished there, so nobody can have worked in it."""
-    if not worktree.is_dir():
+    """A way to read the worktree; `None`: no tree was ever finished there, so nobody can have worked in it, or another
+    repository is there, which nobody takes away."""
+    if not worktree.is_dir() or mismatch(repository, worktree) is not None:
         return None
-    if private_dir.is_dir():
-        return PrivateGit.open(private_dir)
-    # Removed since, or its launcher died between the worktree and the agent: what a person did there counts too.
     admin_dir = admin_dir_of(repository, worktree)
+    if private_dir.is_dir():
+        private = PrivateGit.open(private_dir)
+        if (private.worktree, private.admin_dir) == (worktree, admin_dir):  # not after the repository was moved
+            return private
+    # Removed since, or its launcher died between the worktree and the agent: what a person did there counts too.
     if admin_dir is None or not (admin_dir / "index").exists():
         return None
     return PrivateGit.create(repository, private_dir.with_name(f"{private_dir.name}-late"), worktree)

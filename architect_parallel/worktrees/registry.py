@@ -6,6 +6,10 @@ On files, because git's own words do not reach what a killed `git worktree add` 
 Taking away is one rename each into `<state>/trash`, the tree before its registration, and only then the slow deletion:
 whoever is killed in between leaves either a whole tree or none, never half a tree that looks like lost work, and the
 next removal empties the trash. Nothing here follows a symbolic link out of the directory it was told to take.
+
+A path is a worktree of ours only when both directions agree: its registration names the path, and the path's `.git`
+names the registration (`mismatch`). A name alone proves nothing: the agent may have made a repository of its own there,
+and in a copied or moved repository one of the two directions leads to somebody else's tree.
 """
 
 from __future__ import annotations
@@ -14,10 +18,12 @@ import contextlib
 import errno
 import os
 import re
+import shlex
 import shutil
 import stat
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
@@ -129,6 +135,23 @@ def checked_out_at(repository: Repository, branch: str) -> str | None:
     return os.fspath(places[0]) if places else None
 
 
+def relink(path: Path, admin_dir: Path) -> None:
+    """Write the `.git` file of the worktree at `path` again, whatever it names now.
+
+    Only for a tree that this process made and has held since. A directory in the file's place is another repository
+    and stays.
+    """
+    link = path / ".git"
+    if path.is_symlink() or not path.is_dir() or (link.is_dir() and not link.is_symlink()):
+        return
+    if not link.is_symlink() and _is_same(pointed_at(path), admin_dir):
+        return
+    fresh = path / f".git.{uuid.uuid4().hex}"
+    with contextlib.suppress(OSError):
+        fresh.write_bytes(b"gitdir: " + os.fsencode(admin_dir) + b"\n")
+        os.replace(fresh, link)
+
+
 def mark(admin_dir: Path, run_id: str) -> None:
     """Writes down whose worktree this registration is."""
     (admin_dir / _MARK).write_text(f"{run_id}\n")
@@ -142,18 +165,124 @@ def marked_run(admin_dir: Path) -> str | None:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """Why the content of a path is not the worktree that should be there."""
+
+    reason: str
+    """In words; begins with what is there."""
+    hint: str
+    """A command or an act that loses nothing."""
+
+
+def mismatch(repository: Repository, path: Path) -> Mismatch | None:
+    """Compare the path with git's registration of it, in both directions.
+
+    Returns:
+        `None` when the two name each other, or when there is nothing to lose at the path: nothing at all, or an empty
+        directory.
+    """
+    if not os.path.lexists(path):
+        return None
+    look = f"look at {path}"
+    if path.is_symlink() or not path.is_dir():
+        return Mismatch(reason="something else is in its place", hint=look)
+    admin = admin_dir_of(repository, path)
+    link = path / ".git"
+    if not os.path.lexists(link):
+        return _without_link(path, (_repair(repository) or look) if admin is not None else None)
+    if link.is_symlink() or not link.is_file():
+        return Mismatch(reason="another repository is in its place", hint=f"move {path} away")
+    pointer = pointed_at(path)
+    linked = pointer is not None and (_is_same(pointer, admin) or is_private_pointer(repository, pointer))
+    if admin is not None and linked:
+        return None
+    if pointer is not None and pointer.is_dir():
+        return Mismatch(reason=f"its .git file names the worktree {pointer}", hint=look)
+    reason = f"its .git file names {pointer}, which is gone" if pointer else "its .git file names no repository"
+    if admin is not None:
+        return Mismatch(reason=reason, hint=_repair(repository) or look)
+    if counterpart(repository, path) is not None:
+        return Mismatch(reason=reason, hint=_repair(repository, path) or look)
+    return Mismatch(reason="git does not know it as a worktree any more", hint=look)
+
+
+def _repair(repository: Repository, *paths: Path) -> str | None:
+    """The command that makes path and registration name each other again; `None` where it would do harm.
+
+    git 2.39 looks at every registration then. In a copied repository they name the trees of the original, and it bends
+    those trees' `.git` files towards the copy.
+    """
+    for admin in admin_dirs(repository):
+        place = registered_path(admin)
+        pointer = None if place is None else pointed_at(place)
+        if pointer is not None and pointer.is_dir() and not _is_same(pointer, admin):
+            return None
+    return shlex.join(["git", "worktree", "repair", *map(str, paths)])
+
+
+def _without_link(path: Path, repair: str | None) -> Mismatch | None:
+    try:
+        if not os.listdir(path):  # a `git worktree add` that was killed makes the directory first
+            return None
+    except OSError as error:
+        return Mismatch(reason=f"it cannot be read: {error.strerror}", hint=f"chmod u+rwx {shlex.quote(str(path))}")
+    if repair is not None:
+        return Mismatch(reason="its .git file is gone", hint=repair)
+    return Mismatch(reason="something else is in its place", hint=f"move {path} away")
+
+
+def is_private_pointer(repository: Repository, pointer: Path) -> bool:
+    """Whether `pointer` is a private git directory of a worker of this repository, `<state>/runs/<run>/repo/<worker>`.
+
+    The `.git` file of a worktree names it while an agent runs there; the registration stays as it is.
+    """
+    runs = os.path.realpath(repository.state_dir / "runs")
+    try:
+        parts = Path(os.path.realpath(pointer)).relative_to(runs).parts
+    except ValueError:
+        return False
+    return len(parts) == 3 and parts[1] == "repo"
+
+
+def counterpart(repository: Repository, path: Path) -> Path | None:
+    """The registration that the worktree at `path` had before its repository was moved or copied to where it is.
+
+    It has the name that the path's `.git` file gives, and names another path. `None` means that there is none, or that
+    it has a worktree.
+    """
+    pointer = pointed_at(path)
+    if pointer is None or pointer.parent.name != "worktrees":
+        return None
+    admin = repository.common_dir / "worktrees" / pointer.name
+    place = registered_path(admin)
+    if place is None or _is_same(pointed_at(place), admin):
+        return None
+    return admin
+
+
+def require_linked(repository: Repository, path: Path) -> None:
+    """Check that the path and its registration name each other (see `mismatch`).
+
+    Raises:
+        EnvironmentProblem: They do not; the hint loses nothing.
+    """
+    found = mismatch(repository, path)
+    if found is not None:
+        raise EnvironmentProblem(f"{path} is not the worktree it was: {found.reason}", hint=found.hint)
+
+
 def is_ours(repository: Repository, path: Path, branch: str, run_id: str) -> bool:
     """Whether what is at `path` may be removed as the worktree of run `run_id` on `branch`; also when nothing is there.
 
-    A registered one says whose it is; killed before it could, it is on the run's branch or nowhere yet. An unregistered
-    directory is ours only when it still points at our registrations, or is empty: anything else somebody put there.
+    Path and registration have to name each other. The registration says whose it is; killed before it could, it is on
+    the run's branch or nowhere yet.
     """
-    admin = admin_dir_of(repository, path)
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
+    if mismatch(repository, path) is not None:
         return False
+    admin = admin_dir_of(repository, path)
     if admin is None:
-        pointer = pointed_at(path)
-        return not path.exists() or not names(path) or (pointer is not None and _is_below(pointer, repository))
+        return True
     marked = marked_run(admin)
     if marked is not None:
         return marked == run_id
@@ -171,6 +300,8 @@ def require_ours(repository: Repository, path: Path, branch: str, run_id: str) -
     reason = lock_reason(admin) if admin else None
     if reason is not None and reason != INITIALIZING:
         raise EnvironmentProblem(f"{path} is locked: {reason or 'no reason given'}", hint=f"git worktree unlock {path}")
+    if (found := mismatch(repository, path)) is not None:
+        raise EnvironmentProblem(f"{path} is not the worktree run {run_id} made: {found.reason}", hint=found.hint)
     if not is_ours(repository, path, branch, run_id):
         raise EnvironmentProblem(f"{path} is not the worktree run {run_id} made", hint="move it away")
     return admin
@@ -250,8 +381,8 @@ def _give_write_permission(path: Path) -> None:
             path.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
 
 
-def _is_below(admin_dir: Path, repository: Repository) -> bool:
-    return os.path.realpath(admin_dir.parent) == os.path.realpath(repository.common_dir / "worktrees")
+def _is_same(pointer: Path | None, admin_dir: Path | None) -> bool:
+    return pointer is not None and admin_dir is not None and os.path.realpath(pointer) == os.path.realpath(admin_dir)
 
 
 def _real(path: Path) -> str:

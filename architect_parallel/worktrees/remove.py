@@ -22,6 +22,7 @@ from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch
 from architect_parallel.worktrees.registry import (
     INITIALIZING,
+    Mismatch,
     admin_dir_of,
     checked_out_at,
     empty_trash,
@@ -29,6 +30,7 @@ from architect_parallel.worktrees.registry import (
     head_branch,
     is_ours,
     lock_reason,
+    mismatch,
     registration_lock,
     require_ours,
     take_away,
@@ -45,6 +47,8 @@ class WorktreeState:
     """A real directory is there; a link or a file in its place is not it."""
     ours: bool
     """It may be removed as the run's own (also when nothing is there)."""
+    mismatch: Mismatch | None = None
+    """Why it is not the registered worktree; `None` means that it is, or that nothing is there."""
     admin_dir: Path | None = None
     """git's registration; `None`: not registered."""
     locked: str | None = None
@@ -69,8 +73,11 @@ def inspect(repository: Repository, path: Path, branch: str, run_id: str) -> Wor
     """
     admin = admin_dir_of(repository, path)
     exists = path.is_dir() and not path.is_symlink()
-    state = WorktreeState(path=path, exists=exists, ours=is_ours(repository, path, branch, run_id), admin_dir=admin)
-    if admin is None:
+    state = WorktreeState(
+        path=path, exists=exists, ours=is_ours(repository, path, branch, run_id),
+        mismatch=mismatch(repository, path), admin_dir=admin,
+    )  # fmt: skip
+    if admin is None or state.mismatch is not None:
         return state
     on = head_branch(admin)
     reason = lock_reason(admin)

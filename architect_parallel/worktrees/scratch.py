@@ -20,6 +20,7 @@ from architect_parallel.worktrees.registry import (
     half_made,
     is_ours,
     mark,
+    mismatch,
     pointed_at,
     registration_lock,
 )
@@ -32,8 +33,13 @@ def scratch_path(repository: Repository, run_id: str) -> Path:
 
 
 def find_scratch(repository: Repository, run_id: str) -> Path | None:
-    """What the run left of its throw-away tree; `None`: nothing that is its own."""
+    """The path of the run's throw-away tree, where something of it is left; `None` means that nothing is.
+
+    It may be that `remove_scratch` refuses it (see `registry.mismatch`). What another run made there is not named.
+    """
     path = scratch_path(repository, run_id)
+    if mismatch(repository, path) is not None:
+        return path
     there = os.path.lexists(path) or admin_dir_of(repository, path) is not None or bool(half_made(repository, path))
     return path if there and is_ours(repository, path, "", run_id) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from landing_runs import MadeRun, begin_run, commit, ended_run, everything, write
-from repositories import git
+from repositories import git, make_repository
 
 from architect_parallel.domain import RunStatus
 from architect_parallel.errors import NothingToDo
@@ -21,6 +22,7 @@ from architect_parallel.landing import merge
 from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup
 from architect_parallel.system.git import Repository, open_repository
 from architect_parallel.worktrees.create import highest_number
+from architect_parallel.worktrees.scratch import scratch_path
 from architect_parallel.worktrees.snapshot import PrivateGit
 
 
@@ -489,6 +491,38 @@ def test_from_inside_the_worktree_it_stays(repository: Repository, journal: Jour
     outcome = clean(here, journal)
     assert stays(outcome) == [(1, "worktree", "you are in it")]
     assert not run.worktree(2).exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_another_repository_at_a_worktrees_path_stays(
+    checkout: Path, repository: Repository, journal: Journal, force: bool
+) -> None:
+    run = ended_run(repository, journal, "run", None)
+    place = run.worktree(1)
+    shutil.rmtree(place)
+    make_repository(place)
+    only_here = commit(place, {"own.txt": "own\n"})
+    # Control: git refuses as well.
+    assert "not a .git file" in subprocess.run(
+        ["git", "worktree", "remove", "--force", place], cwd=checkout, capture_output=True, text=True, check=False
+    ).stderr  # fmt: skip
+    outcome = clean(repository, journal, force=force)
+    assert stays(outcome) == [(1, "worktree", "another repository is in its place")]
+    assert outcome.removed == ()
+    assert git(place, "rev-parse", "HEAD") == only_here
+    assert branches(checkout) == ["1"]
+    place.rename(checkout.parent / "elsewhere")  # what the hint says
+    assert stays(clean(repository, journal)) == []
+
+
+def test_another_repository_in_place_of_a_base_tree_stays(
+    checkout: Path, repository: Repository, journal: Journal
+) -> None:
+    ended_run(repository, journal, "run", None)
+    place = make_repository(scratch_path(repository, "run"))
+    outcome = clean(repository, journal, force=True)
+    assert stays(outcome) == [(None, "worktree", "another repository is in its place")]
+    assert git(place, "log", "--format=%s") == "first"
 
 
 def test_failure_at_one_worker_does_not_stop_the_others(

@@ -597,15 +597,13 @@ def test_a_reopened_worktree_is_its_base_again(repository: Repository) -> None:
     assert git(again.path, "rev-parse", "architect/parallel-1@{1}") == tip
 
 
-@pytest.mark.parametrize("loss", ["nothing made", "worktree removed", "all removed", "directory gone", ".git gone"])
+@pytest.mark.parametrize("loss", ["nothing made", "worktree removed", "all removed", "directory gone"])
 def test_a_lost_worktree_is_made_anew(repository: Repository, checkout: Path, loss: str) -> None:
     if loss != "nothing made":
         worktree = add(repository)
         match loss:
             case "directory gone":
                 worktree.path.rename(checkout.parent / "gone")
-            case ".git gone":
-                (worktree.path / ".git").unlink()
             case _:
                 git(checkout, "worktree", "remove", worktree.path)
                 if loss == "all removed":

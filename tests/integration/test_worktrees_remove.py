@@ -20,9 +20,11 @@ from architect_parallel.worktrees.create import (
     add_worktree,
     exclude_from_status,
     highest_number,
+    reopen_worktree,
     require_base,
+    take_up_worktree,
 )
-from architect_parallel.worktrees.registry import empty_trash
+from architect_parallel.worktrees.registry import empty_trash, mismatch
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, inspect, recover, remove_worktree
 
 RUN = "20260101-abc"
@@ -115,7 +117,7 @@ def test_other_states_are_told(repository: Repository, checkout: Path) -> None:
 
 def test_a_tree_that_cannot_be_read_says_so(repository: Repository) -> None:
     worktree = add(repository)
-    (worktree.path / ".git").unlink()
+    (worktree.admin_dir / "index").unlink()
     state = inspect(repository, worktree.path, BRANCH, RUN)
     assert state.unreadable is not None
     assert (state.exists, state.ours) == (True, True)
@@ -200,11 +202,8 @@ def test_a_worktree_its_user_locked_stays(repository: Repository, checkout: Path
 @pytest.mark.parametrize(
     "damage",
     [
-        ".git gone",
-        ".git a directory",
         "branch switched",
         "submodule",
-        "admin gone",
         "HEAD gone",
         "read-only",
         "odd files",
@@ -214,11 +213,6 @@ def test_damaged_worktrees_go(repository: Repository, checkout: Path, tmp_path: 
     worktree = add(repository)
     place = worktree.path
     match damage:
-        case ".git gone":
-            (place / ".git").unlink()
-        case ".git a directory":
-            (place / ".git").unlink()
-            git(place, "init", "-q")
         case "branch switched":
             git(place, "checkout", "-q", "-b", "other-branch")
         case "submodule":
@@ -229,8 +223,6 @@ def test_damaged_worktrees_go(repository: Repository, checkout: Path, tmp_path: 
             assert "submodule" in subprocess.run(
                 ["git", "worktree", "remove", place], cwd=checkout, capture_output=True, text=True, check=False
             ).stderr  # fmt: skip
-        case "admin gone":
-            shutil.rmtree(worktree.admin_dir)
         case "HEAD gone":
             (worktree.admin_dir / "HEAD").unlink()
         case "read-only":
@@ -245,6 +237,84 @@ def test_damaged_worktrees_go(repository: Repository, checkout: Path, tmp_path: 
             Path(place, *["d" * 50] * 60).mkdir(parents=True)
     remove(repository)
     assert [name for name in left(checkout) if not name.startswith("refs/")] == []
+
+
+@pytest.mark.parametrize(
+    ("other", "reason", "hint"),
+    [
+        ("repository", "another repository is in its place", "move"),
+        ("linked repository", "another repository is in its place", "move"),
+        ("clone of a worktree", "its .git file names the worktree", "look at"),
+        ("no .git", "its .git file is gone", "git worktree repair"),
+        (".git to nowhere", "which is gone", "git worktree repair"),
+        (".git of another worktree", "its .git file names the worktree", "look at"),
+        ("no registration", "git does not know it", "look at"),
+    ],
+)
+def test_what_is_not_linked_to_its_registration_stays(
+    repository: Repository, checkout: Path, tmp_path: Path, other: str, reason: str, hint: str
+) -> None:
+    worktree = add(repository)
+    place = worktree.path
+    match other:
+        case "repository":
+            shutil.rmtree(place)
+            make_repository(place)
+        case "linked repository":
+            (place / ".git").unlink()
+            make_repository(tmp_path / "other")
+            (place / ".git").symlink_to(tmp_path / "other" / ".git")
+        case "clone of a worktree":
+            make_repository(tmp_path / "other")
+            git(tmp_path / "other", "worktree", "add", "-q", tmp_path / "linked")
+            shutil.copy(tmp_path / "linked" / ".git", place / ".git")
+        case "no .git":
+            (place / ".git").unlink()
+        case ".git to nowhere":
+            (place / ".git").write_text("gitdir: /nowhere/.git/worktrees/x\n")
+        case ".git of another worktree":
+            second = add(repository, 2)
+            (place / ".git").write_text(f"gitdir: {second.admin_dir}\n")
+        case "no registration":
+            shutil.rmtree(worktree.admin_dir)
+    (place / "mine").write_text("x")
+    with pytest.raises(EnvironmentProblem, match="not the worktree") as caught:
+        remove(repository)
+    assert reason in caught.value.message
+    assert (caught.value.hint or "").startswith(hint)
+    with pytest.raises(EnvironmentProblem, match="not the worktree"):
+        reopen_worktree(
+            repository, path=place, branch=BRANCH, base_commit=worktree.base_commit, run_id=RUN
+        )  # fmt: skip
+    with pytest.raises(EnvironmentProblem, match="not the worktree"):
+        take_up_worktree(
+            repository, path=place, branch=BRANCH, base_commit=worktree.base_commit, run_id=RUN
+        )  # fmt: skip
+    assert (place / "mine").read_text() == "x"
+    if "repair" in hint:
+        git(checkout, *(caught.value.hint or "").split()[1:])
+        remove(repository)
+        assert not place.exists()
+
+
+def test_a_worktree_lent_to_its_run_is_linked(repository: Repository) -> None:
+    worktree = add(repository)
+    private = repository.state_dir / "runs" / RUN / "repo" / "worker-1"
+    private.mkdir(parents=True)
+    (worktree.path / ".git").write_text(f"gitdir: {private}\n")
+    assert mismatch(repository, worktree.path) is None
+    (worktree.path / ".git").write_text(f"gitdir: {private.parents[2]}\n")
+    assert mismatch(repository, worktree.path) is not None
+
+
+def test_relative_pointers_agree_as_well(repository: Repository) -> None:
+    worktree = add(repository)
+    place, admin = worktree.path, worktree.admin_dir
+    (place / ".git").write_text(f"gitdir: {os.path.relpath(admin, place)}\n")
+    (admin / "gitdir").write_text(f"{os.path.relpath(place / '.git', admin)}\n")
+    assert mismatch(repository, place) is None
+    remove(repository)
+    assert not place.exists()
 
 
 def test_killed_removals_leave_a_whole_tree_or_none(repository: Repository, checkout: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_registration_tells_whose_it_is(repository: Repository, files: dict[st
     assert is_ours(repository, place, "b", "r1") is ours
 
 
-def test_an_unregistered_directory_is_ours_only_when_empty_or_pointing_here(repository: Repository) -> None:
+def test_an_unregistered_directory_is_ours_only_when_empty(repository: Repository) -> None:
     place = repository.root / "w"
     assert is_ours(repository, place, "b", "r1")
     place.mkdir()
@@ -107,9 +107,9 @@ def test_an_unregistered_directory_is_ours_only_when_empty_or_pointing_here(repo
     assert not is_ours(repository, place, "b", "r1")
     (place / ".git").write_text(f"gitdir: {repository.common_dir}/worktrees/w\n")
     assert pointed_at(place) == repository.common_dir / "worktrees" / "w"
-    assert is_ours(repository, place, "b", "r1")
-    (place / ".git").write_text("gitdir: /elsewhere/.git/worktrees/w\n")
     assert not is_ours(repository, place, "b", "r1")
+    register(repository, "w", gitdir=f"{place}/.git\n", **{"architect-run": "r1\n"})
+    assert is_ours(repository, place, "b", "r1")
 
 
 def test_taking_away_is_a_rename_and_the_space_is_freed_later(repository: Repository, tmp_path: Path) -> None:
