@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
+from architect_parallel.system.git_errors import find_reason
 
 MINIMUM_VERSION = (2, 31)
 """Oldest git everything but `merge` works with (`--path-format`)."""
@@ -43,13 +44,18 @@ SAFE_SETTINGS = (
 
 
 class GitError(ArchitectParallelError):
-    """A git command failed. `stderr` is git's own text, for people only."""
+    """A git command failed: the reason where it is known (`git_errors`), else git's own text."""
 
     exit_code = ExitCode.ENVIRONMENT
 
-    def __init__(self, argv: tuple[str, ...], code: int, stderr: str) -> None:
-        said = " ".join(stderr.split())[:500] or f"exit code {code}"
-        super().__init__(f"git {' '.join(argv)[:200]} failed: {said}")
+    def __init__(
+        self, argv: tuple[str, ...], code: int, stderr: str, *, cwd: Path = Path("/"), git_dir: Path | None = None
+    ) -> None:
+        reason = find_reason(stderr, cwd=cwd, git_dir=git_dir)
+        text = " ".join(stderr.split())[:500] or f"exit code {code}"
+        message = reason.message if reason else f"git {' '.join(argv)[:200]} failed: {text}"
+        super().__init__(message, hint=reason.hint if reason else None)
+        self.reason = reason
         self.argv = argv
         self.code = code
         self.stderr = stderr
@@ -62,6 +68,15 @@ class Output:
     code: int
     stdout: bytes
     stderr: str
+    words: tuple[str, ...] = ()
+    """The command, without `git` and its settings."""
+    cwd: Path = Path("/")
+    git_dir: Path | None = None
+
+    @property
+    def error(self) -> GitError:
+        """The failure of this command as an exception to raise, or for its message."""
+        return GitError(self.words, self.code, self.stderr, cwd=self.cwd, git_dir=self.git_dir)
 
     @property
     def text(self) -> str:
@@ -148,9 +163,9 @@ class Git:
             raise EnvironmentProblem("git is not installed", hint="install git 2.38 or newer") from error
         except OSError as error:
             raise EnvironmentProblem(f"git cannot be run in {self.cwd}: {error.strerror}") from error
-        output = Output(done.returncode, done.stdout, os.fsdecode(done.stderr))
+        output = Output(done.returncode, done.stdout, os.fsdecode(done.stderr), words, self.cwd, self.git_dir)
         if check and output.code != 0:
-            raise GitError(words, output.code, output.stderr)
+            raise output.error
         return output
 
     def text(self, *args: str | Path) -> str:
