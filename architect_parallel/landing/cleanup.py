@@ -20,8 +20,9 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree
 from architect_parallel.system.git import Git, Repository
+from architect_parallel.worktrees.heads import head_branch
 from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, names
+from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, names
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
 

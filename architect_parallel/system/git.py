@@ -222,11 +222,19 @@ class Repository:
     """Where a repository is. All paths absolute."""
 
     root: Path
-    """Where worktrees are put: the main checkout's top directory, or the git directory of a bare repository."""
+    """Where worktrees are put: the main checkout's top directory. Of a bare repository its git directory, or the
+    directory that has it, if it is called `.git`."""
     checkout: Path | None
     """Top directory of the checkout the user stands in (may be a linked worktree); `None`: bare."""
     common_dir: Path
     """git's common directory: refs, objects, `info/exclude`."""
+    bare: bool = False
+    """Whether git says that it has no main checkout."""
+
+    @property
+    def main_checkout(self) -> Path | None:
+        """Top directory of the main checkout; `None` means that there is none, or that git does not know where."""
+        return None if self.bare or self.root == self.common_dir else self.root
 
     @property
     def git(self) -> Git:
@@ -272,27 +280,45 @@ def open_repository(path: Path) -> Repository:
     common_dir, git_dir = Path(paths[0]), Path(paths[1])
     if inside == "true":
         checkout = Path(here.text("rev-parse", "--path-format=absolute", "--show-toplevel"))
-        root = checkout if common_dir == git_dir else _main_place(common_dir)
-        return Repository(root=root, checkout=checkout, common_dir=common_dir)
+        root, is_bare = (checkout, False) if common_dir == git_dir else _main_place(common_dir)
+        return Repository(root=root, checkout=checkout, common_dir=common_dir, bare=is_bare)
+    root, is_bare = _main_place(common_dir)
     if bare == "true":
-        return Repository(root=common_dir, checkout=None, common_dir=common_dir)
-    main = _main_place(common_dir)
-    if main == common_dir or not _is_of(main, common_dir):
-        elsewhere = "" if main == common_dir else f" (its work tree is {main})"
+        return Repository(root=root, checkout=None, common_dir=common_dir, bare=is_bare)
+    if root == common_dir or not _is_of(root, common_dir):
+        elsewhere = "" if root == common_dir else f" (its work tree is {root})"
         raise EnvironmentProblem(f"{path} is not in a work tree of {common_dir}{elsewhere}", hint="cd to the checkout")
-    return open_repository(main)  # inside .git: behave as from its checkout
+    return open_repository(root)  # inside .git: behave as from its checkout
 
 
-def _main_place(common_dir: Path) -> Path:
-    """Top of the main checkout; the common directory itself when there is none or it cannot be known."""
+def _main_place(common_dir: Path) -> tuple[Path, bool]:
+    """Where worktrees are put (see `Repository.root`), and whether git says that there is no main checkout.
+
+    Raises:
+        EnvironmentProblem: There is a main checkout, but a setting hides it: its branch would be moved under it.
+    """
     git = Git(cwd=common_dir, git_dir=common_dir)
+    main = common_dir.parent if common_dir.name == ".git" else common_dir
     configured = git.run("config", "--get", "core.worktree", check=False)  # submodules have it
     if configured.code == 0:
-        return Path(os.path.normpath(common_dir / configured.text))
+        place = Path(os.path.normpath(common_dir / configured.text))
+        if main != common_dir and not _is_of(place, common_dir):
+            raise _hidden(main, f"core.worktree is {configured.text}", "--unset core.worktree")
+        return place, False
     # Not `git worktree list`: in a submodule it names the git directory, and core.bare it reads from the wrong place.
-    if git.text("rev-parse", "--is-bare-repository") == "true" or common_dir.name != ".git":
-        return common_dir
-    return common_dir.parent
+    bare = git.text("rev-parse", "--is-bare-repository") == "true"
+    # An index alone may be from before it became a bare one.
+    if bare and main != common_dir and any(os.path.lexists(main / path) for path in git.run("ls-files", "-z").fields):
+        raise _hidden(main, "core.bare is true", "core.bare false")
+    return main, bare
+
+
+def _hidden(main: Path, setting: str, words: str) -> EnvironmentProblem:
+    config = main / ".git" / "config"
+    return EnvironmentProblem(
+        f"git does not see the checkout {main}: {setting} in {config}",
+        hint=f"git config --file {shlex.quote(os.fspath(config))} {words}",
+    )
 
 
 def _is_of(checkout: Path, common_dir: Path) -> bool:

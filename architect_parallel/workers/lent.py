@@ -210,7 +210,7 @@ def _same(entry: os.DirEntry[str], place: Path) -> bool:
     try:
         mode = place.lstat().st_mode
         if entry.is_dir(follow_symlinks=False):
-            return stat.S_ISDIR(mode)
+            return stat.S_ISDIR(mode) and entry.name != "reftable"  # that one holds HEAD
         return stat.S_ISREG(mode) and Path(entry.path).read_bytes() == place.read_bytes()
     except OSError:
         return False

@@ -47,7 +47,7 @@ def test_a_bare_repository_is_its_own_root(checkout: Path, tmp_path: Path, home:
     if explicit:
         git(home, "config", "--global", "safe.bareRepository", "explicit")
     found = open_repository(bare)
-    assert found == Repository(root=bare, checkout=None, common_dir=bare)
+    assert found == Repository(root=bare, checkout=None, common_dir=bare, bare=True)
     assert found.git.resolve("HEAD") == git(checkout, "rev-parse", "HEAD")
 
 
@@ -55,7 +55,7 @@ def test_from_a_worktree_of_a_bare_repository_the_root_is_bare(checkout: Path, t
     bare, linked = tmp_path / "bare.git", tmp_path / "linked"
     git(checkout, "clone", "-q", "--bare", checkout, bare)
     git(bare, "worktree", "add", "-q", linked)
-    assert open_repository(linked) == Repository(root=bare, checkout=linked, common_dir=bare)
+    assert open_repository(linked) == Repository(root=bare, checkout=linked, common_dir=bare, bare=True)
 
 
 def test_inside_a_submodule_is_the_submodule(checkout: Path, tmp_path: Path) -> None:
