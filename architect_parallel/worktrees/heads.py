@@ -61,8 +61,9 @@ def head_branches(common_dir: Path, admin_dirs: Sequence[Path]) -> dict[Path, st
         names = [
             "main-worktree/HEAD" if admin == common_dir else f"worktrees/{admin.name}/HEAD" for admin in admin_dirs
         ]
-        output = _git(common_dir).run("rev-parse", "--symbolic-full-name", *names, check=False)
-        refs = output.text.split("\n")
+        # With `--` at the end, because the stubs of HEAD are files of those names.
+        output = _git(common_dir).run("rev-parse", "--symbolic-full-name", *names, "--", check=False)
+        refs = output.text.split("\n")[:-1]
         if output.code != 0 or len(refs) != len(names):  # a branch without a commit, or a half-made worktree
             found = {admin: head_branch(admin) for admin in admin_dirs}
         else:
