@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import build_fixture_repository
+from repositories import build_fixture_repository, make_repository, reftable_path
 
 from architect_parallel.system.git import Repository, open_repository
 
@@ -79,3 +79,13 @@ def checkout(fixture_repository: Callable[..., Path], tmp_path: Path) -> Path:
 def repository(checkout: Path) -> Repository:
     """The same, opened."""
     return open_repository(checkout)
+
+
+@pytest.fixture
+def reftable(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Top directory of a small repository whose refs are in a reftable, on branch `main`, clean."""
+    path = reftable_path(tmp_path / "probe")
+    if path is None:
+        pytest.skip("no git on PATH or in ARCHITECT_TEST_NEWGIT has reftables (2.45 or newer)")
+    monkeypatch.setenv("PATH", path)
+    return make_repository(tmp_path / "reftable", options=("--ref-format=reftable",))

@@ -14,6 +14,9 @@ from pathlib import Path
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "repos"
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
+NEW_GIT = os.environ.get("ARCHITECT_TEST_NEWGIT")
+"""A directory with a git that knows reftables (2.45 or newer), for machines whose own does not. Read now, because tests
+run without the variables of the machine's user."""
 EPOCH = 1_700_000_000
 """2023-11-14T22:13:20Z; commit N is N minutes later."""
 
@@ -58,6 +61,16 @@ def make_repository(
         file.write_bytes(content.encode() if isinstance(content, str) else content)
     commit_all(directory, "first")
     return directory
+
+
+def reftable_path(directory: Path) -> str | None:
+    """A PATH whose git makes a repository with a reftable at `directory`; `None` where there is none."""
+    for path in [f"{place}{os.pathsep}{os.environ['PATH']}" for place in (NEW_GIT,) if place] + [os.environ["PATH"]]:
+        program = shutil.which("git", path=path)
+        words = ("init", "-q", "--ref-format=reftable", directory)
+        if program and subprocess.run([program, *words], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
 
 
 def build_fixture_repository(name: str, directory: Path) -> Path:

@@ -206,7 +206,7 @@ def place_warnings(places: Sequence[tuple[int, TaskPlace]], repository: Reposito
 
 def tripwire_warnings(places: Sequence[tuple[int, TaskPlace]], repository: Repository) -> tuple[str, ...]:
     """Why the main checkout cannot be watched: a worker (by id) works there in place; empty: it can."""
-    top = None if repository.root == repository.common_dir else _real(repository.root)
+    top = _real(repository.main_checkout)
     found = (who for who, each in places if each.isolation is Isolation.NONE and _overlaps(each.directory, top))
     return tuple(f"the tripwire is off: worker {who} works in place in the main checkout" for who in found)[:1]
 

@@ -305,6 +305,11 @@ class Journal:
             text = self._payload_text(payload)
             database.execute("UPDATE operations SET payload = ? WHERE id = ?", (text, operation_id))
 
+    def withdraw_operation(self, operation_id: int) -> None:
+        """Forget an operation that was refused before it changed anything. One that is finished stays."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM operations WHERE id = ? AND finished IS NULL", (operation_id,))
+
     def operations(self, run_id: str | None = None) -> list[Operation]:
         """All operations (on one run alone: `run_id`), newest first, the undone ones included."""
         columns = "id, kind, run_id, time, payload, finished, undone"

@@ -9,6 +9,7 @@ can be restored by `undo` and what is left is found by the next cleanup.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree, still_running
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import worker_repository
+from architect_parallel.worktrees.heads import head_branch
 from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, head_branch, mismatch, names
+from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, mismatch, names
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
 
@@ -238,15 +240,30 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
         operation = journal.begin_operation("cleanup", run_id, {"removals": [asdict(each) for _, each in decided]})
         removed = []
         for item, intended in decided:
+            done = None
             with _failure_stays(item.leftover, stays):
                 done = remove_item(repository, item, intended, stays)
-                if done.worktree_path is not None or done.tip is not None or item.leftover.debris:
-                    removed.append(done)
-        journal.finish_operation(operation, {"removals": [asdict(each) for each in removed]})
+            gone = done or _gone_of(repository, intended)
+            if gone.worktree_path is not None or gone.tip is not None or (done is not None and item.leftover.debris):
+                removed.append(gone)
+        if removed:
+            journal.finish_operation(operation, {"removals": [asdict(each) for each in removed]})
+        else:
+            journal.withdraw_operation(operation)
         for run_id in runs:
             if run_id not in live:
                 _remove_bulk(repository, journal, run_id)
     return CleanupOutcome(removed=tuple(removed), stays=tuple(stays), scratch=scratch)
+
+
+def _gone_of(repository: Repository, intended: Removal) -> Removal:
+    """What has gone of a removal that failed on the way, for an undo to bring back."""
+    path, tip = intended.worktree_path, intended.tip
+    return replace(
+        intended,
+        worktree_path=None if path is None or os.path.lexists(path) else path,
+        tip=None if tip is None or repository.store.resolve(f"refs/heads/{intended.branch}") is not None else tip,
+    )
 
 
 def _gone(repository: Repository, scratch: Scratch, stays: list[Stays]) -> bool:

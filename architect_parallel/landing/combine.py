@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from architect_parallel.errors import EnvironmentProblem, UsageError
-from architect_parallel.system.git import MERGE_TREE_VERSION, Git, GitError, version
+from architect_parallel.system.git import MERGE_TREE_VERSION, Git, version
 from architect_parallel.worktrees.borrowed import NOBODY
 
 
@@ -98,7 +98,7 @@ def _merge_tree(git: Git, ours: str, theirs: str) -> tuple[str, tuple[str, ...]]
     args = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
     output = git.run(*args, check=False)
     if output.code not in (0, 1):
-        raise GitError(args, output.code, output.stderr)
+        raise output.error
     tree, *paths = output.fields
     # Where a file stands in a directory's way git tells of the name it gave the file in its tree: `path~<commit>`.
     plain = {path.removesuffix(f"~{ours}").removesuffix(f"~{theirs}") for path in paths}

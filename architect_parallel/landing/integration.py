@@ -40,6 +40,7 @@ from architect_parallel.worktrees.create import (
     add_worktree,
     reopen_worktree,
 )
+from architect_parallel.worktrees.heads import is_taken
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.registry import pointed_at, relink
 from architect_parallel.worktrees.remove import remove_worktree
@@ -376,7 +377,7 @@ def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:
         name = run_id + (f"-{attempt}" if attempt > 1 else "")
         branch, path = f"{MERGED_PREFIX}{name}", repository.root / f"{DIRECTORY_PREFIX}merged-{name}"
         ref = f"refs/heads/{branch}"
-        if repository.store.resolve(ref) is None and not (repository.common_dir / ref).exists() and not path.exists():
+        if repository.store.resolve(ref) is None and not is_taken(repository.common_dir, ref) and not path.exists():
             return branch, path
     raise EnvironmentProblem(f"there are too many branches {MERGED_PREFIX}{run_id}", hint="git branch -D")
 

@@ -21,15 +21,15 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal, Operation
 from architect_parallel.journal.replay import replay
-from architect_parallel.landing.target import UNDER_WAY
 from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
 from architect_parallel.system.process_table import runs_since
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
+from architect_parallel.worktrees.heads import ending_of, head_branch, operation_in
 from architect_parallel.worktrees.merged import is_merged
-from architect_parallel.worktrees.registry import admin_dir_of, counterpart, half_made, head_branch, marked_run, names
+from architect_parallel.worktrees.registry import admin_dir_of, counterpart, half_made, marked_run, names
 from architect_parallel.worktrees.remove import WorktreeState, inspect
 from architect_parallel.worktrees.snapshot import PrivateGit
 
@@ -228,8 +228,8 @@ def _worktree_stays(
         return unread, False, f"look at {path}"
     if state.nested:
         return f"a repository of its own is in it: {state.nested[0]}", False, f"git worktree remove --force {path}"
-    if busy := next((name for name in UNDER_WAY if (state.admin_dir / name).exists()), None):
-        return f"it is in the middle of something ({busy})", True, f"git -C {path} status"
+    if (operation := operation_in(state.admin_dir)) is not None:
+        return f"it has a {operation} in progress", True, ending_of(operation, path)
     if dirty:
         some = show_some(state.dirty, most=3)
         return f"it has uncommitted changes: {some or 'files its run would not have ignored'}", True, None

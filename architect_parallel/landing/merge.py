@@ -76,7 +76,11 @@ def execute(
         return outcome
     payload = _payload(plan) | {"new": plan.commit, "left_out": to_plain(plan.left_out)}
     operation = journal.begin_operation("merge", plan.run_id, payload)
-    move(repository, plan.target, plan.commit, message=_reflog_message(plan, plan.merged))
+    try:
+        move(repository, plan.target, plan.commit, message=_reflog_message(plan, plan.merged))
+    except EnvironmentProblem:  # refused: nothing has changed
+        journal.withdraw_operation(operation)
+        raise
     journal.finish_operation(operation)
     return _published(repository, journal, plan, outcome, operation, payload, workshop)
 
@@ -191,7 +195,7 @@ def _move_target(repository: Repository, plan: MergePlan, outcome: MergeOutcome)
     except EnvironmentProblem as error:
         raise EnvironmentProblem(
             f"{error.message}; {show_workers(outcome.merged)}: combined on {outcome.branch}",
-            hint=f"git merge {outcome.branch}, or architect undo",
+            hint=(f"{error.hint}; then " if error.hint else "") + f"git merge {outcome.branch}, or architect undo",
         ) from error
 
 
@@ -214,13 +218,13 @@ def _discard(repository: Repository, journal: Journal, operation_id: int) -> Non
     operation = next(each for each in journal.operations() if each.id == operation_id)
     try:
         left = integration_leftover(repository, journal, operation)
-        if left is not None and left.path is None and left.tip is not None and left.tip == operation.payload["old"]:
-            delete_branch(repository, left.spec.branch, left.tip)
-        elif left is not None:
+        if left is not None and (left.path is not None or left.tip != operation.payload["old"]):
             take_away(repository, journal, left)
+            journal.mark_undone(operation_id)
+        elif left is None or left.tip is None or delete_branch(repository, left.spec.branch, left.tip) is None:
+            journal.withdraw_operation(operation_id)
     except ArchitectParallelError:
         return
-    journal.mark_undone(operation_id)
 
 
 def _published(

@@ -121,7 +121,7 @@ def plan_merge(
         publication = plan_publication(repository, target.branch, pull_request=pull_request, environ=environ)
     plan = _computed(repository, result, choice, target, method, resolve, publication, several=several)
     if not plan.opens_pull_request and (plan.commit is not None or plan.resolve):
-        require_movable(target, plan.commit or target.tip)
+        require_movable(repository, target, plan.commit or target.tip)
     return plan
 
 

@@ -19,9 +19,8 @@ from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.git import Git, GitError, Repository
-from architect_parallel.worktrees.registry import checkouts
-
-UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
+from architect_parallel.worktrees.heads import operation_in
+from architect_parallel.worktrees.registry import Checkout, checkouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,7 @@ class Target:
     tip: str
     """Commit it stood at when it was looked at."""
     checkout: Path | None
-    """Top directory of the worktree that has it; `None`: it is checked out nowhere."""
+    """Top directory of the worktree that has it, also one with a rebase of it in progress; `None`: none has it."""
 
     @property
     def ref(self) -> str:
@@ -50,7 +49,7 @@ def find_target(repository: Repository, branch: str | None) -> Target:
     if branch is None:
         output = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False)
         if output.code != 0 or not output.text.startswith("refs/heads/"):
-            raise EnvironmentProblem("HEAD is detached: there is no current branch", hint="--into BRANCH")
+            raise _detached(repository)
         branch = output.text.removeprefix("refs/heads/")
         tip = repository.store.resolve(f"refs/heads/{branch}")
         if tip is None:
@@ -61,25 +60,72 @@ def find_target(repository: Repository, branch: str | None) -> Target:
         tip = repository.store.resolve(f"refs/heads/{branch}") if known else None
         if tip is None:
             raise UsageError(f"there is no local branch {branch!r}", hint="git branch --list")
+    checkout = _checkout_of(repository, branch)
+    return Target(branch=branch, tip=tip, checkout=checkout.path if checkout else None)
+
+
+def _detached(repository: Repository) -> EnvironmentProblem:
+    """HEAD of the user's checkout is on no branch: perhaps only while an operation is in progress."""
+    for branch, places in checkouts(repository).items():
+        for checkout in places:
+            if checkout.path == repository.checkout:
+                return EnvironmentProblem(f"{branch} {checkout.words}", hint=checkout.hint)
+    return EnvironmentProblem("HEAD is detached: there is no current branch", hint="--into BRANCH")
+
+
+def _checkout_of(repository: Repository, branch: str) -> Checkout | None:
+    """The one checkout that has the branch; `None` means that none has.
+
+    Raises:
+        EnvironmentProblem: Several have it.
+    """
     places = checkouts(repository).get(branch, [])
     if len(places) > 1:
-        shown = ", ".join(map(str, places))
+        shown = ", ".join(str(checkout.path) for checkout in places)
         raise EnvironmentProblem(f"{branch} is checked out in several places: {shown}", hint="git worktree list")
-    return Target(branch=branch, tip=tip, checkout=places[0] if places else None)
+    return places[0] if places else None
 
 
-def require_movable(target: Target, new: str) -> None:
+def require_unoccupied(repository: Repository, target: Target) -> None:
+    """Check that no operation in progress needs the target where it is; changes nothing.
+
+    Raises:
+        EnvironmentProblem: A rebase, bisect, `git am`, merge, cherry-pick or revert is in progress, its checkout is
+            missing or replaced, or another checkout has the target than when it was found.
+    """
+    checkout = _checkout_of(repository, target.branch)
+    if (checkout.path if checkout else None) != target.checkout:
+        raise EnvironmentProblem(f"{target.branch} was checked out or left meanwhile", hint="try again")
+    if checkout is None:
+        return
+    if checkout.path == repository.common_dir:
+        raise EnvironmentProblem(
+            f"{target.branch} is checked out, but {repository.common_dir} does not say where",
+            hint="type it in that checkout",
+        )
+    operation = checkout.operation or operation_in(checkout.admin_dir)
+    occupied = dataclasses.replace(checkout, operation=operation)
+    if operation is not None or not checkout.path.is_dir():
+        raise EnvironmentProblem(f"{target.branch} {occupied.words}", hint=occupied.hint)
+    git_dir = Git(cwd=checkout.path).run("rev-parse", "--absolute-git-dir", check=False)
+    if git_dir.code != 0 or not os.path.samefile(git_dir.text, checkout.admin_dir):
+        raise EnvironmentProblem(
+            f"{checkout.path} is not the checkout of {target.branch} that {repository.common_dir} registers",
+            hint=f"git worktree repair, or git worktree prune if {checkout.path} is to stay what it is",
+        )
+
+
+def require_movable(repository: Repository, target: Target, new: str) -> None:
     """Looks whether the target's checkout can go to `new` without touching anybody's work; changes nothing.
 
     Raises:
-        EnvironmentProblem: It is dirty, in the middle of a merge or rebase, or an untracked file is in the way.
+        EnvironmentProblem: It is dirty, in the middle of something (see `require_unoccupied`), or an untracked file is
+            in the way.
     """
+    require_unoccupied(repository, target)
     if target.checkout is None:
         return
     git = Git(cwd=target.checkout)
-    admin = Path(git.text("rev-parse", "--absolute-git-dir"))
-    if under_way := next((name for name in UNDER_WAY if (admin / name).exists()), None):
-        raise EnvironmentProblem(f"{target.checkout} is in the middle of something ({under_way})", hint="git status")
     dirty = git.run(
         "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no", "--ignore-submodules=dirty"
     ).fields
@@ -99,10 +145,11 @@ def move(repository: Repository, target: Target, new: str, *, message: str) -> N
     """Moves the branch from `target.tip` to `new`, with the files and index of its checkout.
 
     Raises:
-        EnvironmentProblem: The checkout is in the way (see `require_movable`) or the branch has moved meanwhile;
-            nothing has changed then.
+        EnvironmentProblem: The checkout is in the way (see `require_movable`), the branch has moved meanwhile, or
+            something is locked; nothing has changed then.
+        GitError: The checkout has the new files and the branch is where it was: git failed to write them back.
     """
-    require_movable(target, new)
+    require_movable(repository, target, new)
     git = repository.store if target.checkout is None else Git(cwd=target.checkout)
     if target.checkout is not None:
         git.run("update-index", "-q", "--refresh", check=False)
@@ -113,20 +160,27 @@ def move(repository: Repository, target: Target, new: str, *, message: str) -> N
     except GitError as error:
         if target.checkout is not None:
             git.run("read-tree", "-m", "-u", new, target.tip)
-        raise EnvironmentProblem(f"{target.branch} has moved meanwhile", hint="try again") from error
+        raise _refused(error, f"{target.branch} could not be moved") from error
 
 
 def _switch_files(git: Git, checkout: Path, old: str, new: str) -> None:
     try:
         git.run("read-tree", "-n", "-m", "-u", old, new)
     except GitError as error:
-        raise EnvironmentProblem(f"{checkout} has changed meanwhile", hint="git status") from error
+        raise _refused(error, f"{checkout} has changed meanwhile") from error
     try:
         git.run("read-tree", "-m", "-u", old, new)
     except GitError as error:
         _write_back(git, checkout, old, new)
-        why = " ".join(error.stderr.split())[:200]
-        raise EnvironmentProblem(f"the files of {checkout} could not be updated: {why}", hint="git status") from error
+        raise _refused(error, f"the files of {checkout} could not be updated") from error
+
+
+def _refused(error: GitError, otherwise: str) -> EnvironmentProblem:
+    """A step of git's that failed without a change: why, in its own words where they are known."""
+    if error.reason is not None:
+        return EnvironmentProblem(error.reason.message, hint=error.reason.hint)
+    text = " ".join(error.stderr.split())[:200]
+    return EnvironmentProblem(f"{otherwise}: {text}" if text else otherwise, hint="git status")
 
 
 def _write_back(git: Git, checkout: Path, old: str, new: str) -> None:

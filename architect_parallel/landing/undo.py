@@ -22,11 +22,11 @@ from architect_parallel.journal import Journal, Operation
 from architect_parallel.landing.cleanup import Removal, take_away
 from architect_parallel.landing.combine import tree_of
 from architect_parallel.landing.leftovers import Leftover, integration_leftover
-from architect_parallel.landing.target import Target, find_target, move, require_movable
+from architect_parallel.landing.target import Target, find_target, move, require_movable, require_unoccupied
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
 from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import admin_dir_of, mismatch
+from architect_parallel.worktrees.registry import admin_dir_of, checkout_of, mismatch
 from architect_parallel.worktrees.remove import delete_branch
 
 
@@ -124,11 +124,12 @@ def _plan_merge(repository: Repository, journal: Journal, operation: Operation) 
         raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be taken back", hint="git branch --list")
     target = find_target(repository, branch)
     if target.tip == old and not operation.finished:
+        require_unoccupied(repository, target)
         return dataclasses.replace(plan, target=target, half_switched=new)
     if target.tip != new:
         hint = f"git revert -m 1 {new[:12]}" if len(_parents(repository, new)) > 1 else f"git log {old[:12]}..{branch}"
         raise EnvironmentProblem(f"{branch} has moved on since the merge", hint=hint)
-    require_movable(target, old)
+    require_movable(repository, target, old)
     return dataclasses.replace(plan, target=target, back_to=old)
 
 
@@ -139,9 +140,8 @@ def _plan_goes(repository: Repository, plan: UndoPlan, branch: str, made: set[st
     target = find_target(repository, branch)
     if target.tip not in made:
         raise EnvironmentProblem(f"{branch} has moved on since the merge", hint=f"git log {branch}")
-    if target.checkout is not None:
-        hint = f"git -C {target.checkout} switch OTHER-BRANCH, then again"
-        raise EnvironmentProblem(f"branch {branch} is checked out in {target.checkout}", hint=hint)
+    if (checkout := checkout_of(repository, branch)) is not None:
+        raise EnvironmentProblem(f"branch {branch} {checkout.words}", hint=f"{checkout.hint}, then again")
     return dataclasses.replace(plan, target=target, target_goes=True)
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
+from architect_parallel.system.git_errors import find_reason
 
 MINIMUM_VERSION = (2, 31)
 """Oldest git everything but `merge` works with (`--path-format`)."""
@@ -44,13 +45,18 @@ SAFE_SETTINGS = (
 
 
 class GitError(ArchitectParallelError):
-    """A git command failed. `stderr` is git's own text, for people only."""
+    """A git command failed: the reason where it is known (`git_errors`), else git's own text."""
 
     exit_code = ExitCode.ENVIRONMENT
 
-    def __init__(self, argv: tuple[str, ...], code: int, stderr: str) -> None:
-        said = " ".join(stderr.split())[:500] or f"exit code {code}"
-        super().__init__(f"git {' '.join(argv)[:200]} failed: {said}")
+    def __init__(
+        self, argv: tuple[str, ...], code: int, stderr: str, *, cwd: Path = Path("/"), git_dir: Path | None = None
+    ) -> None:
+        reason = find_reason(stderr, cwd=cwd, git_dir=git_dir)
+        text = " ".join(stderr.split())[:500] or f"exit code {code}"
+        message = reason.message if reason else f"git {' '.join(argv)[:200]} failed: {text}"
+        super().__init__(message, hint=reason.hint if reason else None)
+        self.reason = reason
         self.argv = argv
         self.code = code
         self.stderr = stderr
@@ -63,6 +69,15 @@ class Output:
     code: int
     stdout: bytes
     stderr: str
+    words: tuple[str, ...] = ()
+    """The command, without `git` and its settings."""
+    cwd: Path = Path("/")
+    git_dir: Path | None = None
+
+    @property
+    def error(self) -> GitError:
+        """The failure of this command as an exception to raise, or for its message."""
+        return GitError(self.words, self.code, self.stderr, cwd=self.cwd, git_dir=self.git_dir)
 
     @property
     def text(self) -> str:
@@ -149,9 +164,9 @@ class Git:
             raise EnvironmentProblem("git is not installed", hint="install git 2.38 or newer") from error
         except OSError as error:
             raise EnvironmentProblem(f"git cannot be run in {self.cwd}: {error.strerror}") from error
-        output = Output(done.returncode, done.stdout, os.fsdecode(done.stderr))
+        output = Output(done.returncode, done.stdout, os.fsdecode(done.stderr), words, self.cwd, self.git_dir)
         if check and output.code != 0:
-            raise GitError(words, output.code, output.stderr)
+            raise output.error
         return output
 
     def text(self, *args: str | Path) -> str:
@@ -235,11 +250,19 @@ class Repository:
     """Where a repository is. All paths absolute."""
 
     root: Path
-    """Where worktrees are put: the main checkout's top directory, or the git directory of a bare repository."""
+    """Where worktrees are put: the main checkout's top directory. Of a bare repository its git directory, or the
+    directory that has it, if it is called `.git`."""
     checkout: Path | None
     """Top directory of the checkout the user stands in (may be a linked worktree); `None`: bare."""
     common_dir: Path
     """git's common directory: refs, objects, `info/exclude`."""
+    bare: bool = False
+    """Whether git says that it has no main checkout."""
+
+    @property
+    def main_checkout(self) -> Path | None:
+        """Top directory of the main checkout; `None` means that there is none, or that git does not know where."""
+        return None if self.bare or self.root == self.common_dir else self.root
 
     @property
     def git(self) -> Git:
@@ -288,15 +311,15 @@ def open_repository(path: Path) -> Repository:
         common_dir = lender
     if inside == "true":
         checkout = Path(here.text("rev-parse", "--path-format=absolute", "--show-toplevel"))
-        root = checkout if common_dir == git_dir else _main_place(common_dir)
-        return Repository(root=root, checkout=checkout, common_dir=common_dir)
+        root, is_bare = (checkout, False) if common_dir == git_dir else _main_place(common_dir)
+        return Repository(root=root, checkout=checkout, common_dir=common_dir, bare=is_bare)
+    root, is_bare = _main_place(common_dir)
     if bare == "true":
-        return Repository(root=common_dir, checkout=None, common_dir=common_dir)
-    main = _main_place(common_dir)
-    if main == common_dir or not _is_of(main, common_dir):
-        elsewhere = "" if main == common_dir else f" (its work tree is {main})"
+        return Repository(root=root, checkout=None, common_dir=common_dir, bare=is_bare)
+    if root == common_dir or not _is_of(root, common_dir):
+        elsewhere = "" if root == common_dir else f" (its work tree is {root})"
         raise EnvironmentProblem(f"{path} is not in a work tree of {common_dir}{elsewhere}", hint="cd to the checkout")
-    return open_repository(main)  # inside .git: behave as from its checkout
+    return open_repository(root)  # inside .git: behave as from its checkout
 
 
 def lender_of(git_dir: Path) -> Path | None:
@@ -310,16 +333,34 @@ def lender_of(git_dir: Path) -> Path | None:
     return places[4] if (places[4] / "objects").is_dir() else None
 
 
-def _main_place(common_dir: Path) -> Path:
-    """Top of the main checkout; the common directory itself when there is none or it cannot be known."""
+def _main_place(common_dir: Path) -> tuple[Path, bool]:
+    """Where worktrees are put (see `Repository.root`), and whether git says that there is no main checkout.
+
+    Raises:
+        EnvironmentProblem: There is a main checkout, but a setting hides it: its branch would be moved under it.
+    """
     git = Git(cwd=common_dir, git_dir=common_dir)
+    main = common_dir.parent if common_dir.name == ".git" else common_dir
     configured = git.run("config", "--get", "core.worktree", check=False)  # submodules have it
     if configured.code == 0:
-        return Path(os.path.normpath(common_dir / configured.text))
+        place = Path(os.path.normpath(common_dir / configured.text))
+        if main != common_dir and not _is_of(place, common_dir):
+            raise _hidden(main, f"core.worktree is {configured.text}", "--unset core.worktree")
+        return place, False
     # Not `git worktree list`: in a submodule it names the git directory, and core.bare it reads from the wrong place.
-    if git.text("rev-parse", "--is-bare-repository") == "true" or common_dir.name != ".git":
-        return common_dir
-    return common_dir.parent
+    bare = git.text("rev-parse", "--is-bare-repository") == "true"
+    # An index alone may be from before it became a bare one.
+    if bare and main != common_dir and any(os.path.lexists(main / path) for path in git.run("ls-files", "-z").fields):
+        raise _hidden(main, "core.bare is true", "core.bare false")
+    return main, bare
+
+
+def _hidden(main: Path, setting: str, words: str) -> EnvironmentProblem:
+    config = main / ".git" / "config"
+    return EnvironmentProblem(
+        f"git does not see the checkout {main}: {setting} in {config}",
+        hint=f"git config --file {shlex.quote(os.fspath(config))} {words}",
+    )
 
 
 def _is_of(checkout: Path, common_dir: Path) -> bool:

@@ -49,6 +49,21 @@ def files_we_write() -> set[tuple[int, int]]:
     return found
 
 
+def processes_with_open(path: Path) -> list[tuple[int, str]]:
+    """(Process id, program name) of the processes that have the file open; empty also where that cannot be known."""
+    found = []
+    with contextlib.suppress(OSError):
+        wanted = path.stat()
+        for name in os.listdir("/proc") if os.path.isdir("/proc/self/fd") else []:
+            with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+                if name.isdigit() and any(
+                    os.path.samestat(wanted, os.stat(f"/proc/{name}/fd/{descriptor}"))
+                    for descriptor in os.listdir(f"/proc/{name}/fd")
+                ):
+                    found.append((int(name), Path(f"/proc/{name}/comm").read_text().strip()))
+    return sorted(found)
+
+
 def _is_written(pid: str, descriptor: str) -> bool:
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text().splitlines()

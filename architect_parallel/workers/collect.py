@@ -18,10 +18,11 @@ from pathlib import Path
 from architect_parallel.domain import Diff, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.planning.quantities import show_some
-from architect_parallel.system.git import GitError, Repository
+from architect_parallel.system.git import Repository
 from architect_parallel.workers import tidy
 from architect_parallel.worktrees import traces
 from architect_parallel.worktrees.facts import is_real_directory
+from architect_parallel.worktrees.heads import read_head
 from architect_parallel.worktrees.hidden import Hidden, commit_hidden, find_hidden
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot
@@ -90,7 +91,8 @@ def read_history(repository: Repository, private: PrivateGit, spec: WorkerSpec) 
     refs = traces.read_refs(repository)
     ref = f"refs/heads/{spec.branch}"
     tip = refs.oids.get(ref)
-    named = tidy.head_of(private.admin_dir)
+    head_text = read_head(private.admin_dir)
+    named = head_text.removeprefix("ref: ") if head_text is not None else None
     warnings = []
     if named is None:
         head = None
@@ -155,15 +157,15 @@ def _publish(
     ref = f"refs/heads/{spec.branch}"
     if not spec.commit:
         return keep(repository, commit, spec.run_id, spec.number)
-    elsewhere = history.refs.checkouts.get(ref)
-    if elsewhere is not None and Path(elsewhere) != Path(spec.worktree_path):
-        reason = f"it is checked out at {elsewhere}"
+    elsewhere = [path for path in history.refs.checkouts.get(ref, ()) if path != Path(spec.worktree_path)]
+    if elsewhere:
+        reason = f"it is checked out at {elsewhere[0]}"
     else:
         words = ("-m", f"architect: collect {spec.run_id} worker {spec.worker_id}", ref, commit, history.tip or "")
         output = repository.store.run("update-ref", *words, check=False, env=private.facts.identity.environment)
         if output.code == 0:
             return None
-        reason = str(GitError(("update-ref",), output.code, output.stderr))
+        reason = str(output.error)
     kept = keep(repository, commit, spec.run_id, spec.number)
     warnings.append(f"{spec.branch} could not be moved ({reason}); the result is {kept}")
     return kept

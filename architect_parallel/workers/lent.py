@@ -15,7 +15,7 @@ from pathlib import Path
 
 from architect_parallel.domain import FileChange
 from architect_parallel.system.files import replace_file
-from architect_parallel.system.git import GitError, Repository
+from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import restore_branch
 from architect_parallel.worktrees.facts import is_real_directory
 from architect_parallel.worktrees.keeping import keep
@@ -163,7 +163,7 @@ class LentTree:
         message = f"architect: taken back after the checks of {self._run_id}"
         output = self._repository.store.run("update-ref", "--no-deref", "-m", message, ref, self._tip, now, check=False)
         if output.code != 0:
-            raise GitError(("update-ref", ref), output.code, output.stderr)
+            raise output.error
 
 
 def _is_bytecode(change: FileChange) -> bool:

@@ -1,47 +1,24 @@
 """After a result is published: the worktree's own index, HEAD and `.git` fit it again, for people to look at.
 
-Works on files of git's admin directory only, runs nothing, and may fail at any point without loss: the result stands
-on its branch already. Nothing that holds work is replaced: a rebase or merge the agent left in the middle stays as it
-is, and so does a `.git` that has become a repository of its own; both are named.
+Works on git's directory of the worktree only, runs nothing of the repository's, and may fail at any point without
+loss: the result stands on its branch already. Nothing that holds work is replaced: a rebase or merge the agent left in
+the middle stays as it is, and so does a `.git` that has become a repository of its own; both are named.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import stat
 import tempfile
-from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import replace_file
+from architect_parallel.system.git import GitError
 from architect_parallel.worktrees.facts import admin_dir_of, is_real_directory
+from architect_parallel.worktrees.heads import head_branch, operation_in, put_head_on
 from architect_parallel.worktrees.snapshot import PrivateGit
-
-_UNFINISHED = {
-    "rebase-merge": "rebase",
-    "rebase-apply": "rebase",
-    "MERGE_HEAD": "merge",
-    "CHERRY_PICK_HEAD": "cherry-pick",
-    "REVERT_HEAD": "revert",
-    "BISECT_LOG": "bisect",
-}
-
-
-def head_of(admin_dir: Path) -> str | None:
-    """What HEAD in git's directory of a worktree says: a full ref name or an object id; `None`: it is unusable."""
-    path = admin_dir / "HEAD"
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return None
-        text = os.fsdecode(path.read_bytes()).rstrip("\n")
-    except OSError:
-        return None
-    if text.startswith("ref: refs/"):
-        return text.removeprefix("ref: ")
-    return text if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", text) else None
 
 
 def tidy(private: PrivateGit, branch: str) -> list[str]:
@@ -52,16 +29,14 @@ def tidy(private: PrivateGit, branch: str) -> list[str]:
     admin = private.admin_dir
     if not is_real_directory(admin):
         return [f"git's directory of the worktree is gone ({admin}); the files are there, git does not work there"]
-    unfinished = sorted({word for name, word in _UNFINISHED.items() if os.path.lexists(admin / name)})
-    if unfinished:
-        return [f"a {word} was left unfinished in the worktree" for word in unfinished]
+    if (operation := operation_in(admin)) is not None:
+        return [f"a {operation} was left unfinished in the worktree"]
     warnings = _mend_link(private)
-    wanted = f"refs/heads/{branch}"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, GitError):
         for lock in ("index.lock", "HEAD.lock"):  # nobody is left who could hold them
             (admin / lock).unlink(missing_ok=True)
-        if head_of(admin) != wanted:
-            replace_file(admin / "HEAD", os.fsencode(f"ref: {wanted}\n"))
+        if head_branch(admin) != branch:
+            put_head_on(admin, branch)
         descriptor, name = tempfile.mkstemp(prefix="index.", dir=admin)
         os.close(descriptor)
         # With its date: git tells changed files by it.

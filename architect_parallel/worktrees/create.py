@@ -23,10 +23,11 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.system import machine
 from architect_parallel.system.git import GitError, Repository
+from architect_parallel.worktrees.heads import is_taken
 from architect_parallel.worktrees.registry import (
     admin_dir_of,
     admin_dirs,
-    checked_out_at,
+    checkout_of,
     empty_trash,
     half_made,
     mark,
@@ -134,7 +135,7 @@ def exclude_from_status(repository: Repository) -> None:
     Raises:
         EnvironmentProblem: The file is needed but cannot be written.
     """
-    if repository.root == repository.common_dir:  # no checkout, no status
+    if repository.main_checkout is None:  # no checkout, no status
         return
     file = repository.common_dir / "info" / "exclude"
     with registration_lock(repository):
@@ -321,10 +322,9 @@ def _require_free_place(repository: Repository, path: Path) -> None:
 
 
 def _create_branch(repository: Repository, branch: str, commit: str, run_id: str, lock: int) -> None:
-    file = repository.common_dir / f"refs/heads/{branch}"
     try:
-        # The file as well: git would replace a ref that dangles or is broken, yet it is somebody's.
-        if file.is_file() or file.is_symlink():
+        # git would replace a ref that dangles or is broken, yet it is somebody's.
+        if is_taken(repository.common_dir, f"refs/heads/{branch}"):
             raise _taken(branch)
         _move_branch(repository, branch, commit, creation_message(run_id), lock, old=None)
     except GitError as error:
@@ -336,9 +336,9 @@ def _create_branch(repository: Repository, branch: str, commit: str, run_id: str
 
 
 def _require_not_checked_out(repository: Repository, branch: str) -> None:
-    place = checked_out_at(repository, branch)
-    if place:
-        raise EnvironmentProblem(f"branch {branch} is checked out in {place}", hint=f"git -C {place} switch --detach")
+    checkout = checkout_of(repository, branch)
+    if checkout is not None:
+        raise EnvironmentProblem(f"branch {branch} {checkout.words}", hint=checkout.hint)
 
 
 def _move_branch(repository: Repository, branch: str, commit: str, message: str, lock: int, *, old: str | None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import traces
-from architect_parallel.worktrees.registry import head_branch
+from architect_parallel.worktrees.heads import head_branch
 
 HARMLESS_SETTINGS = frozenset(
     {

@@ -48,7 +48,7 @@ class MainCheckout:
         """
         self.root = repository.root
         self._standing = Standing(repository)
-        self._files = None if repository.root == repository.common_dir else _Files(repository, directory)
+        self._files = None if repository.main_checkout is None else _Files(repository, directory)
         self._untold: list[Change] = []
 
     def changes(self, landed: Sequence[Landed] = ()) -> list[Change]:

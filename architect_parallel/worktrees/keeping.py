@@ -10,7 +10,7 @@ from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import GitError, Repository
+from architect_parallel.system.git import Repository
 from architect_parallel.worktrees import differences
 from architect_parallel.worktrees.facts import identity_of
 
@@ -37,7 +37,7 @@ def keep(repository: Repository, commit: str, run_id: str, number: int, label: s
         if there == commit:
             return ref
         if there is None:
-            raise GitError(("update-ref", ref), output.code, output.stderr)
+            raise output.error
     raise EnvironmentProblem(f"{stem} has no free number left")
 
 

@@ -67,7 +67,7 @@ def prepare(
     """
     require_copy_entries(settings)
     warnings: list[str] = []
-    source = repository.checkout if repository.root == repository.common_dir else repository.root
+    source = repository.main_checkout or repository.checkout
     if source is not None:
         for name in _wanted(source, settings, warnings):
             try:

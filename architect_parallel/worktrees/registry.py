@@ -29,6 +29,7 @@ from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import locked, make_private_dir
 from architect_parallel.system.git import Repository
+from architect_parallel.worktrees import heads
 
 INITIALIZING = "initializing"
 """git's own lock reason while it makes a worktree; when nobody is at it, the worktree is debris."""
@@ -103,36 +104,53 @@ def lock_reason(admin_dir: Path) -> str | None:
         return None
 
 
-def head_branch(admin_dir: Path) -> str | None:
-    """Short name of the branch a worktree is on; `None`: detached, half-made or unreadable."""
-    try:
-        head = os.fsdecode((admin_dir / "HEAD").read_bytes()).rstrip("\r\n")
-    except OSError:
-        return None
-    return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """A checkout that has a branch, as git counts it: no other one may check it out, and nobody may move it."""
+
+    path: Path
+    """Its top directory. It may be gone: then git counts it until `git worktree prune`."""
+    admin_dir: Path
+    operation: str | None = None
+    """The operation in progress that left the branch and will come back to it (see `heads`); `None` means that HEAD is
+    on the branch."""
+
+    @property
+    def words(self) -> str:
+        """What is to be said of the branch."""
+        if self.operation is not None:
+            return f"has a {self.operation} in progress in {self.path}"
+        return f"is checked out in {self.path}" + ("" if self.path.is_dir() else ", which is not there")
+
+    @property
+    def hint(self) -> str:
+        """How the branch becomes free."""
+        if self.operation is not None:
+            return heads.ending_of(self.operation, self.path)
+        if not self.path.is_dir():
+            return "git worktree prune, or git worktree repair NEW-PLACE if it was moved"
+        return f"git -C {shlex.quote(os.fspath(self.path))} switch --detach"
 
 
-def checkouts(repository: Repository) -> dict[str, list[Path]]:
-    """Short branch name → existing checkouts that are on it, the main one and linked ones.
-
-    Read from files: git's own list of worktrees (`worktree list`, `for-each-ref` with `%(worktreepath)`) fails in one
-    of some hundred calls while another process registers a worktree ("failed to read …/commondir").
-    """
-    bare = repository.root == repository.common_dir
-    places = [] if bare else [(repository.common_dir, repository.root)]
+def checkouts(repository: Repository) -> dict[str, list[Checkout]]:
+    """Short branch name → checkouts that have it, the main one and linked ones."""
+    places = [] if repository.bare else [(repository.common_dir, repository.root)]
     places += [(admin, path) for admin in admin_dirs(repository) if (path := registered_path(admin)) is not None]
-    found: dict[str, list[Path]] = {}
+    on = heads.head_branches(repository.common_dir, [admin for admin, _ in places])
+    found: dict[str, list[Checkout]] = {}
     for admin, path in places:
-        branch = head_branch(admin)
-        if branch is not None and path.is_dir():
-            found.setdefault(branch, []).append(path)
+        has: dict[str, str | None] = {**heads.occupied_branches(admin)}
+        if admin in on:
+            has[on[admin]] = None
+        for branch, operation in has.items():
+            found.setdefault(branch, []).append(Checkout(path=path, admin_dir=admin, operation=operation))
     return found
 
 
-def checked_out_at(repository: Repository, branch: str) -> str | None:
-    """Path of a checkout that is on the branch (the main one or a linked one); `None`: it is nowhere in use."""
+def checkout_of(repository: Repository, branch: str) -> Checkout | None:
+    """A checkout that has the branch; `None` means that none has."""
     places = checkouts(repository).get(branch)
-    return os.fspath(places[0]) if places else None
+    return places[0] if places else None
 
 
 def relink(path: Path, admin_dir: Path) -> None:
@@ -287,7 +305,7 @@ def is_ours(repository: Repository, path: Path, branch: str, run_id: str) -> boo
     if marked is not None:
         return marked == run_id
     unfinished = lock_reason(admin) == INITIALIZING or not (admin / "HEAD").exists()
-    return unfinished or head_branch(admin) == branch
+    return unfinished or heads.head_branch(admin) == branch
 
 
 def require_ours(repository: Repository, path: Path, branch: str, run_id: str) -> Path | None:

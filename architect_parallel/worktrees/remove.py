@@ -19,15 +19,16 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git_errors import describe_lock
 from architect_parallel.worktrees.create import owns_branch
+from architect_parallel.worktrees.heads import head_branch
 from architect_parallel.worktrees.registry import (
     INITIALIZING,
     Mismatch,
     admin_dir_of,
-    checked_out_at,
+    checkout_of,
     empty_trash,
     half_made,
-    head_branch,
     is_ours,
     lock_reason,
     mismatch,
@@ -127,14 +128,17 @@ def delete_branch(repository: Repository, branch: str, expected: str) -> str | N
         if tip != expected:
             return f"it has moved to {tip[:12]}"
         # update-ref would delete it under somebody's feet and leave that checkout unborn.
-        place = checked_out_at(repository, branch)
-        if place:
-            return f"it is checked out in {place}"
-        if repository.store.run("update-ref", "--no-deref", "-d", ref, expected, check=False).code != 0:
-            tip = repository.store.resolve(ref)
-            return None if tip is None else "git cannot delete it"
+        if (checkout := checkout_of(repository, branch)) is not None:
+            return f"it {checkout.words}"
+        settings = branch_settings(repository, branch)
+        config_lock = repository.common_dir / "config.lock"
+        if settings and os.path.lexists(config_lock):  # looked at first: without the branch nobody would ask again
+            return str(describe_lock(config_lock))
+        output = repository.store.run("update-ref", "--no-deref", "-d", ref, expected, check=False)
+        if output.code != 0:
+            return None if repository.store.resolve(ref) is None else str(output.error)
         # The number is free again: a later branch of that name must not inherit where this one was pushed to.
-        if branch_settings(repository, branch):
+        if settings:
             repository.store.run("config", "--local", "--remove-section", f"branch.{branch}", check=False)
     return None
 

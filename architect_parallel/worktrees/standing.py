@@ -15,7 +15,7 @@ from pathlib import Path
 
 from architect_parallel.planning.escapes import Change
 from architect_parallel.system.git import Git, Repository
-from architect_parallel.worktrees import registry, traces
+from architect_parallel.worktrees import heads, registry, traces
 from architect_parallel.worktrees.create import BRANCH_PREFIX
 
 Stamp = tuple[int, ...]
@@ -59,7 +59,7 @@ class Standing:
         self._repository = repository
         self._git = Git(cwd=repository.common_dir, git_dir=repository.common_dir)
         self._files = Path(repository.common_dir)
-        self._has_index = repository.root != repository.common_dir
+        self._has_index = repository.main_checkout is not None
         self._theirs: set[str] = set()
         """Branches that agents made in their worktrees."""
         self._head = self._read_head()
@@ -131,7 +131,7 @@ class Standing:
         for admin in registry.admin_dirs(self._repository):
             if registry.marked_run(admin) is None:
                 continue
-            found |= {registry.head_branch(admin), *traces.went_to(admin)}
+            found |= {heads.head_branch(admin), *traces.went_to(admin)}
         return {f"refs/heads/{branch}" for branch in found if branch is not None}
 
     def _stash_changes(self) -> Iterator[Change]:
@@ -147,10 +147,7 @@ class Standing:
             yield Change(path="stash", saved=False, words=words, earliest_s=at, latest_s=at)
 
     def _read_head(self) -> str:
-        try:
-            return os.fsdecode((self._files / "HEAD").read_bytes()).strip()
-        except OSError:
-            return "not there"
+        return heads.read_head(self._files) or "not there"
 
     def _read_index(self) -> bytes:
         """Digest of what is staged."""

@@ -2,7 +2,7 @@
 
 Two looks, one before the agent ran and one after; the second says what is different. It judges nothing and changes
 nothing: several workers and the user share these places, so a difference is named, not ascribed. Files are read as
-data; the one git command is `for-each-ref`.
+data; the git commands only read refs and reflogs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.git import Repository
+from architect_parallel.worktrees.heads import read_reflog
 from architect_parallel.worktrees.registry import checkouts
 
 NOT_WATCHED = (
@@ -31,8 +32,8 @@ class Refs:
     """All refs of a repository."""
 
     oids: Mapping[str, str]
-    checkouts: Mapping[str, str]
-    """Ref → path of the checkout that is on it."""
+    checkouts: Mapping[str, tuple[Path, ...]]
+    """Ref → paths of the checkouts that have it."""
 
 
 def read_refs(repository: Repository) -> Refs:
@@ -46,8 +47,11 @@ def read_refs(repository: Repository) -> Refs:
     for line in output.stdout.split(b"\n")[:-1]:
         oid, _, ref = os.fsdecode(line).partition(" ")
         oids[ref] = oid
-    places = checkouts(repository)
-    return Refs(oids=oids, checkouts={f"refs/heads/{branch}": os.fspath(each[0]) for branch, each in places.items()})
+    places = {
+        f"refs/heads/{branch}": tuple(checkout.path for checkout in found)
+        for branch, found in checkouts(repository).items()
+    }
+    return Refs(oids=oids, checkouts=places)
 
 
 def watched(refs: Refs) -> dict[str, str]:
@@ -81,27 +85,19 @@ class Stash:
 
 
 def stashes(repository: Repository) -> tuple[Stash, ...]:
-    """The stash list, oldest first, read from its reflog (`<old> <new> <who> <time> <zone>\\t<message>`)."""
-    found = []
-    for line in _content(repository.common_dir / "logs" / "refs" / "stash").split(b"\n")[:-1]:
-        head, _, message = line.partition(b"\t")
-        words = head.split(b" ", 2)
-        if len(words) == 3:
-            found.append(Stash(oid=words[1].decode("ascii", "replace"), message=message.decode("utf-8", "replace")))
-    return tuple(found)
+    """The stash list, oldest first, by its reflog."""
+    return tuple(Stash(oid=oid, message=message) for oid, message in read_reflog(repository.common_dir, "refs/stash"))
 
 
 def head_commits(admin_dir: Path) -> frozenset[str]:
     """Every commit the worktree's HEAD has been at, by its reflog."""
-    lines = _content(admin_dir / "logs" / "HEAD").split(b"\n")[:-1]
-    return frozenset(word.decode("ascii", "replace") for line in lines for word in line.split(b" ", 2)[1:2])
+    return frozenset(oid for oid, _ in read_reflog(admin_dir, "HEAD"))
 
 
 def went_to(admin_dir: Path) -> frozenset[str]:
     """Short names of the branches (or commits) the worktree's HEAD was moved to by a checkout, by its reflog."""
-    lines = _content(admin_dir / "logs" / "HEAD").split(b"\n")[:-1]
-    messages = (os.fsdecode(line.partition(b"\t")[2]) for line in lines)
-    return frozenset(each.rpartition(" to ")[2] for each in messages if each.startswith("checkout: moving from "))
+    messages = (message for _, message in read_reflog(admin_dir, "HEAD"))
+    return frozenset(text.rpartition(" to ")[2] for text in messages if text.startswith("checkout: moving from "))
 
 
 def surroundings(repository: Repository) -> dict[str, str]:

@@ -28,7 +28,7 @@ from pathlib import Path
 from architect_parallel.domain import WorkerSpec
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository, copy_objects
-from architect_parallel.worktrees import registry
+from architect_parallel.worktrees import heads, registry
 from architect_parallel.worktrees.facts import is_real_directory
 from architect_parallel.worktrees.keeping import keep
 
@@ -45,6 +45,8 @@ _OPERATION_FILES = (
 )  # fmt: skip
 _OPERATION_DIRS = ("rebase-merge", "rebase-apply", "sequencer")
 _OID = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+_ADMIN = b"# registration: "
+"""Begins the line of the file of refs that names the directory of git's registration."""
 _BARE = re.compile(rb"(?im)^([ \t]*bare[ \t]*=[ \t]*).*$")
 
 
@@ -143,16 +145,13 @@ class WorkerRepository:
             else:
                 packed.append(oid + b" " + ref + b"\n")
         (place / "packed-refs").write_bytes(b"".join(packed))
-        self._seed_file.write_bytes(b"".join(packed))
+        assert self.admin_dir is not None
+        self._seed_file.write_bytes(_ADMIN + os.fsencode(self.admin_dir.name) + b"\n" + b"".join(packed))
 
     def _write_head(self, place: Path) -> None:
         assert self.admin_dir is not None
-        branch = registry.head_branch(self.admin_dir)
-        if branch is not None:
-            (place / "HEAD").write_bytes(os.fsencode(f"ref: refs/heads/{branch}\n"))
-            return
-        head = Git(cwd=self.repository.common_dir, git_dir=self.admin_dir).text("rev-parse", "--verify", "HEAD")
-        (place / "HEAD").write_text(f"{head}\n")
+        head = heads.read_head(self.admin_dir) or f"ref: refs/heads/{self.branch}"
+        (place / "HEAD").write_bytes(os.fsencode(f"{head}\n"))
 
     def _write_configuration(self, place: Path) -> None:
         """A copy of the repository's configuration, with what is true of this directory in place of what is not."""
@@ -203,7 +202,7 @@ class WorkerRepository:
             return Taken()
         bring_objects(self.repository, self.directory / "objects")
         _take_shallow(self.repository, self.directory)
-        seed, refs = _parsed(_content(self._seed_file)), _read_refs(self.directory)
+        seed, refs = _parsed(_content(self._seed_file, largest=None)), _read_refs(self.directory)
         taking = _Taking(self, run_id, number, label, seed, refs)
         taking.take(follows=follows)
         if self.admin_dir is not None and follows:
@@ -416,12 +415,16 @@ def place_of(run_dir: Path, name: str) -> Path:
 def of_worker(repository: Repository, run_dir: Path, spec: WorkerSpec) -> WorkerRepository:
     """The place of a worker's repository, with the registration as it is now."""
     worktree = Path(spec.worktree_path)
+    directory = place_of(run_dir, f"worker-{spec.worker_id}")
+    admin = registry.admin_dir_of(repository, worktree)
+    if admin is None:  # the repository was moved or copied: git looks for the worktree elsewhere
+        line = _content(directory.with_name(f"{directory.name}.refs"), largest=None).partition(b"\n")[0]
+        name = os.fsdecode(line.removeprefix(_ADMIN)) if line.startswith(_ADMIN) else ""
+        known = {admin.name: admin for admin in registry.admin_dirs(repository)}
+        pointed = registry.pointed_at(worktree)
+        admin = known.get(name) if pointed is not None and _same_place(pointed, directory) else None
     return WorkerRepository(
-        repository=repository,
-        directory=place_of(run_dir, f"worker-{spec.worker_id}"),
-        worktree=worktree,
-        admin_dir=registry.admin_dir_of(repository, worktree),
-        branch=spec.branch,
+        repository=repository, directory=directory, worktree=worktree, admin_dir=admin, branch=spec.branch
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_a_bare_repository_is_its_own_root(checkout: Path, tmp_path: Path, home:
     if explicit:
         git(home, "config", "--global", "safe.bareRepository", "explicit")
     found = open_repository(bare)
-    assert found == Repository(root=bare, checkout=None, common_dir=bare)
+    assert found == Repository(root=bare, checkout=None, common_dir=bare, bare=True)
     assert found.git.resolve("HEAD") == git(checkout, "rev-parse", "HEAD")
 
 
@@ -55,7 +56,36 @@ def test_from_a_worktree_of_a_bare_repository_the_root_is_bare(checkout: Path, t
     bare, linked = tmp_path / "bare.git", tmp_path / "linked"
     git(checkout, "clone", "-q", "--bare", checkout, bare)
     git(bare, "worktree", "add", "-q", linked)
-    assert open_repository(linked) == Repository(root=bare, checkout=linked, common_dir=bare)
+    assert open_repository(linked) == Repository(root=bare, checkout=linked, common_dir=bare, bare=True)
+
+
+@pytest.mark.parametrize("setting", [("core.bare", "true"), ("core.worktree", "/nowhere"), ("core.worktree", "..")])
+def test_a_checkout_that_a_setting_hides_is_refused(checkout: Path, tmp_path: Path, setting: tuple[str, str]) -> None:
+    git(checkout, "worktree", "add", "-q", tmp_path / "linked")
+    git(checkout, "config", *setting)
+    if setting == ("core.worktree", ".."):  # which is where the checkout is
+        assert open_repository(checkout).root == checkout
+        return
+    for place in (checkout, checkout / "slugger", checkout / ".git", tmp_path / "linked"):
+        with pytest.raises(EnvironmentProblem) as caught:
+            open_repository(place)
+        assert str(checkout) in caught.value.message
+        assert setting[0] in caught.value.message
+    hint = caught.value.hint or ""
+    git(tmp_path, *shlex.split(hint)[1:])
+    assert open_repository(checkout).root == open_repository(tmp_path / "linked").root == checkout
+
+
+def test_a_bare_repository_called_dot_git_gets_its_worktrees_beside_it(checkout: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    git(tmp_path, "clone", "-q", "--bare", checkout, project / ".git")
+    git(project, "worktree", "add", "-q", "linked", "main")
+    expected = Repository(root=project, checkout=project / "linked", common_dir=project / ".git", bare=True)
+    assert open_repository(project / "linked") == expected
+    # An index from before it was made a bare one is no checkout.
+    shutil.copy(checkout / ".git" / "index", project / ".git" / "index")
+    assert open_repository(project / "linked") == expected
+    assert open_repository(project).main_checkout is None
 
 
 def test_inside_a_submodule_is_the_submodule(checkout: Path, tmp_path: Path) -> None:

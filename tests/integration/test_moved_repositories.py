@@ -24,7 +24,7 @@ from architect_parallel.worktrees.registry import is_ours
 
 def clean(repository: Repository, **options: bool) -> CleanupOutcome:
     with Journal.of(repository) as journal:
-        return execute(repository, journal, plan_cleanup(repository, journal, **options))
+        return execute(repository, journal, plan_cleanup(repository, journal, **options))  # type: ignore[arg-type]  # as given
 
 
 def stays(outcome: CleanupOutcome) -> list[tuple[str, str]]:

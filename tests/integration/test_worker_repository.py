@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
@@ -214,16 +215,21 @@ def test_a_take_back_that_broke_off_anywhere_can_be_repeated(
     assert git(site.worktree, "status", "--porcelain") == ""
 
 
-def test_a_moved_and_a_copied_repository_settle_their_own(tmp_path: Path) -> None:
-    site = make_worksite(tmp_path)
+def test_a_copied_repository_settles_its_own_and_leaves_the_original(site: Worksite, tmp_path: Path) -> None:
     place(site).lend()
-    site.act("echo x > x; git add x; git commit -qm mine")
-    moved = tmp_path / "moved"
-    shutil.copytree(site.repository.root, moved, symlinks=True)
+    site.act("echo x > x; git add x; git commit -qm mine; echo y > y")
+    copy = tmp_path / "copy"
+    shutil.copytree(site.repository.root, copy, symlinks=True)
+    repository = open_repository(copy)
+    spec = dataclasses.replace(site.spec, worktree_path=str(copy / ".architect-parallel-1"))
 
-    assert git(moved / ".architect-parallel-1", "log", "-1", "--format=%s") == "mine"
-    (moved / ".architect-parallel-1" / "y").write_text("y")
-    assert git(site.worktree, "status", "--porcelain") == ""
+    worker_repository.settle(repository, repository.state_dir / "runs" / "r", spec)
+
+    assert git(copy, "log", "-1", "--format=%s", BRANCH) == "mine"
+    assert place(site).exists
+    assert git(site.worktree, "log", "-1", "--format=%s") == "mine"
+    git(copy, "worktree", "repair", ".architect-parallel-1")
+    assert git(copy / ".architect-parallel-1", "status", "--porcelain") == "?? y"
 
 
 def test_damaged_objects_stop_the_taking_and_leave_everything_in_place(site: Worksite) -> None:

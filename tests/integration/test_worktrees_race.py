@@ -30,7 +30,7 @@ def test_refs_and_checkouts_are_read_while_worktrees_come_and_go(repository: Rep
     thread = threading.Thread(target=come_and_go)
     thread.start()
     while not over.is_set():
-        assert read_refs(repository).checkouts["refs/heads/main"] == str(repository.root)
+        assert read_refs(repository).checkouts["refs/heads/main"] == (repository.root,)
         seen.append(len(checkouts(repository)))
     thread.join()
 
@@ -50,4 +50,5 @@ def test_a_half_made_registration_does_not_hide_the_others(repository: Repositor
     listed = git(repository.root, "for-each-ref", "--format=%(worktreepath)", check=False)
     assert str(tmp_path / "side") not in listed
 
-    assert checkouts(repository) == {"main": [repository.root], "side": [tmp_path / "side"]}
+    places = {branch: [checkout.path for checkout in found] for branch, found in checkouts(repository).items()}
+    assert places == {"main": [repository.root], "side": [tmp_path / "side"]}

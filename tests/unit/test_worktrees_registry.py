@@ -9,12 +9,12 @@ import pytest
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.git import Repository
+from architect_parallel.worktrees.heads import head_branch
 from architect_parallel.worktrees.registry import (
     admin_dir_of,
     delete_tree,
     empty_trash,
     half_made,
-    head_branch,
     is_ours,
     lock_reason,
     mark,
