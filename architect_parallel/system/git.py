@@ -4,9 +4,10 @@ It knows how to run git and where a repository is; it knows nothing of workers, 
 `worktrees`, `workers.collect` and `landing`). Paths travel as bytes through `os.fsencode`/`fsdecode`, so names that
 are not UTF-8 survive. Exit codes and `-z` output are read, never git's prose.
 
-The environment: every inherited `GIT_*` variable is dropped (a hook or CI job that exports `GIT_DIR` or
-`GIT_INDEX_FILE` must not redirect us), nothing prompts, messages are in C.UTF-8. The settings given with `-c` switch
-off what could run a program of the repository's (hooks, fsmonitor) or rewrite the object store while workers run (gc).
+The environment: an inherited `GIT_*` variable is dropped unless `USER_VARIABLES` lists it (a hook or CI job that
+exports `GIT_DIR` or `GIT_INDEX_FILE` must not redirect us), nothing prompts, messages are in C.UTF-8. The settings
+given with `-c` switch off what could run a program of the repository's (hooks, fsmonitor) or rewrite the object store
+while workers run (gc). git lets `-c` win over configuration by environment.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
@@ -40,6 +42,18 @@ SAFE_SETTINGS = (
     "diff.external=",
     "log.showSignature=false",
 )
+
+USER_VARIABLES = (
+    *("GIT_AUTHOR_*", "GIT_COMMITTER_*"),
+    *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_ATTR_NOSYSTEM"),
+    *("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_*", "GIT_CONFIG_VALUE_*", "GIT_CONFIG_PARAMETERS"),
+    *("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_ASKPASS", "GIT_PROXY_COMMAND", "GIT_ALLOW_PROTOCOL"),
+    *("GIT_SSL_*", "GIT_PROXY_SSL_*", "GIT_HTTP_*"),
+)
+"""The `GIT_*` variables of the user that git keeps. They say who the user is, which configuration applies and how a
+server is reached. None of them redirects git to another repository, index or object store, and none changes output."""
+_USER_CONFIGURATION = ("GIT_CONFIG_SYSTEM", "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")
+"""Those that add configuration; a private git directory must not see it."""
 
 
 class GitError(ArchitectParallelError):
@@ -75,14 +89,11 @@ class Output:
 
 
 def scrubbed_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without `GIT_*`, with what makes git silent and unattended.
-
-    Identity variables (`GIT_AUTHOR_*`, `GIT_COMMITTER_*`) stay: they are the user's way to say who commits.
-    """
+    """`environ` with no `GIT_*` but `USER_VARIABLES`, and with what makes git silent and unattended."""
     kept = {
         name: value
         for name, value in environ.items()
-        if not name.startswith("GIT_") or name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))
+        if not name.startswith("GIT_") or any(fnmatchcase(name, pattern) for pattern in USER_VARIABLES)
     }
     return kept | {
         "GIT_TERMINAL_PROMPT": "0",
@@ -177,6 +188,8 @@ class Git:
             if value is not None:
                 environment[name] = os.fspath(value)
         if self.no_user_config:
+            for name in _USER_CONFIGURATION:
+                environment.pop(name, None)
             environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
         return environment
 
