@@ -52,6 +52,8 @@ from architect_parallel.worktrees.unpacked import UnpackedBase
 
 OWN_BACKEND = "architect"
 """The backend whose workers call a provider named by their model."""
+LEAST_OPEN_FILES = 64
+"""Measured: a run has 12 files open, and 7 more for each worker that runs."""
 
 
 class ParallelRunner:
@@ -326,8 +328,12 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
     """The run's lock.
 
     Raises:
-        EnvironmentProblem: Somebody alive holds it.
+        EnvironmentProblem: Somebody alive holds it, or this process may open too few files for a run.
     """
+    allowed = machine.open_files_limit()
+    if allowed < LEAST_OPEN_FILES:
+        problem = f"this process may open {allowed} files, a run needs {LEAST_OPEN_FILES}"
+        raise EnvironmentProblem(problem, hint="ulimit -n 1024")
     lock = journal.hold(run_id)
     if lock is None:
         raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
