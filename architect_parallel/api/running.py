@@ -41,7 +41,7 @@ from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.reports.state_file import StateFile
 from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock, machine
-from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
+from architect_parallel.system.files import HeldLock, hand_over_tree, make_private_dir, replace_file
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.request import request_for
 from architect_parallel.workers.tripwire import Tripwire
@@ -182,6 +182,9 @@ def run_plan(
         result = runner.run()
     finally:
         unpacked.close()
+        for spec in todo:
+            if spec.isolation is Isolation.WORKTREE:
+                hand_over_tree(Path(spec.worktree_path))
     if files is not None:
         try:
             files.finish(result)

@@ -164,7 +164,7 @@ MACHINE_ERRORS = {
     errno.EPERM: "ls -ld",
     errno.EROFS: "mount it for writing",
     errno.EIO: "dmesg",
-    **dict.fromkeys((errno.EBADF, errno.EFBIG, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOLCK, errno.ESTALE)),
+    **dict.fromkeys((errno.EFBIG, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOLCK, errno.ESTALE)),
 }
 """Error number → what to type. Each has its cause outside this program; any other one is taken for our bug."""
 

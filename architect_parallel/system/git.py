@@ -12,11 +12,13 @@ while workers run (gc). git lets `-c` win over configuration by environment.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
+from architect_parallel.system.files import make_private_dir, share
 
 MINIMUM_VERSION = (2, 31)
 """Oldest git everything but `merge` works with (`--path-format`)."""
@@ -279,6 +282,35 @@ def open_repository(path: Path) -> Repository:
         elsewhere = "" if main == common_dir else f" (its work tree is {main})"
         raise EnvironmentProblem(f"{path} is not in a work tree of {common_dir}{elsewhere}", hint="cd to the checkout")
     return open_repository(main)  # inside .git: behave as from its checkout
+
+
+def make_state_dir(state_dir: Path) -> Path:
+    """Creates the directory `architect` in git's common directory; returns it.
+
+    It is private (0700) unless `core.sharedRepository` shares the repository: then it has the rights git gives, also
+    where its owner made it before, and so have the journal and the locks in it. Prompts and logs stay private.
+    """
+    around = state_dir.parent.stat().st_mode
+    if not state_dir.is_dir():
+        make_private_dir(state_dir)
+    elif not around & stat.S_ISGID or state_dir.stat().st_mode & 0o077 or state_dir.stat().st_uid != os.geteuid():
+        return state_dir
+    if around & stat.S_ISGID and (bits := _shared_bits(state_dir.parent)):
+        state_dir.chmod(0o700 | bits | (bits & 0o044) >> 2 | stat.S_ISGID)
+        for pattern in ("*.lock", "runs.db*", "trash", "runs", "runs/*", "runs/*/lock"):
+            for path in state_dir.glob(pattern):
+                share(path)
+    return state_dir
+
+
+def _shared_bits(common_dir: Path) -> int:
+    """What `core.sharedRepository` lets the group and others do with a file, as bits of its mode."""
+    value = Git(cwd=common_dir, git_dir=common_dir).run("config", "--get", "core.sharedRepository", check=False).text
+    words = {"group": 0o060, "true": 0o060, "yes": 0o060, "on": 0o060, "1": 0o060}
+    words |= dict.fromkeys(("all", "world", "everybody", "2"), 0o064)
+    with contextlib.suppress(ValueError):
+        return words.get(value.lower()) or int(value, 8) & 0o066
+    return 0
 
 
 def _main_place(common_dir: Path) -> Path:
