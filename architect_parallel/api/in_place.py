@@ -18,7 +18,7 @@ from architect_parallel.agent.loop import Report
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.session_homes import SessionHome, session_home
 from architect_parallel.backends.registry import load_backends, require_backend
-from architect_parallel.config.places import user_state_dir
+from architect_parallel.config.places import home_dir, user_state_dir
 from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Reason, Settings, Usage
 from architect_parallel.errors import InternalError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
@@ -88,7 +88,7 @@ def run_in_place(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="architect-run-")))
         if backend.capabilities.sessions:
-            base = user_state_dir(environ, Path.home()) / "agents"
+            base = user_state_dir(environ, home_dir()) / "agents"
             home = stack.enter_context(session_home(base, backend, asked.resume))
         else:
             home = SessionHome(path=make_private_dir(folder / "state"))

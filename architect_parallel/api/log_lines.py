@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from architect_parallel.backends.base import Reader, Text
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal.logs import log_files
 from architect_parallel.planning.plain_text import plain_text
 
@@ -43,7 +44,7 @@ class LogLines:
                     data = file.read(TAIL_BYTES)
                 self._seen = (files[-1], size)
                 self._lines = self._readable(data, cut=size > TAIL_BYTES)
-        except OSError:
+        except (OSError, EnvironmentProblem):
             pass
         return self._lines
 

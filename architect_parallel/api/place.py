@@ -10,6 +10,7 @@ from pathlib import Path
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.registry import load_backends
+from architect_parallel.config.places import home_dir
 from architect_parallel.config.settings import load_settings
 from architect_parallel.domain import RunResult, Settings, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, UsageError
@@ -33,7 +34,7 @@ def load_here(workspace_root: Path, config_file: Path | None = None, environ: Ma
     """Opens the repository at `workspace_root` with its effective settings."""
     environ = dict(os.environ if environ is None else environ)
     repository = open_repository(workspace_root)
-    settings = load_settings(repository.checkout, config_file=config_file, environ=environ, home=Path.home())
+    settings = load_settings(repository.checkout, config_file=config_file, environ=environ, home=home_dir())
     return Here(
         repository=repository, settings=settings, backends=load_backends(settings, environ), environ=environ,
         start=workspace_root.absolute(),

@@ -41,7 +41,7 @@ from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.reports.state_file import StateFile
 from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock, machine
-from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
+from architect_parallel.system.files import HeldLock, hand_over_tree, make_private_dir, replace_file
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.request import request_for
 from architect_parallel.workers.tripwire import Tripwire
@@ -52,6 +52,8 @@ from architect_parallel.worktrees.unpacked import UnpackedBase
 
 OWN_BACKEND = "architect"
 """The backend whose workers call a provider named by their model."""
+LEAST_OPEN_FILES = 64
+"""Measured: a run has 12 files open, and 7 more for each worker that runs."""
 
 
 class ParallelRunner:
@@ -180,6 +182,9 @@ def run_plan(
         result = runner.run()
     finally:
         unpacked.close()
+        for spec in todo:
+            if spec.isolation is Isolation.WORKTREE:
+                hand_over_tree(Path(spec.worktree_path))
     if files is not None:
         try:
             files.finish(result)
@@ -326,8 +331,12 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
     """The run's lock.
 
     Raises:
-        EnvironmentProblem: Somebody alive holds it.
+        EnvironmentProblem: Somebody alive holds it, or this process may open too few files for a run.
     """
+    allowed = machine.open_files_limit()
+    if allowed < LEAST_OPEN_FILES:
+        problem = f"this process may open {allowed} files, a run needs {LEAST_OPEN_FILES}"
+        raise EnvironmentProblem(problem, hint="ulimit -n 1024")
     lock = journal.hold(run_id)
     if lock is None:
         raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")

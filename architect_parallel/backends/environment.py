@@ -2,6 +2,9 @@
 
 An allow-list, never a deny-list: the common names below, those of the backend, nothing else. `PYTHONPATH` is left out
 on purpose: it would make an agent's tests import the main checkout's code instead of the worktree's.
+
+git's settings in `GIT_CONFIG_COUNT` pass one by one (`GIT_SETTINGS`): a container declares `safe.directory` that way,
+and a CI job the token of a server (`http.*.extraHeader`), which no agent gets.
 """
 
 from __future__ import annotations
@@ -22,11 +25,18 @@ COMMON: tuple[str, ...] = (
     *_PROXIES,
     *(name.lower() for name in _PROXIES),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    *("GIT_AUTHOR_*", "GIT_COMMITTER_*", "SSH_AUTH_SOCK"),
+    *("GIT_AUTHOR_*", "GIT_COMMITTER_*", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
+    "SSH_AUTH_SOCK",
     *("VIRTUAL_ENV", "JAVA_HOME", "GOPATH", "GOROOT", "GOPROXY", "CARGO_HOME", "RUSTUP_HOME", "NVM_DIR", "PNPM_HOME"),
     *("PYENV_ROOT", "RBENV_ROOT", "ASDF_DIR", "ASDF_DATA_DIR", "VOLTA_HOME", "NIX_PATH", "NIX_SSL_CERT_FILE"),
 )
 """Names every agent gets; a trailing `*` matches any rest."""
+
+GIT_SETTINGS = (
+    *("safe.*", "user.*", "author.*", "committer.*", "init.*", "advice.*", "protocol.*"),
+    *("core.autocrlf", "core.eol", "core.filemode", "core.symlinks"),
+)
+"""git settings of the environment, in lower case, that pass as well. None of them holds a credential."""
 
 _LOOKS_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET = 6
@@ -36,12 +46,12 @@ BLANK = b"[redacted]"
 
 def filtered_environment(backend: Backend, environ: Mapping[str, str]) -> dict[str, str]:
     """Those variables of `environ` that an agent of `backend` gets."""
-    return {name: value for name, value in environ.items() if _matches(name, (*COMMON, *backend.environment))}
+    return _passed(environ, (*COMMON, *backend.environment))
 
 
 def common_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Those variables of `environ` that a command of the user's gets (a check): the common ones, no agent's key."""
-    return {name: value for name, value in environ.items() if _matches(name, COMMON)}
+    return _passed(environ, COMMON)
 
 
 def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -95,6 +105,27 @@ class Redactor:
                     longest = length
                     break
         return longest
+
+
+def _passed(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:
+    passed = {name: value for name, value in environ.items() if _matches(name, patterns)}
+    return _git_settings(environ) | passed
+
+
+def _git_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Those of `GIT_SETTINGS` among git's settings of the environment, numbered anew."""
+    count = environ.get("GIT_CONFIG_COUNT", "")
+    if not count.isdecimal():
+        return {}
+    found: list[tuple[str, str]] = []
+    for index in range(min(int(count), len(environ))):
+        key, value = environ.get(f"GIT_CONFIG_KEY_{index}"), environ.get(f"GIT_CONFIG_VALUE_{index}")
+        if key is not None and value is not None and _matches(key.lower(), GIT_SETTINGS):
+            found.append((key, value))
+    variables = {"GIT_CONFIG_COUNT": str(len(found))} if found else {}
+    for index, (key, value) in enumerate(found):
+        variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
+    return variables
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -6,7 +6,9 @@ must stay cheap. A new command is one file and one row.
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -42,8 +44,9 @@ from architect_parallel.cli import config as config_command
 from architect_parallel.cli import eval as evaluation
 from architect_parallel.cli import run as run_command
 from architect_parallel.cli.details import DetailsFile
+from architect_parallel.cli.output import ReaderGone, answer, note, open_closed_streams, settle_streams
 from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
-from architect_parallel.errors import ArchitectParallelError, ExitCode
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 
 # Typer carries its own copy of click, which is private; these are its errors by way of public names.
 ClickUsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -100,7 +103,7 @@ def build_app() -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"architect-parallel {__version__}\n")
+        answer(f"architect-parallel {__version__}")
         raise typer.Exit
 
 
@@ -114,9 +117,18 @@ def _common(
 
 def main() -> None:
     """Entry point of the console scripts; ends the process with the exit code of the contract."""
+    open_closed_streams()
+    _keep_own_rights()
     with DetailsFile():
         code = run(sys.argv[1:])
+    settle_streams()
     sys.exit(code)
+
+
+def _keep_own_rights() -> None:
+    """Let the umask take nothing from the owner: nobody could use the files that we, git and agents make."""
+    mask = os.umask(0o077)
+    os.umask(mask & 0o077)
 
 
 def run(argv: list[str]) -> int:
@@ -134,18 +146,54 @@ def run(argv: list[str]) -> int:
         return _fail(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our stdout went away (`architect logs 1 | head`); nothing is wrong with us.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ReaderGone, SystemExit):  # typer exits by itself when the reader of a help text has left
         return ExitCode.SUCCESS
     except Exception as error:
-        return _report_bug(error)
+        problem = _problem_of_the_machine(error)
+        return _report_bug(error) if problem is None else _fail(problem.message, problem.hint, problem.exit_code)
+
+
+MACHINE_ERRORS = {
+    errno.ENOSPC: "df -h; make room",
+    errno.EDQUOT: "quota; make room",
+    errno.EMFILE: "ulimit -n 1024",
+    errno.ENFILE: "close other programs",
+    errno.EAGAIN: "ulimit -u; close other programs",
+    errno.ENOMEM: "close other programs",
+    errno.EACCES: "ls -ld",
+    errno.EPERM: "ls -ld",
+    errno.EROFS: "mount it for writing",
+    errno.EIO: "dmesg",
+    **dict.fromkeys((errno.EFBIG, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOLCK, errno.ESTALE)),
+}
+"""Error number → what to type. Each has its cause outside this program; any other one is taken for our bug."""
+
+
+def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem | None:
+    """The error, or what it came from, as a problem of the machine; `None` means that it is a bug of ours."""
+    if error is None:
+        return None
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return EnvironmentProblem("the current directory has been removed", hint="cd to your repository")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
+        return EnvironmentProblem("no memory is left, or no process", hint="ulimit -a; close other programs")
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        return EnvironmentProblem(f"{error.strerror}", hint="export TMPDIR=/a/writable/directory")
+    if not isinstance(error, OSError) or error.errno not in MACHINE_ERRORS:
+        return _problem_of_the_machine(error.__cause__)
+    place, hint = error.filename, MACHINE_ERRORS[error.errno]
+    path = os.fsdecode(place) if isinstance(place, str | bytes) else None
+    if hint == "ls -ld":
+        hint = path and f"ls -ld {shlex.quote(path)}"
+    return EnvironmentProblem(f"{path}: {error.strerror}" if path else os.strerror(error.errno), hint=hint)
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:
     # Several faults of one file come as several lines; within a line, blanks of any kind are one.
     text = "\n  ".join(line for part in message.split("\n") if (line := " ".join(part.split())))
-    sys.stderr.write(f"architect: {text}" + (f"\n  try: {hint}" if hint else "") + "\n")
+    note(f"architect: {text}" + (f"\n  try: {hint}" if hint else ""))
     return int(code)
 
 
@@ -153,6 +201,11 @@ def _report_bug(error: Exception) -> int:
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="architect-bug-", suffix=".log", delete=False) as log:
-        log.write("".join(traceback.format_exception(error)))
-    return _fail(f"internal error: {type(error).__name__}: {error}", f"the details are in {log.name}", ExitCode.BUG)
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="architect-bug-", suffix=".log", delete=False) as log:
+            log.write(text)
+        where = f"the details are in {log.name}"
+    except OSError:
+        where = f"the place is {' '.join(text.splitlines()[-3].split())}"
+    return _fail(f"internal error: {type(error).__name__}: {error}", where, ExitCode.BUG)

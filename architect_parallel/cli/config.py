@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.config.places import home_dir
 from architect_parallel.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
     from architect_parallel.cli.output import answer, answer_json, warn
     from architect_parallel.config.load import load
 
-    loaded = load(_checkout(), config, os.environ, Path.home())
+    loaded = load(_checkout(), config, os.environ, home_dir())
     for warning in loaded.settings.warnings:
         warn(warning)
     if as_json:
@@ -83,7 +84,7 @@ def trust(
     checkout = open_repository(Path.cwd()).checkout
     if checkout is None:
         raise EnvironmentProblem("a bare repository has no configuration file", hint="cd to a checkout")
-    config_dir = user_config_dir(os.environ, Path.home())
+    config_dir = user_config_dir(os.environ, home_dir())
     if revoke:
         path = distrust_repository(config_dir, checkout)
         if as_json:

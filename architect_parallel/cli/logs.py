@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer_bytes, answer_json, note
+from architect_parallel.cli.output import answer_json, answer_while_read, note
 
 if TYPE_CHECKING:
     from architect_parallel.journal import Journal
@@ -77,10 +77,10 @@ class _Printer:
     def _print_rest(self, path: Path) -> None:
         for data in _chunks(path, self._printed.get(path, 0)):
             if len(self._workers) > 1 and self._last != path:
-                answer_bytes(f"==> {path.stem} <==\n".encode())
+                answer_while_read(f"==> {path.stem} <==\n".encode())
             self._last = path
             self._printed[path] = self._printed.get(path, 0) + len(data)
-            answer_bytes(data if self._raw else self._plain(path, data))
+            answer_while_read(data if self._raw else self._plain(path, data))
 
     def _plain(self, path: Path, data: bytes) -> bytes:
         from architect_parallel.planning.plain_text import plain_text

@@ -1,36 +1,111 @@
-"""stdout carries the answer, stderr everything else; this is the only place that writes to either for a command."""
+"""stdout carries the answer, stderr everything else; this is the only place that writes to either for a command.
+
+A stream that fails loses output and nothing more: an answer that cannot be written is an error of the machine after
+everything is recorded, a note that cannot be written is left out. A stream that the caller closed is /dev/null.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import Any
 
+from architect_parallel.errors import EnvironmentProblem
+
+
+class ReaderGone(Exception):
+    """Nobody reads standard output any more (`architect logs 1 | head`)."""
+
+
+def open_closed_streams() -> None:
+    """Open /dev/null in place of each standard stream that the caller closed.
+
+    Call it before any other file is opened: a file that got the number 1 or 2 would receive our output.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode, errors="replace", closefd=False))
+
+
+def settle_streams() -> None:
+    """Write out what is buffered, or drop it: Python would end with exit code 120 when it fails to do so."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _drop(stream.fileno())
+
 
 def answer(text: str) -> None:
-    """A line (or more) of the answer, to stdout. Undecodable bytes of file names pass as they are."""
-    sys.stdout.buffer.write((text + "\n").encode(errors="surrogateescape"))
-    sys.stdout.flush()
+    """A line (or more) of the answer, to stdout. Undecodable bytes of file names pass as they are.
+
+    Raises:
+        EnvironmentProblem: It cannot be written. A reader that has gone away is no error.
+    """
+    answer_bytes(_encoded(text))
 
 
 def answer_bytes(data: bytes) -> None:
-    """Raw bytes of the answer (a patch), to stdout."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """Raw bytes of the answer (a patch), to stdout. Raises as `answer`."""
+    with contextlib.suppress(ReaderGone):
+        answer_while_read(data)
+
+
+def answer_line_while_read(text: str) -> None:
+    """A line of an answer that goes on until its reader leaves. Raises as `answer_while_read`."""
+    answer_while_read(_encoded(text))
+
+
+def answer_while_read(data: bytes) -> None:
+    """A part of an answer that goes on until its reader leaves.
+
+    Raises:
+        ReaderGone: The reader has left.
+        EnvironmentProblem: It cannot be written.
+    """
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        _drop(sys.stdout.fileno())
+        raise ReaderGone from error
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write to standard output: {error.strerror}") from error
 
 
 def answer_json(value: Any) -> None:
-    """The answer as one JSON object."""
+    """The answer as one JSON object. Raises as `answer`."""
     from architect_parallel.reports.json import dumps
 
     answer(dumps(value))
 
 
 def note(text: str) -> None:
-    """A line of progress or a warning, to stderr."""
-    sys.stderr.write(text.encode("utf-8", "replace").decode() + "\n")
-    sys.stderr.flush()
+    """A line of progress or a warning, to stderr; left out when stderr fails."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text.encode("utf-8", "replace").decode() + "\n")
+        sys.stderr.flush()
 
 
 def warn(text: str) -> None:
     """A warning, to stderr."""
     note(f"warning: {text}")
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return (text + "\n").encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, from a model
+        return (text + "\n").encode(errors="replace")
+
+
+def _drop(descriptor: int) -> None:
+    """Let further output go nowhere."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from architect_parallel.cli.output import answer, note, warn
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def run(
     In the current directory, with the embedded agent unless --backend names another.
     """
     from architect_parallel.agent.tools import ConfirmMode
+    from architect_parallel.config.places import home_dir
     from architect_parallel.config.settings import load_settings
     from architect_parallel.domain import Limits
     from architect_parallel.planning.naming import read_session
@@ -82,7 +84,7 @@ def run(
     require_known("confirm mode", confirm_mode, tuple(ConfirmMode))
     here = Path.cwd()
     root = next((each for each in (here, *here.parents) if (each / ".git").exists()), None)
-    settings = load_settings(root, config, os.environ, Path.home())
+    settings = load_settings(root, config, os.environ, home_dir())
     profile = settings.agents[require_known("agent", agent, settings.agents)]
     if prompt := os.environ.get("ARCHITECT_SYSTEM_PROMPT"):  # from the launcher, whose configuration may be another
         profile = dataclasses.replace(profile, system_prompt=prompt)
@@ -98,7 +100,7 @@ def run(
             timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
         ),
         settings=settings,
-        say=None if quiet else _say,
+        say=None if quiet else note,
         resume=resume,
     )
     report, signal_number = _embedded(order, api_base) if backend is None else _other(order, backend)
@@ -123,7 +125,7 @@ class _Order:
 
 def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
     from architect_parallel.agent.run import AgentRequest, run_agent
-    from architect_parallel.config.places import session_dir
+    from architect_parallel.config.places import home_dir, session_dir
 
     request = AgentRequest(
         task=order.task,
@@ -134,7 +136,7 @@ def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
         limits=order.limits,
         prices=order.settings.prices,
         confirm_mode=order.mode,
-        session_dir=session_dir(os.environ, Path.home()),
+        session_dir=session_dir(os.environ, home_dir()),
         resume=order.resume,
     )
     return run_agent(request, os.environ, order.say)
@@ -194,24 +196,18 @@ def _decoded(data: bytes, origin: str) -> str:
         raise UsageError(f"the task from {origin} is not UTF-8 (byte {error.start})", hint="convert it") from error
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
-
-
 def _print(report: Report, json_output: bool) -> None:
     from architect_parallel.planning.plain_text import one_line, plain_text
     from architect_parallel.planning.quantities import show_count
 
     if json_output:
         # ASCII: a lone surrogate in a model's words must not lose the whole object.
-        sys.stdout.write(json.dumps(report.to_json(), allow_nan=False) + "\n")
+        answer(json.dumps(report.to_json(), allow_nan=False))
     else:
         if report.output:
-            sys.stdout.write(plain_text(report.output).rstrip() + "\n")
+            answer(plain_text(report.output).rstrip())
         cost = "?" if report.cost is None else f"${report.cost:.4f}"
         words = f"{report.status} ({report.reason}), {show_count(report.steps, 'step')}, {cost}, {report.model}"
-        sys.stderr.write(f"{words}: {one_line(report.error)}\n" if report.error else f"{words}\n")
+        note(f"{words}: {one_line(report.error)}" if report.error else words)
         for warning in report.warnings:
-            sys.stderr.write(f"warning: {warning}\n")
-    sys.stdout.flush()
+            warn(warning)

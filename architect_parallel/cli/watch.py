@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from architect_parallel.cli.output import answer
+from architect_parallel.cli.output import answer_line_while_read
 
 
 def watch(
@@ -28,7 +28,7 @@ def watch(
         from architect_parallel.reports.json import line
 
         for event in events(run):
-            answer(line(event))
+            answer_line_while_read(line(event))
         return 0
 
     from architect_parallel.api.place import open_journal
@@ -47,5 +47,5 @@ def watch(
         for seen in follow(journal, run_id):
             board.take(seen)
             if (said := as_line(board, seen)) is not None:
-                answer(said)
+                answer_line_while_read(said)
     return 0

@@ -6,10 +6,27 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from architect_parallel.errors import EnvironmentProblem
+
 REPOSITORY_FILE = ".architect-parallel.yaml"
 """In the top directory of a checkout."""
 USER_FILE = "config.yaml"
 """In the user's configuration directory."""
+
+
+def home_dir() -> Path:
+    """The user's home directory: what `HOME` names, else what the user database knows.
+
+    Raises:
+        EnvironmentProblem: There is none.
+    """
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        why = (
+            f"HOME is {home!r}" if os.environ.get("HOME") else f"HOME is not set and user id {os.getuid()} has no name"
+        )
+        raise EnvironmentProblem(f"no home directory: {why}", hint="export HOME=/an/existing/directory")
+    return Path(home)
 
 
 def user_config_dir(environ: Mapping[str, str], home: Path) -> Path:

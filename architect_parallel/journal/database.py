@@ -41,8 +41,16 @@ from architect_parallel.events import (
 from architect_parallel.journal.paths import Anchor, change_event, change_payload
 from architect_parallel.journal.replay import replay
 from architect_parallel.system import clock
-from architect_parallel.system.files import HeldLock, is_locked, locked, make_private_dir
-from architect_parallel.system.git import Repository
+from architect_parallel.system.files import (
+    HeldLock,
+    hand_over_tree,
+    is_locked,
+    locked,
+    make_shared_dir,
+    ownership_hint,
+    share,
+)
+from architect_parallel.system.git import Repository, make_state_dir
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -111,11 +119,12 @@ class Journal:
         return journal
 
     def close(self) -> None:
-        """Closes the database; a second call does nothing."""
+        """Closes the database; a second call does nothing. As root, gives the repository's owner what was made."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+                hand_over_tree(self.state_dir.parent)
 
     def __enter__(self) -> Journal:
         return self
@@ -244,11 +253,11 @@ class Journal:
     def hold(self, run_id: str) -> HeldLock | None:
         """Makes the run live until the lock is released or this process dies; `None`: somebody else holds it.
 
-        Creates the run's directory (0700); the lock file has our pid.
+        Creates the run's directory, private or as the repository is shared; the lock file has our pid.
         """
         try:
-            make_private_dir(self.state_dir)
-            path = make_private_dir(self.run_dir(run_id)) / "lock"
+            runs = make_shared_dir(make_state_dir(self.state_dir) / "runs")
+            path = make_shared_dir(runs / run_id) / "lock"
             for _ in range(5):
                 # `is_live` of another process takes the lock for a moment to look; that is not a holder.
                 if (lock := HeldLock.try_acquire(path)) is not None:
@@ -256,7 +265,7 @@ class Journal:
                     return lock
                 time.sleep(0.01)
         except OSError as error:
-            raise _unwritable(self.run_dir(run_id), error) from error
+            raise _unwritable(self.run_dir(run_id), error, self.state_dir) from error
         return None
 
     def is_live(self, run_id: str) -> bool:
@@ -351,23 +360,39 @@ class Journal:
         if self._connection is not None:
             return self._connection
         try:
+            if create or self.state_dir.is_dir():
+                make_state_dir(self.state_dir)
             if not create and not self.path.exists():
                 return None
-            if create:
-                make_private_dir(self.state_dir)
-            with self._errors(), contextlib.ExitStack() as undo:
-                mode = "rwc" if create else "rw"
-                connection = sqlite3.connect(
-                    f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT_S,
-                    isolation_level=None, check_same_thread=False,
-                )  # fmt: skip
-                undo.callback(connection.close)
-                self._prepare(connection, create=create)
-                undo.pop_all()
+            with self._errors():
+                try:
+                    connection = self._opened("rwc" if create else "rw", create=create)
+                except sqlite3.OperationalError:
+                    # Even to read, SQLite makes files beside the journal: not in a place that cannot be written.
+                    if create or not self._is_at_rest():
+                        raise
+                    return self._opened("ro&immutable=1", create=False)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise _unwritable(self.path, error, self.state_dir) from error
         self._connection = connection
         return connection
+
+    def _opened(self, mode: str, *, create: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None, check_same_thread=False,
+        )  # fmt: skip
+        try:
+            self._prepare(connection, create=create)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _is_at_rest(self) -> bool:
+        """Whether the one file holds everything: no process has the journal open or died with it open."""
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        return not wal.exists() or wal.stat().st_size == 0
 
     def _prepare(self, connection: sqlite3.Connection, *, create: bool) -> None:
         def version() -> int:
@@ -384,6 +409,7 @@ class Journal:
         with locked(self.state_dir / "runs.db.lock"):
             if version() == 0:
                 self.path.chmod(0o600)
+                share(self.path)  # SQLite gives the files beside it the same mode and, as root, the same owner
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
@@ -392,7 +418,11 @@ class Journal:
             connection = self._connect(create=False)
             if connection is None or connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 return []  # no journal, or one that another process is just making
-            return connection.execute(query, values).fetchall()
+            try:
+                return connection.execute(query, values).fetchall()
+            finally:
+                if connection is not self._connection:  # a view that stays as it is; the next look opens a new one
+                    connection.close()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -461,7 +491,7 @@ class Journal:
                 raise EnvironmentProblem(f"the disk of {self.path} is full", hint="df -h; make room") from error
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise EnvironmentProblem(f"the journal {self.path} is in use", hint="try again") from error
-            raise _unwritable(self.path, error) from error
+            raise _unwritable(self.path, error, self.state_dir) from error
 
     def _damaged(self, what: str) -> EnvironmentProblem:
         hint = f"mv '{self.path}' '{self.path}.damaged' (branches and worktrees stay as they are)"
@@ -474,5 +504,7 @@ def _last_seq(database: sqlite3.Connection, run_id: str) -> int:
     return int(found or 0)
 
 
-def _unwritable(path: Path, error: Exception) -> EnvironmentProblem:
-    return EnvironmentProblem(f"cannot use {path}: {error}", hint=f"ls -ld '{path.parent}'; df -h '{path.parent}'")
+def _unwritable(path: Path, error: Exception, state_dir: Path) -> EnvironmentProblem:
+    what = error.strerror if isinstance(error, OSError) else error
+    hint = ownership_hint(state_dir) or f"ls -ld '{path.parent}'; df -h '{path.parent}'"
+    return EnvironmentProblem(f"cannot use {path}: {what}", hint=hint)

@@ -22,8 +22,7 @@ from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal, Operation
 from architect_parallel.journal.replay import replay
 from architect_parallel.planning.quantities import show_some
-from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Repository
+from architect_parallel.system.git import Repository, make_state_dir
 from architect_parallel.system.process_table import runs_since
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
@@ -196,7 +195,7 @@ def _private(
             if private.admin_dir == admin_dir and private.worktree == path:
                 yield private
                 return
-    with tempfile.TemporaryDirectory(prefix="cleanup-", dir=make_private_dir(repository.state_dir)) as folder:
+    with tempfile.TemporaryDirectory(prefix="cleanup-", dir=make_state_dir(repository.state_dir)) as folder:
         yield PrivateGit.create(repository, Path(folder) / "git", path)
 
 

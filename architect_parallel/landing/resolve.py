@@ -27,7 +27,7 @@ from architect_parallel.planning import verdict
 from architect_parallel.planning.quantities import show_some, show_workers
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir, replace_file
-from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git import Git, Repository, make_state_dir
 from architect_parallel.workers.agent_run import AgentRun, Tally, run_agent
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.output import LogFile
@@ -95,7 +95,7 @@ def resolve(
     Raises:
         EnvironmentProblem, GitError: The tree cannot be read or written.
     """
-    with tempfile.TemporaryDirectory(prefix="resolve-", dir=make_private_dir(repository.state_dir)) as folder:
+    with tempfile.TemporaryDirectory(prefix="resolve-", dir=make_state_dir(repository.state_dir)) as folder:
         private = PrivateGit.create(repository, Path(folder) / "git", worktree.path)
         here = Git(cwd=worktree.path, git_dir=worktree.admin_dir, work_tree=worktree.path)
         quiet = ("rerere.enabled=false", "merge.conflictStyle=diff3", "merge.verifySignatures=false")

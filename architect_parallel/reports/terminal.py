@@ -1,7 +1,7 @@
 """The live view of a run: a table on a terminal, plain lines elsewhere, nothing when asked to be quiet.
 
-A listener of recorded events; it decides nothing and may fail without harm. Progress lines of a text run belong to the
-answer (stdout); the table and everything beside a JSON answer go to stderr.
+A listener of recorded events; it decides nothing, and a stream that fails ends no run. Progress lines of a text run
+belong to the answer (stdout); the table and everything beside a JSON answer go to stderr.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ class LiveReport:
             self._live = Live(
                 get_renderable=self._table, console=console, refresh_per_second=REFRESH_PER_S, transient=True
             )
-            self._live.start()
+            with contextlib.suppress(OSError):
+                self._live.start()
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -134,7 +135,8 @@ class LiveReport:
 
     def _stop_table(self) -> None:
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError):
+                self._live.stop()
             self._live = None
 
     def take(self, recorded: Recorded) -> None:
@@ -195,21 +197,23 @@ class LiveReport:
             self._say(one_line(line, 200))
 
     def _say(self, line: str) -> None:
-        if self._live is not None and self._lines.isatty():
-            self._live.console.print(line, markup=False, soft_wrap=True)
-            return
-        self._lines.buffer.write((line + "\n").encode(errors="replace"))
-        self._lines.flush()
+        with contextlib.suppress(OSError):  # the answer at the end meets the same stream and reports its failure
+            if self._live is not None and self._lines.isatty():
+                self._live.console.print(line, markup=False, soft_wrap=True)
+                return
+            self._lines.buffer.write((line + "\n").encode(errors="replace"))
+            self._lines.flush()
 
     def _warn(self, message: str) -> None:
         line = f"warning: {one_line(message, 400)}"
         if line in self._warned:
             return
         self._warned.add(line)
-        if self._live is not None:
-            self._live.console.print(line, style="yellow", markup=False, soft_wrap=True)
-        else:
-            sys.stderr.write(line.encode("utf-8", "replace").decode() + "\n")
+        with contextlib.suppress(OSError):
+            if self._live is not None:
+                self._live.console.print(line, style="yellow", markup=False, soft_wrap=True)
+            else:
+                sys.stderr.write(line.encode("utf-8", "replace").decode() + "\n")
 
     def _table(self) -> RenderableType:
         from rich.table import Table

@@ -1,4 +1,8 @@
-"""The door to files: atomic replacement, private directories, locks between processes.
+"""The door to files: atomic replacement, private and shared directories, locks between processes.
+
+Rights: a private directory is its owner's alone. A shared one, and the locks in it, have the rights of the directory
+around it where that one is shared (setgid, as git makes those of `core.sharedRepository`). What root makes belongs to
+the owner of the directory around it, so that one `sudo` locks nobody out of his own repository.
 
 Locks are `flock`: the kernel drops them when the last holder of the descriptor dies, so a killed process never leaves
 a stale one. Descriptors are close-on-exec, so no child keeps a lock alive.
@@ -10,6 +14,9 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
+import shlex
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -51,7 +58,92 @@ def make_private_dir(path: Path) -> Path:
     if not path.is_dir():
         make_private_dir(path.parent)  # `mkdir(parents=True)` would make the parents with the usual mode
         path.mkdir(exist_ok=True, mode=0o700)
+        _hand_over(path)
     return path
+
+
+def make_shared_dir(path: Path) -> Path:
+    """Creates `path` with the rights of the directory around it, which exists; returns it."""
+    if not path.is_dir():
+        path.mkdir(exist_ok=True, mode=0o700)
+        share(path)
+    return path
+
+
+def share(path: Path) -> None:
+    """Gives `path` the rights of the directory around it, where that one is shared and `path` is ours to change."""
+    _hand_over(path)
+    around = path.parent.stat().st_mode
+    if not around & stat.S_ISGID:
+        return
+    with contextlib.suppress(OSError), _opened(path) as descriptor:  # another user's, or a file system without modes
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            wanted = mode | around & 0o077 | stat.S_ISGID
+        else:
+            wanted = mode | around & 0o066
+        if wanted != mode:
+            os.fchmod(descriptor, wanted)
+
+
+def user_name(user_id: int) -> str:
+    """The name of a user; `user 4711` where there is none."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"user {user_id}"
+
+
+def ownership_hint(state_dir: Path) -> str | None:
+    """What to type where the state directory of a repository, or something in it, is another user's; `None` means that
+    it is ours or not there."""
+    around = state_dir.parent
+    try:
+        foreign = next((each for each in (state_dir, *state_dir.glob("*")) if each.stat().st_uid != os.geteuid()), None)
+        if foreign is None:
+            return None
+        if around.stat().st_uid in (os.geteuid(), 0):
+            return f'sudo chown -R "$(id -un)" {shlex.quote(os.fspath(state_dir))}'
+    except OSError:
+        return None
+    place = shlex.quote(os.fspath(around))
+    return f"ask its owner for: git config core.sharedRepository group; chmod g+rwxs {place}; architect status"
+
+
+def hand_over_tree(path: Path) -> None:
+    """As root, gives what root made in `path` to the owner of `path` or, where root made that, of what is around it."""
+    if os.geteuid() != 0 or not path.is_dir():
+        return
+    _hand_over(path)
+    owner = path.stat()
+    if owner.st_uid == 0:
+        return
+    for directory, inner, files in os.walk(path):
+        for name in (*inner, *files):
+            _hand_over(Path(directory, name), owner)
+
+
+def _hand_over(path: Path, owner: os.stat_result | None = None) -> None:
+    if os.geteuid() != 0:
+        return
+    owner = owner or path.parent.stat()
+    with contextlib.suppress(OSError):
+        if owner.st_uid == 0 or path.lstat().st_uid != 0:
+            return
+        with _opened(path) as descriptor:
+            found = os.fstat(descriptor)
+            # A further name of the file may be one that its new owner must not change (/etc/shadow).
+            if found.st_uid == 0 and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -64,6 +156,7 @@ def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[int]:
         EnvironmentProblem: When it is not free within `timeout_s` (`None`: wait for ever).
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    share(path)
     try:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -93,6 +186,8 @@ class HeldLock:
         """The lock at `path`, or `None` when somebody alive holds it. A directory is locked as it is."""
         flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        if flags != os.O_RDONLY:
+            share(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -4,25 +4,30 @@ It knows how to run git and where a repository is; it knows nothing of workers, 
 `worktrees`, `workers.collect` and `landing`). Paths travel as bytes through `os.fsencode`/`fsdecode`, so names that
 are not UTF-8 survive. Exit codes and `-z` output are read, never git's prose.
 
-The environment: every inherited `GIT_*` variable is dropped (a hook or CI job that exports `GIT_DIR` or
-`GIT_INDEX_FILE` must not redirect us), nothing prompts, messages are in C.UTF-8. The settings given with `-c` switch
-off what could run a program of the repository's (hooks, fsmonitor) or rewrite the object store while workers run (gc).
+The environment: an inherited `GIT_*` variable is dropped unless `USER_VARIABLES` lists it (a hook or CI job that
+exports `GIT_DIR` or `GIT_INDEX_FILE` must not redirect us), nothing prompts, messages are in C.UTF-8. The settings
+given with `-c` switch off what could run a program of the repository's (hooks, fsmonitor) or rewrite the object store
+while workers run (gc). git lets `-c` win over configuration by environment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
+from architect_parallel.system.files import make_private_dir, share
 from architect_parallel.system.git_errors import find_reason
 
 MINIMUM_VERSION = (2, 31)
@@ -42,6 +47,18 @@ SAFE_SETTINGS = (
     "diff.external=",
     "log.showSignature=false",
 )
+
+USER_VARIABLES = (
+    *("GIT_AUTHOR_*", "GIT_COMMITTER_*"),
+    *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_ATTR_NOSYSTEM"),
+    *("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_*", "GIT_CONFIG_VALUE_*", "GIT_CONFIG_PARAMETERS"),
+    *("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_ASKPASS", "GIT_PROXY_COMMAND", "GIT_ALLOW_PROTOCOL"),
+    *("GIT_SSL_*", "GIT_PROXY_SSL_*", "GIT_HTTP_*"),
+)
+"""The `GIT_*` variables of the user that git keeps. They say who the user is, which configuration applies and how a
+server is reached. None of them redirects git to another repository, index or object store, and none changes output."""
+_USER_CONFIGURATION = ("GIT_CONFIG_SYSTEM", "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")
+"""Those that add configuration; a private git directory must not see it."""
 
 
 class GitError(ArchitectParallelError):
@@ -91,14 +108,11 @@ class Output:
 
 
 def scrubbed_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without `GIT_*`, with what makes git silent and unattended.
-
-    Identity variables (`GIT_AUTHOR_*`, `GIT_COMMITTER_*`) stay: they are the user's way to say who commits.
-    """
+    """`environ` with no `GIT_*` but `USER_VARIABLES`, and with what makes git silent and unattended."""
     kept = {
         name: value
         for name, value in environ.items()
-        if not name.startswith("GIT_") or name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))
+        if not name.startswith("GIT_") or any(fnmatchcase(name, pattern) for pattern in USER_VARIABLES)
     }
     return kept | {
         "GIT_TERMINAL_PROMPT": "0",
@@ -193,6 +207,8 @@ class Git:
             if value is not None:
                 environment[name] = os.fspath(value)
         if self.no_user_config:
+            for name in _USER_CONFIGURATION:
+                environment.pop(name, None)
             environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
         return environment
 
@@ -331,6 +347,35 @@ def lender_of(git_dir: Path) -> Path | None:
     if len(places) < 5 or (places[0].name, places[2].name, places[3].name) != ("repo", "runs", "architect"):
         return None
     return places[4] if (places[4] / "objects").is_dir() else None
+
+
+def make_state_dir(state_dir: Path) -> Path:
+    """Creates the directory `architect` in git's common directory; returns it.
+
+    It is private (0700) unless `core.sharedRepository` shares the repository: then it has the rights git gives, also
+    where its owner made it before, and so have the journal and the locks in it. Prompts and logs stay private.
+    """
+    around = state_dir.parent.stat().st_mode
+    if not state_dir.is_dir():
+        make_private_dir(state_dir)
+    elif not around & stat.S_ISGID or state_dir.stat().st_mode & 0o077 or state_dir.stat().st_uid != os.geteuid():
+        return state_dir
+    if around & stat.S_ISGID and (bits := _shared_bits(state_dir.parent)):
+        state_dir.chmod(0o700 | bits | (bits & 0o044) >> 2 | stat.S_ISGID)
+        for pattern in ("*.lock", "runs.db*", "trash", "runs", "runs/*", "runs/*/lock"):
+            for path in state_dir.glob(pattern):
+                share(path)
+    return state_dir
+
+
+def _shared_bits(common_dir: Path) -> int:
+    """What `core.sharedRepository` lets the group and others do with a file, as bits of its mode."""
+    value = Git(cwd=common_dir, git_dir=common_dir).run("config", "--get", "core.sharedRepository", check=False).text
+    words = {"group": 0o060, "true": 0o060, "yes": 0o060, "on": 0o060, "1": 0o060}
+    words |= dict.fromkeys(("all", "world", "everybody", "2"), 0o064)
+    with contextlib.suppress(ValueError):
+        return words.get(value.lower()) or int(value, 8) & 0o066
+    return 0
 
 
 def _main_place(common_dir: Path) -> tuple[Path, bool]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import psutil
@@ -24,6 +26,12 @@ def free_disk_bytes(path: Path) -> int:
 def processors() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def open_files_limit() -> int:
+    """How many files this process may have open at the same time."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def files_we_write() -> set[tuple[int, int]]:

@@ -13,8 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git import Git, Repository, make_state_dir
 
 HARMLESS_SETTINGS = frozenset(
     {
@@ -43,7 +42,7 @@ def borrowed(repository: Repository, *, as_merged: bool = False) -> Iterator[Git
     Args:
         as_merged: Whether to take over the settings and attributes that decide how files merge.
     """
-    with tempfile.TemporaryDirectory(prefix="merged-", dir=make_private_dir(repository.state_dir)) as name:
+    with tempfile.TemporaryDirectory(prefix="merged-", dir=make_state_dir(repository.state_dir)) as name:
         place = Path(name)
         (place / "refs").mkdir()
         (place / "objects" / "info").mkdir(parents=True)

@@ -9,8 +9,7 @@ import shutil
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Repository
+from architect_parallel.system.git import Repository, make_state_dir
 from architect_parallel.worktrees import differences
 from architect_parallel.worktrees.facts import identity_of
 
@@ -55,7 +54,7 @@ def snapshot_dirty(repository: Repository) -> str:
     head = here.resolve("HEAD^{commit}")
     if repository.checkout is None or head is None:
         raise EnvironmentProblem(f"{repository.root} has no checkout with a commit", hint="leave out --include-dirty")
-    make_private_dir(repository.state_dir)
+    make_state_dir(repository.state_dir)
     index = repository.state_dir / f"dirty-{os.getpid()}-{os.urandom(4).hex()}.index"
     try:
         original = Path(here.text("rev-parse", "--path-format=absolute", "--git-path", "index"))

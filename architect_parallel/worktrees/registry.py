@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.system.files import locked, make_private_dir
-from architect_parallel.system.git import Repository
+from architect_parallel.system.files import locked, make_shared_dir, ownership_hint
+from architect_parallel.system.git import Repository, make_state_dir
 from architect_parallel.worktrees import heads
 
 INITIALIZING = "initializing"
@@ -48,18 +48,21 @@ def registration_lock(repository: Repository) -> Iterator[int]:
         EnvironmentProblem: When the repository cannot be written.
     """
     try:
-        make_private_dir(repository.state_dir)
+        make_state_dir(repository.state_dir)
         lock = repository.state_dir / "worktrees.lock"
-        lock.touch(mode=0o600)
+        if not os.access(lock, os.R_OK | os.W_OK):
+            lock.touch(mode=0o600)
     except OSError as error:
-        raise not_writable(repository.state_dir, error) from error
+        hint = ownership_hint(repository.state_dir)
+        raise not_writable(repository.state_dir, error, hint) from error
     with locked(lock) as descriptor:
         yield descriptor
 
 
-def not_writable(path: Path, error: OSError) -> EnvironmentProblem:
-    """The one line for a place that cannot be written."""
-    return EnvironmentProblem(f"{path} cannot be written: {error.strerror}", hint="check its owner and the free space")
+def not_writable(path: Path, error: OSError, hint: str | None = None) -> EnvironmentProblem:
+    """The one line for a place that cannot be written. `None` means the usual hint."""
+    hint = hint or "check its owner and the free space"
+    return EnvironmentProblem(f"{path} cannot be written: {error.strerror}", hint=hint)
 
 
 def admin_dirs(repository: Repository) -> list[Path]:
@@ -344,17 +347,22 @@ def take_away(repository: Repository, *paths: Path) -> None:
     Their space is freed by `empty_trash`, which callers run after they gave up the lock.
 
     Raises:
-        EnvironmentProblem: One could not be moved; the ones after it stay.
+        EnvironmentProblem: One could not be moved; then all stay, except what another file system made us delete.
     """
-    trash = make_private_dir(repository.state_dir / "trash")
+    trash = make_shared_dir(make_state_dir(repository.state_dir) / "trash")
+    moved: list[tuple[Path, Path]] = []
     for path in paths:
+        place = trash / uuid.uuid4().hex
         try:
             _give_write_permission(path)
-            os.rename(path, trash / uuid.uuid4().hex)
+            os.rename(path, place)
+            moved.append((place, path))
         except FileNotFoundError:
             continue
         except OSError as error:
             if error.errno != errno.EXDEV:
+                for there, origin in reversed(moved):
+                    os.rename(there, origin)
                 raise not_writable(path, error) from error
             delete_tree(path)  # the git directory is on another file system
 

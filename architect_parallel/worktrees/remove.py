@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
-from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git import Git, Repository, make_state_dir
 from architect_parallel.system.git_errors import describe_lock
 from architect_parallel.worktrees.create import owns_branch
 from architect_parallel.worktrees.heads import head_branch
@@ -180,7 +179,7 @@ def recover(repository: Repository, *, path: Path, branch: str, base_commit: str
 
 @contextlib.contextmanager
 def _reading(repository: Repository, path: Path) -> Iterator[PrivateGit]:
-    with tempfile.TemporaryDirectory(prefix="inspect-", dir=make_private_dir(repository.state_dir)) as name:
+    with tempfile.TemporaryDirectory(prefix="inspect-", dir=make_state_dir(repository.state_dir)) as name:
         yield PrivateGit.create(repository, Path(name) / "git", path)
 
 

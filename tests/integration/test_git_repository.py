@@ -41,6 +41,60 @@ def test_inherited_git_variables_do_not_redirect(
     assert open_repository(checkout).root == checkout
 
 
+def given_config(monkeypatch: pytest.MonkeyPatch, **pairs: str) -> None:
+    """Puts settings into the environment; `__` in a name is a dot."""
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(pairs)))
+    for index, (name, value) in enumerate(pairs.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{index}", name.replace("__", "."))
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{index}", value)
+
+
+def test_configuration_by_environment_is_honoured(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_config(monkeypatch, user__name="Real Name")
+    assert open_repository(checkout).git.text("config", "user.name") == "Real Name"
+
+
+def test_a_configuration_file_named_by_environment_is_honoured(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[user]\n\tname = Real Name\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    assert open_repository(checkout).git.text("config", "user.name") == "Real Name"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_safe_directory_by_environment_opens_the_repository(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in (checkout, checkout / ".git"):
+        os.chown(place, 4711, 4711)
+    with pytest.raises(EnvironmentProblem, match="belongs to another user"):  # the control
+        open_repository(checkout)
+    given_config(monkeypatch, safe__directory=str(checkout))
+    assert open_repository(checkout).root == checkout
+
+
+def test_safe_settings_win_over_configuration_by_environment(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = tmp_path / "hooks" / "pre-commit"
+    hook.parent.mkdir()
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    hook.chmod(0o755)
+    given_config(monkeypatch, core__hooksPath=str(hook.parent))
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", f"'core.hookspath'='{hook.parent}'")
+    open_repository(checkout).git.run("commit", "--allow-empty", "-qm", "ours")
+    assert not (tmp_path / "ran").exists()
+    git(checkout, "commit", "--allow-empty", "-qm", "theirs")  # the control: plain git runs the hook
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_private_git_sees_no_configuration_by_environment(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_config(monkeypatch, x__y="count")
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'x.z'='parameters'")
+    own = Git(cwd=checkout, git_dir=checkout / ".git")
+    assert own.text("config", "--get-regexp", "^x[.]") == "x.y count\nx.z parameters"  # the control
+    assert not Git(cwd=checkout, git_dir=checkout / ".git", no_user_config=True).ok("config", "--get-regexp", "^x[.]")
+
+
 @pytest.mark.parametrize("explicit", [False, True])
 def test_a_bare_repository_is_its_own_root(checkout: Path, tmp_path: Path, home: Path, explicit: bool) -> None:
     bare = tmp_path / "bare.git"

@@ -14,6 +14,7 @@ from architect_parallel.backends.command import command_backend
 from architect_parallel.backends.environment import (
     BLANK,
     Redactor,
+    common_environment,
     filtered_environment,
     redact,
     secret_values,
@@ -35,6 +36,29 @@ def test_only_listed_names_pass(shell: Backend) -> None:
     }  # fmt: skip
     kept = {"PATH", "LC_ALL", "XDG_DATA_HOME", "https_proxy", "GIT_AUTHOR_NAME"}
     assert set(filtered_environment(shell, environ)) == kept
+
+
+def test_git_settings_pass_without_those_that_hold_a_token(shell: Backend) -> None:
+    environ = {
+        "GIT_CONFIG_COUNT": "4", "GIT_CONFIG_GLOBAL": "/g", "GIT_CONFIG_PARAMETERS": "'http.extraheader'='token'",
+        "GIT_CONFIG_KEY_0": "http.https://example.com/.extraHeader", "GIT_CONFIG_VALUE_0": "AUTHORIZATION: basic t0ken",
+        "GIT_CONFIG_KEY_1": "Safe.Directory", "GIT_CONFIG_VALUE_1": "*",
+        "GIT_CONFIG_KEY_2": "url.https://me:t0ken@example.com/.insteadOf", "GIT_CONFIG_VALUE_2": "https://example.com/",
+        "GIT_CONFIG_KEY_3": "user.name", "GIT_CONFIG_VALUE_3": "Real Name",
+    }  # fmt: skip
+    expected = {
+        "GIT_CONFIG_GLOBAL": "/g", "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": "Safe.Directory", "GIT_CONFIG_VALUE_0": "*",
+        "GIT_CONFIG_KEY_1": "user.name", "GIT_CONFIG_VALUE_1": "Real Name",
+    }  # fmt: skip
+    assert filtered_environment(shell, environ) == expected
+    assert common_environment(environ) == expected
+
+
+@pytest.mark.parametrize("count", ["", "-1", "many", "99999999999999999999", "2"])
+def test_a_wrong_count_of_git_settings_passes_what_is_there(count: str) -> None:
+    environ = {"GIT_CONFIG_COUNT": count, "GIT_CONFIG_KEY_0": "user.name"}
+    assert common_environment(environ) == {}
 
 
 def test_a_backend_adds_its_own_names_and_the_configured_ones() -> None:

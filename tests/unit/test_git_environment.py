@@ -9,14 +9,24 @@ from architect_parallel.system.git import GitError, Output, scrubbed_environment
 
 
 @pytest.mark.parametrize(
-    "name", ["GIT_DIR", "GIT_INDEX_FILE", "GIT_CONFIG_PARAMETERS", "GIT_SSH_COMMAND", "GIT_EXTERNAL_DIFF", "GIT_TRACE"]
+    "name",
+    [
+        *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"),
+        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CEILING_DIRECTORIES", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR"),
+        *("GIT_EXTERNAL_DIFF", "GIT_TRACE", "GIT_CONFIG", "GIT_DEFAULT_HASH", "GIT_PREFIX", "GIT_REPLACE_REF_BASE"),
+    ],
 )
 def test_inherited_git_variables_are_dropped(name: str) -> None:
     assert name not in scrubbed_environment({name: "x"})
 
 
-def test_identity_and_everything_else_stay() -> None:
-    given = {"GIT_AUTHOR_NAME": "A", "GIT_COMMITTER_EMAIL": "c@example.invalid", "PATH": "/bin", "SSH_AUTH_SOCK": "s"}
+def test_identity_configuration_access_and_everything_else_stay() -> None:
+    given = {
+        "GIT_AUTHOR_NAME": "A", "GIT_COMMITTER_EMAIL": "c@example.invalid", "PATH": "/bin", "SSH_AUTH_SOCK": "s",
+        "GIT_CONFIG_GLOBAL": "/g", "GIT_CONFIG_SYSTEM": "/s", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*", "GIT_CONFIG_PARAMETERS": "'a.b'='c'",
+        "GIT_SSH": "ssh", "GIT_SSH_COMMAND": "ssh -4", "GIT_ASKPASS": "ask", "GIT_SSL_CAINFO": "/ca",
+    }  # fmt: skip
     assert given.items() <= scrubbed_environment(given).items()
 
 

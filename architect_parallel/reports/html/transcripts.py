@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal.logs import log_files
 from architect_parallel.reports.html.markup import shown
 from architect_parallel.reports.html.packing import pack
@@ -19,9 +20,12 @@ LINE_CHARACTERS = 4_000
 def transcript(run_dir: Path, worker_id: int, room: int) -> tuple[str, int]:
     """What one worker's agents printed, packed into at most `room` characters, and how many characters that is
     unpacked; `("", 0)`: nothing was printed, or the logs are gone."""
-    files = log_files(run_dir, worker_id)
-    chosen = files if len(files) <= ATTEMPTS else [files[0], *files[1 - ATTEMPTS :]]
     parts = []
+    try:
+        files = log_files(run_dir, worker_id)
+    except EnvironmentProblem as problem:  # another user's
+        files, parts = [], [f"[{problem.message}]"]
+    chosen = files if len(files) <= ATTEMPTS else [files[0], *files[1 - ATTEMPTS :]]
     for path in chosen:
         text = _read(path)
         if text and len(files) > 1:
