@@ -262,24 +262,21 @@ class ConfiguredPrograms:
                 record = self._settled()
                 return _unconfirmed(record, self.settings())
 
-    def confirm(self) -> Unconfirmed:
-        """Records that the user wants all of `unconfirmed()` as it is now, and returns it. Raises like `sealed`."""
-        with self._lock:
-            if not self._held and not _stamp(self._state_dir / STATE_FILE):
-                return Unconfirmed()
-            with self._exclusively():
-                record = self._settled()
-                settings = self.settings()
-                found = _unconfirmed(record, settings)
-                record.confirmed |= {setting.digest: setting.key for setting in found.added}
-                there = {setting.digest for setting in settings}
-                gone = {**record.removed, **(record.known or {})}
-                record.confirmed |= {digest: key for digest, key in gone.items() if digest not in there}
-                for digest in record.confirmed:
-                    record.unconfirmed.pop(digest, None)
-                    record.removed.pop(digest, None)
-                self._save(record)
-                return found
+    def confirm(self, seen: Unconfirmed) -> None:
+        """Records that the user wants what `unconfirmed()` answered, and nothing that came since. Raises like it."""
+        with self._lock, self._exclusively():
+            record = self._settled()
+            there = {setting.digest for setting in self.settings()}
+            record.confirmed |= {setting.digest: setting.key for setting in seen.added}
+            record.confirmed |= {
+                digest: key
+                for digest, key in {**record.removed, **(record.known or {})}.items()
+                if digest not in there and key in seen.removed
+            }
+            for digest in record.confirmed:
+                record.unconfirmed.pop(digest, None)
+                record.removed.pop(digest, None)
+            self._save(record)
 
     @contextlib.contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -379,11 +376,7 @@ class ConfiguredPrograms:
         return self._seal([setting for setting in settings if setting.digest not in refused])
 
     def _seal(self, settings: Sequence[Setting]) -> SealedConfiguration:
-        own = [setting for setting in settings if setting.scope == "local"]
-        storage = self._common_dir / "lfs"
-        if any(setting.key.startswith("filter.lfs.") for setting in settings):
-            # git-lfs would put its objects into the directory of the copy.
-            own.insert(0, Setting(key="lfs.storage", value=os.fspath(storage), origin="", scope="local"))
+        own = [*(setting for setting in settings if setting.scope == "local"), *self._lfs_settings(settings)]
         repository = _written(setting for setting in own if setting.key != _WORKTREE_FILES)
         user = _written(setting for setting in settings if setting.scope in ("system", "global"))
         programs = frozenset(setting.digest for setting in settings if setting.is_program)
@@ -400,6 +393,21 @@ class ConfiguredPrograms:
         )  # fmt: skip
         _ = sealed.environment  # written at once: other processes read it
         return sealed
+
+    def _lfs_settings(self, settings: Sequence[Setting]) -> list[Setting]:
+        """Settings for git-lfs, which would look for its objects in the directory of the copy, and there also for
+        those of a remote that is a directory."""
+        storage = next((each.value for each in reversed(settings) if each.key == "lfs.storage" and each.value), "lfs")
+        standalone = "lfs.customtransfer.lfs-standalone-file"
+        wanted = {
+            f"{standalone}.path": "env",
+            f"{standalone}.args": "-u GIT_COMMON_DIR git-lfs standalone-file",
+            "lfs.storage": os.path.join(self._common_dir, storage),
+        }
+        there = {setting.key for setting in settings} - {"lfs.storage"}
+        return [
+            Setting(key=key, value=value, origin="", scope="local") for key, value in wanted.items() if key not in there
+        ]
 
     def _read_copy(self, record: _Record) -> SealedConfiguration | None:
         """The copy that another process made; `None`: it is not there or not what it was."""
