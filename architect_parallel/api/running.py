@@ -36,6 +36,7 @@ from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import request_cancel
 from architect_parallel.planning.admission import Room, Rules
+from architect_parallel.planning.escapes import programs_changed
 from architect_parallel.planning.providers import choose_model, default_model
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.reports.state_file import StateFile
@@ -178,19 +179,24 @@ def run_plan(
         handing_on=HandingOn(plan, here.repository, earlier) if plan.is_graph else None,
         unpacked=unpacked,
     )
-    try:
-        result = runner.run()
-    finally:
-        unpacked.close()
-        for spec in todo:
-            if spec.isolation is Isolation.WORKTREE:
-                hand_over_tree(Path(spec.worktree_path))
-    if files is not None:
+    with here.repository.programs.agents_running() as changed:
         try:
-            files.finish(result)
-        except OSError as error:  # the run is over and recorded: its answer must not be lost with this
-            result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
-    return judge(plan, result, journal, here, listeners)
+            result = runner.run()
+        finally:
+            unpacked.close()
+            for spec in todo:
+                if spec.isolation is Isolation.WORKTREE:
+                    hand_over_tree(Path(spec.worktree_path))
+        if files is not None:
+            try:
+                files.finish(result)
+            except OSError as error:  # the run is over and recorded: its answer must not be lost with this
+                result.warnings.append(f"{plan.output_dir}: the summary could not be written: {error.strerror}")
+        result = judge(plan, result, journal, here, listeners)
+    if changed:
+        result.warnings.append(programs_changed(changed))
+        _tell(listeners, plan.run_id, result.warnings[-1:])
+    return result
 
 
 def _debugger(plan: RunPlan, journal: Journal) -> WorkerSpec | None:

@@ -1,4 +1,6 @@
-"""`architect config show|schema|trust`: the effective configuration, its schema, and what a repository may set."""
+"""`architect config show|schema|trust`: the effective configuration, its schema, and what a repository may set.
+
+`trust` also confirms what was written into git's configuration while agents ran, see `system.programs`."""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from architect_parallel.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     from architect_parallel.config.load import ConfigSource, Loaded
+    from architect_parallel.system.programs import Unconfirmed
 
 app = typer.Typer(
     help="Show the configuration, or trust a repository's.",
@@ -72,35 +75,69 @@ def schema(
 
 @app.command()
 def trust(
-    revoke: Annotated[bool, typer.Option("--revoke", help="Take the trust back.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take the trust in the file back.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trusted; record nothing.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Let this repository's .architect-parallel.yaml, as it is now, set backends, setup commands and agents' modes."""
+    """Trust entries of git's configuration that came while agents ran, else this repository's .architect-parallel.yaml.
+
+    Programs, remotes and credentials that came into git's configuration while agents ran are not used before this.
+    Where there are such entries, only they are trusted. The file, as it is now, may then set backends, setup commands
+    and agents' modes.
+    """
     from architect_parallel.cli.output import answer, answer_json
     from architect_parallel.config.places import user_config_dir
     from architect_parallel.config.trust import distrust_repository, trust_repository
     from architect_parallel.system.git import open_repository
 
-    checkout = open_repository(Path.cwd()).checkout
-    if checkout is None:
-        raise EnvironmentProblem("a bare repository has no configuration file", hint="cd to a checkout")
+    repository = open_repository(Path.cwd())
     config_dir = user_config_dir(os.environ, home_dir())
     if revoke:
-        path = distrust_repository(config_dir, checkout)
+        path = distrust_repository(config_dir, _require_checkout(repository.checkout))
         if as_json:
             answer_json({"path": str(path), "trusted": False})
         else:
             answer(f"no longer trusted: {path}")
         return
-    trusted = trust_repository(config_dir, checkout)
-    if as_json:
-        answer_json({"path": str(trusted.path), "trusted": True, "sha256": trusted.sha256, "keys": trusted.keys})
+    waiting = repository.programs.unconfirmed()
+    if waiting.keys:
+        # Only these: who confirms what git may run has not looked at a file that an agent may have changed as well.
+        if not dry_run:
+            repository.programs.confirm(waiting)
+        if as_json:
+            answer_json({"trusted": not dry_run, "git": _plain_waiting(waiting)})
+        else:
+            answer("\n".join(_waiting_lines(waiting, dry_run)))
         return
-    lines = [f"trusted as it is now: {trusted.path}"]
+    trusted = trust_repository(config_dir, _require_checkout(repository.checkout), dry_run=dry_run)
+    if as_json:
+        plain = {"sha256": trusted.sha256, "keys": trusted.keys}
+        answer_json({"path": str(trusted.path), "trusted": not dry_run, **plain})
+        return
+    lines = [f"{'would be trusted' if dry_run else 'trusted'} as it is now: {trusted.path}"]
     lines += [f"  {key} = {_value(value)}" for key, value in trusted.keys.items()]
     if not trusted.keys:
         lines.append("  (nothing in it needs trust)")
     answer("\n".join(lines))
+
+
+def _require_checkout(checkout: Path | None) -> Path:
+    if checkout is None:
+        raise EnvironmentProblem("a bare repository has no configuration file", hint="cd to a checkout")
+    return checkout
+
+
+def _waiting_lines(waiting: Unconfirmed, dry_run: bool) -> list[str]:
+    """What changed in git's configuration while agents ran, with the files it stands in."""
+    lines = [f"git's configuration, changed while agents ran{'' if dry_run else ', confirmed now'}:"]
+    lines += [f"  {_value(each.key)[1:-1]} = {_value(each.value)}  ({each.origin})" for each in waiting.added]
+    lines += [f"  {_value(key)[1:-1]} (an entry was removed)" for key in waiting.removed]
+    return lines
+
+
+def _plain_waiting(waiting: Unconfirmed) -> list[dict[str, str | None]]:
+    added = [{"key": each.key, "value": each.value, "origin": each.origin, "change": "added"} for each in waiting.added]
+    return [*added, *({"key": key, "value": None, "origin": None, "change": "removed"} for key in waiting.removed)]
 
 
 def _checkout() -> Path | None:

@@ -39,8 +39,11 @@ def is_trusted(config_dir: Path, path: Path, content: bytes) -> bool:
     return _load(config_dir).get(_key(path)) == _digest(content)
 
 
-def trust_repository(config_dir: Path, checkout: Path) -> Trusted:
+def trust_repository(config_dir: Path, checkout: Path, *, dry_run: bool = False) -> Trusted:
     """Records that the configuration file of the repository at `checkout` is trusted as it is now.
+
+    Args:
+        dry_run: Record nothing.
 
     Raises:
         NothingToDo: There is no such file.
@@ -65,7 +68,8 @@ def trust_repository(config_dir: Path, checkout: Path) -> Trusted:
         for step in key:
             value = value[step]
         keys[dotted(key)] = value
-    _change(config_dir, path, _digest(content))
+    if not dry_run:
+        _change(config_dir, path, _digest(content))
     return Trusted(path=path, sha256=_digest(content), keys=keys)
 
 

@@ -28,6 +28,7 @@ from architect_parallel.landing.merge_plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
 from architect_parallel.landing.steps import Method, changed_files, subject
 from architect_parallel.landing.target import move
+from architect_parallel.planning.escapes import programs_changed
 from architect_parallel.planning.quantities import show_workers
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import restore_branch
@@ -69,6 +70,13 @@ def execute(
             results were combined to stands on the branch that the message names.
         Interrupted: It was stopped; nothing was moved.
     """
+    # What lands may be read as configuration (an included file that is tracked), and checks run what agents wrote.
+    with repository.programs.agents_running() as changed:
+        outcome = _execute(repository, journal, plan, workshop)
+    return replace(outcome, warnings=(*outcome.warnings, programs_changed(changed))) if changed else outcome
+
+
+def _execute(repository: Repository, journal: Journal, plan: MergePlan, workshop: Workshop | None) -> MergeOutcome:
     if plan.needs_branch:
         return _execute_combined(repository, journal, plan, workshop)
     outcome = _as_planned(plan)

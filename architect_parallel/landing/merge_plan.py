@@ -17,7 +17,7 @@ from architect_parallel.landing import combine
 from architect_parallel.landing.choice import Choice, Pick, choose
 from architect_parallel.landing.compare import Onto, compare_sources, require_batches
 from architect_parallel.landing.integration import checks_of
-from architect_parallel.landing.publish import Publication, plan_publication
+from architect_parallel.landing.publish import Publication, plan_publication, require_sendable
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, changed_files, so_far, step, try_step
 from architect_parallel.landing.target import Target, find_target, require_movable
@@ -120,6 +120,9 @@ def plan_merge(
         environ = os.environ if environ is None else environ
         publication = plan_publication(repository, target.branch, pull_request=pull_request, environ=environ)
     plan = _computed(repository, result, choice, target, method, resolve, publication, several=several)
+    if publication is not None:
+        landing = {source.commit for source in plan.steps} | ({plan.commit} if plan.commit is not None else set())
+        require_sendable(repository, publication, target.tip, sorted(landing))
     if not plan.opens_pull_request and (plan.commit is not None or plan.resolve):
         require_movable(repository, target, plan.commit or target.tip)
     return plan

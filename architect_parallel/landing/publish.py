@@ -1,23 +1,31 @@
 """The last step of a merge, where it was asked for: a push, or a pull request. Only what has landed here goes out.
 
 May not move anything here. A push that fails leaves everything as it is and says so. No hook runs (as nowhere in this
-tool); nothing is asked of the terminal: credentials come from git's helpers or an agent, else the push fails.
+tool), so the objects of Git LFS are pushed here, before the branch that names them. Nothing is asked of the terminal:
+credentials come from git's helpers or an agent, else the push fails. Invariant: where a push goes, and with which
+credentials, is never what agents wrote into git's configuration.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_some
 from architect_parallel.system import process
-from architect_parallel.system.git import Repository
+from architect_parallel.system.git import GitError, Repository
+from architect_parallel.system.programs import PUSH_KEYS
 
 _GIT_HELPERS = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO")
 _TIMEOUT_S = 300.0
+_LFS_TIMEOUT_S = 3600.0
+_LFS_ATTRIBUTE = "filter=lfs"
+_ATTRIBUTES = "*.gitattributes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +57,15 @@ def plan_publication(
     """Where local branch `branch` is pushed: its upstream, else the branch of its name on `origin`.
 
     Raises:
-        EnvironmentProblem: There is no remote, or no `gh` for a pull request.
+        EnvironmentProblem: There is no remote, no `gh` for a pull request, or the settings of pushes changed while
+            agents ran and the user has not confirmed them.
     """
+    changed = [key for key in repository.programs.unconfirmed().keys if PUSH_KEYS.fullmatch(key)]
+    if changed:
+        raise EnvironmentProblem(
+            f"git's settings for pushes changed while agents ran: {show_some(changed)}; nothing was pushed or moved",
+            hint="architect config trust",
+        )
     if pull_request and shutil.which("gh", path=environ.get("PATH")) is None:
         raise EnvironmentProblem("gh is not installed: no pull request can be opened", hint="install gh, or --push")
     remotes = repository.store.text("remote").split("\n")
@@ -65,6 +80,32 @@ def plan_publication(
             f"{branch} has no upstream and there is no remote origin", hint="git remote add origin URL"
         )
     return Publication(remote=found, ref=branch, pull_request=pull_request)
+
+
+def require_sendable(
+    repository: Repository, publication: Publication, before: str, commits: Sequence[str]
+) -> None:  # fmt: skip
+    """Checks that whatever is made of these commits can be pushed with the LFS objects it names; moves nothing.
+
+    Args:
+        before: The commit that the target is at.
+
+    Raises:
+        EnvironmentProblem: git-lfs is needed and not installed, or a commit changes where LFS objects go.
+    """
+    if not _uses_lfs(repository, publication.remote, commits):
+        return
+    if not repository.git.ok("lfs", "version"):
+        raise EnvironmentProblem(
+            "the result has files in Git LFS and git-lfs is not installed: the objects cannot be pushed",
+            hint="install git-lfs, or leave out --push",
+        )
+    store = repository.store
+    forks = {commit: store.run("merge-base", commit, before, check=False).text.split("\n")[0] for commit in commits}
+    if any(store.resolve(f"{new}:.lfsconfig") != store.resolve(f"{old}:.lfsconfig") for new, old in forks.items()):
+        raise EnvironmentProblem(
+            "the result changes .lfsconfig, which says where LFS objects are pushed", hint="look at it, then git push"
+        )
 
 
 def push(repository: Repository, publication: Publication, commit: str, environ: Mapping[str, str]) -> Published:
@@ -106,6 +147,13 @@ def _push(repository: Repository, remote: str, commit: str, ref: str, environ: M
     env = {name: environ[name] for name in _GIT_HELPERS if name in environ}
     if "GIT_SSH_COMMAND" not in env and "GIT_SSH" not in env and _setting(repository, "core.sshCommand") is None:
         env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
+    try:
+        # As git's pre-push hook does: the history must not name an object that the remote does not have.
+        why = _push_lfs(repository, remote, commit, env) if _uses_lfs(repository, remote, [commit]) else None
+    except GitError as error:
+        why = error.message
+    if why is not None:
+        return Published(problem=f"{ref} was not pushed to {remote}: its LFS objects could not be: {why}")
     words = (
         "push",
         "--quiet",
@@ -119,6 +167,45 @@ def _push(repository: Repository, remote: str, commit: str, ref: str, environ: M
     if output.code == 0:
         return Published(pushed=f"{remote}/{ref}")
     return Published(problem=f"{ref} could not be pushed to {remote}: {_reason(output.stderr, output.code)}")
+
+
+def _push_lfs(repository: Repository, remote: str, commit: str, env: Mapping[str, str]) -> str | None:
+    """Pushes the LFS objects that the commit's history names and the remote lacks; returns why it failed."""
+    argv, environment = repository.git.command("lfs", "push", remote, commit, env=env)
+    outcome = process.run_command(argv, cwd=repository.git.cwd, env=environment, timeout_s=_LFS_TIMEOUT_S)
+    if outcome.timed_out:
+        return f"it took longer than {_LFS_TIMEOUT_S:.0f} s"
+    return None if outcome.exit_code == 0 else _last_line(outcome.output) or f"exit code {outcome.exit_code}"
+
+
+def _uses_lfs(repository: Repository, remote: str, commits: Sequence[str]) -> bool:
+    """Whether Git LFS holds files of these commits, or of their history that the remote does not have yet."""
+    git = repository.git
+    files = [repository.common_dir / "info" / "attributes"]
+    named = git.run("config", "--path", "--get", "core.attributesFile", check=False)
+    if named.code == 0:
+        files.append(git.cwd / named.text)
+    if any(_mentions_lfs(file) for file in files):
+        return True
+    as_glob = {"GIT_LITERAL_PATHSPECS": "0"}
+    words = ("grep", "--quiet", "--fixed-strings", "-e", _LFS_ATTRIBUTE, *commits, "--", _ATTRIBUTES)
+    found = git.run(*words, check=False, env=as_glob)
+    if found.code == 0:
+        return True
+    if found.code != 1:
+        raise GitError(words, found.code, found.stderr)
+    words = (
+        *("log", "-1", "--format=%H", "-m", "--no-ext-diff", "--no-textconv", f"-G{_LFS_ATTRIBUTE}", *commits),
+        *("--not", f"--remotes={remote}", "--", _ATTRIBUTES),
+    )
+    return bool(git.run(*words, env=as_glob).text)
+
+
+def _mentions_lfs(file: Path) -> bool:
+    try:
+        return _LFS_ATTRIBUTE.encode() in file.read_bytes()
+    except OSError:
+        return False
 
 
 def _reason(stderr: str, code: int) -> str:

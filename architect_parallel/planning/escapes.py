@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from architect_parallel.planning.quantities import show_some
+
 CLOCK_S = 0.02
 """File times come from a clock that ticks at least a hundred times a second and lags behind by up to a tick."""
 
@@ -75,6 +77,15 @@ def running(stretches: Iterable[Stretch], earliest_s: float, latest_s: float) ->
         if each.started_s <= latest_s + CLOCK_S and (each.ended_s is None or each.ended_s >= earliest_s)
     }
     return tuple(sorted(found))
+
+
+def programs_changed(keys: Sequence[str]) -> str:
+    """The warning about entries of git's configuration that changed while agents ran.
+
+    >>> programs_changed(["filter.x.clean"])
+    "git's configuration changed while agents ran: filter.x.clean; not used until `architect config trust`"
+    """
+    return f"git's configuration changed while agents ran: {show_some(keys)}; not used until `architect config trust`"
 
 
 class Mention(IntEnum):

@@ -5,9 +5,11 @@ It knows how to run git and where a repository is; it knows nothing of workers, 
 are not UTF-8 survive. Exit codes and `-z` output are read, never git's prose.
 
 The environment: an inherited `GIT_*` variable is dropped unless `USER_VARIABLES` lists it (a hook or CI job that
-exports `GIT_DIR` or `GIT_INDEX_FILE` must not redirect us), nothing prompts, messages are in C.UTF-8. The settings
-given with `-c` switch off what could run a program of the repository's (hooks, fsmonitor) or rewrite the object store
-while workers run (gc). git lets `-c` win over configuration by environment.
+exports `GIT_DIR` or `GIT_INDEX_FILE` must not redirect us), nothing prompts, messages are in C.UTF-8, nothing is
+fetched and no object is replaced by another. The settings given with `-c` switch off what could run a program of the
+repository's (hooks, fsmonitor) or rewrite the object store while workers run (gc). git lets `-c` win over configuration
+by environment. Filters, merge drivers and whatever else the configuration names run only as `system.programs` recorded
+them; every command but those in `_START_NOTHING` asks there.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 from architect_parallel.system.files import make_private_dir, share
 from architect_parallel.system.git_errors import find_reason
+from architect_parallel.system.programs import ConfiguredPrograms, SealedConfiguration, Setting, parse_settings
 
 MINIMUM_VERSION = (2, 31)
 """Oldest git everything but `merge` works with (`--path-format`)."""
@@ -47,6 +50,18 @@ SAFE_SETTINGS = (
     "diff.external=",
     "log.showSignature=false",
 )
+_START_NOTHING = frozenset(
+    {
+        *("cat-file", "check-ref-format", "commit-tree", "config", "for-each-ref", "init", "ls-tree", "merge-base"),
+        *("mktree", "rev-list", "rev-parse", "show-ref", "symbolic-ref", "update-ref", "var", "version", "worktree"),
+    }
+)
+"""Commands that start no program beyond what `SAFE_SETTINGS` switches off, as they are used here (`worktree add` only
+with `--no-checkout`). They read the configuration itself; `config`, `rev-parse` and `worktree` have to."""
+_FETCH = frozenset({"push", "lfs"})
+_FETCH_MISSING = frozenset({"checkout", "checkout-index", "merge", "merge-tree", "read-tree", "reset"})
+"""Commands that write files or merge them: in a partial clone they fetch the contents that are not there."""
+_PROTOCOLS = "https:ssh:http:git:file"
 
 USER_VARIABLES = (
     *("GIT_AUTHOR_*", "GIT_COMMITTER_*"),
@@ -120,6 +135,7 @@ def scrubbed_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "GIT_EDITOR": "true",
         "GIT_PAGER": "cat",
         "GIT_LITERAL_PATHSPECS": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
         "LC_ALL": "C.UTF-8",
         "LANGUAGE": "C",
     }
@@ -160,12 +176,12 @@ class Git:
             EnvironmentProblem: When there is no git program.
         """
         words = tuple(os.fspath(word) for word in args)
-        argv = ["git", *_switches(settings), *words]
+        argv, environment = self.command(*words, env=env, settings=settings)
         try:
             done = subprocess.run(
                 argv,
                 cwd=self.cwd,
-                env=self._environment() | dict(env or {}),
+                env=environment,
                 capture_output=True,
                 check=False,
                 input=input or b"",
@@ -182,6 +198,37 @@ class Git:
         if check and output.code != 0:
             raise output.error
         return output
+
+    def command(
+        self, *args: str | Path, env: Mapping[str, str] | None = None, settings: tuple[str, ...] = ()
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The argv and the environment with which `run` starts git, for a caller that has to supervise it itself.
+
+        Raises:
+            EnvironmentProblem: When there is no git program, or the record of programs cannot be read.
+        """
+        words = tuple(os.fspath(word) for word in args)
+        environment = self._environment() | _transport(words[0])
+        sealed, own = self._sealed(words[0])
+        if sealed is not None:
+            environment |= sealed.environment
+            settings = (*own, *settings)
+            place = next((each.partition("=")[2] for each in own if each.startswith("core.worktree=")), None)
+            if place is not None and self.work_tree is None:
+                environment["GIT_WORK_TREE"] = os.path.join(_git_dir_of(self) or self.cwd, place)
+        return (_program(os.environ.get("PATH")), *_switches(settings), *words), environment | dict(env or {})
+
+    def _sealed(self, command: str) -> tuple[SealedConfiguration | None, tuple[str, ...]]:
+        """The configuration that `command` reads in place of the files, with `-c` settings of its worktree's own."""
+        if self.no_user_config or command in _START_NOTHING or (git_dir := _git_dir_of(self)) is None:
+            return None, ()
+        sealed = programs_of(_common_dir_of(git_dir)).sealed()
+        if sealed is None or not sealed.has_worktree_files:
+            return sealed, ()
+        found = _worktree_settings(git_dir)
+        return sealed, tuple(
+            each.key if each.value is None else f"{each.key}={each.value}" for each in found if sealed.allows(each)
+        )
 
     def text(self, *args: str | Path) -> str:
         """`run(...)` as text; raises like it."""
@@ -219,29 +266,96 @@ def copy_objects(source: Git, oids: Iterable[str], target: Git, *receive: str) -
     Raises:
         GitError: One of the two failed; objects that arrived before are harmless.
     """
-    pack = ("pack-objects", "--quiet", "--stdout")
-    with tempfile.TemporaryFile() as wanted, tempfile.TemporaryFile() as said:
+    packing_argv, packing_env = source.command("pack-objects", "--quiet", "--stdout")
+    taking_argv, taking_env = target.command(*receive)
+    with tempfile.TemporaryFile() as wanted, tempfile.TemporaryFile() as errors:
         wanted.write("".join(f"{oid}\n" for oid in oids).encode())
         wanted.seek(0)
         packing = subprocess.Popen(
-            ["git", *_switches(()), *pack], cwd=source.cwd, env=source._environment(), stdin=wanted, stderr=said,
-            stdout=subprocess.PIPE, process_group=0,
+            packing_argv, cwd=source.cwd, env=packing_env, stdin=wanted, stderr=errors, stdout=subprocess.PIPE,
+            process_group=0,
         )  # fmt: skip
         assert packing.stdout is not None
         with packing, packing.stdout as stream:
             taken = subprocess.run(
-                ["git", *_switches(()), *receive], cwd=target.cwd, env=target._environment(), stdin=stream,
-                capture_output=True, check=False, process_group=0,
+                taking_argv, cwd=target.cwd, env=taking_env, stdin=stream, capture_output=True, check=False,
+                process_group=0,
             )  # fmt: skip
-        said.seek(0)
-        if packing.returncode != 0:
-            raise GitError(pack, packing.returncode, os.fsdecode(said.read()))
-        if taken.returncode != 0:
-            raise GitError(receive, taken.returncode, os.fsdecode(taken.stderr))
+        errors.seek(0)
+        for argv, code, stderr in (
+            (packing_argv, packing.returncode, errors.read()), (taking_argv, taken.returncode, taken.stderr)
+        ):  # fmt: skip
+            if code != 0:
+                raise GitError(argv[-3:], code, os.fsdecode(stderr))
 
 
 def _switches(settings: tuple[str, ...]) -> list[str]:
     return [word for each in (*SAFE_SETTINGS, *settings) for word in ("-c", each)]
+
+
+def _transport(command: str) -> dict[str, str]:
+    """Variables that say whether git may talk to other repositories. git before 2.45 knows only the first one."""
+    if command in _FETCH or command in _FETCH_MISSING:
+        return {"GIT_ALLOW_PROTOCOL": _PROTOCOLS}
+    return {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
+
+
+@functools.cache
+def _program(path: str | None) -> str:
+    """The git that the launcher's PATH names, as an absolute path; `git` where there is none, which cannot be run."""
+    places = [place for place in (path or os.defpath).split(os.pathsep) if os.path.isabs(place)]
+    return shutil.which("git", path=os.pathsep.join(places)) or "git"
+
+
+@functools.cache
+def programs_of(common_dir: Path) -> ConfiguredPrograms:
+    """The record of the programs that the configuration of the repository names."""
+    return ConfiguredPrograms(common_dir, lambda: _settings_of(common_dir))
+
+
+def _settings_of(common_dir: Path) -> list[Setting]:
+    listing = ("config", "--list", "--show-scope", "--show-origin", "-z")
+    found = parse_settings(Git(cwd=common_dir, git_dir=common_dir).run(*listing).fields, common_dir)
+    if any(each.key == "extensions.worktreeconfig" and each.value != "false" for each in found):
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(common_dir / "worktrees")):
+                found += _worktree_settings(common_dir / "worktrees" / name)
+    return found
+
+
+def _worktree_settings(git_dir: Path) -> list[Setting]:
+    """What the configuration file of one worktree says."""
+    file = git_dir / "config.worktree"
+    if not file.is_file():
+        return []
+    words = ("config", "--file", file, "--includes", "--list", "--show-origin", "-z")
+    fields = Git(cwd=git_dir, git_dir=git_dir).run(*words).fields
+    listed = [each for pair in zip(fields[::2], fields[1::2], strict=False) for each in ("worktree", *pair)]
+    return [each for each in parse_settings(listed, git_dir) if not each.key.startswith("include")]
+
+
+def _git_dir_of(git: Git) -> Path | None:
+    """The git directory that a command will use, found as git finds it; `None`: none."""
+    if git.git_dir is not None:
+        return git.git_dir
+    for place in (git.cwd, *git.cwd.parents):
+        entry = place / ".git"
+        try:
+            return place / os.fsdecode(entry.read_bytes()).removeprefix("gitdir: ").removesuffix("\n")
+        except IsADirectoryError:
+            return entry
+        except OSError:
+            if (place / "HEAD").is_file() and (place / "objects").is_dir():
+                return place
+    return None
+
+
+def _common_dir_of(git_dir: Path) -> Path:
+    try:
+        named = os.fsdecode((git_dir / "commondir").read_bytes()).removesuffix("\n")
+    except OSError:
+        named = "."
+    return Path(os.path.realpath(git_dir / named))
 
 
 def version() -> tuple[int, int]:
@@ -289,6 +403,11 @@ class Repository:
     def store(self) -> Git:
         """git on the common directory: refs and objects, whatever the checkouts look like."""
         return Git(cwd=self.common_dir, git_dir=self.common_dir)
+
+    @property
+    def programs(self) -> ConfiguredPrograms:
+        """The record of the programs that its configuration names."""
+        return programs_of(Path(os.path.realpath(self.common_dir)))
 
     @property
     def state_dir(self) -> Path:
