@@ -153,6 +153,10 @@ class Git:
             raise GitError(words, output.code, output.stderr)
         return output
 
+    def command(self, *args: str | Path) -> tuple[tuple[str, ...], dict[str, str]]:
+        """The argv and the environment of `git args…`, for a caller that runs it under supervision."""
+        return ("git", *_switches(()), *(os.fspath(word) for word in args)), self._environment()
+
     def text(self, *args: str | Path) -> str:
         """`run(...)` as text; raises like it."""
         return self.run(*args).text

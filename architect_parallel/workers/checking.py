@@ -20,6 +20,7 @@ from architect_parallel.workers.checks import CheckOrder, run_checks
 from architect_parallel.workers.lent import LentTree
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.worktrees.filters import record
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.registry import delete_tree
 from architect_parallel.worktrees.scratch import scratch_tree
@@ -143,7 +144,9 @@ class Checker:
         ) as worktree:
             try:
                 prepare(self.repository, worktree, settings, run=run)
-                private = PrivateGit.create(self.repository, directory, worktree.path)
+                private = PrivateGit.create(
+                    self.repository, directory, worktree.path, filters=record(self.repository, self.run_dir)
+                )
                 lent = LentTree(
                     self.repository, private, tree=private.write_tree().tree, branch="", run_id=run_id, number=None,
                     safe=safe,

@@ -34,10 +34,14 @@ from architect_parallel.worktrees.facts import (
     is_real_directory,
     observe,
 )
+from architect_parallel.worktrees.filtered import FilteredPaths, note_filtered
+from architect_parallel.worktrees.filters import Filters, config_text
+from architect_parallel.worktrees.index_file import enter_times
 from architect_parallel.worktrees.staging import Staging
 
 FACTS = "facts.json"
-_OWN_ENTRIES = frozenset({FACTS, "HEAD", "config", "index", "info", "refs"})
+LEFT_OUT = "left-out.json"
+_OWN_ENTRIES = frozenset({FACTS, LEFT_OUT, "HEAD", "config", "index", "info", "refs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class Snapshot:
     """From the base commit to the tree (`head` is the tree's id)."""
     warnings: tuple[str, ...] = ()
     """What could not be taken, or was taken in another form than it has on disk."""
+    left_out: tuple[str, ...] = ()
+    """Files with a filter that could not be run: their content is in the worktree only, and may be a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +65,16 @@ class PrivateGit:
     facts: Facts
 
     @classmethod
-    def create(cls, repository: Repository, directory: Path, worktree: Path) -> PrivateGit:
+    def create(
+        cls, repository: Repository, directory: Path, worktree: Path, *, filters: Filters | None = None
+    ) -> PrivateGit:
         """Makes the private git directory for a worktree in which no agent has run yet.
 
         `directory` appears whole or not at all; one that is there, of an earlier attempt, is replaced.
+
+        Args:
+            filters: The drivers recorded before the first agent of the run. `None` means that no driver may be run:
+                files of those that are configured now are left out unless they did not change.
 
         Raises:
             EnvironmentProblem: `worktree` is not the top of a checkout, or has no index.
@@ -71,12 +83,13 @@ class PrivateGit:
         worktree = Path(os.path.abspath(worktree))
         admin_dir = admin_dir_of(worktree)
         facts = observe(repository, worktree, admin_dir)
+        if filters is not None:
+            facts = dataclasses.replace(facts, filters=filters)
         unfinished = directory.with_name(f"{directory.name}.new")
         for path in (unfinished, directory):
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(path)
         make_private_dir(unfinished)
-        (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
         try:
             shutil.copy2(admin_dir / "index", unfinished / "index")
         except FileNotFoundError as error:
@@ -84,6 +97,8 @@ class PrivateGit:
         private = cls(directory=unfinished, facts=facts)
         private._seal()
         private._join_index()
+        facts = note_filtered(private.git, facts, private.index)
+        (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
         os.rename(unfinished, directory)
         private = cls(directory=directory, facts=facts)
         private._seal()
@@ -107,7 +122,8 @@ class PrivateGit:
         try:
             plain = json.loads((directory / FACTS).read_text())
             plain["settings"] = {key: str(value) for key, value in dict(plain["settings"]).items()}
-            plain["filters"] = tuple(plain["filters"])
+            plain["filters"] = Filters.of(plain["filters"])
+            plain["filtered"] = {path: (str(oid), str(content)) for path, (oid, content) in plain["filtered"].items()}
             plain["index_stamp"] = tuple(plain["index_stamp"])
             plain["stashes"] = tuple(plain["stashes"])
             plain["identity"] = Identity(**plain["identity"])
@@ -190,16 +206,40 @@ class PrivateGit:
         work = self.directory / "work.index"
         shutil.copy2(self.index, work)
         git = dataclasses.replace(self.git, index_file=work)
-        staging = Staging(git=git, work_tree=self.worktree, scratch=self.directory, admin_dir=self.admin_dir)
-        staging.stage(agent_index=self._changed_agent_index())
+        agent_index = self._changed_agent_index()
+        filtered = self.filtered(agent_index) if self.facts.filters.drivers else None
+        staging = Staging(
+            git=git, work_tree=self.worktree, scratch=self.directory, admin_dir=self.admin_dir, filtered=filtered
+        )
+        staging.stage(agent_index=agent_index)
         tree, found = staging.write_tree(self.base_commit, missing_ok=self.facts.partial)
-        staging.warn_of_filters(self.facts.filters, tuple(change.file.path for change in found))
+        staging.finish()
+        if staging.current:
+            enter_times(work, staging.current, len(self.base_commit) // 2)
+        left_out = self.directory / LEFT_OUT
+        if staging.left_out or left_out.exists():
+            left_out.write_text(json.dumps(staging.left_out))
         os.replace(work, self.index)
         return Snapshot(
             tree=tree,
             diff=differences.diff_of(self.base_commit, tree, found),
             warnings=tuple(staging.warnings),
+            left_out=tuple(staging.left_out),
         )
+
+    def filtered(self, agent_index: Path | None = None) -> FilteredPaths:
+        """Decides about the worktree's files with a filter."""
+        return FilteredPaths(
+            git=self.git, facts=self.facts, index=self.index, agent_index=agent_index, scratch=self.directory
+        )
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Of the newest snapshot."""
+        try:
+            return tuple(json.loads((self.directory / LEFT_OUT).read_text()))
+        except (OSError, ValueError):
+            return ()
 
     def _changed_agent_index(self) -> Path | None:
         index = self.admin_dir / "index"
@@ -275,12 +315,7 @@ class PrivateGit:
             "advice.addembeddedrepo": "false",
             "advice.updatesparsepath": "false",
         }
-        lines = []
-        for name, value in sorted(settings.items()):
-            section, key = name.split(".", 1)
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            lines.append(f'[{section}]\n\t{key} = "{escaped}"\n')
-        return "".join(lines)
+        return config_text(sorted(settings.items()))
 
 
 def _write(path: Path, text: str) -> None:
