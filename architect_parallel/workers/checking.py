@@ -104,6 +104,7 @@ class Checker:
         except OSError as error:
             raise EnvironmentProblem(f"its checks could not be run: {error}") from error
         finally:
+            _forget(safe.with_name(f"{safe.name}-files"))
             _forget(safe)
         kept = f" (kept as {show_some(lent.kept, 3)})" if lent.kept else ""
         if lent.written:
@@ -155,6 +156,7 @@ class Checker:
                 checks = self._order(order.commands, run_id, "base.checks", limits, ())
                 return self._run(replace(checks, repeat=False), worktree.path, lent, lambda event: None, _log.warning)
             finally:
+                _forget(safe.with_name(f"{safe.name}-files"))
                 _forget(safe)
                 _forget(directory)
 

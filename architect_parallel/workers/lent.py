@@ -9,6 +9,7 @@ as the check left it. What it wrote beside that is kept under `refs/architect/ke
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import shutil
 import stat
@@ -20,6 +21,7 @@ from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.create import restore_branch
 from architect_parallel.worktrees.facts import is_real_directory
+from architect_parallel.worktrees.filtered import put_aside, take_back
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import delete_tree
 from architect_parallel.worktrees.snapshot import PrivateGit
@@ -62,6 +64,9 @@ class LentTree:
         self._safe = safe
         self._link = _link(private.worktree)
         self._strays: frozenset[str] = frozenset()
+        self._left_out = private.left_out if is_real_directory(private.worktree) else ()
+        self._files = safe.with_name(f"{safe.name}-files")
+        """Copies of the files that are not in `tree` because no filter could store them."""
         self.written: dict[str, None] = {}
         """Paths that were taken back, in the order they were found; not the bytecode that Python leaves wherever it
         runs."""
@@ -71,6 +76,9 @@ class LentTree:
         """Whether a command moved the branch."""
         delete_tree(safe)
         make_private_dir(safe)
+        delete_tree(self._files)
+        if self._left_out:
+            put_aside(private.worktree, self._left_out, self._files)
         self._has_git = is_real_directory(private.admin_dir)  # not where the agent destroyed it
         self._entries: set[str] = set()
         if self._has_git:
@@ -108,22 +116,32 @@ class LentTree:
     def _put_back_files(self) -> bool:
         """Whether there was anything to put back."""
         snapshot = self._private.write_tree()
-        changed = snapshot.tree != self._tree
+        # They are in no tree: a new one goes, and one that was there before gets its content again.
+        secret = [path for path in snapshot.left_out if path not in self._left_out]
+        secret += [path for path in self._left_out if not self._is_as_it_was(path)]
+        changed = snapshot.tree != self._tree or bool(secret)
         if changed:
             found = self._private.diff(self._tree, snapshot.tree)
             self.written |= {change.path: None for change in found.files if not _is_bytecode(change)}
-            if self._number is not None:
+            self.written |= dict.fromkeys(secret)
+            if self._number is not None and found.files:
                 self._keep(self._private.commit(snapshot.tree, (self._parent,), "architect: what a check wrote\n"))
-            words = ("read-tree", "--reset", "-u", self._tree)
-            if self._private.git.run(*words, check=False).code != 0:
+            try:
+                self._private.restore(self._tree, left_out=self._left_out)
+            except GitError:
                 _open_up(self._private.worktree)
-                self._private.git.run(*words)
+                self._private.restore(self._tree, left_out=self._left_out)
+            take_back(self._files, self._left_out, self._private.worktree)
         # Repositories of its own, and what cannot be collected: git's listing knows them, its trees do not.
         strays = [path for path in self._untracked() if path not in self._strays]
         for path in strays:
             delete_tree(self._private.worktree / path.rstrip("/"))
             self.written[path.rstrip("/")] = None
         return changed or bool(strays)
+
+    def _is_as_it_was(self, path: str) -> bool:
+        copy, place = self._files / path, self._private.worktree / path
+        return not place.is_symlink() and place.is_file() and filecmp.cmp(copy, place, shallow=False)
 
     @property
     def _parent(self) -> str:

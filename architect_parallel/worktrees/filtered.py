@@ -108,6 +108,19 @@ class FilteredPaths:
             git.run("read-tree", self._facts.base_commit)
         return drivers_of(git, paths, cached=True)
 
+    def named(self, git: Git, paths: Iterable[str]) -> set[str]:
+        """Those of the paths, there or not, for which git's index or the base commit names a driver of the user.
+
+        Raises:
+            GitError: The attributes cannot be read.
+        """
+        known = self._facts.filters.drivers
+        paths = list(paths)
+        if not known:
+            return set()
+        found = (*drivers_of(git, paths, cached=True).items(), *self.frozen(paths).items())
+        return {path for path, name in found if name in known}
+
     def look(self, path: str) -> os.stat_result | None:
         """What is at `path`, reached through real directories only."""
         place = self._work_tree

@@ -139,6 +139,16 @@ def recorded(run_dir: Path) -> Filters | None:
         return None
 
 
+def share_filter_state(repository: Repository, admin_dir: Path) -> None:
+    """Lets git-crypt find its key from a linked worktree; up to 0.7 it looks in that worktree's git directory only.
+
+    https://github.com/AGWA/git-crypt/issues/105
+    """
+    kept, link = repository.common_dir / "git-crypt", admin_dir / "git-crypt"
+    if kept.is_dir() and not os.path.lexists(link):
+        link.symlink_to(os.path.relpath(kept, admin_dir))
+
+
 def _split(line: str) -> tuple[str, str, str]:
     return line.partition("\n")
 

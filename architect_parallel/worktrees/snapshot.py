@@ -18,13 +18,15 @@ import json
 import os
 import shutil
 import stat
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.domain import Diff
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees import differences, traces
 from architect_parallel.worktrees.facts import (
     HARMLESS_SETTINGS,
@@ -36,8 +38,8 @@ from architect_parallel.worktrees.facts import (
 )
 from architect_parallel.worktrees.filtered import FilteredPaths, note_filtered
 from architect_parallel.worktrees.filters import Filters, config_text
-from architect_parallel.worktrees.index_file import enter_times
-from architect_parallel.worktrees.staging import Staging
+from architect_parallel.worktrees.index_file import Entry, enter_times, read_index
+from architect_parallel.worktrees.staging import Staging, nul_terminated
 
 FACTS = "facts.json"
 LEFT_OUT = "left-out.json"
@@ -226,6 +228,65 @@ class PrivateGit:
             warnings=tuple(staging.warnings),
             left_out=tuple(staging.left_out),
         )
+
+    def restore(self, tree: str, *, left_out: tuple[str, ...] = ()) -> None:
+        """Makes the files those of `tree`, after a `write_tree` that found others.
+
+        git would write files with a filter as they are stored: they are written through the filter instead.
+
+        Args:
+            left_out: Files with a filter that the caller brings back itself.
+
+        Raises:
+            GitError: A file cannot be written, or its filter cannot be run.
+        """
+        index = self.directory / "restored.index"
+        ahead = dataclasses.replace(self.git, index_file=index)
+        ahead.run("read-tree", tree)
+        hash_bytes = len(self.base_commit) // 2
+        now, then = read_index(self.index, hash_bytes), read_index(index, hash_bytes)
+        filtered = self.filtered()
+        names = filtered.named(ahead, now.keys() | then.keys())
+        if not names:
+            self.git.run("read-tree", "--reset", "-u", tree)
+            return
+        wrong = []
+        for path in sorted(names):
+            file = filtered.look(path)
+            if path not in then and file is not None and path not in left_out:
+                (self.worktree / path).unlink()
+            elif path in then and path not in left_out:
+                same = path in now and (now[path].oid, now[path].mode) == (then[path].oid, then[path].mode)
+                if not same or file is None or not stat.S_ISREG(file.st_mode):
+                    wrong.append(path)
+        smudged = filtered.runner().smudged(tree, wrong) if wrong else contextlib.nullcontext((self.directory, ""))
+        with smudged as (place, why):
+            if missing := [path for path in wrong if not (place / path).is_file()]:
+                raise GitError(("checkout-index", missing[0]), 1, why or "its filter wrote nothing")
+            self._restore_others(tree, names, {path: then[path] for path in names if path in then}, wrong)
+            for path in wrong:
+                target = self.worktree / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                shutil.copyfile(place / path, target)
+                shutil.copymode(place / path, target)
+        enter_times(self.index, {path: (self.worktree / path).lstat() for path in wrong}, hash_bytes)
+
+    def _restore_others(self, tree: str, names: set[str], then: Mapping[str, Entry], wrong: list[str]) -> None:
+        """Brings the index, and the files without a filter, to `tree`; `names` are the paths with one."""
+        entries = (f"{then[path].mode} {then[path].oid} 0\t".encode() + os.fsencode(path) + b"\0" for path in wrong)
+        gone, held = nul_terminated(names - then.keys()), nul_terminated(then)
+        for words, data in (
+            (("update-index", "-z", "--force-remove", "--stdin"), gone),
+            (("update-index", "-z", "--index-info"), b"".join(entries)),
+            (("update-index", "-z", "--skip-worktree", "--stdin"), held),
+            (("read-tree", "--reset", "-u", tree), b""),
+            (("update-index", "-z", "--no-skip-worktree", "--stdin"), held),
+        ):
+            later_ns = time.time_ns() + 2 * 10**9  # else git reads files of this second again, without their filter
+            os.utime(self.index, ns=(later_ns, later_ns))
+            self.git.run(*words, input=data)
+        os.utime(self.index)
 
     def filtered(self, agent_index: Path | None = None) -> FilteredPaths:
         """Decides about the worktree's files with a filter."""
