@@ -14,6 +14,7 @@ from repositories import git, make_repository
 from architect_parallel.domain import AgentProfile, WorkerSpec
 from architect_parallel.system.git import Repository, open_repository
 from architect_parallel.workers.collect import Collection, collect
+from architect_parallel.worktrees.filters import record
 from architect_parallel.worktrees.snapshot import PrivateGit
 
 BRANCH = "architect/parallel-1"
@@ -82,7 +83,9 @@ def make_worksite(
     return Worksite(
         repository=repository,
         worktree=worktree,
-        private=PrivateGit.create(repository, directory / "private" / "worker-1", worktree),
+        private=PrivateGit.create(
+            repository, directory / "private" / "worker-1", worktree, filters=record(repository, directory / "run")
+        ),
         spec=spec,
         canary=canary,
     )

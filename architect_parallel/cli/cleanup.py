@@ -68,7 +68,8 @@ def _gone(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> list[
         ]  # fmt: skip
     return scratch + [
         {"run_id": each.run_id, "worker_id": each.worker_id, "worktree": each.worktree_path,
-         "branch": each.branch if each.tip else None, "kept": list(each.kept)}
+         "branch": each.branch if each.tip else None, "kept": list(each.kept),
+         **({"aside": each.aside} if each.aside else {})}
         for each in outcome.removed
     ]  # fmt: skip
 
@@ -90,6 +91,8 @@ def _show(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> None:
         for what in ("worktree", "branch"):
             if each[what]:
                 answer(f"{verb} {what} {one_line(str(each[what]))}")
+        if "aside" in each:
+            answer(f"files that no filter could store are in {one_line(str(each['aside']))}")
     for stay in outcome.stays:
         answer(one_line(_words(stay), limit=1000))
     if not gone and not outcome.stays:

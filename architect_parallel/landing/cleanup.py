@@ -23,6 +23,7 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree, still_running
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import worker_repository
+from architect_parallel.worktrees.filtered import put_aside
 from architect_parallel.worktrees.heads import head_branch
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, mismatch, names
@@ -106,6 +107,10 @@ class Removal:
     """What the configuration says of the branch, if that goes."""
     kept: tuple[str, ...] = ()
     """Refs that hold all this."""
+    aside: str | None = None
+    """Directory with files that may not be put into git, because their filter could not be run; `None`: none."""
+    left_out: tuple[str, ...] = ()
+    """The paths of those files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,7 +308,7 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
     """Looks again and puts everything that goes under keep refs."""
     left = item.leftover
     spec = left.spec
-    head, content, index_tree = None, None, None
+    head, content, index_tree, aside = None, None, None, None
     commits = []
     if item.worktree and not left.debris and left.path is not None:
         admin_dir = admin_dir_of(repository, left.path)
@@ -311,13 +316,16 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
             admin_dir is None
             or (head := head_commit(repository, admin_dir)) is None
             or (head, head_branch(admin_dir)) != (left.head, left.on_branch)
-            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir) != left.tree
+            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir) != (left.tree, left.left_out)
         ):
             raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
         index_tree = _index_tree(repository, admin_dir, head)
         if left.dirty or index_tree:
             content = _content(repository, left, index_tree)
         commits.append(content or head)
+        if left.left_out:
+            place = journal.run_dir(left.run_id) / "aside" / f"worker-{spec.worker_id}"
+            aside = str(put_aside(left.path, left.left_out, place))
     tip = left.tip if item.branch else None
     if tip is not None and tip != head:  # else the worktree's state stands on it
         commits.append(tip)
@@ -325,7 +333,8 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
     return Removal(
         run_id=left.run_id, worker_id=spec.worker_id, number=spec.number, branch=spec.branch,
         worktree_path=str(left.path) if head is not None else None, head=head, on_branch=left.on_branch,
-        content=content, index_tree=index_tree, tip=tip, kept=tuple(refs),
+        content=content, index_tree=index_tree, tip=tip, kept=tuple(refs), aside=aside,
+        left_out=left.left_out if aside else (),
         settings=branch_settings(repository, spec.branch) if tip is not None else (),
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.git import Repository, make_state_dir
 from architect_parallel.system.process_table import runs_since
-from architect_parallel.worktrees import worker_repository
+from architect_parallel.worktrees import filters, worker_repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
 from architect_parallel.worktrees.heads import ending_of, head_branch, operation_in
 from architect_parallel.worktrees.merged import is_merged
@@ -58,6 +58,8 @@ class Leftover:
     """Short name of the branch the worktree is on; `None`: detached."""
     tree: str | None
     """Content of the worktree as a tree, untracked files included; `None`: not read."""
+    left_out: tuple[str, ...]
+    """Files that are not in `tree`, because their filter could not be run: their content is in the worktree only."""
     dirty: bool
     """Its content is not that of `head`."""
     tip: str | None
@@ -145,22 +147,24 @@ def _leftover(
     state = inspect(repository, path, spec.branch, run.run_id) if mine else None
     debris = state is not None and state.ours and _is_debris(state)
     tree, unread = None, None
+    left_out: tuple[str, ...] = ()
     if state is not None and state.exists and state.ours and state.admin_dir is not None and not debris:
         try:
-            tree = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
+            tree, left_out = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
         except (ArchitectParallelError, OSError) as error:
             unread = f"it cannot be read: {error}"
     head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
-    dirty = tree is not None and tree != head_tree
+    dirty = tree is not None and (tree != head_tree or bool(left_out))
     stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread) if state else (None, True, None)
     if mine and worker_repository.of_worker(repository, journal.run_dir(run.run_id), spec).exists:
         stays, forcible, hint = "its agent's commits are not taken over yet", False, "architect parallel-cleanup"
     if spec.worker_id == INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
-        run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, tree=tree, dirty=dirty, tip=tip,
-        head=state.head if state else None, on_branch=state.branch if state else None, worktree_stays=stays,
-        branch_stays=_branch_stays(repository, spec, tip) if tip else None, forcible=forcible, hint=hint,
+        run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, tree=tree, left_out=left_out,
+        dirty=dirty, tip=tip, head=state.head if state else None, on_branch=state.branch if state else None,
+        worktree_stays=stays, branch_stays=_branch_stays(repository, spec, tip) if tip else None, forcible=forcible,
+        hint=hint,
     )  # fmt: skip
 
 
@@ -172,14 +176,16 @@ def head_commit(repository: Repository, admin_dir: Path) -> str | None:
 
 def read_tree(
     repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
-) -> str:  # fmt: skip
-    """The worktree's content as a tree in the object store, untracked files included and ignored ones not.
+) -> tuple[str, tuple[str, ...]]:
+    """The worktree's content as a tree in the object store, untracked files included and ignored ones not; and the
+    files whose filter could not be run, which are not in the tree.
 
     Raises:
         ArchitectParallelError, OSError: It cannot be read.
     """
     with _private(repository, journal, run_id, spec, path, admin_dir) as private:
-        return private.write_tree().tree
+        found = private.write_tree()
+        return found.tree, found.left_out
 
 
 @contextlib.contextmanager
@@ -196,7 +202,8 @@ def _private(
                 yield private
                 return
     with tempfile.TemporaryDirectory(prefix="cleanup-", dir=make_state_dir(repository.state_dir)) as folder:
-        yield PrivateGit.create(repository, Path(folder) / "git", path)
+        known = filters.recorded(journal.run_dir(run_id))
+        yield PrivateGit.create(repository, Path(folder) / "git", path, filters=known)
 
 
 def _is_debris(state: WorktreeState) -> bool:

@@ -35,6 +35,7 @@ from architect_parallel.workers.request import request_for, shown_argv
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.worktrees import traces
 from architect_parallel.worktrees.create import Worktree
+from architect_parallel.worktrees.filters import recorded
 from architect_parallel.worktrees.fingerprint import MainCheckout
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.snapshot import PrivateGit
@@ -96,7 +97,8 @@ def resolve(
         EnvironmentProblem, GitError: The tree cannot be read or written.
     """
     with tempfile.TemporaryDirectory(prefix="resolve-", dir=make_state_dir(repository.state_dir)) as folder:
-        private = PrivateGit.create(repository, Path(folder) / "git", worktree.path)
+        filters = recorded(run_dir)
+        private = PrivateGit.create(repository, Path(folder) / "git", worktree.path, filters=filters)
         here = Git(cwd=worktree.path, git_dir=worktree.admin_dir, work_tree=worktree.path)
         quiet = ("rerere.enabled=false", "merge.conflictStyle=diff3", "merge.verifySignatures=false")
         here.run("merge", "--no-commit", "--no-ff", "--quiet", source.commit, check=False, settings=quiet)

@@ -25,6 +25,7 @@ from architect_parallel.landing.leftovers import Leftover, integration_leftover
 from architect_parallel.landing.target import Target, find_target, move, require_movable, require_unoccupied
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
+from architect_parallel.worktrees.filtered import take_back
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of, checkout_of, mismatch
 from architect_parallel.worktrees.remove import delete_branch
@@ -65,7 +66,7 @@ class UndoPlan:
             if each.tip is not None:
                 lines.append(f"branch {each.branch} returns at {each.tip[:12]}")
             if each.worktree_path is not None:
-                state = " with its uncommitted state" if each.content else ""
+                state = " with its uncommitted state" if each.content or each.aside else ""
                 lines.append(f"worktree {each.worktree_path} returns{state}")
         return lines or ["nothing of it is left to take back"]
 
@@ -249,6 +250,8 @@ def _restore_worktree(repository: Repository, each: Removal, path: Path) -> None
         git.run("read-tree", "-m", "-u", "HEAD", each.content)
         git.run("read-tree", each.index_tree or "HEAD")
         git.run("update-index", "-q", "--refresh", check=False)
+    if each.aside is not None:
+        take_back(Path(each.aside), each.left_out, path)
 
 
 def _switch(git: Git, branch: str | None, commit: str) -> None:

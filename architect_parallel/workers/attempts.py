@@ -9,6 +9,8 @@ from pathlib import Path
 from architect_parallel.domain import WorkerSpec
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.collect import collect
+from architect_parallel.worktrees.filtered import put_aside
+from architect_parallel.worktrees.filters import recorded
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import admin_dir_of, mismatch
 from architect_parallel.worktrees.snapshot import PrivateGit
@@ -32,6 +34,9 @@ def keep_attempt(repository: Repository, spec: WorkerSpec, private_dir: Path) ->
     if private is not None:
         # Without `commit` the collection leaves the branch alone and keeps what it does not hold.
         collection = collect(repository, private, dataclasses.replace(spec, commit=False))
+        if private.left_out and not spec.continues:
+            place = private_dir.parent.parent / "aside" / f"worker-{spec.worker_id}-{spec.attempt}"
+            put_aside(private.worktree, private.left_out, place)
         if collection.kept is not None:
             return collection.kept
         commit = collection.commit
@@ -53,4 +58,5 @@ def _reader(repository: Repository, worktree: Path, private_dir: Path) -> Privat
     # Removed since, or its launcher died between the worktree and the agent: what a person did there counts too.
     if admin_dir is None or not (admin_dir / "index").exists():
         return None
-    return PrivateGit.create(repository, private_dir.with_name(f"{private_dir.name}-late"), worktree)
+    late = private_dir.with_name(f"{private_dir.name}-late")
+    return PrivateGit.create(repository, late, worktree, filters=recorded(private_dir.parent.parent))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from architect_parallel.workers.checks import CheckOrder, run_checks
 from architect_parallel.workers.lent import LentTree
 from architect_parallel.workers.limits import Sampler
 from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.worktrees.filters import record
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.registry import delete_tree
 from architect_parallel.worktrees.scratch import scratch_tree
@@ -100,7 +102,8 @@ class Checker:
                 tree=private.git.text("rev-parse", f"{commit}^{{tree}}"), branch=spec.branch, run_id=spec.run_id,
                 number=spec.number,
             )  # fmt: skip
-            results = self._run(order, directory, lent, emit, warn)
+            with contextlib.closing(lent):
+                results = self._run(order, directory, lent, emit, warn)
         except OSError as error:
             raise EnvironmentProblem(f"its checks could not be run: {error}") from error
         kept = f" (kept as {show_some(lent.kept, 3)})" if lent.kept else ""
@@ -142,7 +145,9 @@ class Checker:
         ) as worktree:
             try:
                 prepare(self.repository, worktree, settings, run=run)
-                private = PrivateGit.create(self.repository, directory, worktree.path)
+                private = PrivateGit.create(
+                    self.repository, directory, worktree.path, filters=record(self.repository, self.run_dir)
+                )
                 own = WorkerRepository(
                     repository=self.repository, directory=place_of(self.run_dir, "base"), worktree=worktree.path,
                     admin_dir=worktree.admin_dir,
@@ -150,8 +155,9 @@ class Checker:
                 tree = private.write_tree().tree
                 lent = LentTree(self.repository, private, own, tree=tree, branch="", run_id=run_id, number=None)
                 limits = replace(order.limits, timeout_s=order.check_timeout_s)
-                checks = self._order(order.commands, run_id, "base.checks", limits, ())
-                return self._run(replace(checks, repeat=False), worktree.path, lent, lambda event: None, _log.warning)
+                checks = replace(self._order(order.commands, run_id, "base.checks", limits, ()), repeat=False)
+                with contextlib.closing(lent):
+                    return self._run(checks, worktree.path, lent, lambda event: None, _log.warning)
             finally:
                 _forget(directory)
 

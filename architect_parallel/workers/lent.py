@@ -9,15 +9,17 @@ it wrote or committed is kept under `refs/architect/keep/<run>/<n>-check`, and t
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import stat
 from pathlib import Path
 
 from architect_parallel.domain import FileChange
 from architect_parallel.system.files import replace_file
-from architect_parallel.system.git import Repository
+from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.create import restore_branch
 from architect_parallel.worktrees.facts import is_real_directory
+from architect_parallel.worktrees.filtered import put_aside, take_back
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.registry import delete_tree, pointed_at
 from architect_parallel.worktrees.snapshot import PrivateGit
@@ -60,6 +62,9 @@ class LentTree:
         self._number = number
         self._link = _link(private.worktree)
         self._strays: frozenset[str] = frozenset()
+        self._left_out = private.left_out if is_real_directory(private.worktree) else ()
+        self._files = lent.directory.with_name(f"{lent.directory.name}-files")
+        """Copies of the files that are not in `tree` because no filter could store them."""
         self.written: dict[str, None] = {}
         """Paths that were taken back, in the order they were found; not the bytecode that Python leaves wherever it
         runs."""
@@ -67,6 +72,9 @@ class LentTree:
         """Refs that hold what was taken back."""
         self.branch_moved = False
         """Whether a command moved the branch."""
+        delete_tree(self._files)
+        if self._left_out:
+            put_aside(private.worktree, self._left_out, self._files)
         if not is_real_directory(private.worktree):
             self._number = None  # there is nothing of a check's to keep yet
             self.put_back()
@@ -88,6 +96,10 @@ class LentTree:
         if self._lent.admin_dir is not None and pointed_at(self._private.worktree) == self._lent.admin_dir:
             self._lent.lend()
 
+    def close(self) -> None:
+        """Forget the copies of files; the tree is not lent any more."""
+        delete_tree(self._files)
+
     def put_back(self) -> None:
         """Makes the tree, its git directory and its branch what they were.
 
@@ -107,22 +119,32 @@ class LentTree:
     def _put_back_files(self) -> bool:
         """Whether there was anything to put back."""
         snapshot = self._private.write_tree()
-        changed = snapshot.tree != self._tree
+        # They are in no tree: a new one goes, and one that was there before gets its content again.
+        secret = [path for path in snapshot.left_out if path not in self._left_out]
+        secret += [path for path in self._left_out if not self._is_as_it_was(path)]
+        changed = snapshot.tree != self._tree or bool(secret)
         if changed:
             found = self._private.diff(self._tree, snapshot.tree)
             self.written |= {change.path: None for change in found.files if not _is_bytecode(change)}
-            if self._number is not None:
+            self.written |= dict.fromkeys(secret)
+            if self._number is not None and found.files:
                 self._keep(self._private.commit(snapshot.tree, (self._parent,), "architect: what a check wrote\n"))
-            words = ("read-tree", "--reset", "-u", self._tree)
-            if self._private.git.run(*words, check=False).code != 0:
+            try:
+                self._private.restore(self._tree, left_out=self._left_out)
+            except GitError:
                 _open_up(self._private.worktree)
-                self._private.git.run(*words)
+                self._private.restore(self._tree, left_out=self._left_out)
+            take_back(self._files, self._left_out, self._private.worktree)
         # Repositories of its own, and what cannot be collected: git's listing knows them, its trees do not.
         strays = [path for path in self._untracked() if path not in self._strays]
         for path in strays:
             delete_tree(self._private.worktree / path.rstrip("/"))
             self.written[path.rstrip("/")] = None
         return changed or bool(strays)
+
+    def _is_as_it_was(self, path: str) -> bool:
+        copy, place = self._files / path, self._private.worktree / path
+        return not place.is_symlink() and place.is_file() and filecmp.cmp(copy, place, shallow=False)
 
     @property
     def _parent(self) -> str:

@@ -51,7 +51,7 @@ from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.request import as_run, request_for, shown_argv
 from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.workers.tripwire import Tripwire
-from architect_parallel.worktrees import worker_repository
+from architect_parallel.worktrees import filters, worker_repository
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.snapshot import PrivateGit
@@ -259,7 +259,8 @@ class _Journey:
             before = PrivateGit.open(earlier)
             if before.admin_dir == worktree.admin_dir:  # not after an undo that registered the worktree anew
                 return PrivateGit.renew(self._place.repository, directory, before)
-        return PrivateGit.create(self._place.repository, directory, worktree.path)
+        recorded = filters.record(self._place.repository, self._place.run_dir)
+        return PrivateGit.create(self._place.repository, directory, worktree.path, filters=recorded)
 
     def _take_worktree(self) -> Worktree:
         spec, repository = self._spec, self._place.repository

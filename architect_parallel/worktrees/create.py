@@ -23,6 +23,7 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.system import machine
 from architect_parallel.system.git import GitError, Repository
+from architect_parallel.worktrees.filters import share_filter_state
 from architect_parallel.worktrees.heads import is_taken
 from architect_parallel.worktrees.registry import (
     admin_dir_of,
@@ -360,6 +361,7 @@ def _register(repository: Repository, path: Path, branch: str, run_id: str, lock
     if admin_dir is None:
         raise EnvironmentProblem(f"git made no worktree at {path}", hint="git worktree list")
     mark(admin_dir, run_id)
+    share_filter_state(repository, admin_dir)
     return admin_dir
 
 

@@ -6,12 +6,13 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import traces
+from architect_parallel.worktrees.filters import Filters, configured
 from architect_parallel.worktrees.heads import head_branch
 
 HARMLESS_SETTINGS = frozenset(
@@ -73,8 +74,8 @@ class Facts:
     """Content of the file `core.excludesFile` names."""
     attributes: str
     user_attributes: str
-    filters: tuple[str, ...]
-    """Filter drivers the user configured (git-lfs, say). They are not run."""
+    filters: Filters
+    """Filter drivers the user configured (git-lfs, say)."""
     partial: bool
     """The repository is a partial clone: objects may be absent."""
     identity: Identity
@@ -88,16 +89,21 @@ class Facts:
     """Digests of the repository's settings and hooks."""
     made_at_ns: int = 0
     """When this was read, before the first agent ran; files that changed later are perhaps the agent's."""
+    has_filtered: bool = False
+    """Whether attributes mention a filter, and a driver is configured."""
+    filtered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Path → blob and SHA-256 of the content on disk, of small files that a filter wrote and nobody has changed."""
+    sealed_ns: int = 0
+    """When the index was copied; a file that looks as in the index and is older has not changed since."""
 
 
 def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
     """Reads what counts while nobody has tampered with it."""
     here = Git(cwd=worktree)
     output = here.run("config", "--list", "-z")
-    settings: dict[str, str] = {}
-    for line in output.fields:
-        name, _, value = line.partition("\n")
-        settings[name] = value if "\n" in line else "true"
+    lines = (line.partition("\n") for line in output.fields)
+    pairs = [(name, value if separator else "true") for name, separator, value in lines]
+    settings = dict(pairs)
     refs = traces.read_refs(repository)
     branch = head_branch(admin_dir)
     base = (refs.oids.get(f"refs/heads/{branch}") if branch else None) or here.resolve("HEAD")
@@ -116,8 +122,9 @@ def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
         excludes=_content(repository.common_dir / "info" / "exclude"),
         user_excludes=_content(worktree / os.path.expanduser(excludes_file)) if excludes_file else "",
         attributes=_content(repository.common_dir / "info" / "attributes"),
-        user_attributes=_content(worktree / os.path.expanduser(attributes_file)) if attributes_file else "",
-        filters=tuple(sorted({name[7 : name.rindex(".")] for name in settings if name.startswith("filter.")})),
+        user_attributes=_system_attributes()
+        + (_content(worktree / os.path.expanduser(attributes_file)) if attributes_file else ""),
+        filters=configured(pairs),
         partial="extensions.partialclone" in settings
         or any(name.startswith("remote.") and name.endswith(".promisor") for name in settings),
         identity=identity_of(settings),
@@ -127,6 +134,11 @@ def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
         surroundings=traces.surroundings(repository),
         made_at_ns=time.time_ns(),
     )
+
+
+def _system_attributes() -> str:
+    """Where git looks for them unless it was built otherwise; `git var GIT_ATTR_SYSTEM` came with 2.41."""
+    return "" if os.environ.get("GIT_ATTR_NOSYSTEM") else _content(Path("/etc/gitattributes"))
 
 
 def _content(path: Path) -> str:

@@ -93,6 +93,7 @@ class _Files:
         (objects / "info").mkdir(mode=0o700, parents=True, exist_ok=True)
         (objects / "info" / "alternates").write_bytes(os.fsencode(repository.common_dir / "objects") + b"\n")
         self._git = dataclasses.replace(private.git, cwd=self._root, object_directory=objects)
+        self._filtered = private.filtered()
         self._unsaved: dict[str, Stamp] = {}
         """Files whose content was not saved, and how they looked."""
         # Times of a fresh checkout are the index's own: written later, it lets git believe them.
@@ -184,7 +185,8 @@ class _Files:
         self._git.run("update-index", "-z", "--force-remove", "--stdin", input=removed)
         taken: list[str] = []
         left = MOST_BYTES
-        for path in (path for path in new if path not in buried):
+        filtered = self._filtered.select(new)  # what a filter encrypts is saved nowhere
+        for path in (path for path in new if path not in buried and path not in filtered):
             size = 0 if path in directories else self._takeable_bytes(path)
             if size is not None and size <= min(MOST_FILE_BYTES, left) and len(taken) < MOST_FILES:
                 taken.append(path)

@@ -6,12 +6,16 @@ import contextlib
 import dataclasses
 import os
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.system.git import Repository, make_state_dir
+from architect_parallel.planning.plain_text import one_line
+from architect_parallel.system.git import Git, Repository, make_state_dir
 from architect_parallel.worktrees import differences
 from architect_parallel.worktrees.facts import identity_of
+from architect_parallel.worktrees.filters import configured, drivers_of
+from architect_parallel.worktrees.index_file import read_index
 
 KEEP = "refs/architect/keep"
 
@@ -61,12 +65,21 @@ def snapshot_dirty(repository: Repository) -> str:
         with contextlib.suppress(FileNotFoundError):
             shutil.copy2(original, index)
         git = dataclasses.replace(here, index_file=index)
-        plain = ("core.splitIndex=false", "core.safecrlf=false")
-        if git.run("add", "-A", "--ignore-errors", "--no-warn-embedded-repo", check=False, settings=plain).code != 0:
-            left = git.run("ls-files", "-z", "-m", "-o", "--exclude-standard").fields
-            unread = [path for path in left if not path.endswith("/")]
-            if unread:
-                raise EnvironmentProblem(f"{unread[0]!r} cannot be read", hint="mend it, or leave out --include-dirty")
+        lines = (line.partition("\n") for line in here.run("config", "--list", "-z").fields)
+        pairs = [(name, value if separator else "true") for name, separator, value in lines]
+        drivers = configured(pairs).drivers
+        # git stores a file as it is when its filter fails, unless the filter is required.
+        plain = ("core.splitIndex=false", "core.safecrlf=false", *(f"filter.{name}.required=true" for name in drivers))
+        if drivers:
+            _spare_filtered(git, repository.checkout, index, drivers)
+        added = git.run("add", "-A", "--ignore-errors", "--no-warn-embedded-repo", check=False, settings=plain)
+        if added.code != 0:
+            left = git.run("ls-files", "-z", "-m", "-o", "--exclude-standard", check=False, settings=plain)
+            unread = [path for path in left.fields if not path.endswith("/")]
+            if unread or left.code != 0:
+                what = repr(unread[0]) if unread else "the uncommitted state"
+                why = one_line((added.stderr.splitlines() or [""])[0], 200)
+                raise EnvironmentProblem(f"{what} cannot be read: {why}", hint="mend it, or leave out --include-dirty")
         found = differences.changes(git, head, git.text("write-tree"))
         links = [change.file.path for change in found if change.new_mode == differences.GITLINK_MODE
                  and change.old_mode != differences.GITLINK_MODE]  # fmt: skip
@@ -76,9 +89,39 @@ def snapshot_dirty(repository: Repository) -> str:
         tree = git.text("write-tree")
         if tree == here.text("rev-parse", f"{head}^{{tree}}"):
             return head
-        settings = dict(line.partition("\n")[::2] for line in here.run("config", "--list", "-z").fields)
         message = b"architect: uncommitted state of the checkout\n"
-        who = identity_of(settings).environment
+        who = identity_of(dict(pairs)).environment
         return git.run("commit-tree", tree, "-p", head, "-F", "-", input=message, env=who).text
     finally:
         index.unlink(missing_ok=True)
+
+
+def _spare_filtered(git: Git, checkout: Path, index: Path, drivers: Container[str]) -> None:
+    """Lets `add` believe the index about files with a filter that look, to the nanosecond, as it says.
+
+    git reads each file of the second in which the index was written again, and a filter may encrypt anew each time.
+    Other files of that second are entered without times, so that git reads them. (https://git-scm.com/docs/racy-git)
+    """
+    try:
+        written_ns = index.stat().st_mtime_ns
+        entries = read_index(index, len(git.text("rev-parse", "HEAD")) // 2)
+    except (OSError, ValueError):
+        return
+    young = {}
+    for path, entry in entries.items():
+        with contextlib.suppress(OSError):
+            file = (checkout / path).lstat()
+            if file.st_mtime_ns // 10**9 >= written_ns // 10**9:
+                young[path] = entry.matches(file)
+    if any(not entries[path].is_plain for path in young):
+        return
+    filtered = {path for path, name in drivers_of(git, young).items() if name in drivers}
+    if not filtered:
+        return
+    again = [path for path, same in young.items() if not (same and path in filtered)]
+    lines = (f"{entries[path].mode} {entries[path].oid} 0\t".encode() + os.fsencode(path) + b"\0" for path in again)
+    later = (written_ns, (written_ns // 10**9 + 1) * 10**9)
+    os.utime(index, ns=later)
+    if again:
+        git.run("update-index", "-z", "--index-info", input=b"".join(lines))
+        os.utime(index, ns=later)

@@ -91,7 +91,8 @@ def inspect(repository: Repository, path: Path, branch: str, run_id: str) -> Wor
         return state
     try:
         with _reading(repository, path) as private:
-            dirty = tuple(change.path for change in private.write_tree().diff.files)
+            found = private.write_tree()
+            dirty = tuple(sorted({*(change.path for change in found.diff.files), *found.left_out}))
             return dataclasses.replace(state, dirty=dirty, nested=_nested(private.git, path))
     except (ArchitectParallelError, OSError) as error:
         return dataclasses.replace(state, unreadable=str(error))
@@ -195,7 +196,11 @@ def _added(repository: Repository, path: Path, base_commit: str) -> list[str]:
         os.replace(fresh, admin / "index")
     try:
         with _reading(repository, path) as private:
-            return [change.path for change in private.write_tree().diff.files if change.status != "D"]
+            found = private.write_tree()
+            # Of files with a filter only those count that the base does not have: the others may be half checked out.
+            tracked = set(private.git.run("ls-files", "-z").fields)
+            left_out = [each for each in found.left_out if each not in tracked]
+            return [*(change.path for change in found.diff.files if change.status != "D"), *left_out]
     except ArchitectParallelError as error:
         raise EnvironmentProblem(
             f"{path} cannot be read: {error.message}", hint="look at it, then remove it"

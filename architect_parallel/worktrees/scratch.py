@@ -15,6 +15,7 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import DIRECTORY_PREFIX, Worktree, fill
+from architect_parallel.worktrees.filters import share_filter_state
 from architect_parallel.worktrees.registry import (
     admin_dir_of,
     half_made,
@@ -74,6 +75,7 @@ def scratch_tree(repository: Repository, *, commit: str, run_id: str, wanted: Ca
             if admin_dir is None:
                 raise EnvironmentProblem(f"git made no worktree at {path}", hint="git worktree list")
             mark(admin_dir, run_id)
+            share_filter_state(repository, admin_dir)
         worktree = Worktree(path=path, branch="", base_commit=commit, admin_dir=admin_dir)
         fill(worktree, wanted)
         yield worktree

@@ -18,13 +18,15 @@ import json
 import os
 import shutil
 import stat
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.domain import Diff
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees import differences, traces
 from architect_parallel.worktrees.facts import (
     HARMLESS_SETTINGS,
@@ -34,10 +36,14 @@ from architect_parallel.worktrees.facts import (
     is_real_directory,
     observe,
 )
-from architect_parallel.worktrees.staging import Staging
+from architect_parallel.worktrees.filtered import FilteredPaths, note_filtered
+from architect_parallel.worktrees.filters import Filters, config_text
+from architect_parallel.worktrees.index_file import Entry, enter_times, read_index
+from architect_parallel.worktrees.staging import Staging, nul_terminated
 
 FACTS = "facts.json"
-_OWN_ENTRIES = frozenset({FACTS, "HEAD", "config", "index", "info", "refs"})
+LEFT_OUT = "left-out.json"
+_OWN_ENTRIES = frozenset({FACTS, LEFT_OUT, "HEAD", "config", "index", "info", "refs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,8 @@ class Snapshot:
     """From the base commit to the tree (`head` is the tree's id)."""
     warnings: tuple[str, ...] = ()
     """What could not be taken, or was taken in another form than it has on disk."""
+    left_out: tuple[str, ...] = ()
+    """Files with a filter that could not be run: their content is in the worktree only, and may be a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +67,16 @@ class PrivateGit:
     facts: Facts
 
     @classmethod
-    def create(cls, repository: Repository, directory: Path, worktree: Path) -> PrivateGit:
+    def create(
+        cls, repository: Repository, directory: Path, worktree: Path, *, filters: Filters | None = None
+    ) -> PrivateGit:
         """Makes the private git directory for a worktree in which no agent has run yet.
 
         `directory` appears whole or not at all; one that is there, of an earlier attempt, is replaced.
+
+        Args:
+            filters: The drivers recorded before the first agent of the run. `None` means that no driver may be run:
+                files of those that are configured now are left out unless they did not change.
 
         Raises:
             EnvironmentProblem: `worktree` is not the top of a checkout, or has no index.
@@ -71,12 +85,13 @@ class PrivateGit:
         worktree = Path(os.path.abspath(worktree))
         admin_dir = admin_dir_of(worktree)
         facts = observe(repository, worktree, admin_dir)
+        if filters is not None:
+            facts = dataclasses.replace(facts, filters=filters)
         unfinished = directory.with_name(f"{directory.name}.new")
         for path in (unfinished, directory):
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(path)
         make_private_dir(unfinished)
-        (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
         try:
             shutil.copy2(admin_dir / "index", unfinished / "index")
         except FileNotFoundError as error:
@@ -84,6 +99,8 @@ class PrivateGit:
         private = cls(directory=unfinished, facts=facts)
         private._seal()
         private._join_index()
+        facts = note_filtered(private.git, facts, private.index)
+        (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
         os.rename(unfinished, directory)
         private = cls(directory=directory, facts=facts)
         private._seal()
@@ -107,7 +124,8 @@ class PrivateGit:
         try:
             plain = json.loads((directory / FACTS).read_text())
             plain["settings"] = {key: str(value) for key, value in dict(plain["settings"]).items()}
-            plain["filters"] = tuple(plain["filters"])
+            plain["filters"] = Filters.of(plain["filters"])
+            plain["filtered"] = {path: (str(oid), str(content)) for path, (oid, content) in plain["filtered"].items()}
             plain["index_stamp"] = tuple(plain["index_stamp"])
             plain["stashes"] = tuple(plain["stashes"])
             plain["identity"] = Identity(**plain["identity"])
@@ -190,16 +208,99 @@ class PrivateGit:
         work = self.directory / "work.index"
         shutil.copy2(self.index, work)
         git = dataclasses.replace(self.git, index_file=work)
-        staging = Staging(git=git, work_tree=self.worktree, scratch=self.directory, admin_dir=self.admin_dir)
-        staging.stage(agent_index=self._changed_agent_index())
+        agent_index = self._changed_agent_index()
+        filtered = self.filtered(agent_index) if self.facts.filters.drivers else None
+        staging = Staging(
+            git=git, work_tree=self.worktree, scratch=self.directory, admin_dir=self.admin_dir, filtered=filtered
+        )
+        staging.stage(agent_index=agent_index)
         tree, found = staging.write_tree(self.base_commit, missing_ok=self.facts.partial)
-        staging.warn_of_filters(self.facts.filters, tuple(change.file.path for change in found))
+        staging.finish()
+        if staging.current:
+            enter_times(work, staging.current, len(self.base_commit) // 2)
+        left_out = self.directory / LEFT_OUT
+        if staging.left_out or left_out.exists():
+            left_out.write_text(json.dumps(staging.left_out))
         os.replace(work, self.index)
         return Snapshot(
             tree=tree,
             diff=differences.diff_of(self.base_commit, tree, found),
             warnings=tuple(staging.warnings),
+            left_out=tuple(staging.left_out),
         )
+
+    def restore(self, tree: str, *, left_out: tuple[str, ...] = ()) -> None:
+        """Makes the files those of `tree`, after a `write_tree` that found others.
+
+        git would write files with a filter as they are stored: they are written through the filter instead.
+
+        Args:
+            left_out: Files with a filter that the caller brings back itself.
+
+        Raises:
+            GitError: A file cannot be written, or its filter cannot be run.
+        """
+        index = self.directory / "restored.index"
+        ahead = dataclasses.replace(self.git, index_file=index)
+        ahead.run("read-tree", tree)
+        hash_bytes = len(self.base_commit) // 2
+        now, then = read_index(self.index, hash_bytes), read_index(index, hash_bytes)
+        filtered = self.filtered()
+        names = filtered.named(ahead, now.keys() | then.keys())
+        if not names:
+            self.git.run("read-tree", "--reset", "-u", tree)
+            return
+        wrong = []
+        for path in sorted(names):
+            file = filtered.look(path)
+            if path not in then and file is not None and path not in left_out:
+                (self.worktree / path).unlink()
+            elif path in then and path not in left_out:
+                same = path in now and (now[path].oid, now[path].mode) == (then[path].oid, then[path].mode)
+                if not same or file is None or not stat.S_ISREG(file.st_mode):
+                    wrong.append(path)
+        smudged = filtered.runner().smudged(tree, wrong) if wrong else contextlib.nullcontext((self.directory, ""))
+        with smudged as (place, why):
+            if missing := [path for path in wrong if not (place / path).is_file()]:
+                raise GitError(("checkout-index", missing[0]), 1, why or "its filter wrote nothing")
+            self._restore_others(tree, names, {path: then[path] for path in names if path in then}, wrong)
+            for path in wrong:
+                target = self.worktree / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                shutil.copyfile(place / path, target)
+                shutil.copymode(place / path, target)
+        enter_times(self.index, {path: (self.worktree / path).lstat() for path in wrong}, hash_bytes)
+
+    def _restore_others(self, tree: str, names: set[str], then: Mapping[str, Entry], wrong: list[str]) -> None:
+        """Brings the index, and the files without a filter, to `tree`; `names` are the paths with one."""
+        entries = (f"{then[path].mode} {then[path].oid} 0\t".encode() + os.fsencode(path) + b"\0" for path in wrong)
+        gone, held = nul_terminated(names - then.keys()), nul_terminated(then)
+        for words, data in (
+            (("update-index", "-z", "--force-remove", "--stdin"), gone),
+            (("update-index", "-z", "--index-info"), b"".join(entries)),
+            (("update-index", "-z", "--skip-worktree", "--stdin"), held),
+            (("read-tree", "--reset", "-u", tree), b""),
+            (("update-index", "-z", "--no-skip-worktree", "--stdin"), held),
+        ):
+            later_ns = time.time_ns() + 2 * 10**9  # else git reads files of this second again, without their filter
+            os.utime(self.index, ns=(later_ns, later_ns))
+            self.git.run(*words, input=data)
+        os.utime(self.index)
+
+    def filtered(self, agent_index: Path | None = None) -> FilteredPaths:
+        """Decides about the worktree's files with a filter."""
+        return FilteredPaths(
+            git=self.git, facts=self.facts, index=self.index, agent_index=agent_index, scratch=self.directory
+        )
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Of the newest snapshot."""
+        try:
+            return tuple(json.loads((self.directory / LEFT_OUT).read_text()))
+        except (OSError, ValueError):
+            return ()
 
     def _changed_agent_index(self) -> Path | None:
         index = self.admin_dir / "index"
@@ -275,12 +376,7 @@ class PrivateGit:
             "advice.addembeddedrepo": "false",
             "advice.updatesparsepath": "false",
         }
-        lines = []
-        for name, value in sorted(settings.items()):
-            section, key = name.split(".", 1)
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            lines.append(f'[{section}]\n\t{key} = "{escaped}"\n')
-        return "".join(lines)
+        return config_text(sorted(settings.items()))
 
 
 def _write(path: Path, text: str) -> None:

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from architect_parallel.planning.quantities import show_some
-from architect_parallel.system.git import Git, GitError, version
+from architect_parallel.system.git import Git, GitError, Output, version
 from architect_parallel.worktrees.differences import GITLINK_MODE, Change, changes
+from architect_parallel.worktrees.filtered import FilteredPaths, Names
 
 MAX_REREAD = 1000
 """With more files than these to read anew, leaving the decision to git is cheaper."""
@@ -93,10 +93,22 @@ class Staging:
     """A directory for index files of a moment."""
     admin_dir: Path | None = None
     """git's directory of the worktree, for what the agent's own index says; `None`: there is nothing to learn."""
+    filtered: FilteredPaths | None = None
+    """Of the whole worktree; `None` means that the user has no filter."""
+    prefix: str = ""
+    """Where `work_tree` is in the whole worktree, with a slash at its end."""
     warnings: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Files with a filter whose content is not in the index, by their paths in the whole worktree."""
+    current: dict[str, os.stat_result] = field(default_factory=dict)
+    """Files with a filter whose entry is what is on disk."""
+    _held: dict[str, Names] = field(default_factory=dict)
+    """Files with a filter, which git must not read."""
     _submodules: set[str] = field(default_factory=set)
     _dates: tuple[int, int] | None = None
     """mtime of the index in ns: the true one, and the one it has been given for the time being."""
+    _written_ns: int | None = None
+    """When the index was last written; `None` means not since it was dated."""
 
     def stage(self, *, agent_index: Path | None = None, quick: bool = True) -> None:
         """Takes every change on disk into the index.
@@ -115,7 +127,7 @@ class Staging:
         if not self._add():
             self._rescue()
         self._release_submodules(held)
-        self._date_back()
+        self._settle_filtered()
 
     def write_tree(self, base: str, *, missing_ok: bool = False) -> tuple[str, tuple[Change, ...]]:
         """Writes the index as a tree; repositories inside the work tree become plain files.
@@ -123,7 +135,7 @@ class Staging:
         Returns the tree and what is different in it from `base` (a commit or tree).
         """
         words = ("write-tree", "--missing-ok") if missing_ok else ("write-tree",)
-        tree = self.git.text(*words)
+        tree = self._write(*words).text
         found = changes(self.git, base, tree)
         links = [change.file.path for change in found if change.new_mode == GITLINK_MODE]
         foreign = [link for link in links if link not in self._submodules and not self._is_declared(link)]
@@ -131,8 +143,25 @@ class Staging:
             return tree, found
         for link in foreign:
             self._graft(link)
-        tree = self.git.text(*words)
+        tree = self._write(*words).text
         return tree, changes(self.git, base, tree)
+
+    def finish(self) -> None:
+        """Gives the index the date of when it was last written: on it depends which files are read the next time."""
+        index = self.git.index_file
+        if index is not None and self._dates is not None:
+            written_ns = self._dates[0] if self._written_ns is None else self._written_ns
+            os.utime(index, ns=(written_ns, written_ns))
+
+    def _write(self, *words: str, input: bytes | None = None, check: bool = True) -> Output:
+        """A git command that may write the index, which keeps the date it was given."""
+        output = self.git.run(*words, input=input, check=check)
+        index = self.git.index_file
+        if index is not None and self._dates is not None and (written_ns := index.stat().st_mtime_ns) != self._dates[1]:
+            self._written_ns = written_ns
+            # Else git reads every file of that second again, and stores those with a filter without it.
+            os.utime(index, ns=self._dates)
+        return output
 
     def _list(self, git: Git) -> Listing:
         return Listing(git.run("ls-files", "-s", "-v", "-z").stdout)
@@ -140,20 +169,57 @@ class Staging:
     def _update(self, paths: Iterable[str], *words: str) -> None:
         names = nul_terminated(paths)
         if names:
-            self.git.run("update-index", "-z", *words, "--stdin", input=names)
+            self._write("update-index", "-z", *words, "--stdin", input=names)
 
     def _enter(self, entries: Mapping[str, tuple[str, str]]) -> None:
         """Puts (mode, oid) at each path, without what the index knew of the file's times."""
         lines = (f"{mode} {oid} 0\t".encode() + os.fsencode(path) + b"\0" for path, (mode, oid) in entries.items())
         if entries:
-            self.git.run("update-index", "-z", "--index-info", input=b"".join(lines))
+            self._write("update-index", "-z", "--index-info", input=b"".join(lines))
 
     def _add(self) -> bool:
-        """`git add -A`; whether it had nothing to say."""
+        """`git add -A` for all but files with a filter; whether it had nothing to say."""
+        self._hold_filtered()
         sparse = ("--sparse",) if version() >= (2, 34) else ()
         words = ("add", "-A", "--ignore-errors", "--no-warn-embedded-repo", *sparse)
-        output = self.git.run(*words, check=False)
+        output = self._write(*words, check=False)
         return output.code == 0 and not output.stderr
+
+    def _hold_filtered(self) -> None:
+        """Takes files with a filter out of `add`'s reach: it would store them as they are on disk."""
+        if self.filtered is None:
+            return
+        fields = self.git.run("ls-files", "-z", "-t", "-m", "-o", "--exclude-standard", check=False).fields
+        tags = {field[2:]: field[0] for field in fields}
+        found = self._with_filter(path for path in tags if not path.endswith("/"))
+        self._hold({path: names for path, names in found.items() if tags[path] != "?"}, tracked=True)
+        self._hold({path: names for path, names in found.items() if tags[path] == "?"}, tracked=False)
+
+    def _with_filter(self, paths: Iterable[str]) -> dict[str, Names]:
+        """Those of the paths that are files with a filter and not held yet."""
+        if self.filtered is None:
+            return {}
+        found = self.filtered.select(self.prefix + path for path in paths if path not in self._held)
+        return {path.removeprefix(self.prefix): names for path, names in found.items()}
+
+    def _hold(self, found: Mapping[str, Names], *, tracked: bool) -> None:
+        if self.filtered is not None and not tracked:  # with some entry, so that `add` does not take them for new
+            self._enter(dict.fromkeys(found, ("100644", self.filtered.empty_blob)))
+        self._update(found, "--skip-worktree")
+        self._held |= found
+
+    def _settle_filtered(self) -> None:
+        """Enters what belongs into the index for the files with a filter."""
+        if self.filtered is None or not self._held:
+            return
+        decisions = self.filtered.decide({self.prefix + path: names for path, names in self._held.items()})
+        entries = {path.removeprefix(self.prefix): entry for path, entry in decisions.entries.items()}
+        self._enter({path: entry for path, entry in entries.items() if entry is not None})
+        self._update((path for path, entry in entries.items() if entry is None), "--force-remove")
+        self.warnings += decisions.warnings
+        self.left_out += decisions.left_out
+        self.current |= {} if self.prefix else decisions.current
+        self._held = {}
 
     def _spare_rereading(self, listed: Listing) -> None:
         """Tells git which files need no reading although they are as young as the index.
@@ -185,13 +251,6 @@ class Staging:
         os.utime(index, ns=self._dates)
         if young:
             self._enter({path: (entry.mode, entry.oid) for path, entry in young.items()})
-            os.utime(index, ns=self._dates)  # it was written anew, most often within that very second
-
-    def _date_back(self) -> None:
-        """An index nobody wrote since gets its own date again: another change may come within that second."""
-        index = self.git.index_file
-        if index is not None and self._dates is not None and index.stat().st_mtime_ns == self._dates[1]:
-            os.utime(index, ns=(self._dates[0], self._dates[0]))
 
     def _clear_flags(self, listed: Mapping[str, Entry]) -> None:
         self._update((path for path, entry in listed.items() if entry.assumed), "--no-assume-unchanged")
@@ -224,6 +283,8 @@ class Staging:
             for path in shared:
                 (self.scratch / path.name).unlink(missing_ok=True)
         self._follow_sparse(theirs, listed)
+        other = (name for name, entry in theirs.items() if name in listed and listed[name].oid != entry.oid)
+        self._hold(self._with_filter(other), tracked=True)
         added = [name for name, entry in theirs.items() if name not in listed and entry.mode != GITLINK_MODE]
         for name in self._add_each(name for name in added if self._is_there(name)):
             self.warnings.append(f"{name!r} was added to the index but cannot be read")
@@ -254,8 +315,11 @@ class Staging:
     def _add_each(self, paths: Iterable[str]) -> list[str]:
         """Adds these files, ignored or not; returns those that cannot be read."""
         wanted = [path for path in paths if not _is_directory(self.work_tree / path)]
+        found = self._with_filter(wanted)
+        self._hold(found, tracked=False)
+        wanted = [path for path in wanted if path not in found]
         names = nul_terminated(wanted)
-        if not names or self.git.run("update-index", "-z", "--add", "--stdin", input=names, check=False).code == 0:
+        if not names or self._write("update-index", "-z", "--add", "--stdin", input=names, check=False).code == 0:
             return []
         return [path for path in wanted if not self._add_raw(path)]
 
@@ -302,8 +366,9 @@ class Staging:
         index = self.scratch / f"nested-{os.urandom(4).hex()}.index"
         place = self.work_tree / path
         inner = Staging(
-            git=dataclasses.replace(self.git, work_tree=place, index_file=index), work_tree=place, scratch=self.scratch
-        )
+            git=dataclasses.replace(self.git, work_tree=place, index_file=index), work_tree=place, scratch=self.scratch,
+            filtered=self.filtered, prefix=f"{self.prefix}{path}/",
+        )  # fmt: skip
         try:
             inner.stage(quick=False)
             empty = self.git.run("hash-object", "-t", "tree", "-w", "--stdin").text
@@ -312,9 +377,10 @@ class Staging:
             index.unlink(missing_ok=True)
         self._update([path], "--force-remove")
         if tree != empty:
-            self.git.run("read-tree", f"--prefix={path}/", tree)
+            self._write("read-tree", f"--prefix={path}/", tree)
         self.warnings.append(f"{path!r} is a repository of its own: its files are collected, its history is not")
         self.warnings += [f"in {path!r}: {warning}" for warning in inner.warnings]
+        self.left_out += inner.left_out
 
     def _rescue(self) -> None:
         """After `add` complained: permissions are mended, and what is still left is taken piece by piece."""
@@ -368,16 +434,6 @@ class Staging:
                 if stat.S_ISDIR(mode) and entry.name != ".git":
                     pending.append(Path(entry.path))
         return closed
-
-    def warn_of_filters(self, filters: tuple[str, ...], paths: tuple[str, ...]) -> None:
-        """Names the changed files that the user's filter drivers (git-lfs) would have stored in another form."""
-        if not filters or not paths:
-            return
-        fields = self.git.run("check-attr", "-z", "--stdin", "filter", input=nul_terminated(paths)).fields
-        found = [path for path, driver in zip(fields[::3], fields[2::3], strict=True) if driver in filters]
-        if found:
-            shown = show_some([repr(path) for path in found], most=3)
-            self.warnings.append(f"stored without the filter of their attributes: {shown}")
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:

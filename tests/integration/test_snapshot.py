@@ -273,15 +273,6 @@ def test_a_repository_inside_is_named_and_its_files_are_there(site: Worksite) ->
     assert any("'in' is a repository" in warning for warning in found.warnings)
 
 
-def test_changed_files_with_a_users_filter_are_named(tmp_path: Path) -> None:
-    files = {"a.bin": "a", "b.bin": "b", ".gitattributes": "*.bin filter=lfs\n"}
-    site = make_worksite(tmp_path, files, before="git config filter.lfs.clean cat")
-    site.act("echo c > a.bin")
-    found = site.private.write_tree()
-    assert [change.path for change in found.diff.files] == ["a.bin"]
-    assert found.warnings == ("stored without the filter of their attributes: 'a.bin'",)
-
-
 UNREADABLE = """
 import os, sys
 from pathlib import Path
