@@ -54,10 +54,10 @@ class FaultList:
 
     def error(self, what: str = "the configuration", hint: str = "architect config schema") -> UsageError:
         """All of them as one error; there must be one. The hint is for faults in a text."""
-        lead = f"{len(self.lines)} faults in {what}:\n" if len(self.lines) > 1 else ""
-        lines = self.lines[:MOST_SHOWN]
-        if len(self.lines) > MOST_SHOWN:
-            lines.append(f"and {len(self.lines) - MOST_SHOWN} more")
+        lines = list(dict.fromkeys(self.lines))  # a file that is read for several others has its faults once
+        lead = f"{len(lines)} faults in {what}:\n" if len(lines) > 1 else ""
+        if len(lines) > MOST_SHOWN:
+            lines[MOST_SHOWN:] = [f"and {len(lines) - MOST_SHOWN} more"]
         return UsageError(lead + "\n".join(lines), hint=hint if self.in_text else None)
 
 

@@ -161,6 +161,80 @@ def test_ctrl_c_ends_what_runs_and_130_comes_back(architect: Architect, checkout
     assert architect("status", "latest", "--json").json["status"] == "canceled"
 
 
+def test_instances_of_a_sub_flow_at_once_and_gone_on_with_after_one_failed(
+    architect: Architect, checkout: Path
+) -> None:
+    """The three meet: each waits in its first step until all have come, so none waits for another one's end."""
+    (checkout / "part.yaml").write_text(
+        "variables: {part: none}\n"
+        "states:\n"
+        "  meet: {tool: bash, next: make, arguments: {timeout: 60s, command:\n"
+        "    'echo {{ part }} >> came; while test $(wc -l < came) -lt 3; do sleep 0.05; done'}}\n"
+        "  make: {tool: shell, next: look, arguments: {prompt: 'echo {{ part }} > made'}}\n"
+        "  look: {tool: bash, arguments: {command: 'echo {{ part }} >> log; echo {{ part }}; test -e {{ part }}'},"
+        " output: var(output)}\n"
+    )
+    (checkout / "f.yaml").write_text(
+        "p: {tool: parallel, next: end, arguments: {tasks: [\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: a}}, output: var(x)},\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: b}}, output: var(y)},\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: c}}, output: file(z)}]}}\n"
+        "end: {tool: bash, arguments: {command: 'echo {{ x }} {{ y }} {{ file(z) }}'}}\n"
+    )
+    (checkout / "a").touch()
+    (checkout / "b").touch()
+    failed = architect("flow", "run", "f.yaml", "--json")
+    assert (failed.code, failed.json["status"]) == (1, "failed"), failed.err
+    assert "the flow ended in state p with 1" in failed.json["warnings"][0]
+    ends = {each["name"]: each["exit_code"] for each in failed.json["results"]}
+    assert ends == {
+        f"p-{n} > {state}": int((n, state) == (3, "look")) for n in (1, 2, 3) for state in ("meet", "make", "look")
+    }
+    branches = {each["name"]: each["branch"] for each in failed.json["results"]}
+    assert git(checkout, "show", f"{branches['p-2 > make']}:made") == "b"  # an agent beside others has its own worktree
+    assert not (checkout / "made").exists()
+
+    dry = architect("resume", "latest", "--dry-run")
+    assert (dry.code, dry.out) == (0, "would go on with the flow in state p\n")
+    (checkout / "c").touch()
+    again = architect("resume", "latest", "--json")
+    assert (again.code, again.json["status"]) == (0, "success"), again.err
+    assert again.json["results"][-1]["output"] == "a b c"
+    assert sorted((checkout / "log").read_text().split()) == ["a", "b", "c", "c"]  # only what had failed runs again
+    assert sorted((checkout / "came").read_text().split()) == ["a", "b", "c"]
+
+
+def test_a_stop_ends_all_instances_and_each_goes_on_where_it_was(architect: Architect, checkout: Path) -> None:
+    (checkout / "part.yaml").write_text(
+        "variables: {part: none}\n"
+        "states:\n"
+        "  one: {tool: bash, next: two, arguments: {command: 'echo {{ part }}1 >> log'}}\n"
+        "  two: {tool: bash, on-error: {_: bad}, arguments: {command:\n"
+        "    'test -e go || { touch {{ part }}; sleep 60; }; echo {{ part }}2 >> log'}}\n"
+        "  bad: {tool: bash, arguments: {command: 'echo bad >> log'}}\n"
+    )
+    (checkout / "f.yaml").write_text(
+        "p: {tool: parallel, arguments: {tasks: [\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: a}}},\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: b}}}]}}\n"
+    )
+    with subprocess.Popen(
+        [SCRIPT, "flow", "run", "f.yaml", "--quiet"], cwd=checkout, stdout=subprocess.DEVNULL
+    ) as flow:
+        until = time.monotonic() + 60
+        while not ((checkout / "a").exists() and (checkout / "b").exists()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        flow.send_signal(signal.SIGINT)
+        assert flow.wait(60) == 130
+    assert architect("status", "latest", "--json").json["status"] == "canceled"
+    assert sorted((checkout / "log").read_text().split()) == ["a1", "b1"]  # a stop is no error that `on-error` handles
+    (checkout / "go").touch()
+    answer = architect("resume", "latest", "--json")
+    assert (answer.code, answer.json["status"]) == (0, "success"), answer.err
+    assert sorted((checkout / "log").read_text().split()) == ["a1", "a2", "b1", "b2"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
