@@ -89,9 +89,7 @@ def total_line(result: RunResult) -> str:
     """The last line: how many tasks ended how, in how long."""
     parts = [show_count(result.total_tasks, "task")]
     parts.append(f"{result.count(Status.SUCCESS)} completed")
-    failed = result.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
-    if failed:
-        parts.append(f"{failed} failed")
+    parts.append(f"{result.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)} failed")
     for status, word in ((Status.CANCELED, "canceled"), (Status.SKIPPED, "skipped")):
         if result.count(status):
             parts.append(f"{result.count(status)} {word}")

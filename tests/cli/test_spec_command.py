@@ -34,7 +34,7 @@ def test_run_prints_the_results_and_json_the_envelope(architect: Architect, spec
     answer = architect("spec", "run", spec)
     assert answer.code == 0, answer.err
     assert "[2] got the design" in answer.out
-    assert "Total: 2 tasks, 2 completed" in answer.out
+    assert "Total: 2 tasks, 2 completed, 0 failed" in answer.out
 
     assert "## Ranking" not in architect("report", "latest", "--format", "markdown").out, "they did not do the same"
     architect("parallel", "true", "--backend", "shell", "--workers", "2")
