@@ -43,8 +43,14 @@ from architect_parallel.planning.suggest import did_you_mean
 
 SCHEMA_HINT = "architect config schema tasks"
 
-_JSON_TASKS = re.compile(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:')
-_MAYBE_TASKS = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)|^[\"']?tasks[\"']?\s*:", re.MULTILINE)
+STDIN = "stdin"
+"""The name of a task file that was read from a pipe."""
+_STDIN_HINT = f"{SCHEMA_HINT} (`architect parallel -` takes stdin as one task in words)"
+
+_IS_FILE = re.compile(
+    rb"\A[\s\xef\xbb\xbf]*(?:---\s+)?[\[{]|^(?:\xef\xbb\xbf)?[\"']?tasks[\"']?[^\S\n]*:(?=\s|$)", re.MULTILINE
+)
+_MAYBE_LIST = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)", re.MULTILINE)
 
 
 def load_task_file(path: Path, around: Surroundings) -> TaskFile:
@@ -73,23 +79,23 @@ def read_task_file(text: TaskText, around: Surroundings) -> TaskFile:
         found.add(text.name, in_order(faults))
     except Faulty as error:
         found.add(text.name, error.faults)
-    raise found.error("the task file", SCHEMA_HINT)
+    raise found.error("the task file", _STDIN_HINT if text.name == STDIN else SCHEMA_HINT)
 
 
 def holds_tasks(data: bytes) -> bool:
-    """Whether text from a pipe is a task file: a mapping with a list `tasks`, or a list of mappings of tasks.
+    """Whether text from a pipe is a task file.
 
-    Text that begins as JSON and names tasks or prompts counts too when it is broken: an agent must not be given what
-    was meant as a file.
+    It is one when it begins with `{` or `[`, or when a line begins with `tasks:`, whatever else is wrong with it: an
+    agent must not be given what was meant as a file. A list of mappings of tasks in YAML is one too.
     """
-    if not _MAYBE_TASKS.search(data[:LARGEST_TASK_FILE_BYTES]):
+    if _IS_FILE.search(data[:LARGEST_TASK_FILE_BYTES]):
+        return True
+    if len(data) > LARGEST_TASK_FILE_BYTES or not _MAYBE_LIST.search(data):
         return False
-    if len(data) > LARGEST_TASK_FILE_BYTES:
-        return _names_tasks(data)
     try:
-        top = document_of(TaskText(name="stdin", data=data)).data
+        top = document_of(TaskText(name=STDIN, data=data)).data
     except Faulty:
-        return _names_tasks(data)
+        return False
     if isinstance(top, dict):
         return isinstance(top.get("tasks"), list)
     return (
@@ -97,11 +103,6 @@ def holds_tasks(data: bytes) -> bool:
         and bool(top)
         and all(isinstance(each, dict) and not {"prompt", "task"}.isdisjoint(each) for each in top)
     )
-
-
-def _names_tasks(data: bytes) -> bool:
-    """Whether text that cannot be read was meant as JSON with tasks in it."""
-    return _JSON_TASKS.match(data) is not None
 
 
 def _canonical(document: Document) -> Document:
