@@ -52,6 +52,7 @@ def run(
     allow_partial: Annotated[
         bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Tasks whose `files` overlap are an error.")] = False,
     tripwire: options.Tripwire = None,
     artifacts: options.Artifacts = None,
     json: options.Json = False,
@@ -79,6 +80,7 @@ def run(
         include_dirty=include_dirty,
         fail_fast=fail_fast,
         allow_partial=allow_partial,
+        strict=strict,
         tripwire=tripwire,
         on_terminal=sys.stderr.isatty(),
         artifacts=artifacts,
@@ -92,7 +94,7 @@ def run(
                 "--dry-run": dry_run, "--max-parallel": max_parallel, "--backend": backend, "--budget": budget,
                 "--timeout": timeout, "--base": base != "HEAD", "--include-dirty": include_dirty,
                 "--fail-fast": fail_fast is not None, "--allow-partial": allow_partial is not None,
-                "--tripwire": tripwire, "--artifacts": artifacts,
+                "--strict": strict, "--tripwire": tripwire, "--artifacts": artifacts,
             },
             resume,
         )  # fmt: skip
