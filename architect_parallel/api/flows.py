@@ -26,6 +26,7 @@ from architect_parallel.domain import (
     ApprovalMode,
     FlowOrigin,
     Isolation,
+    Pause,
     RunPlan,
     RunResult,
     RunStatus,
@@ -60,11 +61,14 @@ from architect_parallel.planning.flow import (
     Job,
     Jobs,
     Machine,
+    Question,
     Reader,
     SubFlows,
     Wait,
 )
 from architect_parallel.planning.flow_instance import FlowChanged, Instance
+from architect_parallel.planning.paused import asked, to_go_on
+from architect_parallel.planning.plain_text import one_line
 from architect_parallel.planning.standing import standing
 from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock
@@ -160,15 +164,19 @@ def resume_flow(
     run: str,
     ask: Answer,
     *,
+    answer: str | None = None,
     config_file: Path | None = None,
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
 ) -> RunResult:
     """Goes on with a flow from the state it stood in: jobs of it that ended well are not done again.
 
+    Args:
+        answer: To the question that it is paused in; `None` means that `ask` is asked.
+
     Raises:
         NothingToDo: No such run, no flow, or it has ended well.
-        UsageError: Its file has been changed so that it does not fit any more.
+        UsageError: Its file has been changed so that it does not fit any more, or `answer` is none.
         EnvironmentProblem: The run is live.
     """
     here = load_here(workspace_root, config_file)
@@ -191,9 +199,11 @@ def resume_flow(
             except FlowChanged as error:
                 text = f"{plan.flow.file}: state {error} is another one than when the flow came to it"
                 raise UsageError(text, hint="run it anew") from error
+            if answer is not None:
+                _require_answer(course.flow.demanded, answer, run_id)
             forget_requests(journal.run_dir(run_id))
             started(plan)
-            return course.run(earlier)
+            return course.run(earlier, answer)
         finally:
             lock.release()
 
@@ -235,18 +245,21 @@ class _Course:
         self._here = here
         self._journal = journal
         self._ask = ask
+        self._answer: str | None = None
         # Heard as it is recorded: to replay the whole run for each state would cost the square of its states.
         self._specs: dict[int, WorkerSpec] = {}
         self._results: dict[int, WorkerResult] = {}
         """How workers ended, but for those that run again."""
         self._listeners = listeners
 
-    def run(self, earlier: Sequence[Recorded] | None = None) -> RunResult:
+    def run(self, earlier: Sequence[Recorded] | None = None, answer: str | None = None) -> RunResult:
         """Goes on until the flow ends, pauses or is stopped.
 
         Args:
+            answer: To the first question; `None` means that somebody is asked.
             earlier: What earlier launches recorded. `None` means that this is the first.
         """
+        self._answer = answer
         for each in earlier or ():
             self._hear(each)
         runner = local_runner(self._plan, self._journal, self._here, [self._hear, *self._listeners])
@@ -267,14 +280,16 @@ class _Course:
                 if runner.stopped_by is not None:
                     return self._stop(runner, self.flow.machine.where)
                 continue
-            self._record(runner, FlowMoved(state=demanded.state, machine=self.flow.snapshot()))
+            pause = _pause_of(demanded)
+            self._record(runner, FlowMoved(state=demanded.state, machine=self.flow.snapshot(), pause=pause))
             if isinstance(demanded, Wait) and demanded.seconds is not None:
                 runner.idle(demanded.seconds)
                 if runner.stopped_by is not None:
                     return self._stop(runner, demanded.state)
                 self.flow.answer("")
                 continue
-            said = self._ask(demanded)
+            answer, self._answer = self._answer, None
+            said = self._ask(demanded) if answer is None else answer
             if said is None:
                 return self._pause(runner, demanded.state)
             self.flow.answer(said)
@@ -393,8 +408,31 @@ class _Course:
 
     def _pause(self, runner: Runner, state: str, code: ExitCode = ExitCode.SUCCESS) -> RunResult:
         run_id = self._plan.run_id
-        runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
+        pause = _pause_of(self.flow.demanded)
+        if pause is None:
+            runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
+        else:
+            asks = f"the flow is paused in state {state} and asks: {one_line(asked(pause), 400)}"
+            runner.warn(f"{asks}; to go on: {to_go_on(run_id)}")
         return runner.finish((RunStatus.INTERRUPTED, int(code)))
+
+
+def _pause_of(demanded: Demand) -> Pause | None:
+    """What somebody has to answer; `None` means that nobody has to."""
+    if isinstance(demanded, Question):
+        return Pause(state=demanded.state, question=demanded.text, choices=demanded.choices, default=demanded.default)
+    if isinstance(demanded, Wait) and demanded.seconds is None:
+        return Pause(state=demanded.state, question=demanded.text)
+    return None
+
+
+def _require_answer(demanded: Demand, answer: str, run_id: str) -> None:
+    """Raises `UsageError` for an answer to nothing, or that is none of the choices."""
+    pause = _pause_of(demanded)
+    if pause is None:
+        raise UsageError(f"the flow of run {run_id} asks nothing now", hint=f"architect flow run --resume {run_id}")
+    if pause.choices and answer not in pause.choices:
+        raise UsageError(f"--answer {answer!r} is none of the choices: {', '.join(pause.choices)}")
 
 
 class _Outputs:

@@ -75,7 +75,13 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
 
     run = answer.json
     assert (answer.code, run["status"]) == (0, "interrupted")
-    assert f"paused in state ask; to go on: architect flow run --resume {run['run_id']}" in answer.err
+    go_on = f"architect flow run --resume {run['run_id']} --answer TEXT"
+    assert f"paused in state ask and asks: ok? (yes / no); to go on: {go_on}\n" in answer.err
+    assert run["pause"] == {
+        "state": "ask", "question": "ok?", "choices": ["yes", "no"], "default": None, "to_go_on": go_on
+    }  # fmt: skip
+    shown = architect("status", run["run_id"]).out
+    assert shown.endswith(f"Paused in state ask\n{'=' * 60}\nok? (yes / no)\nto go on: {go_on}\n")
     names = [each["name"] for each in run["results"]]
     assert names == ["hello", "both-1", "both-2", "work", "work"]
     assert (checkout / "log").read_text() == "a\nb\n"
@@ -101,10 +107,39 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
     assert code == 0, seen
     whole = architect("status", run["run_id"], "--json").json
     assert (whole["status"], whole["exit_code"], whole["total_tasks"]) == ("success", 0, 6)
+    assert whole["pause"] is None
     assert whole["results"][5]["output"] == "a\nb\nhello it's $(touch pwned) two"
     assert (checkout / "log").read_text() == "a\nb\n"  # nothing was done twice
     again = architect("flow", "run", "--resume", run["run_id"])
     assert (again.code, "has ended" in again.err) == (4, True)
+
+
+def test_a_question_is_answered_without_a_terminal(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(
+        "a: {tool: ask-user, arguments: {question: 'go?', choices: ['yes', 'no']}, output: var(said), next: p}\n"
+        "p: {tool: pause, arguments: {message: look at it}, next: b}\n"
+        "b: {tool: ask-user, arguments: {question: 'a name?', default: x}, output: var(name), next: end}\n"
+        "end: {tool: bash, arguments: {command: 'echo {{ said }} {{ name }}'}}\n"
+    )
+    run_id = architect("flow", "run", "f.yaml", "--json").json["run_id"]
+    for words, said in (
+        (("--answer", "maybe"), "--answer 'maybe' is none of the choices: yes, no"),
+        (("--answer", ""), "--answer"),
+    ):
+        wrong = architect("flow", "run", "--resume", run_id, *words)
+        assert (wrong.code, wrong.out, said in wrong.err) == (2, "", True), wrong.err
+    assert architect("flow", "run", "f.yaml", "--answer", "yes").code == 2
+    again = architect("flow", "run", "--resume", run_id, "--json").json  # the same question without an answer
+    assert (again["status"], again["pause"]["question"]) == ("interrupted", "go?")
+    paused = architect("flow", "run", "--resume", run_id, "--answer", "yes", "--json").json
+    assert (paused["pause"]["state"], paused["pause"]["question"]) == ("p", "look at it")
+    asked = architect("flow", "run", "--resume", run_id, "--answer", "seen", "--json").json["pause"]
+    assert (asked["question"], asked["choices"], asked["default"]) == ("a name?", [], "x")
+    assert "a name? (default: x)" in architect("status", "latest").out
+    ended = architect("flow", "run", "--resume", run_id, "--answer", "Ada Byron", "--json")
+    assert (ended.code, ended.json["results"][0]["output"], ended.json["pause"]) == (0, "yes Ada Byron", None)
+    failed = architect("flow", "run", "f.yaml", "--json").json["run_id"]
+    assert "asks nothing" not in architect("flow", "run", "--resume", failed, "--answer", "no", "--quiet").err
 
 
 def test_the_exit_code_is_that_of_the_state_it_ended_in(architect: Architect, checkout: Path) -> None:
