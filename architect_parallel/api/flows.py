@@ -68,7 +68,7 @@ from architect_parallel.planning.flow import (
 )
 from architect_parallel.planning.flow_instance import FlowChanged, Instance
 from architect_parallel.planning.paused import asked, to_go_on
-from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.plain_text import one_line, require_utf8
 from architect_parallel.planning.standing import standing
 from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock
@@ -136,7 +136,8 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Here, Flow, Run
     """
     here = load_here(workspace_root, None if config.config_file is None else Path(config.config_file))
     flow = read_flow(Path(config.file), here)
-    for name in config.variables:
+    for name, value in config.variables.items():
+        require_utf8(value, f"--var {one_line(name)}")
         if name not in flow.variables:
             known = ", ".join(flow.variables) or "none"
             raise UsageError(f"the flow has no variable {name!r} (it has: {known})", hint="--var NAME=VALUE")
@@ -431,6 +432,7 @@ def _require_answer(demanded: Demand, answer: str, run_id: str) -> None:
     pause = _pause_of(demanded)
     if pause is None:
         raise UsageError(f"the flow of run {run_id} asks nothing now", hint=f"architect flow run --resume {run_id}")
+    require_utf8(answer, "--answer")
     if pause.choices and answer not in pause.choices:
         raise UsageError(f"--answer {answer!r} is none of the choices: {', '.join(pause.choices)}")
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
 from architect_parallel.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     from architect_parallel.config.load import ConfigSource, Loaded
 
 app = typer.Typer(
+    cls=PlainGroup,
     help="Show the configuration, or trust a repository's.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -22,7 +24,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def show(config: options.Config = None, as_json: options.Json = False) -> None:
     """Print the effective configuration, each value with its origin."""
     from architect_parallel.cli.output import answer, answer_json, warn
@@ -45,7 +47,7 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
         answer(_table(loaded))
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def schema(
     of: Annotated[str, typer.Argument(metavar="FORMAT", help="config, tasks or spec.", show_default=False)] = "config",
     as_json: options.Json = False,
@@ -69,7 +71,7 @@ def schema(
         answer_json(config_schema())
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def trust(
     revoke: Annotated[bool, typer.Option("--revoke", help="Take the trust back.")] = False,
     as_json: options.Json = False,

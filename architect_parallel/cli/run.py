@@ -169,6 +169,8 @@ def _task(task: str | None, task_file: Path | None) -> str:
     Raises:
         UsageError: Not exactly one place, not UTF-8, empty, or with a NUL byte.
     """
+    from architect_parallel.planning.plain_text import require_utf8
+
     if (task is None) == (task_file is None):
         raise UsageError("give the task once: as TASK or with --task-file", hint='architect run "fix the tests"')
     if task_file is not None:
@@ -184,6 +186,7 @@ def _task(task: str | None, task_file: Path | None) -> str:
         raise UsageError("the task is empty", hint='architect run "fix the tests"')
     if "\0" in text:
         raise UsageError("the task holds a NUL byte", hint="write it as plain text")
+    require_utf8(text, "the task")
     return text
 
 

@@ -11,12 +11,14 @@ import typer
 
 from architect_parallel.cli import options
 from architect_parallel.cli.output import warn
+from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
 
 app = typer.Typer(
+    cls=PlainGroup,
     help="Run, check or draw a task graph with dependencies.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -26,7 +28,7 @@ app = typer.Typer(
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A spec, YAML or JSON (`architect config schema spec`).")]
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def run(
     file: File,
     only: Annotated[
@@ -128,7 +130,7 @@ def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
         raise UsageError(f"--resume goes on as it was planned: leave out {', '.join(given)}", hint=f"--resume {run}")
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a spec: every fault at once, nothing started."""
     from architect_parallel.api.spec_plans import task_graph, validated
@@ -166,7 +168,7 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
     answer(f"{file}: {spec.name}, {tasks}, no faults; longest chain ({len(chain)}): {' → '.join(chain)}")
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def graph(
     file: File,
     format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, mermaid, dot or svg.")] = "text",
