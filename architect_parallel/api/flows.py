@@ -21,6 +21,7 @@ from architect_parallel.api.planning import ParallelConfig, numbered_workers, wo
 from architect_parallel.api.running import hold, local_runner, recorded_plan, require_ours
 from architect_parallel.api.task_sources import TaskPlace
 from architect_parallel.config.flow_file import Around, load_flow
+from architect_parallel.config.source import Faulty, read_bytes
 from architect_parallel.domain import (
     SHELL,
     ApprovalMode,
@@ -301,12 +302,11 @@ class _Course:
         if kind == "path":
             return str(place)
         try:
-            with place.open("rb") as file:
-                data = file.read(LARGEST_READ_BYTES + 1)
-        except OSError as error:
-            raise FlowFault(f"{path} cannot be read: {error.strerror}") from error
-        if len(data) > LARGEST_READ_BYTES:
-            raise FlowFault(f"{path} is larger than {LARGEST_READ_BYTES // 2**20} MiB")
+            data = read_bytes(place, pipe_allowed=True, largest=LARGEST_READ_BYTES)
+        except Faulty as error:
+            raise FlowFault(f"{path} {error.faults[0].message}") from error
+        if data is None:
+            raise FlowFault(f"{path} cannot be read: there is no such file")
         return data.decode(errors="replace").replace("\0", "").strip()
 
     def _follow(self, runner: Runner) -> None:

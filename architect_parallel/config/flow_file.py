@@ -474,7 +474,7 @@ class _Reading:
         for key, value in written.items():
             if value is None:  # nothing is written behind it
                 continue
-            own = snake_name(key).replace("-", "_")
+            own = _own(key)
             if own not in known:
                 self._fault((*at, key), f"unknown key {shown(key)}{did_you_mean(key, known)}")
             elif own in read:
@@ -491,7 +491,19 @@ class _Reading:
             self._fault(at, f"{what}{error}")
             return None
 
+    def _as_written(self, at: KeyPath) -> KeyPath:
+        """The path with the names of keys that stand in the file: `onError` for `on-error`."""
+        data, written = self.document.data, list[str | int]()
+        for step in at:
+            if isinstance(data, dict) and step not in data:
+                step = next((key for key in data if _own(key) == _own(str(step))), step)
+            written.append(step)
+            there = isinstance(data, dict) or (isinstance(data, list) and isinstance(step, int) and step < len(data))
+            data = (data.get(step) if isinstance(data, dict) else data[step]) if there else None
+        return tuple(written)
+
     def _fault(self, at: KeyPath, message: str) -> None:
+        at = self._as_written(at)
         states = self.document.data.get("states")
         full = isinstance(states, dict)
         inside = at[1:] if full and at[:1] == ("states",) else at
@@ -499,6 +511,11 @@ class _Reading:
         rest = dotted(inside[1:] if where else inside)
         lead = ": ".join(part for part in (where, rest) if part)
         self.found.append(Fault(place_of(self.document.places, at), f"{lead}: {message}" if lead else message))
+
+
+def _own(key: str) -> str:
+    """The name of a key: `on-error`, `on_error` and `onError` are one."""
+    return snake_name(key).replace("-", "_")
 
 
 def _asks(flow: Flow, seen: set[int]) -> FlowState | None:

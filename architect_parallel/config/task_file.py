@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from architect_parallel.config.layers import FaultList, place_of
-from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, in_order
+from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, as_written, in_order
 from architect_parallel.config.task_list import (
     LARGEST_TASK_FILE_BYTES,
     Make,
@@ -109,7 +110,7 @@ def _canonical(document: Document) -> Document:
     """The document as a mapping, aliases under their own names."""
     places, faults, data = dict(document.places), list(document.faults), document.data
     if isinstance(data, list):
-        places = {("tasks", *path): place for path, place in places.items()}
+        places = {("tasks", *path): replace(place, path=("tasks", *place.path)) for path, place in places.items()}
         data = {"tasks": data}
     top = canonical_keys(require_tasks(data, places, faults), (), TaskFileSection.model_fields, places, faults)
     if isinstance(top.get("defaults"), dict):
@@ -143,7 +144,7 @@ def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fa
     for index, each in enumerate(tasks if isinstance(tasks, list) else ()):
         if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not around.backend_given:
             path = ("tasks", index, "backend")
-            yield Fault(place_of(document.places, path), f"{dotted(path)} is missing")
+            yield Fault(place_of(document.places, path), f"{as_written(document.places, path)} is missing")
     yield from _name_faults(data, fault)
     if problem := above_ceiling(data.get("max_parallel"), around):
         yield fault(("max_parallel",), problem)

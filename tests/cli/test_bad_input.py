@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,26 @@ def test_a_file_of_tasks_that_is_no_text(architect: Architect, checkout: Path, t
         assert_refused(architect(*words, tmp_path / name), 2, name, "is not UTF-8")
     (tmp_path / "f.yaml").write_text("variables: {x: a}\nstates: {a: {tool: shell, arguments: {prompt: '{{ x }}'}}}")
     assert_refused(architect("flow", "run", tmp_path / "f.yaml", "--var", b"x=\xff"), 2, "--var x is not UTF-8")
+
+
+def test_what_would_never_end_is_refused_at_once_where_a_file_is_wanted(architect: Architect, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for words in (
+        ("parallel", "--backend", "shell", "--file"),
+        ("parallel", "true", "--backend", "shell", "--config"),
+        ("config", "show", "--config"),
+        ("spec", "run"),
+        ("spec", "validate"),
+        ("flow", "run"),
+        ("chain",),
+        ("run", "--backend", "shell", "--task-file"),
+    ):
+        assert_refused(architect(*words, tmp_path / "pipe", timeout_s=60), 2, "pipe", "is not a file")
+    (tmp_path / "f.yaml").write_text(
+        f"a: {{tool: bash, arguments: {{command: 'echo {{{{ file({tmp_path}/pipe) }}}}'}}}}"
+    )
+    answer = architect("flow", "run", tmp_path / "f.yaml", "--json", timeout_s=60)
+    assert (answer.code, "pipe is not a file" in answer.json["warnings"][0]) == (1, True)
 
 
 def test_a_missing_program_is_named_with_its_remedy_and_what_is_ready(architect: Architect, checkout: Path) -> None:

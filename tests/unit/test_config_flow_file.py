@@ -214,6 +214,17 @@ states:
     assert "\x1b" not in shown
 
 
+def test_a_fault_names_the_key_as_it_is_written_and_where(tmp_path: Path) -> None:
+    text = "startAt: b\nstates:\n  a:\n    tool: parallel\n    onError:\n      0: a\n"
+    text += "    arguments: {maxParallel: 0, tasks: []}\n"
+    assert [line.split(" '")[0] for line in faults(tmp_path, text)] == [
+        "f.yaml:1:1: startAt: there is no state",
+        "f.yaml:6:7: state a: onError.0:",
+        "f.yaml:7:17: state a: arguments.maxParallel: 0 must be a whole number of at least 1",
+        "f.yaml:7:33: state a: arguments.tasks: must be a list of at least one task",
+    ]
+
+
 def test_half_a_character_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "h.json").write_text('{"a": {"tool": "bash", "arguments": {"command": "echo \\ud800"}}}')
     with pytest.raises(UsageError, match="must not hold half of a character"):
