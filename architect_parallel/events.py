@@ -24,6 +24,7 @@ from architect_parallel.domain import (
     Diff,
     Escape,
     Judgement,
+    Pause,
     Reason,
     RunPlan,
     RunStatus,
@@ -68,6 +69,8 @@ class FlowMoved:
     """All that its machine knows (`planning.flow`), from which it can go on."""
     workers: tuple[int, ...] = ()
     """Ids of the workers that do this state's jobs, in their order; empty: it has none."""
+    pause: Pause | None = None
+    """`None` means that the state waits for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,11 +150,19 @@ class Runner:
         self.work()
         return self.finish()
 
-    def work(self, more: Sequence[WorkerSpec] = (), *, at_once: int | None = None) -> None:
-        """Runs what waits to its end, and `more` that the plan does not know yet; may be called again.
+    def add(self, specs: Sequence[WorkerSpec], *, at_once: int | None = None) -> None:
+        """Takes further workers that the plan does not know yet; the caller has recorded them.
 
         Args:
-            at_once: How many of them run at the same time; `None`: as the plan says.
+            at_once: How many of them run at the same time. `None` means as many as the plan allows.
+        """
+        self._dispatch.add(specs, at_once=at_once)
+
+    def work(self, follow: Callable[[], None] = lambda: None) -> None:
+        """Runs what waits to its end; may be called again.
+
+        Args:
+            follow: Called first, and after everything that was recorded until the run is stopped; it may `add`.
 
         Raises:
             ArchitectParallelError: As `run`.
@@ -163,17 +171,20 @@ class Runner:
             if self._first_event is not None:
                 self.record([(None, self._first_event)])
                 self._first_event = None
-            self._dispatch.add(more, max_parallel=at_once or self._plan.max_parallel)
             standing, self._standing = self._standing, {}
             for worker_id, end in sorted(standing.items()):
                 self._follow(worker_id, end.result.status)
             if self._stopped_by is not None:
                 self._drop(self._stopped_by)
+            else:
+                follow()
             self._check_base()
             while self._dispatch.unfinished or self._checking_base:
                 self._start_what_may_start()
                 self._take_events()
                 self._hold_deadline()
+                if self._stopped_by is None:
+                    follow()
 
     def idle(self, seconds: float) -> None:
         """Waits with nothing running; a signal, a request to cancel and the run's time limit end it: `stopped_by`."""

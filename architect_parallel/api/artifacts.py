@@ -118,7 +118,8 @@ def _run_of(place: Path) -> str | None:
     """The run whose artifacts these are; `None`: they are none."""
     try:
         file = place / RESULT
-        return read_envelope(file.read_bytes()).run_id if file.stat().st_size <= LIMIT_BYTES else None
+        small = file.is_file() and file.stat().st_size <= LIMIT_BYTES
+        return read_envelope(file.read_bytes()).run_id if small else None
     except (OSError, ValueError):
         return None
 

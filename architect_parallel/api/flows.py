@@ -21,11 +21,13 @@ from architect_parallel.api.planning import ParallelConfig, numbered_workers, wo
 from architect_parallel.api.running import hold, local_runner, recorded_plan, require_ours
 from architect_parallel.api.task_sources import TaskPlace
 from architect_parallel.config.flow_file import Around, load_flow
+from architect_parallel.config.source import Faulty, read_bytes
 from architect_parallel.domain import (
     SHELL,
     ApprovalMode,
     FlowOrigin,
     Isolation,
+    Pause,
     RunPlan,
     RunResult,
     RunStatus,
@@ -60,8 +62,14 @@ from architect_parallel.planning.flow import (
     Job,
     Jobs,
     Machine,
+    Question,
+    Reader,
+    SubFlows,
     Wait,
 )
+from architect_parallel.planning.flow_instance import FlowChanged, Instance
+from architect_parallel.planning.paused import asked, to_go_on
+from architect_parallel.planning.plain_text import one_line, require_utf8
 from architect_parallel.planning.standing import standing
 from architect_parallel.runner import Listener, Runner
 from architect_parallel.system import clock
@@ -116,7 +124,7 @@ def run_flow(
             journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
         started(plan)
         course = _Course(plan, here, journal, ask, listeners)
-        course.machine = Machine(flow, course.read, config.variables)
+        course.flow = Instance(Machine(flow, course.read, config.variables), course.read)
         return course.run()
 
 
@@ -129,7 +137,8 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Here, Flow, Run
     """
     here = load_here(workspace_root, None if config.config_file is None else Path(config.config_file))
     flow = read_flow(Path(config.file), here)
-    for name in config.variables:
+    for name, value in config.variables.items():
+        require_utf8(value, f"--var {one_line(name)}")
         if name not in flow.variables:
             known = ", ".join(flow.variables) or "none"
             raise UsageError(f"the flow has no variable {name!r} (it has: {known})", hint="--var NAME=VALUE")
@@ -157,15 +166,19 @@ def resume_flow(
     run: str,
     ask: Answer,
     *,
+    answer: str | None = None,
     config_file: Path | None = None,
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
 ) -> RunResult:
     """Goes on with a flow from the state it stood in: jobs of it that ended well are not done again.
 
+    Args:
+        answer: To the question that it is paused in; `None` means that `ask` is asked.
+
     Raises:
         NothingToDo: No such run, no flow, or it has ended well.
-        UsageError: Its file has been changed so that it does not fit any more.
+        UsageError: Its file has been changed so that it does not fit any more, or `answer` is none.
         EnvironmentProblem: The run is live.
     """
     here = load_here(workspace_root, config_file)
@@ -181,21 +194,18 @@ def resume_flow(
             flow = read_flow(Path(plan.flow.file), here)
             _require_backends(flow, here)
             course = _Course(plan, here, journal, ask, listeners)
-            course.machine = Machine(flow, course.read, plan.flow.variables)
-            if moved:
-                try:
-                    course.machine = Machine.restore(flow, course.read, moved[-1].machine)
-                    demanded = course.machine.demand()
-                except KeyError as error:
-                    raise UsageError(f"{plan.flow.file} has no state {error} any more", hint="run it anew") from error
-                if moved[-1].workers and not (
-                    isinstance(demanded, Jobs) and len(demanded.jobs) == len(moved[-1].workers)
-                ):
-                    text = f"{plan.flow.file}: state {moved[-1].state} is another one than when the flow came to it"
-                    raise UsageError(text, hint="run it anew")
+            try:
+                course.flow = _as_it_was(flow, course.read, plan.flow, moved[-1] if moved else None)
+            except KeyError as error:
+                raise UsageError(f"{plan.flow.file} has no state {error} any more", hint="run it anew") from error
+            except FlowChanged as error:
+                text = f"{plan.flow.file}: state {error} is another one than when the flow came to it"
+                raise UsageError(text, hint="run it anew") from error
+            if answer is not None:
+                _require_answer(course.flow.demanded, answer, run_id)
             forget_requests(journal.run_dir(run_id))
             started(plan)
-            return course.run(before=moved[-1] if moved else None, earlier=earlier)
+            return course.run(earlier, answer)
         finally:
             lock.release()
 
@@ -209,7 +219,14 @@ def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
         _, moved = _so_far(journal, run_id)
-        return run_id, moved[-1].state if moved else None
+        return run_id, " > ".join(frame["state"] for frame in moved[-1].machine["frames"]) if moved else None
+
+
+def _as_it_was(flow: Flow, read: Reader, origin: FlowOrigin, moved: FlowMoved | None) -> Instance:
+    """The flow where it stood last, or at its start; raises like `Instance.restore`."""
+    if moved is None:
+        return Instance(Machine(flow, read, origin.variables), read)
+    return Instance.restore(flow, read, {"workers": moved.workers, **moved.machine})
 
 
 def _so_far(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowMoved]]:
@@ -223,67 +240,61 @@ def _so_far(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowMov
 class _Course:
     """One flow on its way."""
 
-    machine: Machine
+    flow: Instance
 
     def __init__(self, plan: RunPlan, here: Here, journal: Journal, ask: Answer, listeners: Sequence[Listener]) -> None:
         self._plan = plan
         self._here = here
         self._journal = journal
         self._ask = ask
-        self._earlier: Sequence[Recorded] = ()
-        """What earlier launches left."""
+        self._answer: str | None = None
         # Heard as it is recorded: to replay the whole run for each state would cost the square of its states.
         self._specs: dict[int, WorkerSpec] = {}
         self._results: dict[int, WorkerResult] = {}
+        """How workers ended, but for those that run again."""
         self._listeners = listeners
 
-    def run(self, before: FlowMoved | None = None, earlier: Sequence[Recorded] = ()) -> RunResult:
+    def run(self, earlier: Sequence[Recorded] | None = None, answer: str | None = None) -> RunResult:
         """Goes on until the flow ends, pauses or is stopped.
 
         Args:
-            before: Where an earlier launch left it.
-            earlier: What earlier launches recorded.
+            answer: To the first question; `None` means that somebody is asked.
+            earlier: What earlier launches recorded. `None` means that this is the first.
         """
-        self._earlier = earlier
-        for each in earlier:
+        self._answer = answer
+        for each in earlier or ():
             self._hear(each)
         runner = local_runner(self._plan, self._journal, self._here, [self._hear, *self._listeners])
-        if before is not None:
-            self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=()))
+        if earlier is not None:
+            self._take_up(runner, earlier)
         try:
-            return self._go_on(runner, before)
+            return self._go_on(runner)
         except KeyboardInterrupt:  # while a person was asked, or between two states
-            return self._pause(runner, self.machine.where, ExitCode.INTERRUPTED)
+            return self._pause(runner, self.flow.machine.where, ExitCode.INTERRUPTED)
 
-    def _go_on(self, runner: Runner, before: FlowMoved | None) -> RunResult:
+    def _go_on(self, runner: Runner) -> RunResult:
         while True:
-            demanded = self.machine.demand()
+            demanded = self.flow.demanded
             if isinstance(demanded, Ended):
                 return self._end(runner, demanded)
-            if not isinstance(demanded, Jobs):
-                self._record(runner, FlowMoved(state=demanded.state, machine=self.machine.snapshot()))
-                before = None
-                if isinstance(demanded, Wait) and demanded.seconds is not None:
-                    runner.idle(demanded.seconds)
-                    if runner.stopped_by is not None:
-                        return self._stop(runner, demanded.state)
-                    self.machine.answered("")
-                    continue
-                said = self._ask(demanded)
-                if said is None:
-                    return self._pause(runner, demanded.state)
-                self.machine.answered(said)
+            if isinstance(demanded, Jobs | SubFlows):
+                runner.work(lambda: self._follow(runner))
+                if runner.stopped_by is not None:
+                    return self._stop(runner, self.flow.machine.where)
                 continue
-            try:
-                results = self._do(runner, demanded, before.workers if before is not None else ())
-            except FlowFault as error:
-                self.machine.refused(error.message)
-                before = None
+            pause = _pause_of(demanded)
+            self._record(runner, FlowMoved(state=demanded.state, machine=self.flow.snapshot(), pause=pause))
+            if isinstance(demanded, Wait) and demanded.seconds is not None:
+                runner.idle(demanded.seconds)
+                if runner.stopped_by is not None:
+                    return self._stop(runner, demanded.state)
+                self.flow.answer("")
                 continue
-            if runner.stopped_by is not None:
-                return self._stop(runner, demanded.state)
-            before = None
-            self.machine.finished([_outcome(each) for each in results], _Outputs(self._here.start).write)
+            answer, self._answer = self._answer, None
+            said = self._ask(demanded) if answer is None else answer
+            if said is None:
+                return self._pause(runner, demanded.state)
+            self.flow.answer(said)
 
     def read(self, kind: str, path: str) -> str:
         """`file(path)`: its text; `path(path)`: where it is."""
@@ -291,51 +302,69 @@ class _Course:
         if kind == "path":
             return str(place)
         try:
-            with place.open("rb") as file:
-                data = file.read(LARGEST_READ_BYTES + 1)
-        except OSError as error:
-            raise FlowFault(f"{path} cannot be read: {error.strerror}") from error
-        if len(data) > LARGEST_READ_BYTES:
-            raise FlowFault(f"{path} is larger than {LARGEST_READ_BYTES // 2**20} MiB")
+            data = read_bytes(place, pipe_allowed=True, largest=LARGEST_READ_BYTES)
+        except Faulty as error:
+            raise FlowFault(f"{path} {error.faults[0].message}") from error
+        if data is None:
+            raise FlowFault(f"{path} cannot be read: there is no such file")
         return data.decode(errors="replace").replace("\0", "").strip()
 
-    def _do(self, runner: Runner, demanded: Jobs, before: Sequence[int]) -> list[WorkerResult]:
-        """Runs the jobs of a state to their ends; those whose results stand from an earlier launch are not done again.
+    def _follow(self, runner: Runner) -> None:
+        """Goes on with what has ended and begins the jobs that this leads to."""
+        while True:
+            self.flow.go_on(self._end_of, lambda: _Outputs(self._here.start).write)
+            waiting = [each for each in self.flow.instances() if each.jobs is not None and not each.workers]
+            for instance in waiting:
+                self._begin(runner, instance)
+            if not waiting:
+                return
 
-        Raises:
-            FlowFault: They cannot be made ready.
-        """
-        if before:
-            ids, todo = tuple(before), self._left(runner, demanded, before)
-            again = tuple(spec.worker_id for spec in todo)
-            self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=again))
-        else:
-            with registration_lock(self._here.repository):
-                try:
-                    todo = self._drafted(demanded)
-                except (UsageError, EnvironmentProblem) as error:
-                    raise FlowFault(error.message, hint=error.hint) from error
-                ids = tuple(spec.worker_id for spec in todo)
-                moved = FlowMoved(state=demanded.state, machine=self.machine.snapshot(), workers=ids)
-                self._record(runner, RunExtended(workers=tuple(todo)), moved)
-        runner.work(todo, at_once=demanded.at_once)
-        return [self._results[worker_id] for worker_id in ids]
+    def _begin(self, runner: Runner, instance: Instance) -> None:
+        demanded = instance.jobs
+        assert demanded is not None
+        with registration_lock(self._here.repository):
+            try:
+                specs = self._drafted(demanded)
+            except (UsageError, EnvironmentProblem, FlowFault) as error:
+                instance.refuse(error.message)
+                return
+            ids = tuple(spec.worker_id for spec in specs)
+            instance.begin(ids)
+            moved = FlowMoved(state=demanded.state, machine=self.flow.snapshot(), workers=ids)
+            self._record(runner, RunExtended(workers=tuple(specs)), moved)
+        runner.add(specs, at_once=demanded.at_once)
 
-    def _left(self, runner: Runner, demanded: Jobs, before: Sequence[int]) -> list[WorkerSpec]:
-        """The workers of a state's jobs whose ends do not stand from an earlier launch, each with its next attempt."""
+    def _end_of(self, worker_id: int) -> Done | None:
+        result = self._results.get(worker_id)
+        return None if result is None else _outcome(result)
+
+    def _take_up(self, runner: Runner, earlier: Sequence[Recorded]) -> None:
+        """Starts the jobs of an earlier launch again whose ends do not stand, each with its next attempt."""
         # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
-        so_far = {each.worker_id: each for each in replay(self._earlier, live=False).results}
-        stand = standing(self._earlier)
-        left = []
-        for worker_id, job in zip(before, demanded.jobs, strict=True):
-            if worker_id in stand:
+        so_far = {each.worker_id: each for each in replay(earlier, live=False).results}
+        stand = standing(earlier)
+        again: list[tuple[list[WorkerSpec], int | None]] = []
+        changed = []
+        for instance in self.flow.instances():
+            demanded, specs = instance.jobs, []
+            if demanded is None or not instance.workers:
                 continue
-            spec = self._specs[worker_id]
-            if spec.prompt != _words(job):
-                text = f"state {demanded.state} was changed since: what had begun is done as it was written then"
-                runner.warn(f"{text}; for the new one run the flow anew")
-            left.append(replace(spec, attempt=so_far[worker_id].attempts + 1))
-        return left
+            for worker_id, job in zip(instance.workers, demanded.jobs, strict=True):
+                if worker_id in stand:
+                    continue
+                spec = self._specs[worker_id]
+                if spec.prompt != _words(job):
+                    changed.append(demanded.state)
+                specs.append(replace(spec, attempt=so_far[worker_id].attempts + 1))
+                self._results.pop(worker_id, None)
+            again.append((specs, demanded.at_once))
+        ids = tuple(spec.worker_id for specs, _ in again for spec in specs)
+        self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=ids))
+        for state in changed:
+            text = f"state {state} was changed since: what had begun is done as it was written then"
+            runner.warn(f"{text}; for the new one run the flow anew")
+        for specs, at_once in again:
+            runner.add(specs, at_once=at_once)
 
     def _hear(self, recorded: Recorded) -> None:
         match recorded.event:
@@ -380,8 +409,32 @@ class _Course:
 
     def _pause(self, runner: Runner, state: str, code: ExitCode = ExitCode.SUCCESS) -> RunResult:
         run_id = self._plan.run_id
-        runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
+        pause = _pause_of(self.flow.demanded)
+        if pause is None:
+            runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
+        else:
+            asks = f"the flow is paused in state {state} and asks: {one_line(asked(pause), 400)}"
+            runner.warn(f"{asks}; to go on: {to_go_on(run_id)}")
         return runner.finish((RunStatus.INTERRUPTED, int(code)))
+
+
+def _pause_of(demanded: Demand) -> Pause | None:
+    """What somebody has to answer; `None` means that nobody has to."""
+    if isinstance(demanded, Question):
+        return Pause(state=demanded.state, question=demanded.text, choices=demanded.choices, default=demanded.default)
+    if isinstance(demanded, Wait) and demanded.seconds is None:
+        return Pause(state=demanded.state, question=demanded.text)
+    return None
+
+
+def _require_answer(demanded: Demand, answer: str, run_id: str) -> None:
+    """Raises `UsageError` for an answer to nothing, or that is none of the choices."""
+    pause = _pause_of(demanded)
+    if pause is None:
+        raise UsageError(f"the flow of run {run_id} asks nothing now", hint=f"architect flow run --resume {run_id}")
+    require_utf8(answer, "--answer")
+    if pause.choices and answer not in pause.choices:
+        raise UsageError(f"--answer {answer!r} is none of the choices: {', '.join(pause.choices)}")
 
 
 class _Outputs:

@@ -6,6 +6,7 @@ honour, or what nothing acts on yet, becomes a warning of that worker, never sil
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.planning import graph
 from architect_parallel.planning.quantities import show_workers, shown
 from architect_parallel.planning.scope import is_literal, overlapping
 from architect_parallel.planning.suggest import require_known
@@ -258,7 +260,8 @@ def shared_warnings(workers: Sequence[WorkerSpec]) -> list[str]:
 
 
 def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Repository, base_commit: str) -> list[str]:
-    """Every two tasks whose scopes overlap, named with the patterns that do. Workers of one task share its scope.
+    """Every two tasks whose scopes overlap, named with the patterns that do. Workers of one task share its scope, and a
+    task may change what a task that it waits for changed before.
 
     Args:
         workers: Each with the number of its task, from 0.
@@ -270,11 +273,22 @@ def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Reposi
         if spec.files and spec.isolation is not Isolation.NONE and task not in scopes:
             names[task] = f"tasks[{task}]" if spec.name == f"worker-{spec.worker_id}" else f"{shown(spec.name)}"
             scopes[task] = spec.files
-    found = list(overlapping(scopes, most=_MOST_OVERLAPS + 1))
+    task_of = {spec.worker_id: task for task, spec in workers}
+    needs = {task: [task_of[worker_id] for worker_id in spec.dependencies] for task, spec in workers}
+
+    @functools.cache
+    def before(task: int) -> set[int]:
+        return graph.closure(needs, [task])
+
+    def ordered(one: int, other: int) -> bool:
+        return one in before(other) or other in before(one)
+
+    found = list(overlapping(scopes, most=_MOST_OVERLAPS + 1, may=ordered))
     literal = {pattern for patterns in scopes.values() for pattern in patterns if is_literal(pattern)} if found else ()
     if literal:
         listed = repository.store.run("ls-tree", "-r", "-z", "--name-only", base_commit).fields
-        found = list(overlapping(scopes, files=frozenset(literal).intersection(listed), most=_MOST_OVERLAPS + 1))
+        files = frozenset(literal).intersection(listed)
+        found = list(overlapping(scopes, files=files, most=_MOST_OVERLAPS + 1, may=ordered))
     lines = [
         f"the scopes of {names[each.one]} and {names[each.other]} overlap: {each.patterns[0]} and {each.patterns[1]}"
         for each in found[:_MOST_OVERLAPS]

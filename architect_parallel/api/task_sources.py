@@ -15,6 +15,7 @@ from architect_parallel.api.place import Here
 from architect_parallel.config.places import is_inside
 from architect_parallel.domain import Isolation, Task, TaskFile, TaskText
 from architect_parallel.errors import NothingToDo, UsageError
+from architect_parallel.planning.plain_text import require_utf8
 from architect_parallel.system.git import GitError, Repository
 
 PATH_WORD = "{path}"
@@ -43,7 +44,8 @@ def require_tasks(tasks: Sequence[str]) -> list[str]:
     """The tasks, each checked.
 
     Raises:
-        UsageError: None at all, an empty one, or one with a NUL byte (no program can be given that).
+        UsageError: None at all, an empty one, one with a NUL byte (no program can be given that), or one that is not
+            UTF-8 (no model can).
     """
     if not tasks:
         raise UsageError("there is no task", hint='architect parallel "what to do"')
@@ -52,6 +54,7 @@ def require_tasks(tasks: Sequence[str]) -> list[str]:
             raise UsageError(f"task {position} is empty", hint='architect parallel "what to do"')
         if "\0" in task:
             raise UsageError(f"task {position} holds a NUL byte", hint="give the task as text")
+        require_utf8(task, f"task {position}")
     return list(tasks)
 
 

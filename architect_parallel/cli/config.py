@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
 from architect_parallel.config.places import home_dir
 from architect_parallel.errors import EnvironmentProblem
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from architect_parallel.system.programs import Unconfirmed
 
 app = typer.Typer(
+    cls=PlainGroup,
     help="Show the configuration, or trust a repository's.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -26,7 +28,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def show(config: options.Config = None, as_json: options.Json = False) -> None:
     """Print the effective configuration, each value with its origin."""
     from architect_parallel.cli.output import answer, answer_json, warn
@@ -49,7 +51,7 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
         answer(_table(loaded))
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def schema(
     of: Annotated[str, typer.Argument(metavar="FORMAT", help="config, tasks or spec.", show_default=False)] = "config",
     as_json: options.Json = False,
@@ -73,7 +75,7 @@ def schema(
         answer_json(config_schema())
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def trust(
     revoke: Annotated[bool, typer.Option("--revoke", help="Take the trust in the file back.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trusted; record nothing.")] = False,

@@ -40,6 +40,10 @@ def run(
     var: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Set a variable of the flow; repeatable.")
     ] = None,
+    reply: Annotated[
+        str | None,
+        typer.Option("--answer", metavar="TEXT", help="With --resume: answer the question the flow is paused in."),
+    ] = None,
     budget: Annotated[str | None, typer.Option("--budget", metavar="USD", help="Cost limit of the whole run.")] = None,
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="D", help="Time limit of the whole run: seconds, 30s, 5m, 1h.")
@@ -56,6 +60,8 @@ def run(
     """
     if (file is None) == (resume is None):
         raise UsageError("give either a FILE or --resume RUN", hint="architect flow run --help")
+    if reply is not None and resume is None:
+        raise UsageError("--answer goes with --resume RUN", hint="architect status")
     if file is not None:
         variables = dict(_assignment(each) for each in var or ())
         run_shown(
@@ -66,7 +72,7 @@ def run(
     if var or budget or timeout or dry_run:
         hint = "leave out --var, --budget, --timeout and --dry-run"
         raise UsageError("--resume goes on as the run was started", hint=hint)
-    finish(resumed(resume, as_json=json, quiet=quiet, config=config), as_json=json)
+    finish(resumed(resume, answer=reply, as_json=json, quiet=quiet, config=config), as_json=json)
 
 
 def run_shown(
@@ -106,15 +112,21 @@ def finish(result: RunResult, *, as_json: bool) -> NoReturn:
     raise typer.Exit(result.exit_code or 0)
 
 
-def resumed(run: str, *, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
-    """Goes on with a flow and shows it live."""
+def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
+    """Goes on with a flow and shows it live; `answer` as for `resume_flow`."""
     from architect_parallel.api.flows import resume_flow
     from architect_parallel.reports.terminal import LiveReport
 
     report = LiveReport(as_json=as_json, quiet=quiet)
     with report:
         return resume_flow(
-            Path.cwd(), run, _asking(report), config_file=config, listeners=[report.take], started=report.begin
+            Path.cwd(),
+            run,
+            _asking(report),
+            answer=answer,
+            config_file=config,
+            listeners=[report.take],
+            started=report.begin,
         )
 
 

@@ -2,7 +2,7 @@
 
 Typer (0.29) hands every value to pydantic, also text that stays text and options that nobody gave: 80 ms of imports
 and schemas before any command begins. These classes of commands ask typer only for values that have to become
-something else (numbers, paths).
+something else (numbers, paths). An empty word is refused before that.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
+
+from architect_parallel.errors import UsageError
 
 
 class PlainCommand(TyperCommand):
@@ -35,7 +37,17 @@ def _sparing(parameter: Any) -> Any:
     return parameter
 
 
+def _require_not_blank(parameter: Any, value: Any) -> None:
+    """Raises `UsageError` for a word that was given and is empty: mostly a variable of a script that is not set."""
+    for word in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(word, str) and not word.strip():
+            is_option = parameter.param_type_name == "option"
+            name = max(parameter.opts, key=len) if is_option else parameter.metavar or parameter.name.upper()
+            raise UsageError(f"{name} {word!r}: must not be empty")
+
+
 def _value(parameter: Any, converted: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
+    _require_not_blank(parameter, value)
     several = parameter.multiple or parameter.nargs == -1
     wanted = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
     if value is None and not parameter.required:

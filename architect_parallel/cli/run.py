@@ -171,13 +171,19 @@ def _task(task: str | None, task_file: Path | None) -> str:
     Raises:
         UsageError: Not exactly one place, not UTF-8, empty, or with a NUL byte.
     """
+    from architect_parallel.config.source import Faulty, read_bytes
+    from architect_parallel.planning.plain_text import require_utf8
+
     if (task is None) == (task_file is None):
         raise UsageError("give the task once: as TASK or with --task-file", hint='architect run "fix the tests"')
     if task_file is not None:
         try:
-            text = _decoded(task_file.read_bytes(), str(task_file))
-        except OSError as error:
-            raise UsageError(f"the task file {task_file} cannot be read: {error.strerror}") from error
+            data = read_bytes(task_file, pipe_allowed=True, largest=LONGEST_TASK_BYTES)
+        except Faulty as error:
+            raise UsageError(f"the task file {task_file} {error.faults[0].message}") from error
+        if data is None:
+            raise UsageError(f"the task file {task_file} cannot be read: there is no such file")
+        text = _decoded(data, str(task_file))
     elif task == "-":
         text = _decoded(sys.stdin.buffer.read(LONGEST_TASK_BYTES), "stdin")
     else:
@@ -186,6 +192,7 @@ def _task(task: str | None, task_file: Path | None) -> str:
         raise UsageError("the task is empty", hint='architect run "fix the tests"')
     if "\0" in text:
         raise UsageError("the task holds a NUL byte", hint="write it as plain text")
+    require_utf8(text, "the task")
     return text
 
 

@@ -27,8 +27,8 @@ class Sources:
 def read_sources(first: str | None, others: list[str], *, file: str | None = None, lines: bool = False) -> Sources:
     """The tasks from wherever they were said to be.
 
-    `-` is one task on stdin. With no task, no file and stdin no terminal, stdin is a task file if it holds tasks, else
-    one task.
+    `-` is one task on stdin. With no task, no file and stdin no terminal, stdin is a task file if it looks like one
+    (`holds_tasks`), else one task.
 
     Raises:
         UsageError: There is none, stdin is no text, or tasks come from two places.
@@ -61,9 +61,10 @@ def _stdin() -> bytes:
 
 
 def _stdin_file(data: bytes) -> TaskText:
+    from architect_parallel.config.task_file import STDIN
     from architect_parallel.domain import TaskText
 
-    return TaskText(name="stdin", data=data)
+    return TaskText(name=STDIN, data=data)
 
 
 def stdin_text() -> str:

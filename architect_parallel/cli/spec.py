@@ -11,12 +11,14 @@ import typer
 
 from architect_parallel.cli import options
 from architect_parallel.cli.output import warn
+from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
 
 app = typer.Typer(
+    cls=PlainGroup,
     help="Run, check or draw a task graph with dependencies.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -26,7 +28,7 @@ app = typer.Typer(
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A spec, YAML or JSON (`architect config schema spec`).")]
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def run(
     file: File,
     only: Annotated[
@@ -52,6 +54,7 @@ def run(
     allow_partial: Annotated[
         bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Tasks whose `files` overlap are an error.")] = False,
     tripwire: options.Tripwire = None,
     artifacts: options.Artifacts = None,
     json: options.Json = False,
@@ -79,6 +82,7 @@ def run(
         include_dirty=include_dirty,
         fail_fast=fail_fast,
         allow_partial=allow_partial,
+        strict=strict,
         tripwire=tripwire,
         on_terminal=sys.stderr.isatty(),
         artifacts=artifacts,
@@ -92,7 +96,7 @@ def run(
                 "--dry-run": dry_run, "--max-parallel": max_parallel, "--backend": backend, "--budget": budget,
                 "--timeout": timeout, "--base": base != "HEAD", "--include-dirty": include_dirty,
                 "--fail-fast": fail_fast is not None, "--allow-partial": allow_partial is not None,
-                "--tripwire": tripwire, "--artifacts": artifacts,
+                "--strict": strict, "--tripwire": tripwire, "--artifacts": artifacts,
             },
             resume,
         )  # fmt: skip
@@ -126,7 +130,7 @@ def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
         raise UsageError(f"--resume goes on as it was planned: leave out {', '.join(given)}", hint=f"--resume {run}")
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a spec: every fault at once, nothing started."""
     from architect_parallel.api.spec_plans import task_graph, validated
@@ -164,7 +168,7 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
     answer(f"{file}: {spec.name}, {tasks}, no faults; longest chain ({len(chain)}): {' → '.join(chain)}")
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def graph(
     file: File,
     format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="text, mermaid, dot or svg.")] = "text",

@@ -325,7 +325,7 @@ class _Reading:
             what = "tool is missing" if tool is None else f"unknown tool {shown(tool)}{did_you_mean(str(tool), tools)}"
             self._fault((*at, "tool"), what)
             return FlowTask(tool="bash", arguments={})
-        if inside and tool in CONTROL:
+        if inside and tool in CONTROL - {"sub-flow"}:
             why = "asks somebody" if tool in INTERACTIVE else "is no task"
             self._fault((*at, "tool"), f"{tool} {why} and cannot stand inside parallel")
             return FlowTask(tool="bash", arguments={})
@@ -333,6 +333,11 @@ class _Reading:
             self._fault((*at, "arguments"), "must hold a mapping")
             written = {}
         arguments = self._arguments(tool, written, (*at, "arguments"))
+        if inside and tool == "sub-flow" and arguments.get("workflow") in self.flows:
+            asking = _asks(self.flows[arguments["workflow"]], set())
+            if asking is not None:
+                text = f"its state {shown(asking.name)} is {asking.task.tool} and cannot stand inside parallel"
+                self._fault((*at, "arguments", "workflow"), text)
         isolation = keys.get("isolation")
         if isolation is not None:
             self._read((*at, "isolation"), isolation, _one_of(Isolation))
@@ -341,10 +346,8 @@ class _Reading:
         tasks: tuple[FlowTask, ...] = ()
         if tool == "parallel":
             tasks = self._tasks(arguments.pop("tasks", []), (*at, "arguments", "tasks"))
-        return FlowTask(
-            tool=tool, arguments=arguments, output=self._output(keys.get("output"), tool, (*at, "output")),
-            isolation=isolation, tasks=tasks,
-        )  # fmt: skip
+        output = self._output(keys.get("output"), tool, (*at, "output"), inside=inside)
+        return FlowTask(tool=tool, arguments=arguments, output=output, isolation=isolation, tasks=tasks)
 
     def _tasks(self, written: Any, at: KeyPath) -> tuple[FlowTask, ...]:
         if not isinstance(written, list) or not written:
@@ -415,10 +418,10 @@ class _Reading:
             chain = [Path(each).name for each in (*self.above, os.path.realpath(path))]
             self._fault((*at, "workflow"), f"a flow cannot run itself: {' → '.join(chain)}")
             return
-        if name not in self.flows:
-            flow = _load(path, self.around, self.faults, self.loaded, above=self.above, given=frozenset(variables))
-            if flow is not None:
-                self.flows[name] = flow
+        # Once more for each call: the next one may pass other variables.
+        flow = _load(path, self.around, self.faults, self.loaded, above=self.above, given=frozenset(variables))
+        if flow is not None:
+            self.flows[name] = flow
 
     def _find(self, name: str) -> Path | None:
         """A path from the directory the flow is run in, or the name of a file beside this one."""
@@ -427,7 +430,7 @@ class _Reading:
         beside = [self.path.parent / f"{name}{suffix}" for suffix in (".yaml", ".yml", ".json")]
         return next((path for path in (self.around.directory / name, *beside) if path.is_file()), None)
 
-    def _output(self, written: Any, tool: str, at: KeyPath) -> Destination | None:
+    def _output(self, written: Any, tool: str, at: KeyPath, *, inside: bool) -> Destination | None:
         if written is None:
             return None
         if tool in CONTROL - {"ask-user", "sub-flow"}:
@@ -440,7 +443,7 @@ class _Reading:
         kind = Kind(found[1])
         if kind is Kind.VAR:
             self._read(at, found[2], _variable)
-        elif tool in CONTROL:
+        elif tool in CONTROL and not inside:
             self._fault(at, f"{tool} answers into a variable: var(NAME)")
         else:
             self._placeholders(at, found[2])
@@ -471,7 +474,7 @@ class _Reading:
         for key, value in written.items():
             if value is None:  # nothing is written behind it
                 continue
-            own = snake_name(key).replace("-", "_")
+            own = _own(key)
             if own not in known:
                 self._fault((*at, key), f"unknown key {shown(key)}{did_you_mean(key, known)}")
             elif own in read:
@@ -488,7 +491,19 @@ class _Reading:
             self._fault(at, f"{what}{error}")
             return None
 
+    def _as_written(self, at: KeyPath) -> KeyPath:
+        """The path with the names of keys that stand in the file: `onError` for `on-error`."""
+        data, written = self.document.data, list[str | int]()
+        for step in at:
+            if isinstance(data, dict) and step not in data:
+                step = next((key for key in data if _own(key) == _own(str(step))), step)
+            written.append(step)
+            there = isinstance(data, dict) or (isinstance(data, list) and isinstance(step, int) and step < len(data))
+            data = (data.get(step) if isinstance(data, dict) else data[step]) if there else None
+        return tuple(written)
+
     def _fault(self, at: KeyPath, message: str) -> None:
+        at = self._as_written(at)
         states = self.document.data.get("states")
         full = isinstance(states, dict)
         inside = at[1:] if full and at[:1] == ("states",) else at
@@ -496,3 +511,18 @@ class _Reading:
         rest = dotted(inside[1:] if where else inside)
         lead = ": ".join(part for part in (where, rest) if part)
         self.found.append(Fault(place_of(self.document.places, at), f"{lead}: {message}" if lead else message))
+
+
+def _own(key: str) -> str:
+    """The name of a key: `on-error`, `on_error` and `onError` are one."""
+    return snake_name(key).replace("-", "_")
+
+
+def _asks(flow: Flow, seen: set[int]) -> FlowState | None:
+    """The first state of a flow or of its sub-flows that somebody has to answer or wait for."""
+    if id(flow) in seen:
+        return None
+    seen.add(id(flow))
+    asking = (state for state in flow.states.values() if state.task.tool in INTERACTIVE)
+    inner = (_asks(each, seen) for each in flow.flows.values())
+    return next(asking, None) or next(filter(None, inner), None)

@@ -15,7 +15,17 @@ from pydantic import BaseModel, ValidationError
 
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
 from architect_parallel.config.settings import OTHER_VARIABLES, VARIABLE_PREFIX
-from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_document, walk
+from architect_parallel.config.source import (
+    Document,
+    Fault,
+    Faulty,
+    KeyPath,
+    Place,
+    as_written,
+    dotted,
+    read_document,
+    walk,
+)
 from architect_parallel.domain import SHELL, ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.planning.quantities import shown
@@ -35,6 +45,8 @@ class Layer:
     """Nested mappings; only keys that are written there."""
     origins: Mapping[KeyPath, str]
     """Leaf → `default`, `<file>:<line>` or `environment <NAME>`."""
+    names: Mapping[KeyPath, str] = field(default_factory=dict)
+    """Leaf → its name as it is written there, which may be an alias."""
     warnings: tuple[str, ...] = ()
 
 
@@ -54,10 +66,10 @@ class FaultList:
 
     def error(self, what: str = "the configuration", hint: str = "architect config schema") -> UsageError:
         """All of them as one error; there must be one. The hint is for faults in a text."""
-        lead = f"{len(self.lines)} faults in {what}:\n" if len(self.lines) > 1 else ""
-        lines = self.lines[:MOST_SHOWN]
-        if len(self.lines) > MOST_SHOWN:
-            lines.append(f"and {len(self.lines) - MOST_SHOWN} more")
+        lines = list(dict.fromkeys(self.lines))  # a file that is read for several others has its faults once
+        lead = f"{len(lines)} faults in {what}:\n" if len(lines) > 1 else ""
+        if len(lines) > MOST_SHOWN:
+            lines[MOST_SHOWN:] = [f"and {len(lines) - MOST_SHOWN} more"]
         return UsageError(lead + "\n".join(lines), hint=hint if self.in_text else None)
 
 
@@ -77,10 +89,11 @@ def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) 
     if not trusted and (refused := tuple(dangerous(data))):
         for key in refused:
             _drop(data, key)
-        listed = ", ".join(dotted(key) for key in refused)
+        listed = ", ".join(as_written(document.places, key) for key in refused)
         warnings = (f"{name}: ignored until you trust this file: {listed} (architect config trust)",)
     origins = {leaf: f"{name}:{place_of(document.places, leaf).line}" for leaf, _ in walk(data) if leaf}
-    return Layer(data=data, origins=origins, warnings=warnings)
+    names = {leaf: as_written(document.places, leaf) for leaf in origins}
+    return Layer(data=data, origins=origins, names=names, warnings=warnings)
 
 
 def environment_layer(environ: Mapping[str, str], faults: FaultList) -> Layer:
@@ -88,6 +101,7 @@ def environment_layer(environ: Mapping[str, str], faults: FaultList) -> Layer:
     keys = dict(_variables())
     settings: Tree = {}
     origins: dict[KeyPath, str] = {}
+    names: dict[KeyPath, str] = {}
     warnings: list[str] = []
     for variable in sorted(name for name in environ if name.startswith(VARIABLE_PREFIX)):
         key = keys.get(variable)
@@ -99,13 +113,17 @@ def environment_layer(environ: Mapping[str, str], faults: FaultList) -> Layer:
         if not environ[variable]:
             continue
         try:
-            data = _checked(Document({"parallel_runs": {key: environ[variable]}}, {}))
+            written = ("parallel_runs", variable.removeprefix(VARIABLE_PREFIX).lower())
+            places: dict[KeyPath, Place] = {("parallel_runs", key): Place(1, 1, written)}
+            data = _checked(Document({"parallel_runs": {key: environ[variable]}}, places))
         except Faulty as error:
             faults.add(f"environment {variable}", (Fault(None, fault.message) for fault in error.faults))
             continue
         settings |= data["parallel_runs"]
         origins[("parallel_runs", key)] = f"environment {variable}"
-    return Layer(data={"parallel_runs": settings} if settings else {}, origins=origins, warnings=tuple(warnings))
+        names[("parallel_runs", key)] = dotted(written)
+    data = {"parallel_runs": settings} if settings else {}
+    return Layer(data=data, origins=origins, names=names, warnings=tuple(warnings))
 
 
 def dangerous(data: Tree) -> Iterator[KeyPath]:
@@ -165,7 +183,9 @@ def _canonical(document: Document) -> Document:
         for path, owner in _owners(data, pattern):
             own = (*path[:-1], name)
             if name in owner:
-                faults.append(Fault(places.get(path), f"{dotted(path)} is another name of {name}, which is there too"))
+                faults.append(
+                    Fault(places.get(path), f"{as_written(places, path)} is another name of {name}, which is there too")
+                )
             owner[name] = owner.pop(str(path[-1]))
             places |= {own + key[len(path) :]: place for key, place in places.items() if key[: len(path)] == path}
     for section in ConfigFile.model_fields:
@@ -214,7 +234,7 @@ def fault_of(
     """What pydantic found wrong, in our words. `meant` offers a known key for an unknown one; `None`: a config's."""
     # pydantic marks a fault in a mapping's key with a last step "[key]".
     path: KeyPath = tuple(step for step in error["loc"] if step != "[key]")
-    where = dotted(path)
+    where = as_written(places, path)
     if error["type"] == "extra_forbidden":
         return Fault(place_of(places, path), f"unknown key {where}{(meant or _meant)(path)}")
     if error["type"] == "missing":

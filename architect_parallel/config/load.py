@@ -79,7 +79,7 @@ def load(root: Path | None, config_file: Path | None, environ: Mapping[str, str]
     layers.append(environment_layer(environ, faults))
     if not faults.lines:
         document, origins = _merged(layers)
-        _check_together(document, origins, faults)
+        _check_together(document, origins, _names(layers, origins), faults)
     if faults.lines:
         raise faults.error()
     warnings = tuple(line for layer in layers for line in layer.warnings)
@@ -118,18 +118,26 @@ def _merged(layers: list[Layer]) -> tuple[Tree, dict[KeyPath, str]]:
     return document, {path: origins[path] for path, _ in walk(document) if path in origins}
 
 
-def _check_together(document: Tree, origins: Mapping[KeyPath, str], faults: FaultList) -> None:
+def _names(layers: list[Layer], origins: Mapping[KeyPath, str]) -> dict[KeyPath, str]:
+    """Leaf → its name as it is written where it comes from."""
+    written = {(path, layer.origins[path]): name for layer in layers for path, name in layer.names.items()}
+    return {path: written.get((path, origin), dotted(path)) for path, origin in origins.items()}
+
+
+def _check_together(
+    document: Tree, origins: Mapping[KeyPath, str], names: Mapping[KeyPath, str], faults: FaultList
+) -> None:
     """What only the merged configuration can tell."""
     parallel = document["parallel_runs"]
     for key in ("workers", "max_parallel"):
         if parallel[key] is not None and parallel[key] > parallel["workers_ceiling"]:
             ceiling = f"workers_ceiling {parallel['workers_ceiling']} ({origins['parallel_runs', 'workers_ceiling']})"
-            message = f"parallel_runs.{key} is {parallel[key]}: more than {ceiling} allows"
+            message = f"{names['parallel_runs', key]} is {parallel[key]}: more than {ceiling} allows"
             faults.add(origins["parallel_runs", key], [Fault(None, message)])
     if parallel["agent"] not in document["agents"]:
         agents = document["agents"]
         known = did_you_mean(parallel["agent"], agents) or f"; known: {', '.join(sorted(agents))}"
-        message = f"parallel_runs.agent: unknown agent {parallel['agent']!r}{known}"
+        message = f"{names['parallel_runs', 'agent']}: unknown agent {parallel['agent']!r}{known}"
         faults.add(origins["parallel_runs", "agent"], [Fault(None, message)])
 
 

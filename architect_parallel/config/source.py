@@ -15,7 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Place:
 
     line: int
     column: int
+    path: KeyPath = field(default=(), compare=False)
+    """The key that stands there, as it is written; aliases keep it when they become own names."""
 
     def __str__(self) -> str:
         return f"{self.line}:{self.column}"
@@ -86,19 +88,20 @@ def read_bytes(path: Path, *, pipe_allowed: bool = False, largest: int = LARGEST
     """Content of a configuration file; `None` when there is none.
 
     Args:
-        pipe_allowed: Whether it may be a pipe or a device, as the user may name one (`-c <(…)`). A file that is found
-            may not: opening a FIFO in a cloned repository would wait for ever.
+        pipe_allowed: Whether it may be a pipe that the shell made (`-c <(…)`) or `/dev/null`. A named pipe may never
+            be read: that would wait for a writer for ever.
         largest: Most bytes, in whole MiB.
 
     Raises:
         Faulty: For what cannot be read, is too large or is no file.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if pipe_allowed else os.O_NONBLOCK))
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(descriptor).st_mode
-            if not (stat.S_ISREG(mode) or (pipe_allowed and not stat.S_ISDIR(mode))):
+            status = os.fstat(descriptor)
+            if not (stat.S_ISREG(status.st_mode) or (pipe_allowed and _is_passed(path, status))):
                 raise Faulty(Fault(None, "is not a file"))
+            os.set_blocking(descriptor, True)
             data = file.read(largest + 1)
     except FileNotFoundError:
         return None
@@ -108,6 +111,13 @@ def read_bytes(path: Path, *, pipe_allowed: bool = False, largest: int = LARGEST
         raise Faulty(Fault(None, f"cannot be read: {error.strerror}")) from error
     require_size(data, largest)
     return data
+
+
+def _is_passed(path: Path, status: os.stat_result) -> bool:
+    """Whether the shell passed an open pipe by this path, or it is the null device."""
+    if stat.S_ISFIFO(status.st_mode):
+        return str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/"))
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev
 
 
 def require_size(data: bytes, largest: int) -> None:
@@ -215,7 +225,7 @@ class _Builder:
             first = self.places[path]
             self._fault(place, f"{dotted(path)} stands here again, first in line {first.line}")
         else:
-            self.places[path] = place
+            self.places[path] = replace(place, path=path)
         inside.key = key
 
     def _put(self, place: Place, value: Any) -> KeyPath:
@@ -227,7 +237,7 @@ class _Builder:
         if isinstance(inside.content, list):
             path: KeyPath = (*inside.path, len(inside.content))
             inside.content.append(value)
-            self.places[path] = place
+            self.places[path] = replace(place, path=path)
             return path
         key = inside.key
         assert key is not None  # a value comes only after its key
@@ -275,6 +285,19 @@ def dotted(path: KeyPath) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{_word(step)}" if text else _word(step)
     return text
+
+
+def as_written(places: Mapping[KeyPath, Place], path: KeyPath) -> str:
+    """A key path with the names that stand in the text, which may be aliases.
+
+    >>> as_written({("parallel_runs",): Place(1, 1, ("parallel",))}, ("parallel_runs", "workers"))
+    'parallel.workers'
+    """
+    for length in range(len(path), 0, -1):
+        place = places.get(path[:length])
+        if place is not None and place.path:
+            return dotted((*place.path, *path[length:]))
+    return dotted(path)
 
 
 def _word(key: str) -> str:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from architect_parallel.config.layers import FaultList, place_of
-from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, in_order
+from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, as_written, in_order
 from architect_parallel.config.task_list import (
     LARGEST_TASK_FILE_BYTES,
     Make,
@@ -43,8 +44,14 @@ from architect_parallel.planning.suggest import did_you_mean
 
 SCHEMA_HINT = "architect config schema tasks"
 
-_JSON_TASKS = re.compile(rb'[\s\xef\xbb\xbf]*(\[\s*)?\{\s*"(tasks|prompt|task|backend|defaults|name)"\s*:')
-_MAYBE_TASKS = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)|^[\"']?tasks[\"']?\s*:", re.MULTILINE)
+STDIN = "stdin"
+"""The name of a task file that was read from a pipe."""
+_STDIN_HINT = f"{SCHEMA_HINT} (`architect parallel -` takes stdin as one task in words)"
+
+_IS_FILE = re.compile(
+    rb"\A[\s\xef\xbb\xbf]*(?:---\s+)?[\[{]|^(?:\xef\xbb\xbf)?[\"']?tasks[\"']?[^\S\n]*:(?=\s|$)", re.MULTILINE
+)
+_MAYBE_LIST = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)", re.MULTILINE)
 
 
 def load_task_file(path: Path, around: Surroundings) -> TaskFile:
@@ -73,23 +80,23 @@ def read_task_file(text: TaskText, around: Surroundings) -> TaskFile:
         found.add(text.name, in_order(faults))
     except Faulty as error:
         found.add(text.name, error.faults)
-    raise found.error("the task file", SCHEMA_HINT)
+    raise found.error("the task file", _STDIN_HINT if text.name == STDIN else SCHEMA_HINT)
 
 
 def holds_tasks(data: bytes) -> bool:
-    """Whether text from a pipe is a task file: a mapping with a list `tasks`, or a list of mappings of tasks.
+    """Whether text from a pipe is a task file.
 
-    Text that begins as JSON and names tasks or prompts counts too when it is broken: an agent must not be given what
-    was meant as a file.
+    It is one when it begins with `{` or `[`, or when a line begins with `tasks:`, whatever else is wrong with it: an
+    agent must not be given what was meant as a file. A list of mappings of tasks in YAML is one too.
     """
-    if not _MAYBE_TASKS.search(data[:LARGEST_TASK_FILE_BYTES]):
+    if _IS_FILE.search(data[:LARGEST_TASK_FILE_BYTES]):
+        return True
+    if len(data) > LARGEST_TASK_FILE_BYTES or not _MAYBE_LIST.search(data):
         return False
-    if len(data) > LARGEST_TASK_FILE_BYTES:
-        return _names_tasks(data)
     try:
-        top = document_of(TaskText(name="stdin", data=data)).data
+        top = document_of(TaskText(name=STDIN, data=data)).data
     except Faulty:
-        return _names_tasks(data)
+        return False
     if isinstance(top, dict):
         return isinstance(top.get("tasks"), list)
     return (
@@ -99,16 +106,11 @@ def holds_tasks(data: bytes) -> bool:
     )
 
 
-def _names_tasks(data: bytes) -> bool:
-    """Whether text that cannot be read was meant as JSON with tasks in it."""
-    return _JSON_TASKS.match(data) is not None
-
-
 def _canonical(document: Document) -> Document:
     """The document as a mapping, aliases under their own names."""
     places, faults, data = dict(document.places), list(document.faults), document.data
     if isinstance(data, list):
-        places = {("tasks", *path): place for path, place in places.items()}
+        places = {("tasks", *path): replace(place, path=("tasks", *place.path)) for path, place in places.items()}
         data = {"tasks": data}
     top = canonical_keys(require_tasks(data, places, faults), (), TaskFileSection.model_fields, places, faults)
     if isinstance(top.get("defaults"), dict):
@@ -142,7 +144,7 @@ def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fa
     for index, each in enumerate(tasks if isinstance(tasks, list) else ()):
         if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not around.backend_given:
             path = ("tasks", index, "backend")
-            yield Fault(place_of(document.places, path), f"{dotted(path)} is missing")
+            yield Fault(place_of(document.places, path), f"{as_written(document.places, path)} is missing")
     yield from _name_faults(data, fault)
     if problem := above_ceiling(data.get("max_parallel"), around):
         yield fault(("max_parallel",), problem)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from architect_parallel.config.layers import FaultList, fault_of, place_of
 from architect_parallel.config.places import is_inside
 from architect_parallel.config.schema import Section
-from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, dotted, read_bytes, read_data
+from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, as_written, read_bytes, read_data
 from architect_parallel.config.source import require_size as require_bytes
 from architect_parallel.config.task_schema import own_name
 from architect_parallel.domain import Isolation, TaskText
@@ -127,7 +127,7 @@ def canonical_keys(
             faults.append(
                 Fault(
                     place_of(places, (*path, key)),
-                    f"{dotted((*path, key))} is another name of {own}, which is there too",
+                    f"{as_written(places, (*path, key))} is another name of {own}, which is there too",
                 )
             )
             continue
@@ -135,7 +135,7 @@ def canonical_keys(
             faults.append(
                 Fault(
                     place_of(places, (*path, key)),
-                    f"{dotted((*path, key))} is another name of {own}, which stands there under yet another",
+                    f"{as_written(places, (*path, key))} is another name of {own}, which is there under yet another",
                 )
             )
             continue
@@ -172,7 +172,9 @@ def checked(
 
 def maker(document: Document) -> Make:
     """Makes faults that name their place in `document`, and the path."""
-    return lambda path, message: Fault(place_of(document.places, path), f"{dotted(path)}: {message}")
+    return lambda path, message: Fault(
+        place_of(document.places, path), f"{as_written(document.places, path)}: {message}"
+    )
 
 
 def tasks_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:

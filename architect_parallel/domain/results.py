@@ -170,6 +170,18 @@ class Escape:
     """Ids of the workers that may have done it, as far as the facts go, sorted."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """What a flow waits for somebody to answer, or to let go on."""
+
+    state: str
+    question: str
+    """An empty text means that nothing is asked: any answer lets the flow go on."""
+    choices: tuple[str, ...] = ()
+    """An empty tuple means that any text is an answer."""
+    default: str | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class RunResult:
     """A run as replayed from its events; the JSON envelope of the contract."""
@@ -196,6 +208,8 @@ class RunResult:
     """Final text of a spec's coordinator; `None`: there is none, or it did not succeed."""
     briefing: str | None = None
     """Of an escalated run: what was asked, what was tried, the choices."""
+    pause: Pause | None = None
+    """`None` means that it is no flow, or that its flow waits for nobody."""
     competition: Competition | None = None
     """`None`: not a competition."""
     judged: list[Judgement] = field(default_factory=list)

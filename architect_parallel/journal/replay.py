@@ -18,6 +18,7 @@ from architect_parallel.domain import (
     Diff,
     Escape,
     Judgement,
+    Pause,
     Reason,
     RunResult,
     RunStatus,
@@ -36,6 +37,7 @@ from architect_parallel.events import (
     Collected,
     DebuggerEnded,
     Escaped,
+    FlowMoved,
     Judged,
     Recorded,
     RunExtended,
@@ -105,6 +107,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     finished: Recorded | None = None
     baseline: tuple[CheckResult, ...] = ()
     escaped: Escape | None = None
+    pause: Pause | None = None
     judged: list[Judgement] = []
     debugger_costs: list[float | None] = []
     late: list[str] = []
@@ -125,6 +128,8 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
             for spec in each.event.workers:
                 specs[spec.worker_id] = spec
                 lanes[spec.worker_id] = _Lane(attempt=spec.attempt)
+        elif isinstance(each.event, FlowMoved):
+            pause = each.event.pause
         elif isinstance(each.event, RunFinished):
             finished = each
         elif isinstance(each.event, BaselineFinished):
@@ -147,9 +152,10 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     candidates = (_result(spec, lanes[worker_id], over=over) for worker_id, spec in specs.items())
     results = [result for result in candidates if result is not None]
     last_word = plan.workflow.coordinator if plan.workflow is not None else None
+    status = end.status if end else RunStatus.RUNNING if live else RunStatus.INTERRUPTED
     return RunResult(
         run_id=plan.run_id,
-        status=end.status if end else RunStatus.RUNNING if live else RunStatus.INTERRUPTED,
+        status=status,
         exit_code=end.exit_code if end else None,
         base_commit=plan.base_commit,
         base_ref=plan.base_ref,
@@ -166,6 +172,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
             (each.output for each in results if each.worker_id == last_word and each.status is Status.SUCCESS), None
         ),
         briefing=end.briefing if end else None,
+        pause=pause if status in (RunStatus.RUNNING, RunStatus.INTERRUPTED) else None,
         competition=plan.competition,
         judged=judged,
         debugger_costs=debugger_costs,

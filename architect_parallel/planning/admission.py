@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from architect_parallel.domain import Complexity, RateLimit, WorkerSpec
@@ -99,11 +99,16 @@ def next_start(
     providers: Mapping[str, ProviderState],
     provider_of: Callable[[WorkerSpec], str],
     now_s: float,
+    *,
+    held: Collection[int] = (),
 ) -> Next:
     """The first of the waiting that may start now, in their order; the machine is the caller's to ask.
 
+    Args:
+        held: Ids of workers that may start only after another one ended.
+
     >>> from types import SimpleNamespace as Spec
-    >>> heavy, light = (Spec(complexity=each, backend="b") for each in (Complexity.HIGH, Complexity.LOW))
+    >>> heavy, light = (Spec(worker_id=1, complexity=each, backend="b") for each in (Complexity.HIGH, Complexity.LOW))
     >>> next_start([Waiting(spec=heavy), Waiting(spec=light)], [heavy], {}, lambda spec: spec.backend, 0.0).index
     1
     """
@@ -111,7 +116,7 @@ def next_start(
     by_complexity = Counter(spec.complexity for spec in running)
     at_s = math.inf
     for index, each in enumerate(waiting):
-        if by_complexity[each.spec.complexity] >= MOST_AT_ONCE[each.spec.complexity]:
+        if each.spec.worker_id in held or by_complexity[each.spec.complexity] >= MOST_AT_ONCE[each.spec.complexity]:
             continue
         provider = provider_of(each.spec)
         state = providers.get(provider) or ProviderState()

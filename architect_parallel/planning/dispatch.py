@@ -79,6 +79,8 @@ class Dispatch:
         earlier, standing = earlier or {}, standing or {}
         self._rules = rules
         self._max_parallel = max_parallel
+        self._limited: list[tuple[frozenset[int], int]] = []
+        """Workers of which only so many may run at the same time."""
         self._random = random
         ends = {worker_id: each.result for worker_id, each in standing.items()}
         self._lanes = {
@@ -134,11 +136,15 @@ class Dispatch:
         """Ids of those that have not ended and do not run."""
         return [*(each.spec.worker_id for each in self.waiting), *sorted(self._readiness.held), *self._parked]
 
-    def add(self, specs: Sequence[WorkerSpec], *, max_parallel: int) -> None:
-        """Further workers, and how many of all may run at the same time from now on."""
+    def add(self, specs: Sequence[WorkerSpec], *, at_once: int | None = None) -> None:
+        """Takes further workers, of which at most `at_once` run at the same time.
+
+        `None` means no limit of their own.
+        """
         self._lanes |= {spec.worker_id: _Lane(planned=spec) for spec in specs}
         self.waiting += [Waiting(spec=spec) for spec in specs]
-        self._max_parallel = max_parallel
+        if at_once is not None and at_once < len(specs):
+            self._limited.append((frozenset(spec.worker_id for spec in specs), at_once))
 
     def next(self, now_s: float) -> Next:
         """What may start now, or when something may."""
@@ -148,7 +154,15 @@ class Dispatch:
             self._provided = len(self._lanes)
             for lane in self._lanes.values():
                 self._provider(lane.planned, now_s)
-        return next_start(self.waiting, list(self.running.values()), self._providers, self._provider_of, now_s)
+        full = (ids for ids, at_once in self._limited if len(ids & self.running.keys()) >= at_once)
+        return next_start(
+            self.waiting,
+            list(self.running.values()),
+            self._providers,
+            self._provider_of,
+            now_s,
+            held=frozenset().union(*full),
+        )
 
     def begin(self, index: int, now_s: float) -> WorkerSpec:
         """Moves the waiting worker at `index` to the running ones; returns what to start."""

@@ -1,9 +1,9 @@
 """A flow as data and as a machine: which state it is in, what has to be done there, where that leads.
 
-Pure: the machine asks for work (`Jobs`, `Question`, `Wait`) and is told its outcome; it starts nothing, reads and
-writes nothing but through what it is given, and knows no clock. All that it knows of where it is stands in
+Pure: the machine asks for work (`Jobs`, `SubFlows`, `Question`, `Wait`) and is told its outcome; it starts nothing,
+reads and writes nothing but through what it is given, and knows no clock. All that it knows of where it is stands in
 `snapshot()`, plain data from which `Machine.restore` goes on: a flow that was killed or paused continues where it
-stopped.
+stopped. Flows that run inside a `parallel` state have machines of their own (`planning.flow_instance`).
 
 Texts are filled in by exact name, once, and what is filled in is never looked at again: no template language. In the
 command of a `bash` task nothing is filled in: its values go along with it (`planning.shell_values`).
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +23,8 @@ from architect_parallel.errors import ArchitectParallelError, ExitCode
 TIMED_OUT = 124
 """Exit code of a task that a time limit ended, as `timeout(1)` has it."""
 MAX_TRANSITIONS = 1000
+OUTPUT = "output"
+"""The variable whose value is the output of a sub-flow."""
 OTHERWISE = "_"
 
 PLACEHOLDER = re.compile(r"\{\{\s*(?:(file|path)\(\s*([^(){}]*?)\s*\)|([A-Za-z_][A-Za-z0-9_-]*))\s*\}\}")
@@ -121,6 +123,26 @@ class Jobs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubFlow:
+    """A flow to be run as one task of a `parallel` state; its end is that of the task."""
+
+    flow: Flow
+    variables: Mapping[str, str]
+    """In place of the flow's own of the same names."""
+    within: str
+    """Where it runs: the states around it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubFlows:
+    """The tasks of a `parallel` state in which flows run; all begin at once unless `at_once` limits it."""
+
+    state: str
+    flows: tuple[SubFlow, ...]
+    at_once: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """Somebody has to answer; `choices` empty: anything."""
 
@@ -150,15 +172,17 @@ class Ended:
     """Why, where that is not a task's failure."""
 
 
-Demand = Jobs | Question | Wait | Ended
+Demand = Jobs | SubFlows | Question | Wait | Ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """How a job ended."""
+    """How a task ended: a job, or a flow inside `parallel`."""
 
     exit_code: int
     output: str = ""
+    message: str = ""
+    """Why it failed, where the exit code does not say it."""
 
 
 class FlowFault(ArchitectParallelError):
@@ -176,20 +200,24 @@ Reader = Callable[[str, str], str]
 class Machine:
     """A flow at some point of its way."""
 
-    def __init__(self, flow: Flow, read: Reader, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, flow: Flow, read: Reader, variables: Mapping[str, str] | None = None, within: str | None = None
+    ) -> None:
         """Args:
         variables: In place of the flow's own of the same names.
+        within: The states around a flow that runs inside `parallel`; `None` means that it does not.
         """
         self._flow = flow
         self._read = read
+        self._within = within
         self._transitions = 0
         self._frames: list[dict[str, Any]] = []
         self._enter(flow, (), variables or {})
 
     @classmethod
-    def restore(cls, flow: Flow, read: Reader, snapshot: Mapping[str, Any]) -> Machine:
+    def restore(cls, flow: Flow, read: Reader, snapshot: Mapping[str, Any], within: str | None = None) -> Machine:
         """The machine as it was when `snapshot` was taken."""
-        machine = cls(flow, read)
+        machine = cls(flow, read, within=within)
         machine._transitions = int(snapshot["transitions"])
         machine._frames = [{**frame, "loops": dict(frame["loops"])} for frame in snapshot["frames"]]
         return machine
@@ -225,7 +253,7 @@ class Machine:
                 return found
 
     def finished(self, outcomes: Sequence[Done], write: Writer = lambda path, text: None) -> None:
-        """Takes how the demanded jobs ended, in their order; an output without a place fails the state."""
+        """Takes how the demanded jobs or flows ended, in their order; an output without a place fails the state."""
         task = self._state.task
         tasks = task.tasks or (task,)
         message = ""
@@ -237,8 +265,11 @@ class Machine:
                     write(self._text(each.output.name), outcome.output.strip() + "\n")
                 except FlowFault as error:
                     message = message or str(error)
-        code = next((outcome.exit_code for outcome in outcomes if outcome.exit_code != 0), 1 if message else 0)
-        self._pending = self._leave(code, message)
+        failed = next((outcome for outcome in outcomes if outcome.exit_code != 0), None)
+        if failed is not None:
+            self._pending = self._leave(failed.exit_code, message or failed.message)
+        else:
+            self._pending = self._leave(1 if message else 0, message)
 
     def refused(self, why: str) -> None:
         """Takes that the demanded jobs cannot be done at all: a failure of their state."""
@@ -279,7 +310,10 @@ class Machine:
     @property
     def where(self) -> str:
         """The state it is in, with those of the flows around it."""
-        return " > ".join(frame["state"] for frame in self._frames)
+        return self._place(*(frame["state"] for frame in self._frames))
+
+    def _place(self, *states: str) -> str:
+        return " > ".join([*([self._within] if self._within else []), *states])
 
     def _look(self, state: FlowState) -> Demand | None:
         """What this state demands; `None`: it was left, look again."""
@@ -289,6 +323,9 @@ class Machine:
         match task.tool:
             case "parallel":
                 limit = arguments.get("max_parallel")
+                if any(each.tool == "sub-flow" for each in task.tasks):
+                    flows = tuple(self._inner(each, number) for number, each in enumerate(task.tasks, 1))
+                    return SubFlows(state=self.where, flows=flows, at_once=limit)
                 jobs = tuple(self._job(each, inside=True) for each in task.tasks)
                 return Jobs(state=self.where, jobs=jobs, at_once=limit)
             case "ask-user":
@@ -308,14 +345,30 @@ class Machine:
                 return self._go(self._next_item(state) or state.next)
             case "sub-flow":
                 name = arguments["workflow"]
-                given = {key: self._text(value) for key, value in arguments.get("variables", {}).items()}
-                self._enter(self._current.flows[name], (*self._frame["path"], name), given)
+                self._enter(self._current.flows[name], (*self._frame["path"], name), self._given(task))
                 return None
             case tool if tool in CONDITIONS:
                 holds = CONDITIONS[tool](self._text(arguments["left"]), self._text(arguments.get("right", "")))
                 return self._go(arguments.get("then" if holds else "else") or state.next)
             case _:
-                return Jobs(state=self.where, jobs=(self._job(task, inside=False),))
+                return Jobs(state=self.where, jobs=(self._job(task, inside=self._within is not None),))
+
+    def _given(self, task: FlowTask) -> dict[str, str]:
+        """The variables that a `sub-flow` passes."""
+        return {key: self._text(value) for key, value in task.arguments.get("variables", {}).items()}
+
+    def _inner(self, task: FlowTask, number: int) -> SubFlow:
+        """The flow that a task inside `parallel` is: its sub-flow, or a flow of this one task."""
+        name = f"{self._state.name}-{number}"
+        around = [frame["state"] for frame in self._frames[:-1]]
+        if task.tool == "sub-flow":
+            flow = self._current.flows[task.arguments["workflow"]]
+            return SubFlow(flow=flow, variables=self._given(task), within=self._place(*around, name))
+        alone = FlowState(name=name, task=replace(task, output=Destination(Kind.VAR, OUTPUT)))
+        return SubFlow(
+            flow=Flow(name=name, start_at=name, states={name: alone}), variables=self.variables,
+            within=self._place(*around),
+        )  # fmt: skip
 
     def _chosen(self, arguments: Mapping[str, Any]) -> str | None:
         places: Mapping[str, str] = arguments["goto"]
@@ -359,7 +412,7 @@ class Machine:
         inner = self._frames.pop()["variables"]
         output = self._state.task.output
         if output is not None:
-            self._set(output.name, str(inner.get("output", "")))
+            self._set(output.name, str(inner.get(OUTPUT, "")))
         return self._leave(code, message)
 
     def _job(self, task: FlowTask, *, inside: bool) -> Job:

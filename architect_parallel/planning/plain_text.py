@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from architect_parallel.errors import UsageError
+
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
@@ -45,3 +47,10 @@ def one_line(text: str, limit: int = 500) -> str:
     # A line is short; what is far behind its end need not be looked at.
     line = " ".join(plain_text(text[: limit * 8]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def require_utf8(text: str, what: str) -> None:
+    """Raises `UsageError` for text that came as bytes which are not UTF-8: no model and no report can be given it."""
+    found = _SURROGATES.search(text)
+    if found is not None:
+        raise UsageError(f"{what} is not UTF-8 (character {found.start()})", hint="convert it to UTF-8")

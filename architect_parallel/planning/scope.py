@@ -122,9 +122,14 @@ class Overlap(Generic[Owner]):
 
 
 def overlapping(
-    scopes: Mapping[Owner, Sequence[str]], *, files: frozenset[str] = frozenset(), most: int = MOST_OVERLAPS
+    scopes: Mapping[Owner, Sequence[str]],
+    *,
+    files: frozenset[str] = frozenset(),
+    most: int = MOST_OVERLAPS,
+    may: Callable[[Owner, Owner], bool] = lambda one, other: False,
 ) -> Iterator[Overlap[Owner]]:
-    """Two owners each whose scopes meet, in their order, each pair once; not more than `most` of them.
+    """Two owners each whose scopes meet, in their order, each pair once; not more than `most` of them, and none of
+    which `may` says that they may.
 
     Only patterns of which one begins with the literal beginning of the other can meet, so that many tasks in
     directories of their own are not compared each with each.
@@ -142,7 +147,9 @@ def overlapping(
         for length in range(len(beginning) + 1):
             for earlier, theirs in by_beginning.get(beginning[:length], ()):
                 pair = (earlier, owner) if order[earlier] < order[owner] else (owner, earlier)
-                if earlier != owner and pair not in found and overlaps(theirs, pattern, files):
+                if earlier == owner or pair in found or may(*pair):
+                    continue
+                if overlaps(theirs, pattern, files):
                     found[pair] = (theirs, pattern) if pair[0] == earlier else (pattern, theirs)
         by_beginning.setdefault(beginning, []).append((owner, pattern))
     for one, other in sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))[:most]:

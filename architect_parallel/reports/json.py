@@ -8,6 +8,7 @@ from typing import Any
 
 from architect_parallel.domain import Landing, LeftOut, RunResult, Status, WorkerResult
 from architect_parallel.events import to_plain
+from architect_parallel.planning.paused import to_go_on
 
 SCHEMA_VERSION = 1
 
@@ -35,6 +36,7 @@ def envelope(result: RunResult) -> dict[str, Any]:
         "merge": _merge(result.merge),
         "synthesis": result.synthesis,
         "briefing": result.briefing,
+        "pause": None if result.pause is None else to_plain(result.pause) | {"to_go_on": to_go_on(result.run_id)},
         "results": [worker(each) for each in result.results],
     }
 
@@ -62,7 +64,17 @@ def left_out(results: Iterable[LeftOut]) -> list[dict[str, Any]]:
 def summary(result: RunResult) -> dict[str, Any]:
     """One run in a list of runs: the envelope without its results."""
     full = envelope(result)
-    for key in ("schema_version", "results", "baseline", "escaped", "merge", "synthesis", "briefing", "warnings"):
+    for key in (
+        "schema_version",
+        "results",
+        "baseline",
+        "escaped",
+        "merge",
+        "synthesis",
+        "briefing",
+        "pause",
+        "warnings",
+    ):
         del full[key]
     return full
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from architect_parallel.domain import Attempt, Diff, Escape, Reason, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.planning import checks
+from architect_parallel.planning.paused import asked, to_go_on
 from architect_parallel.planning.plain_text import one_line, plain_text
 from architect_parallel.planning.quantities import show_count, show_workers
 
@@ -89,9 +90,7 @@ def total_line(result: RunResult) -> str:
     """The last line: how many tasks ended how, in how long."""
     parts = [show_count(result.total_tasks, "task")]
     parts.append(f"{result.count(Status.SUCCESS)} completed")
-    failed = result.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
-    if failed:
-        parts.append(f"{failed} failed")
+    parts.append(f"{result.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)} failed")
     for status, word in ((Status.CANCELED, "canceled"), (Status.SKIPPED, "skipped")):
         if result.count(status):
             parts.append(f"{result.count(status)} {word}")
@@ -127,6 +126,9 @@ def _last_words(result: RunResult) -> list[str]:
     for heading, text in (("Synthesis", result.synthesis), ("Escalated", result.briefing)):
         if text:
             lines += ["", heading, "=" * 60, plain_text(text).strip()]
+    if result.pause is not None:
+        lines += ["", f"Paused in state {one_line(result.pause.state)}", "=" * 60]
+        lines += [plain_text(asked(result.pause)).strip(), f"to go on: {to_go_on(result.run_id)}"]
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,19 @@ def assert_refused(answer: Answer, code: int, *words: str) -> None:
         (("--assign", "crss"), "cross"),
         (("--base", "no-such-ref"), "no-such-ref"),
         (("--base", "--all"), "--all"),
-        (("--task", ""), "task 2"),
-        (("--task", "  \n "), "task 2"),
+        (("--task", ""), "--task ''"),
+        (("--task", "  \n "), "--task '"),
+        (("--assign", ""), "--assign '': must not be empty"),
+        (("--agent", ""), "--agent ''"),
+        (("--backend", ""), "--backend ''"),
+        (("--backend", " "), "--backend ' '"),
+        (("--models", ""), "--models ''"),
+        (("--base", ""), "--base ''"),
+        (("--check", ""), "--check ''"),
+        (("--artifacts", ""), "--artifacts ''"),
+        (("--config", ""), "--config ''"),
+        (("-c", ""), "--config ''"),
+        (("--tripwire", ""), "--tripwire ''"),
         (("-c", "missing.yaml"), "missing.yaml"),
         (("--no-such-flag",), "--no-such-flag"),
     ],
@@ -78,19 +90,94 @@ def test_a_wrong_flag_is_named_and_nothing_is_made(
     assert made(checkout) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("merge", "latest", "1", "--into", ""),
+        ("merge", "latest", "1", "--resolve", ""),
+        ("merge", ""),
+        ("parallel-cleanup", "--run", ""),
+        ("status", ""),
+        ("resume", ""),
+        ("diff", ""),
+        ("logs", ""),
+        ("cancel", ""),
+        ("report", "latest", "--output", ""),
+        ("report", "latest", "--format", ""),
+        ("run", "x", "--model", ""),
+        ("run", "x", "--task-file", ""),
+        ("run", ""),
+        ("eval", "x", "--models", "a", "--check", "true", "--judge", ""),
+        ("spec", "run", ""),
+        ("spec", "run", "x.yaml", "--only", ""),
+        ("spec", "run", "x.yaml", "--resume", ""),
+        ("flow", "run", "x.yaml", "--var", ""),
+        ("flow", "run", "--resume", ""),
+        ("flow", "validate", ""),
+        ("config", "show", "--config", ""),
+        ("config", "schema", ""),
+        ("import", ""),
+    ],
+)
+def test_an_empty_word_is_no_name_and_no_default(architect: Architect, words: tuple[str, ...]) -> None:
+    assert_refused(architect(*words), 2, " '': must not be empty")
+
+
 def test_unknown_backend_offers_the_nearest(architect: Architect) -> None:
     assert_refused(architect("parallel", "x", "--backend", "cluade"), 2, "cluade", "claude")
 
 
 def test_no_task_at_all(architect: Architect) -> None:
     assert_refused(architect("parallel", "--backend", "shell"), 2, "task")
-    assert_refused(architect("parallel", "", "--backend", "shell"), 2, "task 1 is empty")
+    assert_refused(architect("parallel", "", "--backend", "shell"), 2, "TASK '': must not be empty")
     assert_refused(architect("parallel", "--backend", "shell", stdin=b""), 2, "task")
 
 
 def test_a_task_that_is_no_text(architect: Architect) -> None:
     assert_refused(architect("parallel", "-", "--backend", "shell", stdin=b"\xff\xfe"), 2, "UTF-8")
     assert_refused(architect("parallel", "-", "--backend", "shell", stdin=b"a\0b"), 2, "NUL")
+    for words in (("parallel", b"echo \xff"), ("parallel", "true", "--task", b"\xe9t\xe9"), ("parallel", "--lines")):
+        answer = architect(*words, "--backend", "shell", stdin=b"true\necho \xff\n")
+        assert_refused(answer, 2, "is not UTF-8")
+    assert_refused(architect("run", b"echo \xff", "--backend", "shell"), 2, "the task is not UTF-8 (character 5)")
+    assert_refused(architect("eval", b"\xff", "--models", "a", "--check", "true"), 2, "task 1 is not UTF-8")
+    assert architect("status", "--json").json == {"runs": []}
+
+
+def test_a_file_of_tasks_that_is_no_text(architect: Architect, checkout: Path, tmp_path: Path) -> None:
+    for name, text, words in (
+        ("t.json", b'{"tasks": [{"prompt": "\xff"}]}', ("parallel", "--file")),
+        ("t.yaml", b"tasks: [{prompt: '\xff'}]", ("parallel", "--file")),
+        ("s.yaml", b"name: a\ntasks: [{name: b, task: '\xff'}]", ("spec", "run")),
+        ("f.yaml", b"a: {tool: shell, arguments: {prompt: '\xff'}}", ("flow", "run")),
+        ("c.yaml", b"steps: [{backend: shell, prompt: '\xff'}]", ("chain",)),
+        ("run.txt", b"\xff", ("run", "--backend", "shell", "--task-file")),
+        ("c2.yaml", b"parallel: {agent: '\xff'}", ("parallel", "true", "--config")),
+    ):
+        (tmp_path / name).write_bytes(text)
+        assert_refused(architect(*words, tmp_path / name), 2, name, "is not UTF-8")
+    (tmp_path / "f.yaml").write_text("variables: {x: a}\nstates: {a: {tool: shell, arguments: {prompt: '{{ x }}'}}}")
+    assert_refused(architect("flow", "run", tmp_path / "f.yaml", "--var", b"x=\xff"), 2, "--var x is not UTF-8")
+
+
+def test_what_would_never_end_is_refused_at_once_where_a_file_is_wanted(architect: Architect, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for words in (
+        ("parallel", "--backend", "shell", "--file"),
+        ("parallel", "true", "--backend", "shell", "--config"),
+        ("config", "show", "--config"),
+        ("spec", "run"),
+        ("spec", "validate"),
+        ("flow", "run"),
+        ("chain",),
+        ("run", "--backend", "shell", "--task-file"),
+    ):
+        assert_refused(architect(*words, tmp_path / "pipe", timeout_s=60), 2, "pipe", "is not a file")
+    (tmp_path / "f.yaml").write_text(
+        f"a: {{tool: bash, arguments: {{command: 'echo {{{{ file({tmp_path}/pipe) }}}}'}}}}"
+    )
+    answer = architect("flow", "run", tmp_path / "f.yaml", "--json", timeout_s=60)
+    assert (answer.code, "pipe is not a file" in answer.json["warnings"][0]) == (1, True)
 
 
 def test_a_missing_program_is_named_with_its_remedy_and_what_is_ready(architect: Architect, checkout: Path) -> None:

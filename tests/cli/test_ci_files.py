@@ -99,7 +99,7 @@ def test_the_workflow_runs_and_its_results_come_home(
 
     assert codes == {"Install": 0, "Run the agents": 0, "Summary": 0, "JUnit": 0}
     summary = Path(machine["GITHUB_STEP_SUMMARY"]).read_text()
-    assert summary.startswith("# ✅ architect: success — 2 tasks, 2 completed")
+    assert summary.startswith("# ✅ architect: success — 2 tasks, 2 completed, 0 failed")
     temp = Path(machine["RUNNER_TEMP"])
     assert (temp / "architect-results.xml").read_text().count("<testcase") == 2
     git(tmp_path, "clone", "--quiet", checkout, tmp_path / "home-clone")

@@ -75,7 +75,13 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
 
     run = answer.json
     assert (answer.code, run["status"]) == (0, "interrupted")
-    assert f"paused in state ask; to go on: architect flow run --resume {run['run_id']}" in answer.err
+    go_on = f"architect flow run --resume {run['run_id']} --answer TEXT"
+    assert f"paused in state ask and asks: ok? (yes / no); to go on: {go_on}\n" in answer.err
+    assert run["pause"] == {
+        "state": "ask", "question": "ok?", "choices": ["yes", "no"], "default": None, "to_go_on": go_on
+    }  # fmt: skip
+    shown = architect("status", run["run_id"]).out
+    assert shown.endswith(f"Paused in state ask\n{'=' * 60}\nok? (yes / no)\nto go on: {go_on}\n")
     names = [each["name"] for each in run["results"]]
     assert names == ["hello", "both-1", "both-2", "work", "work"]
     assert (checkout / "log").read_text() == "a\nb\n"
@@ -101,10 +107,39 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
     assert code == 0, seen
     whole = architect("status", run["run_id"], "--json").json
     assert (whole["status"], whole["exit_code"], whole["total_tasks"]) == ("success", 0, 6)
+    assert whole["pause"] is None
     assert whole["results"][5]["output"] == "a\nb\nhello it's $(touch pwned) two"
     assert (checkout / "log").read_text() == "a\nb\n"  # nothing was done twice
     again = architect("flow", "run", "--resume", run["run_id"])
     assert (again.code, "has ended" in again.err) == (4, True)
+
+
+def test_a_question_is_answered_without_a_terminal(architect: Architect, checkout: Path) -> None:
+    (checkout / "f.yaml").write_text(
+        "a: {tool: ask-user, arguments: {question: 'go?', choices: ['yes', 'no']}, output: var(said), next: p}\n"
+        "p: {tool: pause, arguments: {message: look at it}, next: b}\n"
+        "b: {tool: ask-user, arguments: {question: 'a name?', default: x}, output: var(name), next: end}\n"
+        "end: {tool: bash, arguments: {command: 'echo {{ said }} {{ name }}'}}\n"
+    )
+    run_id = architect("flow", "run", "f.yaml", "--json").json["run_id"]
+    for words, said in (
+        (("--answer", "maybe"), "--answer 'maybe' is none of the choices: yes, no"),
+        (("--answer", ""), "--answer"),
+    ):
+        wrong = architect("flow", "run", "--resume", run_id, *words)
+        assert (wrong.code, wrong.out, said in wrong.err) == (2, "", True), wrong.err
+    assert architect("flow", "run", "f.yaml", "--answer", "yes").code == 2
+    again = architect("flow", "run", "--resume", run_id, "--json").json  # the same question without an answer
+    assert (again["status"], again["pause"]["question"]) == ("interrupted", "go?")
+    paused = architect("flow", "run", "--resume", run_id, "--answer", "yes", "--json").json
+    assert (paused["pause"]["state"], paused["pause"]["question"]) == ("p", "look at it")
+    asked = architect("flow", "run", "--resume", run_id, "--answer", "seen", "--json").json["pause"]
+    assert (asked["question"], asked["choices"], asked["default"]) == ("a name?", [], "x")
+    assert "a name? (default: x)" in architect("status", "latest").out
+    ended = architect("flow", "run", "--resume", run_id, "--answer", "Ada Byron", "--json")
+    assert (ended.code, ended.json["results"][0]["output"], ended.json["pause"]) == (0, "yes Ada Byron", None)
+    failed = architect("flow", "run", "f.yaml", "--json").json["run_id"]
+    assert "asks nothing" not in architect("flow", "run", "--resume", failed, "--answer", "no", "--quiet").err
 
 
 def test_the_exit_code_is_that_of_the_state_it_ended_in(architect: Architect, checkout: Path) -> None:
@@ -159,6 +194,80 @@ def test_ctrl_c_ends_what_runs_and_130_comes_back(architect: Architect, checkout
         flow.send_signal(signal.SIGINT)
         assert flow.wait(60) == 130
     assert architect("status", "latest", "--json").json["status"] == "canceled"
+
+
+def test_instances_of_a_sub_flow_at_once_and_gone_on_with_after_one_failed(
+    architect: Architect, checkout: Path
+) -> None:
+    """The three meet: each waits in its first step until all have come, so none waits for another one's end."""
+    (checkout / "part.yaml").write_text(
+        "variables: {part: none}\n"
+        "states:\n"
+        "  meet: {tool: bash, next: make, arguments: {timeout: 60s, command:\n"
+        "    'echo {{ part }} >> came; while test $(wc -l < came) -lt 3; do sleep 0.05; done'}}\n"
+        "  make: {tool: shell, next: look, arguments: {prompt: 'echo {{ part }} > made'}}\n"
+        "  look: {tool: bash, arguments: {command: 'echo {{ part }} >> log; echo {{ part }}; test -e {{ part }}'},"
+        " output: var(output)}\n"
+    )
+    (checkout / "f.yaml").write_text(
+        "p: {tool: parallel, next: end, arguments: {tasks: [\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: a}}, output: var(x)},\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: b}}, output: var(y)},\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: c}}, output: file(z)}]}}\n"
+        "end: {tool: bash, arguments: {command: 'echo {{ x }} {{ y }} {{ file(z) }}'}}\n"
+    )
+    (checkout / "a").touch()
+    (checkout / "b").touch()
+    failed = architect("flow", "run", "f.yaml", "--json")
+    assert (failed.code, failed.json["status"]) == (1, "failed"), failed.err
+    assert "the flow ended in state p with 1" in failed.json["warnings"][0]
+    ends = {each["name"]: each["exit_code"] for each in failed.json["results"]}
+    assert ends == {
+        f"p-{n} > {state}": int((n, state) == (3, "look")) for n in (1, 2, 3) for state in ("meet", "make", "look")
+    }
+    branches = {each["name"]: each["branch"] for each in failed.json["results"]}
+    assert git(checkout, "show", f"{branches['p-2 > make']}:made") == "b"  # an agent beside others has its own worktree
+    assert not (checkout / "made").exists()
+
+    dry = architect("resume", "latest", "--dry-run")
+    assert (dry.code, dry.out) == (0, "would go on with the flow in state p\n")
+    (checkout / "c").touch()
+    again = architect("resume", "latest", "--json")
+    assert (again.code, again.json["status"]) == (0, "success"), again.err
+    assert again.json["results"][-1]["output"] == "a b c"
+    assert sorted((checkout / "log").read_text().split()) == ["a", "b", "c", "c"]  # only what had failed runs again
+    assert sorted((checkout / "came").read_text().split()) == ["a", "b", "c"]
+
+
+def test_a_stop_ends_all_instances_and_each_goes_on_where_it_was(architect: Architect, checkout: Path) -> None:
+    (checkout / "part.yaml").write_text(
+        "variables: {part: none}\n"
+        "states:\n"
+        "  one: {tool: bash, next: two, arguments: {command: 'echo {{ part }}1 >> log'}}\n"
+        "  two: {tool: bash, on-error: {_: bad}, arguments: {command:\n"
+        "    'test -e go || { touch {{ part }}; sleep 60; }; echo {{ part }}2 >> log'}}\n"
+        "  bad: {tool: bash, arguments: {command: 'echo bad >> log'}}\n"
+    )
+    (checkout / "f.yaml").write_text(
+        "p: {tool: parallel, arguments: {tasks: [\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: a}}},\n"
+        "  {tool: sub-flow, arguments: {workflow: part, variables: {part: b}}}]}}\n"
+    )
+    with subprocess.Popen(
+        [SCRIPT, "flow", "run", "f.yaml", "--quiet"], cwd=checkout, stdout=subprocess.DEVNULL
+    ) as flow:
+        until = time.monotonic() + 60
+        while not ((checkout / "a").exists() and (checkout / "b").exists()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        flow.send_signal(signal.SIGINT)
+        assert flow.wait(60) == 130
+    assert architect("status", "latest", "--json").json["status"] == "canceled"
+    assert sorted((checkout / "log").read_text().split()) == ["a1", "b1"]  # a stop is no error that `on-error` handles
+    (checkout / "go").touch()
+    answer = architect("resume", "latest", "--json")
+    assert (answer.code, answer.json["status"]) == (0, "success"), answer.err
+    assert sorted((checkout / "log").read_text().split()) == ["a1", "a2", "b1", "b2"]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_text_answer_has_progress_table_and_total(architect: Architect) -> None:
         "TASK",
     ]
     assert lines[6].split()[:5] == ["1", "shell", "default", "OK", "0"]
-    assert lines[7].startswith("Total: 1 task, 1 completed (")
+    assert lines[7].startswith("Total: 1 task, 1 completed, 0 failed (")
     assert answer.err == ""
 
 

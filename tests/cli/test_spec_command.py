@@ -34,7 +34,7 @@ def test_run_prints_the_results_and_json_the_envelope(architect: Architect, spec
     answer = architect("spec", "run", spec)
     assert answer.code == 0, answer.err
     assert "[2] got the design" in answer.out
-    assert "Total: 2 tasks, 2 completed" in answer.out
+    assert "Total: 2 tasks, 2 completed, 0 failed" in answer.out
 
     assert "## Ranking" not in architect("report", "latest", "--format", "markdown").out, "they did not do the same"
     architect("parallel", "true", "--backend", "shell", "--workers", "2")
@@ -43,6 +43,28 @@ def test_run_prints_the_results_and_json_the_envelope(architect: Architect, spec
     envelope = architect("spec", "run", spec, "--json", "--only", "design").json
     assert (envelope["status"], envelope["total_tasks"], envelope["skipped"]) == ("success", 1, 0)
     assert git(checkout, "status", "--porcelain") == ""
+
+
+def test_strict_refuses_scopes_that_overlap_but_not_those_of_tasks_that_wait_for_each_other(
+    architect: Architect, checkout: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "scopes.yaml"
+    tasks = ["{name: a, task: echo, files: [src/**]}", "{name: b, task: echo, dependencies: [a]}"]
+    tasks.append("{name: c, task: echo, files: ['**/*.py'], dependencies: [%s]}")
+    text = "name: Scopes\ndefaults: {backend: shell}\ntasks:\n" + "".join(f"  - {each}\n" for each in tasks)
+    file.write_text(text % "")
+    said = "the scopes of 'a' and 'c' overlap: src/** and **/*.py"
+
+    planned = architect("spec", "run", file, "--dry-run", "--json")
+    assert (planned.code, planned.json["warnings"]) == (0, [said])
+    for more in ((), ("--dry-run",)):
+        refused = architect("spec", "run", file, "--strict", *more)
+        assert (refused.code, refused.out, said in refused.err) == (2, "", True)
+    assert architect("status", "--json").json["runs"] == []
+    file.write_text(text % "b")  # after a, by way of b
+    apart = architect("spec", "run", file, "--strict", "--dry-run", "--json")
+    assert (apart.code, apart.json["warnings"]) == (0, [])
+    assert "leave out --strict" in architect("spec", "run", file, "--strict", "--resume", "latest").err
 
 
 def test_a_faulty_spec_is_exit_2_with_every_fault_and_starts_nothing(

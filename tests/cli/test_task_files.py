@@ -367,3 +367,17 @@ def test_the_schema_of_task_files_is_printed(architect: Architect) -> None:
     assert architect("config", "schema", "tasks").json["title"] == "architect-parallel task file"
     assert architect("config", "schema").json["title"] == "architect-parallel configuration"
     assert architect("config", "schema", "taks").code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"tasks": [{"prompt": "touch made"}', b'\xef\xbb\xbf [{"prompt": "x",,}]', b"tasks:\n  - {prompt: touch made"],
+)
+def test_a_broken_task_file_on_stdin_is_refused_and_never_a_prompt(architect: Architect, text: bytes) -> None:
+    answer = architect("parallel", "--backend", "shell", "--json", stdin=text)
+    assert (answer.code, answer.out) == (2, "")
+    assert "stdin:" in answer.err
+    assert "`architect parallel -` takes stdin as one task in words" in answer.err
+    assert architect("status", "--json").json == {"runs": []}
+    words = architect("parallel", "-", "--backend", "shell", "--workers", "1", "--json", stdin=b"[ -d . ] && echo fine")
+    assert (words.code, words.json["results"][0]["output"]) == (0, "fine")

@@ -36,6 +36,45 @@ SAID = {1: "1", 2: "2", 3: "3", 4: "b", 5: "c", 6: "6"}
 """What each worker writes into the log, by its id."""
 
 
+PARALLEL = """
+states:
+  p:
+    tool: parallel
+    arguments:
+      max_parallel: 3
+      tasks:
+        - {tool: sub-flow, arguments: {workflow: middle, variables: {i: a}}, output: var(x)}
+        - {tool: sub-flow, arguments: {workflow: steps, variables: {i: b}}, output: file(out)}
+        - {tool: sub-flow, arguments: {workflow: steps, variables: {i: c, code: "3"}}, output: var(z)}
+        - {tool: bash, arguments: {command: "echo d >> log"}}
+    on-error: {3: end}
+  end: {tool: bash, arguments: {command: "echo e >> log; echo {{ x }} {{ file(out) }} {{ z }}"}}
+"""
+MIDDLE = """
+variables: {i: none}
+states:
+  two:
+    tool: parallel
+    arguments:
+      tasks:
+        - {tool: sub-flow, arguments: {workflow: steps, variables: {i: "{{ i }}1"}}, output: var(one)}
+        - {tool: sub-flow, arguments: {workflow: steps, variables: {i: "{{ i }}2"}}, output: var(other)}
+    next: last
+  last: {tool: bash, arguments: {command: "echo {{ i }} >> log; echo {{ one }} {{ other }}"}, output: var(output)}
+"""
+STEPS = """
+variables: {i: none, code: "0"}
+states:
+  f: {tool: bash, arguments: {command: "echo {{ i }}f >> log; echo {{ i }}"}, output: var(said), next: g}
+  g: {tool: bash, arguments: {command: "echo {{ i }}g >> log; echo ={{ said }}; exit {{ code }}"}, output: var(output)}
+"""
+STEP = {
+    "p-1 > two-1 > f": "a1f", "p-1 > two-1 > g": "a1g", "p-1 > two-2 > f": "a2f", "p-1 > two-2 > g": "a2g",
+    "p-1 > last": "a", "p-2 > f": "bf", "p-2 > g": "bg", "p-3 > f": "cf", "p-3 > g": "cg", "p-4": "d", "end": "e",
+}  # fmt: skip
+"""What each worker of `PARALLEL` writes into the log, by its name."""
+
+
 def nobody(demand: Demand) -> None:
     raise AssertionError(f"nobody is asked: {demand}")
 
@@ -69,3 +108,27 @@ def test_a_flow_killed_after_any_event(checkout: Path) -> None:
         assert (result.status, ends(result)) == (RunStatus.SUCCESS, ends(whole)), f"killed after event {kept}"
         ran = (checkout / "log").read_text().split() if (checkout / "log").exists() else []
         assert sorted(ran) == sorted(said for worker_id, said in SAID.items() if worker_id not in done), kept
+
+
+def test_flows_inside_parallel_killed_after_any_event(checkout: Path) -> None:
+    for name, text in (("f", PARALLEL), ("middle", MIDDLE), ("steps", STEPS)):
+        (checkout / f"{name}.yaml").write_text(text)
+    whole = run_flow(FlowConfig(file=checkout / "f.yaml", variables={}), checkout, nobody)
+    assert (whole.status, whole.results[-1].output) == (RunStatus.SUCCESS, "=a1 =a2 =b =c")
+    assert {each.name: each.exit_code for each in whole.results} == {name: 3 * (name == "p-3 > g") for name in STEP}
+    assert sorted((checkout / "log").read_text().split()) == sorted(STEP.values())
+    state_dir = open_repository(checkout).state_dir
+    with Journal.open(state_dir) as journal:
+        recorded = journal.recorded(whole.run_id)
+
+    points = [n for n, each in enumerate(recorded) if n and isinstance(each.event, WorkerFinished | FlowMoved)]
+    for kept in [1, *(point + 1 for point in points), len(recorded) - 1]:
+        shutil.rmtree(state_dir)
+        (checkout / "log").unlink(missing_ok=True)
+        with Journal.open(state_dir) as journal:
+            journal.append([(whole.run_id, each.worker_id, each.event) for each in recorded[:kept]])
+        ended = [each.event.result.name for each in recorded[:kept] if isinstance(each.event, WorkerFinished)]
+        result = resume_flow(checkout, whole.run_id, nobody)
+        assert (result.status, sorted(ends(result))) == (RunStatus.SUCCESS, sorted(ends(whole))), f"after event {kept}"
+        ran = (checkout / "log").read_text().split() if (checkout / "log").exists() else []
+        assert sorted(ran) == sorted(said for name, said in STEP.items() if name not in ended), kept

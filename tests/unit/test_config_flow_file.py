@@ -128,6 +128,42 @@ def test_sub_flows_are_found_checked_and_never_their_own(tmp_path: Path) -> None
     assert "there is no flow 'other'" in faults(tmp_path, outer.replace("workflow: inner", "workflow: other"))[0]
 
 
+def test_a_sub_flow_may_stand_inside_parallel_unless_it_asks_somebody(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text("i: {tool: bash, arguments: {command: 'echo {{ given }}'}}\n")
+    outer = """
+p:
+  tool: parallel
+  arguments:
+    tasks:
+      - {tool: sub-flow, arguments: {workflow: inner, variables: {given: a}}, output: var(x)}
+      - {tool: sub-flow, arguments: {workflow: inner, variables: {given: b}}, output: file(y)}
+      - {tool: sub-flow, arguments: {workflow: middle}}
+      - {tool: bash, arguments: {command: ls}}
+"""
+    (tmp_path / "middle.yaml").write_text(
+        "m: {tool: parallel, arguments: {tasks: ["
+        "{tool: sub-flow, arguments: {workflow: inner, variables: {given: c}}}]}}\n"
+    )
+    tasks = load(tmp_path, outer).states["p"].task.tasks
+    assert [each.tool for each in tasks] == ["sub-flow", "sub-flow", "sub-flow", "bash"]
+    assert tasks[1].output == Destination(Kind.FILE, "y")
+    assert (
+        "tasks[1].output: var(x) is where tasks[0] writes already"
+        in faults(tmp_path, outer.replace("file(y)", "var(x)"))[0]
+    )
+    assert "isolation: sub-flow runs nothing" in faults(tmp_path, outer.replace("output: var(x)", "isolation: none"))[0]
+    assert "no variable is called 'given'" in faults(tmp_path, outer.replace(", variables: {given: b}", ""))[0]
+    (tmp_path / "middle.yaml").write_text("m: {tool: sub-flow, arguments: {workflow: asking}}\n")
+    for state in ("tool: ask-user, arguments: {question: who}", "tool: pause, arguments: {seconds: 5}"):
+        (tmp_path / "asking.yaml").write_text(f"q: {{{state}}}\n")
+        said = f"its state 'q' is {state[6:].split(',')[0]} and cannot stand inside parallel"
+        assert faults(tmp_path, outer) == [f"f.yaml:8:38: state p: arguments.tasks[2].arguments.workflow: {said}"]
+    (tmp_path / "middle.yaml").write_text(
+        "m: {tool: parallel, arguments: {tasks: [{tool: sub-flow, arguments: {workflow: f}}]}}\n"
+    )
+    assert "a flow cannot run itself: f.yaml → middle.yaml → f.yaml" in faults(tmp_path, outer)[0]
+
+
 def test_what_could_not_work_is_found_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     shown = "\n".join(
@@ -176,6 +212,17 @@ states:
     assert "tasks[3].output" not in shown
     assert "state fine" not in shown
     assert "\x1b" not in shown
+
+
+def test_a_fault_names_the_key_as_it_is_written_and_where(tmp_path: Path) -> None:
+    text = "startAt: b\nstates:\n  a:\n    tool: parallel\n    onError:\n      0: a\n"
+    text += "    arguments: {maxParallel: 0, tasks: []}\n"
+    assert [line.split(" '")[0] for line in faults(tmp_path, text)] == [
+        "f.yaml:1:1: startAt: there is no state",
+        "f.yaml:6:7: state a: onError.0:",
+        "f.yaml:7:17: state a: arguments.maxParallel: 0 must be a whole number of at least 1",
+        "f.yaml:7:33: state a: arguments.tasks: must be a list of at least one task",
+    ]
 
 
 def test_half_a_character_is_a_fault(tmp_path: Path) -> None:

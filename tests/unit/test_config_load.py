@@ -218,15 +218,48 @@ def test_all_faults_of_all_layers_come_at_once(place: Place, tmp_path: Path) -> 
     place.user_file.write_text("parallel: {worker: 1}")
     faults = place.faults("a: &x 1\nparallel_runs:\n  grace: 0\n  commit: 7\n", {"ARCHITECT_FAIL_FAST": "perhaps"})
     assert len(faults) == 6
-    assert faults[0].startswith(f"{place.user_file}:1:12: unknown key parallel_runs.worker; did you mean 'workers'?")
+    assert faults[0].startswith(f"{place.user_file}:1:12: unknown key parallel.worker; did you mean 'workers'?")
     assert [fault.split(" ")[0] for fault in faults[1:5]] == ["1:1:", "1:4:", "3:3:", "4:3:"]
     assert faults[5] == "environment ARCHITECT_FAIL_FAST: parallel_runs.fail_fast is 'perhaps': must be true or false"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("parallel_runs: {max_workers: x}", ": parallel_runs.max_workers is 'x'"),
+        ("parallel: {max_workers: 0}", ": parallel.max_workers is 0"),
+        ("parallel: {max_workers: 11}", "1: parallel.max_workers is 11: more than workers_ceiling 10"),
+        ("parallel: {max_parallel: 11}", "1: parallel.max_parallel is 11"),
+        ("parallel: {agent: nobody}", "1: parallel.agent: unknown agent 'nobody'"),
+        ("parallel: {max_workers: 1, max_parallel: 2}", "parallel.max_workers is another name of max_parallel"),
+    ],
+)
+def test_a_fault_names_the_key_as_it_is_written(place: Place, text: str, said: str) -> None:
+    (found,) = place.faults(text)
+    assert said in found
+    assert ("max_parallel" in found) is ("max_parallel" in text)
+    assert "parallel_runs" not in found or "parallel_runs" in text
+
+
+def test_a_fault_of_the_environment_names_the_variable_and_the_key_by_its_name(place: Place) -> None:
+    for value, said in (
+        ("x", "parallel_runs.max_workers is 'x'"),
+        ("11", "parallel_runs.max_workers is 11: more than"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            place.load({"ARCHITECT_MAX_WORKERS": value})
+        assert raised.value.message.startswith(f"environment ARCHITECT_MAX_WORKERS: {said}")
+
+
+def test_what_is_ignored_until_the_file_is_trusted_is_named_as_it_is_written(place: Place) -> None:
+    place.file.write_text("parallel: {checks: [make]}")
+    assert "ignored until you trust this file: parallel.checks (" in place.settings().warnings[0]
 
 
 def test_workers_beyond_the_ceiling_name_both_places(place: Place) -> None:
     place.user_file.write_text("parallel: {workers_ceiling: 4}")
     assert place.faults("parallel: {workers: 5, max_parallel: 4}") == [
-        f"1: parallel_runs.workers is 5: more than workers_ceiling 4 ({place.user_file}:1) allows"
+        f"1: parallel.workers is 5: more than workers_ceiling 4 ({place.user_file}:1) allows"
     ]
     place.file.write_text("parallel: {workers: 12, workers_ceiling: 12}")
     assert place.settings().parallel.workers == 12
@@ -419,7 +452,7 @@ def test_wrong_rate_limits_are_named_with_their_place(place: Place) -> None:
     with pytest.raises(UsageError) as caught:
         place.settings()
     told = str(caught.value)
-    assert "providers.openai.rate_limit.capacity is 0: must be a number of at least 1" in told
+    assert "providers.openai.rateLimit.capacity is 0: must be a number of at least 1" in told
     assert "refillRate is another name of refill_rate" in told
     assert "unknown key providers.claude.ratelimit" in told
 

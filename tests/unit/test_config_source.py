@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -150,16 +151,23 @@ def test_large_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
         read_bytes(file)
 
 
-def test_endless_device_is_refused_as_too_large() -> None:
-    with pytest.raises(Faulty, match="larger than 1 MiB"):
-        read_bytes(Path("/dev/zero"), pipe_allowed=True)
+def test_a_device_is_no_file_but_for_the_empty_one() -> None:
+    for device in ("/dev/zero", "/dev/tty", "/dev/ptmx"):
+        with pytest.raises(Faulty, match=r"is not a file|cannot be read"):
+            read_bytes(Path(device), pipe_allowed=True)
+    assert read_bytes(Path("/dev/null"), pipe_allowed=True) == b""
 
 
 def test_pipe_is_no_file_unless_the_user_named_it(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(Faulty, match="is not a file"):
-        read_bytes(pipe)
+    for pipe_allowed in (False, True):  # without a writer, opening one the plain way would wait for ever
+        with pytest.raises(Faulty, match="is not a file"):
+            read_bytes(pipe, pipe_allowed=pipe_allowed)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        with pytest.raises(Faulty, match="cannot be read"):
+            read_bytes(tmp_path / "socket", pipe_allowed=True)
     reader, writer = os.pipe()  # as the shell makes one for <(…)
     os.write(writer, b"a: 1\n")
     os.close(writer)

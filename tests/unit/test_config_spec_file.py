@@ -106,7 +106,7 @@ tasks:
     found = faults(text)
     for line, words in (
         (1, "unknown key nme; did you mean 'name'?"), (2, "is more than workers_ceiling 10 allows"),
-        (3, "retry.max_attempts is 0"), (5, "dependency cycle: a → c → b → a"), (5, "{{ zz }}: no task is called so"),
+        (3, "retry.maxAttempts is 0"), (5, "dependency cycle: a → c → b → a"), (5, "{{ zz }}: no task is called so"),
         (5, "{{ d }}: it is not among its dependencies"), (5, "{{ file(../x) }} leads out of the repository"),
         (6, "tasks[1].task is another name of prompt"), (7, "no task is called 'nope'"),
         (8, "duplicate name 'c': tasks[2]"), (8, "tasks[3].timeout is -1"), (9, "tasks[4]: has neither name nor id"),
@@ -145,7 +145,7 @@ def test_dependencies_of_the_defaults_are_dependencies() -> None:
     text = "defaults: {{deps: [{}]}}\ntasks:\n  - {{name: a, deps: []}}\n  - {{name: b, task: '{{{{ a }}}}'}}\n"
     assert [each.dependencies for each in read(text.format("a")).tasks] == [(), ("a",)]
     assert faults(text.format("b"))[0].startswith("4:5: tasks[1].dependencies: dependency cycle: b → b")
-    assert faults(text.format("nope"))[0].startswith("1:19: defaults.dependencies[0]: no task is called 'nope'")
+    assert faults(text.format("nope"))[0].startswith("1:19: defaults.deps[0]: no task is called 'nope'")
 
 
 def test_a_file_has_to_be_there_only_where_no_task_before_may_make_it() -> None:
@@ -153,7 +153,7 @@ def test_a_file_has_to_be_there_only_where_no_task_before_may_make_it() -> None:
     text = "defaults: {{deps: [a]}}\ntasks:\n  - {{name: a, deps: []}}\n  - {{name: b, task: '{{{{ file(x) }}}}'{}}}\n"
     for after_a in ("", ", deps: [a]"):
         assert read(text.format(after_a), around=around).tasks[1].dependencies == ("a",)
-    with pytest.raises(UsageError, match=r"tasks\[1\].prompt: {{ file\(x\) }}: there is no such file"):
+    with pytest.raises(UsageError, match=r"tasks\[1\].task: {{ file\(x\) }}: there is no such file"):
         read(text.format(", deps: []"), around=around)
 
 
@@ -172,8 +172,8 @@ providers:
       refillRate: fast
 """
     found = faults(text)
-    assert found[0].startswith("5:9: tasks[0].dependencies[1]: no task is called 'nope'"), found
-    assert found[1].startswith("11:7: providers.claude.rate_limit.refill_rate"), found
+    assert found[0].startswith("5:9: tasks[0].dependsOn[1]: no task is called 'nope'"), found
+    assert found[1].startswith("11:7: providers.claude.rateLimit.refillRate"), found
 
 
 def test_a_branch_that_cannot_be_is_a_fault_like_any_other() -> None:

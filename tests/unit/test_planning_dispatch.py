@@ -92,6 +92,18 @@ def test_a_refusal_shrinks_its_own_provider_and_nobody_elses() -> None:
     assert [each.name for each in start_all(queue, 100.0)] == ["two"]
 
 
+def test_each_lot_of_added_workers_has_its_own_limit() -> None:
+    queue = dispatch()
+    queue.add([spec(n) for n in (1, 2, 3)], at_once=2)
+    queue.add([spec(n) for n in (4, 5)], at_once=1)
+    queue.add([spec(6)])
+    started = start_all(queue)
+    assert [each.worker_id for each in started] == [1, 2, 4, 6]
+    for worker, following in ((started[3], []), (started[2], [5]), (started[0], [3])):
+        queue.ended(worker.worker_id, ended(worker, Reason.AGENT_ERROR), 1.0, stopping=False)
+        assert [each.worker_id for each in start_all(queue, 2.0)] == following
+
+
 def test_what_the_provider_asked_holds_for_all_its_workers() -> None:
     queue = dispatch(spec(1), spec(2), at_once=1)
     (first,) = start_all(queue)

@@ -29,6 +29,12 @@ def test_the_table_is_the_one_of_the_contract() -> None:
     )
 
 
+def test_the_failed_count_is_always_there_and_the_others_where_there_are_any() -> None:
+    assert text.total_line(run_of(result(1))).startswith("Total: 1 task, 1 completed, 0 failed (")
+    some = run_of(result(1), result(2, Status.CANCELED), result(3, Status.SKIPPED), result(4, Status.TIMEOUT))
+    assert text.total_line(some).startswith("Total: 4 tasks, 1 completed, 1 failed, 1 canceled, 1 skipped (")
+
+
 def test_an_unknown_cost_is_null_and_makes_the_total_unknown() -> None:
     data = envelope(run_of(result(1), result(2, cost=None)))
 
