@@ -22,7 +22,7 @@ def merge(
     workers: Annotated[
         list[str] | None, typer.Argument(metavar="N", help="Workers to land; also ones that did not succeed.")
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="Land the best result.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Land the best result of each task.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Land every success that merges cleanly and passes.")] = False,
     into: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch to land on; default: the current one.")
@@ -159,7 +159,8 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) ->
         note("nothing would be moved" if outcome is None else "nothing was moved")
         return
     if plan.because is not None:
-        answer(f"{show_workers(done.merged)} is the best: {one_line(plan.because, 300)}")
+        best = f"{show_workers(done.merged)} is the best" if len(plan.steps) == 1 else "best of each task"
+        answer(f"{best}: {one_line(plan.because, 300)}")
     words = f"{show_workers(done.merged)} of {plan.run_id}"
     how = "fast-forward" if done.fast_forward else plan.method.value
     if outcome is None and plan.checks:

@@ -218,9 +218,11 @@ def test_several_land_and_what_is_left_out_is_named(architect: Architect, checko
     assert architect("undo").code == 0
     assert everything(checkout) == before
     assert architect("status", run_id, "--json").json["merge"] is None
+    # Four tasks, a worker each: the best of each is what --all lands.
     best = architect("merge", run_id, "--best")
-    assert best.code == 0
-    assert "is the best: " in best.out
+    assert best.code == 5
+    assert "best of each task: worker 1: " in best.out
+    assert "workers 1, 2 of " in best.out
 
 
 def test_interrupted_merge_moves_nothing_and_leaves_nothing(architect: Architect, checkout: Path) -> None:

@@ -147,15 +147,16 @@ def _verdict(present: Present) -> Markup:
         kept = sum(bool(each.files_modified) for each in run.results)
         more = f" What {figures.count(kept, 'worker')} wrote is kept on branches." if kept else ""
         return element("p", f"No worker succeeded.{more}", class_="lead")
-    if not present.places:
-        return element("p", "Each worker had something else to do: there is no ranking.", class_="lead")
-    best = present.by_place[0]
     if run.total_tasks == 1:
         return element("p", "One worker, nothing to choose from.", class_="lead")
-    return element(
-        "p", figures.badge(best.worker_id), " ", element("strong", present.labels[best.worker_id]), " leads: ",
-        present.places[best.worker_id].reason, class_="lead",
-    )  # fmt: skip
+    if not present.places:
+        return element("p", "Each worker had something else to do: there is no ranking.", class_="lead")
+    where = " leads: " if len(present.leaders) == 1 else " leads in its task: "
+    return joined(*(
+        element("p", figures.badge(best.worker_id), " ", element("strong", present.labels[best.worker_id]), where,
+                best.reason, class_="lead")
+        for best in present.leaders
+    ))  # fmt: skip
 
 
 def _cell(name: str, *children: object, class_: str | None = None) -> Markup:
