@@ -186,7 +186,12 @@ class ClaudeReader:
         reported = read.money(event.get("total_cost_usd"))
         models = {name: each for name, each in read.child(event, "modelUsage").items() if isinstance(each, dict)}
         # A resumed session's totals hold what earlier attempts paid for; the messages seen here do not.
-        if not models or self._resumed:
+        if self._resumed:
+            return facts
+        if not models:
+            # After an error that no model saw the list is there and empty, and the cost is 0.
+            if reported is not None and (reported > 0 or "modelUsage" not in event):
+                facts.append(Tokens(usage=self._usage_without_models(event, reported)))
             return facts
         # Summed over the models: after a budget stop `usage` lacks the last turn, `modelUsage` has it.
         total = _Spent()
@@ -198,6 +203,11 @@ class ClaudeReader:
         basis = CostBasis.REPORTED if trusted else CostBasis.UNKNOWN
         facts.append(Tokens(usage=total.usage(reported, basis), model=one_line(dearest, 200) or None))
         return facts
+
+    def _usage_without_models(self, event: Json, reported: float) -> Usage:
+        """The tokens of the messages, else those of the result; no field says how the cost was found."""
+        spent = self._total if self._total != _Spent() else _Spent.of(read.child(event, "usage"))
+        return Usage(reported_cost=reported) if spent == _Spent() else spent.usage(reported)
 
     def _keep_raw(self, line: bytes) -> None:
         if not self._understood:
