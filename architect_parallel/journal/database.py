@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -151,6 +152,19 @@ class Journal:
             for seq, each in enumerate(recorded, start=1):
                 row = (run_id, seq, to_plain(each.time), each.worker_id, *encode(each.event))
                 database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def forget(self, run_id: str) -> None:
+        """Removes a run of which nothing was made: its events, its prompts and its logs.
+
+        The caller holds the run's lock. An unknown run is no error.
+
+        Raises:
+            EnvironmentProblem: As `append`.
+        """
+        with self._transaction() as database:
+            database.execute("DELETE FROM events WHERE run_id = ?", (run_id,))
+            database.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+        shutil.rmtree(self.run_dir(run_id), ignore_errors=True)
 
     def recorded(self, run_id: str, after_seq: int = 0) -> list[Recorded]:
         """The run's events with a `seq` above `after_seq`, in order; empty for an unknown run.
