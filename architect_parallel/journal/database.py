@@ -39,6 +39,7 @@ from architect_parallel.events import (
     to_plain,
 )
 from architect_parallel.journal.replay import replay
+from architect_parallel.planning.naming import SHORTEST_RUN_END, is_worker_number
 from architect_parallel.system import clock
 from architect_parallel.system.files import HeldLock, is_locked, locked, make_private_dir
 
@@ -199,7 +200,8 @@ class Journal:
         return [row[0] for row in self._rows("SELECT run_id FROM runs ORDER BY position DESC")]
 
     def find(self, text: str) -> str:
-        """The run id meant by `text`: itself, a unique beginning or end of one, or `latest`.
+        """The run id meant by `text`: itself, a unique beginning of one, a unique end of at least four characters, or
+        `latest`. A number of fewer digits is none: it is a worker's.
 
         Raises:
             NothingToDo: When there is no such run.
@@ -210,7 +212,9 @@ class Journal:
             return runs[0]
         if text in runs:
             return text
-        fits = [run for run in runs if text and (run.startswith(text) or run.endswith(text))]
+        named = bool(text) and not is_worker_number(text)
+        by_end = named and len(text) >= SHORTEST_RUN_END
+        fits = [run for run in runs if (named and run.startswith(text)) or (by_end and run.endswith(text))]
         if not fits:
             what = "there is no run yet" if text == "latest" else f"there is no run {text!r}"
             raise NothingToDo(what, hint="architect status")
