@@ -76,10 +76,9 @@ class ClaudeReader:
         text = plain_text(read.text(result, "result"))
         subtype = read.text(result, "subtype")
         denials = read.children(result, "permission_denials")
-        denied = sorted({one_line(read.text(each, "tool_name"), 60) for each in denials})
-        warnings = (f"denied for want of permission: {', '.join(denied)}",) if denied else ()
+        denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
         if subtype == "success" and result.get("is_error") is False:
-            return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+            return Ending(outcome=Outcome.COMPLETED, text=text, denied=denied)
         status = read.count(result.get("api_error_status"))
         outcome = Outcome.ERROR
         if subtype == "error_max_turns":
@@ -95,7 +94,7 @@ class ClaudeReader:
             error=error,
             retry_after_s=retry_after_s(error) if outcome is Outcome.RATE_LIMITED else None,
             mendable=may_pass(status),
-            warnings=warnings,
+            denied=denied,
         )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:

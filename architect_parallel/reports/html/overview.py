@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from architect_parallel.domain import Escape, Status, WorkerResult, WorkerSpec
+from architect_parallel.planning.naming import DEFAULT_MODEL
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.reports.html import figures
 from architect_parallel.reports.html.checks import check_list
@@ -165,7 +166,9 @@ def _cell(name: str, *children: object, class_: str | None = None) -> Markup:
 
 def _worker_cell(present: Present, spec: WorkerSpec) -> Markup:
     link = element("a", present.labels[spec.worker_id], href=f"#worker-{spec.worker_id}")
-    about = [f"model {spec.model}" if spec.model and spec.model != present.labels[spec.worker_id] else "", spec.backend]
+    result = present.results.get(spec.worker_id)
+    model = spec.model or (result.model if result is not None and result.model != DEFAULT_MODEL else "")
+    about = [f"model {model}" if model and model != present.labels[spec.worker_id] else "", spec.backend]
     words = ", ".join(word for word in about if word and word != present.labels[spec.worker_id])
     name = element(
         "div", figures.badge(spec.worker_id), link, element("small", words) if words else None, class_="name"
