@@ -10,7 +10,7 @@ A stop has two steps. The first (Ctrl-C, SIGTERM, a cancel request, a limit) sta
 politely and still collects their work; the second kills what is left at once and still records it.
 
 Before the first worker the checks run on the base commit, unless an earlier launch recorded that. A check that cannot
-be started there ends the run before anything of it was made.
+be started there ends the run before anything of it was made, and a run that had made nothing before leaves no trace.
 """
 
 from __future__ import annotations
@@ -46,9 +46,11 @@ from architect_parallel.events import (
     RateLimited,
     Recorded,
     RunFinished,
+    RunResumed,
     UsageReported,
     Warned,
     WorkerFinished,
+    WorkerStarting,
 )
 from architect_parallel.hosts.base import BASELINE, Emit, Host
 from architect_parallel.journal import Journal
@@ -70,6 +72,8 @@ STARVED_S = 10.0
 """How long workers wait for memory or disk before the user is told."""
 
 Listener = Callable[[Recorded], None]
+_BEGUN = (RunResumed, WorkerStarting, WorkerFinished)
+"""Events of a run that has more than its plan."""
 
 _log = logging.getLogger(__name__)
 
@@ -244,7 +248,7 @@ class Runner:
         self._checking_base = False
         if self._stopped_by is not None:
             return  # by half they would pass for the whole
-        problem: ArchitectParallelError | None = checks.refusal(ended.checks, self._plan.run_id)
+        problem: ArchitectParallelError | None = checks.refusal(ended.checks)
         if ended.error is not None:
             problem = EnvironmentProblem(f"the checks cannot be run on the base commit: {ended.error}")
         if problem is not None:
@@ -255,7 +259,15 @@ class Runner:
             self.warn(f"a check fails on the base commit already: {checks.words(each)}")
 
     def _give_up(self, problem: ArchitectParallelError) -> NoReturn:
-        """Ends the run before a worker was started: whoever called hears of it, and the journal knows why."""
+        """End the launch before a worker was started, and raise `problem`.
+
+        A run of which nothing was made is removed, so that it is no failed run and not the newest one. What an earlier
+        launch or a flow recorded stays, and the end of this launch with it.
+        """
+        began = any(isinstance(each.event, _BEGUN) for each in self._journal.recorded(self._plan.run_id))
+        if not began and self._plan.flow is None:
+            self._journal.forget(self._plan.run_id)
+            raise problem
         ended = [
             (result.worker_id, WorkerFinished(result=replace(result, finished_at=now())))
             for result in self._dispatch.fail_all(f"not started: {problem.message}")

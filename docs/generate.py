@@ -20,7 +20,8 @@ HERE = Path(__file__).resolve().parent
 HEAD = """# Command reference
 
 Generated from the program by `make docs`; do not edit. Durations are seconds or `30s`, `5m`, `1h`; sizes are bytes or
-`512MiB`, `2GiB`; `RUN` is a run's id, an unambiguous part of it, or `latest`.
+`512MiB`, `2GiB`; `RUN` is a run's id, how it begins, at least four characters of its end,
+or `latest`; with `merge`, `diff`, `logs` and `cancel` a number in its place is a worker of the newest run.
 """
 
 

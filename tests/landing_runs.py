@@ -131,8 +131,9 @@ def begin_run(
     workers: int = 1,
     first: int = 1,
     checks: tuple[str, ...] = (),
+    tasks: tuple[str, ...] = (),
 ) -> MadeRun:
-    """A live run with its numbers taken and nothing made yet."""
+    """A live run with its numbers taken and nothing made yet; `tasks` has a prompt per worker."""
     exclude_from_status(repository)
     base = git(repository.root, "rev-parse", "HEAD")
     spec = WorkerSpec(
@@ -144,6 +145,7 @@ def begin_run(
         dataclasses.replace(
             spec, worker_id=n + 1, index=n, number=first + n, branch=f"architect/parallel-{first + n}",
             worktree_path=str(repository.root / f".architect-parallel-{first + n}"),
+            prompt=tasks[n] if tasks else spec.prompt,
         )
         for n in range(workers)
     ]  # fmt: skip

@@ -15,16 +15,17 @@ from pathlib import Path
 from architect_parallel.api.artifacts import require_place
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here, require_planned
-from architect_parallel.api.running import add_artifacts, hold, recorded_plan, require_ours, run_plan
+from architect_parallel.api.running import Before, add_artifacts, hold, recorded_plan, require_ours, run_plan
 from architect_parallel.api.task_sources import require_tasks
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import Isolation, RunPlan, RunResult, WorkerSpec
+from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import RunResumed
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.landing.leftovers import still_running
+from architect_parallel.planning.attempts import history_of
 from architect_parallel.planning.naming import read_session
 from architect_parallel.runner import Listener
 from architect_parallel.worktrees.registry import require_linked
@@ -48,7 +49,7 @@ def continue_worker(
         artifacts: Where the run's artifacts go at its end; those it wrote before are replaced. `None`: nowhere.
 
     Returns:
-        The whole run, with this attempt in the worker's place.
+        The whole run, with the sums over all attempts in the worker's place; its exit code is that of this worker.
 
     Raises:
         NothingToDo: No such run.
@@ -60,14 +61,18 @@ def continue_worker(
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:
-            spec = _next_attempt(here, journal, run_id, worker_id, instructions)
+            spec, earlier = _next_attempt(here, journal, run_id, worker_id, instructions)
             place = None if artifacts is None else require_place(here.start / artifacts, run_id)
             plan = recorded_plan(journal, run_id)
-            plan = replace(plan, workers=tuple(spec if each.worker_id == worker_id else each for each in plan.workers))
+            # The exit code is that of this worker, whatever the others came to.
+            others = [replace(each, critical=False) for each in plan.workers if each.worker_id != worker_id]
+            workers = sorted([*others, replace(spec, critical=True)], key=lambda each: each.worker_id)
+            plan = replace(plan, workers=tuple(workers), allow_partial=False)
             forget_requests(journal.run_dir(run_id))
             event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
             started(replace(plan, workers=(spec,), warnings=spec.warnings))
-            result = run_plan(plan, journal, here, listeners, todo=[spec], first_event=event)
+            before = Before(standing={}, attempts={worker_id: earlier}, begun=(), ended=True)
+            result = run_plan(plan, journal, here, listeners, todo=[spec], first_event=event, before=before)
             if place is not None:
                 add_artifacts(result, place, here.repository, journal, listeners)
             return result
@@ -84,10 +89,13 @@ def continued(
         run_id = journal.find(run)
         if journal.is_live(run_id):
             raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
-        return _next_attempt(here, journal, run_id, worker_id, instructions)
+        return _next_attempt(here, journal, run_id, worker_id, instructions)[0]
 
 
-def _next_attempt(here: Here, journal: Journal, run_id: str, worker_id: int, instructions: str) -> WorkerSpec:
+def _next_attempt(
+    here: Here, journal: Journal, run_id: str, worker_id: int, instructions: str
+) -> tuple[WorkerSpec, tuple[Attempt, ...]]:
+    """The worker's next attempt, and those before it."""
     (prompt,) = require_tasks([instructions])
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
@@ -107,15 +115,17 @@ def _next_attempt(here: Here, journal: Journal, run_id: str, worker_id: int, ins
     require_ready(here.backends, backend, {spec.model}, here.environ)
     session = _resumable(result.session_id) if backend.capabilities.sessions else None
     lost = f"backend {backend.name} has no session to go on with: the agent sees its files, not what was said before"
-    return replace(
+    following = replace(
         spec,
         prompt=prompt,
+        first_prompt=spec.first_prompt or spec.prompt,
         values={},
         session_id=session,
         attempt=result.attempts + 1,
         continues=True,
         warnings=tuple(each for each in spec.warnings if each != lost) + (() if session else (lost,)),
     )
+    return following, history_of(result)
 
 
 def _resumable(session_id: str | None) -> str | None:

@@ -497,7 +497,7 @@ def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str
         budget_usd=arguments.get("budget"),
         extra_argv=tuple(arguments.get("extra", ())),
     )
-    order = take_order(task, None, flags, here, from_file=not job.isolated, models_given=False)
+    order = take_order(task, None, flags, here, models_given=False)
     where = os.path.join(here.start, str(arguments.get("cwd", "")))
     if job.isolated:
         top = here.repository.checkout or here.repository.root

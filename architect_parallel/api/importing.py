@@ -264,6 +264,7 @@ def _renamed(repository: Repository, worker: WorkerResult, number: int | None) -
         backend=one_line(worker.backend, 128),
         agent=one_line(worker.agent, 128),
         model=one_line(worker.model, 128),
+        model_requested=None if worker.model_requested is None else one_line(worker.model_requested, 128),
     )
 
 
@@ -276,7 +277,7 @@ def _spec(result: RunResult, worker: WorkerResult, number: int | None, index: in
         name=worker.name or f"worker-{worker.worker_id}",
         prompt=worker.task,
         backend=worker.backend,
-        model=None if worker.model == "default" else worker.model,
+        model=worker.model_requested,
         agent=AgentProfile(name=worker.agent or "build"),
         branch=worker.branch,
         worktree_path=worker.worktree_path,

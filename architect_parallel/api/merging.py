@@ -77,7 +77,7 @@ def merge(
             repository, journal, asked.run, *asked.workers, pick=asked.pick, into=asked.into, method=asked.method,
             resolve=resolver is not None, push=asked.push, pull_request=asked.pull_request, environ=environ,
         )  # fmt: skip
-        if asked.pick is Pick.ALL or len(asked.workers) > 1:
+        if asked.pick is Pick.ALL or len(asked.workers) > 1 or len(plan.steps) > 1:
             plan = _checked(plan, recorded_plan(journal, plan.run_id))
         plan = replace(plan, makes_target=asked.makes_target)
         planned(plan)

@@ -70,17 +70,17 @@ class Order:
     """With the task's own prompt and modes in it; a mode that nobody wrote is `None`."""
     model: str | None
     limits: Limits
-    from_file: bool
 
 
 def take_order(
-    task: Task, model: str | None, flags: Flags, here: Here, *, from_file: bool, models_given: bool
+    task: Task, model: str | None, flags: Flags, here: Here, *, models_given: bool, default_model: str | None = None
 ) -> Order:
     """What `task` amounts to here.
 
     Args:
         model: What the assignment gave it; `None`: nothing.
         models_given: Models were named on the command line: a task without one then takes the backend's default.
+        default_model: For a task where neither it nor its profile names one; `None` means the backend's default.
 
     Raises:
         UsageError: An unknown backend or agent.
@@ -103,9 +103,8 @@ def take_order(
         task=task,
         backend=require_backend(here.backends, name),
         agent=agent,
-        model=model or task.model or (None if models_given else profile.model),
+        model=model or task.model or (None if models_given else profile.model or default_model),
         limits=limits,
-        from_file=from_file,
     )
 
 
@@ -162,9 +161,9 @@ def draft_spec(
 ) -> WorkerSpec:
     """The worker before it has a number: no branch, and no path unless it works in place."""
     task = order.task
-    # Tasks given as words run with full approval in a worktree of their own; a file says what it wants.
+    # In a worktree of its own an agent that cannot ask need not: what it changes is looked at before it lands.
     in_place = place.isolation is Isolation.NONE
-    approval = ApprovalMode.DEFAULT if order.from_file or in_place else ApprovalMode.NONE
+    approval = ApprovalMode.DEFAULT if in_place else ApprovalMode.NONE
     return WorkerSpec(
         run_id=run_id,
         worker_id=index + 1,
@@ -301,6 +300,9 @@ def _warnings(order: Order, flags: Flags, *, in_place: bool) -> Iterator[str]:
     budget = order.limits.budget_usd is not None or flags.run_budget
     for each in backend.capabilities.cannot_honour(order.agent, model=order.model is not None, budget=budget):
         yield f"backend {backend.name} {each}"
+    has_modes = ApprovalMode.AUTO in backend.capabilities.approval_modes
+    if in_place and has_modes and order.agent.approval_mode is None and order.agent.sandbox_mode is None:
+        yield f"in place, without an approval_mode: what {backend.name} would have to ask for may be denied"
     wanted = task.output_format
     if wanted is not None and wanted is not backend.capabilities.output_format:
         used = backend.capabilities.output_format

@@ -73,7 +73,10 @@ class ParallelConfig:
     """`tasks` is a list to be worked through: a single one is not given to several workers."""
     workers: int | str | None = None
     max_parallel: int | str | None = None
+    model: str | None = None
+    """Model of every worker; not together with `models`."""
     models: Sequence[str] = ()
+    """Models to compare: at least one worker each."""
     backend: str | None = None
     agent: str | None = None
     assign: str | None = None
@@ -124,7 +127,7 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
     defaults = here.settings.parallel
     given = given or given_tasks(config, here)
     team = _team(config, defaults, given)
-    models = list(naming.split_models(",".join(config.models))) if config.models else []
+    models = _models(config)
     count = assignment.worker_count(
         tasks=len(given.tasks), models=len(models), requested=team.workers, ceiling=team.ceiling, assign=team.assign
     )
@@ -158,7 +161,9 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
     )
     tasks = [given.tasks[pair.task_index] for pair in pairs]
     orders = [
-        take_order(task, pair.model, flags, here, from_file=given.as_file, models_given=bool(models))
+        take_order(
+            task, pair.model or config.model, flags, here, models_given=bool(models), default_model=defaults.model
+        )
         for task, pair in zip(tasks, pairs, strict=True)
     ]
     require_copy_entries(here.settings.worktrees)
@@ -198,6 +203,7 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
             *here.settings.warnings,
             *given.warnings,
             *shared_warnings(specs),
+            *_unnamed_models(specs, models),
             *place_warnings(in_place, here.repository),
             *overlaps,
             *blind,
@@ -330,6 +336,28 @@ class _Team:
     max_parallel: int
     ceiling: int
     assign: assignment.Assign
+
+
+def _models(config: ParallelConfig) -> list[str]:
+    """The models to compare; none where one is that of every worker."""
+    if config.model is None:
+        return list(naming.split_models(",".join(config.models))) if config.models else []
+    if config.models:
+        raise UsageError("--model and --models exclude each other", hint="--model is that of every worker")
+    try:
+        naming.read_model(config.model)
+    except ValueError as error:
+        raise UsageError(f"--model {quantities.shown(config.model)} {error}") from None
+    return []
+
+
+def _unnamed_models(specs: Sequence[WorkerSpec], models: Sequence[str]) -> list[str]:
+    """A warning where fewer models than workers were named."""
+    left = [spec.worker_id for spec in specs if spec.model is None] if models else []
+    if not left:
+        return []
+    which = f"{quantities.show_count(len(models), 'model')} for {quantities.show_count(len(specs), 'worker')}"
+    return [f"{which}: {quantities.show_workers(left)} with the default model of the backend"]
 
 
 def _checks(config: ParallelConfig, defaults: ParallelSettings) -> tuple[str, ...]:

@@ -141,7 +141,6 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
         file=TaskFile(name=spec.file, tasks=tuple(tasks), max_parallel=at_once),
         listed=True,
         warnings=spec.warnings,
-        trusted=True,
     )
     plan = draft_plan(config.flags, here, given)
     debugger, warnings = None, plan.warnings

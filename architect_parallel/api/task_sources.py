@@ -31,13 +31,6 @@ class Given:
     listed: bool = False
     """They are a list to be worked through: each is done once unless more workers are asked for."""
     warnings: tuple[str, ...] = ()
-    trusted: bool = False
-    """Tasks of a file that may do in their worktrees what tasks given as words may, unless they say otherwise."""
-
-    @property
-    def as_file(self) -> bool:
-        """Whether they say themselves what their agents may do."""
-        return self.file is not None and not self.trusted
 
 
 def require_tasks(tasks: Sequence[str]) -> list[str]:

@@ -77,7 +77,7 @@ def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> 
     `run_interrupted` when the launcher died. Any number of watchers see the same.
 
     Args:
-        run: A run's id, an unambiguous part of it, or `latest`.
+        run: A run's id, how it begins or ends, or `latest`.
 
     Raises:
         NothingToDo: No such run.

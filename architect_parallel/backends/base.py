@@ -118,7 +118,15 @@ class Ending:
     """Whether another attempt may end better (not: a refused key, an unknown model, bad input)."""
     asked_nothing: bool = False
     """It is sure that no model was asked, so that it cost nothing where no cost was told."""
+    denied: tuple[str, ...] = ()
+    """Names of the tools that the agent was refused for want of permission, sorted."""
     warnings: tuple[str, ...] = ()
+    """With one that names the tools in `denied`."""
+
+    def __post_init__(self) -> None:
+        refused = f"denied for want of permission: {', '.join(self.denied)}"
+        if self.denied and refused not in self.warnings:
+            object.__setattr__(self, "warnings", (*self.warnings, refused))
 
 
 class Reader(Protocol):

@@ -76,10 +76,9 @@ class ClaudeReader:
         text = plain_text(read.text(result, "result"))
         subtype = read.text(result, "subtype")
         denials = read.children(result, "permission_denials")
-        denied = sorted({one_line(read.text(each, "tool_name"), 60) for each in denials})
-        warnings = (f"denied for want of permission: {', '.join(denied)}",) if denied else ()
+        denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
         if subtype == "success" and result.get("is_error") is False:
-            return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+            return Ending(outcome=Outcome.COMPLETED, text=text, denied=denied)
         status = read.count(result.get("api_error_status"))
         outcome = Outcome.ERROR
         if subtype == "error_max_turns":
@@ -95,7 +94,7 @@ class ClaudeReader:
             error=error,
             retry_after_s=retry_after_s(error) if outcome is Outcome.RATE_LIMITED else None,
             mendable=may_pass(status),
-            warnings=warnings,
+            denied=denied,
         )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
@@ -186,7 +185,12 @@ class ClaudeReader:
         reported = read.money(event.get("total_cost_usd"))
         models = {name: each for name, each in read.child(event, "modelUsage").items() if isinstance(each, dict)}
         # A resumed session's totals hold what earlier attempts paid for; the messages seen here do not.
-        if not models or self._resumed:
+        if self._resumed:
+            return facts
+        if not models:
+            # After an error that no model saw the list is there and empty, and the cost is 0.
+            if reported is not None and (reported > 0 or "modelUsage" not in event):
+                facts.append(Tokens(usage=self._usage_without_models(event, reported)))
             return facts
         # Summed over the models: after a budget stop `usage` lacks the last turn, `modelUsage` has it.
         total = _Spent()
@@ -198,6 +202,11 @@ class ClaudeReader:
         basis = CostBasis.REPORTED if trusted else CostBasis.UNKNOWN
         facts.append(Tokens(usage=total.usage(reported, basis), model=one_line(dearest, 200) or None))
         return facts
+
+    def _usage_without_models(self, event: Json, reported: float) -> Usage:
+        """The tokens of the messages, else those of the result; no field says how the cost was found."""
+        spent = self._total if self._total != _Spent() else _Spent.of(read.child(event, "usage"))
+        return Usage(reported_cost=reported) if spent == _Spent() else spent.usage(reported)
 
     def _keep_raw(self, line: bytes) -> None:
         if not self._understood:

@@ -90,7 +90,7 @@ class CopilotReader:
         return [*facts, Tokens(usage=self._total, model=self._model)] if calls else facts
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
-        warnings = (f"denied for want of permission: {', '.join(sorted(self._denied))}",) if self._denied else ()
+        denied = tuple(sorted(self._denied))
         if self._error is not None:
             error, status = one_line(read.text(self._error, "message")), read.count(self._error.get("statusCode"))
             kind = read.text(self._error, "errorType")
@@ -101,21 +101,21 @@ class CopilotReader:
                 error=error or f"copilot reported {kind or 'an error'}",
                 retry_after_s=retry_after_s(self._last_failure) or retry_after_s(error) if later else None,
                 mendable=may_pass(status),
-                warnings=warnings,
+                denied=denied,
             )
         result = self._result
         if result is not None and not self._aborted and read.count(result.get("exitCode")) == 0:
-            return Ending(outcome=Outcome.COMPLETED, text=self._text, warnings=warnings)
+            return Ending(outcome=Outcome.COMPLETED, text=self._text, denied=denied)
         if result is not None:
             error = "copilot was interrupted" if self._aborted else f"copilot ended with {result.get('exitCode')!r}"
             outcome = Outcome.NO_FINAL_EVENT if self._aborted else Outcome.ERROR
-            return Ending(outcome=outcome, text=self._text, error=one_line(error, 200), warnings=warnings)
+            return Ending(outcome=outcome, text=self._text, error=one_line(error, 200), denied=denied)
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return Ending(outcome=Outcome.UNREADABLE, text=raw, error="copilot printed nothing in its own format")
         said = _first_line(stderr_tail) or self._last_failure or one_line(raw)
         error = "copilot ended without a result" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, warnings=warnings)
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, denied=denied)
 
     def _known_session(self, session: str) -> Iterable[Fact]:
         session = one_line(session, 200)

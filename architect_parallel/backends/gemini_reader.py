@@ -24,6 +24,8 @@ from architect_parallel.planning.plain_text import one_line, plain_text
 _REFUSED_ITSELF = frozenset({41, 42})
 """Exit codes of its own before anything was asked: login or settings, input or session."""
 _TURN_LIMIT = 53
+_DENIED = re.compile(r"(?<!permission )denied|not permitted by policy|rejected", re.IGNORECASE)
+"""How a tool says that it was refused; "permission denied" is the operating system's word."""
 _NEVER = frozenset(status % 256 for status in range(400, 500) if not may_pass(status))
 """Exit codes of refusals that stay."""
 _NOISE = ("Warning: 256-color", "YOLO mode", "Ripgrep is not", "[STARTUP]", "    at ", "Loaded cached credentials")
@@ -86,15 +88,15 @@ class GeminiReader:
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
         text = plain_text("".join(self._text)).strip()
-        warnings = (f"denied for want of permission: {', '.join(sorted(self._denied))}",) if self._denied else ()
+        denied = tuple(sorted(self._denied))
         if self._result is None:
             return self._without_result(exit_code, stderr_tail, text)
         if self._result.get("status") == "success":
-            return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+            return Ending(outcome=Outcome.COMPLETED, text=text, denied=denied)
         told = read.child(self._result, "error")
         error = one_line(read.text(told, "message")) or self._error or "gemini reported an error"
         if read.text(told, "type") == "FatalTurnLimitedError" or exit_code == _TURN_LIMIT:
-            return Ending(outcome=Outcome.MAX_STEPS, text=text, error=error, warnings=warnings)
+            return Ending(outcome=Outcome.MAX_STEPS, text=text, error=error, denied=denied)
         later = error.startswith("[API Error") and says_later(error, _http_status(exit_code))
         outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
         wait_s = retry_after_s(error) or retry_after_s(stderr_tail) if later else None
@@ -104,7 +106,7 @@ class GeminiReader:
             error=error,
             retry_after_s=wait_s,
             mendable=exit_code not in _NEVER,
-            warnings=warnings,
+            denied=denied,
         )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str, text: str) -> Ending:
@@ -149,7 +151,7 @@ class GeminiReader:
     def _tool_result(self, event: Json) -> Iterable[Fact]:
         self._replying = False
         told = read.text(event, "output") or read.text(read.child(event, "error"), "message")
-        if event.get("status") == "error" and re.search(r"denied|not permitted|rejected", told[:400], re.IGNORECASE):
+        if event.get("status") == "error" and _DENIED.search(told[:400]):
             self._denied.add(self._tools.get(read.text(event, "tool_id"), "") or "a tool")
         return ()
 

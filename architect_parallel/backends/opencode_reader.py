@@ -68,23 +68,23 @@ class OpencodeReader:
         return ()
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
-        warnings = (f"denied for want of permission: {', '.join(sorted(self._denied))}",) if self._denied else ()
+        denied = tuple(sorted(self._denied))
         if self._error is not None:
-            return self._refused(self._error, warnings)
+            return self._refused(self._error, denied)
         if self._last_reason == "stop" and exit_code == 0:
-            return Ending(outcome=Outcome.COMPLETED, text=self._text, warnings=warnings)
+            return Ending(outcome=Outcome.COMPLETED, text=self._text, denied=denied)
         if self._rejected and exit_code == 0:
             error = f"opencode stopped in the middle: nobody could allow {self._rejected}"
-            return Ending(outcome=Outcome.BLOCKED, text=self._text, error=error, warnings=warnings)
+            return Ending(outcome=Outcome.BLOCKED, text=self._text, error=error, denied=denied)
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             error = "opencode printed nothing in its own format"
-            return Ending(outcome=Outcome.UNREADABLE, text=raw, error=error, warnings=warnings)
+            return Ending(outcome=Outcome.UNREADABLE, text=raw, error=error, denied=denied)
         said = _last_line(stderr_tail) or one_line(raw)
         error = "opencode ended before its last step did" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, warnings=warnings)
+        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, denied=denied)
 
-    def _refused(self, told: Json, warnings: tuple[str, ...]) -> Ending:
+    def _refused(self, told: Json, denied: tuple[str, ...]) -> Ending:
         data = read.child(told, "data")
         error, status = _message(told), read.count(data.get("statusCode"))
         later = says_later(error, status) if status is not None or told.get("name") == "APIError" else False
@@ -97,7 +97,7 @@ class OpencodeReader:
             error=error,
             retry_after_s=wait_s if later else None,
             mendable=may_pass(status) and told.get("name") not in _NEVER,
-            warnings=warnings,
+            denied=denied,
         )
 
     def _known_session(self, event: Json) -> Iterable[Fact]:

@@ -69,11 +69,10 @@ class QwenReader:
         text = plain_text(read.text(result, "result"))
         told = one_line(read.text(read.child(result, "error"), "message"))
         denials = read.children(result, "permission_denials")
-        denied = sorted({one_line(read.text(each, "tool_name"), 60) for each in denials})
-        warnings = (f"denied for want of permission: {', '.join(denied)}",) if denied else ()
+        denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
         refused = told or (one_line(text) if text.startswith(_API_ERROR) and self._last_was_free else "")
         if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
-            return Ending(outcome=Outcome.COMPLETED, text=text, warnings=warnings)
+            return Ending(outcome=Outcome.COMPLETED, text=text, denied=denied)
         error = refused or one_line(text) or f"qwen reported {read.text(result, 'subtype') or 'an error'}"
         later = error.startswith(_API_ERROR) and says_later(error, status_of(error))
         return Ending(
@@ -82,7 +81,7 @@ class QwenReader:
             error=error,
             retry_after_s=retry_after_s(error) if later else None,
             mendable=not error.startswith(_API_ERROR) or may_pass(status_of(error)),
-            warnings=warnings,
+            denied=denied,
         )
 
     def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:

@@ -11,8 +11,8 @@ from architect_parallel.cli import options
 
 
 def cancel(
-    run: options.Run,
-    worker: Annotated[int | None, typer.Argument(metavar="N", help="Only this worker.")] = None,
+    run: options.RunOrWorker,
+    worker_word: Annotated[str | None, typer.Argument(metavar="N", help="Only this worker.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
     json: options.Json = False,
     dry_run: options.DryRun = False,
@@ -23,7 +23,12 @@ def cancel(
     """
     from architect_parallel.api import running
     from architect_parallel.cli.output import answer, answer_json
+    from architect_parallel.errors import UsageError
 
+    run, worker_ids = options.run_and_workers(run, [] if worker_word is None else [worker_word])
+    if len(worker_ids) > 1:
+        raise UsageError("cancel takes one worker", hint=f"architect cancel {run} {worker_ids[0]}")
+    worker = next(iter(worker_ids), None)
     outcome = running.cancel(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
     if json:
         answer_json(outcome)

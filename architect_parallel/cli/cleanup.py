@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def parallel_cleanup(
     run: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Only this run: its id, a unique part of it, or latest.")
+        str | None, typer.Option(metavar="RUN", help="Only this run: its id, how it begins or ends, or latest.")
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also what is dirty or not merged; its state is kept for undo.")

@@ -12,14 +12,14 @@ from architect_parallel.cli.output import answer, answer_bytes, answer_json
 
 
 def diff(
-    run: options.Run,
-    worker: Annotated[
-        int | None, typer.Argument(metavar="N", help="Worker; without it, all that changed something.")
+    run: options.RunOrWorker,
+    workers: Annotated[
+        list[str] | None, typer.Argument(metavar="N", help="Workers; without it, all that changed something.")
     ] = None,
     stat: Annotated[bool, typer.Option("--stat", help="Only the changed files and their line counts.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what a worker changed, as a patch.
+    """Show what workers changed, as patches.
 
     Against the commit it started from, according to git.
     """
@@ -28,9 +28,10 @@ def diff(
     from architect_parallel.reports.text import diff_stat
     from architect_parallel.worktrees.differences import patch
 
+    run, worker_ids = options.run_and_workers(run, workers or [])
     with open_journal(Path.cwd()) as (repository, journal):
         result = journal.result(journal.find(run))
-        chosen = result.results if worker is None else [require_worker(result, worker)]
+        chosen = [require_worker(result, worker_id) for worker_id in dict.fromkeys(worker_ids)] or result.results
         if json:
             answer_json(
                 {
@@ -41,10 +42,10 @@ def diff(
             return
         for each in chosen:
             if each.diff is None or not each.diff.files:
-                if worker is not None and each.diff is None and not each.branch:
-                    answer(f"worker {worker} worked in place: what it changed is not told apart")
-                elif worker is not None:
-                    answer(f"worker {worker} changed nothing")
+                if worker_ids and each.diff is None and not each.branch:
+                    answer(f"worker {each.worker_id} worked in place: what it changed is not told apart")
+                elif worker_ids:
+                    answer(f"worker {each.worker_id} changed nothing")
                 continue
             if len(chosen) > 1:
                 answer(f"# worker {each.worker_id} ({each.branch})")

@@ -21,8 +21,8 @@ CHUNK_BYTES = 65536
 
 
 def logs(
-    run: options.Run,
-    worker: Annotated[int | None, typer.Argument(metavar="N", help="Worker; without it, all.")] = None,
+    run: options.RunOrWorker,
+    workers: Annotated[list[str] | None, typer.Argument(metavar="N", help="Workers; without it, all.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until the run ends.")] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="The bytes as they are; default: without control sequences.")
@@ -36,10 +36,12 @@ def logs(
     from architect_parallel.api.place import open_journal, require_planned
     from architect_parallel.journal.logs import log_files
 
+    run, worker_ids = options.run_and_workers(run, workers or [])
     with open_journal(Path.cwd()) as (_, journal):
         run_id = journal.find(run)
         planned = journal.result(run_id).planned
-        chosen = [spec.worker_id for spec in planned] if worker is None else [require_planned(run_id, planned, worker)]
+        named = [require_planned(run_id, planned, worker_id) for worker_id in dict.fromkeys(worker_ids)]
+        chosen = named or [spec.worker_id for spec in planned]
         if json:
             found = {str(each): [str(path) for path in log_files(journal.run_dir(run_id), each)] for each in chosen}
             answer_json({"run_id": run_id, "logs": found})

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def merge(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique part of it, or latest.")],
+    run: options.RunOrWorker,
     workers: Annotated[
         list[str] | None, typer.Argument(metavar="N", help="Workers to land; also ones that did not succeed.")
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="Land the best result.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Land the best result of each task.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Land every success that merges cleanly and passes.")] = False,
     into: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch to land on; default: the current one.")
@@ -51,20 +51,21 @@ def merge(
     from architect_parallel.landing.integration import Interrupted
     from architect_parallel.landing.merge import Method, Pick
 
+    run, worker_ids = options.run_and_workers(run, workers or [])
     chosen = [method for method, flag in zip(Method, (as_merge, as_squash, as_rebase), strict=True) if flag]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", hint="architect merge --help")
     if best and every:
         raise UsageError("--best and --all exclude each other", hint="architect merge --help")
-    if (best or every) and workers:
+    if (best or every) and worker_ids:
         flag = "--best" if best else "--all"
         raise UsageError(f"{flag} and workers' numbers exclude each other", hint=f"architect merge {run} {flag}")
-    if not (best or every or workers):
+    if not (best or every or worker_ids):
         raise UsageError(
             "which worker is to land is not said", hint=f"architect merge {run} N, or --best, or --all"
         )  # fmt: skip
     asked = merging.MergeRequest(
-        run=run, workers=[_worker_id(run, word) for word in workers or []],
+        run=run, workers=worker_ids,
         pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED, into=into,
         method=chosen[0] if chosen else Method.MERGE, resolve=resolve, push=push or pull_request,
         pull_request=pull_request, dry_run=dry_run,
@@ -90,12 +91,6 @@ def merge(
         note(f"architect: {problem}")
         return ExitCode.ENVIRONMENT
     return ExitCode.CONFLICT if (outcome or plan).left_out else ExitCode.SUCCESS
-
-
-def _worker_id(run: str, word: str) -> int:
-    if not (word.isascii() and word.isdigit()):
-        raise UsageError(f"{word!r} is not a worker's number", hint=f"architect status {run}")
-    return int(word)
 
 
 def _progress(line: str) -> None:
@@ -159,7 +154,8 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) ->
         note("nothing would be moved" if outcome is None else "nothing was moved")
         return
     if plan.because is not None:
-        answer(f"{show_workers(done.merged)} is the best: {one_line(plan.because, 300)}")
+        best = f"{show_workers(done.merged)} is the best" if len(plan.steps) == 1 else "best of each task"
+        answer(f"{best}: {one_line(plan.because, 300)}")
     words = f"{show_workers(done.merged)} of {plan.run_id}"
     how = "fast-forward" if done.fast_forward else plan.method.value
     if outcome is None and plan.checks:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run: its id, an unambiguous part of it, or `latest`.")]
+from architect_parallel.errors import UsageError
+
+RUN_HELP = "A run: its id, how it begins, at least four characters of its end, or `latest`."
+Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
+RunOrWorker = Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP} A number is a worker of the newest run.")]
 OptionalRun = Annotated[str | None, typer.Argument(metavar="RUN", help="A run; without it, all or the newest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; do nothing.")]
@@ -63,3 +68,19 @@ Tripwire = Annotated[
 AllowPartial = Annotated[
     bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
 ]
+
+
+def run_and_workers(run: str, workers: Sequence[str]) -> tuple[str, list[int]]:
+    """The run and the worker ids that the words of a command line mean.
+
+    Raises:
+        UsageError: One of `workers` is no number.
+    """
+    from architect_parallel.planning.naming import is_worker_number
+
+    words = [run, *workers] if is_worker_number(run) else [*workers]
+    run = "latest" if is_worker_number(run) else run
+    for word in words:
+        if not (word.isascii() and word.isdigit()):
+            raise UsageError(f"{word!r} is not a worker's number", hint=f"architect status {run}")
+    return run, [int(word) for word in words]

@@ -51,6 +51,9 @@ def parallel(
     max_parallel: Annotated[
         str | None, typer.Option(metavar="N", help="How many run at the same time [--workers, else 3].")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="Model of every worker; not with --models.")
+    ] = None,
     models: options.Models = None,
     backend: options.Backend = None,
     agent: options.Agent = None,
@@ -115,6 +118,7 @@ def parallel(
         listed=lines,
         workers=workers,
         max_parallel=max_parallel,
+        model=model,
         models=() if models is None else split_models(models),
         backend=backend,
         agent=agent,

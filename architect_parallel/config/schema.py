@@ -247,6 +247,9 @@ class ParallelSection(Section):
     )
     agent: Identifier = Field(default="build", description="Agent profile.")
     backend: Identifier = Field(default="architect", description="Which agent CLI runs the task.")
+    model: Model | None = Field(
+        default=None, description="Model of every worker; null: the agent profile's, else the backend's default."
+    )
     assign: Assign = Field(default=Assign.FILL, description="How tasks and models meet workers.")
     max_steps: Count = Field(default=50, description="Agent steps per worker.")
     budget_per_worker: Usd | None = Field(default=None, description="USD per worker; null: no limit.")

@@ -120,7 +120,9 @@ class DefaultsSection(Section):
         " checkout), without branch, commit or diff. null: by workdir.",
     )
     approval_mode: ApprovalMode | None = Field(
-        default=None, description="What the agent may do unasked; null: the agent profile's, else default."
+        default=None,
+        description="What the agent may do unasked; null: the agent profile's, else none in a worktree of its own and"
+        " default in place.",
     )
     sandbox_mode: SandboxMode | None = Field(default=None, description="How far the agent's own sandbox lets it write.")
     output_format: OutputFormat | None = Field(default=None, description="What the agent is asked to print.")

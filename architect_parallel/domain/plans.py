@@ -276,6 +276,8 @@ class WorkerSpec:
     """What a spec calls its agent where no profile is called so; `None`: its profile's name says it."""
     continues: bool = False
     """Whether it goes on where the attempt before left its worktree, instead of from the base."""
+    first_prompt: str = ""
+    """Its task, where `prompt` only says how to go on with it; empty means that `prompt` is its task."""
     extra_argv: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     """Further environment variables of its process. No secrets: they are journaled."""

@@ -114,7 +114,7 @@ class WorkerResult:
     worker_id: int
     branch: str
     model: str
-    """`default` where the backend chose."""
+    """The one that was asked for, else the one that the agent reported; `default` while that is not known."""
     status: Status
     steps: int
     cost: float | None
@@ -156,6 +156,8 @@ class WorkerResult:
     """Every attempt in order, the last one included; empty: none began."""
     outside_scope: list[str] = field(default_factory=list)
     """Changed paths that its task's `files` do not cover, sorted; empty where none were declared."""
+    model_requested: str | None = None
+    """`None` means that the backend's default was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

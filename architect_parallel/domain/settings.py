@@ -55,6 +55,8 @@ class ParallelSettings:
     max_parallel: int | None = None
     agent: str = "build"
     backend: str = "architect"
+    model: str | None = None
+    """Model of every worker; `None` means the backend's default."""
     assign: str = "fill"
     max_steps: int = 50
     budget_per_worker: float | None = None

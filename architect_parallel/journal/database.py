@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -40,6 +41,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.journal.paths import Anchor, change_event, change_payload
 from architect_parallel.journal.replay import replay
+from architect_parallel.planning.naming import SHORTEST_RUN_END, is_worker_number
 from architect_parallel.system import clock
 from architect_parallel.system.files import (
     HeldLock,
@@ -176,6 +178,19 @@ class Journal:
                 row = (run_id, seq, to_plain(each.time), each.worker_id, *self._encoded(each.event))
                 database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
 
+    def forget(self, run_id: str) -> None:
+        """Removes a run of which nothing was made: its events, its prompts and its logs.
+
+        The caller holds the run's lock. An unknown run is no error.
+
+        Raises:
+            EnvironmentProblem: As `append`.
+        """
+        with self._transaction() as database:
+            database.execute("DELETE FROM events WHERE run_id = ?", (run_id,))
+            database.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+        shutil.rmtree(self.run_dir(run_id), ignore_errors=True)
+
     def recorded(self, run_id: str, after_seq: int = 0) -> list[Recorded]:
         """The run's events with a `seq` above `after_seq`, in order; empty for an unknown run.
 
@@ -209,7 +224,8 @@ class Journal:
         return [row[0] for row in self._rows("SELECT run_id FROM runs ORDER BY position DESC")]
 
     def find(self, text: str) -> str:
-        """The run id meant by `text`: itself, a unique beginning or end of one, or `latest`.
+        """The run id meant by `text`: itself, a unique beginning of one, a unique end of at least four characters, or
+        `latest`. A number of fewer digits is none: it is a worker's.
 
         Raises:
             NothingToDo: When there is no such run.
@@ -220,7 +236,9 @@ class Journal:
             return runs[0]
         if text in runs:
             return text
-        fits = [run for run in runs if text and (run.startswith(text) or run.endswith(text))]
+        named = bool(text) and not is_worker_number(text)
+        by_end = named and len(text) >= SHORTEST_RUN_END
+        fits = [run for run in runs if (named and run.startswith(text)) or (by_end and run.endswith(text))]
         if not fits:
             what = "there is no run yet" if text == "latest" else f"there is no run {text!r}"
             raise NothingToDo(what, hint="architect status")

@@ -54,6 +54,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.planning import scope
 from architect_parallel.planning.attempts import attempt_of, history_of, summed, unstarted
+from architect_parallel.planning.naming import DEFAULT_MODEL
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,11 +183,13 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
 def _advance(lane: _Lane, recorded: Recorded) -> _Lane:
     match recorded.event:
         case WorkerStarting(attempt=attempt):
-            # A new attempt owes nothing to the one before, but its place stays where it was.
+            # A new attempt owes nothing to the one before, but its place stays where it was, and so does what is known
+            # of the backend's default model until it is reported again.
             lane = _Lane(
                 attempt=attempt,
                 branch=lane.branch,
                 worktree_path=lane.worktree_path,
+                model=lane.model,
                 history=lane.history,
                 earlier_ended_at=lane.last_seen if lane.closed and lane.history else None,
             )
@@ -220,7 +223,14 @@ def _advance(lane: _Lane, recorded: Recorded) -> _Lane:
 
 def _result(spec: WorkerSpec, lane: _Lane, *, over: bool) -> WorkerResult | None:
     if lane.result is not None:
-        return replace(lane.result, attempts=max(lane.attempt, lane.result.attempts))
+        # Older versions recorded `default` where the agent had reported its model, and no `model_requested`.
+        model = spec.model or lane.model if lane.result.model == DEFAULT_MODEL else None
+        return replace(
+            lane.result,
+            model=model or lane.result.model,
+            model_requested=lane.result.model_requested or spec.model,
+            attempts=max(lane.attempt, lane.result.attempts),
+        )
     return _interrupted(spec, lane) if over else None
 
 
@@ -237,7 +247,7 @@ def _interrupted(spec: WorkerSpec, lane: _Lane) -> WorkerResult:
     result = replace(
         unstarted(spec, Status.CANCELED, Reason.INTERRUPTED),
         branch=lane.branch or spec.branch,
-        model=spec.model or lane.model or "default",
+        model=spec.model or lane.model or DEFAULT_MODEL,
         steps=lane.steps,
         cost=lane.cost,
         duration=round(ran_s, 3),

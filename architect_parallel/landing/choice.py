@@ -1,15 +1,16 @@
-"""Which results a merge is about: the ones the user named, the best one, or every success."""
+"""Which results a merge is about: the ones the user named, the best one of each task, or every success."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from architect_parallel.domain import LeftOut, RunResult, Status, WorkerResult
+from architect_parallel.domain import LeftOut, Place, RunResult, Status, WorkerResult
 from architect_parallel.errors import NothingToDo, UsageError
 from architect_parallel.landing.sources import Source, require_source
-from architect_parallel.planning.ranking import ranking_of
+from architect_parallel.planning.ranking import rankings_of
 from architect_parallel.system.git import Repository
 
 
@@ -28,10 +29,10 @@ class Choice:
     sources: tuple[Source, ...]
     """At least one."""
     left_out: tuple[LeftOut, ...] = ()
-    """With `Pick.ALL`, those that did not succeed."""
+    """With `Pick.ALL`, those that did not succeed; with `Pick.BEST`, the first of each task that no worker did well."""
     warnings: tuple[str, ...] = ()
     because: str | None = None
-    """With `Pick.BEST`, why it is this one."""
+    """With `Pick.BEST`, the reason of the choice, in a run of several tasks for each worker."""
 
 
 def choose(repository: Repository, result: RunResult, pick: Pick, named: Sequence[int]) -> Choice:
@@ -62,21 +63,54 @@ def choose(repository: Repository, result: RunResult, pick: Pick, named: Sequenc
 
 
 def _best(repository: Repository, result: RunResult) -> Choice:
-    """The first in the ranking that has something to land; a success, unless there is none."""
-    by_id = {worker.worker_id: worker for worker in result.results}
-    places = ranking_of(result)
+    """The first in the ranking of each task that has something to land.
+
+    Workers of different tasks are not rivals: in a run of several tasks the best success of each lands, and a task
+    without one is left out. The only task of a run lands another result where there is no success.
+    """
+    rankings = rankings_of(result)
+    if len(rankings) > 1:
+        return _best_of_each(repository, result, rankings)
+    places = next(iter(rankings), ())
     for successful in (True, False):
-        for place in places:
-            worker = by_id[place.worker_id]
-            if (worker.status is Status.SUCCESS) is not successful:
-                continue
-            try:
-                source = require_source(repository, result.run_id, worker, result.base_commit)
-            except NothingToDo:
-                continue
+        found = _first_with_work(repository, result, places, successful=successful)
+        if found is not None:
+            place, source = found
             warnings = () if successful else ("no worker with changes succeeded; the best of the others is taken",)
             return Choice(sources=(source,), warnings=(*warnings, *did_not_succeed(source)), because=place.reason)
     raise NothingToDo(f"no worker of run {result.run_id} changed anything", hint=f"architect status {result.run_id}")
+
+
+def _best_of_each(repository: Repository, result: RunResult, rankings: Sequence[Sequence[Place]]) -> Choice:
+    by_id = {worker.worker_id: worker for worker in result.results}
+    sources: list[Source] = []
+    reasons: list[str] = []
+    left_out: list[LeftOut] = []
+    for places in rankings:
+        found = _first_with_work(repository, result, places, successful=True)
+        if found is not None:
+            sources.append(found[1])
+            reasons.append(f"worker {found[0].worker_id}: {found[0].reason}")
+        elif all(by_id[place.worker_id].status is not Status.SUCCESS for place in places):
+            first = by_id[places[0].worker_id]
+            left_out.append(LeftOut(worker_id=first.worker_id, reason="not_successful", detail=_ended(first)))
+    if not sources:
+        hint = f"architect merge {result.run_id} N lands one anyway"
+        raise NothingToDo(f"no worker of run {result.run_id} with changes succeeded", hint=hint)
+    return Choice(sources=tuple(sources), left_out=tuple(left_out), because=" / ".join(reasons))
+
+
+def _first_with_work(
+    repository: Repository, result: RunResult, places: Sequence[Place], *, successful: bool
+) -> tuple[Place, Source] | None:
+    """The best that succeeded, or did not, among those with something to land."""
+    by_id = {worker.worker_id: worker for worker in result.results}
+    for place in places:
+        worker = by_id[place.worker_id]
+        if (worker.status is Status.SUCCESS) is successful:
+            with contextlib.suppress(NothingToDo):
+                return place, require_source(repository, result.run_id, worker, result.base_commit)
+    return None
 
 
 def _with_work(

@@ -52,7 +52,7 @@ class MergePlan:
     publication: Publication | None = None
     """`None`: nothing leaves this machine."""
     because: str | None = None
-    """Why this one is the best; `None`: it was not asked for."""
+    """The reason why this one is the best, or the one of each task; `None`: the best was not asked for."""
     makes_target: bool = False
     """Whether the target was made for this merge, where it stands now."""
 

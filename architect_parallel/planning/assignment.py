@@ -45,6 +45,8 @@ def worker_count(
 
     >>> worker_count(tasks=1, models=0, requested=None)
     3
+    >>> worker_count(tasks=1, models=1, requested=None)
+    1
     >>> worker_count(tasks=5, models=2, requested=2)
     5
     >>> worker_count(tasks=2, models=3, requested=None, assign=Assign.CROSS)
@@ -53,7 +55,7 @@ def worker_count(
     needed = tasks * max(models, 1) if assign is Assign.CROSS else max(tasks, models)
     if requested is not None:
         return max(requested, needed)
-    return needed if needed >= 2 else max(needed, min(DEFAULT_WORKERS, ceiling))
+    return needed if needed >= 2 or models else max(needed, min(DEFAULT_WORKERS, ceiling))
 
 
 def parallel_count(*, max_parallel: int | None, workers: int | None, ceiling: int = 10) -> int:

@@ -24,6 +24,7 @@ from architect_parallel.domain import (
     total_usd,
 )
 from architect_parallel.planning.backoff import delay_s
+from architect_parallel.planning.naming import DEFAULT_MODEL
 
 MENDABLE = frozenset({Reason.AGENT_ERROR, Reason.AGENT_PARTIAL, Reason.CHECK_FAILED, Reason.CRASHED})
 """What another attempt may mend. Limits, stops, missing programs and failures to collect are not among them."""
@@ -110,7 +111,7 @@ def recoverable(spec: WorkerSpec, history: Sequence[Attempt], tried: int, *, men
 
 
 def _repeatable(spec: WorkerSpec, last: Attempt, mendable: bool) -> bool:
-    if not mendable or last.reason is Reason.ESCAPED:
+    if not mendable or last.reason in (Reason.ESCAPED, Reason.BLOCKED):
         return False
     if spec.retry is not None:
         return last.status in (Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
@@ -186,7 +187,8 @@ def unstarted(spec: WorkerSpec, status: Status, reason: Reason) -> WorkerResult:
     return WorkerResult(
         worker_id=spec.worker_id,
         branch=spec.branch,
-        model=spec.model or "default",
+        model=spec.model or DEFAULT_MODEL,
+        model_requested=spec.model,
         status=status,
         steps=0,
         cost=0.0,

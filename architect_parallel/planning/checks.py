@@ -54,14 +54,14 @@ def cannot_start(check: CheckResult) -> bool:
     return not check.timed_out and (check.exit_code is None or check.exit_code in CANNOT_START)
 
 
-def refusal(baseline: Iterable[CheckResult], run_id: str) -> UsageError | None:
+def refusal(baseline: Iterable[CheckResult]) -> UsageError | None:
     """What is wrong with the run whose checks ran so on its base; `None`: it may begin."""
     for each in baseline:
         if cannot_start(each):
             said = (each.output_tail.splitlines() or [f"exit code {each.exit_code}"])[-1]
             return UsageError(
                 f"check {each.command!r} cannot be started on the base commit: {said}",
-                hint=f"install what it needs, then architect resume {run_id}; or begin anew with --no-baseline",
+                hint="install what it needs, or leave the base commit out with --no-baseline",
             )
     return None
 

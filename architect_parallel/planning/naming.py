@@ -16,6 +16,9 @@ from architect_parallel.planning.quantities import shown
 DEFAULT_MODEL = "default"
 """Shown where the backend chooses the model."""
 
+SHORTEST_RUN_END = 4
+"""Characters of a run id's end that may stand for it: as many as are random."""
+
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+\[\]][A-Za-z0-9._:/@+\[\]-]{0,127}", re.ASCII)
 _SESSION = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -99,6 +102,15 @@ def read_session(text: str) -> str:
     if not _SESSION.fullmatch(text):
         raise ValueError("must be a session id: letters, digits and ._-, at most 128, not beginning with -")
     return text
+
+
+def is_worker_number(text: str) -> bool:
+    """Whether a word in the place of a run is a worker of the newest run: a number too short for a part of a run id.
+
+    >>> is_worker_number("12"), is_worker_number("2026"), is_worker_number("latest")
+    (True, False, False)
+    """
+    return text.isascii() and text.isdigit() and len(text) < SHORTEST_RUN_END
 
 
 def split_models(csv: str, flag: str = "--models") -> tuple[str, ...]:

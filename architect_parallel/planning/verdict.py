@@ -28,6 +28,7 @@ def decide(
     collect_failed: bool = False,
     escaped: bool = False,
     files_changed: int | None = None,
+    denied: bool = False,
 ) -> Verdict:
     """How a worker ended.
 
@@ -39,6 +40,7 @@ def decide(
         collect_failed: What it left could not be brought into git.
         escaped: It is held responsible for a change of the main checkout; its work is kept all the same.
         files_changed: Changed paths according to git; `None`: unknown, which counts as no work kept.
+        denied: The agent was refused a tool that it needs to change something.
 
     >>> decide(outcome=Outcome.COMPLETED, exit_code=0, files_changed=2)
     (<Status.SUCCESS: 'success'>, <Reason.COMPLETED: 'completed'>)
@@ -51,7 +53,7 @@ def decide(
         return Status.FAILED, Reason.ESCAPED
     if stopped_by is not None:
         return _stopped(stopped_by, files_changed)
-    return _ended(outcome, exit_code, files_changed)
+    return _ended(outcome, exit_code, files_changed, denied=denied)
 
 
 def checked(before: Verdict, checks: Sequence[CheckResult], *, complete: bool = True) -> Verdict:
@@ -81,9 +83,11 @@ def _limited(reason: Reason, files_changed: int | None) -> Verdict:
     return (Status.PARTIAL if files_changed else Status.FAILED), reason
 
 
-def _ended(outcome: Outcome | None, exit_code: int | None, files_changed: int | None) -> Verdict:
+def _ended(outcome: Outcome | None, exit_code: int | None, files_changed: int | None, *, denied: bool) -> Verdict:
     killed = exit_code is None or exit_code < 0
     match outcome:
+        case Outcome.COMPLETED if exit_code == 0 and denied and not files_changed:
+            return Status.PARTIAL, Reason.BLOCKED
         case Outcome.COMPLETED if exit_code == 0:
             return Status.SUCCESS, Reason.NO_CHANGES if files_changed == 0 else Reason.COMPLETED
         case Outcome.UNREADABLE if exit_code == 0:

@@ -12,6 +12,7 @@ import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from architect_parallel.domain import CheckResult, Reason, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.planning.naming import DEFAULT_MODEL
 from architect_parallel.planning.plain_text import one_line, plain_text
 from architect_parallel.reports import text
 from architect_parallel.reports.material import Material
@@ -75,7 +76,8 @@ def _add_case(suite: Element, spec: WorkerSpec, result: WorkerResult | None) -> 
         suite,
         "testcase",
         name=_token(f"worker {spec.worker_id}: {words}"),
-        classname=_token(f"architect.{spec.backend}.{(result.model if result else spec.model) or 'default'}"),
+        # As requested: a name that a backend's new default model does not change.
+        classname=_token(f"architect.{spec.backend}.{spec.model or DEFAULT_MODEL}"),
         time=f"{result.duration_seconds if result else 0.0:.3f}",
     )
     if result is None:

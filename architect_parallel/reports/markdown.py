@@ -88,7 +88,10 @@ def render(material: Material) -> str:
     ended = {each.worker_id for each in result.results}
     waiting = [spec for spec in result.planned if spec.worker_id not in ended]
     page.add_list("Not ended yet", (f"{spec.worker_id}: {inline(spec.prompt, 80)}" for spec in waiting))
-    page.add_list("Ranking", (_place_line(each) for each in material.ranking))
+    tasks = {each.worker_id: text.task_words(0, "", each.task, text.SHOWN_TASK) for each in result.results}
+    several = sum(each.place == 1 for each in material.ranking) > 1
+    places = (_place_line(each, tasks.get(each.worker_id) if several else None) for each in material.ranking)
+    page.add_list("Ranking", places)
     _add_checks(page, result)
     if material.comparison is not None:
         _add_conflicts(page, material.comparison)
@@ -187,9 +190,12 @@ def _result_row(result: WorkerResult) -> tuple[str, ...]:
     )
 
 
-def _place_line(place: Place) -> str:
+def _place_line(place: Place, task: str | None) -> str:
+    """A place with its reason, and with the task where several are ranked."""
     points = "" if place.score is None else f", {place.score:.1f} points"
-    return f"**{place.place}. worker {place.worker_id}** ({inline(place.model, 80)}{points}): {inline(place.reason)}"
+    of_task = "" if task is None else f" of {inline(task, 80)}"
+    about = f"({inline(place.model, 80)}{points}){of_task}"
+    return f"**{place.place}. worker {place.worker_id}** {about}: {inline(place.reason)}"
 
 
 def _add_checks(page: _Page, result: RunResult) -> None:

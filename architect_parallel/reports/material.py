@@ -18,7 +18,7 @@ class Material:
     recorded: tuple[Recorded, ...]
     """All events of the run so far, in order."""
     ranking: tuple[Place, ...] = ()
-    """Of the workers that ended."""
+    """Of the workers that ended, task by task; empty where each task had one worker."""
     rates: tuple[ModelRate, ...] = ()
     """Of a competition with several runs of each model."""
     comparison: Comparison | None = None

@@ -27,6 +27,7 @@ from architect_parallel.events import (
     RateLimited,
     Recorded,
     RunExtended,
+    SessionKnown,
     StepTaken,
     UsageReported,
     Warned,
@@ -35,6 +36,7 @@ from architect_parallel.events import (
     WorktreeReady,
 )
 from architect_parallel.planning.checks import of_base
+from architect_parallel.planning.naming import DEFAULT_MODEL
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports import competition, text
@@ -63,6 +65,8 @@ class _Row:
     state: str = "waiting"
     steps: int = 0
     cost: float | None = None
+    model: str | None = None
+    """As the agent reported it; `None` means that it has not yet."""
     line: str = ""
     started_s: float | None = None
     result: WorkerResult | None = None
@@ -105,6 +109,9 @@ class LiveReport:
             self._say(f"Running the flow {plan.flow.file}...")
         else:
             self._say(self._opening(plan))
+            permissions = text.permission_line(plan.workers)
+            if permissions is not None:
+                self._say(permissions)
         self._start_table()
 
     @staticmethod
@@ -170,6 +177,8 @@ class LiveReport:
                 row.state, row.started_s = "running", monotonic_s()
             case AgentOutput(text=line):
                 row.line = line
+            case SessionKnown(model=model):
+                row.model = model or row.model
             case StepTaken(steps=steps):
                 row.steps = steps
             case UsageReported(cost=cost):
@@ -185,7 +194,7 @@ class LiveReport:
                     self._say(text.attempt_line(recorded.worker_id or 0, attempt, because))
             case WorkerFinished(result=result):
                 row.result = result
-                row.steps, row.cost = result.steps, result.cost
+                row.steps, row.cost, row.model = result.steps, result.cost, result.model
                 if not self._quiet:
                     self._say(text.finished_line(result))
             case _:
@@ -237,7 +246,7 @@ class LiveReport:
             table.add_row(
                 str(worker_id),
                 row.spec.backend,
-                row.spec.model or "default",
+                row.spec.model or row.model or DEFAULT_MODEL,
                 Text(state, style=style),
                 str(row.steps or ""),
                 cost,

@@ -5,7 +5,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from architect_parallel.domain import Attempt, Diff, Escape, Reason, RunResult, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import (
+    SHELL,
+    ApprovalMode,
+    Attempt,
+    Diff,
+    Escape,
+    Isolation,
+    Reason,
+    RunResult,
+    SandboxMode,
+    Status,
+    WorkerResult,
+    WorkerSpec,
+)
 from architect_parallel.planning import checks
 from architect_parallel.planning.paused import asked, to_go_on
 from architect_parallel.planning.plain_text import one_line, plain_text
@@ -50,6 +63,22 @@ def attempt_line(worker_id: int, attempt: Attempt, because: str) -> str:
 def reason_words(result: WorkerResult) -> str:
     """The reason as words: `worker timeout`."""
     return str(result.reason).replace("_", " ") if result.reason is not None else "unknown"
+
+
+def permission_line(workers: Sequence[WorkerSpec]) -> str | None:
+    """Which agents run without asking, and where; `None` when none does. A shell command never asks."""
+    free = [
+        spec for spec in workers
+        if spec.approval_mode is ApprovalMode.NONE and spec.sandbox_mode is not SandboxMode.READ_ONLY
+        and spec.backend != SHELL
+    ]  # fmt: skip
+    if not free:
+        return None
+    some = show_workers([spec.worker_id for spec in free])
+    who = "agents run" if len(free) == len(workers) else f"the agents of {some} run"
+    in_place = [spec.worker_id for spec in free if spec.isolation is Isolation.NONE]
+    where = "each works in its own worktree" if not in_place else f"{show_workers(in_place)} in place"
+    return f"{who} without asking (approval_mode none); {where}"
 
 
 def results_table(results: Sequence[WorkerResult]) -> list[str]:

@@ -63,6 +63,7 @@ class AgentRun:
     cost: float | None
     session_id: str | None
     model: str | None
+    """As the agent reported it; `None` means that it did not."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +81,8 @@ class Tally:
     output_bytes: int = 0
     session_id: str | None = None
     model: str | None = None
+    token_model: str | None = None
+    """Of the tokens that were last reported with a model."""
     _account: Account = field(init=False)
     _shown: tuple[object, ...] = ()
     _line: str | None = None
@@ -98,6 +101,7 @@ class Tally:
                 case Step():
                     self.steps = max(self.steps, fact.count)
                 case Tokens():
+                    self.token_model = fact.model or self.token_model
                     self._price(fact)
                 case Session():
                     self.session_id = fact.session_id
@@ -200,7 +204,7 @@ def run_agent(
         usage=tally.usage,
         cost=0.0 if tally.cost is None and ending is not None and ending.asked_nothing else tally.cost,
         session_id=tally.session_id,
-        model=tally.model,
+        model=tally.model or tally.token_model,
     )
 
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from architect_parallel.domain import (
+    SHELL,
+    ApprovalMode,
     CheckResult,
     Diff,
     Isolation,
     Reason,
+    SandboxMode,
     Status,
     Usage,
     WorkerResult,
@@ -20,6 +23,7 @@ from architect_parallel.domain import (
 )
 from architect_parallel.planning import checks, verdict
 from architect_parallel.planning.attempts import unstarted
+from architect_parallel.planning.naming import DEFAULT_MODEL
 from architect_parallel.system.clock import now
 from architect_parallel.workers.agent_run import AgentRun
 from architect_parallel.workers.switch import StopSwitch
@@ -51,6 +55,7 @@ def verdict_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> verdict.
     """How the worker ended as far as its agent goes."""
     agent = course.agent
     ending = agent.ending if agent is not None else None
+    denied = _denied(spec, agent)
     return verdict.decide(
         outcome=ending.outcome if ending is not None else None,
         exit_code=agent.exit_code if agent is not None else None,
@@ -58,7 +63,8 @@ def verdict_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> verdict.
         spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=course.collect_failed,
         escaped=course.escaped,
-        files_changed=_files_changed(spec, course),
+        files_changed=_files_changed(spec, course, denied=bool(denied)),
+        denied=bool(denied),
     )
 
 
@@ -74,11 +80,16 @@ def result_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> WorkerRes
         warnings.append(f"before its checks it had ended as partial ({before_checks[1]})".replace("_", " "))
     if ending is not None:
         warnings += [warning for warning in ending.warnings if warning not in warnings]
+    if reason is Reason.NO_CHANGES and _may_not_write(spec):
+        warnings.append(
+            f"it changed nothing: with approval_mode {spec.approval_mode} {spec.backend} may lack permission"
+        )
     warnings += [each for each in _budget_warnings(spec, agent) if each not in warnings]
     duration = agent.ended_s - agent.started_s if ran and agent and agent.ended_s and agent.started_s else 0.0
     finished_at = now()
     return replace(
         unstarted(spec, status, reason),
+        model=spec.model or (agent.model if agent is not None else None) or DEFAULT_MODEL,
         steps=agent.steps if agent is not None else 0,
         cost=(agent.cost if ran else 0.0) if agent is not None else 0.0,
         duration=round(duration, 3),
@@ -86,7 +97,7 @@ def result_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> WorkerRes
         exit_code=agent.exit_code if agent is not None else None,
         output=ending.text if ending is not None else "",
         session_id=agent.session_id if agent is not None else None,
-        error=_error_text(course, switch, status, reason),
+        error=_error_text(spec, course, switch, status, reason),
         duration_seconds=round(duration, 3),
         started_at=course.started_at if ran else None,
         finished_at=finished_at,
@@ -114,9 +125,9 @@ def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
     return []
 
 
-def _files_changed(spec: WorkerSpec, course: Course) -> int | None:
+def _files_changed(spec: WorkerSpec, course: Course, *, denied: bool) -> int | None:
     if course.diff is None:
-        return _changed_in_place(spec, course.agent)
+        return None if denied else _changed_in_place(spec, course.agent)
     return len(course.diff.files) or int(course.hides_files)
 
 
@@ -125,7 +136,20 @@ def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
     return 1 if spec.isolation is Isolation.NONE and agent is not None and agent.steps else None
 
 
-def _error_text(course: Course, switch: StopSwitch, status: Status, reason: Reason) -> str | None:
+def _denied(spec: WorkerSpec, agent: AgentRun | None) -> tuple[str, ...]:
+    """The tools that the agent was refused; none where it was to read only, and a refusal is what was asked for."""
+    if agent is None or agent.ending is None or spec.sandbox_mode is SandboxMode.READ_ONLY:
+        return ()
+    return agent.ending.denied
+
+
+def _may_not_write(spec: WorkerSpec) -> bool:
+    """Whether a refusal may leave no trace: codex, gemini and qwen do not offer what they would ask for."""
+    restricted = spec.approval_mode in (ApprovalMode.DEFAULT, ApprovalMode.ALWAYS)
+    return restricted and spec.sandbox_mode is not SandboxMode.READ_ONLY and spec.backend != SHELL
+
+
+def _error_text(spec: WorkerSpec, course: Course, switch: StopSwitch, status: Status, reason: Reason) -> str | None:
     if status is Status.SUCCESS:
         return None
     failed = checks.failing(course.checks)
@@ -143,6 +167,10 @@ def _error_text(course: Course, switch: StopSwitch, status: Status, reason: Reas
     said = agent.ending.error if agent.ending is not None else None
     if said is not None:
         return said
+    if reason is Reason.BLOCKED:
+        where = "nobody sees what it changed in place" if spec.isolation is Isolation.NONE else "it changed nothing"
+        tools = ", ".join(_denied(spec, agent))
+        return f"denied for want of permission (approval_mode {spec.approval_mode}): {tools}; {where}"
     if agent.exit_code:
         return f"killed by signal {-agent.exit_code}" if agent.exit_code < 0 else f"exit code {agent.exit_code}"
     return None

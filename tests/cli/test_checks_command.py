@@ -115,6 +115,8 @@ def test_each_distinct_check_runs_once_on_the_base_and_a_resume_remembers(archit
 def test_a_check_that_cannot_start_on_the_base_ends_it_before_anything(
     architect: Architect, checkout: Path, check: str, said: str
 ) -> None:
+    before = architect("parallel", "true", "--backend", "shell", "--workers", "1", "--json").json["run_id"]
+    assert architect("parallel-cleanup", "--force").code == 0
     answer = architect("parallel", "touch x", "--backend", "shell", "--check", "true", "--check", check, "--json")
 
     assert (answer.code, answer.out) == (2, "")
@@ -123,9 +125,9 @@ def test_a_check_that_cannot_start_on_the_base_ends_it_before_anything(
     assert said in error
     assert "--no-baseline" in hint
     assert nothing_left(checkout)
-    (run,) = architect("status", "--json").json["runs"]
-    assert (run["status"], run["exit_code"], run["failed"]) == ("failed", 2, 3)
-    assert f"architect resume {run['run_id']};" in hint, "which knows the run, and that nothing of it was begun"
+    runs = [each["run_id"] for each in architect("status", "--json").json["runs"]]
+    assert runs == [before], "nothing was run, so nothing failed, and `latest` is the run before"
+    assert [each.name for each in (checkout / ".git" / "architect" / "runs").iterdir()] == [before]
 
 
 def test_a_base_that_cannot_be_set_up_is_the_machines_fault(
@@ -138,6 +140,7 @@ def test_a_base_that_cannot_be_set_up_is_the_machines_fault(
     assert (answer.code, answer.out) == (3, "")
     assert "the checks cannot be run on the base commit: worktrees.setup: 'echo broken; exit 7' ended" in answer.err
     assert nothing_left(checkout)
+    assert architect("status", "latest").code == 4
 
 
 def test_one_text_is_not_a_list_of_checks(checkout: Path) -> None:

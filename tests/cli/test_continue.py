@@ -59,6 +59,42 @@ def test_artifacts_are_those_of_the_run_as_it_is_then(architect: Architect, chec
     assert "+2" in (out / "worker-1.patch").read_text()
 
 
+def test_costs_steps_and_history_add_up_and_the_exit_code_is_its_own(
+    architect: Architect, checkout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tool.py").write_text(
+        "import json, sys, time\ntime.sleep(0.02)\n"
+        "print(json.dumps({'result': 'done', 'cost': 0.25, 'steps': 3, 'input_tokens': 100, 'output_tokens': 10, "
+        "'is_error': sys.argv[1] == 'fail'}))\n"
+    )
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"backends: {{mytool: {{command: [python3, '{tmp_path / 'tool.py'}', '{{prompt}}'], output: json, "
+        "fields: {cost: cost, steps: steps, input_tokens: input_tokens, output_tokens: output_tokens}}}\n"
+    )
+    more = ("--backend", "mytool", "-c", str(config), "--json")
+    first = architect("parallel", "--task", "well", "--task", "fail", "--allow-partial", *more)
+    assert (first.code, first.json["total_cost"]) == (0, 0.5)
+    before = first.json["results"][0]
+
+    answer = architect("parallel", "--continue", "latest", "1", "more", "-c", str(config), "--json")
+
+    # Worker 2 has failed and stays so: that is not what was asked for here.
+    assert (answer.code, answer.json["exit_code"], answer.json["status"]) == (0, 0, "partial")
+    after = answer.json["results"][0]
+    assert (after["cost"], after["steps"], after["attempts"]) == (0.5, 6, 2)
+    assert (after["usage"]["input_tokens"], after["usage"]["output_tokens"]) == (200, 20)
+    assert after["duration"] > before["duration"]
+    assert [each["cost"] for each in after["attempt_history"]] == [0.25, 0.25]
+    assert answer.json["total_cost"] == 0.75
+    assert architect("status", "latest", "--json").json["results"][0]["cost"] == 0.5
+    logs = architect("logs", "latest", "1", "--json").json["logs"]["1"]
+    assert len(logs) == 2
+    # The control: its own failure is its exit code, where another one succeeded and --allow-partial was given.
+    failed = architect("parallel", "--continue", "latest", "2", "fail", "-c", str(config), "--json")
+    assert (failed.code, failed.json["results"][1]["attempts"]) == (1, 2)
+
+
 def test_it_goes_on_in_the_same_session_where_the_backend_can(
     architect: Architect, checkout: Path, tmp_path: Path
 ) -> None:

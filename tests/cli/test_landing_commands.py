@@ -218,9 +218,29 @@ def test_several_land_and_what_is_left_out_is_named(architect: Architect, checko
     assert architect("undo").code == 0
     assert everything(checkout) == before
     assert architect("status", run_id, "--json").json["merge"] is None
+    # Four tasks, a worker each: the best of each is what --all lands.
     best = architect("merge", run_id, "--best")
-    assert best.code == 0
-    assert "is the best: " in best.out
+    assert best.code == 5
+    assert "best of each task: worker 1: " in best.out
+    assert "workers 1, 2 of " in best.out
+
+
+def test_plain_numbers_are_workers_of_the_newest_run(architect: Architect, checkout: Path) -> None:
+    run = ("parallel", "--backend", "shell")
+    assert architect(*run, "--task", "echo old > old.txt", "--task", "echo old > old2.txt").code == 0
+    newest = architect(*run, "--task", "echo a; echo a > a.txt", "--task", "echo b; echo b > b.txt", "--task", "true")
+    assert newest.code == 0
+    shown = architect("diff", "1", "2")
+    assert (shown.code, "a.txt" in shown.out, "b.txt" in shown.out, "old" in shown.out) == (0, True, True, False)
+    assert architect("diff", "3").out == "worker 3 changed nothing\n"
+    assert architect("logs", "2").out == "b\n"
+    assert architect("logs", "1", "2", "--json").json["logs"].keys() == {"1", "2"}
+    merged = architect("merge", "1", "2", "--json")
+    assert (merged.code, merged.json["merged"]) == (0, [1, 2])
+    assert sorted(path.name for path in checkout.glob("*.txt")) == ["a.txt", "b.txt"]
+    assert architect("merge", "9").code == 2
+    live = architect("cancel", "2")
+    assert (live.code, "is not live" in live.err) == (4, True)
 
 
 def test_interrupted_merge_moves_nothing_and_leaves_nothing(architect: Architect, checkout: Path) -> None:

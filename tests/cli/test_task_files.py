@@ -127,20 +127,24 @@ def test_modes_and_further_arguments_reach_the_command_line(architect: Architect
         {"prompt": "p", "approval_mode": "auto", "system_prompt": "be kind", "extra": ["--flag", "a b"], "model": "m"},
         {"prompt": "p", "approval_mode": "none", "sandbox_mode": "read-only", "max_turns": 3, "agent": "review"},
         {"prompt": "p", "max_tokens": 9, "output_format": "text"},
+        {"prompt": "p", "isolation": "none"},
     ]
     file = write(tmp_path / "t.yaml", {"defaults": {"backend": "claude"}, "tasks": tasks})
 
     answer = architect("parallel", "--file", file, "-c", config, "--dry-run", "--json", env={"ANTHROPIC_API_KEY": "x"})
 
-    one, two, three = (worker["argv"] for worker in answer.json["workers"])
+    one, two, three, in_place = (worker["argv"] for worker in answer.json["workers"])
     assert one[-2:] == ["--flag", "a b"]
     assert one[one.index("--append-system-prompt") + 1] == "be kind"
     assert one[one.index("--permission-mode") + 1] == "acceptEdits"
     assert one[one.index("--model") + 1] == "m"
     assert two[two.index("--tools") + 1] == "Read,Grep,Glob"
     assert two[two.index("--max-turns") + 1] == "3"
-    assert "--dangerously-skip-permissions" not in three
+    assert "--dangerously-skip-permissions" in three, "as a task given in words: it has a worktree of its own"
+    assert "--dangerously-skip-permissions" not in in_place
+    assert in_place[in_place.index("--permission-mode") + 1] == "default"
     warnings = "\n".join(answer.json["warnings"])
+    assert "worker 4: in place, without an approval_mode: what claude would have to ask for may be denied" in warnings
     assert "worker 3: backend claude cannot be told a number of tokens: max_tokens is left out" in warnings
     assert "worker 3: backend claude is read as stream-json: output_format text is left out" in warnings
 

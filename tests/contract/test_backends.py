@@ -68,7 +68,7 @@ def read_all(reader: Reader, lines: Iterable[bytes]) -> list[Fact]:
 
 
 def texts(facts: Iterable[Fact], ending: Ending) -> list[str]:
-    found = [ending.text, ending.error or "", *ending.warnings]
+    found = [ending.text, ending.error or "", *ending.warnings, *ending.denied]
     for fact in facts:
         match fact:
             case Text():
@@ -106,6 +106,7 @@ def test_a_recorded_run_amounts_to_what_the_table_says(
     assert (ending.error or "").startswith(expected.get("error", ""))
     assert bool(ending.error) == ("error" in expected)
     assert [one_of(ending.warnings, each) for each in expected.get("warnings", ())] == expected.get("warnings", [])
+    assert list(ending.denied) == expected.get("denied", [])
     assert ending.retry_after_s == expected.get("retry_after_s")
     assert ending.mendable is expected.get("mendable", True)
     assert len([fact for fact in facts if isinstance(fact, Throttled)]) == expected.get("throttled", 0)

@@ -149,11 +149,14 @@ def test_run_is_found_by_id_beginning_end_and_latest(tmp_path: Path) -> None:
         assert journal.find("latest") == "20260102-abc-2"
         assert journal.find("20260102-abc") == "20260102-abc"  # itself before a beginning of another
         assert journal.find("20260101") == "20260101-aaa"
-        assert journal.find("aaa") == "20260101-aaa"
+        assert journal.find("-aaa") == "20260101-aaa"
         with pytest.raises(UsageError, match="20260102-abc-2, 20260102-abc, 20260101-aaa") as ambiguous:
             journal.find("2026")
         assert ambiguous.value.exit_code == 2
-        for unknown in ("nope", "", "0102", "%"):
+        journal.append([("20260103-000000-0012", None, Warned(message="x"))])
+        assert journal.find("0012") == "20260103-000000-0012"
+        # A number of a worker is no run, and so is an end that many runs have: the control is a naive `endswith`.
+        for unknown in ("nope", "", "0102", "%", "12", "012", "2", "-2", "aaa"):
             with pytest.raises(NothingToDo) as missing:
                 journal.find(unknown)
             assert missing.value.hint == "architect status"

@@ -141,6 +141,28 @@ def test_best_is_a_success_where_there_is_one(checkout: Path, repository: Reposi
         plan_merge(repository, journal, "none", pick=Pick.ALL)
 
 
+def test_best_of_several_tasks_is_the_best_of_each(checkout: Path, repository: Repository, journal: Journal) -> None:
+    """The control: one ranking over all of them would land a single result and leave the other tasks out."""
+    run = begin_run(repository, journal, "run", workers=5, tasks=("a", "b", "a", "b", "c"))
+    for worker_id in range(1, 6):
+        commit(run.start(worker_id), {f"{worker_id}.txt": "\n" * worker_id})
+        failed = worker_id in (1, 5)
+        run.finish(worker_id, *((Status.FAILED, Reason.AGENT_ERROR) if failed else (Status.SUCCESS, Reason.COMPLETED)))
+    run.end(RunStatus.PARTIAL)
+    outcome = land(repository, journal, pick=Pick.BEST)
+    assert (outcome.merged, sorted(outcome.files)) == ((2, 3), ["2.txt", "3.txt"])
+    assert [each[:2] for each in left_out(outcome)] == [(5, "not_successful")]
+    assert not (checkout / "5.txt").exists()
+
+    none = begin_run(repository, journal, "none", workers=2, first=6, tasks=("a", "b"))
+    for worker_id in (1, 2):
+        commit(none.start(worker_id), {"x.txt": "x\n"})
+        none.finish(worker_id, Status.FAILED, Reason.AGENT_ERROR)
+    none.end(RunStatus.FAILED)
+    with pytest.raises(NothingToDo, match="no worker of run none with changes succeeded"):
+        plan_merge(repository, journal, "none", pick=Pick.BEST)
+
+
 def test_what_the_target_has_already_is_passed_over(checkout: Path, repository: Repository, journal: Journal) -> None:
     ended_run(repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"}, {"c.txt": "c\n"})
     land(repository, journal, 1)

@@ -16,6 +16,7 @@ import pytest
 
 from architect_parallel.domain import (
     AgentProfile,
+    CheckResult,
     Reason,
     RunPlan,
     RunResult,
@@ -25,17 +26,19 @@ from architect_parallel.domain import (
     WorkerResult,
     WorkerSpec,
 )
-from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.events import (
     AttemptEnded,
+    BaselineFinished,
     Event,
     Recorded,
     RunFinished,
     RunStarted,
     UsageReported,
     WorkerFinished,
+    WorkerStarting,
 )
-from architect_parallel.hosts.base import Emit
+from architect_parallel.hosts.base import BASELINE, Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.planning.admission import Room, Rules
@@ -168,6 +171,29 @@ def finish_at_once(spec: WorkerSpec, emit: Emit, stop: threading.Event) -> Statu
 def until_stopped(spec: WorkerSpec, emit: Emit, stop: threading.Event) -> Status:
     assert stop.wait(30)
     return Status.FAILED
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["a new run", "a worker had begun"])
+def test_a_run_that_cannot_begin_is_no_failed_run(journal: Journal, earlier: bool) -> None:
+    """The control: what an earlier launch recorded stays, with the end of this one."""
+    decided = plan(1)
+    decided = dataclasses.replace(
+        decided, workers=tuple(dataclasses.replace(spec, checks=("gone",)) for spec in decided.workers)
+    )
+    started = Started(journal, decided, finish_at_once)
+    (journal.run_dir(RUN) / "logs").mkdir(parents=True)
+    if earlier:
+        journal.append([(RUN, 1, WorkerStarting(attempt=1))])
+    answer = CheckResult(command="gone", passed=False, exit_code=127, duration_seconds=0.0)
+    host = started.hosts[0]
+    host.check_base = lambda order: host._emit(BASELINE, BaselineFinished(checks=(answer,)))  # type: ignore[method-assign]
+
+    with pytest.raises(UsageError, match="'gone' cannot be started on the base commit"):
+        started.runner.run()
+
+    assert journal.run_ids() == ([RUN] if earlier else [])
+    assert journal.run_dir(RUN).exists() is earlier
+    assert journal.recorded(RUN)[-1:] == [each for each in journal.recorded(RUN) if isinstance(each.event, RunFinished)]
 
 
 def test_never_more_than_the_cap_run_at_once_and_all_run(journal: Journal) -> None:
@@ -425,6 +451,9 @@ def test_a_bug_before_a_worker_begins_ends_the_worker_and_not_the_patience(
             runner = Runner(decided, journal, lambda emit: LocalHost(place, emit))
             with pytest.raises(EnvironmentProblem, match="internal error") if decided is checked else nullcontext():
                 runner.run()
+            if decided is checked:
+                assert journal.run_ids() == [], "no worker was started"
+                continue
             result = journal.result(RUN)
         assert [each.status for each in result.results] == [Status.FAILED, Status.FAILED]
         assert all("internal error: KeyError: 'fake'" in str(each.error) for each in result.results)

@@ -217,3 +217,21 @@ def test_a_login_is_seen_without_a_call(tmp_path: Path, files: dict[str, str]) -
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     assert backend.availability(environ).ready
+
+
+def test_a_reported_cost_is_kept_without_the_list_of_models() -> None:
+    reader = ClaudeReader()
+    list(reader.line(assistant("m-1", output=7)))
+    (told,) = [each for each in reader.line(result(total_cost_usd=0.25)) if isinstance(each, Tokens)]
+    assert (told.usage.reported_cost, told.usage.cost_basis) == (0.25, CostBasis.UNKNOWN)
+    assert (told.usage.input_tokens, told.usage.output_tokens) == (123, 7)
+    usage = {"input_tokens": 5, "output_tokens": 2}
+    for more, tokens in (({"usage": usage}, 5), ({}, None)):
+        (told,) = [each for each in ClaudeReader().line(result(total_cost_usd=0.5, **more)) if isinstance(each, Tokens)]
+        assert (told.usage.reported_cost, told.usage.input_tokens) == (0.5, tokens)
+    # Controls: nothing was asked, and a resumed session, whose total holds what earlier attempts paid for.
+    refused = result(total_cost_usd=0, modelUsage={}, is_error=True)
+    assert not [each for each in ClaudeReader().line(refused) if isinstance(each, Tokens)]
+    assert not [
+        each for each in ClaudeReader(resumed=True).line(result(total_cost_usd=9.0)) if isinstance(each, Tokens)
+    ]

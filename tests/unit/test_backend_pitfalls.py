@@ -133,14 +133,15 @@ def test_a_reconnecting_codex_has_not_failed(read: Read) -> None:
         ("copilot", "1.0.102/default-denied", "bash"),
     ],
 )
-def test_a_denied_permission_is_a_success_without_changes_and_a_warning(
+def test_a_denied_permission_without_changes_is_no_success_and_a_warning(
     read: Read, agent: str, case: str, tool: str
 ) -> None:
     _, ending, exit_code = replayed(read, agent, case)
     assert ending.outcome is Outcome.COMPLETED
     assert any(tool in warning and "denied" in warning for warning in ending.warnings), ending.warnings
-    verdict = decide(outcome=ending.outcome, exit_code=exit_code, files_changed=0)
-    assert verdict == (Status.SUCCESS, Reason.NO_CHANGES)
+    assert tool in ending.denied
+    verdict = decide(outcome=ending.outcome, exit_code=exit_code, files_changed=0, denied=bool(ending.denied))
+    assert verdict == (Status.PARTIAL, Reason.BLOCKED)
 
 
 def test_opencode_that_may_not_ask_stops_in_the_middle_and_is_blocked(read: Read) -> None:

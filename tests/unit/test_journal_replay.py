@@ -87,6 +87,14 @@ def end(status: RunStatus, code: int) -> tuple[None, RunFinished]:
     return None, RunFinished(status=status, exit_code=code, warnings=("of the end",))
 
 
+def test_the_model_of_an_old_result_is_the_one_that_was_requested_or_reported() -> None:
+    """Older versions recorded `default` for what the agent had reported, and nothing of what was requested."""
+    story_of = (START, (1, WorkerStarting(attempt=1)), (1, SessionKnown(session_id="s", model="reported")))
+    first, second = replay(story(*story_of, finished(1), finished(2)), live=True).results
+    assert (first.model, first.model_requested) == ("reported", None)
+    assert (second.model, second.model_requested) == ("default", None), "still unknown"
+
+
 def test_finished_run_has_the_recorded_results_and_end() -> None:
     run = replay(story(START, finished(2), finished(1), end(RunStatus.SUCCESS, 0)), live=False)
     assert (run.status, run.exit_code, run.total_duration_seconds) == (RunStatus.SUCCESS, 0, 3.0)

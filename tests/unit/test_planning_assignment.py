@@ -15,7 +15,7 @@ counts = st.integers(min_value=1, max_value=12)
     ("tasks", "models", "requested", "count"),
     [
         (1, 0, None, 3),
-        (1, 1, None, 3),
+        (1, 1, None, 1),
         (2, 0, None, 2),
         (1, 2, None, 2),
         (5, 2, None, 5),
@@ -28,6 +28,12 @@ counts = st.integers(min_value=1, max_value=12)
 )
 def test_how_many_workers(tasks: int, models: int, requested: int | None, count: int) -> None:
     assert worker_count(tasks=tasks, models=models, requested=requested) == count
+
+
+def test_one_model_is_one_worker() -> None:
+    assert worker_count(tasks=1, models=1, requested=None) == 1
+    assert worker_count(tasks=1, models=0, requested=None) == 3, "the control"
+    assert worker_count(tasks=1, models=1, requested=2) == 2
 
 
 def test_ceiling_bounds_the_default_and_not_the_tasks() -> None:

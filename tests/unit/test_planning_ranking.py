@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_results import run_of, spec
 
 from architect_parallel.domain import (
     CheckChange,
@@ -20,7 +22,7 @@ from architect_parallel.domain import (
     Status,
     WorkerResult,
 )
-from architect_parallel.planning.ranking import duels, points, preferences, rank, tiers
+from architect_parallel.planning.ranking import bands, duels, points, preferences, rank, ranking_of, rankings_of, tiers
 
 BROKEN, MENDED, BEFORE, SAME = (
     CheckChange.NEWLY_BROKEN,
@@ -87,8 +89,6 @@ def test_a_worker_that_crashed_before_its_checks_stands_behind_one_that_failed_s
         2, check("a"), check("b", BROKEN), check("c"), status=Status.FAILED, reason=Reason.CHECK_FAILED, cost=5.0
     )
     assert order(crashed, failed) == [2, 1]
-    other_task = result(3, task="another task, without checks")
-    assert order(other_task, failed, crashed) == [3, 2, 1]
 
 
 def test_reasons_say_what_decided() -> None:
@@ -107,6 +107,75 @@ def test_reasons_say_what_decided() -> None:
     assert rank(results[2:])[0].reason == "passes 2 of 3 checks; no check of worker 4 ran"
     assert rank([result(1)])[0].reason == "succeeded; the only result"
     assert rank([]) == ()
+
+
+def reason(worker_id: int, *results: WorkerResult) -> str:
+    return next(place.reason for place in rank(results) if place.worker_id == worker_id)
+
+
+def test_differences_below_the_noise_are_no_reason() -> None:
+    """The control: the naive order, the least figure first, would have each of these the other way round."""
+    slow, quick = result(1, cost=1.0, duration=20.0), result(2, cost=1.01, duration=10.0)
+    assert order(slow, quick) == [2, 1]
+    assert reason(2, slow, quick) == "succeeded; same status as worker 1, equal cost, 10 s faster"
+    large = result(1, duration=10.0, diff=Diff(base="", head="", insertions=9))
+    small = result(2, duration=11.0, diff=Diff(base="", head="", insertions=1))
+    assert order(large, small) == [2, 1]
+    assert reason(2, large, small).endswith("equal cost and time, smaller change (1 line, not 9)")
+    same = [result(2, model="b", cost=1.0), result(1, model="a", cost=1.005)]
+    assert order(*same) == [1, 2]
+    assert "equal cost and time" in reason(1, *same)
+    assert order(result(1, cost=1.0, duration=20.0), result(2, cost=1.02, duration=10.0)) == [1, 2]
+    assert points([slow, quick])[2] == points([slow, quick])[1]
+    # Unknown costs are equal to each other, and to no known one.
+    unknown = [result(1, cost=None, duration=20.0), result(2, cost=None, duration=10.0), result(3, cost=9.0)]
+    assert order(*unknown) == [3, 2, 1]
+
+
+def test_the_reason_of_a_band_names_a_difference_above_the_noise() -> None:
+    """Worker 2 costs 0.8 % more than worker 3, which precedes it: the comparison is with the cheapest, worker 1."""
+    results = [result(1, cost=1.0), result(3, cost=1.008, duration=1.0), result(2, cost=1.016)]
+    assert order(*results) == [3, 1, 2]
+    assert reason(2, *results).endswith("same status as worker 1, $0.02 dearer")
+
+
+def test_only_workers_of_the_same_task_are_ranked() -> None:
+    tasks = ["a", "b", "a", "b"]
+    results = [result(n, task=task, cost=float(n)) for n, task in enumerate(tasks, start=1)]
+    run = run_of(*results)
+    run.planned = tuple(spec(n, prompt=task) for n, task in enumerate(tasks, start=1))
+    assert [[each.worker_id for each in places] for places in rankings_of(run)] == [[1, 3], [2, 4]]
+    assert [(each.place, each.worker_id) for each in ranking_of(run)] == [(1, 1), (2, 3), (1, 2), (2, 4)]
+    # A worker that goes on with further instructions is still at its task.
+    again = replace(run.planned[2], prompt="go on", first_prompt="a")
+    run.planned = (*run.planned[:2], again, run.planned[3])
+    assert [[each.worker_id for each in places] for places in rankings_of(run)] == [[1, 3], [2, 4]]
+    # The same words about another directory are another task.
+    run.planned = tuple(spec(n, prompt="a", subdirectory=f"d{n % 2}") for n in range(1, 5))
+    assert [[each.worker_id for each in places] for places in rankings_of(run)] == [[1, 3], [2, 4]]
+    run.planned = tuple(spec(n, prompt=str(n)) for n in range(1, 5))
+    assert ranking_of(run) == (), "each worker had a task to itself"
+
+
+_FIGURES = st.lists(
+    st.floats(0, 1e6, allow_subnormal=False) | st.sampled_from([1.0, 1.01, 1.0100001, 1.02]), max_size=9
+)
+
+
+@settings(deadline=None)
+@given(_FIGURES, st.sampled_from([0.01, 0.1]), st.randoms(use_true_random=False))
+def test_bands_are_an_order_of_their_own(figures: list[float], noise: float, chance: random.Random) -> None:
+    found = bands(figures, noise)
+    shuffled = list(figures)
+    chance.shuffle(shuffled)
+    assert bands(shuffled, noise) == found
+    assert set(found) == set(figures)
+    for figure, smallest in found.items():
+        assert smallest <= figure <= smallest * (1 + noise) * (1 + 1e-8)
+        assert found[smallest] == smallest
+    starts = sorted(set(found.values()))
+    assert all(after > before * (1 + noise) for before, after in pairwise(starts))
+    assert [found[each] for each in sorted(found)] == sorted(found.values()), "bands do not overlap"
 
 
 def test_the_judge_decides_between_equals_and_only_there() -> None:
@@ -197,8 +266,8 @@ _RESULTS = st.lists(
                 "status": st.sampled_from(list(Status)),
                 "reason": st.sampled_from([Reason.COMPLETED, Reason.NO_CHANGES, Reason.CRASHED]),
                 "steps": st.integers(0, 3),
-                "cost": st.none() | st.sampled_from([0.0, 0.1, 0.2]),
-                "duration": st.sampled_from([0.0, 1.0]),
+                "cost": st.none() | st.sampled_from([0.0, 0.1, 0.1008, 0.1016, 0.2]),
+                "duration": st.sampled_from([0.0, 1.0, 1.06, 1.12]),
                 "diff": st.none() | st.builds(Diff, base=st.just(""), head=st.sampled_from("ab")),
             }
         ),
@@ -222,6 +291,7 @@ def test_a_ranking_is_total_and_does_not_depend_on_the_order_of_its_results(
     chance.shuffle(shuffled)
     assert rank(shuffled, score=score, judged=judged) == ranking
     assert all(place.reason for place in ranking)
+    assert not re.search(r"\$0\.000[0-9]* (dearer|cheaper)", " ".join(place.reason for place in ranking)), "noise"
     if score is Score.WEIGHTED:
         scores = [place.score or 0.0 for place in ranking]
         assert all(0 <= each <= 100 for each in scores)

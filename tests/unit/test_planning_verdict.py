@@ -148,6 +148,16 @@ def test_run_ends_as_its_workers_did(
     assert run_outcome(results, allow_partial=allow_partial) == (status, code)
 
 
+@pytest.mark.parametrize(("files_changed", "status"), [(0, "partial"), (None, "partial"), (2, "success")])
+def test_who_was_denied_and_changed_nothing_is_blocked(files_changed: int | None, status: str) -> None:
+    verdict = decide(outcome=Outcome.COMPLETED, exit_code=0, files_changed=files_changed, denied=True)
+    assert verdict[0].value == status
+    assert (verdict[1] is Reason.BLOCKED) == (status == "partial")
+    # Controls: without a refusal doing nothing is a success, and a crash stays one.
+    assert decide(outcome=Outcome.COMPLETED, exit_code=0, files_changed=0) == (Status.SUCCESS, Reason.NO_CHANGES)
+    assert decide(outcome=None, exit_code=-9, files_changed=0, denied=True)[0] is Status.FAILED
+
+
 def test_what_is_not_critical_counts_for_the_status_and_not_for_the_exit_code() -> None:
     other = dataclasses.replace(BAD, worker_id=2)
     assert run_outcome([GOOD, other], uncritical={2}) == (RunStatus.PARTIAL, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from architect_parallel.domain import Escape, Status, WorkerResult, WorkerSpec
+from architect_parallel.planning.naming import DEFAULT_MODEL
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.reports.html import figures
 from architect_parallel.reports.html.checks import check_list
@@ -147,15 +148,16 @@ def _verdict(present: Present) -> Markup:
         kept = sum(bool(each.files_modified) for each in run.results)
         more = f" What {figures.count(kept, 'worker')} wrote is kept on branches." if kept else ""
         return element("p", f"No worker succeeded.{more}", class_="lead")
-    if not present.places:
-        return element("p", "Each worker had something else to do: there is no ranking.", class_="lead")
-    best = present.by_place[0]
     if run.total_tasks == 1:
         return element("p", "One worker, nothing to choose from.", class_="lead")
-    return element(
-        "p", figures.badge(best.worker_id), " ", element("strong", present.labels[best.worker_id]), " leads: ",
-        present.places[best.worker_id].reason, class_="lead",
-    )  # fmt: skip
+    if not present.places:
+        return element("p", "Each worker had something else to do: there is no ranking.", class_="lead")
+    where = " leads: " if len(present.leaders) == 1 else " leads in its task: "
+    return joined(*(
+        element("p", figures.badge(best.worker_id), " ", element("strong", present.labels[best.worker_id]), where,
+                best.reason, class_="lead")
+        for best in present.leaders
+    ))  # fmt: skip
 
 
 def _cell(name: str, *children: object, class_: str | None = None) -> Markup:
@@ -164,7 +166,9 @@ def _cell(name: str, *children: object, class_: str | None = None) -> Markup:
 
 def _worker_cell(present: Present, spec: WorkerSpec) -> Markup:
     link = element("a", present.labels[spec.worker_id], href=f"#worker-{spec.worker_id}")
-    about = [f"model {spec.model}" if spec.model and spec.model != present.labels[spec.worker_id] else "", spec.backend]
+    result = present.results.get(spec.worker_id)
+    model = spec.model or (result.model if result is not None and result.model != DEFAULT_MODEL else "")
+    about = [f"model {model}" if model and model != present.labels[spec.worker_id] else "", spec.backend]
     words = ", ".join(word for word in about if word and word != present.labels[spec.worker_id])
     name = element(
         "div", figures.badge(spec.worker_id), link, element("small", words) if words else None, class_="name"

@@ -47,11 +47,14 @@ class Present:
 
     @cached_property
     def by_place(self) -> list[WorkerResult]:
-        """Who has a place, then who has none."""
-        last = len(self.places) + 1
-        found = self.result.results
-        return sorted(found, key=lambda each: (self.places[each.worker_id].place if each.worker_id in self.places
-                                               else last, each.worker_id))  # fmt: skip
+        """Who has a place, task by task, then who has none."""
+        order = {worker_id: index for index, worker_id in enumerate(self.places)}
+        return sorted(self.result.results, key=lambda each: (order.get(each.worker_id, len(order)), each.worker_id))
+
+    @cached_property
+    def leaders(self) -> list[Place]:
+        """The first of each ranked task."""
+        return [place for place in self.material.ranking if place.place == 1]
 
     @cached_property
     def not_ended(self) -> list[WorkerSpec]:
