@@ -78,7 +78,7 @@ def test_without_a_registry_make_says_so_in_one_line(tmp_path: Path, monkeypatch
 
     assert done.returncode != 0
     assert re.fullmatch(
-        r"Installing architect-parallel and \d+ packages, about \d+ MB into \.venv \(once\) \.\.\.\n", done.stdout
+        r"Installing \d+ packages \(about \d+ MB\) and architect-parallel into \.venv \(once\) \.\.\.\n", done.stdout
     )
     said, hint, *_make = done.stderr.splitlines()
     assert said == "nothing was installed: no package registry can be reached"
