@@ -6,9 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-agent
 DEV_STAMP := $(VENV)/.installed-dev
-PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-real check bench docs format clean
+.PHONY: demo test test-real check bench docs format lock clean
 
 demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scripted models
 	@$(BIN)/architect demo
@@ -36,6 +35,9 @@ format: $(DEV_STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+lock:  ## requirements*.lock anew from the ranges in pyproject.toml: after a change there, or for newer versions
+	@.ci/lock
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
@@ -43,12 +45,10 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@$(PYTHON) -m venv $(VENV) || { echo "a virtual environment cannot be made: install Python's venv module"; exit 1; }
 
-$(RUN_STAMP): $(BIN)/python pyproject.toml
-	@echo "Installing architect-parallel into $(VENV) (once) ..."
-	@$(PIP) install -q -e '.[agent]'
+$(RUN_STAMP): $(BIN)/python pyproject.toml requirements.lock
+	@.ci/install demo $(VENV)
 	@touch $@
 
-$(DEV_STAMP): $(BIN)/python pyproject.toml
-	@echo "Installing architect-parallel and its development tools into $(VENV) (once) ..."
-	@$(PIP) install -q -e '.[dev]'
+$(DEV_STAMP): $(BIN)/python pyproject.toml requirements.lock
+	@.ci/install development $(VENV)
 	@touch $@ $(RUN_STAMP)

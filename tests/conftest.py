@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,23 @@ from architect_parallel.system.git import Repository, open_repository
 FOREIGN_VARIABLES = (
     *("GIT_", "ARCHITECT_", "XDG_", "ANTHROPIC_", "OPENAI_", "CLAUDE", "CODEX_", "GEMINI_", "GOOGLE_"),
     *("OPENCODE_", "QWEN_", "DASHSCOPE_", "COPILOT_", "AIDER_"),
+    *("LANGUAGE", "LC_", "PYTHON", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
 )
 """Prefixes of variables that would let the machine's user, keys or settings into a test."""
+IGNORABLE = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_from_a_terminal() -> None:
+    """Start children as a terminal does, even under `nohup` or a shell's `&`: no signal ignored, a usual umask.
+
+    `exec` turns a handler into the default action, but an ignored signal stays ignored. The handlers do nothing, so
+    what was ignored still does not end the tests themselves.
+    """
+    for number in IGNORABLE:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    os.umask(0o022)
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         "XDG_STATE_HOME": place / ".local" / "state",
         "GIT_CONFIG_GLOBAL": place / ".gitconfig",
         "GIT_CONFIG_NOSYSTEM": "1",
+        "LANG": "C.UTF-8",
         "NO_COLOR": "1",
     }.items():
         monkeypatch.setenv(name, str(value))

@@ -18,7 +18,7 @@ from architect_parallel.agent.tools import ToolSpec
 from architect_parallel.domain import Price, Usage
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.providers import COMPATIBLE, ModelChoice
+from architect_parallel.planning.providers import COMPATIBLE, INSTALL_AGENT, ModelChoice
 from architect_parallel.system.prices import cost_usd
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 MAX_RETRIES = 1
 REQUEST_TIMEOUT_S = 600.0
 STOPPED = "The session was stopped here: this may or may not have been done. Look before you rely on it."
-REMEDY = "pip install 'architect-parallel[agent]'"
 
 
 class ProviderConversation:
@@ -174,7 +173,7 @@ def open_conversation(
         UsageError: For a provider pydantic-ai does not know.
     """
     if importlib.util.find_spec("pydantic_ai") is None:
-        raise EnvironmentProblem("the embedded agent's extra is not installed", hint=REMEDY)
+        raise EnvironmentProblem("the embedded agent's extra is not installed", hint=INSTALL_AGENT)
     from pydantic_ai.exceptions import UserError
     from pydantic_ai.models import ModelRequestParameters
     from pydantic_ai.tools import ToolDefinition
@@ -183,7 +182,7 @@ def open_conversation(
         model = _model(choice, environ)
     except ImportError as error:
         raise EnvironmentProblem(
-            f"the SDK for {choice.provider.name} is not installed: {error}", hint=REMEDY
+            f"the SDK for {choice.provider.name} is not installed: {error}", hint=INSTALL_AGENT
         ) from error
     except UserError as error:
         if str(error).startswith("Unknown model"):

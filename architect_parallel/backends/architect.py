@@ -49,6 +49,7 @@ from architect_parallel.domain import (
 )
 from architect_parallel.planning.plain_text import one_line, plain_text
 from architect_parallel.planning.providers import (
+    INSTALL_AGENT,
     OTHER_KEYS,
     PROVIDERS,
     SCRIPTED,
@@ -58,7 +59,6 @@ from architect_parallel.planning.providers import (
 )
 
 OWN_PROGRAM = (sys.executable, "-P", "-m", "architect_parallel")
-REMEDY = "pip install 'architect-parallel[agent]'"
 PURSE = "purse"
 """Name of the file beside the workers' state directories that holds the run's budget and what replies cost; made by the
 launcher where a run has a budget."""
@@ -185,7 +185,7 @@ def _missing(environ: Mapping[str, str], model: str | None) -> tuple[str, str] |
     if choice.provider.name == SCRIPTED:
         return None
     if find_spec("pydantic_ai") is None or (choice.provider.module and not _has(choice.provider.module)):
-        return "the embedded agent's extra is not installed", REMEDY
+        return "the embedded agent's extra is not installed", INSTALL_AGENT
     key = missing_key(choice, variables)
     return None if key is None else (f"model {name} needs {key}", f"export {key}=…")
 

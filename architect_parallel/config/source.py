@@ -26,6 +26,7 @@ from architect_parallel.planning.quantities import shown
 
 LARGEST_BYTES = 1024**2
 DEEPEST = 20
+_TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
 MOST_FAULTS = 20
 """Reading ends at so many faults in the text itself."""
 
@@ -150,7 +151,10 @@ def read_data(data: bytes, *, as_json: bool = False, most_faults: int = MOST_FAU
         raise Faulty(*builder.faults, fault) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        fault = Fault(_place(mark) if mark else None, f"is not YAML: {error.problem}")
+        # PyYAML 6.0.4 has a limit of its own and reads ahead: it may end before the builder counts past `DEEPEST`.
+        too_deep = "maximum nesting depth" in str(error.problem)
+        problem = _TOO_DEEP if too_deep else f"is not YAML: {error.problem}"
+        fault = Fault(_place(mark) if mark else None, problem)
         raise Faulty(*builder.faults, fault) from error
     except yaml.reader.ReaderError as error:
         raise Faulty(*builder.faults, Fault(None, f"is not YAML: {error.reason}")) from error
@@ -207,7 +211,7 @@ class _Builder:
                 if self._wants_key():
                     self._stop(place, "a key must be a single word")
                 if len(self.stack) >= DEEPEST:
-                    self._stop(place, f"is nested deeper than {DEEPEST} levels")
+                    self._stop(place, _TOO_DEEP)
                 content: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
                 self.stack.append(_Open(self._put(place, content), content))
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():

@@ -14,6 +14,8 @@ SCRIPTED = "scripted"
 """Provider name of models whose replies are read from a file."""
 COMPATIBLE = "openai-compatible"
 """Provider name of whatever answers at a given base URL in OpenAI's Chat Completions form."""
+INSTALL_AGENT = "in a clone of architect-parallel: pipx install --force '.[agent]', or pip install '.[agent]'"
+"""Hint for a program that was installed without the SDKs. It is in no registry: its name alone cannot be installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import yaml
 from console import SCRIPT, Architect
 from repositories import commit_all, git
 
+PROGRAM = "https://files.example.com/architect_parallel-0.1.0-py3-none-any.whl"
 CI = Path(__file__).resolve().parents[2] / "docs" / "ci"
 STAND_IN = """#!{python}
 import json, os, pathlib
@@ -43,7 +44,7 @@ def machine(checkout: Path, home: Path, tmp_path: Path) -> dict[str, str]:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in {
-        "pip": "#!/bin/sh\n[ \"$*\" = \"install architect-parallel[agent]\" ]\n",
+        "pip": f"#!/bin/sh\n[ \"$*\" = \"install architect-parallel[agent] @ {PROGRAM}\" ]\n",
         "agent": STAND_IN.format(python=sys.executable),
         "architect": f'#!/bin/sh\nexec {SCRIPT} "$@"\n',
     }.items():  # fmt: skip
@@ -57,7 +58,7 @@ def machine(checkout: Path, home: Path, tmp_path: Path) -> dict[str, str]:
     git(checkout, "checkout", "--quiet", "--detach")
     (tmp_path / "temp").mkdir()
     return {"PATH": f"{programs}:/usr/bin:/bin", "CI": "true", "RUNNER_TEMP": str(tmp_path / "temp"),
-            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}  # fmt: skip
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "ARCHITECT_PARALLEL": PROGRAM}  # fmt: skip
 
 
 def shell(script: str, cwd: Path, env: Mapping[str, str]) -> int:
@@ -72,7 +73,11 @@ def shell(script: str, cwd: Path, env: Mapping[str, str]) -> int:
 def run_workflow(flow: Mapping[Any, Any], cwd: Path, machine: Mapping[str, str]) -> dict[str, int]:
     """Step name → exit code, as GitHub runs them: after a failure only those that say so."""
     inputs = flow[True]["workflow_dispatch"]["inputs"]  # YAML 1.1 reads `on` as true
-    values = {"inputs.budget": inputs["budget"]["default"], "secrets.ANTHROPIC_API_KEY": "sk-not-a-key"}
+    values = {
+        "inputs.budget": inputs["budget"]["default"],
+        "secrets.ANTHROPIC_API_KEY": "sk-not-a-key",
+        "vars.ARCHITECT_PARALLEL": machine["ARCHITECT_PARALLEL"],
+    }
 
     def filled(text: str) -> str:
         return re.sub(r"\$\{\{ (.*?) \}\}", lambda found: values[found[1]], text)
@@ -129,11 +134,19 @@ def test_a_failed_agent_fails_the_job_and_is_told_all_the_same(checkout: Path, m
 
 
 @pytest.mark.parametrize(
-    ("change", "to"), [("--budget", "--bugdet"), ("--format junit", "--format unit"), ("'architect-parallel[", "'[")]
+    ("change", "to"), [("--budget", "--bugdet"), ("--format junit", "--format unit"), ("[agent] @ ", "[agent] ")]
 )
 def test_control_a_broken_step_is_found(checkout: Path, machine: dict[str, str], change: str, to: str) -> None:
     assert any(run_workflow(workflow(change, to), checkout, machine).values())
     assert any(run_gitlab(gitlab_job(change, to), checkout, machine))
+
+
+@pytest.mark.parametrize("place", ["", PROGRAM + "x"])
+def test_a_program_from_nowhere_or_elsewhere_ends_the_job(checkout: Path, machine: dict[str, str], place: str) -> None:
+    machine["ARCHITECT_PARALLEL"] = place
+
+    assert run_workflow(workflow(), checkout, machine)["Install"] != 0
+    assert run_gitlab(gitlab_job(), checkout, machine)[0] != 0
 
 
 def test_the_workflow_asks_for_little_and_pins_what_it_uses() -> None:

@@ -336,4 +336,4 @@ def test_scripted_models_need_no_extra(tree: Path) -> None:
 def test_a_missing_extra_is_exit_3_with_the_command_to_type(tree: Path) -> None:
     done = without_extra(tree, "x", "--json", "--model", "gpt-4o")
     assert (done.returncode, done.stdout) == (3, b"")
-    assert b"pip install 'architect-parallel[agent]'" in done.stderr
+    assert b"pipx install --force '.[agent]'" in done.stderr

@@ -1,0 +1,28 @@
+"""Every command's help is whole with whatever version of typer is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+from architect_parallel.cli.app import build_app
+
+
+def commands(group: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+def test_every_help_shows_each_argument_and_option(capsys: pytest.CaptureFixture[str]) -> None:
+    program: Any = typer.main.get_command(build_app())
+    for path, command in commands(program):
+        program(args=[*path, "--help"], standalone_mode=False)
+        shown = "".join(capsys.readouterr().out.split())  # lines are wrapped, also within a word
+        texts = [parameter.help for parameter in command.params if not getattr(parameter, "hidden", False)]
+        assert [text for text in texts if text and "".join(text.split()) not in shown] == [], path
