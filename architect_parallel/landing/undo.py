@@ -245,9 +245,10 @@ def _restore_worktree(repository: Repository, each: Removal, path: Path) -> None
         on = f"refs/heads/{each.on_branch}"
         same = each.on_branch is not None and repository.store.resolve(on) == each.head
         _switch(git, each.on_branch if same and each.on_branch else None, each.head or tip)
-    if each.content is not None:
+    if each.content is not None and tree_of(git, each.content) != tree_of(git, "HEAD"):
         # Files first, by a switch that writes only what differs; then the index as it was.
         git.run("read-tree", "-m", "-u", "HEAD", each.content)
+    if each.content is not None:
         git.run("read-tree", each.index_tree or "HEAD")
         git.run("update-index", "-q", "--refresh", check=False)
     if each.aside is not None:

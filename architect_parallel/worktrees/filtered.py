@@ -24,9 +24,10 @@ from typing import NamedTuple
 from architect_parallel.planning.quantities import show_some
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git
-from architect_parallel.worktrees.facts import Facts
+from architect_parallel.worktrees.facts import Facts, is_real_directory
 from architect_parallel.worktrees.filters import Runner, drivers_of
 from architect_parallel.worktrees.index_file import Entry, read_index
+from architect_parallel.worktrees.registry import delete_tree
 
 DIGESTED_FILE_BYTES = 2**20
 DIGESTED_BYTES = 2**24
@@ -164,22 +165,30 @@ class FilteredPaths:
                 unfit[path] = f"its filter was changed from {names.old!r} to {names.new!r}"
             else:
                 changed[path] = names.new
-        self._clean(changed, sealed, decisions, unfit)
+        self._clean(changed, sealed, agents, decisions, unfit)
         self._warn_of_raw(committed_raw, decisions)
         return decisions
 
     def _clean(
-        self, changed: Mapping[str, str], sealed: Mapping[str, Entry], decisions: Decisions, unfit: dict[str, str]
+        self,
+        changed: Mapping[str, str],
+        sealed: Mapping[str, Entry],
+        agents: Mapping[str, Entry],
+        decisions: Decisions,
+        unfit: dict[str, str],
     ) -> None:
         files = {path: self.look(path) for path in changed}
         oids, failed = self.runner().clean(changed)
+        for path, oid in self._committed_anyway(changed, oids, agents).items():
+            oids[path] = oid
+            failed.pop(path, None)
         for path, oid in oids.items():
             before, after = files[path], self.look(path)
             if before is not None and after is not None:
                 decisions.entries[path] = (self._mode(path, after, sealed), oid)
                 if before.st_ctime_ns == after.st_ctime_ns:
                     decisions.current[path] = after
-        unfit |= failed
+        unfit = dict(sorted({**unfit, **failed}.items()))
         head = self._head()
         for path in unfit:
             decisions.entries[path] = self._tree(head).get(path)
@@ -187,6 +196,26 @@ class FilteredPaths:
         for why in dict.fromkeys(unfit.values()):
             shown = show_some([repr(path) for path, reason in unfit.items() if reason == why], most=3)
             decisions.warnings.append(f"left out of the result, and only in the worktree: {shown} ({why})")
+
+    def _committed_anyway(
+        self, changed: Mapping[str, str], oids: Mapping[str, str], agents: Mapping[str, Entry]
+    ) -> dict[str, str]:
+        """The blobs the agent committed of those files whose content they hold, which times alone did not show.
+
+        A filter that encrypts anew each time made another blob of the same content.
+        """
+        head, base, committed = self._head(), self._facts.base_commit, {}
+        for path in changed:
+            oid = self._oid(head, path)
+            in_index = path in agents and agents[path].oid == oid
+            if oid is not None and in_index and oid not in (oids.get(path), self._oid(base, path)):
+                committed[path] = oid
+        if not committed:
+            return {}
+        with self.runner().smudged(head, list(committed)) as (place, _):
+            return {
+                path: oid for path, oid in committed.items() if digest(place / path) == digest(self._work_tree / path)
+            }
 
     def _warn_of_raw(self, paths: Mapping[str, str], decisions: Decisions) -> None:
         """Names what the agent committed as it is on disk, unless its filter does not change it."""
@@ -360,16 +389,20 @@ def put_aside(worktree: Path, paths: Iterable[str], place: Path) -> Path:
 
 
 def take_back(place: Path, paths: Iterable[str], worktree: Path) -> None:
-    """Copies files that were put aside back into a worktree, over what is there.
+    """Copies files from `place` to the same paths of a worktree, over whatever is there.
 
     Raises:
         OSError: A file cannot be copied.
     """
     for path in paths:
         target = worktree / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        shutil.copy2(place / path, target)
+        for parent in reversed(target.relative_to(worktree).parents):
+            if not is_real_directory(worktree / parent):
+                delete_tree(worktree / parent)
+                (worktree / parent).mkdir()
+        delete_tree(target)
+        shutil.copyfile(place / path, target)
+        shutil.copymode(place / path, target)
 
 
 def _has_word(path: Path) -> bool:

@@ -36,7 +36,7 @@ from architect_parallel.worktrees.facts import (
     is_real_directory,
     observe,
 )
-from architect_parallel.worktrees.filtered import FilteredPaths, note_filtered
+from architect_parallel.worktrees.filtered import FilteredPaths, note_filtered, take_back
 from architect_parallel.worktrees.filters import Filters, config_text
 from architect_parallel.worktrees.index_file import Entry, enter_times, read_index
 from architect_parallel.worktrees.staging import Staging, nul_terminated
@@ -264,12 +264,7 @@ class PrivateGit:
             if missing := [path for path in wrong if not (place / path).is_file()]:
                 raise GitError(("checkout-index", missing[0]), 1, why or "its filter wrote nothing")
             self._restore_others(tree, names, {path: then[path] for path in names if path in then}, wrong)
-            for path in wrong:
-                target = self.worktree / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.unlink(missing_ok=True)
-                shutil.copyfile(place / path, target)
-                shutil.copymode(place / path, target)
+            take_back(place, wrong, self.worktree)
         enter_times(self.index, {path: (self.worktree / path).lstat() for path in wrong}, hash_bytes)
 
     def _restore_others(self, tree: str, names: set[str], then: Mapping[str, Entry], wrong: list[str]) -> None:
