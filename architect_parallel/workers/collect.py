@@ -22,6 +22,7 @@ from architect_parallel.workers import tidy
 from architect_parallel.worktrees import traces
 from architect_parallel.worktrees.facts import is_real_directory
 from architect_parallel.worktrees.keeping import keep
+from architect_parallel.worktrees.ownership import record_branch
 from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot
 
 
@@ -71,6 +72,7 @@ def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Co
         kept = _publish(repository, private, spec, history, commit, warnings)
     warnings += _outside(repository, private, spec, history)
     if spec.commit and kept is None:
+        record_branch(repository, branch=spec.branch, commit=commit, run_id=spec.run_id)
         warnings += tidy.tidy(private, spec.branch)
     return Collection(diff=diff, commit=commit, kept=kept, warnings=tuple(dict.fromkeys(warnings)))
 
