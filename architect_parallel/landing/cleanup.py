@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from architect_parallel.domain import Status
+from architect_parallel.domain import Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
@@ -26,6 +26,8 @@ from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.filtered import put_aside
 from architect_parallel.worktrees.heads import head_branch
 from architect_parallel.worktrees.keeping import keep
+from architect_parallel.worktrees.nested import keep_all_nested
+from architect_parallel.worktrees.ownership import owner_ref
 from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, mismatch, names
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
@@ -106,7 +108,7 @@ class Removal:
     settings: tuple[tuple[str, str], ...] = ()
     """What the configuration says of the branch, if that goes."""
     kept: tuple[str, ...] = ()
-    """Refs that hold all this."""
+    """Refs that hold all this; one of a submodule's git directory begins with the directory and a colon."""
     aside: str | None = None
     """Directory with files that may not be put into git, because their filter could not be run; `None`: none."""
     left_out: tuple[str, ...] = ()
@@ -308,7 +310,7 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
     """Looks again and puts everything that goes under keep refs."""
     left = item.leftover
     spec = left.spec
-    head, content, index_tree, aside = None, None, None, None
+    head, content, index_tree, admin_dir, aside = None, None, None, None, None
     commits = []
     if item.worktree and not left.debris and left.path is not None:
         admin_dir = admin_dir_of(repository, left.path)
@@ -330,6 +332,8 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
     if tip is not None and tip != head:  # else the worktree's state stands on it
         commits.append(tip)
     refs = [keep(repository, commit, left.run_id, spec.number) for commit in dict.fromkeys(commits)]
+    if admin_dir is not None and left.path is not None:
+        refs += keep_all_nested(repository, left.path, admin_dir, left.run_id, spec.number)
     return Removal(
         run_id=left.run_id, worker_id=spec.worker_id, number=spec.number, branch=spec.branch,
         worktree_path=str(left.path) if head is not None else None, head=head, on_branch=left.on_branch,
@@ -401,6 +405,18 @@ def take_away(repository: Repository, journal: Journal, left: Leftover) -> list[
     return [f"{each.what} {each.name} stays: {each.reason}" for each in stays]
 
 
+def _forget_branch(repository: Repository, spec: WorkerSpec) -> None:
+    """Where somebody deleted the run's branch, what the run left on it is kept, and the record of it goes."""
+    if not spec.branch or repository.store.resolve(f"refs/heads/{spec.branch}") is not None:
+        return
+    ref = owner_ref(spec.run_id, spec.branch)
+    commit = repository.store.resolve(ref)
+    if commit is not None:
+        if commit != spec.base_commit:
+            keep(repository, commit, spec.run_id, spec.number)
+        repository.store.run("update-ref", "-d", ref, commit)
+
+
 def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
     """Once no worktree of a run is left, the agents' homes and the private git directories go; logs stay.
 
@@ -409,6 +425,8 @@ def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
     run = journal.result(run_id)
     if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in run.planned if spec.branch):
         return
+    for spec in run.planned:
+        _forget_branch(repository, spec)
     place = journal.run_dir(run_id)
     over = {str(each.worker_id) for each in run.results if each.status is Status.SUCCESS}
     spent = [place / "git" / name for name in names(place / "git") if f"{name}--".split("-")[1] in over]

@@ -1,9 +1,10 @@
 """What ended runs have left behind, and which of it may go: looked at, not touched.
 
 The invariant: only what is proven to be a run's own is named here at all. A worktree is proven by its registration's
-mark, a branch by the run's entry at the beginning of its reflog, or, where that has expired, by standing exactly where
-the journal says the run left it. Content is read through a private git directory, with the ignore rules of before the
-agent ran where they were recorded, so that an agent can neither run anything here nor hide its files.
+mark, a branch by what the run recorded of it (`worktrees.ownership`), or, in runs of earlier versions whose reflog has
+expired, by standing exactly where the journal says the run left it. Content is read through a private git directory,
+with the ignore rules of before the agent ran where they were recorded, so that an agent can neither run anything here
+nor hide its files.
 """
 
 from __future__ import annotations
@@ -144,10 +145,10 @@ def _leftover(
     mine = there and (marked == run.run_id or (marked is None and tip is not None))
     if not mine and tip is None:
         return None
-    state = inspect(repository, path, spec.branch, run.run_id) if mine else None
+    state = inspect(repository, path, spec.branch, run.run_id, content=False) if mine else None
     debris = state is not None and state.ours and _is_debris(state)
-    tree, unread = None, None
     left_out: tuple[str, ...] = ()
+    tree, unread = None, f"it cannot be read: {state.unreadable}" if state is not None and state.unreadable else None
     if state is not None and state.exists and state.ours and state.admin_dir is not None and not debris:
         try:
             tree, left_out = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
@@ -155,6 +156,8 @@ def _leftover(
             unread = f"it cannot be read: {error}"
     head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
     dirty = tree is not None and (tree != head_tree or bool(left_out))
+    if state is not None and dirty and tree is not None and head_tree is not None:
+        state = replace(state, dirty=(*_changed_paths(repository, head_tree, tree), *left_out))
     stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread) if state else (None, True, None)
     if mine and worker_repository.of_worker(repository, journal.run_dir(run.run_id), spec).exists:
         stays, forcible, hint = "its agent's commits are not taken over yet", False, "architect parallel-cleanup"
@@ -233,21 +236,29 @@ def _worktree_stays(
     if unread is not None:
         return unread, False, f"look at {path}"
     if state.nested:
-        return f"a repository of its own is in it: {state.nested[0]}", False, f"git worktree remove --force {path}"
+        return f"a repository of its own is in it: {state.nested[0]}", True, None
     if (operation := operation_in(state.admin_dir)) is not None:
         return f"it has a {operation} in progress", True, ending_of(operation, path)
-    if dirty:
-        some = show_some(state.dirty, most=3)
-        return f"it has uncommitted changes: {some or 'files its run would not have ignored'}", True, None
+    if dirty or state.submodule_changes:
+        some = show_some([*state.dirty, *state.submodule_changes], most=3)
+        return f"it has uncommitted changes: {some}", True, None
+    if state.unsaved:
+        push = f"git -C {path / state.unsaved[0]} push, or --force (they are kept)"
+        return f"commits of the submodule {state.unsaved[0]} are nowhere else", True, push
     if state.branch is None and not _on_a_branch(repository, state.head or ""):
         return "its HEAD is on no branch", True, f"git -C {path} switch -c NAME"
     return None, True, None
 
 
+def _changed_paths(repository: Repository, old: str, new: str) -> tuple[str, ...]:
+    words = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", old, new)
+    return tuple(repository.store.run(*words).fields)
+
+
 def _owned_tip(repository: Repository, run_id: str, spec: WorkerSpec, result: WorkerResult | None) -> str | None:
     """Where the run's own branch stands; `None`: it is gone, or the name is somebody else's now."""
     tip = repository.store.resolve(f"refs/heads/{spec.branch}")
-    if tip is None or owns_branch(repository, spec.branch, run_id):
+    if tip is None or owns_branch(repository, spec.branch, run_id, spec.base_commit):
         return tip
     # A reflog that has expired proves nothing, but a branch that stands where the run left it does.
     expired = not repository.store.text("reflog", "show", "--format=%H", f"refs/heads/{spec.branch}", "--")

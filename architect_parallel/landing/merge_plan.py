@@ -17,6 +17,7 @@ from architect_parallel.landing import combine
 from architect_parallel.landing.choice import Choice, Pick, choose
 from architect_parallel.landing.compare import Onto, compare_sources, require_batches
 from architect_parallel.landing.integration import checks_of
+from architect_parallel.landing.links import link_warnings
 from architect_parallel.landing.publish import Publication, plan_publication, require_sendable
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, changed_files, so_far, step, try_step
@@ -165,6 +166,8 @@ def _computed(
         landing.append(source)
     if not landing:
         raise NothingToDo(warnings[-1], hint=f"architect diff {run_id}")
+    if merged:
+        warnings += link_warnings(repository, target.tip, tip, landing[0].worker.branch)
     specs = {spec.worker_id: spec for spec in result.planned}
     # The last of several that are in already is combined with them, which nobody has checked yet.
     as_checked = len(landing) == 1 and combine.tree_of(git, tip) == combine.tree_of(git, landing[0].commit)

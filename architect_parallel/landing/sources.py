@@ -40,7 +40,7 @@ def require_source(repository: Repository, run_id: str, worker: WorkerResult, ba
         raise NothingToDo(f"worker {number} worked in place, in {worker.worktree_path}: there is nothing to land")
     store = repository.store
     tip = store.resolve(f"refs/heads/{worker.branch}")
-    if tip is not None and not owns_branch(repository, worker.branch, run_id):
+    if tip is not None and not owns_branch(repository, worker.branch, run_id, base):
         tip = None
     head = worker.diff.head if worker.diff else None
     if head is not None and head != tip and store.resolve(f"{head}^{{commit}}") is None:

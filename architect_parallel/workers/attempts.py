@@ -12,6 +12,7 @@ from architect_parallel.workers.collect import collect
 from architect_parallel.worktrees.filtered import put_aside
 from architect_parallel.worktrees.filters import recorded
 from architect_parallel.worktrees.keeping import keep
+from architect_parallel.worktrees.nested import keep_all_nested
 from architect_parallel.worktrees.registry import admin_dir_of, mismatch
 from architect_parallel.worktrees.snapshot import PrivateGit
 
@@ -30,8 +31,11 @@ def keep_attempt(repository: Repository, spec: WorkerSpec, private_dir: Path) ->
         GitError: The state cannot be written. After either, nothing of it may be removed.
     """
     commit = repository.store.resolve(f"refs/heads/{spec.branch}")
-    private = _reader(repository, Path(spec.worktree_path), private_dir)
+    worktree = Path(spec.worktree_path)
+    private = _reader(repository, worktree, private_dir)
     if private is not None:
+        # Repositories inside go with the tree; what is kept of them stands beside the rest.
+        keep_all_nested(repository, worktree, private.admin_dir, spec.run_id, spec.number)
         # Without `commit` the collection leaves the branch alone and keeps what it does not hold.
         collection = collect(repository, private, dataclasses.replace(spec, commit=False))
         if private.left_out and not spec.continues:

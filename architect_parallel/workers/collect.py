@@ -25,6 +25,7 @@ from architect_parallel.worktrees.facts import is_real_directory
 from architect_parallel.worktrees.heads import read_head
 from architect_parallel.worktrees.hidden import Hidden, commit_hidden, find_hidden
 from architect_parallel.worktrees.keeping import keep
+from architect_parallel.worktrees.ownership import record_branch
 from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot
 
 
@@ -78,6 +79,7 @@ def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Co
     hidden = find_hidden(private) if is_real_directory(private.worktree) else Hidden()
     warnings += _keep_hidden(repository, private, spec, hidden, commit)
     if spec.commit and kept is None:
+        record_branch(repository, branch=spec.branch, commit=commit, run_id=spec.run_id)
         warnings += tidy.tidy(private, spec.branch)
     return Collection(diff=diff, commit=commit, kept=kept, warnings=tuple(dict.fromkeys(warnings)), hides=bool(hidden))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees.borrowed import borrowed
-from architect_parallel.worktrees.create import creation_message
+from architect_parallel.worktrees.ownership import creation_message, owner_ref
 
 HEADER_BYTES = 65_536
 """Longer than the header of any bundle with a few refs."""
@@ -188,6 +188,7 @@ def adopt(repository: Repository, run_id: str, branches: Mapping[str, str], kept
         EnvironmentProblem: One of the names is taken, or the refs cannot be written; nothing was made.
     """
     lines = [f"create refs/heads/{name} {commit}" for name, commit in branches.items()]
+    lines += [f"update {owner_ref(run_id, name)} {commit}" for name, commit in branches.items()]
     lines += [f"create {ref} {commit}" for ref, commit in kept.items()]
     _update(repository, run_id, lines, lock)
 
@@ -197,6 +198,7 @@ def give_back(
 ) -> None:
     """Takes back what `adopt` made just now."""
     lines = [f"delete refs/heads/{name} {commit}" for name, commit in branches.items()]
+    lines += [f"delete {owner_ref(run_id, name)}" for name in branches]
     lines += [f"delete {ref} {commit}" for ref, commit in kept.items()]
     _update(repository, run_id, lines, lock)
 

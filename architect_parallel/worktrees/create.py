@@ -25,6 +25,7 @@ from architect_parallel.system import machine
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.filters import share_filter_state
 from architect_parallel.worktrees.heads import is_taken
+from architect_parallel.worktrees.ownership import creation_message, owner_ref, owns_branch, reset_message
 from architect_parallel.worktrees.registry import (
     admin_dir_of,
     admin_dirs,
@@ -189,7 +190,7 @@ def add_worktree(
             admin_dir = _register(repository, path, branch, run_id, lock)
         except BaseException:
             _take_back(repository, path)
-            _delete_branch(repository, branch, base_commit)
+            _delete_branch(repository, branch, base_commit, run_id)
             raise
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
     try:
@@ -197,7 +198,7 @@ def add_worktree(
     except BaseException:
         with registration_lock(repository):
             _take_back(repository, path)
-            _delete_branch(repository, branch, base_commit)
+            _delete_branch(repository, branch, base_commit, run_id)
         empty_trash(repository)
         raise
     return worktree
@@ -226,14 +227,14 @@ def reopen_worktree(
     """
     with registration_lock(repository) as lock:
         tip = repository.store.resolve(f"refs/heads/{branch}")
-        if tip is not None and not owns_branch(repository, branch, run_id):
+        if tip is not None and not owns_branch(repository, branch, run_id, base_commit):
             raise EnvironmentProblem(f"branch {branch} is not the one run {run_id} made", hint="start a new run")
         admin = require_ours(repository, path, branch, run_id)
         take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
         _require_free_place(repository, path)
         _require_not_checked_out(repository, branch)
-        message = creation_message(run_id) if tip is None else f"architect-parallel: reset to the base by run {run_id}"
-        _move_branch(repository, branch, base_commit, message, lock, old=tip)
+        message = creation_message(run_id) if tip is None else reset_message(run_id)
+        _move_branch(repository, branch, base_commit, message, lock, run_id=run_id, old=tip)
         admin_dir = _register(repository, path, branch, run_id, lock)
     empty_trash(repository)
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
@@ -265,14 +266,6 @@ def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: 
     """
     with registration_lock(repository) as lock:
         _create_branch(repository, branch, commit, run_id, lock)
-
-
-def owns_branch(repository: Repository, branch: str, run_id: str) -> bool:
-    """Whether the branch was created by run `run_id`, according to the oldest entry of its reflog.
-
-    A branch that somebody deleted and made anew has a new reflog and is not ours any more.
-    """
-    return _reflog(repository, branch)[-1:] == [creation_message(run_id)]
 
 
 def fill(worktree: Worktree, wanted: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
@@ -327,7 +320,7 @@ def _create_branch(repository: Repository, branch: str, commit: str, run_id: str
         # git would replace a ref that dangles or is broken, yet it is somebody's.
         if is_taken(repository.common_dir, f"refs/heads/{branch}"):
             raise _taken(branch)
-        _move_branch(repository, branch, commit, creation_message(run_id), lock, old=None)
+        _move_branch(repository, branch, commit, creation_message(run_id), lock, run_id=run_id, old=None)
     except GitError as error:
         if repository.store.resolve("refs/heads/architect") is not None:
             raise _blocked(repository) from error
@@ -342,16 +335,21 @@ def _require_not_checked_out(repository: Repository, branch: str) -> None:
         raise EnvironmentProblem(f"branch {branch} {checkout.words}", hint=checkout.hint)
 
 
-def _move_branch(repository: Repository, branch: str, commit: str, message: str, lock: int, *, old: str | None) -> None:
-    old = "0" * len(commit) if old is None else old
-    # The reflog is the proof of ownership: forced on, because bare repositories have none of their own accord.
-    words = ("update-ref", "--no-deref", "--create-reflog", "-m", message, f"refs/heads/{branch}", commit, old)
-    repository.store.run(*words, holding=(lock,))
+def _move_branch(
+    repository: Repository, branch: str, commit: str, message: str, lock: int, *, run_id: str, old: str | None
+) -> None:
+    """Branch and record in one transaction; `old` as `None` means that there must be no such branch."""
+    change = f"create refs/heads/{branch} {commit}" if old is None else f"update refs/heads/{branch} {commit} {old}"
+    lines = f"{change}\nupdate {owner_ref(run_id, branch)} {commit}\n"
+    # The reflog is a proof of ownership: forced on, because bare repositories have none of their own accord.
+    words = ("update-ref", "--no-deref", "--create-reflog", "-m", message, "--stdin")
+    repository.store.run(*words, input=lines.encode(), holding=(lock,))
 
 
-def _delete_branch(repository: Repository, branch: str, expected: str) -> None:
+def _delete_branch(repository: Repository, branch: str, expected: str, run_id: str) -> None:
+    lines = f"delete refs/heads/{branch} {expected}\ndelete {owner_ref(run_id, branch)}\n"
     with contextlib.suppress(GitError):
-        repository.store.run("update-ref", "--no-deref", "-d", f"refs/heads/{branch}", expected)
+        repository.store.run("update-ref", "--no-deref", "--stdin", input=lines.encode())
 
 
 def _register(repository: Repository, path: Path, branch: str, run_id: str, lock: int) -> Path:
@@ -369,17 +367,6 @@ def _take_back(repository: Repository, path: Path) -> None:
     """Undoes a registration that failed half-way; the place was free before, so what is there is ours."""
     admin = admin_dir_of(repository, path)
     take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
-
-
-def creation_message(run_id: str) -> str:
-    """What the oldest reflog entry of a run's own branch says."""
-    return f"architect-parallel: created by run {run_id}"
-
-
-def _reflog(repository: Repository, branch: str) -> list[str]:
-    """Messages of the branch's reflog, newest first; empty without branch or reflog."""
-    output = repository.store.run("log", "-g", "--format=%gs", f"refs/heads/{branch}", "--", check=False)
-    return output.text.splitlines() if output.code == 0 else []
 
 
 def _taken(branch: str) -> EnvironmentProblem:

@@ -19,8 +19,9 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.system.git import Git, Repository, make_state_dir
 from architect_parallel.system.git_errors import describe_lock
-from architect_parallel.worktrees.create import owns_branch
 from architect_parallel.worktrees.heads import head_branch
+from architect_parallel.worktrees.nested import find_nested, unsaved
+from architect_parallel.worktrees.ownership import owners, owns_branch
 from architect_parallel.worktrees.registry import (
     INITIALIZING,
     Mismatch,
@@ -60,16 +61,25 @@ class WorktreeState:
     dirty: tuple[str, ...] = ()
     """Paths that differ from `head`, untracked ones included and ignored ones not, sorted."""
     nested: tuple[str, ...] = ()
-    """Repositories inside it (initialised submodules too) whose history would go with it; ignored ones not counted."""
+    """Paths of repositories inside it, submodules and ignored ones not counted."""
+    unsaved: tuple[str, ...] = ()
+    """Paths of submodules with commits that are nowhere else."""
+    submodule_changes: tuple[str, ...] = ()
+    """Paths inside submodules that differ from what is checked out there."""
     unreadable: str | None = None
-    """Why `dirty` and `nested` could not be found out, in words; then they mean nothing."""
+    """Why one of these could not be found out, in words; then they mean nothing."""
 
 
-def inspect(repository: Repository, path: Path, branch: str, run_id: str) -> WorktreeState:
+def inspect(
+    repository: Repository, path: Path, branch: str, run_id: str, *, content: bool = True
+) -> WorktreeState:  # fmt: skip
     """Looks at the worktree of run `run_id`; runs nothing an agent may have configured and changes nothing.
 
     The content is read with the ignore rules and settings of now; where the run's own private git directory is at
     hand, `snapshot.PrivateGit` knows those from before the agent ran.
+
+    Args:
+        content: Whether to read the content; without, `dirty` stays empty.
     """
     admin = admin_dir_of(repository, path)
     exists = path.is_dir() and not path.is_symlink()
@@ -91,11 +101,24 @@ def inspect(repository: Repository, path: Path, branch: str, run_id: str) -> Wor
         return state
     try:
         with _reading(repository, path) as private:
-            found = private.write_tree()
-            dirty = tuple(sorted({*(change.path for change in found.diff.files), *found.left_out}))
-            return dataclasses.replace(state, dirty=dirty, nested=_nested(private.git, path))
+            found = private.write_tree() if content else None
+            dirty = {*(change.path for change in found.diff.files), *found.left_out} if found is not None else set()
+            state = dataclasses.replace(state, dirty=tuple(sorted(dirty)))
+            return _with_nested(repository, state, admin, private.git)
     except (ArchitectParallelError, OSError) as error:
         return dataclasses.replace(state, unreadable=str(error))
+
+
+def _with_nested(repository: Repository, state: WorktreeState, admin: Path, git: Git) -> WorktreeState:
+    found = find_nested(state.path, admin)
+    modules = {each: unsaved(repository, each) for each in found if each.submodule}
+    own = [each.where for each in found if not each.submodule and each.work_tree is not None]
+    return dataclasses.replace(
+        state,
+        nested=_not_ignored(git, state.path, own),
+        unsaved=tuple(each.where for each, what in modules.items() if what.commits),
+        submodule_changes=tuple(path for what in modules.values() for path in what.changes),
+    )
 
 
 def remove_worktree(repository: Repository, *, path: Path, branch: str, run_id: str) -> None:
@@ -134,7 +157,9 @@ def delete_branch(repository: Repository, branch: str, expected: str) -> str | N
         config_lock = repository.common_dir / "config.lock"
         if settings and os.path.lexists(config_lock):  # looked at first: without the branch nobody would ask again
             return str(describe_lock(config_lock))
-        output = repository.store.run("update-ref", "--no-deref", "-d", ref, expected, check=False)
+        lines = [f"delete {ref} {expected}", *(f"delete {owner}" for owner in owners(repository, branch))]
+        text = "".join(f"{line}\n" for line in lines).encode()
+        output = repository.store.run("update-ref", "--no-deref", "--stdin", input=text, check=False)
         if output.code != 0:
             return None if repository.store.resolve(ref) is None else str(output.error)
         # The number is free again: a later branch of that name must not inherit where this one was pushed to.
@@ -172,7 +197,7 @@ def recover(repository: Repository, *, path: Path, branch: str, base_commit: str
     tip = repository.store.resolve(f"refs/heads/{branch}")
     if tip is None:
         return None
-    if not owns_branch(repository, branch, run_id):
+    if not owns_branch(repository, branch, run_id, base_commit):
         return f"branch {branch} stays: run {run_id} did not make it"
     why = f"it has moved to {tip[:12]}" if tip != base_commit else delete_branch(repository, branch, base_commit)
     return f"branch {branch} stays: {why}" if why else None
@@ -207,19 +232,13 @@ def _added(repository: Repository, path: Path, base_commit: str) -> list[str]:
         ) from error
 
 
-def _nested(git: Git, path: Path) -> tuple[str, ...]:
-    found = []
-    for directory, inner, files in os.walk(path):
-        here = os.path.relpath(directory, path)
-        if here != "." and ".git" in (*inner, *files):
-            found.append(here)
-            inner.clear()
-        inner[:] = [name for name in inner if name != ".git"]
-    if not found:
+def _not_ignored(git: Git, path: Path, names: list[str]) -> tuple[str, ...]:
+    """Those of the directories below `path` that no ignore rule covers, sorted."""
+    if not names:
         return ()
     # check-ignore reads names from where it stands and refuses GIT_LITERAL_PATHSPECS; `./` keeps a leading `:` plain.
-    listed = b"".join(b"./" + os.fsencode(name) + b"\0" for name in found)
+    listed = b"".join(b"./" + os.fsencode(name) + b"\0" for name in names)
     git = dataclasses.replace(git, cwd=path)
     plain = {"GIT_LITERAL_PATHSPECS": "0"}
     output = git.run("check-ignore", "-z", "--stdin", "--no-index", input=listed, check=False, env=plain)
-    return tuple(sorted(set(found) - {name.removeprefix("./") for name in output.fields}))
+    return tuple(sorted(set(names) - {name.removeprefix("./") for name in output.fields}))

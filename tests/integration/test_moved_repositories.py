@@ -22,9 +22,9 @@ from architect_parallel.system.git import Repository, open_repository
 from architect_parallel.worktrees.registry import is_ours
 
 
-def clean(repository: Repository, **options: bool) -> CleanupOutcome:
+def clean(repository: Repository, *, force: bool = False) -> CleanupOutcome:
     with Journal.of(repository) as journal:
-        return execute(repository, journal, plan_cleanup(repository, journal, **options))  # type: ignore[arg-type]  # as given
+        return execute(repository, journal, plan_cleanup(repository, journal, force=force))
 
 
 def stays(outcome: CleanupOutcome) -> list[tuple[str, str]]:

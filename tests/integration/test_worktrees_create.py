@@ -27,6 +27,8 @@ from architect_parallel.worktrees.create import (
     reopen_worktree,
     require_base,
 )
+from architect_parallel.worktrees.ownership import record_branch
+from architect_parallel.worktrees.remove import delete_branch
 
 RUN = "20260101-abc"
 
@@ -649,3 +651,69 @@ def test_a_worktree_its_user_locked_stays(repository: Repository, checkout: Path
     with pytest.raises(EnvironmentProblem, match="locked: on a stick"):
         reopen(repository)
     assert (worktree.path / "mine").exists()
+
+
+# --- ownership --------------------------------------------------------------------------------------------------------
+
+
+def test_ownership_outlives_an_expired_reflog(repository: Repository, checkout: Path) -> None:
+    worktree = add(repository)
+    git(checkout, "reflog", "expire", "--expire=now", "--all")
+    assert git(checkout, "reflog", "show", worktree.branch) == ""  # control: nothing of the old proof is left
+    assert owns_branch(repository, worktree.branch, RUN, worktree.base_commit)
+    commit_all(worktree.path, "work")
+    git(checkout, "reflog", "expire", "--expire=now", "--all")
+    assert owns_branch(repository, worktree.branch, RUN, worktree.base_commit)
+    assert not owns_branch(repository, worktree.branch, "another", worktree.base_commit)
+    assert reopen(repository).branch == worktree.branch
+
+
+@pytest.mark.parametrize("how", ["made again", "deleted", "renamed"])
+def test_a_branch_made_again_at_the_work_of_the_run_is_the_runs(
+    repository: Repository, checkout: Path, how: str
+) -> None:
+    worktree = add(repository)
+    work = commit_all(worktree.path, "work")
+    record_branch(repository, branch=worktree.branch, commit=work, run_id=RUN)
+    git(worktree.path, "checkout", "-q", "--detach")
+    git(checkout, "branch", *(["-m", worktree.branch, "renamed"] if how == "renamed" else ["-D", worktree.branch]))
+    if how == "made again":
+        git(checkout, "branch", worktree.branch, work)
+    git(checkout, "gc", "-q", "--prune=now")
+    assert git(checkout, "cat-file", "-t", work) == "commit", "the record keeps the work"
+    if how == "made again":
+        assert owns_branch(repository, worktree.branch, RUN, worktree.base_commit)
+    reopen(repository)
+    assert owns_branch(repository, worktree.branch, RUN, worktree.base_commit)
+
+
+@pytest.mark.parametrize("where", ["at the base", "elsewhere", "on top"])
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_branch_that_a_user_made_again_stays_the_users(
+    repository: Repository, checkout: Path, where: str, logged: bool
+) -> None:
+    worktree = add(repository)
+    git(checkout, "worktree", "remove", worktree.path)
+    git(checkout, "branch", "-D", worktree.branch)
+    git(checkout, "config", "core.logAllRefUpdates", str(logged).lower())
+    if where == "on top":
+        commit_all(checkout, "mine")
+    git(checkout, "branch", worktree.branch, "HEAD~1" if where == "elsewhere" else "HEAD")
+    assert not owns_branch(repository, worktree.branch, RUN, worktree.base_commit)
+    with pytest.raises(EnvironmentProblem, match="not the one"):
+        reopen(repository)
+
+
+def test_a_users_branch_of_our_kind_of_name_is_the_users(repository: Repository, checkout: Path) -> None:
+    add(repository)
+    git(checkout, "branch", "architect/parallel-99")
+    git(checkout, "reflog", "expire", "--expire=now", "--all")
+    assert not owns_branch(repository, "architect/parallel-99", RUN)
+
+
+def test_the_record_goes_with_the_branch(repository: Repository, checkout: Path) -> None:
+    worktree = add(repository)
+    git(checkout, "worktree", "remove", worktree.path)
+    assert git(checkout, "for-each-ref", "refs/architect/owned") != ""
+    assert delete_branch(repository, worktree.branch, worktree.base_commit) is None
+    assert git(checkout, "for-each-ref", "refs/architect/owned") == ""

@@ -58,6 +58,10 @@ def recover_first(repository: Repository, base: str | None = None) -> str | None
 def left(checkout: Path) -> list[str]:
     """What is left of any worktree or branch of ours."""
     refs = [ref for ref in git(checkout, "for-each-ref", "--format=%(refname)").splitlines() if "architect" in ref]
+    # A branch of a run has a record beside it, and none has one without the other.
+    records = [ref.split("/", 4)[4] for ref in refs if ref.startswith("refs/architect/owned/")]
+    refs = [ref for ref in refs if not ref.startswith("refs/architect/owned/")]
+    assert {f"refs/heads/{branch}" for branch in records} <= {*refs}
     places = [name for name in os.listdir(checkout) if name.startswith(".architect")]
     admin = checkout / ".git" / "worktrees"
     trash = checkout / ".git" / "architect" / "trash"
