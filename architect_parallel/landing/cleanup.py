@@ -20,7 +20,15 @@ from architect_parallel.domain import Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
-from architect_parallel.landing.leftovers import INTEGRATION, Leftover, head_commit, leftovers, read_tree, still_running
+from architect_parallel.landing.leftovers import (
+    INTEGRATION,
+    Leftover,
+    head_commit,
+    keep_hidden,
+    leftovers,
+    read_tree,
+    still_running,
+)
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.filtered import put_aside
@@ -318,7 +326,8 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
             admin_dir is None
             or (head := head_commit(repository, admin_dir)) is None
             or (head, head_branch(admin_dir)) != (left.head, left.on_branch)
-            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir) != (left.tree, left.left_out)
+            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir)
+            != (left.tree, left.left_out, left.hidden)
         ):
             raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
         index_tree = _index_tree(repository, admin_dir, head)
@@ -333,6 +342,7 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
         commits.append(tip)
     refs = [keep(repository, commit, left.run_id, spec.number) for commit in dict.fromkeys(commits)]
     if admin_dir is not None and left.path is not None:
+        refs += keep_hidden(repository, journal, left, left.path, admin_dir, head or left.spec.base_commit)
         refs += keep_all_nested(repository, left.path, admin_dir, left.run_id, spec.number)
     return Removal(
         run_id=left.run_id, worker_id=spec.worker_id, number=spec.number, branch=spec.branch,

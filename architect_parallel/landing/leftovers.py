@@ -28,6 +28,8 @@ from architect_parallel.system.process_table import runs_since
 from architect_parallel.worktrees import filters, worker_repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
 from architect_parallel.worktrees.heads import ending_of, head_branch, operation_in
+from architect_parallel.worktrees.hidden import Hidden, commit_hidden, find_hidden
+from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.merged import is_merged
 from architect_parallel.worktrees.registry import admin_dir_of, counterpart, half_made, marked_run, names
 from architect_parallel.worktrees.remove import WorktreeState, inspect
@@ -61,6 +63,8 @@ class Leftover:
     """Content of the worktree as a tree, untracked files included; `None`: not read."""
     left_out: tuple[str, ...]
     """Files that are not in `tree`, because their filter could not be run: their content is in the worktree only."""
+    hidden: Hidden
+    """Files that only ignore rules of the agent's hide; empty where the worktree was not read."""
     dirty: bool
     """Its content is not that of `head`."""
     tip: str | None
@@ -148,24 +152,27 @@ def _leftover(
     state = inspect(repository, path, spec.branch, run.run_id, content=False) if mine else None
     debris = state is not None and state.ours and _is_debris(state)
     left_out: tuple[str, ...] = ()
+    hidden = Hidden()
     tree, unread = None, f"it cannot be read: {state.unreadable}" if state is not None and state.unreadable else None
     if state is not None and state.exists and state.ours and state.admin_dir is not None and not debris:
         try:
-            tree, left_out = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
+            tree, left_out, hidden = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
         except (ArchitectParallelError, OSError) as error:
             unread = f"it cannot be read: {error}"
     head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
     dirty = tree is not None and (tree != head_tree or bool(left_out))
     if state is not None and dirty and tree is not None and head_tree is not None:
         state = replace(state, dirty=(*_changed_paths(repository, head_tree, tree), *left_out))
-    stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread) if state else (None, True, None)
+    stays, forcible, hint = (
+        _worktree_stays(repository, state, debris, dirty, unread, hidden) if state else (None, True, None)
+    )
     if mine and worker_repository.of_worker(repository, journal.run_dir(run.run_id), spec).exists:
         stays, forcible, hint = "its agent's commits are not taken over yet", False, "architect parallel-cleanup"
     if spec.worker_id == INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
         run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, tree=tree, left_out=left_out,
-        dirty=dirty, tip=tip, head=state.head if state else None, on_branch=state.branch if state else None,
+        hidden=hidden,        dirty=dirty, tip=tip, head=state.head if state else None, on_branch=state.branch if state else None,
         worktree_stays=stays, branch_stays=_branch_stays(repository, spec, tip) if tip else None, forcible=forcible,
         hint=hint,
     )  # fmt: skip
@@ -179,16 +186,32 @@ def head_commit(repository: Repository, admin_dir: Path) -> str | None:
 
 def read_tree(
     repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
-) -> tuple[str, tuple[str, ...]]:
-    """The worktree's content as a tree in the object store, untracked files included and ignored ones not; and the
-    files whose filter could not be run, which are not in the tree.
+) -> tuple[str, tuple[str, ...], Hidden]:
+    """The worktree's content as a tree in the object store, untracked files included and ignored ones not; the files
+    whose filter could not be run, which are not in the tree; and the files that the agent's own ignore rules hide.
 
     Raises:
         ArchitectParallelError, OSError: It cannot be read.
     """
     with _private(repository, journal, run_id, spec, path, admin_dir) as private:
         found = private.write_tree()
-        return found.tree, found.left_out
+        hidden = Hidden() if spec.worker_id == INTEGRATION else find_hidden(private)
+        return found.tree, found.left_out, hidden
+
+
+def keep_hidden(
+    repository: Repository, journal: Journal, left: Leftover, path: Path, admin_dir: Path, head: str
+) -> list[str]:
+    """Keep the files that only ignore rules of the agent's hide; the refs, an empty list where there are none.
+
+    Raises:
+        ArchitectParallelError: They cannot be kept.
+    """
+    if not left.hidden.files:
+        return []
+    with _private(repository, journal, left.run_id, left.spec, path, admin_dir) as private:
+        commit = commit_hidden(private, left.hidden, head)
+    return [keep(repository, commit, left.run_id, left.spec.number, "hidden")] if commit else []
 
 
 @contextlib.contextmanager
@@ -217,7 +240,7 @@ def _is_debris(state: WorktreeState) -> bool:
 
 
 def _worktree_stays(
-    repository: Repository, state: WorktreeState, debris: bool, dirty: bool, unread: str | None
+    repository: Repository, state: WorktreeState, debris: bool, dirty: bool, unread: str | None, hidden: Hidden
 ) -> tuple[str | None, bool, str | None]:
     """(why it stays or `None`, whether force helps, hint)."""
     path = state.path
@@ -242,6 +265,8 @@ def _worktree_stays(
     if dirty or state.submodule_changes:
         some = show_some([*state.dirty, *state.submodule_changes], most=3)
         return f"it has uncommitted changes: {some}", True, None
+    if hidden.directories:
+        return f"ignore rules of its agent hide {hidden.words}", True, f"look at {path}, or --force (they are not kept)"
     if state.unsaved:
         push = f"git -C {path / state.unsaved[0]} push, or --force (they are kept)"
         return f"commits of the submodule {state.unsaved[0]} are nowhere else", True, push

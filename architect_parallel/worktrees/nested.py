@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git import Git, Repository, make_state_dir
 from architect_parallel.worktrees.facts import OWN_IDENTITY, Identity
 from architect_parallel.worktrees.keeping import KEEP
 from architect_parallel.worktrees.registry import pointed_at
@@ -212,7 +211,7 @@ def _sealed(repository: Repository, nested: Nested) -> Iterator[Git]:
 
 @contextlib.contextmanager
 def _throw_away(repository: Repository, hash_name: str, stores: Sequence[Path]) -> Iterator[Git]:
-    with tempfile.TemporaryDirectory(prefix="nested-", dir=make_private_dir(repository.state_dir)) as name:
+    with tempfile.TemporaryDirectory(prefix="nested-", dir=make_state_dir(repository.state_dir)) as name:
         place = Path(name)
         (place / "refs").mkdir()
         (place / "objects" / "info").mkdir(parents=True)
@@ -327,7 +326,7 @@ def _create_refs(
 def _reading(repository: Repository, nested: Nested) -> Iterator[PrivateGit]:
     assert nested.work_tree is not None
     inner = Repository(root=nested.work_tree, checkout=nested.work_tree, common_dir=nested.common_dir)
-    with tempfile.TemporaryDirectory(prefix="nested-", dir=make_private_dir(repository.state_dir)) as name:
+    with tempfile.TemporaryDirectory(prefix="nested-", dir=make_state_dir(repository.state_dir)) as name:
         yield PrivateGit.create(inner, Path(name) / "git", nested.work_tree)
 
 

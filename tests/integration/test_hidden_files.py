@@ -99,3 +99,24 @@ def test_an_agent_that_hides_everything_has_not_changed_nothing(checkout: Path) 
     (result,) = answer.json["results"]
     assert (result["status"], result["reason"]) == ("success", "completed")
     assert any("'work'" in warning for warning in result["warnings"])
+
+
+def test_a_cleanup_leaves_many_hidden_files_alone_and_keeps_few(checkout: Path) -> None:
+    architect = Architect(checkout)
+    many = "echo node_modules/ >> .gitignore; mkdir node_modules; touch node_modules/$(seq -s ' node_modules/' 250)"
+    architect(
+        "parallel", "--task", many, "--task", "echo 'few.txt' >> .gitignore; echo few > few.txt", "--backend", "shell"
+    )
+    for number in (1, 2):
+        architect("merge", "latest", str(number), "--squash")
+
+    answer = architect("parallel-cleanup")
+
+    assert (checkout / ".architect-parallel-1" / "node_modules" / "250").exists()
+    assert "ignore rules of its agent hide node_modules/ (250 files)" in answer.out
+    assert not (checkout / ".architect-parallel-2").exists()
+    refs = git(checkout, "for-each-ref", "--format=%(refname)", "refs/architect/keep").split("\n")
+    assert any(git(checkout, "show", f"{ref}:few.txt", check=False) == "few" for ref in refs)
+
+    assert architect("parallel-cleanup", "--force").code == 0
+    assert not (checkout / ".architect-parallel-1").exists()
