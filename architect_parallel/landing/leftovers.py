@@ -172,9 +172,9 @@ def _leftover(
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
         run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, tree=tree, left_out=left_out,
-        hidden=hidden,        dirty=dirty, tip=tip, head=state.head if state else None, on_branch=state.branch if state else None,
-        worktree_stays=stays, branch_stays=_branch_stays(repository, spec, tip) if tip else None, forcible=forcible,
-        hint=hint,
+        hidden=hidden, dirty=dirty, tip=tip, head=state.head if state else None,
+        on_branch=state.branch if state else None, worktree_stays=stays,
+        branch_stays=_branch_stays(repository, spec, tip) if tip else None, forcible=forcible, hint=hint,
     )  # fmt: skip
 
 
