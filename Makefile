@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-agent
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-real check bench docs format lock clean
+.PHONY: demo test test-real fuzz check bench docs format lock clean
 
 demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scripted models
 	@$(BIN)/architect demo
@@ -17,6 +17,12 @@ test: $(DEV_STAMP)  ## The whole test suite but the tests with real agents
 
 test-real: $(DEV_STAMP)  ## The real agents from the npm registry against a loopback model server; AGENTS="claude or codex"
 	@$(BIN)/python -m pytest -q -n 2 -m real_agents -k "$(AGENTS)" tests/real_agents
+
+FUZZ_SECONDS ?= 3600
+FUZZ_SEED ?= $(shell date +%s)
+fuzz: $(DEV_STAMP)  ## Random repositories, agents and commands: nothing is lost; FUZZ_SECONDS=3600 FUZZ_SEED=0
+	@echo "FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED)"
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest -q -n 0 -s tests/fuzz
 
 check: $(DEV_STAMP)  ## Style, types, floors between the rooms, generated documents
 	@$(BIN)/ruff format --check .
