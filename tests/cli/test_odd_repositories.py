@@ -153,7 +153,7 @@ def test_a_lock_is_one_line_and_no_step(architect: Architect, checkout: Path) ->
     assert (answer.code, answer.out) == (3, "")
     first, second = answer.err.splitlines()
     assert first.startswith(f"architect: {lock} is in the way, ")
-    assert second.startswith(f"  try: rm {lock} ")
+    assert second.startswith(f"  try: rm {lock},")
     assert architect("undo", "--list", "--json").json == {"operations": []}
 
 

@@ -180,7 +180,7 @@ def test_a_merge_names_the_lock_and_leaves_no_step(
         merge.execute(repository, journal, plan)
     assert caught.value.message.startswith(f"{held} is in the way, ")
     assert "days old" in caught.value.message
-    assert (caught.value.hint or "").startswith(f"rm {held} ")
+    assert (caught.value.hint or "").startswith(f"rm {held},")
     held.unlink()
     assert everything(checkout) == before
     assert journal.operations() == []
