@@ -377,7 +377,8 @@ def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:
         name = run_id + (f"-{attempt}" if attempt > 1 else "")
         branch, path = f"{MERGED_PREFIX}{name}", repository.root / f"{DIRECTORY_PREFIX}merged-{name}"
         ref = f"refs/heads/{branch}"
-        if repository.store.resolve(ref) is None and not is_taken(repository.common_dir, ref) and not path.exists():
+        listed = repository.store.text("for-each-ref", "--count=1", "--format=%(refname)", ref)  # it, or one below it
+        if not listed and not is_taken(repository.common_dir, ref) and not path.exists():
             return branch, path
     raise EnvironmentProblem(f"there are too many branches {MERGED_PREFIX}{run_id}", hint="git branch -D")
 

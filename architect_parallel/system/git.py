@@ -2,7 +2,7 @@
 
 It knows how to run git and where a repository is; it knows nothing of workers, branches or safety rules (those are
 `worktrees`, `workers.collect` and `landing`). Paths travel as bytes through `os.fsencode`/`fsdecode`, so names that
-are not UTF-8 survive. Exit codes and `-z` output are read, never git's prose.
+are not UTF-8 survive. Exit codes and `-z` output are read; git's prose only for the reason of a failure (`git_errors`).
 
 The environment: an inherited `GIT_*` variable is dropped unless `USER_VARIABLES` lists it (a hook or CI job that
 exports `GIT_DIR` or `GIT_INDEX_FILE` must not redirect us), nothing prompts, messages are in C.UTF-8, nothing is

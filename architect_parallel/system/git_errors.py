@@ -22,7 +22,7 @@ _CONFIG = re.compile(r"could not lock config file (.+): (.+)$", re.MULTILINE)
 _REFTABLE = "cannot lock references"
 _MOVED = re.compile(r"cannot lock ref '(.+)': (?:is at \S+ but expected|unable to resolve reference)")
 _OBJECTS = re.compile(r"insufficient permission for adding an object to repository database (.+)$", re.MULTILINE)
-_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
+_FULL = re.compile(r"^(?:fatal: |error: )?(.*(?:No space left on device|Disk quota exceeded))", re.MULTILINE)
 _NO_WORK_TREE = "this operation must be run in a work tree"
 
 
@@ -54,7 +54,7 @@ def find_reason(stderr: str, *, cwd: Path, git_dir: Path | None = None) -> Reaso
     if found := _MOVED.search(stderr):
         return Reason(message=f"{found[1].removeprefix('refs/heads/')} has moved meanwhile", hint="try again")
     if found := _FULL.search(stderr):
-        return Reason(message=f"{cwd} cannot be written: {found[0]}", hint="free some space, then again")
+        return Reason(message=f"git: {found[1]}", hint="free some space, then again")
     if found := _OBJECTS.search(stderr):
         return _not_created(cwd / found[1], "Permission denied")
     if _NO_WORK_TREE in stderr:
@@ -74,7 +74,7 @@ def describe_lock(lock: Path) -> Reason:
         return Reason(message=f"{lock} is held by {shown} for {_duration(age_s)}", hint="wait for its end, then again")
     return Reason(
         message=f"{lock} is in the way, {_duration(age_s)} old: another git process is at work, or one was killed",
-        hint=f"rm {shlex.quote(os.fspath(lock))} (only if no git process is running there)",
+        hint=f"rm {shlex.quote(os.fspath(lock))}, if no git process is running there",
     )
 
 

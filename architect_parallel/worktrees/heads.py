@@ -35,13 +35,13 @@ def read_head(admin_dir: Path) -> str | None:
     Args:
         admin_dir: git's directory there: `<common>/worktrees/<name>`, or the common one of the main checkout.
     """
-    if not has_files_backend(admin_dir):
-        return _asked(admin_dir)
     path = admin_dir / "HEAD"
     try:  # a link, as `core.preferSymlinkRefs` makes it
         text = f"ref: {os.readlink(path)}" if path.is_symlink() else _content(path).rstrip()
     except OSError:
         return None
+    if text == _STUB or _has_reftable(admin_dir):
+        return _asked(admin_dir)
     if text.startswith("ref:"):
         ref = text.removeprefix("ref:").lstrip()
         return f"ref: {ref}" if ref.startswith("refs/") else None
@@ -85,7 +85,7 @@ def put_head_on(admin_dir: Path, branch: str) -> None:
 
 def has_files_backend(admin_dir: Path) -> bool:
     """Whether the refs of a git directory are files that may be read; a reftable is a directory in each of them."""
-    return not (admin_dir / "reftable").exists() and _content(admin_dir / "HEAD").rstrip() != _STUB
+    return not _has_reftable(admin_dir) and _content(admin_dir / "HEAD").rstrip() != _STUB
 
 
 def is_taken(common_dir: Path, ref: str) -> bool:
@@ -134,7 +134,12 @@ def operation_in(admin_dir: Path) -> str | None:
 def occupied_branches(admin_dir: Path) -> dict[str, str]:
     """Short names of the branches that a rebase or bisect in progress has left and will come back to, or will move when
     it ends (`rebase --update-refs`), each with the operation. HEAD of the checkout does not name them."""
-    found = {}
+    found: dict[str, str] = {}
+    try:
+        if not {"rebase-merge", "rebase-apply", "BISECT_LOG"} & {entry.name for entry in os.scandir(admin_dir)}:
+            return found
+    except OSError:
+        return found
     for name in ("rebase-merge/head-name", "rebase-apply/head-name"):
         if (branch := _first_line(admin_dir / name).removeprefix(_BRANCHES)) and branch != "detached HEAD":
             found[branch] = "rebase"
@@ -152,6 +157,10 @@ def ending_of(operation: str, path: Path) -> str:
     if operation == "bisect":
         return f"git -C {place} bisect reset"
     return f"git -C {place} {operation.removeprefix('git ')} --continue, or --abort"
+
+
+def _has_reftable(admin_dir: Path) -> bool:
+    return os.path.exists(admin_dir / "reftable")
 
 
 def _first_line(path: Path) -> str:

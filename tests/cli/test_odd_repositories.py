@@ -132,6 +132,13 @@ def test_in_a_reftable_the_user_keeps_the_branch_they_are_on(architect: Architec
     assert git(reftable, "log", "--format=%s", "-1") == "architect: echo new > new"
 
 
+def test_what_a_check_does_to_head_is_put_back_in_a_reftable(architect: Architect, reftable: Path) -> None:
+    answer = architect(*RUN, "--check", "git checkout -q --detach", cwd=reftable)
+    assert answer.code == 0, answer.err
+    head = git(reftable / ".architect-parallel-1", "symbolic-ref", "HEAD")
+    assert head == "refs/heads/architect/parallel-1"
+
+
 def test_a_checkout_that_core_bare_hides_is_not_merged_into(architect: Architect, checkout: Path) -> None:
     assert architect(*RUN).code == 0
     git(checkout, "config", "core.bare", "true")
@@ -153,7 +160,7 @@ def test_a_lock_is_one_line_and_no_step(architect: Architect, checkout: Path) ->
     assert (answer.code, answer.out) == (3, "")
     first, second = answer.err.splitlines()
     assert first.startswith(f"architect: {lock} is in the way, ")
-    assert second.startswith(f"  try: rm {lock} ")
+    assert second.startswith(f"  try: rm {lock},")
     assert architect("undo", "--list", "--json").json == {"operations": []}
 
 

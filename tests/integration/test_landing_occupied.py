@@ -133,6 +133,16 @@ def test_a_worker_whose_branch_is_being_rebased_is_not_begun_again(
     assert run.tip(1) == tip
 
 
+def test_a_combined_branch_takes_no_name_that_a_packed_branch_below_it_blocks(
+    checkout: Path, repository: Repository, journal: Journal
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"})
+    git(checkout, "branch", "architect/merged-run/mine")
+    git(checkout, "pack-refs", "--all")
+    outcome = merge.execute(repository, journal, merge.plan_merge(repository, journal, "run", 1, 2))
+    assert outcome.branch == "architect/merged-run-2"
+
+
 def test_the_branch_of_a_checkout_that_was_moved_away_is_not_moved(
     checkout: Path, repository: Repository, journal: Journal, tmp_path: Path
 ) -> None:
@@ -180,7 +190,7 @@ def test_a_merge_names_the_lock_and_leaves_no_step(
         merge.execute(repository, journal, plan)
     assert caught.value.message.startswith(f"{held} is in the way, ")
     assert "days old" in caught.value.message
-    assert (caught.value.hint or "").startswith(f"rm {held} ")
+    assert (caught.value.hint or "").startswith(f"rm {held},")
     held.unlink()
     assert everything(checkout) == before
     assert journal.operations() == []
