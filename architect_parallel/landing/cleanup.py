@@ -24,6 +24,7 @@ from architect_parallel.landing.leftovers import (
     INTEGRATION,
     Leftover,
     head_commit,
+    holds_filtered,
     keep_hidden,
     leftovers,
     read_tree,
@@ -331,6 +332,10 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
         ):
             raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
         index_tree = _index_tree(repository, admin_dir, head)
+        if index_tree and holds_filtered(
+            repository, journal, left.run_id, spec, left.path, admin_dir, index_tree, known=(head, left.tree or head)
+        ):
+            index_tree = None  # it may be in plain form there
         if left.dirty or index_tree:
             content = _content(repository, left, index_tree)
         commits.append(content or head)
@@ -445,3 +450,4 @@ def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
             delete_tree(path)
     with contextlib.suppress(OSError):
         (place / "git").rmdir()
+        delete_tree(place / "filters")  # with the copy of git-crypt's key

@@ -214,6 +214,29 @@ def keep_hidden(
     return [keep(repository, commit, left.run_id, left.spec.number, "hidden")] if commit else []
 
 
+def holds_filtered(
+    repository: Repository,
+    journal: Journal,
+    run_id: str,
+    spec: WorkerSpec,
+    path: Path,
+    admin_dir: Path,
+    tree: str,
+    *,
+    known: tuple[str, ...],
+) -> bool:
+    """Whether `tree`, an index of the agent's, has a file with a filter that none of the `known` trees has so.
+
+    Raises:
+        ArchitectParallelError, OSError: It cannot be read.
+    """
+    with _private(repository, journal, run_id, spec, path, admin_dir) as private:
+        if not private.facts.filters.drivers:
+            return False
+        other = [{change.path for change in private.diff(each, tree).files if change.status != "D"} for each in known]
+        return bool(private.filtered().named(private.git, set.intersection(*other)))
+
+
 @contextlib.contextmanager
 def _private(
     repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path

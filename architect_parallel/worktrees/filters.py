@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.system import process
 from architect_parallel.system.files import make_private_dir
@@ -109,7 +110,7 @@ def record(repository: Repository, run_dir: Path) -> Filters:
 
     Raises:
         GitError: The configuration cannot be read.
-        OSError: The record cannot be written.
+        EnvironmentProblem: The record cannot be written.
     """
     place = run_dir / "filters"
     if not place.is_dir():
@@ -124,10 +125,10 @@ def record(repository: Repository, run_dir: Path) -> Filters:
             whole = replace(filters, drivers=drivers, place=os.fspath(place))
             (unfinished / _RECORD).write_text(json.dumps(asdict(whole), ensure_ascii=True))
             os.rename(unfinished, place)
-        except OSError:
+        except OSError as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             if not place.is_dir():  # else another worker was first
-                raise
+                raise EnvironmentProblem(f"the filters of the run cannot be recorded: {error}") from error
     return recorded(run_dir) or Filters()
 
 
