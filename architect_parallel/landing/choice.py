@@ -71,11 +71,12 @@ def _best(repository: Repository, result: RunResult) -> Choice:
             if (worker.status is Status.SUCCESS) is not successful:
                 continue
             try:
-                source = require_source(repository, result.run_id, worker, result.base_commit)
+                source = require_source(repository, result, worker)
             except NothingToDo:
                 continue
             warnings = () if successful else ("no worker with changes succeeded; the best of the others is taken",)
-            return Choice(sources=(source,), warnings=(*warnings, *did_not_succeed(source)), because=place.reason)
+            warnings = (*warnings, *source.warnings, *did_not_succeed(source))
+            return Choice(sources=(source,), warnings=warnings, because=place.reason)
     raise NothingToDo(f"no worker of run {result.run_id} changed anything", hint=f"architect status {result.run_id}")
 
 
@@ -87,13 +88,13 @@ def _with_work(
     problem: NothingToDo | None = None
     for worker in workers:
         try:
-            source = require_source(repository, result.run_id, worker, result.base_commit)
+            source = require_source(repository, result, worker)
         except NothingToDo as nothing:
             problem = problem or nothing
             warnings.append(nothing.message)
             continue
         sources.append(source)
-        warnings += did_not_succeed(source)
+        warnings += [*source.warnings, *did_not_succeed(source)]
     if not sources and problem is not None:
         raise problem
     return Choice(sources=tuple(sources), left_out=left_out, warnings=tuple(warnings))
