@@ -77,7 +77,8 @@ def _best(repository: Repository, result: RunResult) -> Choice:
         if found is not None:
             place, source = found
             warnings = () if successful else ("no worker with changes succeeded; the best of the others is taken",)
-            return Choice(sources=(source,), warnings=(*warnings, *did_not_succeed(source)), because=place.reason)
+            warnings = (*warnings, *source.warnings, *did_not_succeed(source))
+            return Choice(sources=(source,), warnings=warnings, because=place.reason)
     raise NothingToDo(f"no worker of run {result.run_id} changed anything", hint=f"architect status {result.run_id}")
 
 
@@ -97,7 +98,9 @@ def _best_of_each(repository: Repository, result: RunResult, rankings: Sequence[
     if not sources:
         hint = f"architect merge {result.run_id} N lands one anyway"
         raise NothingToDo(f"no worker of run {result.run_id} with changes succeeded", hint=hint)
-    return Choice(sources=tuple(sources), left_out=tuple(left_out), because=" / ".join(reasons))
+    warnings = tuple(warning for source in sources for warning in source.warnings)
+    because = " / ".join(reasons)
+    return Choice(sources=tuple(sources), left_out=tuple(left_out), warnings=warnings, because=because)
 
 
 def _first_with_work(
@@ -109,7 +112,7 @@ def _first_with_work(
         worker = by_id[place.worker_id]
         if (worker.status is Status.SUCCESS) is successful:
             with contextlib.suppress(NothingToDo):
-                return place, require_source(repository, result.run_id, worker, result.base_commit)
+                return place, require_source(repository, result, worker)
     return None
 
 
@@ -121,13 +124,13 @@ def _with_work(
     problem: NothingToDo | None = None
     for worker in workers:
         try:
-            source = require_source(repository, result.run_id, worker, result.base_commit)
+            source = require_source(repository, result, worker)
         except NothingToDo as nothing:
             problem = problem or nothing
             warnings.append(nothing.message)
             continue
         sources.append(source)
-        warnings += did_not_succeed(source)
+        warnings += [*source.warnings, *did_not_succeed(source)]
     if not sources and problem is not None:
         raise problem
     return Choice(sources=tuple(sources), left_out=left_out, warnings=tuple(warnings))

@@ -61,7 +61,7 @@ def compare(repository: Repository, result: RunResult, *, into: str | None = Non
     sources = []
     for worker in result.results:
         try:
-            sources.append(require_source(repository, result.run_id, worker, result.base_commit))
+            sources.append(require_source(repository, result, worker))
         except NothingToDo:
             continue
     return compare_sources(repository, sources, _onto(repository, into))

@@ -1,14 +1,18 @@
 """What there is to land of a worker: which commit, as long as there is one.
 
 It is the worker's branch while that is still the one its run made (numbers are given out again after a cleanup), with
-what the user added to it; else the commit that was collected.
+what the user added to it; else the commit that was collected. A branch counts as moved by the user when its reflog has
+the move, later than the run's end. What was moved while agents ran, or without a word in the reflog, was not collected,
+not checked and not shown to anybody: it does not land.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
-from architect_parallel.domain import WorkerResult
+from architect_parallel.domain import RunResult, WorkerResult
 from architect_parallel.errors import NothingToDo
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import owns_branch
@@ -20,36 +24,56 @@ class Source:
 
     worker: WorkerResult
     commit: str
+    warnings: tuple[str, ...] = ()
+    """What of the worker's branch lands beyond what was collected, or does not land."""
 
     @property
     def worker_id(self) -> int:
         return self.worker.worker_id
 
 
-def require_source(repository: Repository, run_id: str, worker: WorkerResult, base: str) -> Source:
+def require_source(repository: Repository, run: RunResult, worker: WorkerResult) -> Source:
     """The commit to land.
-
-    Args:
-        base: The commit the run started from.
 
     Raises:
         NothingToDo: The worker changed nothing or worked in place, or its work is gone.
     """
-    number = worker.worker_id
+    number, run_id = worker.worker_id, run.run_id
     if not worker.branch:
         raise NothingToDo(f"worker {number} worked in place, in {worker.worktree_path}: there is nothing to land")
     store = repository.store
     tip = store.resolve(f"refs/heads/{worker.branch}")
-    if tip is not None and not owns_branch(repository, worker.branch, run_id, base):
+    if tip is not None and not owns_branch(repository, worker.branch, run_id, run.base_commit):
         tip = None
     head = worker.diff.head if worker.diff else None
     if head is not None and head != tip and store.resolve(f"{head}^{{commit}}") is None:
         head = None
     # With `commit` off the collected state stands beside the branch. What the user added to the branch counts.
     newer = head is not None and (tip in (None, head) or store.ok("merge-base", "--is-ancestor", tip or "", head))
-    source = head if newer else tip
+    source, warnings = head if newer else tip, tuple[str, ...]()
+    if tip is not None and source == tip and head is not None and tip != head:
+        if _moved_by_user(repository, worker.branch, tip, run.finished_at or worker.finished_at):
+            warnings = (f"{worker.branch} has moved since worker {number} was collected: it lands as it is now",)
+        else:
+            source = head
+            warnings = (
+                f"{worker.branch} was moved to {tip[:12]} after its collection, and not by you: only what was collected"
+                f" lands (git diff {head[:12]} {tip[:12]})",
+            )
     if source is None:
         raise NothingToDo(f"the work of worker {number} of run {run_id} is gone", hint="architect undo --list")
-    if source == (worker.diff.base if worker.diff else base):
+    if source == (worker.diff.base if worker.diff else run.base_commit):
         raise NothingToDo(f"worker {number} of run {run_id} changed nothing", hint=f"architect status {run_id}")
-    return Source(worker=worker, commit=source)
+    return Source(worker=worker, commit=source, warnings=warnings)
+
+
+def _moved_by_user(repository: Repository, branch: str, tip: str, ended: datetime | None) -> bool:
+    """Whether the newest entry of the branch's reflog is its way to `tip`, made when no agent of the run was there.
+
+    Args:
+        ended: `None` means that the time is not known, and the entry alone counts.
+    """
+    words = ("reflog", "show", "-1", "--date=unix", "--format=%H %gd", f"refs/heads/{branch}", "--")
+    output = repository.store.run(*words, check=False)
+    found = re.fullmatch(rf"{tip} .*@\{{(\d+)\}}", output.text)
+    return found is not None and (ended is None or int(found[1]) >= int(ended.timestamp()))

@@ -17,6 +17,8 @@ from architect_parallel.planning.quantities import show_some
 CLOCK_S = 0.02
 """File times come from a clock that ticks at least a hundred times a second and lags behind by up to a tick."""
 
+SETTING = "config: "
+"""Before a key of git's configuration that is reported like a path; keys are in lower case."""
 PLACES = ("HEAD", "index", "stash")
 """Names of what is no file and no ref; as words they mean nothing."""
 
@@ -26,7 +28,7 @@ class Change:
     """One thing of the main checkout that is not as it was at the look before."""
 
     path: str
-    """Below the root; or `HEAD`, `index`, `stash`, `refs/…`."""
+    """Below the root; or `HEAD`, `index`, `stash`, `refs/…`, `config: KEY`."""
     before: tuple[str, str] | None = None
     """Mode and object id of the file; `None`: there was none, or it is no file, or its content was not saved."""
     after: tuple[str, str] | None = None
@@ -112,6 +114,8 @@ def mention(text: str, path: str, root: str, *, is_task: bool = False) -> Mentio
     """
     is_place = path in PLACES
     names = [] if is_place else [path.rstrip("/")]
+    if path.startswith(SETTING):
+        text, names = text.lower(), [path.removeprefix(SETTING)]
     if path.startswith("refs/"):
         names.append(path.split("/", 2)[-1])
     absolute = [f"{root.rstrip('/')}/{each}" for each in names]

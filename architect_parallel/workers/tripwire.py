@@ -14,7 +14,7 @@ import contextlib
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,8 +101,8 @@ class Tripwire:
         self._checkout: MainCheckout | None = None
         self._looked_s = 0.0
         """Wall time at which the last look began."""
-        self._stretches: dict[tuple[int, int], Stretch] = {}
-        """By worker and attempt."""
+        self._stretches: dict[tuple[int, int, bool], Stretch] = {}
+        """By worker, attempt, and whether it is the checks' time and not the agent's."""
         self._said: dict[int, Said] = {}
         self._seen: dict[tuple[str, bool], _Seen] = {}
         """What is reported, by path and whether it is a file (one may be called `index`): from the first change of each
@@ -127,11 +127,23 @@ class Tripwire:
         self.arm()
         self._ready.wait()
         self._said[spec.worker_id] = Said(task=spec.prompt)
-        self._stretches[(spec.worker_id, spec.attempt)] = Stretch(worker_id=spec.worker_id, started_s=_now_s())
+        self._stretches[(spec.worker_id, spec.attempt, False)] = _begun(spec)
 
     def end(self, spec: WorkerSpec) -> None:
         """The agent's processes are gone."""
-        key = (spec.worker_id, spec.attempt)
+        self._finish((spec.worker_id, spec.attempt, False))
+
+    @contextlib.contextmanager
+    def checking(self, spec: WorkerSpec) -> Iterator[None]:
+        """The time in which the checks of `spec` run, which may run what its agent wrote."""
+        key = (spec.worker_id, spec.attempt, True)
+        self._stretches[key] = _begun(spec)
+        try:
+            yield
+        finally:
+            self._finish(key)
+
+    def _finish(self, key: tuple[int, int, bool]) -> None:
         self._stretches[key] = replace(self._stretches[key], ended_s=_now_s())
 
     def judge(self, spec: WorkerSpec, output: str, log: Path | None) -> Judgement:
@@ -141,10 +153,12 @@ class Tripwire:
             output: Its final text.
             log: All it printed; `None`: there is none.
         """
-        stretch = self._stretches.get((spec.worker_id, spec.attempt))
-        if stretch is None or stretch.ended_s is None:
+        keys = ((spec.worker_id, spec.attempt, checks) for checks in (False, True))
+        ends = [each.ended_s for key in keys if (each := self._stretches.get(key)) is not None]
+        ended = [each for each in ends if each is not None]
+        if not ended or len(ended) < len(ends):
             return Judgement()
-        self._look(stretch.ended_s)
+        self._look(max(ended))
         with self._lock:
             seen = self._pending.pop(spec.worker_id, [])
         if not seen:
@@ -319,6 +333,10 @@ class Tripwire:
             self._warned = what
             self._emit(Warned(message=f"{what}: {said}"))
         _log.warning("%s", what, exc_info=error)
+
+
+def _begun(spec: WorkerSpec) -> Stretch:
+    return Stretch(worker_id=spec.worker_id, started_s=_now_s())
 
 
 def _now_s() -> float:

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -405,12 +406,14 @@ class _Journey:
             switch=self._switch,
         )
         course.checked = False
-        course.checks = checker.check_worker(
-            spec,
-            private,
-            course.diff.head if course.diff is not None else None,
-            secret_values=environment.secret_values(self._backend, self._place.environ),
-            emit=self._emit,
-            warn=self._warn,
-        )
+        tripwire = self._place.tripwire
+        with nullcontext() if tripwire is None else tripwire.checking(spec):
+            course.checks = checker.check_worker(
+                spec,
+                private,
+                course.diff.head if course.diff is not None else None,
+                secret_values=environment.secret_values(self._backend, self._place.environ),
+                emit=self._emit,
+                warn=self._warn,
+            )
         course.checked = True

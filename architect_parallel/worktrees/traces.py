@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,11 @@ NOT_WATCHED = (
     *("refs/remotes/", "refs/prefetch/", "refs/stash"),
 )
 """Ours, other workers', or moved by any fetch. `refs/stash` is looked at through its reflog."""
-_SETTINGS = ("config", "info/attributes", "info/exclude", "info/grafts", "objects/info/alternates")
+_SETTINGS = (
+    *("config", "config.worktree", "shallow", "objects/info/alternates", "objects/info/http-alternates"),
+    *("rebase-apply", "rebase-merge", "sequencer"),
+)
+_WRITTEN_BY_GC = ("info/refs",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,19 +106,47 @@ def went_to(admin_dir: Path) -> frozenset[str]:
 
 def surroundings(repository: Repository) -> dict[str, str]:
     """Digest of each file by which git can be made to run or do something else, by its path."""
-    hooks = repository.common_dir / "hooks"
-    try:
-        names = [f"hooks/{name}" for name in os.listdir(hooks) if not name.endswith(".sample")]
-    except OSError:
-        names = []
-    paths = [repository.common_dir / name for name in (*_SETTINGS, *names)]
+    paths = (repository.common_dir / name for name in setting_files(repository))
     return {os.fspath(path): _digest(path) for path in paths if os.path.lexists(path)}
+
+
+def setting_files(repository: Repository) -> list[str]:
+    """Those files, relative to the common directory, sorted: settings, hooks, `info/*`, the same of submodules, and
+    operations under way. Some may not be there."""
+    common = repository.common_dir
+    found = {*_SETTINGS, *_hooks(common, ""), *(f"info/{name}" for name in _names(common / "info"))}
+    pending = [f"modules/{name}" for name in _names(common / "modules")]
+    while pending:
+        module = pending.pop()
+        if (common / module / "HEAD").exists():
+            found |= {f"{module}/config", *_hooks(common, f"{module}/")}
+            pending += [f"{module}/modules/{name}" for name in _names(common / module / "modules")]
+        else:  # a submodule's name may have slashes
+            pending += [f"{module}/{name}" for name in _names(common / module)]
+    return sorted(found - set(_WRITTEN_BY_GC))
+
+
+def _hooks(common: Path, prefix: str) -> set[str]:
+    return {f"{prefix}hooks/{name}" for name in _names(common / prefix / "hooks") if not name.endswith(".sample")}
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def surrounding_warnings(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Names what of it is not as it was."""
     changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     return [f"{path} changed while it ran: look at it before you run git there" for path in changed]
+
+
+def excludes(repository: Repository, own: Sequence[bytes]) -> str:
+    """Digest of `info/exclude` without the lines that are the launcher's own."""
+    lines = _content(repository.common_dir / "info" / "exclude").split(b"\n")
+    return hashlib.sha256(b"\n".join(line for line in lines if line and line not in own)).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -250,3 +250,45 @@ def test_a_failure_carries_gits_words_in_one_line(checkout: Path) -> None:
         Git(cwd=checkout).run("checkout", "nowhere")
     assert caught.value.code == 1
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def partial(tmp_path: Path) -> Path:
+    """A partial clone without checkout: no content is there yet."""
+    origin = make_repository(tmp_path / "origin", {"big.txt": "big\n", "other.txt": "other\n"})
+    git(origin, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{origin}", "partial")
+    return tmp_path / "partial"
+
+
+def test_a_partial_clone_fetches_at_a_checkout_and_at_nothing_else(partial: Path) -> None:
+    blob = git(partial, "rev-parse", "HEAD:big.txt")
+    repository = open_repository(partial)
+    with pytest.raises(GitError):
+        repository.git.run("cat-file", "-p", blob)
+    with pytest.raises(GitError):
+        repository.git.run("grep", "big", "HEAD")
+    with repository.programs.agents_running():
+        repository.git.run("reset", "--hard", "--quiet")
+    assert (partial / "big.txt").read_text() == "big\n"
+    assert repository.git.text("cat-file", "-p", blob) == "big"
+
+
+def test_a_checkout_fetches_with_no_program_that_came_while_agents_ran(partial: Path, tmp_path: Path) -> None:
+    repository = open_repository(partial)
+    git(partial, "config", "protocol.ext.allow", "always")
+    with repository.programs.agents_running():
+        git(partial, "config", "remote.origin.uploadpack", f"touch {tmp_path}/ran; git-upload-pack")
+    repository.git.run("reset", "--hard", "--quiet")
+    assert (partial / "big.txt").read_text() == "big\n"
+    assert not (tmp_path / "ran").exists()
+    git(partial, "config", "--add", "remote.origin.fetch", "+refs/heads/x:refs/remotes/origin/x")
+    git(partial, "fetch", "-q", "origin", "main")  # the control
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_replaced_object_is_seen_as_it_is(checkout: Path) -> None:
+    repository = open_repository(checkout)
+    commit, parent = git(checkout, "rev-parse", "HEAD"), git(checkout, "rev-parse", "HEAD^")
+    git(checkout, "replace", commit, parent)
+    assert git(checkout, "log", "-1", "--format=%T", commit) != repository.store.text("rev-parse", f"{commit}^{{tree}}")

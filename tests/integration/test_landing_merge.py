@@ -437,7 +437,40 @@ def test_number_given_out_again_does_not_land_a_strangers_work(
 def test_commits_the_user_added_to_the_branch_land_too(repository: Repository, journal: Journal) -> None:
     run = ended_run(repository, journal, "run", {"new.txt": "new\n"})
     added = commit(run.worktree(1), {"fix.txt": "by hand\n"})
-    assert plan_merge(repository, journal, "run", 1).commit == added
+    plan = plan_merge(repository, journal, "run", 1)
+    assert plan.commit == added
+    assert plan.warnings == (f"{run.branch(1)} has moved since worker 1 was collected: it lands as it is now",)
+
+
+@pytest.mark.parametrize("how", ["while it ran", "without a word", "as a file"])
+def test_what_came_to_the_branch_behind_the_users_back_does_not_land(
+    repository: Repository, journal: Journal, how: str
+) -> None:
+    """Nobody has collected, checked or shown it. The branch itself stays as it is."""
+    run = begin_run(repository, journal, "run")
+    collected = commit(run.start(1), {"a.txt": "a\n"})
+    run.finish(1)
+    sneaked = git(repository.root, "commit-tree", "-p", collected, "-m", "more", f"{run.base}^{{tree}}")
+    ref = f"refs/heads/{run.branch(1)}"
+    if how == "while it ran":
+        git(repository.root, "update-ref", ref, sneaked, env={"GIT_COMMITTER_DATE": "@1700000000 +0000"})
+        run.end()
+    else:
+        run.end()
+        if how == "as a file":
+            (repository.common_dir / ref).write_text(f"{sneaked}\n")
+        else:
+            log = repository.common_dir / "logs" / ref
+            before = log.read_bytes()
+            git(repository.root, "update-ref", ref, sneaked)
+            log.write_bytes(before)
+    plan = plan_merge(repository, journal, "run", 1)
+    assert plan.commit == collected
+    assert plan.warnings == (
+        f"{run.branch(1)} was moved to {sneaked[:12]} after its collection, and not by you: only what was collected "
+        f"lands (git diff {collected[:12]} {sneaked[:12]})",
+    )
+    assert run.tip(1) == sneaked
 
 
 def test_bare_repository_moves_its_branch(checkout: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ stands in for gh: nothing leaves the machine."""
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,3 +155,168 @@ def test_hooks_do_not_run_at_a_push(checkout: Path, repository: Repository, jour
     commit(checkout, {"b.txt": "b\n"})
     git(checkout, "push", "-q", "origin", "main")
     assert (checkout.parent / "ran").exists(), "the control: a push by hand runs it"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("remote.origin.url", "file:///elsewhere"),
+        ("remote.origin.pushurl", "file:///elsewhere"),
+        ("remote.origin.receivepack", "touch $HOME/ran; git-receive-pack"),
+        ("remote.origin.vcs", "ext"),
+        ("remote.origin.proxy", "http://elsewhere"),
+        ("url.file:///elsewhere/.insteadOf", "/"),
+        ("url.ext::sh -c touch% ran %.pushInsteadOf", "/"),
+        ("core.sshCommand", "touch $HOME/ran; ssh"),
+        ("core.askPass", "/elsewhere"),
+        ("core.gitProxy", "/elsewhere"),
+        ("credential.helper", "!touch $HOME/ran"),
+        ("http.proxy", "http://elsewhere"),
+        ("http.https://x/.extraHeader", "X: y"),
+        ("lfs.url", "https://elsewhere"),
+    ],
+)
+@pytest.mark.parametrize("scope", ["--local", "--global"])
+def test_a_push_is_refused_where_its_settings_changed_while_agents_ran(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, home: Path, scope: str, key: str, value: str
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"})
+    with repository.programs.agents_running():
+        git(checkout, "config", scope, key, value)
+    before = everything(checkout)
+    with pytest.raises(EnvironmentProblem, match="git's settings for pushes changed while agents ran") as raised:
+        land(repository, journal, 1, push=True)
+    assert key.rpartition(".")[0].lower() in raised.value.message.lower()
+    assert raised.value.hint == "architect config trust"
+    assert everything(checkout) == before
+    assert journal.operations() == []
+    assert not (home / "ran").exists()
+
+
+def test_a_push_goes_out_once_its_settings_are_confirmed_or_taken_back(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"})
+    with repository.programs.agents_running():
+        git(checkout, "config", "http.proxy", "http://elsewhere")
+    git(checkout, "config", "--unset", "http.proxy")
+    assert land(repository, journal, 1, push=True).published.pushed == "origin/main"
+    with repository.programs.agents_running():
+        git(checkout, "config", "remote.origin.pushurl", str(remote))
+    repository.programs.confirm(repository.programs.unconfirmed())
+    assert land(repository, journal, 2, push=True).published.pushed == "origin/main"
+
+
+def test_a_program_that_came_during_the_run_is_no_receiver(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, tmp_path: Path
+) -> None:
+    """Not even where another run is live, so that the change is not judged yet."""
+    ended_run(repository, journal, "run", {"a.txt": "a\n"})
+    with repository.programs.agents_running():
+        git(checkout, "config", "remote.origin.receivepack", f"touch {tmp_path}/ran; git-receive-pack")
+        with pytest.raises(EnvironmentProblem, match=r"remote\.origin\.receivepack"):
+            land(repository, journal, 1, push=True)
+    assert not (tmp_path / "ran").exists()
+    git(checkout, "push", "-q", "origin", "main:control")
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.fixture
+def lfs(checkout: Path, remote: Path) -> Path:
+    """The repository with Git LFS for `*.dat`; the directory of the objects at the remote, a `file://` one."""
+    if shutil.which("git-lfs") is None:
+        pytest.skip("git-lfs is not installed")
+    git(checkout, "lfs", "install", "--local")
+    git(checkout, "config", "remote.origin.url", f"file://{remote}")
+    return remote / "lfs" / "objects"
+
+
+def stored(objects: Path) -> int:
+    return sum(path.is_file() for path in objects.rglob("*"))
+
+
+TRACKED = "*.dat filter=lfs diff=lfs merge=lfs -text\n"
+
+
+def test_a_push_takes_the_lfs_objects_along(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, lfs: Path
+) -> None:
+    ended_run(repository, journal, "run", {".gitattributes": TRACKED, "x.dat": "x" * 500})
+    outcome = land(repository, journal, 1, push=True)
+    assert outcome.published.pushed == "origin/main"
+    assert stored(lfs) == 1
+    git(checkout.parent, "clone", "-q", f"file://{remote}", "clone")
+    clone = checkout.parent / "clone"
+    git(clone, "lfs", "install", "--local")
+    git(clone, "lfs", "pull")
+    assert (clone / "x.dat").read_text() == "x" * 500
+
+
+def test_an_lfs_file_that_only_the_history_names_is_pushed_too(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, lfs: Path
+) -> None:
+    run = ended_run(repository, journal, "run", {".gitattributes": TRACKED, "x.dat": "x" * 500, "a.txt": "a\n"})
+    commit(run.worktree(1), {".gitattributes": None, "x.dat": None})
+    assert land(repository, journal, 1, push=True).published.pushed == "origin/main"
+    assert stored(lfs) == 1
+
+
+def test_a_pull_request_takes_the_lfs_objects_along(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, lfs: Path, gh: Path
+) -> None:
+    ended_run(repository, journal, "run", {".gitattributes": TRACKED, "x.dat": "x" * 500}, {"y.txt": "y\n"})
+    assert land(repository, journal, 1, 2, pull_request=True).published.pull_request is not None
+    assert stored(lfs) == 1
+
+
+def test_lfs_objects_that_cannot_be_pushed_hold_the_branch_back(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, lfs: Path
+) -> None:
+    ended_run(repository, journal, "run", {".gitattributes": TRACKED, "x.dat": "x" * 500})
+    (remote / "lfs").write_text("in the way")
+    before = git(remote, "rev-parse", "main")
+    outcome = land(repository, journal, 1, push=True)
+    assert "main was not pushed to origin: its LFS objects could not be" in (outcome.published.problem or "")
+    assert git(remote, "rev-parse", "main") == before
+    assert git(checkout, "rev-parse", "main") == outcome.commit
+
+
+def test_without_git_lfs_nothing_moves(
+    checkout: Path,
+    repository: Repository,
+    journal: Journal,
+    remote: Path,
+    lfs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended_run(repository, journal, "run", {".gitattributes": TRACKED, "x.dat": "x" * 500})
+    programs = tmp_path / "few"
+    programs.mkdir()
+    for name in ("git", "sh", "env"):
+        (programs / name).symlink_to(shutil.which(name) or "")
+    before = everything(checkout)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(programs))
+        with pytest.raises(EnvironmentProblem, match="git-lfs is not installed"):
+            land(repository, journal, 1, push=True)
+    assert everything(checkout) == before
+    assert journal.operations() == []
+
+
+def test_a_result_does_not_choose_where_lfs_objects_go(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, lfs: Path
+) -> None:
+    redirected = "[lfs]\n\turl = https://elsewhere.invalid\n"
+    ended_run(repository, journal, "run", {".gitattributes": TRACKED, "x.dat": "x" * 500, ".lfsconfig": redirected})
+    with pytest.raises(EnvironmentProblem, match=r"changes \.lfsconfig"):
+        land(repository, journal, 1, push=True)
+    assert journal.operations() == []
+
+
+def test_a_push_without_lfs_needs_no_git_lfs(
+    checkout: Path, repository: Repository, journal: Journal, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_run(repository, journal, "run", {"a.txt": "a\n"})
+    monkeypatch.setattr("architect_parallel.landing.publish._push_lfs", None)  # it would raise
+    assert land(repository, journal, 1, push=True).published.pushed == "origin/main"

@@ -49,6 +49,10 @@ def main_checkout(directory: Path) -> Path:
     (root / "staged.txt").write_text("staged\n")
     git(root, "add", "staged.txt")
     (root / "notes.txt").write_text("mine, nowhere else\n")
+    git(root, "config", "user.known", "value")
+    (root / ".git" / "hooks" / "mine").write_text("#!/bin/sh\n")
+    git(root, "init", "-q", "--bare", ".git/modules/a/b")
+    git(root, "update-ref", "refs/architect/keep/r/9", "HEAD")
     return root
 
 
@@ -100,7 +104,40 @@ def index_of(root: Path) -> str:
         ("git reset -q --hard", ["index", "src/a.py", "staged.txt"]),
         ("git clone -q . inner", ["inner/"]),
         ("head -c 9000000 /dev/zero > big", ["big"]),
+        ("git config filter.x.clean evil", ["config: filter.x.clean"]),
+        ("git config --global filter.x.clean evil", ["config: filter.x.clean"]),
+        (
+            "git config -f more filter.x.clean evil; git config include.path ../more",
+            ["config: filter.x.clean", "config: include.path", "more"],
+        ),
+        ("git config core.bare true", ["config: core.bare"]),
+        ("git config --unset user.known", ["config: user.known"]),
+        ("git config user.known secret", ["config: user.known"]),
+        ("git config --add user.known secret", ["config: user.known"]),
+        (
+            "git config extensions.worktreeConfig true; git config --worktree core.fsmonitor evil",
+            ["config: core.fsmonitor", "config: extensions.worktreeconfig"],
+        ),
+        ("echo '[core' > .git/config", ["config"]),
+        ("echo x > .git/hooks/post-merge", [".git/hooks/post-merge"]),
+        ("chmod +x .git/hooks/mine", [".git/hooks/mine"]),
+        ("rm .git/hooks/mine", [".git/hooks/mine"]),
+        ("echo '*' >> .git/info/exclude", [".git/info/exclude"]),
+        ("echo '* filter=x' > .git/info/attributes", [".git/info/attributes"]),
+        ("git rev-parse HEAD > .git/info/grafts", [".git/info/grafts"]),
+        ("git rev-parse HEAD > .git/shallow", [".git/shallow"]),
+        ("echo /elsewhere > .git/objects/info/alternates", [".git/objects/info/alternates"]),
+        ("git config -f .git/modules/a/b/config core.fsmonitor evil", [".git/modules/a/b/config"]),
+        ("echo x > .git/modules/a/b/hooks/post-checkout", [".git/modules/a/b/hooks/post-checkout"]),
+        ("mkdir .git/rebase-merge", [".git/rebase-merge"]),
+        ("git replace HEAD unmerged", ["REPLACED"]),
+        ("git update-ref -d refs/architect/keep/r/9", ["refs/architect/keep/r/9"]),
+        ("git update-ref refs/architect/keep/r/9 unmerged", ["refs/architect/keep/r/9"]),
         # What is none of an agent's changes, or not seen:
+        ("git config branch.topic.remote origin; git branch -q -u main topic", []),
+        ("git config --global user.name Other", []),
+        ("echo /.architect/ >> .git/info/exclude", []),
+        ("git update-server-info", []),
         ("git status && git update-index -q --refresh", []),
         ("touch README src/a.py", []),
         ("git pack-refs --all", []),
@@ -123,7 +160,10 @@ def test_every_change_is_seen_once_and_its_patch_applies(
     act(root, script)
     found = watched.changes()
 
+    if paths == ["REPLACED"]:
+        paths = [f"refs/replace/{git(root, 'rev-parse', 'HEAD')}"]
     assert sorted({change.path for change in found}) == paths
+    assert not any("secret" in change.words or "evil" in change.words for change in found)
     assert watched.changes() == []  # once
     patch = watched.patch(found)
     if patch is None:
@@ -155,7 +195,10 @@ def test_filters_hooks_and_monitors_of_the_repository_are_not_run(root: Path, tm
 
     found = watched.changes()
 
-    assert [change.path for change in found] == [".gitattributes", "README"]
+    assert sorted(change.path for change in found) == [
+        ".git/hooks/post-index-change", ".gitattributes", "README", "config: core.fsmonitor", "config: diff.external",
+        "config: diff.t.textconv", "config: filter.t.clean",
+    ]  # fmt: skip
     assert watched.patch(found) is not None
     assert not canary.exists()
     git(root, "status", check=False)  # the control: plain git does run them
@@ -294,6 +337,34 @@ def test_the_only_agent_that_ran_has_failed_and_its_work_is_kept(run: Run, root:
     git(root, "apply", "-R", patch)
     assert (root / "README").read_text() == "hello\n"
     assert (root / "notes.txt").read_text() == "mine, nowhere else\n"
+
+
+def test_who_writes_into_the_repositorys_configuration_has_failed(run: Run, root: Path) -> None:
+    result = run('git config -f ../.git/config filter.x.clean "secret"; echo x > mine')
+    assert endings(result) == [("failed", "escaped")]
+    assert result.escaped is not None
+    assert result.escaped.paths == ("config: filter.x.clean",)
+    assert "filter.x.clean" in (result.results[0].error or "")
+    assert "git's configuration changed while agents ran: filter.x.clean" in result.warnings[-1]
+    assert not any("secret" in warning for warning in result.warnings)
+
+
+def test_of_two_the_one_whose_task_names_the_key_has_failed(run: Run, tmp_path: Path) -> None:
+    meet = f"touch {tmp_path}/$MEET; while [ $(ls {tmp_path} | grep -c meet) -lt 2 ]; do sleep 0.05; done"
+    result = run(
+        f"MEET=meet-1; {meet}; git config -f ../.git/config core.sshCommand evil; echo x > mine",
+        f"MEET=meet-2; {meet}; echo y > mine; sleep 0.3",
+    )
+    assert endings(result) == [("failed", "escaped"), ("success", "completed")]
+
+
+def test_a_check_that_reaches_the_main_checkout_is_seen(run: Run, root: Path) -> None:
+    """It runs what the agent wrote."""
+    result = run("echo 'echo theirs >> ../README' > check.sh", checks=("sh check.sh",))
+    assert (root / "README").read_text() == "hello\ntheirs\n"
+    assert endings(result) == [("failed", "escaped")]
+    assert result.escaped is not None
+    assert (result.escaped.paths, result.escaped.suspects) == (("README",), (1,))
 
 
 def test_without_the_tripwire_nobody_knows(run: Run, root: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 
 from architect_parallel.errors import ExitCode
-from architect_parallel.system.git import GitError, Output, scrubbed_environment
+from architect_parallel.system.git import Git, GitError, Output, scrubbed_environment
 
 
 @pytest.mark.parametrize(
@@ -48,3 +52,32 @@ def test_an_error_is_one_line_and_names_the_command() -> None:
     assert str(error) == "git worktree add failed: fatal: no space"
     assert error.exit_code == ExitCode.ENVIRONMENT
     assert str(GitError(("gc",), 3, "")) == "git gc failed: exit code 3"
+
+
+@pytest.mark.parametrize("command", ["status", "for-each-ref", "rev-list", "add", "diff-tree", "bundle", "worktree"])
+def test_git_talks_to_nobody_and_takes_no_object_for_another(tmp_path: Path, command: str) -> None:
+    _, environment = Git(cwd=tmp_path).command(command)
+    assert environment["GIT_ALLOW_PROTOCOL"] == "none"
+    assert environment["GIT_NO_LAZY_FETCH"] == "1"
+    assert environment["GIT_NO_REPLACE_OBJECTS"] == "1"
+
+
+@pytest.mark.parametrize("command", ["push", "lfs", "reset", "read-tree", "merge-tree", "checkout"])
+def test_pushes_and_checkouts_may_use_the_usual_transports(tmp_path: Path, command: str) -> None:
+    _, environment = Git(cwd=tmp_path).command(command)
+    assert environment["GIT_ALLOW_PROTOCOL"] == "https:ssh:http:git:file"
+    assert "GIT_NO_LAZY_FETCH" not in environment
+    assert environment["GIT_NO_REPLACE_OBJECTS"] == "1"
+
+
+def test_git_is_named_by_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A git in the directory that git runs in is not it, even with `.` on the PATH."""
+    (tmp_path / "git").write_text("#!/bin/sh\necho evil\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f".::{os.environ['PATH']}")
+    assert shutil.which("git") == "./git"
+    argv, _ = Git(cwd=tmp_path).command("version")
+    assert os.path.isabs(argv[0])
+    assert Path(argv[0]).parent != tmp_path
+    assert Git(cwd=tmp_path).text("version").startswith("git version")
