@@ -170,7 +170,9 @@ def plan_cleanup(
 def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
     """The run and each worktree it has."""
     hint, reason = f"architect cancel {run_id}", "it is still going on"
-    ids = {spec.worktree_path: spec.worker_id for spec in replay(journal.recorded(run_id), live=True).planned}
+    ids = {
+        spec.worktree_path: spec.worker_id for spec in replay(journal.recorded(run_id, files=False), live=True).planned
+    }
     return [
         Stays(run_id=run_id, worker_id=None, what="run", name=run_id, reason=reason, hint=hint),
         *(
@@ -317,7 +319,7 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
             admin_dir is None
             or (head := head_commit(repository, admin_dir)) is None
             or (head, head_branch(admin_dir)) != (left.head, left.on_branch)
-            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir) != left.tree
+            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir).tree != left.tree
         ):
             raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
         index_tree = _index_tree(repository, admin_dir, head)
@@ -417,7 +419,7 @@ def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
 
     The private directory of a worker that did not succeed stays: after an undo, `resume` reads its tree with it.
     """
-    run = journal.result(run_id)
+    run = replay(journal.recorded(run_id, files=False), live=False)
     if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in run.planned if spec.branch):
         return
     for spec in run.planned:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import AgentProfile, Isolation, RunResult, WorkerResult, WorkerSpec
+from architect_parallel.domain import AgentProfile, Diff, Isolation, RunResult, WorkerResult, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal, Operation
@@ -31,7 +32,7 @@ from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, ow
 from architect_parallel.worktrees.merged import is_merged
 from architect_parallel.worktrees.registry import admin_dir_of, counterpart, half_made, head_branch, marked_run, names
 from architect_parallel.worktrees.remove import WorktreeState, inspect
-from architect_parallel.worktrees.snapshot import PrivateGit
+from architect_parallel.worktrees.snapshot import PrivateGit, Snapshot
 
 _MOST_TARGETS = 50
 """So many branches, newest first, are compared with a branch that no branch contains (for squash merges)."""
@@ -75,7 +76,7 @@ class Leftover:
 
 def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Leftover]:
     """What the workers of an ended run left, in order of their ids; nothing for those that left nothing."""
-    recorded = journal.recorded(run_id)
+    recorded = journal.recorded(run_id, files=False)
     result = replay(recorded, live=False)
     done = {each.worker_id: each for each in result.results}
     # A worker without isolation worked in a directory of the user's: nothing there is ours.
@@ -114,7 +115,7 @@ def integration_spec(operation: Operation) -> WorkerSpec:
 
 def integration_leftover(repository: Repository, journal: Journal, operation: Operation) -> Leftover | None:
     """What a merge's integration left; `None`: nothing."""
-    result = replay(journal.recorded(operation.run_id or ""), live=False)
+    result = replay(journal.recorded(operation.run_id or "", files=False), live=False)
     return _leftover(repository, journal, result, integration_spec(operation), None)
 
 
@@ -148,13 +149,12 @@ def _leftover(
     tree, unread = None, f"it cannot be read: {state.unreadable}" if state is not None and state.unreadable else None
     if state is not None and state.exists and state.ours and state.admin_dir is not None and not debris:
         try:
-            tree = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
+            read = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
+            tree, state = read.tree, replace(state, dirty=tuple(change.path for change in read.diff.files))
         except (ArchitectParallelError, OSError) as error:
             unread = f"it cannot be read: {error}"
     head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
     dirty = tree is not None and tree != head_tree
-    if state is not None and dirty and tree is not None and head_tree is not None:
-        state = replace(state, dirty=_changed_paths(repository, head_tree, tree))
     stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread) if state else (None, True, None)
     if spec.worker_id == INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
@@ -173,14 +173,43 @@ def head_commit(repository: Repository, admin_dir: Path) -> str | None:
 
 def read_tree(
     repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
-) -> str:  # fmt: skip
+) -> Snapshot:  # fmt: skip
     """The worktree's content as a tree in the object store, untracked files included and ignored ones not.
+
+    Its diff is from the commit that the worktree is on: of a large result that is committed, it is empty.
 
     Raises:
         ArchitectParallelError, OSError: It cannot be read.
     """
     with _private(repository, journal, run_id, spec, path, admin_dir) as private:
-        return private.write_tree().tree
+        head = head_commit(repository, admin_dir)
+        tree = repository.store.resolve(f"{head}^{{tree}}") if head is not None else None
+        if tree is not None and _is_unchanged(private, tree):
+            return Snapshot(tree=tree, diff=Diff(base=tree, head=tree))
+        return private.write_tree(head)
+
+
+def _is_unchanged(private: PrivateGit, tree: str) -> bool:
+    """Whether the worktree, its index and what the last reading found are all as in `tree`: nothing is read then.
+
+    Without certainty it is not: flags that hide changes, a submodule, an index in the middle of a conflict.
+    """
+    git = private.git
+    listed = git.run("ls-files", "-s", "-v", "-z").stdout
+    if any(not line.startswith((b"H 100", b"H 120")) for line in listed.split(b"\0")[:-1]):
+        return False
+    with tempfile.TemporaryDirectory(prefix="index-", dir=private.directory.parent) as folder:
+        own, last = Path(folder) / "own", Path(folder) / "last"
+        shutil.copy2(private.admin_dir / "index", own)
+        shutil.copy2(private.index, last)
+        for index in (own, last):
+            output = replace(git, index_file=index).run("write-tree", check=False)
+            if output.code != 0 or output.text != tree:
+                return False
+        git = replace(git, index_file=last)
+        if not git.ok("diff-files", "--quiet", "--ignore-submodules=all"):
+            return False
+        return not git.run("ls-files", "-z", "--others", "--exclude-standard", "--directory").stdout
 
 
 @contextlib.contextmanager
@@ -239,11 +268,6 @@ def _worktree_stays(
     if state.branch is None and not _on_a_branch(repository, state.head or ""):
         return "its HEAD is on no branch", True, f"git -C {path} switch -c NAME"
     return None, True, None
-
-
-def _changed_paths(repository: Repository, old: str, new: str) -> tuple[str, ...]:
-    words = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", old, new)
-    return tuple(repository.store.run(*words).fields)
 
 
 def _owned_tip(repository: Repository, run_id: str, spec: WorkerSpec, result: WorkerResult | None) -> str | None:

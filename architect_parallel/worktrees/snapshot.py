@@ -173,11 +173,14 @@ class PrivateGit:
             no_user_config=True,
         )
 
-    def write_tree(self) -> Snapshot:
+    def write_tree(self, since: str | None = None) -> Snapshot:
         """Puts everything in the worktree that is not ignored into the object store, as one tree.
 
         Needs the agent's process tree gone. May be called again after further changes. Nothing in the worktree
         changes but the permissions of files and directories that cannot be read otherwise.
+
+        Args:
+            since: Commit or tree that the snapshot's diff begins at; `None` means the base commit.
 
         Raises:
             EnvironmentProblem: The worktree is not there.
@@ -192,12 +195,12 @@ class PrivateGit:
         git = dataclasses.replace(self.git, index_file=work)
         staging = Staging(git=git, work_tree=self.worktree, scratch=self.directory, admin_dir=self.admin_dir)
         staging.stage(agent_index=self._changed_agent_index())
-        tree, found = staging.write_tree(self.base_commit, missing_ok=self.facts.partial)
+        tree, found = staging.write_tree(since or self.base_commit, missing_ok=self.facts.partial)
         staging.warn_of_filters(self.facts.filters, tuple(change.file.path for change in found))
         os.replace(work, self.index)
         return Snapshot(
             tree=tree,
-            diff=differences.diff_of(self.base_commit, tree, found),
+            diff=differences.diff_of(since or self.base_commit, tree, found),
             warnings=tuple(staging.warnings),
         )
 

@@ -192,10 +192,10 @@ def test_locked_worktree_stays_even_by_force(checkout: Path, repository: Reposit
     assert run.worktree(1).exists()
 
 
-def test_repository_inside_a_worktree_stays_even_by_force(repository: Repository, journal: Journal) -> None:
+def test_repository_inside_a_worktree_stays_without_force(repository: Repository, journal: Journal) -> None:
     run = ended_run(repository, journal, "run", None)
     git(run.worktree(1), "init", "-q", "vendored")
-    outcome = clean(repository, journal, force=True)
+    outcome = clean(repository, journal)
     assert [reason for _, _, reason in stays(outcome)] == ["a repository of its own is in it: vendored"]
     assert (run.worktree(1) / "vendored" / ".git").is_dir()
 
@@ -205,7 +205,10 @@ def test_live_run_stays_and_is_named(checkout: Path, repository: Repository, jou
     run.start(1)
     before = everything(checkout)
     outcome = clean(repository, journal, force=True)
-    assert stays(outcome) == [(None, "run", "it is still going on")]
+    assert stays(outcome) == [
+        (None, "run", "it is still going on"),
+        (1, "worktree", "its run is still going on"),
+    ]
     assert everything(checkout) == before
     run.end()
     assert stays(clean(repository, journal)) == []
@@ -222,7 +225,10 @@ def test_run_taken_up_again_since_the_plan_is_left_alone(
         assert lock is not None
         outcome = execute(repository, journal, plan)
         lock.release()
-    assert stays(outcome) == [(None, "run", "it is still going on")]
+    assert stays(outcome) == [
+        (None, "run", "it is still going on"),
+        (1, "worktree", "its run is still going on"),
+    ]
     assert run.worktree(1).exists()
     assert journal.operations() == []
 
