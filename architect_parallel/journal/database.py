@@ -66,6 +66,10 @@ CREATE TABLE operations (
     finished TEXT, undone TEXT
 );
 """
+_WITHOUT_FILES = (
+    "json_replace(data, '$.diff.files', json('[]'), '$.result.diff.files', json('[]'),"
+    " '$.result.files_modified', json('[]'))"
+)
 _BUSY_TIMEOUT_S = 30.0
 
 
@@ -191,13 +195,17 @@ class Journal:
             database.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
         shutil.rmtree(self.run_dir(run_id), ignore_errors=True)
 
-    def recorded(self, run_id: str, after_seq: int = 0) -> list[Recorded]:
+    def recorded(self, run_id: str, after_seq: int = 0, *, files: bool = True) -> list[Recorded]:
         """The run's events with a `seq` above `after_seq`, in order; empty for an unknown run.
 
         Events of a type that this version does not know (written by a newer one) are left out.
+
+        Args:
+            files: Whether to read the lists of changed files; without, they are empty. Large results are mostly those.
         """
+        data = "data" if files else _WITHOUT_FILES
         rows = self._rows(
-            "SELECT seq, time, worker_id, type, data FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
+            f"SELECT seq, time, worker_id, type, {data} FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
             (run_id, after_seq),
         )
         return [each for row in rows if (each := self._decoded(run_id, row)) is not None]

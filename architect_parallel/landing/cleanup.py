@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,18 @@ from architect_parallel.worktrees.heads import head_branch
 from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.nested import keep_all_nested
 from architect_parallel.worktrees.ownership import owner_ref
-from architect_parallel.worktrees.registry import admin_dir_of, delete_tree, mismatch, names
+from architect_parallel.worktrees.registry import (
+    INITIALIZING,
+    Mismatch,
+    admin_dir_of,
+    admin_dirs,
+    delete_tree,
+    lock_reason,
+    marked_run,
+    mismatch,
+    names,
+    registered_path,
+)
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
 
@@ -149,24 +160,26 @@ def plan_cleanup(
     items: list[Item] = []
     stays: list[Stays] = []
     scratch: list[Scratch] = []
-    for run_id in [journal.find(run)] if run is not None else journal.run_ids():
+    runs = [journal.find(run)] if run is not None else journal.run_ids()
+    for run_id in runs:
         if journal.is_live(run_id):
-            stays.append(_live(run_id))
+            stays += _live(repository, journal, run_id)
             continue
-        if (path := find_scratch(repository, run_id)) is None:
-            pass
-        elif (found := mismatch(repository, path)) is None:
-            scratch.append(Scratch(run_id=run_id, path=path))
-        else:
-            stays.append(
-                Stays(run_id=run_id, worker_id=None, what="worktree", name=str(path), reason=found.reason,
-                      hint=found.hint)
-            )  # fmt: skip
+        if (path := find_scratch(repository, run_id)) is not None:
+            if (found := _scratch_stays(repository, path)) is None:
+                scratch.append(Scratch(run_id=run_id, path=path))
+            else:
+                stays.append(
+                    Stays(run_id=run_id, worker_id=None, what="worktree", name=str(path), reason=found.reason,
+                          hint=found.hint)
+                )  # fmt: skip
         for left in leftovers(repository, journal, run_id):
             item, reasons = _decided(left, force=force, keep_branches=keep_branches)
             stays += reasons
             if item.worktree or item.branch:
                 items.append(item)
+    if run is None:
+        stays += _unknown(repository, runs)
     return CleanupPlan(items=tuple(items), stays=tuple(stays), force=force, scratch=tuple(scratch))
 
 
@@ -194,16 +207,49 @@ def settle_runs(repository: Repository, journal: Journal, run: str | None = None
                     except ArchitectParallelError as error:
                         what = f"the commits of worker {spec.worker_id} of run {run_id} stay in {place}"
                         problems.append(f"{what}: {error.message}")
-            if not running and not problems:
+            if not any(name.startswith("worker-") and not name.endswith((".new", ".refs")) for name in names(place)):
                 delete_tree(place)  # what is left is of checks, or was never finished
         finally:
             lock.release()
     return problems
 
 
-def _live(run_id: str) -> Stays:
-    hint = f"architect cancel {run_id}"
-    return Stays(run_id=run_id, worker_id=None, what="run", name=run_id, reason="it is still going on", hint=hint)
+def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
+    """The run and each worktree it has."""
+    hint, reason = f"architect cancel {run_id}", "it is still going on"
+    ids = {
+        spec.worktree_path: spec.worker_id for spec in replay(journal.recorded(run_id, files=False), live=True).planned
+    }
+    return [
+        Stays(run_id=run_id, worker_id=None, what="run", name=run_id, reason=reason, hint=hint),
+        *(
+            Stays(run_id=run_id, worker_id=ids.get(path), what="worktree", name=path, hint=hint,
+                  reason="its run is still going on")
+            for path in _marked(repository, run_id)
+        ),
+    ]  # fmt: skip
+
+
+def _marked(repository: Repository, run_id: str | None = None) -> dict[str, str]:
+    """Path → run of the existing worktrees whose registration names a run (the run `run_id`)."""
+    found = {}
+    for admin in admin_dirs(repository):
+        path, marked = registered_path(admin), marked_run(admin)
+        if path is None or marked is None or run_id not in (None, marked) or not path.exists():
+            continue
+        if mismatch(repository, path) is None:  # in a copied repository it is the original's
+            found[str(path)] = marked
+    return found
+
+
+def _unknown(repository: Repository, known: Collection[str]) -> list[Stays]:
+    """Worktrees of runs that the journal does not have."""
+    return [
+        Stays(run_id=run_id, worker_id=None, what="worktree", name=path, hint=f"git worktree remove {path}",
+              reason=f"the journal has no run {run_id}")
+        for path, run_id in _marked(repository).items()
+        if run_id not in known
+    ]  # fmt: skip
 
 
 def _decided(left: Leftover, *, force: bool, keep_branches: bool) -> tuple[Item, list[Stays]]:
@@ -243,7 +289,7 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
     with contextlib.ExitStack() as held:
         runs = dict.fromkeys([*(item.leftover.run_id for item in plan.items), *(each.run_id for each in plan.scratch)])
         live = {run_id for run_id in runs if not _hold(journal, run_id, held)}
-        stays += [_live(run_id) for run_id in live]
+        stays += [each for run_id in live for each in _live(repository, journal, run_id)]
         scratch = tuple(each for each in plan.scratch if each.run_id not in live and _gone(repository, each, stays))
         decided: list[tuple[Item, Removal]] = []
         for item in plan.items:
@@ -280,6 +326,14 @@ def _gone_of(repository: Repository, intended: Removal) -> Removal:
         worktree_path=None if path is None or os.path.lexists(path) else path,
         tip=None if tip is None or repository.store.resolve(f"refs/heads/{intended.branch}") is not None else tip,
     )
+
+
+def _scratch_stays(repository: Repository, path: Path) -> Mismatch | None:
+    admin = admin_dir_of(repository, path)
+    reason = lock_reason(admin) if admin is not None else None
+    if reason is not None and reason != INITIALIZING:
+        return Mismatch(reason=f"it is locked: {reason or 'no reason given'}", hint=f"git worktree unlock {path}")
+    return mismatch(repository, path)
 
 
 def _gone(repository: Repository, scratch: Scratch, stays: list[Stays]) -> bool:
@@ -327,8 +381,7 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
             admin_dir is None
             or (head := head_commit(repository, admin_dir)) is None
             or (head, head_branch(admin_dir)) != (left.head, left.on_branch)
-            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir)
-            != (left.tree, left.left_out, left.hidden)
+            or read_tree(repository, journal, left.run_id, spec, left.path, admin_dir) != left.content
         ):
             raise _Changed("it has changed meanwhile", hint="architect parallel-cleanup")
         index_tree = _index_tree(repository, admin_dir, head)
@@ -437,7 +490,7 @@ def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
 
     The private directory of a worker that did not succeed stays: after an undo, `resume` reads its tree with it.
     """
-    run = journal.result(run_id)
+    run = replay(journal.recorded(run_id, files=False), live=False)
     if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in run.planned if spec.branch):
         return
     for spec in run.planned:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -46,6 +47,20 @@ INTEGRATION = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """The content of a worktree, ignored files not included."""
+
+    tree: str
+    """As a tree in the object store, untracked files included."""
+    changed: tuple[str, ...] = ()
+    """Paths that differ from the commit the worktree is on."""
+    left_out: tuple[str, ...] = ()
+    """Files whose filter could not be run; they are not in the tree."""
+    hidden: Hidden = field(default_factory=Hidden)
+    """Files that only ignore rules of the agent's hide; they are not in the tree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
     """What one worker of an ended run left. All but the names is as it was when it was looked at."""
 
@@ -59,12 +74,8 @@ class Leftover:
     """Commit the worktree is on."""
     on_branch: str | None
     """Short name of the branch the worktree is on; `None`: detached."""
-    tree: str | None
-    """Content of the worktree as a tree, untracked files included; `None`: not read."""
-    left_out: tuple[str, ...]
-    """Files that are not in `tree`, because their filter could not be run: their content is in the worktree only."""
-    hidden: Hidden
-    """Files that only ignore rules of the agent's hide; empty where the worktree was not read."""
+    content: Content | None
+    """What is in the worktree; `None`: not read."""
     dirty: bool
     """Its content is not that of `head`."""
     tip: str | None
@@ -78,10 +89,18 @@ class Leftover:
     hint: str | None = None
     """What to type about it."""
 
+    @property
+    def tree(self) -> str | None:
+        return self.content.tree if self.content is not None else None
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return self.content.left_out if self.content is not None else ()
+
 
 def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Leftover]:
     """What the workers of an ended run left, in order of their ids; nothing for those that left nothing."""
-    recorded = journal.recorded(run_id)
+    recorded = journal.recorded(run_id, files=False)
     result = replay(recorded, live=False)
     done = {each.worker_id: each for each in result.results}
     # A worker without isolation worked in a directory of the user's: nothing there is ours.
@@ -120,7 +139,7 @@ def integration_spec(operation: Operation) -> WorkerSpec:
 
 def integration_leftover(repository: Repository, journal: Journal, operation: Operation) -> Leftover | None:
     """What a merge's integration left; `None`: nothing."""
-    result = replay(journal.recorded(operation.run_id or ""), live=False)
+    result = replay(journal.recorded(operation.run_id or "", files=False), live=False)
     return _leftover(repository, journal, result, integration_spec(operation), None)
 
 
@@ -151,29 +170,27 @@ def _leftover(
         return None
     state = inspect(repository, path, spec.branch, run.run_id, content=False) if mine else None
     debris = state is not None and state.ours and _is_debris(state)
-    left_out: tuple[str, ...] = ()
-    hidden = Hidden()
-    tree, unread = None, f"it cannot be read: {state.unreadable}" if state is not None and state.unreadable else None
+    content: Content | None = None
+    unread = f"it cannot be read: {state.unreadable}" if state is not None and state.unreadable else None
     if state is not None and state.exists and state.ours and state.admin_dir is not None and not debris:
         try:
-            tree, left_out, hidden = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
+            content = read_tree(repository, journal, run.run_id, spec, path, state.admin_dir)
+            state = replace(state, dirty=(*content.changed, *content.left_out))
         except (ArchitectParallelError, OSError) as error:
             unread = f"it cannot be read: {error}"
     head_tree = repository.store.resolve(f"{state.head}^{{tree}}") if state and state.head else None
-    dirty = tree is not None and (tree != head_tree or bool(left_out))
-    if state is not None and dirty and tree is not None and head_tree is not None:
-        state = replace(state, dirty=(*_changed_paths(repository, head_tree, tree), *left_out))
-    stays, forcible, hint = (
-        _worktree_stays(repository, state, debris, dirty, unread, hidden) if state else (None, True, None)
-    )
+    dirty = content is not None and (content.tree != head_tree or bool(content.left_out))
+    stays, forcible, hint = None, True, None
+    if state is not None:
+        hidden = content.hidden if content is not None else Hidden()
+        stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread, hidden)
     if mine and worker_repository.of_worker(repository, journal.run_dir(run.run_id), spec).exists:
         stays, forcible, hint = "its agent's commits are not taken over yet", False, "architect parallel-cleanup"
     if spec.worker_id == INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
-        run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, tree=tree, left_out=left_out,
-        hidden=hidden, dirty=dirty, tip=tip, head=state.head if state else None,
-        on_branch=state.branch if state else None, worktree_stays=stays,
+        run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, content=content, dirty=dirty, tip=tip,
+        head=state.head if state else None, on_branch=state.branch if state else None, worktree_stays=stays,
         branch_stays=_branch_stays(repository, spec, tip) if tip else None, forcible=forcible, hint=hint,
     )  # fmt: skip
 
@@ -186,17 +203,23 @@ def head_commit(repository: Repository, admin_dir: Path) -> str | None:
 
 def read_tree(
     repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
-) -> tuple[str, tuple[str, ...], Hidden]:
-    """The worktree's content as a tree in the object store, untracked files included and ignored ones not; the files
-    whose filter could not be run, which are not in the tree; and the files that the agent's own ignore rules hide.
+) -> Content:
+    """The worktree's content, as compared with the commit that the worktree is on.
+
+    Its diff is from the commit that the worktree is on: of a large result that is committed, it is empty.
 
     Raises:
         ArchitectParallelError, OSError: It cannot be read.
     """
     with _private(repository, journal, run_id, spec, path, admin_dir) as private:
-        found = private.write_tree()
+        head = head_commit(repository, admin_dir)
+        tree = repository.store.resolve(f"{head}^{{tree}}") if head is not None else None
         hidden = Hidden() if spec.worker_id == INTEGRATION else find_hidden(private)
-        return found.tree, found.left_out, hidden
+        if tree is not None and _is_unchanged(private, tree):
+            return Content(tree=tree, hidden=hidden)
+        found = private.write_tree(head)
+        changed = tuple(change.path for change in found.diff.files)
+        return Content(tree=found.tree, changed=changed, left_out=found.left_out, hidden=hidden)
 
 
 def keep_hidden(
@@ -207,10 +230,11 @@ def keep_hidden(
     Raises:
         ArchitectParallelError: They cannot be kept.
     """
-    if not left.hidden.files:
+    hidden = left.content.hidden if left.content is not None else Hidden()
+    if not hidden.files:
         return []
     with _private(repository, journal, left.run_id, left.spec, path, admin_dir) as private:
-        commit = commit_hidden(private, left.hidden, head)
+        commit = commit_hidden(private, hidden, head)
     return [keep(repository, commit, left.run_id, left.spec.number, "hidden")] if commit else []
 
 
@@ -235,6 +259,29 @@ def holds_filtered(
             return False
         other = [{change.path for change in private.diff(each, tree).files if change.status != "D"} for each in known]
         return bool(private.filtered().named(private.git, set.intersection(*other)))
+
+
+def _is_unchanged(private: PrivateGit, tree: str) -> bool:
+    """Whether the worktree, its index and what the last reading found are all as in `tree`: nothing is read then.
+
+    Without certainty it is not: flags that hide changes, a submodule, an index in the middle of a conflict.
+    """
+    git = private.git
+    listed = git.run("ls-files", "-s", "-v", "-z").stdout
+    if any(not line.startswith((b"H 100", b"H 120")) for line in listed.split(b"\0")[:-1]):
+        return False
+    with tempfile.TemporaryDirectory(prefix="index-", dir=private.directory.parent) as folder:
+        own, last = Path(folder) / "own", Path(folder) / "last"
+        shutil.copy2(private.admin_dir / "index", own)
+        shutil.copy2(private.index, last)
+        for index in (own, last):
+            output = replace(git, index_file=index).run("write-tree", check=False)
+            if output.code != 0 or output.text != tree:
+                return False
+        git = replace(git, index_file=last)
+        if not git.ok("diff-files", "--quiet", "--ignore-submodules=all"):
+            return False
+        return not git.run("ls-files", "-z", "--others", "--exclude-standard", "--directory").stdout
 
 
 @contextlib.contextmanager
@@ -296,11 +343,6 @@ def _worktree_stays(
     if state.branch is None and not _on_a_branch(repository, state.head or ""):
         return "its HEAD is on no branch", True, f"git -C {path} switch -c NAME"
     return None, True, None
-
-
-def _changed_paths(repository: Repository, old: str, new: str) -> tuple[str, ...]:
-    words = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", old, new)
-    return tuple(repository.store.run(*words).fields)
 
 
 def _owned_tip(repository: Repository, run_id: str, spec: WorkerSpec, result: WorkerResult | None) -> str | None:

@@ -385,6 +385,9 @@ def delete_tree(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path)
+        return
     for directory, inner, _ in os.walk(path):  # top down: tool caches are often read-only, and agents chmod to 000
         for name in inner:
             _give_write_permission(Path(directory, name))

@@ -191,11 +191,14 @@ class PrivateGit:
             no_user_config=True,
         )
 
-    def write_tree(self) -> Snapshot:
+    def write_tree(self, since: str | None = None) -> Snapshot:
         """Puts everything in the worktree that is not ignored into the object store, as one tree.
 
         Needs the agent's process tree gone. May be called again after further changes. Nothing in the worktree
         changes but the permissions of files and directories that cannot be read otherwise.
+
+        Args:
+            since: Commit or tree that the snapshot's diff begins at; `None` means the base commit.
 
         Raises:
             EnvironmentProblem: The worktree is not there.
@@ -214,7 +217,7 @@ class PrivateGit:
             git=git, work_tree=self.worktree, scratch=self.directory, admin_dir=self.admin_dir, filtered=filtered
         )
         staging.stage(agent_index=agent_index)
-        tree, found = staging.write_tree(self.base_commit, missing_ok=self.facts.partial)
+        tree, found = staging.write_tree(since or self.base_commit, missing_ok=self.facts.partial)
         staging.finish()
         if staging.current:
             enter_times(work, staging.current, len(self.base_commit) // 2)
@@ -224,7 +227,7 @@ class PrivateGit:
         os.replace(work, self.index)
         return Snapshot(
             tree=tree,
-            diff=differences.diff_of(self.base_commit, tree, found),
+            diff=differences.diff_of(since or self.base_commit, tree, found),
             warnings=tuple(staging.warnings),
             left_out=tuple(staging.left_out),
         )

@@ -22,6 +22,7 @@ from architect_parallel.landing import merge
 from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup
 from architect_parallel.system.git import Repository, open_repository
 from architect_parallel.worktrees.create import highest_number
+from architect_parallel.worktrees.registry import mark
 from architect_parallel.worktrees.scratch import scratch_path
 from architect_parallel.worktrees.snapshot import PrivateGit
 
@@ -191,10 +192,10 @@ def test_locked_worktree_stays_even_by_force(checkout: Path, repository: Reposit
     assert run.worktree(1).exists()
 
 
-def test_repository_inside_a_worktree_stays_even_by_force(repository: Repository, journal: Journal) -> None:
+def test_repository_inside_a_worktree_stays_without_force(repository: Repository, journal: Journal) -> None:
     run = ended_run(repository, journal, "run", None)
     git(run.worktree(1), "init", "-q", "vendored")
-    outcome = clean(repository, journal, force=True)
+    outcome = clean(repository, journal)
     assert [reason for _, _, reason in stays(outcome)] == ["a repository of its own is in it: vendored"]
     assert (run.worktree(1) / "vendored" / ".git").is_dir()
 
@@ -204,7 +205,10 @@ def test_live_run_stays_and_is_named(checkout: Path, repository: Repository, jou
     run.start(1)
     before = everything(checkout)
     outcome = clean(repository, journal, force=True)
-    assert stays(outcome) == [(None, "run", "it is still going on")]
+    assert stays(outcome) == [
+        (None, "run", "it is still going on"),
+        (1, "worktree", "its run is still going on"),
+    ]
     assert everything(checkout) == before
     run.end()
     assert stays(clean(repository, journal)) == []
@@ -221,7 +225,10 @@ def test_run_taken_up_again_since_the_plan_is_left_alone(
         assert lock is not None
         outcome = execute(repository, journal, plan)
         lock.release()
-    assert stays(outcome) == [(None, "run", "it is still going on")]
+    assert stays(outcome) == [
+        (None, "run", "it is still going on"),
+        (1, "worktree", "its run is still going on"),
+    ]
     assert run.worktree(1).exists()
     assert journal.operations() == []
 
@@ -381,7 +388,11 @@ def test_what_a_killed_launcher_left_is_cleaned_up(checkout: Path, repository: R
     with subprocess.Popen(script, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}) as launcher:
         assert launcher.stdout is not None
         assert launcher.stdout.readline() == b"ready\n"
-        assert stays(clean(repository, journal)) == [(None, "run", "it is still going on")]
+        assert stays(clean(repository, journal)) == [
+            (None, "run", "it is still going on"),
+            (1, "worktree", "its run is still going on"),
+            (2, "worktree", "its run is still going on"),
+        ]
         launcher.kill()
         launcher.wait()
     assert journal.result("killed").status is RunStatus.INTERRUPTED
@@ -523,6 +534,30 @@ def test_another_repository_in_place_of_a_base_tree_stays(
     outcome = clean(repository, journal, force=True)
     assert stays(outcome) == [(None, "worktree", "another repository is in its place")]
     assert git(place, "log", "--format=%s") == "first"
+
+
+def test_every_worktree_that_stays_is_named(checkout: Path, repository: Repository, journal: Journal) -> None:
+    locked = ended_run(repository, journal, "locked", None)
+    git(checkout, "worktree", "lock", "--reason", "on a stick", locked.worktree(1))
+    base_tree = scratch_path(repository, "locked")
+    git(checkout, "worktree", "add", "-q", "--detach", base_tree)
+    mark(Path(git(base_tree, "rev-parse", "--absolute-git-dir")), "locked")
+    git(checkout, "worktree", "lock", base_tree)
+    live = begin_run(repository, journal, "live", workers=2, first=2)
+    live.start(1)
+    lost = checkout / ".architect-parallel-9"
+    git(checkout, "worktree", "add", "-q", "-b", "architect/parallel-9", lost)
+    mark(Path(git(lost, "rev-parse", "--absolute-git-dir")), "forgotten")
+    outcome = clean(repository, journal, force=True)
+    assert outcome.removed == ()
+    assert {(each.what, each.name, each.worker_id): each.reason for each in outcome.stays} == {
+        ("run", "live", None): "it is still going on",
+        ("worktree", str(live.worktree(1)), 1): "its run is still going on",
+        ("worktree", str(locked.worktree(1)), 1): "it is locked: on a stick",
+        ("worktree", str(base_tree), None): "it is locked: no reason given",
+        ("worktree", str(lost), None): "the journal has no run forgotten",
+    }
+    live.die()
 
 
 def test_failure_at_one_worker_does_not_stop_the_others(
