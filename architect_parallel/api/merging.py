@@ -12,6 +12,7 @@ from pathlib import Path
 from architect_parallel.api.orders import require_ready
 from architect_parallel.api.place import Here, load_here
 from architect_parallel.api.running import recorded_plan
+from architect_parallel.backends.environment import key_names
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import SHELL, AgentProfile, Limits, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
@@ -95,6 +96,7 @@ def merge(
 
         workshop = Workshop(
             run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
+            checks_env=here.settings.parallel.checks_env, keys=key_names(here.backends.values()),
             brake=brake, say=say, warn=warned, guard=lambda: signals.forwarded(receive),
         )  # fmt: skip
         try:

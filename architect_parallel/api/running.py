@@ -233,6 +233,7 @@ def local_runner(
         backends=here.backends,
         environ=here.environ,
         worktrees=here.settings.worktrees,
+        checks_env=here.settings.parallel.checks_env,
         prices=here.settings.prices,
         unpacked=unpacked,
         hand_on=handing_on.make_whole if handing_on else lambda spec: spec,

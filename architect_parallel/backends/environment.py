@@ -3,6 +3,9 @@
 An allow-list, never a deny-list: the common names below, those of the backend, nothing else. `PYTHONPATH` is left out
 on purpose: it would make an agent's tests import the main checkout's code instead of the worktree's.
 
+A command of the user's own (a check, a setup step, a shell task) also gets the variables that its text names (`$NAME`):
+the user typed it, and means them. What did not pass is said by name when such a command fails.
+
 git's settings in `GIT_CONFIG_COUNT` pass one by one (`GIT_SETTINGS`): a container declares `safe.directory` that way,
 and a CI job the token of a server (`http.*.extraHeader`), which no agent gets.
 """
@@ -12,10 +15,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
 from architect_parallel.backends.base import Backend
+from architect_parallel.planning.plain_text import one_line
+from architect_parallel.planning.quantities import show_count
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY")
 
@@ -38,6 +44,44 @@ GIT_SETTINGS = (
 )
 """git settings of the environment, in lower case, that pass as well. None of them holds a credential."""
 
+_NAME = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]*\b", re.ASCII)
+_EXPANSION = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
+_NEVER_BY_TEXT = ("PYTHONPATH", "GIT_*", "ARCHITECT_*")
+"""They would lead a command away from its worktree, to the main checkout or another repository."""
+_UNREMARKABLE = (
+    *(
+        "_",
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "PS1",
+        "PS2",
+        "PROMPT_*",
+        "LS_COLORS",
+        "LESS*",
+        "PAGER",
+        "EDITOR",
+        "VISUAL",
+        "HIST*",
+    ),
+    *(
+        "MAIL",
+        "COLUMNS",
+        "LINES",
+        "WINDOWID",
+        "DISPLAY",
+        "WAYLAND_*",
+        "XAUTHORITY",
+        "DBUS_*",
+        "SSH_*",
+        "TERM_*",
+        "VTE_*",
+    ),
+    *("TMUX*", "STY", "INVOCATION_ID", "JOURNAL_STREAM", "MEMORY_PRESSURE_*", "GIT_*", "ARCHITECT_*"),
+)
+"""What a shell, a terminal or this program sets by itself."""
+_SHOWN_NAMES = 4
+
 _LOOKS_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 """A shorter value would blank out ordinary words."""
@@ -49,9 +93,65 @@ def filtered_environment(backend: Backend, environ: Mapping[str, str]) -> dict[s
     return _passed(environ, (*COMMON, *backend.environment))
 
 
-def common_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those variables of `environ` that a command of the user's gets (a check): the common ones, no agent's key."""
-    return _passed(environ, COMMON)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandEnvironment:
+    """What commands of the user's get of the launcher's environment."""
+
+    environ: Mapping[str, str]
+    """The launcher's."""
+    base: tuple[str, ...] = COMMON
+    """Names that always pass."""
+    names: tuple[str, ...] = ()
+    """Names that the configuration adds; they pass whatever they hold."""
+    keys: tuple[str, ...] = ()
+    """Names of agents' keys, which pass only if `names` has them."""
+
+    def of(self, command: str) -> dict[str, str]:
+        """The variables of one command: the listed ones, and those its text names."""
+        listed = _passed(self.environ, (*self.base, *self.names))
+        return {name: self.environ[name] for name in self._meant(command)} | listed
+
+    def secrets(self, command: str) -> tuple[str, ...]:
+        """Values to redact in what the command prints, longest first."""
+        found: set[str] = set()
+        for name, value in self.of(command).items():
+            if not _matches(name, COMMON):
+                found |= {value} if _LOOKS_SECRET.search(name) or _matches(name, self.keys) else _password(value)
+        return _longest_first(found)
+
+    def held_back(self, command: str, output: str, setting: str) -> str | None:
+        """For a command that failed: which of the user's variables it did not get; `None` means none.
+
+        Names, never values; those that the command or its output mentions come first. Agents' keys are only said
+        where they are mentioned.
+
+        Args:
+            setting: The configuration key that passes further ones.
+        """
+        passed, mentioned = self.of(command), {*_NAME.findall(f"{command}\n{output}")}
+        held = [
+            name
+            for name in sorted(self.environ)
+            if name not in passed and _NAME.fullmatch(name) and not _matches(name, _UNREMARKABLE)
+            if name in mentioned or not _matches(name, self.keys)
+        ]
+        if not held:
+            return None
+        held.sort(key=lambda name: name not in mentioned)
+        shown = ", ".join(held[:_SHOWN_NAMES]) + (", …" if len(held) > _SHOWN_NAMES else "")
+        return (
+            f"{show_count(len(held), 'variable')} of your shell did not reach {one_line(command, 60)!r} ({shown}); "
+            f"to pass one: {setting}: [{held[0]}]"
+        )
+
+    def _meant(self, command: str) -> list[str]:
+        names = dict.fromkeys(_EXPANSION.findall(command))
+        return [name for name in names if name in self.environ and not _matches(name, (*self.keys, *_NEVER_BY_TEXT))]
+
+
+def key_names(backends: Iterable[Backend]) -> tuple[str, ...]:
+    """Names of the variables that hold a key of one of the backends, sorted."""
+    return tuple(sorted({name for backend in backends for name in backend.secrets}))
 
 
 def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -62,7 +162,7 @@ def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ..
             found.add(value)
         elif name.upper() in _PROXIES:
             found |= _password(value)
-    return tuple(sorted((each for each in found if len(each) >= _SHORTEST_SECRET), key=lambda each: (-len(each), each)))
+    return _longest_first(found)
 
 
 def redact(data: bytes, secrets: Iterable[str]) -> bytes:
@@ -105,6 +205,12 @@ class Redactor:
                     longest = length
                     break
         return longest
+
+
+def _longest_first(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(
+        sorted((each for each in values if len(each) >= _SHORTEST_SECRET), key=lambda each: (-len(each), each))
+    )
 
 
 def _passed(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:

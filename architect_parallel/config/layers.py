@@ -136,6 +136,8 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
     worktrees = data.get("worktrees", {})
     if worktrees.get("setup"):
         yield ("worktrees", "setup")
+    if worktrees.get("setup_env"):
+        yield ("worktrees", "setup_env")
     if any(_leads_outside(pattern) for pattern in worktrees.get("copy", ())):
         yield ("worktrees", "copy")
     tightest = {"approval_mode": ApprovalMode.ALWAYS, "sandbox_mode": SandboxMode.READ_ONLY}
@@ -145,6 +147,8 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
             yield ("agents", name, "backend")
     if data.get("parallel_runs", {}).get("checks"):
         yield ("parallel_runs", "checks")
+    if data.get("parallel_runs", {}).get("checks_env"):
+        yield ("parallel_runs", "checks_env")
     # With the shell backend the words of a task are a program.
     if data.get("parallel_runs", {}).get("backend") == SHELL:
         yield ("parallel_runs", "backend")

@@ -94,6 +94,15 @@ def _variable(value: object) -> str:
     return name
 
 
+def _variables(value: object) -> tuple[str, ...]:
+    """A list of names, or a text with names between commas or blanks (an environment variable has no lists)."""
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list of names of environment variables")
+    return tuple(_variable(each) for each in value)
+
+
 def _inner_path(value: object) -> str:
     path = _word(value)
     if os.path.isabs(path) or ".." in path.split("/"):
@@ -216,6 +225,11 @@ Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 Usd = Annotated[float, BeforeValidator(_usd), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 PerMillion = Annotated[float, BeforeValidator(_price), WithJsonSchema({"type": "number", "minimum": 0})]
 Variable = Annotated[str, BeforeValidator(_variable)]
+Variables = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_variables),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
 InnerPath = Annotated[str, BeforeValidator(_inner_path)]
 Model = Annotated[str, BeforeValidator(_model)]
 Identifier = Annotated[str, BeforeValidator(_identifier)]
@@ -270,6 +284,7 @@ class ParallelSection(Section):
     commit: Boolean = Field(default=True, description="Commit what an agent left uncommitted.")
     checks: Checks = Field(default=(), description="Commands that every result must pass; as a text, one a line.")
     check_timeout: Duration = Field(default=600.0, description="Time limit of each run of a check.")
+    checks_env: Variables = Field(default=(), description="Names of further environment variables that checks get.")
     baseline: Boolean = Field(default=True, description="Run the checks on the base commit as well, before the agents.")
     tripwire: TripwireWord = Field(
         default="auto", description="When the main checkout changes meanwhile: auto, fail, warn or off."
@@ -327,6 +342,7 @@ class WorktreeSection(Section):
         default=(), alias="copy", description="Ignored files to copy from the main checkout."
     )
     setup: tuple[Word, ...] = Field(default=(), description="Shell commands run in the worktree before the agent.")
+    setup_env: Variables = Field(default=(), description="Names of further environment variables that setup gets.")
     include_file: InnerPath = Field(default=".worktreeinclude", description="File with further patterns to copy.")
 
 

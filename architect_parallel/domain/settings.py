@@ -42,6 +42,8 @@ class WorktreeSettings:
     """Paths or globs of ignored files to copy from the main checkout."""
     setup: tuple[str, ...] = ()
     """Shell commands run in the new worktree before the agent."""
+    setup_env: tuple[str, ...] = ()
+    """Names of variables that setup commands get beside the usual ones; a trailing `*` matches any rest."""
     include_file: str = ".worktreeinclude"
     """File in the main checkout with further patterns to copy, in .gitignore syntax."""
 
@@ -79,6 +81,8 @@ class ParallelSettings:
     checks: tuple[str, ...] = ()
     check_timeout_s: float = 600.0
     """Of each run of a check."""
+    checks_env: tuple[str, ...] = ()
+    """Names of variables that checks get beside the usual ones; a trailing `*` matches any rest."""
     baseline: bool = True
     tripwire: str = "auto"
     """`auto` or one of `Tripwire`'s words."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from architect_parallel.backends.environment import filtered_environment
+from architect_parallel.backends.environment import key_names
 from architect_parallel.domain import Reason, Status, WorkerSpec
 from architect_parallel.events import BaselineFinished, Event, WorkerFinished
 from architect_parallel.hosts.base import BASELINE, Emit
@@ -61,12 +61,14 @@ class LocalHost:
             repository=place.repository,
             run_dir=place.run_dir,
             environ=place.environ,
+            checks_env=place.checks_env,
+            keys=key_names(place.backends.values()),
             sampler=self._sampler,
             switch=switch,
         )
 
         def check() -> None:
-            environ = filtered_environment(place.backends[order.backend], place.environ)
+            environ = place.setup_environment(place.backends[order.backend])
             checker.check_base(order, place.worktrees, environ, lambda event: self._emit(BASELINE, event))
 
         self._begin(BASELINE, check, lambda error: BaselineFinished(checks=(), error=error))

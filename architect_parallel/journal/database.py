@@ -101,6 +101,8 @@ class Journal:
         self._now = now
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._opened_s = time.time() - 1.0  # file systems have coarser clocks
+        self._wrote = False
 
     @classmethod
     def of(cls, repository: Repository) -> Journal:
@@ -130,7 +132,8 @@ class Journal:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-                hand_over_tree(self.state_dir.parent)
+                if self._wrote:
+                    hand_over_tree(self.state_dir.parent, self._opened_s)
 
     def __enter__(self) -> Journal:
         return self
@@ -457,6 +460,7 @@ class Journal:
             assert connection is not None
             self._prepare(connection, create=True)
             connection.execute("BEGIN IMMEDIATE")
+            self._wrote = True
             try:
                 yield connection
                 connection.execute("COMMIT")

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.backends.environment import common_environment
+from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings, total_usd
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, InternalError
 from architect_parallel.landing import combine
@@ -53,7 +53,11 @@ class Workshop:
 
     run_dir: Path
     environ: Mapping[str, str]
-    """The user's; checks and setup commands get what is common to all agents."""
+    """The user's; checks and setup commands get what is common to all agents and what they name themselves."""
+    checks_env: tuple[str, ...] = ()
+    """Names of further variables that checks get."""
+    keys: tuple[str, ...] = ()
+    """Names of agents' keys."""
     settings: WorktreeSettings = field(default_factory=WorktreeSettings)
     resolver: Resolver | None = None
     """`None`: conflicts are left out."""
@@ -209,7 +213,7 @@ class _Bench:
         order = CheckOrder(
             commands=(command,),
             limits=replace(spec.limits, timeout_s=spec.check_timeout_s),
-            environ=common_environment(workshop.environ),
+            environ=CommandEnvironment(environ=workshop.environ, names=workshop.checks_env, keys=workshop.keys),
             secrets=(),
             log=make_private_dir(workshop.run_dir / "logs") / f"merge-check-{self._checks}.log",
             cookie=f"{spec.run_id}.merge.{secrets.token_hex(8)}",
@@ -225,11 +229,16 @@ class _Bench:
         )
         return results[0] if results else None
 
+    @property
+    def _setup_environment(self) -> CommandEnvironment:
+        workshop = self._workshop
+        return CommandEnvironment(environ=workshop.environ, names=workshop.settings.setup_env, keys=workshop.keys)
+
     def _run(self, command: str) -> process.CommandOutcome:
         return process.run_command(
             ("/bin/sh", "-c", command),
             cwd=self.worktree.path,
-            env=common_environment(self._workshop.environ),
+            env=self._setup_environment.of(command),
             timeout_s=None,
             unwanted=lambda: self._workshop.brake.pulled,
         )
@@ -247,7 +256,9 @@ class _Bench:
             relink(self._worktree.path, self._worktree.admin_dir)
 
     def _prepare(self) -> None:
-        prepare(self._repository, self.worktree, self._workshop.settings, run=self._run)
+        prepare(
+            self._repository, self.worktree, self._workshop.settings, run=self._run, environment=self._setup_environment
+        )
 
 
 class _Steps:

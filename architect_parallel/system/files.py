@@ -110,8 +110,12 @@ def ownership_hint(state_dir: Path) -> str | None:
     return f"ask its owner for: git config core.sharedRepository group; chmod g+rwxs {place}; architect status"
 
 
-def hand_over_tree(path: Path) -> None:
-    """As root, gives what root made in `path` to the owner of `path` or, where root made that, of what is around it."""
+def hand_over_tree(path: Path, since_s: float = 0.0) -> None:
+    """As root, gives what root made in `path` to the owner of `path` or, where root made that, of what is around it.
+
+    Args:
+        since_s: Time of the epoch; what was last changed before it stays as it is.
+    """
     if os.geteuid() != 0 or not path.is_dir():
         return
     _hand_over(path)
@@ -120,7 +124,9 @@ def hand_over_tree(path: Path) -> None:
         return
     for directory, inner, files in os.walk(path):
         for name in (*inner, *files):
-            _hand_over(Path(directory, name), owner)
+            with contextlib.suppress(OSError):
+                if os.lstat(os.path.join(directory, name)).st_ctime >= since_s:
+                    _hand_over(Path(directory, name), owner)
 
 
 def _hand_over(path: Path, owner: os.stat_result | None = None) -> None:

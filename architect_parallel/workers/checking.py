@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from architect_parallel.backends.environment import common_environment
+from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
@@ -52,9 +52,17 @@ class Checker:
     repository: Repository
     run_dir: Path
     environ: Mapping[str, str]
-    """The launcher's; a check gets what is common to all agents, and no agent's key."""
+    """The launcher's; a check gets what is common to all agents, what it names itself, and no agent's key."""
+    checks_env: tuple[str, ...] = ()
+    """Names of further variables that checks get."""
+    keys: tuple[str, ...] = ()
+    """Names of agents' keys."""
     sampler: Sampler
     switch: StopSwitch
+
+    @property
+    def _environment(self) -> CommandEnvironment:
+        return CommandEnvironment(environ=self.environ, names=self.checks_env, keys=self.keys)
 
     def check_worker(
         self,
@@ -80,6 +88,11 @@ class Checker:
         flaky = [each.command for each in results if each.flaky]
         if flaky:
             warn(f"flaky: {show_some(flaky, 3)} failed, and passed when it was repeated")
+        failed = next((each for each in results if not each.passed), None)
+        if failed is not None:
+            held_back = self._environment.held_back(failed.command, failed.output_tail, "checks_env")
+            if held_back is not None:
+                warn(held_back)
         return results
 
     def _check_worker(
@@ -117,7 +130,7 @@ class Checker:
         self,
         order: BaselineOrder,
         settings: WorktreeSettings,
-        setup_environ: Mapping[str, str],
+        setup_environ: CommandEnvironment,
         emit: Callable[[Event], None],
     ) -> None:
         """Runs the checks on the base commit, each once, in a tree that is gone afterwards. Its only event is
@@ -129,14 +142,14 @@ class Checker:
         emit(BaselineFinished(checks=tuple(checks), error=error))
 
     def _check_base(
-        self, order: BaselineOrder, settings: WorktreeSettings, setup_environ: Mapping[str, str]
+        self, order: BaselineOrder, settings: WorktreeSettings, setup_environ: CommandEnvironment
     ) -> list[CheckResult]:
         directory = self.run_dir / "git" / "base"
 
         def run(command: str) -> process.CommandOutcome:
             return process.run_command(
-                ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ, timeout_s=order.limits.timeout_s,
-                unwanted=lambda: self.switch.over,
+                ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ.of(command),
+                timeout_s=order.limits.timeout_s, unwanted=lambda: self.switch.over,
             )  # fmt: skip
 
         commit, run_id = order.base_commit, order.run_id
@@ -144,7 +157,7 @@ class Checker:
             self.repository, commit=commit, run_id=run_id, wanted=lambda: not self.switch.over
         ) as worktree:
             try:
-                prepare(self.repository, worktree, settings, run=run)
+                prepare(self.repository, worktree, settings, run=run, environment=setup_environ)
                 private = PrivateGit.create(
                     self.repository, directory, worktree.path, filters=record(self.repository, self.run_dir)
                 )
@@ -167,7 +180,7 @@ class Checker:
         return CheckOrder(
             commands=commands,
             limits=limits,
-            environ=common_environment(self.environ),
+            environ=self._environment,
             secrets=secret_values,
             log=make_private_dir(self.run_dir / "logs") / f"{log}.log",
             cookie=f"{run_id}.check.{secrets.token_hex(8)}",

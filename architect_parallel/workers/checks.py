@@ -7,11 +7,11 @@ worker ends the check that runs and starts no other one; what was cut short has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from architect_parallel.backends.environment import Redactor
+from architect_parallel.backends.environment import CommandEnvironment, Redactor
 from architect_parallel.domain import CheckResult, Limits, Reason
 from architect_parallel.planning.checks import worth_repeating
 from architect_parallel.planning.limits import Observation, exceeded
@@ -34,7 +34,7 @@ class CheckOrder:
     commands: tuple[str, ...]
     limits: Limits
     """`timeout_s`, `memory_bytes`, `output_bytes` and `grace_s` of each run of a check."""
-    environ: Mapping[str, str]
+    environ: CommandEnvironment
     secrets: tuple[str, ...]
     """Blanked out in what they print: an agent may have written them into a file."""
     log: Path
@@ -109,7 +109,8 @@ class _Run:
         self._command = command
         self._log = log
         self._tail = Tail(TAIL_BYTES)
-        self._redactors = {stream: Redactor(order.secrets) for stream in ("stdout", "stderr")}
+        secrets = (*order.secrets, *order.environ.secrets(command))
+        self._redactors = {stream: Redactor(secrets) for stream in ("stdout", "stderr")}
         self._bytes = 0
         self._exit_code: int | None = None
         self._excess: tuple[Reason, str] | None = None
@@ -120,7 +121,7 @@ class _Run:
         launch = process.Launch(
             argv=("/bin/sh", "-c", self._command),
             cwd=directory,
-            env=self._order.environ,
+            env=self._order.environ.of(self._command),
             grace_s=self._order.limits.grace_s,
             cookie=self._order.cookie,
         )

@@ -20,6 +20,7 @@ from pathlib import Path
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, CommandLine, Request
 from architect_parallel.domain import (
+    SHELL,
     Isolation,
     Price,
     Status,
@@ -73,6 +74,8 @@ class Workplace:
     environ: Mapping[str, str]
     """The launcher's environment; each backend gets what its allow-list names."""
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
+    checks_env: tuple[str, ...] = ()
+    """Names of further variables that checks get."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     unpacked: UnpackedBase | None = None
     """The base commit's objects, quick to check out; `None`: it is not worth it."""
@@ -80,6 +83,18 @@ class Workplace:
     """Makes a worker's spec whole with the results of those it depends on, which have ended by now."""
     tripwire: Tripwire | None = None
     """Watches the main checkout while agents run; `None`: nobody does."""
+
+    def setup_environment(self, backend: Backend) -> environment.CommandEnvironment:
+        """What setup commands of a worker with this backend get."""
+        return replace(self.task_environment(backend), names=self.worktrees.setup_env)
+
+    def task_environment(self, backend: Backend) -> environment.CommandEnvironment:
+        """What a task gets that is itself a command."""
+        return environment.CommandEnvironment(
+            environ=self.environ,
+            base=(*environment.COMMON, *backend.environment),
+            keys=environment.key_names(self.backends.values()),
+        )
 
 
 def run_worker(
@@ -219,6 +234,12 @@ class _Journey:
         finally:
             if tripwire is not None:
                 tripwire.end(self._spec)
+        agent = self._course.agent
+        if agent is not None and agent.exit_code and self._spec.backend == SHELL:
+            output = agent.ending.text if agent.ending is not None else ""
+            task = self._place.task_environment(self._backend)
+            if (held_back := task.held_back(self._ran.prompt, output, "backends.shell.env")) is not None:
+                self._warn(held_back)
         if self._course.agent is None:
             self._course.started_at = None
             self._stopped_before_start()
@@ -300,18 +321,18 @@ class _Journey:
         return self._switch.reason is None
 
     def _prepare(self, worktree: Worktree) -> None:
-        environ = environment.filtered_environment(self._backend, self._place.environ)
+        environ = self._place.setup_environment(self._backend)
 
         def run(command: str) -> process.CommandOutcome:
             return process.run_command(
                 ("/bin/sh", "-c", command),
                 cwd=worktree.path,
-                env=environ,
+                env=environ.of(command),
                 timeout_s=self._spec.limits.timeout_s,
                 unwanted=lambda: self._switch.reason is not None,
             )
 
-        for warning in prepare(self._place.repository, worktree, self._place.worktrees, run=run):
+        for warning in prepare(self._place.repository, worktree, self._place.worktrees, run=run, environment=environ):
             self._warn(warning)
 
     def _warn(self, message: str) -> None:
@@ -339,7 +360,7 @@ class _Journey:
                 self._launch(command, directory),
                 self._backend.reader(request),
                 shown_argv=shown_argv(command.argv, request.prompt),
-                secrets=environment.secret_values(self._backend, self._place.environ),
+                secrets=self._secrets(),
                 log=log,
                 tally=tally,
                 sampler=self._sampler,
@@ -363,8 +384,16 @@ class _Journey:
             request = replace(request, session_id=None)
         return request
 
+    def _secrets(self) -> tuple[str, ...]:
+        found = environment.secret_values(self._backend, self._place.environ)
+        if self._spec.backend == SHELL:
+            found += self._place.task_environment(self._backend).secrets(self._ran.prompt)
+        return found
+
     def _launch(self, command: CommandLine, directory: Path) -> process.Launch:
         passed = environment.filtered_environment(self._backend, self._place.environ)
+        if self._spec.backend == SHELL:
+            passed = self._place.task_environment(self._backend).of(self._ran.prompt)
         return process.Launch(
             argv=command.argv,
             cwd=directory,
@@ -402,6 +431,8 @@ class _Journey:
             repository=self._place.repository,
             run_dir=self._place.run_dir,
             environ=self._place.environ,
+            checks_env=self._place.checks_env,
+            keys=environment.key_names(self._place.backends.values()),
             sampler=self._sampler,
             switch=self._switch,
         )
@@ -412,7 +443,7 @@ class _Journey:
                 spec,
                 private,
                 course.diff.head if course.diff is not None else None,
-                secret_values=environment.secret_values(self._backend, self._place.environ),
+                secret_values=self._secrets(),
                 emit=self._emit,
                 warn=self._warn,
             )

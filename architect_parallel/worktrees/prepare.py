@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.domain import WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.git import Git, GitError, Repository
@@ -51,12 +52,18 @@ def require_copy_entries(settings: WorktreeSettings) -> None:
 
 
 def prepare(
-    repository: Repository, worktree: Worktree, settings: WorktreeSettings, *, run: Callable[[str], Outcome]
+    repository: Repository,
+    worktree: Worktree,
+    settings: WorktreeSettings,
+    *,
+    run: Callable[[str], Outcome],
+    environment: CommandEnvironment | None = None,
 ) -> list[str]:
     """Copies what the settings and the include file ask for, then runs the setup commands in their order.
 
     Args:
         run: Runs one shell command in the worktree to its end.
+        environment: What `run` gives to commands; one that fails then says what it did not get.
 
     Returns:
         Warnings: what could not be copied, and what the setup changed that will look like the agent's work.
@@ -77,7 +84,9 @@ def prepare(
     for command in settings.setup:
         outcome = run(command)
         if outcome.exit_code != 0:
-            raise EnvironmentProblem(_failed(command, worktree, outcome), hint="mend worktrees.setup, then resume")
+            held_back = environment and environment.held_back(command, outcome.output, "worktrees.setup_env")
+            problem = _failed(command, worktree, outcome) + (f"; {held_back}" if held_back else "")
+            raise EnvironmentProblem(problem, hint="mend worktrees.setup, then resume")
     if settings.setup:
         warnings += _left_by_setup(worktree)
     return warnings

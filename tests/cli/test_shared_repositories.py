@@ -187,3 +187,14 @@ def test_root_gives_nobody_a_file_with_a_second_name(users: Users) -> None:
     (users.repository / ".git" / "planted").hardlink_to(secret)  # as without fs.protected_hardlinks
     assert users.architect(0, *PARALLEL).code == 0
     assert secret.stat().st_uid == 0
+    users.run(0, "chown", "-R", f"{OWNER}:{GROUP}", ".git", check=True)  # the control: the naive way gives it away
+    assert secret.stat().st_uid == OWNER
+
+
+def test_root_changes_no_owner_by_looking(users: Users) -> None:
+    users.init()
+    assert users.architect(OWNER, *PARALLEL).code == 0
+    kept = users.repository / ".git" / "kept-by-root"
+    kept.touch()
+    assert users.architect(0, "status").code == 0
+    assert kept.stat().st_uid == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -158,3 +160,33 @@ def test_names_beyond_ascii_survive_the_c_locale(architect: Architect) -> None:
     assert sh(command, architect.cwd, **c).code == 0
     answer = sh(f"{SCRIPT} diff latest 1", architect.cwd, **c)
     assert f"b/{name}" in answer.out
+
+
+@pytest.fixture
+def full_state(architect: Architect) -> Iterator[Path]:
+    """The state directory on a file system of its own without any room left, after one run."""
+    state = architect.cwd / ".git" / "architect"
+    state.mkdir(mode=0o700)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", state], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("only root can mount a small file system")
+    try:
+        assert sh(RUN, architect.cwd).code == 0
+        with (state / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while ballast.write(bytes(4096)):
+                pass
+        yield state
+    finally:
+        subprocess.run(["umount", state], check=True)
+
+
+def test_a_full_disk_is_exit_3_and_looking_still_works(architect: Architect, full_state: Path) -> None:
+    answer = sh(RUN, architect.cwd)
+    assert answer.code == 3
+    said = answer.err.splitlines()
+    assert said[0].startswith(f"architect: cannot use {full_state}")
+    assert "Traceback" not in answer.err
+    status = architect("status")
+    assert (status.code, "success" in status.out) == (0, True), status.err

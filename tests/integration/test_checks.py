@@ -18,6 +18,7 @@ from console import running_with, wait_until
 from repositories import git
 from worksites import BRANCH, Worksite, content, make_worksite, on_disk
 
+from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.domain import CheckResult, Limits, Reason, WorktreeSettings
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
 from architect_parallel.system.git import open_repository
@@ -88,6 +89,7 @@ def bench_of(site: Worksite, tmp_path: Path, **spec: object) -> Bench:
         repository=site.repository,
         run_dir=tmp_path / "run",
         environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ANTHROPIC_API_KEY": "s3cr3t-key"},
+        keys=("ANTHROPIC_API_KEY",),
         sampler=Sampler(),
         switch=StopSwitch(),
     )
@@ -117,6 +119,29 @@ def test_checks_see_the_committed_result_and_what_git_ignores(bench: Bench) -> N
     assert bench.warnings == []
     assert kept(bench) == []
     assert bench.untouched
+
+
+def test_a_failing_check_says_which_variables_it_did_not_get(bench: Bench) -> None:
+    environ = bench.checker.environ | {"DATABASE_URL": "postgres://me:hunter22@db.example/x", "ZONE": "eu"}  # type: ignore[operator]  # a dict
+    bench.checker = replace(bench.checker, environ=environ)
+    results = bench.check('test -n "$ANTHROPIC_API_KEY" || echo DATABASE_URL; exit 1', 'echo "$ZONE"')
+    assert [each.passed for each in results] == [False, True]
+    (warning,) = bench.warnings
+    assert warning.startswith("3 variables of your shell did not reach")
+    assert "(ANTHROPIC_API_KEY, DATABASE_URL, ZONE)" in warning
+    assert "checks_env: [ANTHROPIC_API_KEY]" in warning
+    assert "hunter22" not in warning
+
+
+def test_a_check_gets_what_it_names_and_what_is_configured(bench: Bench) -> None:
+    environ = bench.checker.environ | {"DATABASE_URL": "postgres://me:hunter22@db.example/x", "PGHOST": "db"}  # type: ignore[operator]  # a dict
+    naming, asking = 'test -n "$DATABASE_URL" && echo "$DATABASE_URL"; exit 3', "printenv PGHOST"
+    bench.checker = replace(bench.checker, environ=environ)
+    assert [each.exit_code for each in bench.check(naming, asking)] == [3, 1]  # PGHOST: the control
+    bench.checker = replace(bench.checker, checks_env=("PG*",))
+    named, asked = bench.check(naming, asking)
+    assert (asked.passed, asked.output_tail) == (True, "db")
+    assert named.output_tail == "postgres://me:[redacted]@db.example/x"
 
 
 HOSTILE = {
@@ -351,7 +376,8 @@ def base(bench: Bench, *commands: str, **more: object) -> BaselineFinished:
         limits=bench.site.spec.limits, check_timeout_s=60.0, backend="shell",
     )  # fmt: skip
     heard: list[Event] = []
-    bench.checker.check_base(order, WorktreeSettings(**more), bench.checker.environ, heard.append)  # type: ignore[arg-type]  # its own names
+    environ = CommandEnvironment(environ=bench.checker.environ)
+    bench.checker.check_base(order, WorktreeSettings(**more), environ, heard.append)  # type: ignore[arg-type]  # its own names
     (event,) = heard
     assert isinstance(event, BaselineFinished)
     return event

@@ -13,8 +13,8 @@ from architect_parallel.backends.claude import ClaudeBackend
 from architect_parallel.backends.command import command_backend
 from architect_parallel.backends.environment import (
     BLANK,
+    CommandEnvironment,
     Redactor,
-    common_environment,
     filtered_environment,
     redact,
     secret_values,
@@ -52,13 +52,58 @@ def test_git_settings_pass_without_those_that_hold_a_token(shell: Backend) -> No
         "GIT_CONFIG_KEY_1": "user.name", "GIT_CONFIG_VALUE_1": "Real Name",
     }  # fmt: skip
     assert filtered_environment(shell, environ) == expected
-    assert common_environment(environ) == expected
+    assert CommandEnvironment(environ=environ).of("true") == expected
 
 
 @pytest.mark.parametrize("count", ["", "-1", "many", "99999999999999999999", "2"])
 def test_a_wrong_count_of_git_settings_passes_what_is_there(count: str) -> None:
     environ = {"GIT_CONFIG_COUNT": count, "GIT_CONFIG_KEY_0": "user.name"}
-    assert common_environment(environ) == {}
+    assert CommandEnvironment(environ=environ).of("true") == {}
+
+
+def of(command: str, environ: dict[str, str], names: tuple[str, ...] = ()) -> set[str]:
+    """Names of what a command gets, where `KEY` is an agent's key."""
+    return set(CommandEnvironment(environ=environ, names=names, keys=("KEY",)).of(command))
+
+
+@pytest.mark.parametrize("text", ["echo $DB", "echo ${DB}", "echo ${DB:-none}", 'test -n "$DB"', "a=$DB; b"])
+def test_a_command_gets_the_variables_that_its_text_names(text: str) -> None:
+    assert of(text, {"DB": "d", "OTHER": "o", "PATH": "/bin"}) == {"DB", "PATH"}
+
+
+def test_a_command_gets_no_key_and_nothing_that_leads_elsewhere_for_naming_it() -> None:
+    environ = {"KEY": "k", "PYTHONPATH": "/repo", "GIT_DIR": "/x", "ARCHITECT_WORKERS": "3", "DB": "d"}
+    assert of("$KEY $PYTHONPATH $GIT_DIR $ARCHITECT_WORKERS $DB $ABSENT", environ) == {"DB"}
+
+
+def test_a_command_gets_what_the_configuration_names() -> None:
+    assert of("true", {"PGHOST": "h", "PG": "p", "KEY": "k", "OTHER": "o"}, ("PG*", "KEY")) == {"PGHOST", "PG", "KEY"}
+
+
+def test_what_did_not_pass_is_said_by_name_with_the_mentioned_ones_first() -> None:
+    environ = {"A": "1", "B": "2", "C": "3", "D": "4", "SECRET": "value", "PATH": "/bin", "SHLVL": "1", "odd name": "x"}
+    said = CommandEnvironment(environ=environ).held_back("make test", "KeyError: 'SECRET'", "checks_env")
+    expected = (
+        "5 variables of your shell did not reach 'make test' (SECRET, A, B, C, …); to pass one: checks_env: [SECRET]"
+    )
+    assert said == expected
+
+
+def test_an_agents_key_is_said_only_where_it_is_mentioned() -> None:
+    environment = CommandEnvironment(environ={"KEY": "k"}, keys=("KEY",))
+    assert environment.held_back("make test", "", "checks_env") is None
+    assert "(KEY)" in (environment.held_back("echo $KEY", "", "checks_env") or "")
+
+
+def test_where_nothing_was_held_back_nothing_is_said() -> None:
+    environ = {"PATH": "/bin", "DB": "d", "_": "/bin/sh", "OLDPWD": "/"}
+    assert CommandEnvironment(environ=environ).held_back("echo $DB", "", "checks_env") is None
+
+
+def test_secrets_of_a_command_are_redacted() -> None:
+    environ = {"DATABASE_URL": "postgres://me:hunter22@db.example/x", "NPM_TOKEN": "t0ken-t0ken", "MODE": "production"}
+    found = CommandEnvironment(environ=environ, names=("*_TOKEN", "MODE")).secrets("test $DATABASE_URL")
+    assert found == ("t0ken-t0ken", "hunter22")
 
 
 def test_a_backend_adds_its_own_names_and_the_configured_ones() -> None:

@@ -29,15 +29,15 @@ from architect_parallel.domain import (
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
 
 DANGEROUS = """\
-parallel_runs: {workers: 4, backend: shell, checks: [make test], tripwire: off}
+parallel_runs: {workers: 4, backend: shell, checks: [make test], checks_env: [TOKEN], tripwire: off}
 backends: {mytool: {command: [mytool], env: [TOKEN]}, claude: {env: [TOKEN]}}
-worktrees: {setup: [make deps], copy: [../secrets]}
+worktrees: {setup: [make deps], setup_env: [TOKEN], copy: [../secrets]}
 agents: {build: {approval_mode: none, sandbox_mode: full}, other: {backend: shell}}
 """
 DANGEROUS_KEYS = [
     "backends.mytool", "backends.claude", "worktrees.setup", "worktrees.copy", "agents.build.approval_mode",
     "agents.build.sandbox_mode", "agents.other.backend", "parallel_runs.backend",
-    "parallel_runs.checks",
+    "parallel_runs.checks", "parallel_runs.checks_env", "worktrees.setup_env",
     "parallel_runs.tripwire",
 ]  # fmt: skip
 
@@ -288,7 +288,7 @@ def test_every_key_of_parallel_runs_has_its_variable(place: Place, key: str) -> 
     text = {
         "agent": "plan", "backend": "codex", "assign": "cross", "fail_fast": "yes", "allow_partial": "1",
         "commit": "off", "refine": "yes", "memory_per_worker": "128MiB", "baseline": "no",
-        "tripwire": "warn",
+        "tripwire": "warn", "checks_env": "PGHOST",
     }.get(key, "7")  # fmt: skip
     settings = place.settings({f"ARCHITECT_{key.upper()}": text})
     assert settings.parallel != ParallelSettings()
@@ -301,12 +301,25 @@ def test_checks_in_a_variable_are_one_a_line(place: Place) -> None:
     assert settings.parallel.check_timeout_s == 30
 
 
+@pytest.mark.parametrize("text", ["PGHOST, PG*", "PGHOST PG*", " PGHOST,PG* "])
+def test_names_of_variables_may_be_a_text(place: Place, text: str) -> None:
+    assert place.settings({"ARCHITECT_CHECKS_ENV": text}).parallel.checks_env == ("PGHOST", "PG*")
+
+
+@pytest.mark.parametrize("text", ["parallel: {checks_env: [A=1]}", "worktrees: {setup_env: ['*']}"])
+def test_what_is_no_name_of_a_variable_is_a_fault(place: Place, text: str) -> None:
+    place.file.write_text(text)
+    with pytest.raises(UsageError, match="must be the name of an environment variable"):
+        place.settings()
+
+
 def test_untrusted_repository_sets_nothing_that_runs_or_widens(place: Place) -> None:
     place.file.write_text(DANGEROUS)
     settings = place.settings()
     assert settings.parallel.workers == 4  # the harmless rest counts
     assert settings.parallel.backend == "architect"
     assert settings.parallel.checks == ()
+    assert settings.parallel.checks_env == ()
     assert settings.parallel.tripwire == "auto"
     assert settings.backends == {}
     assert settings.worktrees == WorktreeSettings()
@@ -329,7 +342,7 @@ def test_trusted_repository_sets_everything(place: Place) -> None:
     assert settings.parallel.tripwire == "off"
     assert settings.backends["mytool"].command == ("mytool",)
     assert settings.backends["claude"].env == ("TOKEN",)
-    assert settings.worktrees == WorktreeSettings(copy=("../secrets",), setup=("make deps",))
+    assert settings.worktrees == WorktreeSettings(copy=("../secrets",), setup=("make deps",), setup_env=("TOKEN",))
     assert settings.agents["build"].approval_mode is ApprovalMode.NONE
     assert settings.agents["build"].sandbox_mode is SandboxMode.FULL
     assert settings.agents["other"].backend == "shell"
