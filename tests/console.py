@@ -85,7 +85,13 @@ class Architect:
             process.communicate()
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+def write_program(path: Path, code: str) -> None:
+    """Write an executable of this Python. `sh` starts it: a `#!` line takes no path with a space or a very long one."""
+    path.write_text(f"#!/bin/sh\n'''exec' \"{sys.executable}\" \"$0\" \"$@\"\n' '''\n{code}")
+    path.chmod(0o755)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
     """Waits for a fact; fails the test when it does not come about."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -131,13 +131,16 @@ def test_a_signal_stops_collects_and_is_recorded(
 def test_an_agent_that_ignores_signals_ends_within_the_grace(architect: Architect, token: str) -> None:
     stubborn = f"trap '' INT TERM HUP; echo kept > kept; sleep {token}; sleep {token}"
     process = begun(architect, token, 1, stubborn, "--workers", "1", "--grace", "2")
+    asked = time.monotonic()
+    architect("status")
+    one_command_s = time.monotonic() - asked
 
     asked = time.monotonic()
     process.send_signal(signal.SIGINT)
     answer = architect.finish(process)
 
-    assert time.monotonic() - asked < 2 + 2 + 3, (
-        "the stop takes at most the grace and 2 s; 3 s are for a loaded machine"
+    assert time.monotonic() - asked < 2 + 2 + 10 * one_command_s, (
+        "the stop takes at most the grace and 2 s; the rest is for a loaded machine, in its own measure"
     )
     assert answer.code == 130
     assert running_with(token) == []
