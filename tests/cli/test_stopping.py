@@ -128,6 +128,19 @@ def test_a_signal_stops_collects_and_is_recorded(
     assert architect("status", "latest", "--json").json == envelope
 
 
+def test_under_nohup_a_hangup_stops_nothing(architect: Architect, token: str) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = begun(architect, token, 1, f"sleep {token}", "--workers", "1")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+
+    assert architect.finish(process).code == 143
+
+
 def test_an_agent_that_ignores_signals_ends_within_the_grace(architect: Architect, token: str) -> None:
     stubborn = f"trap '' INT TERM HUP; echo kept > kept; sleep {token}; sleep {token}"
     process = begun(architect, token, 1, stubborn, "--workers", "1", "--grace", "2")
