@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,14 @@ class Architect:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
             process.communicate()
+
+
+def deliver(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal and wait until it has reached the process: of two that are pending the later may come first."""
+    process.send_signal(number)
+    status = Path(f"/proc/{process.pid}/status")
+    pending = re.compile(r"^ShdPnd:.*[1-9a-f]", re.MULTILINE)
+    wait_until(lambda: process.poll() is not None or not pending.search(status.read_text()), f"the arrival of {number}")
 
 
 def write_program(path: Path, code: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from console import deliver
 from model_server import ModelServer
 
 ARCHITECT = str(Path(sys.executable).with_name("architect"))
@@ -135,7 +136,7 @@ def test_a_signal_ends_its_command_and_still_reports(
             assert run.poll() is None
             time.sleep(0.01)
         for number in numbers:
-            run.send_signal(number)
+            deliver(run, number)
         stdout, _ = run.communicate(timeout=60)
     report = json.loads(stdout)
     assert run.returncode == code

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from console import Architect, running_with, wait_until
+from console import Architect, deliver, running_with, wait_until
 from repositories import git
 
 
@@ -135,8 +135,8 @@ def test_under_nohup_a_hangup_stops_nothing(architect: Architect, token: str) ->
     finally:
         signal.signal(signal.SIGHUP, before)
 
-    process.send_signal(signal.SIGHUP)
-    process.send_signal(signal.SIGTERM)
+    deliver(process, signal.SIGHUP)
+    deliver(process, signal.SIGTERM)
 
     assert architect.finish(process).code == 143
 
