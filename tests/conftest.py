@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from repositories import build_fixture_repository, make_repository, reftable_path
 
 from architect_parallel.system.git import Repository, open_repository
@@ -19,6 +20,12 @@ FOREIGN_VARIABLES = (
     *("LANGUAGE", "LC_", "PYTHON", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
 )
 """Prefixes of variables that would let the machine's user, keys or settings into a test."""
+# On a loaded machine an example takes as long as it takes; in CI the same examples come every time.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("tests")
+
 IGNORABLE = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 

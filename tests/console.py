@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,7 +86,21 @@ class Architect:
             process.communicate()
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+def deliver(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal and wait until it has reached the process: of two that are pending the later may come first."""
+    process.send_signal(number)
+    status = Path(f"/proc/{process.pid}/status")
+    pending = re.compile(r"^ShdPnd:.*[1-9a-f]", re.MULTILINE)
+    wait_until(lambda: process.poll() is not None or not pending.search(status.read_text()), f"the arrival of {number}")
+
+
+def write_program(path: Path, code: str) -> None:
+    """Write an executable of this Python. `sh` starts it: a `#!` line takes no path with a space or a very long one."""
+    path.write_text(f"#!/bin/sh\n'''exec' \"{sys.executable}\" \"$0\" \"$@\"\n' '''\n{code}")
+    path.chmod(0o755)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
     """Waits for a fact; fails the test when it does not come about."""
     deadline = time.monotonic() + timeout_s
     while not condition():

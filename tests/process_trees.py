@@ -37,7 +37,7 @@ def launch(kind: str, token: str, lifeline: Path, *, grace_s: float = 0.3) -> La
     )
 
 
-def wait_for(supervised: Supervised, text: bytes, timeout_s: float = 30.0) -> list[Message]:
+def wait_for(supervised: Supervised, text: bytes, timeout_s: float = 60.0) -> list[Message]:
     """All messages up to the one with `text` in its output, or up to `Gone`."""
     until = time.monotonic() + timeout_s
     seen: list[Message] = []
@@ -48,7 +48,7 @@ def wait_for(supervised: Supervised, text: bytes, timeout_s: float = 30.0) -> li
     raise AssertionError(f"no {text!r} within {timeout_s} s: {seen}")
 
 
-def until_gone(supervised: Supervised, timeout_s: float = 30.0) -> list[Message]:
+def until_gone(supervised: Supervised, timeout_s: float = 60.0) -> list[Message]:
     """All messages up to and with `Gone`."""
     until = time.monotonic() + timeout_s
     seen: list[Message] = []

@@ -1,14 +1,13 @@
 """One task from its request to its report: chooses the model, puts the agent together, lets signals stop it.
 
-SIGINT, SIGTERM and SIGHUP cancel the work at its next await, which ends what a tool has started; the report still
-comes. The SDKs are imported only here and below, and only the one of the provider that is needed.
+SIGINT, SIGTERM and SIGHUP (unless ignored) cancel the work at its next await, which ends what a tool has started; the
+report still comes. The SDKs are imported only here and below, and only the one of the provider that is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from architect_parallel.domain import AgentProfile, Limits, Price, Reason, Sandb
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.planning.providers import SCRIPTED, choose_model, default_model, missing_key
 from architect_parallel.system.clock import now
+from architect_parallel.system.signals import stopping_signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ async def _run(
         if len(caught) == 1:  # a second one must not break the clean-up of the first
             working.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in stopping_signals():
         with contextlib.suppress(RuntimeError):  # not in the main thread: the caller keeps its own handling
             loop.add_signal_handler(number, stop, int(number))
     await asyncio.wait([working])

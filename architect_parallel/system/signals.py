@@ -15,6 +15,12 @@ from types import FrameType
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def stopping_signals() -> tuple[signal.Signals, ...]:
+    """SIGINT, SIGTERM and SIGHUP, without a SIGHUP that is ignored: under `nohup` a run outlives its terminal."""
+    is_hangup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in STOPPING if number is not signal.SIGHUP or not is_hangup_ignored)
+
+
 @contextlib.contextmanager
 def forwarded(receive: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Within the block SIGINT, SIGTERM and SIGHUP call `receive`, which must be reentrant and quick.
@@ -29,11 +35,7 @@ def forwarded(receive: Callable[[signal.Signals], None]) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         receive(signal.Signals(number))
 
-    before = {}
-    for each in STOPPING:
-        if each is signal.SIGHUP and signal.getsignal(each) is signal.SIG_IGN:
-            continue
-        before[each] = signal.signal(each, handle)
+    before = {number: signal.signal(number, handle) for number in stopping_signals()}
     try:
         yield
     finally:

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 import yaml
-from console import SCRIPT, Architect
+from console import SCRIPT, Architect, write_program
 from repositories import commit_all, git
 
 PROGRAM = "https://files.example.com/architect_parallel-0.1.0-py3-none-any.whl"
 CI = Path(__file__).resolve().parents[2] / "docs" / "ci"
-STAND_IN = """#!{python}
+STAND_IN = """\
 import json, os, pathlib
 pathlib.Path("work.txt").write_text("done\\n")
 assert os.environ["ANTHROPIC_API_KEY"]
-print(json.dumps({{"status": "success", "steps": 1, "cost": 0.01, "output": "fine"}}))
+print(json.dumps({"status": "success", "steps": 1, "cost": 0.01, "output": "fine"}))
 """
 
 
@@ -45,11 +45,11 @@ def machine(checkout: Path, home: Path, tmp_path: Path) -> dict[str, str]:
     programs.mkdir()
     for name, text in {
         "pip": f"#!/bin/sh\n[ \"$*\" = \"install architect-parallel[agent] @ {PROGRAM}\" ]\n",
-        "agent": STAND_IN.format(python=sys.executable),
-        "architect": f'#!/bin/sh\nexec {SCRIPT} "$@"\n',
+        "architect": f'#!/bin/sh\nexec "{SCRIPT}" "$@"\n',
     }.items():  # fmt: skip
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
+    write_program(programs / "agent", STAND_IN)
     config = home / ".config" / "architect-parallel" / "config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text(json.dumps({"backends": {"architect": {"command": [str(programs / "agent")]}}}))

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from console import Architect
+from console import Architect, write_program
 from repositories import commit_all, git
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-STAND_IN = """#!{python}
+STAND_IN = """\
 import json, pathlib, sys
 pathlib.Path("work.txt").write_text("done\\n")
 for event in {events}:
@@ -54,8 +54,7 @@ def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     programs.mkdir()
     for name, events in (("claude", CLAUDE), ("codex", CODEX), ("other", OTHER)):
         program = programs / name
-        program.write_text(STAND_IN.format(python=sys.executable, events=repr(events)))
-        program.chmod(0o755)
+        write_program(program, STAND_IN.format(events=repr(events)))
     config = home / ".config" / "architect-parallel" / "config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text(json.dumps({"backends": {"architect": {"command": [str(programs / "other")]}}}))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from console import deliver
 from model_server import ModelServer
 
 ARCHITECT = str(Path(sys.executable).with_name("architect"))
@@ -114,9 +115,19 @@ def test_a_rate_limit_is_a_failure_of_its_own_kind(tree: Path) -> None:
     assert (report["status"], report["reason"], report["retry_after"]) == ("failed", "rate_limited", 7)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_its_command_and_still_reports(tree: Path, number: signal.Signals, code: int) -> None:
-    words = [ARCHITECT, "run", "x", "--json", "--confirm-mode", "yolo", "--model", "scripted:sleeper"]
+@pytest.mark.parametrize(
+    ("starter", "numbers", "code"),
+    [
+        ((), (signal.SIGINT,), 130),
+        ((), (signal.SIGTERM,), 143),
+        ((), (signal.SIGHUP,), 129),
+        (("nohup",), (signal.SIGHUP, signal.SIGTERM), 143),
+    ],
+)
+def test_a_signal_ends_its_command_and_still_reports(
+    tree: Path, starter: tuple[str, ...], numbers: tuple[signal.Signals, ...], code: int
+) -> None:
+    words = [*starter, ARCHITECT, "run", "x", "--json", "--confirm-mode", "yolo", "--model", "scripted:sleeper"]
     with subprocess.Popen(
         words, cwd=tree, env=environment(tree), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as run:
@@ -124,8 +135,9 @@ def test_a_signal_ends_its_command_and_still_reports(tree: Path, number: signal.
         while not (pid.exists() and pid.read_text()):
             assert run.poll() is None
             time.sleep(0.01)
-        run.send_signal(number)
-        stdout, _ = run.communicate(timeout=30)
+        for number in numbers:
+            deliver(run, number)
+        stdout, _ = run.communicate(timeout=60)
     report = json.loads(stdout)
     assert run.returncode == code
     assert (report["status"], report["reason"], report["output"]) == ("partial", "interrupted", "going to bed")

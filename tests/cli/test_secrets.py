@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from console import Architect
+from console import Architect, write_program
 
 SECRET = "sk-loopback-secret-0123456789"
-TELLTALE = """#!{python}
+TELLTALE = """\
 import json, os, sys, time
 key = os.environ["MY_API_KEY"]
 print("loud", key, file=sys.stderr)
 half = len(key) // 2
 sys.stdout.write("chatter " + key[:half]); sys.stdout.flush(); time.sleep(0.2)
 print(key[half:], "end")
-print(json.dumps({{"result": "my key is " + key, "error": key, "is_error": True}}))
+print(json.dumps({"result": "my key is " + key, "error": key, "is_error": True}))
 """
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:
     program = tmp_path / "telltale"
-    program.write_text(TELLTALE.format(python=sys.executable))
-    program.chmod(0o755)
+    write_program(program, TELLTALE)
     path = tmp_path / "own.yaml"
     path.write_text(
         json.dumps({"backends": {"telltale": {"command": [str(program)], "env": ["MY_API_KEY"], "output": "json"}}})

@@ -72,7 +72,7 @@ def test_what_the_user_lets_us_write_into_the_checkout_is_no_escape(architect: A
     tasks.write_text(
         "output_dir: results\ntasks: [{backend: shell, prompt: echo 1}, {backend: shell, prompt: sleep 2}]\n"
     )
-    line = f"{SCRIPT} parallel --file tasks.yaml --tripwire fail 2>errors.txt | tee said.txt > copy.txt"
+    line = f"'{SCRIPT}' parallel --file tasks.yaml --tripwire fail 2>errors.txt | tee said.txt > copy.txt"
     subprocess.run(["sh", "-c", line], cwd=architect.cwd, check=True, timeout=60)
     assert "2 completed" in (architect.cwd / "said.txt").read_text()
     assert (architect.cwd / "results" / "summary.json").exists()

@@ -84,3 +84,16 @@ def test_without_a_registry_make_says_so_in_one_line(tmp_path: Path, monkeypatch
     assert said == "nothing was installed: no package registry can be reached"
     assert hint.startswith("  try: the same again with a network")
     assert not (place / ".venv" / ".installed-agent").exists()
+
+
+BY_NAME = re.compile(r"install\s+(?:-\S+\s+)*['\"]?architect-parallel(?!\[agent\] @ )")
+"""An install line for a package of a registry; `NAME @ URL` is none."""
+
+
+def test_nothing_says_to_install_the_program_by_its_name() -> None:
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.yml")]
+    texts += (ROOT / "architect_parallel").rglob("*.py")
+
+    assert [path.name for path in texts if BY_NAME.search(path.read_text())] == []
+    # The control.
+    assert BY_NAME.search("pipx install 'architect-parallel[agent]'")
