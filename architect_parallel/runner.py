@@ -58,6 +58,7 @@ from architect_parallel.journal.requests import cancel_requested
 from architect_parallel.planning import checks
 from architect_parallel.planning.admission import Room, Rules
 from architect_parallel.planning.dispatch import Dispatch
+from architect_parallel.planning.quantities import shown
 from architect_parallel.planning.recovery import briefing as briefing_of
 from architect_parallel.planning.recovery import debugger_words
 from architect_parallel.planning.spending import Spending
@@ -70,6 +71,8 @@ LOOK_S = 0.5
 """How often the dispatcher looks for cancel requests, and for room where there was none."""
 STARVED_S = 10.0
 """How long workers wait for memory or disk before the user is told."""
+
+_FAILED = (Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
 
 Listener = Callable[[Recorded], None]
 _BEGUN = (RunResumed, WorkerStarting, WorkerFinished)
@@ -478,6 +481,10 @@ class Runner:
     def _finish(self, ended: tuple[RunStatus, int] | None) -> RunResult:
         if self._spending.overshoot is not None:
             self.warn(self._spending.overshoot)
+        for result in self._journal.result(self._plan.run_id).results if self._uncritical else ():
+            if result.worker_id in self._uncritical and result.status in _FAILED:
+                why = str(result.reason or result.status).replace("_", " ")
+                self.warn(f"{shown(result.name)} failed ({why}), which is not critical")
         unsaid = [each for each in self._warnings if each not in self._told]
         self.record([(None, Warned(message=each)) for each in unsaid])
         so_far = self._journal.result(self._plan.run_id)

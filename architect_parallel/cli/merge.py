@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from architect_parallel.domain import LeftOut
     from architect_parallel.landing.merge import MergeOutcome, MergePlan
 
+_WHY = {"conflict": "it conflicts", "check": "it breaks a check", "not_successful": "it did not succeed"}
+"""Why a worker is left out, in words."""
+
 
 def merge(
     run: options.RunOrWorker,
@@ -114,6 +117,8 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str], er
     done = outcome or plan
     warnings = list(dict.fromkeys([*_warnings(plan, outcome), *told]))
     _warn_of(warnings, told)
+    for left in done.left_out:
+        note(_left_out_words(plan, left, resolved=outcome is None and plan.resolve))
     warnings += [f"worker {each.worker_id} is left out: {each.detail}" for each in done.left_out if each.detail]
     published = outcome.published if outcome is not None else None
     answer_json(
@@ -190,6 +195,21 @@ def _warnings(plan: MergePlan, outcome: MergeOutcome | None) -> list[str]:
     return [*plan.warnings, *(outcome.warnings if outcome is not None else ())]
 
 
+def _left_out_words(plan: MergePlan, left: LeftOut, *, resolved: bool) -> str:
+    """One line for those who read the answer with a program.
+
+    Args:
+        resolved: An agent would be asked to resolve a conflict.
+    """
+    from architect_parallel.planning.plain_text import one_line
+
+    if resolved and left.reason == "conflict":
+        return f"worker {left.worker_id} conflicts; the agent would be asked to resolve it"
+    detail = f": {one_line(left.detail, 300)}" if left.detail else ""
+    files = f": {one_line(', '.join(left.files), 300)}" if left.files else ""
+    return f"worker {left.worker_id} is left out: {_WHY[left.reason]}{detail}{files}"
+
+
 def _show_left_out(plan: MergePlan, left: LeftOut, *, alone: bool) -> None:
     from architect_parallel.planning.plain_text import one_line
 
@@ -197,7 +217,6 @@ def _show_left_out(plan: MergePlan, left: LeftOut, *, alone: bool) -> None:
     if left.reason == "conflict" and alone:
         note(f"worker {left.worker_id} conflicts with {plan.target.branch}{detail}. Files:")
     else:
-        words = {"conflict": "it conflicts", "check": "it breaks a check", "not_successful": "it did not succeed"}
-        note(f"worker {left.worker_id} is left out: {words[left.reason]}{detail}")
+        note(f"worker {left.worker_id} is left out: {_WHY[left.reason]}{detail}")
     for path in left.files:
         note(f"  {one_line(path)}")

@@ -185,6 +185,8 @@ class _Builder:
     top: Any = None
     stack: list[_Open] = field(default_factory=list)
     documents: int = 0
+    anchor: Fault | None = None
+    """The fault of the first anchor; `None` means that there was none."""
 
     def take(self, event: yaml.Event) -> None:
         place = _place(event.start_mark)
@@ -194,10 +196,9 @@ class _Builder:
                 if self.documents > 1:
                     self._stop(place, "a second document begins here; only one is allowed")
             case yaml.AliasEvent():
-                self._fault(place, f"alias *{event.anchor} is not allowed; write the value out")
-                if self._wants_key():
-                    raise _Stop
-                self._put(place, None)
+                # One line, whatever follows: each alias of a bomb of them says the same.
+                self.faults = [fault for fault in self.faults if fault is not self.anchor]
+                self._stop(place, f"alias *{event.anchor} is not allowed; write the value out")
             case yaml.ScalarEvent():
                 self._refuse_decoration(event, place)
                 if isinstance(event, NotJsonEvent):
@@ -250,8 +251,9 @@ class _Builder:
         return (*inside.path, key)
 
     def _refuse_decoration(self, event: yaml.NodeEvent, place: Place) -> None:
-        if event.anchor is not None:
+        if event.anchor is not None and self.anchor is None:
             self._fault(place, f"anchor &{event.anchor} is not allowed; write the value out")
+            self.anchor = self.faults[-1]
         tag = getattr(event, "tag", None)
         if tag is not None:
             self._fault(place, f"tag {shown(tag)} is not allowed")

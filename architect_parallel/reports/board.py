@@ -17,6 +17,7 @@ from architect_parallel.events import (
     AgentStarted,
     AttemptEnded,
     Collected,
+    FlowMoved,
     LimitReached,
     RateLimited,
     Recorded,
@@ -32,6 +33,7 @@ from architect_parallel.events import (
     WorkerStarting,
     to_plain,
 )
+from architect_parallel.planning.paused import asked
 from architect_parallel.planning.plain_text import one_line
 from architect_parallel.planning.quantities import show_count, show_workers
 from architect_parallel.reports import text
@@ -240,6 +242,8 @@ def _said(board: Board, seen: Seen) -> str | None:
             return f"run {board.run_id}: {tasks}, at most {plan.max_parallel} at a time"
         case RunResumed(worker_ids=worker_ids):
             return f"resumed: {show_workers(worker_ids)}" if worker_ids else "resumed"
+        case FlowMoved(pause=pause) if pause is not None:
+            return f"the flow waits in state {one_line(pause.state, 80)}: {one_line(asked(pause), 300)}"
         case RunFinished(status=status):
             return f"run {board.run_id}: {status}"
         case AgentStarted() if worker_id in board.lanes:

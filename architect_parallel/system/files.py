@@ -45,10 +45,14 @@ def write_out(path: Path, data: bytes) -> None:
     """Writes `data` where the user said: a file is replaced as a whole, a device or pipe is written to.
 
     Raises:
-        OSError: It cannot be.
+        OSError: It cannot be; a pipe also when nothing reads from it.
     """
     if path.exists() and not path.is_file():
-        path.write_bytes(data)  # `/dev/stdout`; replacing it would take it away from everybody
+        # `/dev/stdout`; replacing it would take it away from everybody. A pipe that nothing reads would block for ever.
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "wb") as file:
+            os.set_blocking(descriptor, True)
+            file.write(data)
     else:
         replace_file(path.resolve(), data)
 

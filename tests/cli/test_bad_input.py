@@ -180,6 +180,24 @@ def test_what_would_never_end_is_refused_at_once_where_a_file_is_wanted(architec
     assert (answer.code, "pipe is not a file" in answer.json["warnings"][0]) == (1, True)
 
 
+BOMB = "\n".join(["tasks:", "- &a0 [x, x]", *(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))])
+
+
+def test_a_bomb_is_one_line(architect: Architect, tmp_path: Path) -> None:
+    (tmp_path / "bomb.yaml").write_text(BOMB)
+    (tmp_path / "deep.json").write_text('{"tasks": ' + "[" * 100_000)
+    for words in (
+        ("parallel", "--backend", "shell", "--file"),
+        ("parallel", "true", "--backend", "shell", "--config"),
+        ("spec", "run"),
+        ("flow", "run"),
+        ("chain",),
+    ):
+        for name, said in (("bomb.yaml", "alias *a0 is not allowed"), ("deep.json", "nested deeper than 20 levels")):
+            assert_refused(architect(*words, tmp_path / name), 2, name, said)
+    assert_refused(architect("parallel", "--backend", "shell", stdin=BOMB.encode()), 2, "stdin", "alias *a0")
+
+
 def test_a_missing_program_is_named_with_its_remedy_and_what_is_ready(architect: Architect, checkout: Path) -> None:
     before = made(checkout)
     narrow = {"PATH": "/usr/bin:/bin"}

@@ -101,6 +101,8 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
         *[("work", "success")] * 2,
     ]
 
+    assert "the flow waits in state ask: ok? (yes / no)" in architect("watch", run["run_id"]).out
+
     dry = architect("resume", run["run_id"], "--dry-run")
     assert (dry.code, dry.out) == (0, "would go on with the flow in state ask\n")
     seen, code = on_terminal(checkout, "yes", "resume", run["run_id"])

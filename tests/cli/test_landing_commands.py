@@ -68,6 +68,9 @@ def test_conflict_is_named_and_moves_nothing(architect: Architect, checkout: Pat
     assert answer.json["merged"] == []
     assert answer.json["commit"] is None
     assert answer.json["left_out"] == [{"worker_id": 1, "reason": "conflict", "files": ["README.md"]}]
+    assert [line for line in answer.err.splitlines() if "conflict" in line] == [
+        "worker 1 is left out: it conflicts: README.md"
+    ]
     plain = architect("merge", run_id, "1")
     assert (plain.code, plain.out) == (5, "")
     assert "README.md" in plain.err

@@ -318,12 +318,15 @@ def test_an_output_directory_that_cannot_be_is_found_before_the_run(
 def test_what_is_not_critical_does_not_fail_the_run(architect: Architect, tmp_path: Path) -> None:
     tasks: list[dict[str, object]]
     tasks = [{"backend": "shell", "prompt": "exit 1", "critical": False}, {"backend": "shell", "prompt": "sleep 1"}]
+    tasks[0]["name"] = "lint"
     file = write(tmp_path / "t.yaml", {"tasks": tasks, "fail_fast": True})
 
     answer = architect("parallel", "--file", file, "--json")
 
     assert (answer.code, answer.json["exit_code"], answer.json["status"]) == (0, 0, "partial")
     assert [result["status"] for result in answer.json["results"]] == ["failed", "success"]
+    assert answer.json["warnings"] == ["'lint' failed (agent error), which is not critical"]
+    assert "warning: 'lint' failed (agent error), which is not critical\n" in answer.err
     # The control: the same failure counts where it is critical.
     tasks[0]["critical"] = True
     assert architect("parallel", "--file", write(tmp_path / "u.yaml", {"tasks": tasks, "fail_fast": True})).code == 1

@@ -103,8 +103,8 @@ def test_what_is_no_yaml_says_so(text: str) -> None:
 
 
 def test_every_fault_is_reported_not_the_first_alone() -> None:
-    text = "a: &x 1\nb: *x\nc: !t 1\na: 2\n"
-    assert [fault.split()[0] for fault in faults(text)] == ["1:4", "2:4", "3:4", "4:1"]
+    text = "a: &x 1\nb: &y 2\nc: !t 1\na: 2\n"
+    assert [fault.split()[0] for fault in faults(text)] == ["1:4", "3:4", "4:1"]  # of the anchors one line is enough
 
 
 def test_byte_that_is_not_utf_8_is_named_with_its_place() -> None:
@@ -116,7 +116,11 @@ BOMB = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] *
 
 
 def test_a_bomb_of_aliases_is_refused_and_pyyaml_alone_takes_it() -> None:
-    assert any("alias" in fault for fault in faults(BOMB))
+    assert faults(BOMB) == ["2:10 alias *a0 is not allowed; write the value out"]
+    assert faults("a: &x 1\nb: !t 1\n*x : 2\nc: *x\n") == [
+        "2:4 tag '!t' is not allowed",
+        "3:1 alias *x is not allowed; write the value out",
+    ]
     # The control: the usual way reads it, and 9**29 items wait for whoever walks them.
     naive = yaml.safe_load(BOMB)
     assert naive["a29"][0][0] is naive["a28"][0]
