@@ -77,7 +77,9 @@ def prepare(
     for command in settings.setup:
         outcome = run(command)
         if outcome.exit_code != 0:
-            raise EnvironmentProblem(_failed(command, worktree, outcome), hint="mend worktrees.setup, then resume")
+            raise EnvironmentProblem(
+                _failed(command, worktree, outcome), hint="correct worktrees.setup, then start or resume the run"
+            )
     if settings.setup:
         warnings += _left_by_setup(worktree)
     return warnings
