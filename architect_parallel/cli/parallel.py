@@ -42,7 +42,9 @@ def parallel(
     continue_: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            "--continue", metavar="RUN N", help="Worker N of an ended run goes on with TASK, where it left off."
+            "--continue",
+            metavar="RUN N",
+            help="Worker N of an ended run goes on with TASK, where it left off; the exit code is its own.",
         ),
     ] = None,
     workers: Annotated[

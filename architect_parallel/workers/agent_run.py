@@ -122,10 +122,11 @@ class Tally:
 
     def show(self, now_s: float) -> None:
         """Emits what changed since the last time; the latest line at most every `SHOW_S`."""
-        steps, usage, session = self.steps, (self.usage, self.cost), (self.session_id, self.model)
+        steps, usage = self.steps, (self.usage, self.cost)
+        session = (self.session_id, self.model or self.token_model)
         old_steps, old_usage, old_session = self._shown or (0, (Usage(), None), (None, None))
         if session != old_session and self.session_id is not None:
-            self.emit(SessionKnown(session_id=self.session_id, model=self.model))
+            self.emit(SessionKnown(session_id=self.session_id, model=session[1]))
         if steps != old_steps:
             self.emit(StepTaken(steps=steps))
         if usage != old_usage:

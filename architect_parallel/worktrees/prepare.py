@@ -86,7 +86,7 @@ def prepare(
         if outcome.exit_code != 0:
             held_back = environment and environment.held_back(command, outcome.output, "worktrees.setup_env")
             problem = _failed(command, worktree, outcome) + (f"; {held_back}" if held_back else "")
-            raise EnvironmentProblem(problem, hint="mend worktrees.setup, then resume")
+            raise EnvironmentProblem(problem, hint="correct worktrees.setup, then start or resume the run")
     if settings.setup:
         warnings += _left_by_setup(worktree)
     return warnings

@@ -30,6 +30,7 @@ from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository, copy_objects
 from architect_parallel.worktrees import heads, registry
 from architect_parallel.worktrees.facts import is_real_directory
+from architect_parallel.worktrees.filters import STATE_DIRECTORIES
 from architect_parallel.worktrees.keeping import keep
 
 DIRECTORY = "repo"
@@ -124,10 +125,9 @@ class WorkerRepository:
                 shutil.copy2(hook, place / "hooks" / name)
         (admin / "modules").mkdir(exist_ok=True)
         os.symlink(os.path.relpath(os.path.realpath(admin / "modules"), os.path.realpath(place)), place / "modules")
-        if (common / "git-crypt").is_dir():  # its keys; the filter looks for them in the git directory
-            os.symlink(
-                os.path.relpath(os.path.realpath(common), os.path.realpath(place)) + "/git-crypt", place / "git-crypt"
-            )
+        for name in STATE_DIRECTORIES:
+            if (common / name).is_dir():
+                os.symlink(os.path.relpath(os.path.realpath(common / name), os.path.realpath(place)), place / name)
         os.rename(place, self.directory)
         self._point_at(self.directory, relative=True)
 
