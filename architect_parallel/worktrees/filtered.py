@@ -26,7 +26,7 @@ from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git
 from architect_parallel.worktrees.facts import Facts, is_real_directory
 from architect_parallel.worktrees.filters import Runner, drivers_of
-from architect_parallel.worktrees.index_file import Entry, read_index
+from architect_parallel.worktrees.index_file import Entry, parse_index, read_index
 from architect_parallel.worktrees.registry import delete_tree
 
 DIGESTED_FILE_BYTES = 2**20
@@ -328,13 +328,17 @@ def note_filtered(git: Git, facts: Facts, index: Path) -> Facts:
     if not facts.filters.drivers:
         return facts
     facts = dataclasses.replace(facts, sealed_ns=index.lstat().st_ctime_ns)
+    frozen = "filter" in facts.attributes or "filter" in facts.user_attributes
     try:
-        entries = read_index(index, len(facts.base_commit) // 2)
+        data = index.read_bytes()
+        # Most repositories have none, and reading all entries takes longer. (Version 4 shortens names.)
+        if not frozen and b".gitattributes" not in data and data[4:8] != b"\0\0\0\4":
+            return facts
+        entries = parse_index(data, len(facts.base_commit) // 2)
     except (OSError, ValueError):
         return dataclasses.replace(facts, has_filtered=True)
     top = Path(facts.worktree)
     rules = [path for path in entries if os.path.basename(path) == ".gitattributes"]
-    frozen = "filter" in facts.attributes or "filter" in facts.user_attributes
     if not frozen and not any(_has_word(top / path) or not (top / path).is_file() for path in rules):
         return facts
     if not facts.filters.place:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,10 +119,6 @@ def enter_times(path: Path, files: Mapping[str, os.stat_result], hash_bytes: int
     fresh = path.with_name(f"{path.name}.times")
     fresh.write_bytes(data)
     os.replace(fresh, path)
-
-
-def is_regular(file: os.stat_result) -> bool:
-    return stat.S_ISREG(file.st_mode)
 
 
 def _times(file: os.stat_result) -> tuple[int, int, int, int]:
