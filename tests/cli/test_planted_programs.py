@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -44,48 +43,42 @@ def planted(architect: Architect, tmp_path: Path, canary: Path) -> Architect:
     trap.write_text(f"#!/bin/sh\ntouch '{canary}'\nexec cat\n")
     trap.chmod(0o755)
     (tmp_path / "plant").write_text(f"COMMON={root}/.git; TRAP={trap}\n{PLANT}")
-    task = f"sh {tmp_path}/plant $RANDOM$$; git -c core.hooksPath=/dev/null commit -qam theirs || true"
     answer = architect(
-        "parallel", f"sh {tmp_path}/plant one", f"sh {tmp_path}/plant two; exit 3", "--backend", "shell",
+        "parallel", f"sh {tmp_path}/plant one", "--task", f"sh {tmp_path}/plant two; exit 3", "--backend", "shell",
         "--tripwire", "warn", "-q",
     )  # fmt: skip
-    assert answer.code in (0, 1), (answer, task)
+    assert answer.code == 1, answer
+    assert "not used until `architect config trust`" in answer.err
     canary.unlink(missing_ok=True)  # an agent's own git may have run it
     return architect
 
 
-def test_no_command_runs_what_was_planted(planted: Architect, canary: Path, tmp_path: Path) -> None:
-    root = planted.cwd
-    copy = tmp_path / "copy"
-    shutil.copytree(root, copy, symlinks=True)
-    git(copy, "merge", "--no-edit", "architect/parallel-1", check=False)
-    assert canary.exists(), "the trap does not work"
-    canary.unlink()
+def test_plain_git_runs_what_was_planted(planted: Architect, canary: Path) -> None:
+    """The control."""
+    git(planted.cwd, "merge", "--no-edit", "architect/parallel-1", check=False)
+    assert canary.exists()
 
-    for words in (
-        ("status", "latest"),
-        ("diff", "latest", "1"),
-        ("compare", "latest"),
-        ("report", "latest"),
-        ("resume", "latest", "--dry-run"),
-        ("resume", "latest"),
-        ("parallel", "echo more >> README.md", "--continue", "1"),
-        ("merge", "latest", "1", "--push"),
-        ("merge", "latest", "1"),
-        ("undo",),
-        ("parallel", "true", "--backend", "shell", "--workers", "1", "-q"),
-        ("parallel-cleanup",),
-        ("parallel-cleanup", "--force"),
-        ("undo",),
-        ("doctor",),
-    ):
-        answer = planted(*words)
-        assert not canary.exists(), (words, answer)
-        assert "Traceback" not in answer.err, words
-        if words[-1] == "--push":
-            assert answer.code == 3, answer
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        ("status latest", "diff latest 1", "compare latest", "report latest", "doctor"),
+        ("resume latest", "parallel --continue latest 1 true"),
+        ("merge latest 1 --push", "merge latest 1", "undo"),
+        ("parallel true --backend shell --workers 1 -q", "parallel-cleanup --force", "undo"),
+    ],
+)
+def test_no_command_runs_what_was_planted(planted: Architect, canary: Path, commands: tuple[str, ...]) -> None:
+    for command in commands:
+        answer = planted(*command.split())
+        assert not canary.exists(), (command, answer)
+        assert answer.code in (0, 1, 3), answer
+        if command.endswith("--push"):
+            assert answer.code == 3
             assert "core.sshcommand" in answer.err
             assert "architect config trust" in answer.err
+        if command.startswith(("merge latest 1", "undo")) and not command.endswith("--push"):
+            assert answer.code == 0, answer
 
 
 def test_trust_shows_what_was_planted_and_lets_it_run(planted: Architect, canary: Path) -> None:
@@ -95,7 +88,7 @@ def test_trust_shows_what_was_planted_and_lets_it_run(planted: Architect, canary
     assert f"({planted.cwd}/.git/config)" in shown.out
     assert planted("config", "trust", "--json").json["trusted"] is True
     again = planted("config", "trust")
-    assert again.code == 1  # nothing waits any more, and there is no file to trust
+    assert again.code == 4  # nothing waits any more, and there is no file to trust
     git(planted.cwd, "config", "core.fsmonitor", "false")
     assert planted("merge", "latest", "1").code == 0
     assert canary.exists()
