@@ -12,7 +12,7 @@ from architect_parallel.cli import options
 
 def cancel(
     run: options.RunOrWorker,
-    worker_word: Annotated[str | None, typer.Argument(metavar="N", help="Only this worker.")] = None,
+    worker: Annotated[int | None, typer.Argument(metavar="N", help="Only this worker.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
     json: options.Json = False,
     dry_run: options.DryRun = False,
@@ -25,7 +25,7 @@ def cancel(
     from architect_parallel.cli.output import answer, answer_json
     from architect_parallel.errors import UsageError
 
-    run, worker_ids = options.run_and_workers(run, [] if worker_word is None else [worker_word])
+    run, worker_ids = options.run_and_workers(run, [] if worker is None else [worker])
     if len(worker_ids) > 1:
         raise UsageError("cancel takes one worker", hint=f"architect cancel {run} {worker_ids[0]}")
     worker = next(iter(worker_ids), None)

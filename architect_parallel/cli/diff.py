@@ -14,7 +14,7 @@ from architect_parallel.cli.output import answer, answer_bytes, answer_json
 def diff(
     run: options.RunOrWorker,
     workers: Annotated[
-        list[str] | None, typer.Argument(metavar="N", help="Workers; without it, all that changed something.")
+        list[int] | None, typer.Argument(metavar="N", help="Workers; without it, all that changed something.")
     ] = None,
     stat: Annotated[bool, typer.Option("--stat", help="Only the changed files and their line counts.")] = False,
     json: options.Json = False,

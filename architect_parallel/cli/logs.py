@@ -22,7 +22,7 @@ CHUNK_BYTES = 65536
 
 def logs(
     run: options.RunOrWorker,
-    workers: Annotated[list[str] | None, typer.Argument(metavar="N", help="Workers; without it, all.")] = None,
+    workers: Annotated[list[int] | None, typer.Argument(metavar="N", help="Workers; without it, all.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until the run ends.")] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="The bytes as they are; default: without control sequences.")

@@ -70,7 +70,7 @@ AllowPartial = Annotated[
 ]
 
 
-def run_and_workers(run: str, workers: Sequence[str]) -> tuple[str, list[int]]:
+def run_and_workers(run: str, workers: Sequence[str | int]) -> tuple[str, list[int]]:
     """The run and the worker ids that the words of a command line mean.
 
     Raises:
@@ -78,7 +78,7 @@ def run_and_workers(run: str, workers: Sequence[str]) -> tuple[str, list[int]]:
     """
     from architect_parallel.planning.naming import is_worker_number
 
-    words = [run, *workers] if is_worker_number(run) else [*workers]
+    words = [*([run] if is_worker_number(run) else []), *map(str, workers)]
     run = "latest" if is_worker_number(run) else run
     for word in words:
         if not (word.isascii() and word.isdigit()):
