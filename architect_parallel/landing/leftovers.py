@@ -267,8 +267,9 @@ def _is_unchanged(private: PrivateGit, tree: str) -> bool:
     Without certainty it is not: flags that hide changes, a submodule, an index in the middle of a conflict.
     """
     git = private.git
-    listed = git.run("ls-files", "-s", "-v", "-z").stdout
-    if any(not line.startswith((b"H 100", b"H 120")) for line in listed.split(b"\0")[:-1]):
+    listed = b"\0" + git.run("ls-files", "-s", "-v", "-z").stdout
+    plain = listed.count(b"\0H 100") + listed.count(b"\0H 120")  # files and links without a flag
+    if plain != listed.count(b"\0") - 1:
         return False
     with tempfile.TemporaryDirectory(prefix="index-", dir=private.directory.parent) as folder:
         own, last = Path(folder) / "own", Path(folder) / "last"

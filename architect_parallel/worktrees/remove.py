@@ -100,24 +100,25 @@ def inspect(
     if not exists:
         return state
     try:
-        with _reading(repository, path) as private:
-            found = private.write_tree() if content else None
-            dirty = {*(change.path for change in found.diff.files), *found.left_out} if found is not None else set()
-            state = dataclasses.replace(state, dirty=tuple(sorted(dirty)))
-            return _with_nested(repository, state, admin, private.git)
+        found = find_nested(path, admin)
+        own = [each.where for each in found if not each.submodule and each.work_tree is not None]
+        modules = {each.where: unsaved(repository, each) for each in found if each.submodule}
+        dirty: tuple[str, ...] = ()
+        nested: tuple[str, ...] = ()
+        if content or own:
+            with _reading(repository, path) as private:
+                read = private.write_tree() if content else None
+                if read is not None:
+                    dirty = tuple(sorted({*(change.path for change in read.diff.files), *read.left_out}))
+                nested = _not_ignored(private.git, path, own)
     except (ArchitectParallelError, OSError) as error:
         return dataclasses.replace(state, unreadable=str(error))
-
-
-def _with_nested(repository: Repository, state: WorktreeState, admin: Path, git: Git) -> WorktreeState:
-    found = find_nested(state.path, admin)
-    modules = {each: unsaved(repository, each) for each in found if each.submodule}
-    own = [each.where for each in found if not each.submodule and each.work_tree is not None]
     return dataclasses.replace(
         state,
-        nested=_not_ignored(git, state.path, own),
-        unsaved=tuple(each.where for each, what in modules.items() if what.commits),
-        submodule_changes=tuple(path for what in modules.values() for path in what.changes),
+        dirty=dirty,
+        nested=nested,
+        unsaved=tuple(where for where, what in modules.items() if what.commits),
+        submodule_changes=tuple(change for what in modules.values() for change in what.changes),
     )
 
 
