@@ -42,7 +42,9 @@ def test_looking_with_stdout_closed_is_no_error(architect: Architect) -> None:
     assert sh(f"{SCRIPT} status >&-", architect.cwd) == Answer(0, "", "")
 
 
-@pytest.mark.parametrize(("run", "options"), [(RUN, ""), (RUN, "--json"), (FAILING_RUN, "--quiet")])
+@pytest.mark.parametrize(
+    ("run", "options"), [(RUN, ""), (RUN, "--json"), (FAILING_RUN, "--quiet")], ids=["text", "json", "failing"]
+)
 def test_an_answer_on_a_full_device_is_exit_3_after_the_run_is_recorded(
     architect: Architect, run: str, options: str
 ) -> None:
