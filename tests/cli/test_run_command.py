@@ -204,7 +204,7 @@ def test_modules_of_the_worktree_are_not_imported(tree: Path) -> None:
 BAD = [
     ((), "give the task once"),
     (("a", "--task-file", "b"), "give the task once"),
-    (("  ",), "TASK '  ': must not be empty"),
+    (("  ",), "TASK ' ': must not be empty"),
     (("--task-file", "/nowhere"), "the task file /nowhere cannot be read"),
     (("a", "--max-steps", "0"), "--max-steps"),
     (("a", "--budget", "nan"), "--budget"),
