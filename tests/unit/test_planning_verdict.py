@@ -61,7 +61,7 @@ def test_worker_that_ended_by_itself(
     assert decide(outcome=outcome, exit_code=exit_code, files_changed=files) == (status, reason)
 
 
-@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("stop", sorted(STOPS))
 def test_nothing_an_agent_says_undoes_a_stop(stop: Reason) -> None:
     for outcome, exit_code, files in ENDINGS:
         status, reason = decide(outcome=outcome, exit_code=exit_code, stopped_by=stop, files_changed=files)
