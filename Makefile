@@ -13,7 +13,7 @@ demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scrip
 	@$(BIN)/architect demo
 
 test: $(DEV_STAMP)  ## The whole test suite but the tests with real agents
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --durations 10 --durations-min 20
 
 test-real: $(DEV_STAMP)  ## The real agents from the npm registry against a loopback model server; AGENTS="claude or codex"
 	@$(BIN)/python -m pytest -q -n 2 -m real_agents -k "$(AGENTS)" tests/real_agents

@@ -183,7 +183,7 @@ def test_a_place_that_cannot_be_written_is_found_before_the_run(architect: Archi
 
 
 def test_a_place_that_was_lost_meanwhile_loses_no_result(architect: Architect, tmp_path: Path) -> None:
-    task = f"echo x > y; echo in the way > {tmp_path}/out"
+    task = f"echo x > y; echo in the way > '{tmp_path}/out'"
 
     answer = architect(
         "parallel", task, "--backend", "shell", "--workers", "1", "--artifacts", tmp_path / "out", "--json"

@@ -231,7 +231,7 @@ def test_a_further_attempt_is_told_what_the_check_printed(architect: Architect, 
 
 
 def test_a_flaky_check_passes_with_a_warning(architect: Architect, tmp_path: Path) -> None:
-    check = f"echo x >> {tmp_path}/runs; test $(wc -l < {tmp_path}/runs) -gt 1"
+    check = f"echo x >> '{tmp_path}/runs'; test $(wc -l < '{tmp_path}/runs') -gt 1"
 
     answer = architect(
         "parallel", "touch x", "--workers", "1", "--backend", "shell", "--check", check, "--no-baseline", "--json"

@@ -29,7 +29,7 @@ def script(path: Path, text: str) -> Path:
 
 def test_a_package_says_its_version_and_nothing_is_started(tmp_path: Path) -> None:
     package = tmp_path / "node_modules" / "@google" / "gemini-cli"
-    program = script(package / "bundle" / "gemini.js", f"touch {tmp_path}/started; echo 9.9.9")
+    program = script(package / "bundle" / "gemini.js", f"touch '{tmp_path}/started'; echo 9.9.9")
     (package / "package.json").write_text('{"name": "x", "version": "0.61.0"}')
     link = tmp_path / "bin" / "gemini"
     link.parent.mkdir()
@@ -66,6 +66,6 @@ def test_words_of_the_configuration_stand_before_the_question(tmp_path: Path) ->
 
 
 def test_tools_that_may_not_know_the_question_are_not_asked(tmp_path: Path) -> None:
-    assert version("shell", script(tmp_path / "sh", f"touch {tmp_path}/started; echo 1.2.3")) is None
+    assert version("shell", script(tmp_path / "sh", f"touch '{tmp_path}/started'; echo 1.2.3")) is None
     assert not (tmp_path / "started").exists()
     assert version("gemini", None) is None

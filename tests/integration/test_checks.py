@@ -430,7 +430,13 @@ def test_a_stopped_base_leaves_nothing(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    ["true", "rm -rf {path}", "rm -rf {path}/.git", "rm {admin}/gitdir", "rm {admin}/architect-run {admin}/HEAD"],
+    [
+        "true",
+        "rm -rf '{path}'",
+        "rm -rf '{path}/.git'",
+        "rm '{admin}/gitdir'",
+        "rm '{admin}'/architect-run '{admin}'/HEAD",
+    ],
 )
 def test_what_a_killed_launcher_left_of_the_base_is_found_and_goes(bench: Bench, damage: str) -> None:
     repository = bench.site.repository
