@@ -3,10 +3,12 @@ it."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
 from architect_parallel.domain import WorkerSpec
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.collect import collect
 from architect_parallel.worktrees.filtered import put_aside
@@ -55,7 +57,7 @@ def _reader(repository: Repository, worktree: Path, private_dir: Path) -> Privat
     if not worktree.is_dir() or mismatch(repository, worktree) is not None:
         return None
     admin_dir = admin_dir_of(repository, worktree)
-    if private_dir.is_dir():
+    with contextlib.suppress(EnvironmentProblem):  # there is none, or an older version made it
         private = PrivateGit.open(private_dir)
         if (private.worktree, private.admin_dir) == (worktree, admin_dir):  # not after the repository was moved
             return private

@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -278,9 +278,10 @@ class _Journey:
     def _private_git(self, worktree: Worktree) -> PrivateGit:
         directory, earlier = self._private_dir(self._spec.attempt), self._earlier_private_dir()
         if self._spec.continues and earlier is not None:
-            before = PrivateGit.open(earlier)
-            if before.admin_dir == worktree.admin_dir:  # not after an undo that registered the worktree anew
-                return PrivateGit.renew(self._place.repository, directory, before)
+            with suppress(EnvironmentProblem):  # an older version made it
+                before = PrivateGit.open(earlier)
+                if before.admin_dir == worktree.admin_dir:  # not after an undo that registered the worktree anew
+                    return PrivateGit.renew(self._place.repository, directory, before)
         recorded = filters.record(self._place.repository, self._place.run_dir)
         return PrivateGit.create(self._place.repository, directory, worktree.path, filters=recorded)
 
