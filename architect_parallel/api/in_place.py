@@ -20,11 +20,12 @@ from architect_parallel.api.session_homes import SessionHome, session_home
 from architect_parallel.backends.registry import load_backends, require_backend
 from architect_parallel.config.places import home_dir, user_state_dir
 from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Reason, Settings, Usage
-from architect_parallel.errors import InternalError, UsageError
+from architect_parallel.errors import ArchitectParallelError, InternalError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.planning import verdict
 from architect_parallel.system import signals
 from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.git import open_repository
 from architect_parallel.workers.agent_run import AgentRun
 from architect_parallel.workers.alone import Alone, run_alone
 from architect_parallel.workers.switch import StopSwitch
@@ -86,6 +87,8 @@ def run_in_place(
 
     ended: list[AgentRun | None] = []
     with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ArchitectParallelError):  # no repository, or one that is only read here
+            stack.enter_context(open_repository(asked.directory).programs.agents_running())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="architect-run-")))
         if backend.capabilities.sessions:
             base = user_state_dir(environ, home_dir()) / "agents"

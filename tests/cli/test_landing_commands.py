@@ -167,7 +167,8 @@ def test_what_a_resolver_did_elsewhere_is_told_also_where_nothing_lands(
     assert (answer.code, answer.out) == (3, "")
     assert "main is checked out in" in answer.err
     assert "with uncommitted changes: README.md" in answer.err
-    assert answer.err.count("warning: while claude resolved, the main checkout changed: README.md (") == 1
+    told = "warning: while claude resolved, the main checkout changed: README.md, config: core.editor ("
+    assert answer.err.count(told) == 1
     assert answer.err.count("warning: while it ran, refs/heads/evil appeared\n") == 1
     assert answer.err.count("config changed while it ran: look at it before you run git there\n") == 1
 
