@@ -61,8 +61,10 @@ ACTS = {
     "moves-main": "git update-ref refs/heads/main HEAD~0; git branch -f main 2>/dev/null || true",
     "bare": "git config core.bare true",
     "init-again": "GIT_DIR=$(git rev-parse --absolute-git-dir) git init -q",
-    "plants-filter": "git config filter.evil.clean 'touch $LEDGER.evil; cat'; echo '*.txt filter=evil' >> .gitattributes",
-    "plants-hook": "h=$(git rev-parse --git-common-dir)/hooks; mkdir -p $h; echo 'touch $LEDGER.evil' > $h/post-checkout; "
+    "plants-filter": "git config filter.evil.clean 'test $ARCHITECT_WORKER_COOKIE || touch $LEDGER.evil; cat'; "
+    "echo '*.txt filter=evil' >> .gitattributes",
+    "plants-hook": "h=$(git rev-parse --git-common-dir)/hooks; mkdir -p $h; "
+    "echo 'test $ARCHITECT_WORKER_COOKIE || touch $LEDGER.evil' > $h/post-checkout; "
     "chmod +x $h/post-checkout",
     "ignores-all": "echo '*' > .gitignore; echo hidden > hidden.txt",
     "excludes-all": "echo '*' >> $(git rev-parse --git-path info/exclude); echo hidden > excluded.txt",
@@ -89,7 +91,7 @@ ACTS = {
     "fifo": "mkfifo pipe; echo after > after.txt",
     "case": "echo up > UP.txt; echo low > up.txt",
     "executable": "chmod +x a.txt",
-    "worktree": "git worktree add -q --detach ../.agents-own 2>/dev/null || true",
+    "worktree": "git worktree add -q --detach ../../agents-own-$$ 2>/dev/null || true",
     "removes-itself": 'echo gone > gone.txt; c gone; rm -rf "$PWD"/*',
     "fails": "echo failed > failed.txt; exit 3",
     "locks": "touch $(git rev-parse --git-path index.lock); echo l > l.txt",
@@ -268,7 +270,7 @@ class World:
 
     def status(self) -> str:
         return self.sh(
-            "git status --porcelain=v1 -z --ignore-submodules=none | tr '\\0' '\\n'; git symbolic-ref -q HEAD"
+            "git status --porcelain=v1 -z -uall --ignore-submodules=none | tr '\\0' '\\n'; git symbolic-ref -q HEAD"
         )
 
     def hold(self, before: Inventory, status: str, name: str) -> None:
@@ -283,7 +285,9 @@ class World:
         if "hide" in self.states and not self.plain_allowed and after.plain:
             raise Broken(f"plain text of the encrypting filter is in git: {sorted(after.plain)}")
         now = self.status()
-        if now != status and not (name in MOVES_MAIN and set(now.split("\n")) <= set(status.split("\n"))):
+        # Where a merge takes a submodule away, git leaves its directory.
+        allowed = {*status.split("\n"), "?? lib/"}
+        if now != status and not (name in MOVES_MAIN and set(now.split("\n")) <= allowed):
             raise Broken(f"the main checkout changed: before {status!r}, now {now!r}")
         if (self.base / "ledger.evil").exists():
             raise Broken("a program that an agent planted was run")
@@ -347,7 +351,7 @@ class Inventory:
             found._read(world, place, ledger)
         found.commits |= set()
         for here, directories, names in os.walk(world.base):
-            if os.path.basename(here) == ".git" or here == str(world.base / "store"):
+            if os.path.basename(here) in (".git", "artifacts") or here == str(world.base / "store"):
                 # What was kept aside on disk counts; git's own files do not.
                 aside = [part for part in ("architect",) if os.path.isdir(os.path.join(here, part))]
                 directories[:] = aside

@@ -52,5 +52,9 @@ def one_line(text: str, limit: int = 500) -> str:
 def require_utf8(text: str, what: str) -> None:
     """Raises `UsageError` for text that came as bytes which are not UTF-8: no model and no report can be given it."""
     found = _SURROGATES.search(text)
-    if found is not None:
-        raise UsageError(f"{what} is not UTF-8 (character {found.start()})", hint="convert it to UTF-8")
+    if found is None:
+        return
+    try:
+        text.encode("utf-8", "surrogateescape").decode()  # what another locale did not decode may well be UTF-8
+    except UnicodeError as error:
+        raise UsageError(f"{what} is not UTF-8 (character {found.start()})", hint="convert it to UTF-8") from error

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
-from architect_parallel.system.files import locked, make_private_dir, replace_file
+from architect_parallel.system.files import locked, make_private_dir, make_shared_dir, replace_file, share
 
 STATE_FILE = "programs.json"
 _LOCK = "programs.lock"
@@ -140,11 +140,14 @@ class SealedConfiguration:
             path = self.directory / name
             if _content(path) != content:
                 replace_file(path, content, mode=0o600)
+        owner = self.directory.stat()
         for name in os.listdir(self.common_dir):
             if name in _NOT_LINKED or name.endswith(".lock"):
                 continue
             with contextlib.suppress(FileExistsError):
                 os.symlink(self.common_dir / name, self.directory / name)
+                if owner.st_uid != os.geteuid():  # root works for the owner of the repository
+                    os.lchown(self.directory / name, owner.st_uid, owner.st_gid)
 
 
 _NOT_LINKED = frozenset({"architect", "config", "config.worktree", "hooks", "user"})
@@ -215,6 +218,7 @@ class ConfiguredPrograms:
         try:
             make_private_dir(self._state_dir)
             descriptor = os.open(self._state_dir / _AGENTS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            share(self._state_dir / _AGENTS)
         except OSError as error:
             raise _unwritable(self._state_dir, error) from error
         try:
@@ -282,6 +286,7 @@ class ConfiguredPrograms:
     def _exclusively(self) -> Iterator[None]:
         try:
             with locked(self._state_dir / _LOCK, timeout_s=30):
+                share(self._state_dir / _LOCK)
                 yield
         except OSError as error:
             raise _unwritable(self._state_dir, error) from error
@@ -384,7 +389,8 @@ class ConfiguredPrograms:
         facts = json.dumps({"programs": sorted(programs), "worktree_files": worktree_files}).encode()
         name = hashlib.sha256(b"\0".join((repository, user, facts))).hexdigest()[:32]
         directory = self._state_dir / _COPIES / name
-        make_private_dir(directory)
+        make_shared_dir(directory.parent)
+        make_private_dir(directory)  # the user's own settings may hold credentials
         if _content(directory / "facts.json") != facts:
             replace_file(directory / "facts.json", facts, mode=0o600)
         sealed = SealedConfiguration(
@@ -463,6 +469,7 @@ class ConfiguredPrograms:
             path.unlink(missing_ok=True)
         elif _content(path) != (data := json.dumps(plain, indent=1).encode()):
             replace_file(path, data, mode=0o600)
+            share(path)
 
 
 _WORKTREE_FILES = "extensions.worktreeconfig"

@@ -105,7 +105,7 @@ def read_history(repository: Repository, private: PrivateGit, spec: WorkerSpec) 
         head = private.git.resolve(f"{named}^{{commit}}")
     if tip is None:
         warnings.append(f"{spec.branch} was deleted; it is made again")
-    if named is not None and named != ref:
+    if named is not None and named.startswith("refs/") and named != ref:
         warnings.append(f"HEAD was left at {named.removeprefix('refs/heads/')}, not at {spec.branch}")
     parents = _newest(private, tuple(dict.fromkeys(each for each in (tip, head) if each is not None)))
     if spec.base_commit not in parents and parents and not _is_ancestor(private, spec.base_commit, parents[0]):

@@ -153,6 +153,7 @@ class FilteredPaths:
                 continue
             mode = self._mode(path, file, sealed)
             oid = self._committed(path, file, agents.get(path), agents_ns)
+            oid = oid or self._committed_anew(path, file, agents.get(path), sealed.get(path))
             if oid is not None and self._is_raw(path, oid) and oid != self._oid(self._facts.base_commit, path):
                 committed_raw[path] = names.new or names.old or ""
             oid = oid or self._unchanged(path, file, sealed.get(path), sealed_ns)
@@ -196,6 +197,12 @@ class FilteredPaths:
         for why in dict.fromkeys(unfit.values()):
             shown = show_some([repr(path) for path, reason in unfit.items() if reason == why], most=3)
             decisions.warnings.append(f"left out of the result, and only in the worktree: {shown} ({why})")
+
+    def _committed_anew(self, path: str, file: os.stat_result, agent: Entry | None, sealed: Entry | None) -> str | None:
+        """The blob that the agent committed for a file that it never touched: its filter encrypts anew each time."""
+        if agent is None or sealed is None or agent.oid == sealed.oid or file.st_ctime_ns >= self._facts.sealed_ns:
+            return None
+        return agent.oid if agent.oid == self._oid(self._head(), path) else None
 
     def _committed_anyway(
         self, changed: Mapping[str, str], oids: Mapping[str, str], agents: Mapping[str, Entry]

@@ -74,7 +74,11 @@ class WorkerRepository:
 
     @property
     def exists(self) -> bool:
-        return self.directory.is_dir()
+        """Whether there is one; also where another user made it and it cannot be seen."""
+        try:
+            return self.directory.is_dir()
+        except PermissionError:
+            return True
 
     @property
     def _seed_file(self) -> Path:
@@ -211,15 +215,19 @@ class WorkerRepository:
         if self.admin_dir is not None:
             with contextlib.suppress(OSError):
                 (self.admin_dir / "modules").rmdir()
-        registry.delete_tree(self.directory)
-        self._seed_file.unlink(missing_ok=True)
+        self._forget()
         return Taken(warnings=tuple(taking.warnings), kept=tuple(taking.kept))
 
     def discard(self) -> None:
         """Remove the worker repository with all that is in it, and let `.git` name the registration again."""
         self._point_back()
+        self._forget()
+
+    def _forget(self) -> None:
         registry.delete_tree(self.directory)
         self._seed_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the last one; a second user of the repository need not wonder about it
+            self.directory.parent.rmdir()
 
     def _carry_over(self, taking: _Taking) -> None:
         """HEAD, index and operations in progress become those of the registration; all of it is copied as data."""
@@ -451,8 +459,10 @@ def bring_objects(repository: Repository, objects: Path) -> None:
         return
     source = Git(cwd=repository.common_dir, git_dir=repository.common_dir, object_directory=objects)
     words = ("cat-file", "--batch-check=%(objectname)", "--buffer")
-    known = repository.store.run(*words, input="\n".join(listed).encode())
+    known = repository.store.run(*words, input="\n".join(listed).encode(), check=False)
     missing = [line.partition(" ")[0] for line in known.text.split("\n") if line.endswith(" missing")]
+    if known.code != 0:  # a partial clone cannot say what is missing without fetching it
+        missing = listed
     promised = _promised(repository, objects)
     for oids, promisor in (([oid for oid in missing if oid not in promised], False),
                            ([oid for oid in missing if oid in promised], True)):  # fmt: skip

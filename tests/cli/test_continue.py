@@ -148,10 +148,10 @@ def test_a_failed_one_is_resumed_with_its_own_instructions(architect: Architect)
 
 
 def test_an_agent_cannot_hide_files_from_its_next_attempt(architect: Architect, checkout: Path) -> None:
-    hide = 'echo hidden.txt >> "$(git rev-parse --git-common-dir)/info/exclude"'
+    hide = 'echo hidden.txt >> "$(git rev-parse --git-path info/exclude)"'
+    # The control: git itself, asked by the agent, would not see the file.
     architect("parallel", f"{hide}; git check-ignore hidden.txt && touch ignored", *SHELL)
-    # The control: git itself, asked with what the agent left, would not see the file.
-    assert git(checkout / ".architect-parallel-1", "check-ignore", "hidden.txt") == "hidden.txt"
+    assert git(checkout / ".architect-parallel-1", "check-ignore", "hidden.txt", check=False) == ""
 
     answer = architect("parallel", "--continue", "latest", "1", "touch hidden.txt", "--json")
 

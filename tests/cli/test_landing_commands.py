@@ -163,7 +163,7 @@ def test_a_profile_that_may_only_read_resolves_nothing(
 def test_what_a_resolver_did_elsewhere_is_told_also_where_nothing_lands(
     resolving: Callable[..., Answer], checkout: Path
 ) -> None:
-    answer = resolving(f"{BOTH}; echo evil >> ../README.md; git branch evil; git config core.editor evil")
+    answer = resolving(f"{BOTH}; echo evil >> ../README.md; git -C .. branch evil; git -C .. config core.editor evil")
     assert (answer.code, answer.out) == (3, "")
     assert "main is checked out in" in answer.err
     assert "with uncommitted changes: README.md" in answer.err

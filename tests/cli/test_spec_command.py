@@ -234,7 +234,7 @@ def test_a_state_file_that_cannot_be_written_is_one_line_and_no_traceback(
     file = tmp_path / "spec.yaml"
     place = tmp_path / "place"
     task = f"rm -r '{place}'; echo in the way > '{place}'"
-    file.write_text(f"tasks: [{{name: a, backend: shell, task: '{task}'}}]\nstate_file: {place}/state.md\n")
+    file.write_text(f"tasks: [{{name: a, backend: shell, task: {json.dumps(task)}}}]\nstate_file: {place}/state.md\n")
     answer = architect("spec", "run", file, "--quiet")
     assert answer.code == 0
     assert f"the state file {place}/state.md cannot be written: File exists" in answer.err

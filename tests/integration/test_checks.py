@@ -20,6 +20,7 @@ from worksites import BRANCH, Worksite, content, make_worksite, on_disk
 
 from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.domain import CheckResult, Limits, Reason, WorktreeSettings
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
 from architect_parallel.system.git import open_repository
 from architect_parallel.workers.checking import BaselineOrder, Checker
@@ -226,7 +227,7 @@ def test_tracked_bytecode_and_other_new_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_branch_that_a_check_moved_is_named(bench: Bench) -> None:
-    bench.check(f"git --git-dir={bench.site.repository.common_dir} update-ref refs/heads/{BRANCH} HEAD~1")
+    bench.check(f"git --git-dir={bench.site.repository.common_dir} update-ref refs/heads/{BRANCH} {BRANCH}~1")
 
     assert bench.warnings == [f"a check moved {BRANCH}; it was moved back (kept as {kept(bench)[0]})"]
     assert bench.untouched
@@ -433,8 +434,6 @@ def test_a_stopped_base_leaves_nothing(bench: Bench) -> None:
     [
         "true",
         "rm -rf '{path}'",
-        "rm -rf '{path}/.git'",
-        "rm '{admin}/gitdir'",
         "rm '{admin}'/architect-run '{admin}'/HEAD",
     ],
 )
@@ -453,12 +452,28 @@ def test_what_a_killed_launcher_left_of_the_base_is_found_and_goes(bench: Bench,
     assert find_scratch(repository, "20260101-abc") is None
 
 
+@pytest.mark.parametrize("damage", ["rm '{path}/.git'", "rm '{admin}/gitdir'"])
+def test_what_does_not_name_its_registration_any_more_is_named_and_stays(bench: Bench, damage: str) -> None:
+    repository = bench.site.repository
+    path = scratch_path(repository, "20260101-abc")
+    git(repository.root, "worktree", "add", "--quiet", "--detach", path)
+    admin = next(each for each in (repository.common_dir / "worktrees").iterdir() if "base" in each.name)
+    (admin / "architect-run").write_text("20260101-abc\n")
+    subprocess.run(["sh", "-c", damage.format(path=path, admin=admin)], check=True)
+
+    assert find_scratch(repository, "20260101-abc") == path
+    with pytest.raises(EnvironmentProblem, match="is not the worktree"):
+        remove_scratch(repository, "20260101-abc")
+
+    assert (path / "keep.txt").exists()
+
+
 def test_a_strangers_directory_in_its_place_stays(bench: Bench) -> None:
     repository = bench.site.repository
     path = scratch_path(repository, "20260101-abc")
     path.mkdir()
     (path / "mine").write_text("mine")
 
-    assert find_scratch(repository, "20260101-abc") is None
+    assert find_scratch(repository, "20260101-abc") == path
     assert base(bench, "true").error is not None
     assert (path / "mine").read_text() == "mine"

@@ -10,7 +10,7 @@ import pytest
 from landing_runs import MadeRun, commit, ended_run, everything
 from repositories import git
 
-from architect_parallel.errors import EnvironmentProblem, ExitCode
+from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, merge, undo
 from architect_parallel.landing.target import find_target, move
@@ -293,7 +293,7 @@ def test_a_branch_that_moved_meanwhile_is_still_told_from_a_lock(
     assert journal.operations() == []
 
 
-def test_a_removal_that_failed_half_way_can_be_undone(
+def test_a_removal_that_fails_half_way_is_taken_back_and_leaves_no_step(
     checkout: Path, repository: Repository, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ended_run(repository, journal, "run", {"new.txt": "new\n"})
@@ -309,7 +309,8 @@ def test_a_removal_that_failed_half_way_can_be_undone(
     monkeypatch.setattr(os, "rename", fail_at_the_registration)  # modes do not stop the root of a container
     done = cleanup.execute(repository, journal, plan)
     monkeypatch.undo()
-    assert not run.worktree(1).exists()
     assert [stays.failed for stays in done.stays] == [True]
-    undo.execute(repository, journal, undo.plan_undo(repository, journal))
+    assert run.worktree(1).exists()
     assert everything(checkout) == before
+    with pytest.raises(NothingToDo):
+        undo.plan_undo(repository, journal)

@@ -209,7 +209,11 @@ def test_never_more_than_the_cap_run_at_once_and_all_run(journal: Journal) -> No
 def test_the_journal_hears_everything_before_the_listeners(journal: Journal) -> None:
     started = Started(journal, plan(3), finish_at_once)
     seen: list[bool] = []
-    started.runner._listeners.insert(0, lambda each: seen.append(each in journal.recorded(RUN)))
+
+    def hear(recorded: Recorded) -> None:
+        seen.append(recorded.seq in [known.seq for known in journal.recorded(RUN)])
+
+    started.runner._listeners.insert(0, hear)
 
     started.runner.run()
 

@@ -382,7 +382,9 @@ def test_nothing_to_land_leaves_no_branch_behind(checkout: Path, tmp_path: Path)
 
 
 def test_a_branch_that_cannot_be_made_in_the_end_costs_no_result(checkout: Path, tmp_path: Path) -> None:
-    file = write_spec(tmp_path, {"name": "a", "task": "echo a > a; git branch side"}, merge={"into": "side/x"})
+    file = write_spec(
+        tmp_path, {"name": "a", "task": f"echo a > a; git -C {checkout} branch side"}, merge={"into": "side/x"}
+    )
     result = SpecRunner(SpecConfig(file=file, flags=ParallelConfig(tripwire="off")), checkout).execute()
     assert (result.status, result.exit_code, result.merge) == (RunStatus.SUCCESS, 3, None)
     assert any(each.startswith("merge: ") and "side" in each for each in result.warnings)
