@@ -416,7 +416,8 @@ class Inventory:
                 stored = world.base / "store" / content.split()[1].decode()
                 forms += [stored.read_bytes()] if stored.exists() else []
             self.contents |= {hashlib.sha256(form).hexdigest() for form in forms}
-            if content.startswith(SECRET):
+            # What an agent puts into a repository of its own inside its worktree is not the program's doing.
+            if content.startswith(SECRET) and ".architect-parallel-" not in os.fspath(git_dir):
                 self.plain.add(words[0].decode())
 
 

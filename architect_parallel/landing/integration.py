@@ -44,7 +44,7 @@ from architect_parallel.worktrees.heads import is_taken
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.registry import pointed_at, relink
 from architect_parallel.worktrees.remove import remove_worktree
-from architect_parallel.worktrees.worker_repository import WorkerRepository, place_of
+from architect_parallel.worktrees.worker_repository import WorkerRepository, ceiling, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +217,7 @@ class _Bench:
             secrets=(),
             log=make_private_dir(workshop.run_dir / "logs") / f"merge-check-{self._checks}.log",
             cookie=f"{spec.run_id}.merge.{secrets.token_hex(8)}",
+            variables=ceiling(self.worktree.path),
         )
         results = run_checks(
             order,

@@ -26,7 +26,7 @@ from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.registry import delete_tree
 from architect_parallel.worktrees.scratch import scratch_tree
 from architect_parallel.worktrees.snapshot import PrivateGit
-from architect_parallel.worktrees.worker_repository import WorkerRepository, of_worker, place_of
+from architect_parallel.worktrees.worker_repository import WorkerRepository, ceiling, of_worker, place_of
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Checker:
                 number=spec.number,
             )  # fmt: skip
             with contextlib.closing(lent):
-                results = self._run(order, directory, lent, emit, warn)
+                results = self._run(replace(order, variables=ceiling(directory)), directory, lent, emit, warn)
         except OSError as error:
             raise EnvironmentProblem(f"its checks could not be run: {error}") from error
         kept = f" (kept as {show_some(lent.kept, 3)})" if lent.kept else ""

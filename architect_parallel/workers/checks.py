@@ -7,8 +7,8 @@ worker ends the check that runs and starts no other one; what was cut short has 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment, Redactor
@@ -39,6 +39,8 @@ class CheckOrder:
     """Blanked out in what they print: an agent may have written them into a file."""
     log: Path
     cookie: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of each command."""
     repeat: bool = True
     """Whether one that failed is run again."""
 
@@ -121,7 +123,7 @@ class _Run:
         launch = process.Launch(
             argv=("/bin/sh", "-c", self._command),
             cwd=directory,
-            env=self._order.environ.of(self._command),
+            env={**self._order.environ.of(self._command), **self._order.variables},
             grace_s=self._order.limits.grace_s,
             cookie=self._order.cookie,
         )

@@ -391,6 +391,10 @@ class _Journey:
             found += self._place.task_environment(self._backend).secrets(self._ran.prompt)
         return found
 
+    def _ceiling(self) -> dict[str, str]:
+        spec = self._spec
+        return worker_repository.ceiling(Path(spec.worktree_path)) if spec.isolation is Isolation.WORKTREE else {}
+
     def _launch(self, command: CommandLine, directory: Path) -> process.Launch:
         passed = environment.filtered_environment(self._backend, self._place.environ)
         if self._spec.backend == SHELL:
@@ -398,7 +402,7 @@ class _Journey:
         return process.Launch(
             argv=command.argv,
             cwd=directory,
-            env={**passed, **command.env, **self._ran.variables},
+            env={**passed, **self._ceiling(), **command.env, **self._ran.variables},
             stdin_file=command.stdin_file,
             polite_signal=command.polite_signal,
             polite_wait_s=command.polite_wait_s,

@@ -415,6 +415,15 @@ _IDENTITY = {
 }
 
 
+def ceiling(worktree: Path) -> dict[str, str]:
+    """Variables for what runs in a worktree: git without a `.git` there must not find the repository around it.
+
+    https://git-scm.com/docs/git#Documentation/git.txt-GITCEILINGDIRECTORIES
+    """
+    above = {os.fspath(worktree.parent), os.path.realpath(worktree.parent)}
+    return {"GIT_CEILING_DIRECTORIES": os.pathsep.join(sorted(above))}
+
+
 def place_of(run_dir: Path, name: str) -> Path:
     """Where the worker repository `name` of a run is while there is one."""
     return run_dir / DIRECTORY / name

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from console import Architect
 from repositories import git, make_repository
 from worksites import BRANCH, Worksite, make_worksite
 
@@ -336,3 +337,20 @@ def test_the_user_finds_the_real_repository_from_a_worktree_an_agent_works_in(si
 
     assert open_repository(site.worktree).common_dir == site.repository.common_dir
     assert open_repository(site.worktree).root == site.repository.root
+
+
+def test_an_agent_that_deleted_its_git_does_not_work_on_the_users(checkout: Path) -> None:
+    (checkout / "inside").mkdir()
+    assert git(checkout / "inside", "rev-parse", "--show-toplevel") == str(checkout)  # the control: git climbs
+    task = "rm .git; git checkout -q --detach; git commit -q --allow-empty -m evil; git branch evil; echo work > work"
+    before = git(checkout, "for-each-ref")
+
+    answer = Architect(checkout)(
+        "parallel", task, "--backend", "shell", "--workers", "1", "--check", "git status", "--json"
+    )
+
+    assert git(checkout, "symbolic-ref", "HEAD") == "refs/heads/main"
+    assert [line for line in git(checkout, "for-each-ref").split("\n") if "architect/" not in line] == before.split(
+        "\n"
+    )
+    assert answer.json["results"][0]["files_modified"] == ["work"]
