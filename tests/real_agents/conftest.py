@@ -34,11 +34,17 @@ _ENVIRON = dict(os.environ)
 _CACHE = Path(_ENVIRON.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "architect-parallel-tests"
 
 
+_MISSING: dict[str, str] = {}
+"""Why npm could not provide an agent; asking again for each test would take a minute each."""
+
+
 def require_agent(name: str) -> Path:
     """Directory with the program `name`, fetched at the first call; skips the test where npm cannot provide it."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed: the real agents cannot be fetched")
+    if name in _MISSING:
+        pytest.skip(_MISSING[name])
     package = PACKAGES[name]
     place = _CACHE / f"{name}-{package.rpartition('@')[2]}"
     programs = place / "node_modules" / ".bin"
@@ -54,7 +60,8 @@ def _install(npm: str, place: Path, name: str, programs: Path) -> None:
     argv = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(place), PACKAGES[name]]
     done = subprocess.run(argv, env=_ENVIRON, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode != 0:
-        pytest.skip(f"npm could not install {name}: {done.stderr.strip()[-300:]}")
+        _MISSING[name] = f"npm could not install {name}: {done.stderr.strip()[-300:]}"
+        pytest.skip(_MISSING[name])
     if name == "claude" and not _runs(programs / name):
         # npm may hold install scripts back; this one only puts the native program in its place.
         script = place / "node_modules" / "@anthropic-ai" / "claude-code" / "install.cjs"
