@@ -419,7 +419,7 @@ class _Course:
 
 
 def _pause_of(demanded: Demand) -> Pause | None:
-    """What somebody has to answer; `None` means that nobody has to."""
+    """The question that waits for an answer; `None` means that there is none."""
     if isinstance(demanded, Question):
         return Pause(state=demanded.state, question=demanded.text, choices=demanded.choices, default=demanded.default)
     if isinstance(demanded, Wait) and demanded.seconds is None:

@@ -82,7 +82,7 @@ _UNREMARKABLE = (
     ),
     *("TMUX*", "STY", "INVOCATION_ID", "JOURNAL_STREAM", "MEMORY_PRESSURE_*", "GIT_*", "ARCHITECT_*"),
 )
-"""What a shell, a terminal or this program sets by itself."""
+"""Variables that a shell, a terminal or this program sets by itself."""
 _SHOWN_NAMES = 4
 
 _LOOKS_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
@@ -98,7 +98,7 @@ def filtered_environment(backend: Backend, environ: Mapping[str, str]) -> dict[s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandEnvironment:
-    """What commands of the user's get of the launcher's environment."""
+    """The part of the launcher's environment that commands of the user's get."""
 
     environ: Mapping[str, str]
     """The launcher's."""

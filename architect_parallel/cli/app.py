@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def _keep_own_rights() -> None:
-    """Let the umask take nothing from the owner: nobody could use the files that we, git and agents make."""
+    """Keep the umask from taking rights of the owner: the files that git and agents make would be of no use."""
     mask = os.umask(0o077)
     os.umask(mask & 0o077)
 

@@ -130,7 +130,7 @@ def _require_checkout(checkout: Path | None) -> Path:
 
 
 def _waiting_lines(waiting: Unconfirmed, dry_run: bool) -> list[str]:
-    """What changed in git's configuration while agents ran, with the files it stands in."""
+    """The entries of git's configuration that changed while agents ran, with their files."""
     lines = [f"git's configuration, changed while agents ran{'' if dry_run else ', confirmed now'}:"]
     lines += [f"  {_value(each.key)[1:-1]} = {_value(each.value)}  ({each.origin})" for each in waiting.added]
     lines += [f"  {_value(key)[1:-1]} (an entry was removed)" for key in waiting.removed]

@@ -115,7 +115,7 @@ def read_bytes(path: Path, *, pipe_allowed: bool = False, largest: int = LARGEST
 
 
 def _is_passed(path: Path, status: os.stat_result) -> bool:
-    """Whether the shell passed an open pipe by this path, or it is the null device."""
+    """Return whether the path is an open pipe that the shell passed, or the null device."""
     if stat.S_ISFIFO(status.st_mode):
         return str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/"))
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev
