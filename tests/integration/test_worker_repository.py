@@ -354,3 +354,19 @@ def test_an_agent_that_deleted_its_git_does_not_work_on_the_users(checkout: Path
         "\n"
     )
     assert answer.json["results"][0]["files_modified"] == ["work"]
+
+
+def test_in_a_repository_with_a_reftable_the_agent_has_a_git_of_its_own_too(reftable: Path, tmp_path: Path) -> None:
+    site = make_worksite(tmp_path, options=("--ref-format=reftable",))
+    refs = git(site.repository.root, "for-each-ref", "refs/heads/main", "refs/tags")
+
+    taken = with_own_repository(
+        site, "git branch -m mine; echo x > x; git add x; git commit -qm mine; git tag t; git config core.bare true"
+    )
+
+    assert taken.warnings[0] == f"HEAD was left at mine, not at {BRANCH}"
+    assert site.collect().kept is None
+    assert git(site.worktree, "log", "-1", "--format=%s", BRANCH) == "mine"
+    assert git(site.worktree, "symbolic-ref", "HEAD") == f"refs/heads/{BRANCH}"
+    assert git(site.repository.root, "for-each-ref", "refs/heads/main", "refs/tags") == refs
+    assert git(site.repository.root, "status", "--porcelain") == ""
