@@ -82,7 +82,7 @@ ACTS = {
     "nested-repository": "git init -q inner; cd inner; echo i > i.txt; c inner",
     "own-git": "rm -rf .git; git init -q; echo own > own.txt; c own",
     "no-git": "rm -rf .git; echo left > left.txt",
-    "submodule-commit": "git submodule --quiet update --init; cd lib && echo s > s.txt && c sub; cd ..; c bump",
+    "submodule-commit": "git submodule --quiet update --init; (cd lib && echo s > s.txt && c sub); c bump",
     "sparse": "git sparse-checkout set in; echo in > in/n.txt",
     "gc": "echo g > g.txt; c g; git gc -q --prune=now",
     "packs-refs": "echo g > g.txt; c g; git pack-refs --all",
@@ -232,7 +232,7 @@ class World:
             os.rename(self.root, target)
             self.root = target
         elif name == "copies":
-            shutil.copytree(self.root, self.base / f"copy-{len(self.log)}", symlinks=True)
+            self.sh(f"cp -a . {self.base}/copy-{len(self.log)}", check=True)
         else:
             self.sh(USER[name])
 
