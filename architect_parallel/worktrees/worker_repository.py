@@ -48,6 +48,13 @@ _OPERATION_DIRS = ("rebase-merge", "rebase-apply", "sequencer")
 _OID = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _ADMIN = b"# registration: "
 """Begins the line of the file of refs that names the directory of git's registration."""
+_EMPTY_TREES = frozenset(
+    {
+        "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+        "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+    }
+)
+"""Ids of the tree without entries, with SHA-1 and with SHA-256."""
 _BARE = re.compile(rb"(?im)^([ \t]*bare[ \t]*=[ \t]*).*$")
 
 
@@ -470,6 +477,7 @@ def bring_objects(repository: Repository, objects: Path) -> None:
     words = ("cat-file", "--batch-check=%(objectname)", "--buffer")
     known = repository.store.run(*words, input="\n".join(listed).encode(), check=False)
     missing = [line.partition(" ")[0] for line in known.text.split("\n") if line.endswith(" missing")]
+    missing += [oid for oid in listed if oid in _EMPTY_TREES]  # git says it knows this one where no store has it
     if known.code != 0:  # a partial clone cannot say what is missing without fetching it
         missing = listed
     promised = _promised(repository, objects)

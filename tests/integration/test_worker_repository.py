@@ -370,3 +370,13 @@ def test_in_a_repository_with_a_reftable_the_agent_has_a_git_of_its_own_too(reft
     assert git(site.worktree, "symbolic-ref", "HEAD") == f"refs/heads/{BRANCH}"
     assert git(site.repository.root, "for-each-ref", "refs/heads/main", "refs/tags") == refs
     assert git(site.repository.root, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("options", [("--object-format=sha256",), ()], ids=["sha256", "sha1"])
+def test_a_commit_that_deletes_everything_is_whole(tmp_path: Path, options: tuple[str, ...]) -> None:
+    site = make_worksite(tmp_path, options=options)
+
+    with_own_repository(site, "git rm -rqf .; git commit -qm nothing")
+
+    assert git(site.repository.root, "ls-tree", BRANCH) == ""
+    assert git(site.repository.root, "fsck", "--no-dangling") == ""
