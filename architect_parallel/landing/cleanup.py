@@ -32,6 +32,7 @@ from architect_parallel.landing.leftovers import (
 )
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import worker_repository
+from architect_parallel.worktrees.facts import OWN
 from architect_parallel.worktrees.filtered import put_aside
 from architect_parallel.worktrees.heads import head_branch
 from architect_parallel.worktrees.keeping import keep
@@ -51,12 +52,6 @@ from architect_parallel.worktrees.registry import (
 )
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
 from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
-
-_IDENTITY = {
-    f"GIT_{role}_{key}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for key, value in {"NAME": "architect-parallel", "EMAIL": "architect-parallel@localhost"}.items()
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -418,7 +413,7 @@ def _content(repository: Repository, left: Leftover, index_tree: str | None) -> 
     def commit(tree: str, what: str) -> str:
         words = [word for parent in parents for word in ("-p", parent)]
         message = f"architect: {what} of {left.spec.branch} of run {left.run_id}\n".encode()
-        return repository.store.run("commit-tree", tree, *words, "-F", "-", input=message, env=_IDENTITY).text
+        return repository.store.run("commit-tree", tree, *words, "-F", "-", input=message, env=OWN.environment).text
 
     if index_tree is not None:
         parents.append(commit(index_tree, "index"))

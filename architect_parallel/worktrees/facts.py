@@ -56,6 +56,13 @@ class Identity:
         }
 
 
+OWN = Identity(
+    author_name=OWN_IDENTITY[0], author_email=OWN_IDENTITY[1],
+    committer_name=OWN_IDENTITY[0], committer_email=OWN_IDENTITY[1],
+)  # fmt: skip
+"""Who makes commits that only keep something."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What was true of the worktree before the agent ran; plain data, kept in `facts.json`."""

@@ -22,15 +22,10 @@ from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.git import Git, Repository, make_state_dir
-from architect_parallel.worktrees.facts import OWN_IDENTITY, Identity
+from architect_parallel.worktrees.facts import OWN
 from architect_parallel.worktrees.keeping import KEEP
 from architect_parallel.worktrees.registry import pointed_at
 from architect_parallel.worktrees.snapshot import PrivateGit
-
-_OWN = Identity(
-    author_name=OWN_IDENTITY[0], author_email=OWN_IDENTITY[1],
-    committer_name=OWN_IDENTITY[0], committer_email=OWN_IDENTITY[1],
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +334,7 @@ def _content(repository: Repository, nested: Nested) -> str | None:
         if not snapshot.diff.files:
             return None
         message = f"architect: uncommitted state of the submodule {nested.name}\n"
-        return private.commit(snapshot.tree, (private.base_commit,), message, identity=_OWN)
+        return private.commit(snapshot.tree, (private.base_commit,), message, identity=OWN)
 
 
 def has_commit(repository: Repository, git_dir: Path, commit: str) -> bool | None:

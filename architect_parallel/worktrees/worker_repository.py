@@ -29,7 +29,7 @@ from architect_parallel.domain import WorkerSpec
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository, copy_objects
 from architect_parallel.worktrees import heads, registry
-from architect_parallel.worktrees.facts import is_real_directory
+from architect_parallel.worktrees.facts import OWN, is_real_directory
 from architect_parallel.worktrees.filters import STATE_DIRECTORIES
 from architect_parallel.worktrees.keeping import keep
 
@@ -124,9 +124,9 @@ class WorkerRepository:
         self._write_configuration(place)
         for name in ("info/exclude", "info/attributes", "shallow"):
             _copy_file(common / name, place / name)
-        for name in ("config.worktree", "info/sparse-checkout", *registry.names(admin)):
-            if name.startswith(("config.", "info/", "index", "sharedindex.")) and not name.endswith(".lock"):
-                _copy_file(admin / name, place / name)
+        of_index = [name for name in registry.names(admin) if name == "index" or name.startswith("sharedindex.")]
+        for name in ("config.worktree", "info/sparse-checkout", *of_index):
+            _copy_file(admin / name, place / name)
         _copy_operations(admin, place)
         for name in registry.names(common / "hooks"):
             hook = common / "hooks" / name
@@ -394,7 +394,8 @@ class _Taking:
         parents = [word for tip in tips for word in ("-p", tip)]
         message = f"architect: commits that worker {self._number} of run {self._run_id} left behind\n".encode()
         self._keep(
-            self._store.run("commit-tree", tree, *parents, "-F", "-", input=message, env=_IDENTITY).text, "abandoned"
+            self._store.run("commit-tree", tree, *parents, "-F", "-", input=message, env=OWN.environment).text,
+            "abandoned",
         )
 
     def _unsafe(self, candidates: Iterable[str], held: Iterable[str]) -> Set[str]:
@@ -413,13 +414,6 @@ class _Taking:
         words = re.sub("[^A-Za-z0-9_-]+", "-", f"{self._label}{name}")[:80].strip("-")
         self.kept.append(keep(self._place.repository, oid, self._run_id, self._number, words))
         return self.kept[-1]
-
-
-_IDENTITY = {
-    f"GIT_{role}_{key}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for key, value in {"NAME": "architect-parallel", "EMAIL": "architect-parallel@localhost"}.items()
-}
 
 
 def ceiling(worktree: Path) -> dict[str, str]:
