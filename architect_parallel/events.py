@@ -70,7 +70,7 @@ class FlowMoved:
     workers: tuple[int, ...] = ()
     """Ids of the workers that do this state's jobs, in their order; empty: it has none."""
     pause: Pause | None = None
-    """`None` means that the state waits for nobody."""
+    """The pause of the state. `None` means that it does not wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

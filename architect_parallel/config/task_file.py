@@ -84,7 +84,7 @@ def read_task_file(text: TaskText, around: Surroundings) -> TaskFile:
 
 
 def holds_tasks(data: bytes) -> bool:
-    """Whether text from a pipe is a task file.
+    """Return whether text from a pipe is a task file.
 
     It is one when it begins with `{` or `[`, or when a line begins with `tasks:`, whatever else is wrong with it: an
     agent must not be given what was meant as a file. A list of mappings of tasks in YAML is one too.

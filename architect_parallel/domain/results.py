@@ -174,7 +174,7 @@ class Escape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """What a flow waits for somebody to answer, or to let go on."""
+    """The question or pause that a flow waits at."""
 
     state: str
     question: str
@@ -211,7 +211,7 @@ class RunResult:
     briefing: str | None = None
     """Of an escalated run: what was asked, what was tried, the choices."""
     pause: Pause | None = None
-    """`None` means that it is no flow, or that its flow waits for nobody."""
+    """The pause of a flow. `None` means that it is no flow, or that it does not wait."""
     competition: Competition | None = None
     """`None`: not a competition."""
     judged: list[Judgement] = field(default_factory=list)

@@ -419,7 +419,7 @@ class Journal:
         return connection
 
     def _is_at_rest(self) -> bool:
-        """Whether the one file holds everything: no process has the journal open or died with it open."""
+        """Return whether the one file holds everything: no process has the journal open or died with it open."""
         wal = self.path.with_name(f"{self.path.name}-wal")
         return not wal.exists() or wal.stat().st_size == 0
 
