@@ -113,3 +113,9 @@ def reftable(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         pytest.skip("no git on PATH or in ARCHITECT_TEST_NEWGIT has reftables (2.45 or newer)")
     monkeypatch.setenv("PATH", path)
     return make_repository(tmp_path / "reftable", options=("--ref-format=reftable",))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the fuzz test first: it takes a minute, which would otherwise be added at the end by one worker alone."""
+    items.sort(key=lambda item: "fuzz" not in item.nodeid)

@@ -87,7 +87,7 @@ ACTS = {
     "gc": "echo g > g.txt; c g; git gc -q --prune=now",
     "packs-refs": "echo g > g.txt; c g; git pack-refs --all",
     "unreadable": "echo u > unreadable.txt; chmod 000 unreadable.txt",
-    "link": "ln -s a.txt link; ln -s /nonexistent dangling",
+    "link": "ln -s a.txt link; ln -s nonexistent dangling",
     "fifo": "mkfifo pipe; echo after > after.txt",
     "case": "echo up > UP.txt; echo low > up.txt",
     "executable": "chmod +x a.txt",
@@ -197,7 +197,7 @@ class World:
                 source,
             )
         if "links" in has:
-            self.sh("ln -s a.txt ln; ln -s /nowhere dead", source)
+            self.sh("ln -s a.txt ln; ln -s nowhere dead", source)
         self.sh(first, source, check=True)
         if source != self.root:
             self.sh(f"git clone -q --depth=1 file://{source} {self.root}", self.base, check=True)
