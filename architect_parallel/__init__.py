@@ -6,10 +6,10 @@ The Python API is the names below; they are imported when first asked for, so th
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from architect_parallel.api.planning import ParallelConfig
-    from architect_parallel.api.running import ParallelRunner
-    from architect_parallel.api.watching import watch
+    from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.domain import WorkerResult
+    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.runs.watch import watch
 
 __all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "watch"]
 __version__ = "0.1.0"
@@ -19,10 +19,10 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     homes = {
-        "ParallelConfig": "api.planning",
-        "ParallelRunner": "api.running",
+        "ParallelConfig": "runs.plan",
+        "ParallelRunner": "api.launch",
         "WorkerResult": "domain",
-        "watch": "api.watching",
+        "watch": "runs.watch",
     }
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

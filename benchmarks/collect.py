@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from architect_parallel.domain import AgentProfile, WorkerSpec
+from architect_parallel.snapshots.collect import collect
+from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.system.git import Git, Output, Repository, open_repository
-from architect_parallel.workers.collect import collect
-from architect_parallel.worktrees.snapshot import PrivateGit
 
 FILES = 6500
 ROUNDS = 9

@@ -20,12 +20,12 @@ from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
-from architect_parallel.api.flows import FlowConfig, run_flow
-from architect_parallel.api.planning import ParallelConfig
-from architect_parallel.api.spec_plans import SpecConfig
-from architect_parallel.api.specs import SpecRunner
 from architect_parallel.domain import RunStatus
 from architect_parallel.events import FlowMoved, Recorded
+from architect_parallel.flows.runner import FlowConfig, run_flow
+from architect_parallel.runs.plan import ParallelConfig
+from architect_parallel.specs.plan import SpecConfig
+from architect_parallel.specs.runner import SpecRunner
 from benchmarks.measure import ARCHITECT, Cost, Goal, Site, alternate, folder, median_of, run_measured, wall
 
 REPEAT = 3

@@ -28,8 +28,8 @@ from architect_parallel.events import (
     WorkerStarting,
 )
 from architect_parallel.journal import Journal
+from architect_parallel.snapshots.diff import diff
 from architect_parallel.system.git import open_repository
-from architect_parallel.worktrees.differences import diff
 from benchmarks.measure import ARCHITECT, Goal, Site, folder, run_measured
 
 WORKERS = 10

@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from process_trees import (  # noqa: E402
+from support.process_trees import (  # noqa: E402
     KINDS,
     agent_argv,
     exterminate,
@@ -38,7 +38,7 @@ from process_trees import (  # noqa: E402
     wait_until_empty,
 )
 
-from architect_parallel.system.process import start_supervised  # noqa: E402
+from architect_parallel.supervision.process import start_supervised  # noqa: E402
 
 GRACE_S = 0.3
 BOUND_S = 2.0

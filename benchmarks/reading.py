@@ -20,11 +20,11 @@ from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.backends.command_reader import FIELDS, JsonReader
 from architect_parallel.backends.shell import OutputReader
 from architect_parallel.domain import Limits
-from architect_parallel.system.process import Launch
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.output import LogFile
+from architect_parallel.supervision.process import Launch
+from architect_parallel.supervision.stop import StopSwitch
 from architect_parallel.workers.agent_run import Tally, run_agent
-from architect_parallel.workers.limits import Sampler
-from architect_parallel.workers.output import LogFile
-from architect_parallel.workers.switch import StopSwitch
 from benchmarks.measure import Goal, folder
 
 LINES = 1_000_000
@@ -40,7 +40,7 @@ CODEX = (
     b'{"type":"item.updated","item":{"id":"item_3","type":"command_execution","command":"/bin/bash -lc make",'
     b'"aggregated_output":"compiling one\\ncompiling two\\n","exit_code":null,"status":"in_progress"}}\n'
 )
-PLAIN = b"PASSED tests/unit/test_planning_limits.py::test_money_is_spent_when_the_limit_is_reached [ 42%]\n"
+PLAIN = b"PASSED tests/unit/scheduling/test_limits.py::test_money_is_spent_when_the_limit_is_reached [ 42%]\n"
 
 
 def measure() -> list[Goal]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 
-from repositories import git, make_repository  # noqa: E402  (the path above first)
+from support.repositories import git, make_repository  # noqa: E402  (the path above first)
 
 from architect_parallel.errors import ArchitectParallelError  # noqa: E402
 from architect_parallel.system.git import open_repository  # noqa: E402

@@ -13,8 +13,8 @@ import typer.main
 
 from architect_parallel.cli.app import build_app
 from architect_parallel.config.schema import config_schema
-from architect_parallel.config.spec_schema import spec_schema
 from architect_parallel.config.task_schema import task_file_schema
+from architect_parallel.specs.schema import spec_schema
 
 HERE = Path(__file__).resolve().parent
 HEAD = """# Command reference

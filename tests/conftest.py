@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from repositories import build_fixture_repository, make_repository, reftable_path
+from support.repositories import build_fixture_repository, make_repository, reftable_path
 
 from architect_parallel.system.git import Repository, open_repository
 

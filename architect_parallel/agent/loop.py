@@ -12,11 +12,11 @@ from typing import Any
 
 from architect_parallel.agent.conversation import Conversation, Finish, ModelFailure, Reply, ToolCall, ToolResult
 from architect_parallel.agent.progress import Progress
-from architect_parallel.agent.purse import Purse
 from architect_parallel.agent.sessions import Kept, Sessions
+from architect_parallel.agent.shared_budget import Purse
 from architect_parallel.agent.tools import Toolbox
 from architect_parallel.domain import CostBasis, Limits, Reason, Status, Usage
-from architect_parallel.planning.plain_text import one_line
+from architect_parallel.text.sanitize import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.planning.plain_text import one_line
+from architect_parallel.text.sanitize import one_line
 
 PROGRESS_VARIABLE = "ARCHITECT_PROGRESS_FILE"
 TEXT_CHARACTERS = 500

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from architect_parallel.agent.conversation import Finish, ModelFailure, Reply, ToolCall, ToolResult
 from architect_parallel.agent.tools import ToolSpec
+from architect_parallel.backends.providers import COMPATIBLE, INSTALL_AGENT, ModelChoice
 from architect_parallel.domain import Price, Usage
 from architect_parallel.errors import EnvironmentProblem, UsageError
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.providers import COMPATIBLE, INSTALL_AGENT, ModelChoice
 from architect_parallel.system.prices import cost_usd
+from architect_parallel.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelRequestPart, ModelResponse

@@ -18,14 +18,14 @@ from architect_parallel.agent.conversation import Conversation
 from architect_parallel.agent.loop import Agent, Report
 from architect_parallel.agent.profiles import PROFILES, system_prompt
 from architect_parallel.agent.progress import Progress
-from architect_parallel.agent.purse import Purse
 from architect_parallel.agent.scripted import scripted_conversation
 from architect_parallel.agent.sessions import Kept, Sessions, damaged
+from architect_parallel.agent.shared_budget import Purse
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
 from architect_parallel.agent.workspace import Workspace
+from architect_parallel.backends.providers import SCRIPTED, choose_model, default_model, missing_key
 from architect_parallel.domain import AgentProfile, Limits, Price, Reason, SandboxMode, Status, Usage
 from architect_parallel.errors import EnvironmentProblem, UsageError
-from architect_parallel.planning.providers import SCRIPTED, choose_model, default_model, missing_key
 from architect_parallel.system.clock import now
 from architect_parallel.system.signals import stopping_signals
 

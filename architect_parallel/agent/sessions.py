@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from architect_parallel.errors import UsageError
-from architect_parallel.planning.naming import read_session
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.retention import outdated
 from architect_parallel.system.files import make_private_dir, replace_file
+from architect_parallel.system.retention import outdated
+from architect_parallel.text.names import read_session
+from architect_parallel.text.sanitize import one_line
 
 FORM = 1
 """Of the file; another number is a file of another version."""

@@ -17,7 +17,7 @@ from typing import Any
 from architect_parallel.agent.conversation import ToolCall, ToolResult
 from architect_parallel.agent.progress import PROGRESS_VARIABLE
 from architect_parallel.agent.workspace import ToolProblem, Workspace
-from architect_parallel.planning.providers import OTHER_KEYS, PROVIDERS
+from architect_parallel.backends.providers import OTHER_KEYS, PROVIDERS
 from architect_parallel.system.shell import ProgramOutcome, run_bounded
 
 SHELL_TIMEOUT_S = 120.0

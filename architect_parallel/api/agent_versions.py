@@ -16,7 +16,7 @@ from architect_parallel.backends.environment import filtered_environment
 from architect_parallel.backends.program import packaged_version
 from architect_parallel.backends.registry import AGENT_CLIS
 from architect_parallel.domain import BackendSettings
-from architect_parallel.system import process
+from architect_parallel.supervision import process
 
 LIMIT_S = 10.0
 _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?(?:[-+][0-9A-Za-z.-]+)?)\b")

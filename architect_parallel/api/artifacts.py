@@ -20,14 +20,14 @@ from pathlib import Path
 from architect_parallel.domain import RunResult, WorkerResult
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.journal import Journal
-from architect_parallel.planning.naming import parse_branch_number
 from architect_parallel.reports.json import dumps, envelope
 from architect_parallel.reports.reading import LIMIT_BYTES, read_envelope
+from architect_parallel.snapshots.bundles import Parcel, is_published, write_bundles
+from architect_parallel.snapshots.diff import patch
+from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.system.git import Repository
-from architect_parallel.worktrees.bundles import Parcel, is_published, write_bundles
+from architect_parallel.text.names import parse_branch_number
 from architect_parallel.worktrees.create import owns_branch
-from architect_parallel.worktrees.differences import patch
-from architect_parallel.worktrees.keeping import KEEP
 
 RESULT = "result.json"
 REPORT = "report.html"
@@ -87,7 +87,7 @@ def write_artifacts(repository: Repository, journal: Journal, run: str, director
         NothingToDo: No such run.
         UsageError, EnvironmentProblem: As `require_place`, or the disk is full; nothing of it is left then.
     """
-    from architect_parallel.api.reporting import FORMATS, material  # all formats: not for every run that may want them
+    from architect_parallel.api.report import FORMATS, material  # all formats: not for every run that may want them
 
     run_id = journal.find(run)
     place = require_place(directory, run_id)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from architect_parallel.api.planning import ParallelConfig
 from architect_parallel.domain import Competition, ModelRate, RunResult, Score, Standing
 from architect_parallel.errors import UsageError
+from architect_parallel.evaluation.leaderboard import standings
+from architect_parallel.evaluation.pass_rates import pass_rates
 from architect_parallel.events import RunStarted
 from architect_parallel.journal import Journal
-from architect_parallel.planning.leaderboard import standings
-from architect_parallel.planning.quantities import parse_count
-from architect_parallel.planning.rates import pass_rates
-from architect_parallel.planning.suggest import require_known
+from architect_parallel.runs.plan import ParallelConfig
+from architect_parallel.text.quantities import parse_count
+from architect_parallel.text.suggest import require_known
 
 MOST_RUNS_PER_MODEL = 100
 

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.agent.loop import Report
-from architect_parallel.api.orders import require_ready
 from architect_parallel.api.session_homes import SessionHome, session_home
 from architect_parallel.backends.registry import load_backends, require_backend
-from architect_parallel.config.places import home_dir, user_state_dir
+from architect_parallel.config.paths import home_dir, user_state_dir
 from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Reason, Settings, Usage
 from architect_parallel.errors import ArchitectParallelError, InternalError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
-from architect_parallel.planning import verdict
+from architect_parallel.runs.worker_specs import require_ready
+from architect_parallel.scheduling import verdict
+from architect_parallel.supervision.stop import StopSwitch
 from architect_parallel.system import signals
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import open_repository
 from architect_parallel.workers.agent_run import AgentRun
 from architect_parallel.workers.alone import Alone, run_alone
-from architect_parallel.workers.switch import StopSwitch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from architect_parallel.backends.base import Reader, Text
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal.logs import log_files
-from architect_parallel.planning.plain_text import plain_text
+from architect_parallel.text.sanitize import plain_text
 
 TAIL_BYTES = 256 * 1024
 LINE_CHARACTERS = 2_000

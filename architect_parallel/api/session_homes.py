@@ -17,11 +17,11 @@ from pathlib import Path
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.errors import EnvironmentProblem, UsageError
-from architect_parallel.planning.naming import read_session
-from architect_parallel.planning.retention import outdated
+from architect_parallel.repository.registry import delete_tree
 from architect_parallel.system.clock import now
 from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
-from architect_parallel.worktrees.registry import delete_tree
+from architect_parallel.system.retention import outdated
+from architect_parallel.text.names import read_session
 
 _ABANDONED_S = 24 * 3600.0
 """How old a home without a session is when it is a killed run's, and not one that was just made."""

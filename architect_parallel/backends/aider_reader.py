@@ -13,10 +13,10 @@ from pathlib import Path
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Step, Text, Throttled, Tokens
 from architect_parallel.backends.followed import FollowedLines
-from architect_parallel.backends.refusals import retry_after_s, says_later
+from architect_parallel.backends.provider_errors import retry_after_s, says_later
 from architect_parallel.backends.shell import LastLines
 from architect_parallel.domain import CostBasis, Outcome, Usage
-from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.text.sanitize import one_line, plain_text
 
 _ERROR = re.compile(r"litellm\.(\w+)")
 _LATER = frozenset({"RateLimitError", "ServiceUnavailableError"})

@@ -38,17 +38,8 @@ from architect_parallel.backends.program import (
     program_prefix,
     require_short,
 )
-from architect_parallel.backends.refusals import may_pass, status_of
-from architect_parallel.domain import (
-    ApprovalMode,
-    CostBasis,
-    Outcome,
-    OutputFormat,
-    SandboxMode,
-    Usage,
-)
-from architect_parallel.planning.plain_text import one_line, plain_text
-from architect_parallel.planning.providers import (
+from architect_parallel.backends.provider_errors import may_pass, status_of
+from architect_parallel.backends.providers import (
     INSTALL_AGENT,
     OTHER_KEYS,
     PROVIDERS,
@@ -57,6 +48,15 @@ from architect_parallel.planning.providers import (
     default_model,
     missing_key,
 )
+from architect_parallel.domain import (
+    ApprovalMode,
+    CostBasis,
+    Outcome,
+    OutputFormat,
+    SandboxMode,
+    Usage,
+)
+from architect_parallel.text.sanitize import one_line, plain_text
 
 OWN_PROGRAM = (sys.executable, "-P", "-m", "architect_parallel")
 PURSE = "purse"

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import LATER, may_pass, retry_after_s
+from architect_parallel.backends.provider_errors import LATER, may_pass, retry_after_s
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
-from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.text.sanitize import one_line, plain_text
 
 _UNINTERESTING = (b'{"type":"stream_event","event":{"type":"content_block_', b'{"type":"user"')
 """How most lines begin: text deltas and tool results. With their keys in another order they are only slower."""

@@ -22,7 +22,7 @@ from typing import Any
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.codex_reader import CodexReader
-from architect_parallel.backends.own_home import holds, home_of, link_all, own_home
+from architect_parallel.backends.isolated_home import holds, home_of, link_all, own_home
 from architect_parallel.backends.program import (
     fits_argument,
     locate,

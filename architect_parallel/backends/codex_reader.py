@@ -12,10 +12,10 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
 from architect_parallel.backends.codex_rollout import Rollout, thread_usage, token_usage
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later, status_of
+from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later, status_of
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
-from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.text.sanitize import one_line, plain_text
 
 _TOOLS = frozenset({"command_execution", "file_change", "mcp_tool_call", "web_search", "collab_tool_call"})
 _MOST_WARNINGS = 10

@@ -17,7 +17,7 @@ from architect_parallel.backends.program import LONGEST_ARGUMENT_BYTES, locate, 
 from architect_parallel.backends.shell import OutputReader
 from architect_parallel.domain import ApprovalMode, BackendSettings, OutputFormat, SandboxMode
 from architect_parallel.errors import UsageError
-from architect_parallel.planning.suggest import nearest
+from architect_parallel.text.suggest import nearest
 
 PLACEHOLDERS = (
     *("prompt", "prompt_file", "model", "system_prompt", "max_steps", "budget", "timeout", "session_id"),

@@ -14,7 +14,7 @@ from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, 
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.shell import LastLines, by_exit_code
 from architect_parallel.domain import CostBasis, Outcome, Usage
-from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.text.sanitize import one_line, plain_text
 
 FIELDS: Mapping[str, str] = {
     "output": "result",

@@ -20,8 +20,8 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
 from architect_parallel.backends.base import Backend
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_count
+from architect_parallel.text.quantities import show_count
+from architect_parallel.text.sanitize import one_line
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY")
 

@@ -15,11 +15,11 @@ from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import LATER, may_pass, retry_after_s, says_later
+from architect_parallel.backends.provider_errors import LATER, may_pass, retry_after_s, says_later
 from architect_parallel.backends.sums import NOTHING, plus
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
-from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.text.sanitize import one_line, plain_text
 
 _REFUSED_ITSELF = frozenset({41, 42})
 """Exit codes of its own before anything was asked: login or settings, input or session."""

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
-from architect_parallel.backends.refusals import may_pass, retry_after_s, says_later, status_of
+from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later, status_of
 from architect_parallel.backends.sums import NOTHING, plus
 from architect_parallel.backends.unread import UnreadText
 from architect_parallel.domain import Outcome, Usage
-from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.text.sanitize import one_line, plain_text
 
 _UNINTERESTING = (b'{"type":"user"', b'{"type":"stream_event"')
 _API_ERROR = "[API Error"

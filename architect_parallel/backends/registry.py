@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.domain import BackendSettings, Settings
-from architect_parallel.planning.suggest import require_known
+from architect_parallel.text.suggest import require_known
 
 BUILT_IN = ("architect", "claude", "codex", "gemini", "opencode", "qwen", "copilot", "aider", "shell")
 """In the order in which they are shown."""

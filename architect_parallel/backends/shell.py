@@ -31,7 +31,7 @@ from architect_parallel.domain import (
     SandboxMode,
     Usage,
 )
-from architect_parallel.planning.plain_text import one_line, plain_text
+from architect_parallel.text.sanitize import one_line, plain_text
 
 TAIL_BYTES = 16 * 1024
 """How much of stdout's end is the final text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from architect_parallel.planning.plain_text import plain_text
+from architect_parallel.text.sanitize import plain_text
 
 KEPT_BYTES = 16 * 1024
 

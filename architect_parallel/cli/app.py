@@ -43,9 +43,9 @@ from architect_parallel.cli import (
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import eval as evaluation
 from architect_parallel.cli import run as run_command
-from architect_parallel.cli.details import DetailsFile
-from architect_parallel.cli.output import ReaderGone, answer, note, open_closed_streams, settle_streams
-from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
+from architect_parallel.cli.console import ReaderGone, answer, note, open_closed_streams, settle_streams
+from architect_parallel.cli.error_log import DetailsFile
+from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 
 # Typer carries its own copy of click, which is private; these are its errors by way of public names.

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json
 
 
 def backends(json: options.Json = False, config: options.Config = None) -> None:
     """List the agents: which are ready, what others lack."""
     from architect_parallel.api.agent_versions import agent_version
-    from architect_parallel.api.place import load_here
     from architect_parallel.reports.backends import Row, as_data, as_text
+    from architect_parallel.runs.workspace import load_here
 
     here = load_here(Path.cwd(), config)
     rows = []

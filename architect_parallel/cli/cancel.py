@@ -21,15 +21,15 @@ def cancel(
 
     Politely, and its work is collected as after any limit.
     """
-    from architect_parallel.api import running
-    from architect_parallel.cli.output import answer, answer_json
+    from architect_parallel.api import launch
+    from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.errors import UsageError
 
     run, worker_ids = options.run_and_workers(run, [] if worker is None else [worker])
     if len(worker_ids) > 1:
         raise UsageError("cancel takes one worker", hint=f"architect cancel {run} {worker_ids[0]}")
     worker = next(iter(worker_ids), None)
-    outcome = running.cancel(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
+    outcome = launch.cancel(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
     if json:
         answer_json(outcome)
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from architect_parallel.cli.output import answer, answer_json, warn
+from architect_parallel.cli.console import answer, answer_json, warn
 from architect_parallel.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _plain(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> dict
 
 
 def _show(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> None:
-    from architect_parallel.planning.plain_text import one_line
+    from architect_parallel.text.sanitize import one_line
 
     verb = "would remove" if dry_run else "removed"
     gone = _gone(plan, outcome, dry_run=dry_run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json
 
 
 def compare(run: options.Run, json: options.Json = False) -> None:
@@ -13,11 +13,11 @@ def compare(run: options.Run, json: options.Json = False) -> None:
 
     Of a live run, those that have ended. Looks and changes nothing.
     """
-    from architect_parallel.api.place import open_journal
     from architect_parallel.events import to_plain
     from architect_parallel.landing.compare import compare as compare_results
     from architect_parallel.reports import comparison as report
     from architect_parallel.reports.json import envelope
+    from architect_parallel.runs.workspace import open_journal
 
     with open_journal(Path.cwd()) as (repository, journal):
         result = journal.result(journal.find(run))

@@ -33,11 +33,11 @@ def compare_backends(
     """
     import json as json_text
 
-    from architect_parallel.api.place import load_here
-    from architect_parallel.api.planning import ParallelConfig
-    from architect_parallel.api.running import ParallelRunner
+    from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.backends.registry import require_backend
     from architect_parallel.domain import SHELL, TaskText
+    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.runs.workspace import load_here
 
     if (backends is None) == (not every):
         raise UsageError("give either --backends or --all", hint='architect compare-backends "..." --backends a,b')

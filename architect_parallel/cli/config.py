@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
-from architect_parallel.config.places import home_dir
+from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
+from architect_parallel.config.paths import home_dir
 from architect_parallel.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
-    from architect_parallel.config.load import ConfigSource, Loaded
+    from architect_parallel.config.loader import ConfigSource, Loaded
     from architect_parallel.system.programs import Unconfirmed
 
 app = typer.Typer(
@@ -31,8 +31,8 @@ app = typer.Typer(
 @app.command(cls=PlainCommand)
 def show(config: options.Config = None, as_json: options.Json = False) -> None:
     """Print the effective configuration, each value with its origin."""
-    from architect_parallel.cli.output import answer, answer_json, warn
-    from architect_parallel.config.load import load
+    from architect_parallel.cli.console import answer, answer_json, warn
+    from architect_parallel.config.loader import load
 
     loaded = load(_checkout(), config, os.environ, home_dir())
     for warning in loaded.settings.warnings:
@@ -57,12 +57,12 @@ def schema(
     as_json: options.Json = False,
 ) -> None:
     """Print the JSON schema of a file format: the configuration's, a task file's or a spec's (always JSON)."""
-    from architect_parallel.cli.output import answer_json
-    from architect_parallel.planning.suggest import require_known
+    from architect_parallel.cli.console import answer_json
+    from architect_parallel.text.suggest import require_known
 
     require_known("format", of, ("config", "tasks", "spec"))
     if of == "spec":
-        from architect_parallel.config.spec_schema import spec_schema
+        from architect_parallel.specs.schema import spec_schema
 
         answer_json(spec_schema())
     elif of == "tasks":
@@ -87,8 +87,8 @@ def trust(
     Where there are such entries, only they are trusted. The file, as it is now, may then set backends, setup commands
     and agents' modes.
     """
-    from architect_parallel.cli.output import answer, answer_json
-    from architect_parallel.config.places import user_config_dir
+    from architect_parallel.cli.console import answer, answer_json
+    from architect_parallel.config.paths import user_config_dir
     from architect_parallel.config.trust import distrust_repository, trust_repository
     from architect_parallel.system.git import open_repository
 
@@ -153,7 +153,7 @@ def _checkout() -> Path | None:
 
 
 def _table(loaded: Loaded) -> str:
-    from architect_parallel.config.source import dotted, walk
+    from architect_parallel.config.yaml_source import dotted, walk
 
     origins = loaded.settings.origins
     rows = [(key, _value(value, 60), origins[key]) for path, value in walk(loaded.document) if (key := dotted(path))]
@@ -177,6 +177,6 @@ def _value(value: Any, limit: int = 2000) -> str:
     """A value as JSON, which is YAML too, on one line."""
     import json
 
-    from architect_parallel.planning.plain_text import one_line
+    from architect_parallel.text.sanitize import one_line
 
     return one_line(json.dumps(value, ensure_ascii=False), limit)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json, note
+from architect_parallel.cli.console import answer, answer_json, note
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def demo(
     back from a file; everything else is real. The repository stays for you to look at.
     """
     from architect_parallel.agent import demo as content
-    from architect_parallel.api.planning import ParallelConfig
-    from architect_parallel.api.running import ParallelRunner
+    from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.runs.plan import ParallelConfig
 
     place = content.prepare_demo(_target(directory))
     say = note if json else answer
@@ -73,7 +73,7 @@ def _target(directory: Path | None) -> Path:
 def _show(result: RunResult, place: DemoRepository, repository: Repository, *, as_json: bool) -> None:
     from architect_parallel.reports import text
     from architect_parallel.reports.json import envelope
-    from architect_parallel.worktrees.differences import patch
+    from architect_parallel.snapshots.diff import patch
 
     if as_json:
         answer_json(envelope(result))

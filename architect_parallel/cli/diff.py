@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_bytes, answer_json
+from architect_parallel.cli.console import answer, answer_bytes, answer_json
 
 
 def diff(
@@ -23,10 +23,10 @@ def diff(
 
     Against the commit it started from, according to git.
     """
-    from architect_parallel.api.place import open_journal, require_worker
     from architect_parallel.events import to_plain
     from architect_parallel.reports.text import diff_stat
-    from architect_parallel.worktrees.differences import patch
+    from architect_parallel.runs.workspace import open_journal, require_worker
+    from architect_parallel.snapshots.diff import patch
 
     run, worker_ids = options.run_and_workers(run, workers or [])
     with open_journal(Path.cwd()) as (repository, journal):

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json
 from architect_parallel.errors import ExitCode
 
 
@@ -16,7 +16,7 @@ def doctor(json: options.Json = False, config: options.Config = None) -> None:
 
     Git, the repository, supervision, memory, disk, backends; exit 3 when something makes runs impossible.
     """
-    from architect_parallel.api.examination import examine
+    from architect_parallel.api.doctor import examine
 
     findings = examine(Path.cwd(), config)
     if json:

@@ -9,7 +9,7 @@ import typer
 
 from architect_parallel.cli import options
 from architect_parallel.cli.parallel import run_shown, show_plan
-from architect_parallel.cli.sources import stdin_text
+from architect_parallel.cli.stdin_tasks import stdin_text
 
 
 def evaluate(
@@ -56,9 +56,9 @@ def evaluate(
     winner; `architect leaderboard` shows all competitions together.
     """
     from architect_parallel.api.competition import as_competition
-    from architect_parallel.api.planning import ParallelConfig
-    from architect_parallel.api.running import ParallelRunner
-    from architect_parallel.planning.naming import split_models
+    from architect_parallel.api.launch import ParallelRunner
+    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.text.names import split_models
 
     request = as_competition(
         ParallelConfig(

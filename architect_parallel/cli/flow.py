@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json, note, warn
-from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
+from architect_parallel.cli.console import answer, answer_json, note, warn
+from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
-    from architect_parallel.planning.flow import Demand, Flow
+    from architect_parallel.flows.machine import Demand, Flow
     from architect_parallel.reports.terminal import LiveReport
 
 app = typer.Typer(
@@ -87,7 +87,7 @@ def run_shown(
     config: Path | None,
 ) -> None:
     """Runs the flow in `file`, shows it live as the streams allow, and ends with its exit code."""
-    from architect_parallel.api.flows import FlowConfig, plan_flow, run_flow
+    from architect_parallel.flows.runner import FlowConfig, plan_flow, run_flow
     from architect_parallel.reports.terminal import LiveReport
 
     wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
@@ -114,7 +114,7 @@ def finish(result: RunResult, *, as_json: bool) -> NoReturn:
 
 def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
     """Goes on with a flow and shows it live; `answer` as for `resume_flow`."""
-    from architect_parallel.api.flows import resume_flow
+    from architect_parallel.flows.runner import resume_flow
     from architect_parallel.reports.terminal import LiveReport
 
     report = LiveReport(as_json=as_json, quiet=quiet)
@@ -141,16 +141,16 @@ def _asking(report: LiveReport) -> Callable[[Demand], str | None]:
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a flow and its sub-flows; every fault is listed."""
-    from architect_parallel.api.flows import read_flow
-    from architect_parallel.api.place import load_here
+    from architect_parallel.flows.runner import read_flow
+    from architect_parallel.runs.workspace import load_here
 
     _show(read_flow(file, load_here(Path.cwd(), config)), as_json=json)
 
 
 def _show(flow: Flow, *, as_json: bool, whole: bool = False) -> None:
     """The way through a flow; with `whole` what it does in each state, as it is written."""
-    from architect_parallel.planning.plain_text import one_line
-    from architect_parallel.planning.quantities import show_count
+    from architect_parallel.text.quantities import show_count
+    from architect_parallel.text.sanitize import one_line
 
     if as_json:
         answer_json({"name": flow.name, "start_at": flow.start_at, "states": list(flow.states)})
@@ -175,8 +175,8 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def ask_person(demand: Demand) -> str | None:
     """Asks on the terminal; `None`: there is none."""
-    from architect_parallel.planning.flow import Question, Wait
-    from architect_parallel.planning.plain_text import plain_text
+    from architect_parallel.flows.machine import Question, Wait
+    from architect_parallel.text.sanitize import plain_text
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None

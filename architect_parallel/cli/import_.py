@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json
 
 
 def import_(
@@ -21,7 +21,7 @@ def import_(
     Its branches come under the same names, or as the next free block. Then `status`, `diff`, `report`, `merge` and
     `parallel-cleanup` work as for a run made here; `resume` and `leaderboard` leave it out.
     """
-    from architect_parallel.api.importing import import_run
+    from architect_parallel.api.import_run import import_run
     from architect_parallel.journal import Journal
     from architect_parallel.system.git import open_repository
 

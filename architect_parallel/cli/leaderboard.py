@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json
 
 
 def leaderboard(json: options.Json = False) -> None:
@@ -15,8 +15,8 @@ def leaderboard(json: options.Json = False) -> None:
     imported is another machine's word and does not count.
     """
     from architect_parallel.api.competition import leaderboard as over_all
-    from architect_parallel.api.place import open_journal
     from architect_parallel.reports import competition
+    from architect_parallel.runs.workspace import open_journal
 
     with open_journal(Path.cwd()) as (_, journal):
         found = over_all(journal)

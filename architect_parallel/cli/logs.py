@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer_json, answer_while_read, note
+from architect_parallel.cli.console import answer_json, answer_while_read, note
 
 if TYPE_CHECKING:
     from architect_parallel.journal import Journal
@@ -33,8 +33,8 @@ def logs(
 
     Both streams, control sequences removed, secrets blanked out.
     """
-    from architect_parallel.api.place import open_journal, require_planned
     from architect_parallel.journal.logs import log_files
+    from architect_parallel.runs.workspace import open_journal, require_planned
 
     run, worker_ids = options.run_and_workers(run, workers or [])
     with open_journal(Path.cwd()) as (_, journal):
@@ -85,7 +85,7 @@ class _Printer:
             answer_while_read(data if self._raw else self._plain(path, data))
 
     def _plain(self, path: Path, data: bytes) -> bytes:
-        from architect_parallel.planning.plain_text import plain_text
+        from architect_parallel.text.sanitize import plain_text
 
         decoder = self._decoders.setdefault(path, codecs.getincrementaldecoder("utf-8")("replace"))
         return plain_text(decoder.decode(data)).encode()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json, note, warn
+from architect_parallel.cli.console import answer, answer_json, note, warn
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def merge(
     what conflicts or breaks a check is left out and named (exit 5). The branch moves last, and `architect undo` takes
     it back.
     """
-    from architect_parallel.api import merging
+    from architect_parallel.api import merge as merging
     from architect_parallel.landing.integration import Interrupted
     from architect_parallel.landing.merge import Method, Pick
 
@@ -97,7 +97,7 @@ def merge(
 
 
 def _progress(line: str) -> None:
-    from architect_parallel.planning.plain_text import one_line
+    from architect_parallel.text.sanitize import one_line
 
     note(one_line(line, 200))
 
@@ -145,8 +145,8 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str], er
 
 
 def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) -> None:
-    from architect_parallel.planning.plain_text import one_line
-    from architect_parallel.planning.quantities import show_workers
+    from architect_parallel.text.quantities import show_workers
+    from architect_parallel.text.sanitize import one_line
 
     done = outcome or plan
     _warn_of(_warnings(plan, outcome), told)
@@ -201,7 +201,7 @@ def _left_out_words(plan: MergePlan, left: LeftOut, *, resolved: bool) -> str:
     Args:
         resolved: An agent would be asked to resolve a conflict.
     """
-    from architect_parallel.planning.plain_text import one_line
+    from architect_parallel.text.sanitize import one_line
 
     if resolved and left.reason == "conflict":
         return f"worker {left.worker_id} conflicts; the agent would be asked to resolve it"
@@ -211,7 +211,7 @@ def _left_out_words(plan: MergePlan, left: LeftOut, *, resolved: bool) -> str:
 
 
 def _show_left_out(plan: MergePlan, left: LeftOut, *, alone: bool) -> None:
-    from architect_parallel.planning.plain_text import one_line
+    from architect_parallel.text.sanitize import one_line
 
     detail = f": {one_line(left.detail, 300)}" if left.detail else ""
     if left.reason == "conflict" and alone:

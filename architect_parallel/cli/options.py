@@ -76,7 +76,7 @@ def run_and_workers(run: str, workers: Sequence[str | int]) -> tuple[str, list[i
     Raises:
         UsageError: One of `workers` is no number.
     """
-    from architect_parallel.planning.naming import is_worker_number
+    from architect_parallel.text.names import is_worker_number
 
     words = [*([run] if is_worker_number(run) else []), *map(str, workers)]
     run = "latest" if is_worker_number(run) else run

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.continuing import go_on
-from architect_parallel.cli.output import answer, answer_json, warn
-from architect_parallel.cli.sources import read_sources
+from architect_parallel.cli.console import answer, answer_json, warn
+from architect_parallel.cli.continue_worker import go_on
+from architect_parallel.cli.stdin_tasks import read_sources
 
 if TYPE_CHECKING:
-    from architect_parallel.api.planning import ParallelConfig
-    from architect_parallel.api.running import ParallelRunner
+    from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.domain import RunPlan, RunResult
+    from architect_parallel.runs.plan import ParallelConfig
 
 
 def parallel(
@@ -100,9 +100,9 @@ def parallel(
     your checkout is not touched. Look with `architect diff RUN N`, land with `architect merge RUN N`, clean up with
     `architect parallel-cleanup`.
     """
-    from architect_parallel.api.planning import ParallelConfig
-    from architect_parallel.api.running import ParallelRunner
-    from architect_parallel.planning.naming import split_models
+    from architect_parallel.api.launch import ParallelRunner
+    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.text.names import split_models
 
     if continue_ is not None:
         result = go_on(
@@ -159,7 +159,7 @@ def parallel(
 
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
     """Runs `request`, shows it live as the streams allow, and prints the answer."""
-    from architect_parallel.api.running import ParallelRunner
+    from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.reports.terminal import LiveReport
 
     report = LiveReport(as_json=as_json, quiet=quiet)
@@ -174,7 +174,7 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
     """The final answer of a run on stdout, of a competition with its ranking, and on a terminal what to type next on
     stderr."""
     from architect_parallel.api.competition import rates_of
-    from architect_parallel.planning.ranking import ranking_of
+    from architect_parallel.evaluation.ranking import ranking_of
     from architect_parallel.reports import competition
 
     ranking, rates = ranking_of(result), rates_of(result)
@@ -188,7 +188,7 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
     more = competition.as_text(result, ranking, rates)
     answer("\n".join([text.results(result), *([more] if more else [])]))
     if sys.stderr.isatty():
-        from architect_parallel.cli.output import note
+        from architect_parallel.cli.console import note
 
         note(text.next_steps(result))
 

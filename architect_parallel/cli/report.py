@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, note, warn
+from architect_parallel.cli.console import answer, note, warn
 
 
 def report(
@@ -26,11 +26,11 @@ def report(
     A live run is shown as far as it is.
     """
     from architect_parallel.api.artifacts import require_place, write_artifacts
-    from architect_parallel.api.place import open_journal
-    from architect_parallel.api.reporting import FORMATS, material
+    from architect_parallel.api.report import FORMATS, material
     from architect_parallel.errors import EnvironmentProblem
-    from architect_parallel.planning.suggest import require_known
+    from architect_parallel.runs.workspace import open_journal
     from architect_parallel.system.files import write_out
+    from architect_parallel.text.suggest import require_known
 
     render = FORMATS[require_known("--format", format_, FORMATS)]
     with open_journal(Path.cwd()) as (repository, journal):

@@ -21,14 +21,14 @@ def resume(
     Each worker starts anew in its worktree, from its base. What an earlier attempt left, committed or not, is kept
     first under refs/architect/keep/.
     """
-    from architect_parallel.api import resuming
-    from architect_parallel.cli.output import answer, answer_json
+    from architect_parallel.api import resume as resuming
+    from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.cli.parallel import print_result
     from architect_parallel.reports.terminal import LiveReport
 
     flow = resuming.is_flow(Path.cwd(), run)
     if dry_run and flow:
-        from architect_parallel.api.flows import flow_position
+        from architect_parallel.flows.runner import flow_position
 
         run_id, state = flow_position(Path.cwd(), run)
         if json:
@@ -51,8 +51,8 @@ def resume(
 
         result = resumed(run, as_json=json, quiet=quiet, config=config)
     else:
-        from architect_parallel.api.specs import resume_and_land
         from architect_parallel.cli.spec import warn_of_merge
+        from architect_parallel.specs.runner import resume_and_land
 
         report = LiveReport(as_json=json, quiet=quiet)
         with report:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from architect_parallel.cli.output import answer, note, warn
+from architect_parallel.cli.console import answer, note, warn
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ def run(
     In the current directory, with the embedded agent unless --backend names another.
     """
     from architect_parallel.agent.tools import ConfirmMode
-    from architect_parallel.config.places import home_dir
+    from architect_parallel.config.paths import home_dir
     from architect_parallel.config.settings import load_settings
     from architect_parallel.domain import Limits
-    from architect_parallel.planning.naming import read_session
-    from architect_parallel.planning.quantities import parse_count, parse_duration, parse_usd
-    from architect_parallel.planning.suggest import require_known
+    from architect_parallel.text.names import read_session
+    from architect_parallel.text.quantities import parse_count, parse_duration, parse_usd
+    from architect_parallel.text.suggest import require_known
 
     if resume is not None:
         try:
@@ -125,7 +125,7 @@ class _Order:
 
 def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
     from architect_parallel.agent.run import AgentRequest, run_agent
-    from architect_parallel.config.places import home_dir, session_dir
+    from architect_parallel.config.paths import home_dir, session_dir
 
     request = AgentRequest(
         task=order.task,
@@ -171,8 +171,8 @@ def _task(task: str | None, task_file: Path | None) -> str:
     Raises:
         UsageError: Not exactly one place, not UTF-8, empty, or with a NUL byte.
     """
-    from architect_parallel.config.source import Faulty, read_bytes
-    from architect_parallel.planning.plain_text import require_utf8
+    from architect_parallel.config.yaml_source import Faulty, read_bytes
+    from architect_parallel.text.sanitize import require_utf8
 
     if (task is None) == (task_file is None):
         raise UsageError("give the task once: as TASK or with --task-file", hint='architect run "fix the tests"')
@@ -204,8 +204,8 @@ def _decoded(data: bytes, origin: str) -> str:
 
 
 def _print(report: Report, json_output: bool) -> None:
-    from architect_parallel.planning.plain_text import one_line, plain_text
-    from architect_parallel.planning.quantities import show_count
+    from architect_parallel.text.quantities import show_count
+    from architect_parallel.text.sanitize import one_line, plain_text
 
     if json_output:
         # ASCII: a lone surrogate in a model's words must not lose the whole object.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, note
+from architect_parallel.cli.console import answer, note
 
 
 def serve(
@@ -22,8 +22,8 @@ def serve(
     import queue
     import signal
 
-    from architect_parallel.api.place import open_journal
-    from architect_parallel.api.serving import serve as begin
+    from architect_parallel.api.serve import serve as begin
+    from architect_parallel.runs.workspace import open_journal
     from architect_parallel.system.signals import forwarded
 
     arrived: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()

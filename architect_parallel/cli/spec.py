@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import warn
-from architect_parallel.cli.plain_values import PlainCommand, PlainGroup
+from architect_parallel.cli.console import warn
+from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def run(
     Each task works in a worktree of its own that starts from the merged work of its dependencies. What depends on a
     task that failed is skipped; nothing else is.
     """
-    from architect_parallel.api.planning import ParallelConfig
-    from architect_parallel.api.spec_plans import SpecConfig
-    from architect_parallel.api.specs import SpecRunner, resume_spec
     from architect_parallel.cli.parallel import print_result, show_plan
     from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.specs.plan import SpecConfig
+    from architect_parallel.specs.runner import SpecRunner, resume_spec
 
     flags = ParallelConfig(
         max_parallel=max_parallel,
@@ -133,10 +133,10 @@ def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a spec: every fault at once, nothing started."""
-    from architect_parallel.api.spec_plans import task_graph, validated
-    from architect_parallel.cli.output import answer, answer_json
-    from architect_parallel.planning.graph import critical_path
-    from architect_parallel.planning.quantities import show_count
+    from architect_parallel.cli.console import answer, answer_json
+    from architect_parallel.scheduling.graph import critical_path
+    from architect_parallel.specs.plan import task_graph, validated
+    from architect_parallel.text.quantities import show_count
 
     try:
         spec = validated(file, Path.cwd(), config, "HEAD")
@@ -176,11 +176,11 @@ def graph(
     config: options.Config = None,
 ) -> None:
     """Draw a spec's graph on stdout; arrows go from what comes first to what waits for it."""
-    from architect_parallel.api.spec_plans import task_graph, validated
-    from architect_parallel.cli.output import answer, answer_json
-    from architect_parallel.planning import graph as graphs
-    from architect_parallel.planning.suggest import require_known
+    from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.reports.graph import FORMATS
+    from architect_parallel.scheduling import graph as graphs
+    from architect_parallel.specs.plan import task_graph, validated
+    from architect_parallel.text.suggest import require_known
 
     render = FORMATS[require_known("format", format, FORMATS)]
     spec = validated(file, Path.cwd(), config)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json
 
 
 def status(run: options.OptionalRun = None, json: options.Json = False) -> None:
     """Show all runs of this repository, or the workers of one."""
-    from architect_parallel.api.place import open_journal
     from architect_parallel.reports import text
     from architect_parallel.reports.json import envelope, summary
+    from architect_parallel.runs.workspace import open_journal
 
     with open_journal(Path.cwd()) as (_, journal):
         if run is None:

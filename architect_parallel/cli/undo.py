@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from architect_parallel.cli.output import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json
 
 if TYPE_CHECKING:
     from architect_parallel.journal import Journal, Operation
@@ -73,7 +73,7 @@ def _list(journal: Journal, *, as_json: bool) -> None:
 
 
 def _what(operation: Operation) -> str:
-    from architect_parallel.planning.quantities import show_some, show_workers
+    from architect_parallel.text.quantities import show_some, show_workers
 
     payload = operation.payload
     if operation.kind == "merge":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from architect_parallel.cli.output import answer_line_while_read
+from architect_parallel.cli.console import answer_line_while_read
 
 
 def watch(
@@ -24,24 +24,24 @@ def watch(
     from architect_parallel.system.terminal import is_interactive
 
     if json:
-        from architect_parallel.api.watching import watch as events
         from architect_parallel.reports.json import line
+        from architect_parallel.runs.watch import watch as events
 
         for event in events(run):
             answer_line_while_read(line(event))
         return 0
 
-    from architect_parallel.api.place import open_journal
+    from architect_parallel.runs.workspace import open_journal
 
     with open_journal(Path.cwd()) as (_, journal):
         run_id = journal.find(run)
         if is_interactive():
-            from architect_parallel.api.live_view import show
+            from architect_parallel.api.watch_screen import show
 
             return show(Path.cwd(), run_id, journal)
 
-        from architect_parallel.api.watching import follow
-        from architect_parallel.reports.board import Board, as_line
+        from architect_parallel.reports.run_view import Board, as_line
+        from architect_parallel.runs.watch import follow
 
         board = Board(run_id)
         for seen in follow(journal, run_id):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
 from architect_parallel.config.settings import OTHER_VARIABLES, VARIABLE_PREFIX
-from architect_parallel.config.source import (
+from architect_parallel.config.yaml_source import (
     Document,
     Fault,
     Faulty,
@@ -28,8 +28,8 @@ from architect_parallel.config.source import (
 )
 from architect_parallel.domain import SHELL, ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
-from architect_parallel.planning.quantities import shown
-from architect_parallel.planning.suggest import did_you_mean, nearest
+from architect_parallel.text.quantities import shown
+from architect_parallel.text.suggest import did_you_mean, nearest
 
 MOST_SHOWN = 500
 """More faults than this are counted, not told: a large file in the wrong format has one in every line."""

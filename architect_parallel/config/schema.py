@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from architect_parallel.domain import ApprovalMode, SandboxMode
-from architect_parallel.planning.assignment import Assign
-from architect_parallel.planning.checks import read_command
-from architect_parallel.planning.naming import read_identifier, read_model
-from architect_parallel.planning.quantities import (
+from architect_parallel.scheduling.assignment import Assign
+from architect_parallel.scheduling.check_policy import read_command
+from architect_parallel.text.names import read_identifier, read_model
+from architect_parallel.text.quantities import (
     MOST_RETRIES,
     SMALLEST_MEMORY_BYTES,
     read_count,

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from architect_parallel.config.places import REPOSITORY_FILE, USER_FILE, user_config_dir
+from architect_parallel.config.paths import REPOSITORY_FILE, USER_FILE, user_config_dir
 from architect_parallel.domain import AgentProfile, ParallelSettings, SandboxMode, Settings, WorktreeSettings
 
 VARIABLE_PREFIX = "ARCHITECT_"
@@ -67,7 +67,7 @@ def load_settings(root: Path | None, config_file: Path | None, environ: Mapping[
     variables = any(name.startswith(VARIABLE_PREFIX) and name not in OTHER_VARIABLES for name in environ)
     if config_file is None and not variables and all(map(_absent, files)):
         return default_settings()
-    from architect_parallel.config.load import load
+    from architect_parallel.config.loader import load
 
     return load(root, config_file, environ, home).settings
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from architect_parallel.config.layers import FaultList, place_of
-from architect_parallel.config.source import Document, Fault, Faulty, KeyPath, Place, as_written, in_order
-from architect_parallel.config.task_list import (
+from architect_parallel.config.task_common import (
     LARGEST_TASK_FILE_BYTES,
     Make,
     Surroundings,
@@ -35,12 +34,13 @@ from architect_parallel.config.task_list import (
     waited_for,
 )
 from architect_parallel.config.task_schema import DefaultsSection, TaskFileSection, TaskSection
+from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Place, as_written, in_order
 from architect_parallel.domain import Task, TaskFile, TaskText
 from architect_parallel.errors import UsageError
-from architect_parallel.planning.graph import cycles
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import shown
-from architect_parallel.planning.suggest import did_you_mean
+from architect_parallel.scheduling.graph import cycles
+from architect_parallel.text.quantities import shown
+from architect_parallel.text.sanitize import one_line
+from architect_parallel.text.suggest import did_you_mean
 
 SCHEMA_HINT = "architect config schema tasks"
 

@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from architect_parallel.config.schema import Boolean, Count, Duration, Identifier, Model, Section, Usd
 from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode
-from architect_parallel.planning.quantities import MOST_RETRIES, read_count
-from architect_parallel.planning.scope import read_pattern
+from architect_parallel.scheduling.scopes import read_pattern
+from architect_parallel.text.quantities import MOST_RETRIES, read_count
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,24 @@ names (`_s` seconds, `_usd` US dollars, `_bytes`); the public fields fixed by th
 are USD and seconds. `None` means *unknown* or *no limit* and is never written as 0. Times are UTC and aware.
 """
 
-from architect_parallel.domain.choosing import (
+from architect_parallel.domain.enums import (
+    SHELL,
+    ApprovalMode,
+    CheckChange,
+    Complexity,
+    CostBasis,
+    Isolation,
+    OnPartial,
+    Outcome,
+    OutputFormat,
+    Reason,
+    RunStatus,
+    SandboxMode,
+    Score,
+    Status,
+    Tripwire,
+)
+from architect_parallel.domain.evaluation import (
     Comparison,
     Judgement,
     Landing,
@@ -52,23 +69,6 @@ from architect_parallel.domain.settings import (
     ProviderSettings,
     Settings,
     WorktreeSettings,
-)
-from architect_parallel.domain.words import (
-    SHELL,
-    ApprovalMode,
-    CheckChange,
-    Complexity,
-    CostBasis,
-    Isolation,
-    OnPartial,
-    Outcome,
-    OutputFormat,
-    Reason,
-    RunStatus,
-    SandboxMode,
-    Score,
-    Status,
-    Tripwire,
 )
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from architect_parallel.domain.words import (
+from architect_parallel.domain.enums import (
     ApprovalMode,
     Complexity,
     Isolation,

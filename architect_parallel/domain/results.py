@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from architect_parallel.domain.choosing import Judgement, Landing
+from architect_parallel.domain.enums import CheckChange, CostBasis, Reason, RunStatus, Status
+from architect_parallel.domain.evaluation import Judgement, Landing
 from architect_parallel.domain.plans import Competition, WorkerSpec
-from architect_parallel.domain.words import CheckChange, CostBasis, Reason, RunStatus, Status
 
 
 def total_usd(amounts: Iterable[float | None]) -> float | None:

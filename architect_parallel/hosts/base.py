@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import Reason, WorkerSpec
 from architect_parallel.events import Event
-from architect_parallel.workers.checking import BaselineOrder
 
 BASELINE = 0
 """Stands for a worker's id where the checks of the base commit are meant; workers count from 1."""

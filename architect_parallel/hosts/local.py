@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from architect_parallel.backends.environment import key_names
+from architect_parallel.checks.checker import BaselineOrder, Checker
 from architect_parallel.domain import Reason, Status, WorkerSpec
 from architect_parallel.events import BaselineFinished, Event, WorkerFinished
 from architect_parallel.hosts.base import BASELINE, Emit
-from architect_parallel.planning.attempts import unstarted
-from architect_parallel.workers.checking import BaselineOrder, Checker
-from architect_parallel.workers.limits import Sampler
-from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.scheduling.retries import unstarted
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.stop import StopSwitch
 from architect_parallel.workers.worker import Workplace, run_worker
 
 _log = logging.getLogger(__name__)

@@ -41,7 +41,6 @@ from architect_parallel.events import (
 )
 from architect_parallel.journal.paths import Anchor, change_event, change_payload
 from architect_parallel.journal.replay import replay
-from architect_parallel.planning.naming import SHORTEST_RUN_END, is_worker_number
 from architect_parallel.system import clock
 from architect_parallel.system.files import (
     HeldLock,
@@ -53,6 +52,7 @@ from architect_parallel.system.files import (
     share,
 )
 from architect_parallel.system.git import Repository, make_state_dir
+from architect_parallel.text.names import SHORTEST_RUN_END, is_worker_number
 
 SCHEMA_VERSION = 1
 _SCHEMA = """

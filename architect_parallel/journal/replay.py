@@ -52,9 +52,9 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
-from architect_parallel.planning import scope
-from architect_parallel.planning.attempts import attempt_of, history_of, summed, unstarted
-from architect_parallel.planning.naming import DEFAULT_MODEL
+from architect_parallel.scheduling import scopes
+from architect_parallel.scheduling.retries import attempt_of, history_of, summed, unstarted
+from architect_parallel.text.names import DEFAULT_MODEL
 
 
 @dataclass(slots=True, kw_only=True)
@@ -266,7 +266,7 @@ def _interrupted(spec: WorkerSpec, lane: _Lane) -> WorkerResult:
         peak_memory_bytes=lane.exit.peak_memory_bytes if lane.exit else None,
         leaked=lane.exit.leaked if lane.exit else None,
         warnings=[*spec.warnings, *lane.warnings],
-        outside_scope=scope.outside((change.path for change in lane.diff.files), spec.files) if lane.diff else [],
+        outside_scope=scopes.outside((change.path for change in lane.diff.files), spec.files) if lane.diff else [],
     )
     if lane.closed or lane.last_seen is None:  # between two attempts, or before the first
         return summed(result, lane.history)

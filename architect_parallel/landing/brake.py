@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from architect_parallel.domain import Reason
-from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.supervision.stop import StopSwitch
 
 
 class Brake:

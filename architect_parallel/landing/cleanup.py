@@ -20,7 +20,7 @@ from architect_parallel.domain import Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
-from architect_parallel.landing.leftovers import (
+from architect_parallel.landing.inventory import (
     INTEGRATION,
     Leftover,
     head_commit,
@@ -30,15 +30,9 @@ from architect_parallel.landing.leftovers import (
     read_tree,
     still_running,
 )
-from architect_parallel.system.git import Git, Repository
-from architect_parallel.worktrees import worker_repository
-from architect_parallel.worktrees.facts import OWN
-from architect_parallel.worktrees.filtered import put_aside
-from architect_parallel.worktrees.heads import head_branch
-from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.nested import keep_all_nested
-from architect_parallel.worktrees.ownership import owner_ref
-from architect_parallel.worktrees.registry import (
+from architect_parallel.repository.heads import head_branch
+from architect_parallel.repository.ownership import owner_ref
+from architect_parallel.repository.registry import (
     INITIALIZING,
     Mismatch,
     admin_dir_of,
@@ -50,8 +44,14 @@ from architect_parallel.worktrees.registry import (
     names,
     registered_path,
 )
+from architect_parallel.snapshots.baseline import OWN
+from architect_parallel.snapshots.filtered_paths import put_aside
+from architect_parallel.snapshots.keep_refs import keep
+from architect_parallel.snapshots.nested_repositories import keep_all_nested
+from architect_parallel.system.git import Git, Repository
+from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
-from architect_parallel.worktrees.scratch import find_scratch, remove_scratch
+from architect_parallel.worktrees.temporary import find_scratch, remove_scratch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

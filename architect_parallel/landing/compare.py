@@ -13,10 +13,10 @@ from itertools import combinations
 
 from architect_parallel.domain import Comparison, Pair, RunResult, Status
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
+from architect_parallel.evaluation.merge_sets import propose
 from architect_parallel.landing.sources import Source, require_source
-from architect_parallel.planning.conflicts import propose
+from architect_parallel.repository.temporary_repository import NOBODY, borrowed
 from architect_parallel.system.git import Git, Repository, version
-from architect_parallel.worktrees.borrowed import NOBODY, borrowed
 
 BATCH_VERSION = (2, 39)
 """First git with `merge-tree --stdin`."""

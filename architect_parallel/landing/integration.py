@@ -19,20 +19,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
+from architect_parallel.checks.commands import CheckOrder, run_checks
 from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings, total_usd
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, InternalError
-from architect_parallel.landing import combine
+from architect_parallel.landing import strategies
 from architect_parallel.landing.brake import Brake
-from architect_parallel.landing.resolve import Resolver, resolve
+from architect_parallel.landing.conflicts import Resolver, resolve
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, so_far, try_step
-from architect_parallel.planning.checks import cannot_start
-from architect_parallel.planning.quantities import show_cost, show_count
-from architect_parallel.system import process
+from architect_parallel.repository.heads import is_taken
+from architect_parallel.repository.registry import pointed_at, relink
+from architect_parallel.scheduling.check_policy import cannot_start
+from architect_parallel.supervision import process
+from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
-from architect_parallel.workers.checks import CheckOrder, run_checks
-from architect_parallel.workers.limits import Sampler
+from architect_parallel.text.quantities import show_cost, show_count
 from architect_parallel.worktrees.create import (
     DIRECTORY_PREFIX,
     MERGED_PREFIX,
@@ -40,9 +42,7 @@ from architect_parallel.worktrees.create import (
     add_worktree,
     reopen_worktree,
 )
-from architect_parallel.worktrees.heads import is_taken
 from architect_parallel.worktrees.prepare import prepare
-from architect_parallel.worktrees.registry import pointed_at, relink
 from architect_parallel.worktrees.remove import remove_worktree
 from architect_parallel.worktrees.worker_repository import WorkerRepository, ceiling, place_of
 
@@ -307,7 +307,9 @@ class _Steps:
             commit, why = self._resolved(source, combined.conflicts)
             if commit is None:
                 return LeftOut(worker_id=number, reason="conflict", files=combined.conflicts, detail=why)
-        elif combine.tree_of(self._repository.store, commit) == combine.tree_of(self._repository.store, self._tip):
+        elif strategies.tree_of(self._repository.store, commit) == strategies.tree_of(
+            self._repository.store, self._tip
+        ):
             self._warn(f"{self._before} has all of worker {number} already")
             return None
         broken = self._broken(source, commit)

@@ -20,19 +20,19 @@ from architect_parallel.domain import LeftOut
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
 from architect_parallel.events import to_plain
 from architect_parallel.journal import Journal
-from architect_parallel.landing.choice import Pick
 from architect_parallel.landing.cleanup import take_away
 from architect_parallel.landing.integration import Combination, Order, Workshop, combine_in_worktree, free_place
-from architect_parallel.landing.leftovers import INTEGRATION, integration_leftover, integrations
-from architect_parallel.landing.merge_plan import MergePlan, plan_merge
+from architect_parallel.landing.inventory import INTEGRATION, integration_leftover, integrations
+from architect_parallel.landing.plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
+from architect_parallel.landing.selection import Pick
 from architect_parallel.landing.steps import Method, changed_files, subject
-from architect_parallel.landing.target import move
-from architect_parallel.planning.escapes import programs_changed
-from architect_parallel.planning.quantities import show_workers
+from architect_parallel.landing.target_branch import move
+from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.git import Repository
+from architect_parallel.text.quantities import show_workers
+from architect_parallel.tripwire.attribution import programs_changed
 from architect_parallel.worktrees.create import restore_branch
-from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.remove import delete_branch
 
 __all__ = ["LeftOut", "MergeOutcome", "MergePlan", "Method", "Pick", "execute", "plan_merge"]

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_some
-from architect_parallel.system import process
+from architect_parallel.supervision import process
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.system.programs import PUSH_KEYS
+from architect_parallel.text.quantities import show_some
+from architect_parallel.text.sanitize import one_line
 
 _GIT_HELPERS = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO")
 _TIMEOUT_S = 300.0

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.landing import combine
+from architect_parallel.landing import strategies
 from architect_parallel.landing.sources import Source
-from architect_parallel.planning.quantities import show_workers
 from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.text.quantities import show_workers
 
 _SUBJECT_LENGTH = 72
 
@@ -24,7 +24,7 @@ class Method(StrEnum):
 
 def step(
     repository: Repository, run_id: str, source: Source, tip: str, target: str, method: Method
-) -> combine.Combined:  # fmt: skip
+) -> strategies.Combined:  # fmt: skip
     """What landing `source` on commit `tip` gives; moves nothing.
 
     Args:
@@ -36,11 +36,11 @@ def step(
     """
     git = repository.git
     if method is Method.REBASE:
-        combine.require_identity(git)
-        return combine.rebase(git, tip, source.commit)
+        strategies.require_identity(git)
+        return strategies.rebase(git, tip, source.commit)
     if method is Method.SQUASH:
-        combine.require_identity(git)
-        return combine.squash(git, tip, source.commit, message=message(run_id, source, target, method))
+        strategies.require_identity(git)
+        return strategies.squash(git, tip, source.commit, message=message(run_id, source, target, method))
     wanted = git.run("config", "--get", "merge.ff", check=False).text
     can = git.ok("merge-base", "--is-ancestor", tip, source.commit)
     if wanted == "only" and not can:
@@ -48,20 +48,20 @@ def step(
             f"{target} cannot be fast-forwarded and merge.ff is 'only'", hint="--rebase or --squash"
         )
     if not can or wanted in ("false", "no"):
-        combine.require_identity(git)
+        strategies.require_identity(git)
     fast_forward = wanted not in ("false", "no")
     words = message(run_id, source, target, method)
-    return combine.merge(git, tip, source.commit, message=words, fast_forward=fast_forward)
+    return strategies.merge(git, tip, source.commit, message=words, fast_forward=fast_forward)
 
 
 def try_step(
     repository: Repository, run_id: str, source: Source, tip: str, target: str, method: Method
-) -> combine.Combined:  # fmt: skip
+) -> strategies.Combined:  # fmt: skip
     """`step`, where one that git refuses (no common history) counts as a conflict, because others may land."""
     try:
         return step(repository, run_id, source, tip, target, method)
     except GitError:
-        return combine.Combined(commit=None)
+        return strategies.Combined(commit=None)
 
 
 def message(run_id: str, source: Source, target: str, method: Method, *, resolved_by: str | None = None) -> str:

@@ -20,14 +20,14 @@ from typing import Any
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal, Operation
 from architect_parallel.landing.cleanup import Removal, take_away
-from architect_parallel.landing.combine import tree_of
-from architect_parallel.landing.leftovers import Leftover, integration_leftover
-from architect_parallel.landing.target import Target, find_target, move, require_movable, require_unoccupied
+from architect_parallel.landing.inventory import Leftover, integration_leftover
+from architect_parallel.landing.strategies import tree_of
+from architect_parallel.landing.target_branch import Target, find_target, move, require_movable, require_unoccupied
+from architect_parallel.repository.registry import admin_dir_of, checkout_of, mismatch
+from architect_parallel.snapshots.filtered_paths import take_back
+from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
-from architect_parallel.worktrees.filtered import take_back
-from architect_parallel.worktrees.keeping import keep
-from architect_parallel.worktrees.registry import admin_dir_of, checkout_of, mismatch
 from architect_parallel.worktrees.remove import delete_branch
 
 

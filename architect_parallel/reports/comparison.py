@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from architect_parallel.domain import Comparison, RunResult, Status, WorkerResult
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_some, show_workers
 from architect_parallel.reports import text
+from architect_parallel.text.quantities import show_some, show_workers
+from architect_parallel.text.sanitize import one_line
 
 _SHOWN_FILES = 8
 _CLEAN = "·"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from architect_parallel.domain import Judgement, ModelRate, Place, RunResult, Standing, total_usd
+from architect_parallel.evaluation.ranking import preferences
 from architect_parallel.events import to_plain
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.ranking import preferences
 from architect_parallel.reports.text import STATUS_WORDS, cost_text
+from architect_parallel.text.sanitize import one_line
 
 _Row = tuple[str, ...]
 

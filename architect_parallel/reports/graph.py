@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from architect_parallel.planning import graph
-from architect_parallel.planning.plain_text import one_line
+from architect_parallel.scheduling import graph
+from architect_parallel.text.sanitize import one_line
 
 Names = Mapping[str, Sequence[str]]
 """Name → names it depends on."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from architect_parallel.domain import Landing, LeftOut, RunResult, Status, WorkerResult
 from architect_parallel.events import to_plain
-from architect_parallel.planning.paused import to_go_on
+from architect_parallel.reports.paused import to_go_on
 
 SCHEMA_VERSION = 1
 

@@ -12,10 +12,10 @@ import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from architect_parallel.domain import CheckResult, Reason, RunResult, Status, WorkerResult, WorkerSpec
-from architect_parallel.planning.naming import DEFAULT_MODEL
-from architect_parallel.planning.plain_text import one_line, plain_text
 from architect_parallel.reports import text
 from architect_parallel.reports.material import Material
+from architect_parallel.text.names import DEFAULT_MODEL
+from architect_parallel.text.sanitize import one_line, plain_text
 
 SHOWN_CHARACTERS = 20_000
 """Of each agent's final words and each error."""

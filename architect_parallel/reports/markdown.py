@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from architect_parallel.domain import CheckResult, Comparison, Place, RunResult, RunStatus, Status, WorkerResult
-from architect_parallel.planning.plain_text import one_line, plain_text
-from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports import text
 from architect_parallel.reports.material import Material
+from architect_parallel.text.quantities import show_count
+from architect_parallel.text.sanitize import one_line, plain_text
 
 LIMIT_BYTES = 1_000_000
 """Below GitHub's 1 MiB for a step summary."""

@@ -8,10 +8,10 @@ from typing import Any
 
 from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow, total_usd
 from architect_parallel.events import to_plain
-from architect_parallel.planning.checks import of_base
-from architect_parallel.planning.plain_text import one_line, plain_text
-from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports.text import task_words
+from architect_parallel.scheduling.check_policy import of_base
+from architect_parallel.text.quantities import show_count
+from architect_parallel.text.sanitize import one_line, plain_text
 
 
 def cost_ceiling(plan: RunPlan) -> float | None:

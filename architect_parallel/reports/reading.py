@@ -20,8 +20,8 @@ from functools import cache
 from typing import Any
 
 from architect_parallel.domain import CheckResult, RunResult, RunStatus, WorkerResult
-from architect_parallel.planning.naming import is_run_id, parse_branch_number
 from architect_parallel.reports.json import SCHEMA_VERSION
+from architect_parallel.text.names import is_run_id, parse_branch_number
 
 LIMIT_BYTES = 64 * 2**20
 """A thousand workers with long outputs stay far below."""

@@ -12,9 +12,9 @@ from typing import Any
 from architect_parallel.domain import RunPlan, RunResult
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import Recorded, WorkerFinished
-from architect_parallel.planning.naming import file_names
 from architect_parallel.reports.json import dumps, envelope, worker
 from architect_parallel.system.files import replace_file
+from architect_parallel.text.names import file_names
 
 SUMMARY = "summary.json"
 

@@ -14,10 +14,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from architect_parallel.domain import RunStatus, Status
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports import text
-from architect_parallel.reports.board import COLLECTING, INTERRUPTED, RETRYING, STOPPING, WAITING, Board, Lane
+from architect_parallel.reports.run_view import COLLECTING, INTERRUPTED, RETRYING, STOPPING, WAITING, Board, Lane
+from architect_parallel.text.quantities import show_count
+from architect_parallel.text.sanitize import one_line
 
 MODES = ("list", "log", "help")
 KEYS = (

@@ -14,11 +14,11 @@ from pathlib import Path
 from architect_parallel.domain import Attempt, RunPlan, Status, WorkerResult, WorkerSpec, Workflow
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AttemptEnded, Recorded, RunFinished, WorkerFinished, WorkerStarting
-from architect_parallel.planning import graph
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_count
+from architect_parallel.scheduling import graph
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import replace_file
+from architect_parallel.text.quantities import show_count
+from architect_parallel.text.sanitize import one_line
 
 PAUSE_S = 0.5
 """Between two versions."""

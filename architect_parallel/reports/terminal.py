@@ -35,12 +35,12 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
-from architect_parallel.planning.checks import of_base
-from architect_parallel.planning.naming import DEFAULT_MODEL
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.planning.quantities import show_count
 from architect_parallel.reports import competition, text
+from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.system.clock import monotonic_s
+from architect_parallel.text.names import DEFAULT_MODEL
+from architect_parallel.text.quantities import show_count
+from architect_parallel.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

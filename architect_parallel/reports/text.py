@@ -19,10 +19,10 @@ from architect_parallel.domain import (
     WorkerResult,
     WorkerSpec,
 )
-from architect_parallel.planning import checks
-from architect_parallel.planning.paused import asked, to_go_on
-from architect_parallel.planning.plain_text import one_line, plain_text
-from architect_parallel.planning.quantities import show_count, show_workers
+from architect_parallel.reports.paused import asked, to_go_on
+from architect_parallel.scheduling import check_policy
+from architect_parallel.text.quantities import show_count, show_workers
+from architect_parallel.text.sanitize import one_line, plain_text
 
 STATUS_WORDS = {
     Status.SUCCESS: "OK",
@@ -178,8 +178,8 @@ def escape_lines(escape: Escape) -> list[str]:
 def _failed_checks(result: WorkerResult) -> list[str]:
     """Each check that failed with the end of what it printed."""
     lines = []
-    for check in checks.failing(result.checks):
-        lines.append(f"[{result.worker_id}] check failed: {checks.words(check)}")
+    for check in check_policy.failing(result.checks):
+        lines.append(f"[{result.worker_id}] check failed: {check_policy.words(check)}")
         lines += [f"    | {one_line(each, 200)}" for each in check.output_tail.splitlines()[-SHOWN_TAIL_LINES:]]
     return lines
 

@@ -27,13 +27,13 @@ from architect_parallel.events import (
     UsageReported,
     Warned,
 )
-from architect_parallel.planning.limits import Observation, exceeded
-from architect_parallel.system import process
+from architect_parallel.scheduling.limits import Observation, exceeded
+from architect_parallel.supervision import process
+from architect_parallel.supervision.monitor import Sampler, Watched
+from architect_parallel.supervision.output import LineSplitter, LogFile, Tail
+from architect_parallel.supervision.stop import StopSwitch
 from architect_parallel.system.clock import monotonic_s
-from architect_parallel.workers.account import Account
-from architect_parallel.workers.limits import Sampler, Watched
-from architect_parallel.workers.output import LineSplitter, LogFile, Tail
-from architect_parallel.workers.switch import StopSwitch
+from architect_parallel.workers.cost import Account
 
 POLL_S = 0.5
 """How often the reader looks at files the agent writes, and the longest time without a look at the switch."""

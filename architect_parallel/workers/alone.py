@@ -14,12 +14,12 @@ from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, Request
 from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Price, SandboxMode
 from architect_parallel.events import Event, Warned
-from architect_parallel.system import process
+from architect_parallel.supervision import process
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.output import LogFile
+from architect_parallel.supervision.stop import StopSwitch
 from architect_parallel.system.files import replace_file
 from architect_parallel.workers.agent_run import AgentRun, Tally, run_agent
-from architect_parallel.workers.limits import Sampler
-from architect_parallel.workers.output import LogFile
-from architect_parallel.workers.switch import StopSwitch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from architect_parallel.backends.base import Request
 from architect_parallel.domain import WorkerSpec
-from architect_parallel.planning.shell_values import as_script
+from architect_parallel.templates.shell import as_script
 
 
 def as_run(spec: WorkerSpec) -> WorkerSpec:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend, CommandLine, Request
+from architect_parallel.checks.checker import Checker
 from architect_parallel.domain import (
     SHELL,
     Isolation,
@@ -37,27 +38,27 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
-from architect_parallel.planning import scope
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.system import process
+from architect_parallel.repository import filters
+from architect_parallel.scheduling import scopes
+from architect_parallel.snapshots.collect import collect
+from architect_parallel.snapshots.keep_attempt import keep_attempt
+from architect_parallel.snapshots.private_git import PrivateGit
+from architect_parallel.supervision import process
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.output import LogFile
+from architect_parallel.supervision.stop import StopSwitch
 from architect_parallel.system.clock import now
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
+from architect_parallel.text.sanitize import one_line
+from architect_parallel.tripwire.monitor import Tripwire
 from architect_parallel.workers.agent_run import AgentRun, Emit, Tally, run_agent
-from architect_parallel.workers.attempts import keep_attempt
-from architect_parallel.workers.checking import Checker
-from architect_parallel.workers.collect import collect
-from architect_parallel.workers.course import Course, result_of, verdict_of
-from architect_parallel.workers.limits import Sampler
-from architect_parallel.workers.output import LogFile
 from architect_parallel.workers.request import as_run, request_for, shown_argv
-from architect_parallel.workers.switch import StopSwitch
-from architect_parallel.workers.tripwire import Tripwire
-from architect_parallel.worktrees import filters, worker_repository
+from architect_parallel.workers.result import Course, result_of, verdict_of
+from architect_parallel.worktrees import worker_repository
+from architect_parallel.worktrees.checkout_cache import UnpackedBase
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
-from architect_parallel.worktrees.snapshot import PrivateGit
-from architect_parallel.worktrees.unpacked import UnpackedBase
 from architect_parallel.worktrees.worker_repository import WorkerRepository
 
 _log = logging.getLogger(__name__)
@@ -423,9 +424,9 @@ class _Journey:
         self._course.hides_files = collection.hides
         self._emit(Collected(diff=collection.diff))
         changed = [path for each in collection.diff.files for path in (each.path, each.old_path) if path is not None]
-        self._course.outside_scope = scope.outside(changed, self._spec.files)
+        self._course.outside_scope = scopes.outside(changed, self._spec.files)
         if self._course.outside_scope:
-            self._warn(scope.outside_words(self._course.outside_scope, self._spec.files))
+            self._warn(scopes.outside_words(self._course.outside_scope, self._spec.files))
 
     def _check(self, private: PrivateGit | None) -> None:
         """The checks, where there is a result to check: what was stopped, crashed or failed stays that."""

@@ -21,12 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
-from architect_parallel.system import machine
-from architect_parallel.system.git import GitError, Repository
-from architect_parallel.worktrees.filters import share_filter_state
-from architect_parallel.worktrees.heads import is_taken
-from architect_parallel.worktrees.ownership import creation_message, owner_ref, owns_branch, reset_message
-from architect_parallel.worktrees.registry import (
+from architect_parallel.repository.filters import share_filter_state
+from architect_parallel.repository.heads import is_taken
+from architect_parallel.repository.ownership import creation_message, owner_ref, owns_branch, reset_message
+from architect_parallel.repository.registry import (
     admin_dir_of,
     admin_dirs,
     checkout_of,
@@ -41,7 +39,9 @@ from architect_parallel.worktrees.registry import (
     require_ours,
     take_away,
 )
-from architect_parallel.worktrees.unpacked import UnpackedBase, check_out
+from architect_parallel.system import machine
+from architect_parallel.system.git import GitError, Repository
+from architect_parallel.worktrees.checkout_cache import UnpackedBase, check_out
 
 __all__ = [
     "NotWanted",

@@ -17,12 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
-from architect_parallel.system.git import Git, Repository, make_state_dir
-from architect_parallel.system.git_errors import describe_lock
-from architect_parallel.worktrees.heads import head_branch
-from architect_parallel.worktrees.nested import find_nested, unsaved
-from architect_parallel.worktrees.ownership import owners, owns_branch
-from architect_parallel.worktrees.registry import (
+from architect_parallel.repository.heads import head_branch
+from architect_parallel.repository.ownership import owners, owns_branch
+from architect_parallel.repository.registry import (
     INITIALIZING,
     Mismatch,
     admin_dir_of,
@@ -36,7 +33,10 @@ from architect_parallel.worktrees.registry import (
     require_ours,
     take_away,
 )
-from architect_parallel.worktrees.snapshot import PrivateGit
+from architect_parallel.snapshots.nested_repositories import find_nested, unsaved
+from architect_parallel.snapshots.private_git import PrivateGit
+from architect_parallel.system.git import Git, Repository, make_state_dir
+from architect_parallel.system.git_errors import describe_lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

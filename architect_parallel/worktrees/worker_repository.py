@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.domain import WorkerSpec
+from architect_parallel.repository import heads, registry
+from architect_parallel.repository.filters import STATE_DIRECTORIES
+from architect_parallel.snapshots.baseline import OWN, is_real_directory
+from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository, copy_objects
-from architect_parallel.worktrees import heads, registry
-from architect_parallel.worktrees.facts import OWN, is_real_directory
-from architect_parallel.worktrees.filters import STATE_DIRECTORIES
-from architect_parallel.worktrees.keeping import keep
 
 DIRECTORY = "repo"
 """Name of the directory of worker repositories below a run's directory."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from report_material import repository_at
-from watched_pages import Watched
+from support.report_material import repository_at
+from support.watched_pages import Watched
 
 from architect_parallel.reports.html import render
 from architect_parallel.reports.material import Material

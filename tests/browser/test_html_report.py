@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from report_material import HOSTILE, competition, hostile, result_of, run_of, spec_of
-from repositories import git
-from watched_pages import Watched
+from support.report_material import HOSTILE, competition, hostile, result_of, run_of, spec_of
+from support.repositories import git
+from support.watched_pages import Watched
 
 from architect_parallel.domain import RunStatus
 from architect_parallel.reports.html import render

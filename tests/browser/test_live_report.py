@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from landing_runs import begin_run, commit
 from playwright.sync_api import expect
-from watched_pages import Watched
+from support.landing_runs import begin_run, commit
+from support.watched_pages import Watched
 
-from architect_parallel.api.serving import serve
+from architect_parallel.api.serve import serve
 from architect_parallel.domain import Status
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import Repository
@@ -74,7 +74,7 @@ def test_a_name_that_points_here_is_refused(watch: Callable[..., Watched], repos
 
 def test_nothing_of_the_page_is_left_out_when_it_is_live(repository: Repository) -> None:
     """The live page is the report and the two lines that make it live."""
-    from architect_parallel.api.reporting import material
+    from architect_parallel.api.report import material
     from architect_parallel.reports.html import page, render
 
     with Journal.open(repository.state_dir) as journal:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console import Architect
+from support.console import Architect
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from console import Answer, Architect, wait_until
-from landing_runs import everything
-from repositories import commit_all, git
+from support.console import Answer, Architect, wait_until
+from support.landing_runs import everything
+from support.repositories import commit_all, git
 
 TASKS = (
     "--task", "echo a > a.txt; echo done",

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from console import Answer, Architect
-from repositories import git, make_repository
+from support.console import Answer, Architect
+from support.repositories import git, make_repository
 
 SHELL = ("parallel", "true", "--backend", "shell")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from console import Architect
+from support.console import Architect
 
 CHAIN = """steps:
   - {backend: shell, name: first, prompt: "echo one"}

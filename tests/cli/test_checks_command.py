@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Architect, running_with, wait_until, working_in
-from repositories import git
+from support.console import Architect, running_with, wait_until, working_in
+from support.repositories import git
 
 from architect_parallel import ParallelConfig, ParallelRunner
 from architect_parallel.errors import UsageError

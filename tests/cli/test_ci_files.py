@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from console import SCRIPT, Architect, write_program
-from repositories import commit_all, git
+from support.console import SCRIPT, Architect, write_program
+from support.repositories import commit_all, git
 
 PROGRAM = "https://files.example.com/architect_parallel-0.1.0-py3-none-any.whl"
 CI = Path(__file__).resolve().parents[2] / "docs" / "ci"

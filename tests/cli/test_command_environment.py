@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from console import Answer, Architect
+from support.console import Answer, Architect
 
 URL = "postgres://db.example/test"
 SHELL = ("--backend", "shell", "--workers", "1", "--json")

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from console import Architect
-from repositories import git
+from support.console import Architect
+from support.repositories import git
 
 SHELL = ("--backend", "shell", "--workers", "1", "--json")
 TOOL = """

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from console import Architect
-from repositories import git
+from support.console import Architect
+from support.repositories import git
 
 TOOL = """
 import json, os, pathlib, sys

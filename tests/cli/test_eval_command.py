@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Answer, Architect, running_with, wait_until
-from repositories import git
+from support.console import Answer, Architect, running_with, wait_until
+from support.repositories import git
 
 PLAYER = """\
 case "$1" in

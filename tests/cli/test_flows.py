@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from console import SCRIPT, Architect
-from repositories import git
+from support.console import SCRIPT, Architect
+from support.repositories import git
 
 FLOW = """
 variables: {name: "it's $(touch pwned)"}

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from console import Architect, running_with, wait_until, working_in
-from repositories import git
+from support.console import Architect, running_with, wait_until, working_in
+from support.repositories import git
 
 
 def kill_launcher(architect: Architect, token: str, *words: str) -> None:

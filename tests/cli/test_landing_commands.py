@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from console import Answer, Architect, running_with, wait_until
-from landing_runs import commit, everything, write
-from repositories import git
+from support.console import Answer, Architect, running_with, wait_until
+from support.landing_runs import commit, everything, write
+from support.repositories import git
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Answer, Architect
+from support.console import Answer, Architect
 
 from architect_parallel import ParallelConfig, ParallelRunner
 from architect_parallel.errors import UsageError

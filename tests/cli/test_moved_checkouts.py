@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from console import Architect
-from landing_runs import everything
-from repositories import git
+from support.console import Architect
+from support.landing_runs import everything
+from support.repositories import git
 
 
 def test_a_copy_takes_over_nothing_of_the_original(architect: Architect, checkout: Path, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from console import Architect
-from landing_runs import everything
-from repositories import commit_all, fake_git, git, make_repository
+from support.console import Architect
+from support.landing_runs import everything
+from support.repositories import commit_all, fake_git, git, make_repository
 
 RUN = ("parallel", "--backend", "shell", "--workers", "1", "--json", "echo new > new")
 

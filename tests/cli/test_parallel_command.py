@@ -6,9 +6,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-from console import Architect
-from contract_names import CONTRACT_ENVELOPE, CONTRACT_FIRST_NINE, CONTRACT_RESULT
-from repositories import git
+from support.console import Architect
+from support.contract_names import CONTRACT_ENVELOPE, CONTRACT_FIRST_NINE, CONTRACT_RESULT
+from support.repositories import git
 
 from architect_parallel import WorkerResult
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from console import Architect
-from landing_runs import commit
-from repositories import git
+from support.console import Architect
+from support.landing_runs import commit
+from support.repositories import git
 
 PLANT = """
 config="git config -f $COMMON/config"

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from console import Architect, write_program
-from repositories import commit_all, git
+from support.console import Architect, write_program
+from support.repositories import commit_all, git
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

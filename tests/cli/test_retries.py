@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Answer, Architect, wait_until
-from repositories import git
+from support.console import Answer, Architect, wait_until
+from support.repositories import git
 
 from architect_parallel.events import AttemptEnded, WorkerStarting
 from architect_parallel.journal import Journal

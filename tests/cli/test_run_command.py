@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import deliver
-from model_server import ModelServer
+from support.console import deliver
+from support.model_server import ModelServer
 
 ARCHITECT = str(Path(sys.executable).with_name("architect"))
 KEYS = dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY"), "sk-very-secret-key")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from console import Architect, write_program
+from support.console import Architect, write_program
 
 SECRET = "sk-loopback-secret-0123456789"
 TELLTALE = """\

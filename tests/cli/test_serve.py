@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console import Architect
-from landing_runs import MadeRun, begin_run
+from support.console import Architect
+from support.landing_runs import MadeRun, begin_run
 
-from architect_parallel.api.serving import serve
+from architect_parallel.api.serve import serve
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import Repository
-from architect_parallel.system.loopback import Loopback
+from architect_parallel.system.http_server import Loopback
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Architect, wait_until
-from model_server import ModelServer
+from support.console import Architect, wait_until
+from support.model_server import ModelServer
 
 MODELS = """
 counter:

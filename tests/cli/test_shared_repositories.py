@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console import Answer
+from support.console import Answer
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNER, OTHER, GROUP = 3001, 3002, 2000

@@ -11,8 +11,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from console import Architect, running_with, wait_until
-from repositories import git
+from support.console import Architect, running_with, wait_until
+from support.repositories import git
 
 SPEC = """\
 name: Try

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from console import Architect
+from support.console import Architect
 
 CODE = """
 import sys

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from console import Architect, deliver, running_with, wait_until
-from repositories import git
+from support.console import Architect, deliver, running_with, wait_until
+from support.repositories import git
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console import SCRIPT, Answer, Architect
+from support.console import SCRIPT, Answer, Architect
 
 RUN = f"{SCRIPT} parallel 'echo hi > b.txt' --backend shell --workers 1"
 FAILING_RUN = f"{SCRIPT} parallel 'exit 7' --backend shell --workers 1"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from console import Answer, Architect
-from contract_names import CONTRACT_RESULT
-from repositories import commit_all, git
+from support.console import Answer, Architect
+from support.contract_names import CONTRACT_RESULT
+from support.repositories import commit_all, git
 
 
 def write(path: Path, content: object) -> str:

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from console import SCRIPT, Architect
-from repositories import git
+from support.console import SCRIPT, Architect
+from support.repositories import git
 
 ESCAPES = ("parallel", "cd ..; echo theirs >> README.md", "--backend", "shell", "--workers", "1")
 

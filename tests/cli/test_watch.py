@@ -19,7 +19,7 @@ from typing import Any
 
 import pyte
 import pytest
-from console import SCRIPT, Architect, wait_until, working_in
+from support.console import SCRIPT, Architect, wait_until, working_in
 
 import architect_parallel
 

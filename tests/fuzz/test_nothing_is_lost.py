@@ -14,9 +14,9 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from fuzz_world import ACTS, COMMANDS, STATES, USER, Broken, World
 from hypothesis import HealthCheck, Phase, strategies
-from repositories import git
+from support.fuzz_world import ACTS, COMMANDS, STATES, USER, Broken, World
+from support.repositories import git
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -122,7 +122,7 @@ def test_a_story_that_broke_the_law_once(story: Story, tmp_path: Path) -> None:
 
 def test_the_law_notices_what_is_lost(tmp_path: Path) -> None:
     """The control: a program that loses something is caught."""
-    from fuzz_world import Inventory
+    from support.fuzz_world import Inventory
 
     world = World(tmp_path, frozenset({"hide"}))
     world.sh("echo precious > file.txt; git switch -qc side; git commit -q --allow-empty -m x; git switch -q main")

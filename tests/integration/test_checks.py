@@ -14,22 +14,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from console import running_with, wait_until
-from repositories import git
-from worksites import BRANCH, Worksite, content, make_worksite, on_disk
+from support.console import running_with, wait_until
+from support.repositories import git
+from support.worksites import BRANCH, Worksite, content, make_worksite, on_disk
 
 from architect_parallel.backends.environment import CommandEnvironment
+from architect_parallel.checks.checker import BaselineOrder, Checker
 from architect_parallel.domain import CheckResult, Limits, Reason, WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
+from architect_parallel.snapshots.collect import Collection
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.stop import StopSwitch
 from architect_parallel.system.git import open_repository
-from architect_parallel.workers.checking import BaselineOrder, Checker
-from architect_parallel.workers.collect import Collection
-from architect_parallel.workers.limits import Sampler
-from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.worktrees.create import DIRECTORY_PREFIX
 from architect_parallel.worktrees.remove import inspect
-from architect_parallel.worktrees.scratch import find_scratch, remove_scratch, scratch_path
+from architect_parallel.worktrees.temporary import find_scratch, remove_scratch, scratch_path
 
 AGENT = """
 echo changed > change.txt

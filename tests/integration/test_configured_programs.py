@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from landing_runs import commit, ended_run
-from repositories import git, make_repository
+from support.landing_runs import commit, ended_run
+from support.repositories import git, make_repository
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal import Journal

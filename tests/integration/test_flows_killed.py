@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from architect_parallel.api.flows import FlowConfig, resume_flow, run_flow
 from architect_parallel.domain import RunResult, RunStatus
 from architect_parallel.events import FlowMoved, RunExtended, WorkerFinished
+from architect_parallel.flows.machine import Demand
+from architect_parallel.flows.runner import FlowConfig, resume_flow, run_flow
 from architect_parallel.journal import Journal
-from architect_parallel.planning.flow import Demand
 from architect_parallel.system.git import open_repository
 
 FLOW = """

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from landing_runs import MadeRun, begin_run, commit, ended_run, everything, write
-from repositories import git, make_repository
+from support.landing_runs import MadeRun, begin_run, commit, ended_run, everything, write
+from support.repositories import git, make_repository
 
 from architect_parallel.domain import RunStatus
 from architect_parallel.errors import NothingToDo
@@ -20,11 +20,11 @@ from architect_parallel.events import AgentExited, AgentStarted
 from architect_parallel.journal import Journal
 from architect_parallel.landing import merge
 from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup
+from architect_parallel.repository.registry import mark
+from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.system.git import Repository, open_repository
 from architect_parallel.worktrees.create import highest_number
-from architect_parallel.worktrees.registry import mark
-from architect_parallel.worktrees.scratch import scratch_path
-from architect_parallel.worktrees.snapshot import PrivateGit
+from architect_parallel.worktrees.temporary import scratch_path
 
 
 @pytest.fixture
@@ -371,7 +371,7 @@ from pathlib import Path
 from architect_parallel.events import AgentExited, AgentStarted
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import open_repository
-from landing_runs import begin_run
+from support.landing_runs import begin_run
 repository = open_repository(Path(sys.argv[1]))
 run = begin_run(repository, Journal.open(repository.state_dir), "killed", workers=3)
 run.start(1)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from landing_runs import begin_run, commit, ended_run, everything, write
-from repositories import git, make_repository
+from support.landing_runs import begin_run, commit, ended_run, everything, write
+from support.repositories import git, make_repository
 
 from architect_parallel.domain import Comparison, Reason, RunStatus, Status
 from architect_parallel.errors import UsageError

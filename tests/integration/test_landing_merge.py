@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from landing_runs import begin_run, commit, ended_run, everything, write
-from repositories import git
+from support.landing_runs import begin_run, commit, ended_run, everything, write
+from support.repositories import git
 
 from architect_parallel.domain import Reason, RunStatus, Status
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
 from architect_parallel.journal import Journal
-from architect_parallel.landing import target as target_module
+from architect_parallel.landing import target_branch as target_module
 from architect_parallel.landing.merge import Method, execute, plan_merge
-from architect_parallel.landing.target import Target, find_target, move
+from architect_parallel.landing.target_branch import Target, find_target, move
 from architect_parallel.system.git import Git, GitError, Repository, open_repository
 
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from landing_runs import MadeRun, commit, ended_run, everything
-from repositories import git
+from support.landing_runs import MadeRun, commit, ended_run, everything
+from support.repositories import git
 
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, merge, undo
-from architect_parallel.landing.target import find_target, move
+from architect_parallel.landing.target_branch import find_target, move
+from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.git import GitError, Repository, open_repository
 from architect_parallel.worktrees.create import add_worktree, reopen_worktree
-from architect_parallel.worktrees.keeping import keep
 from architect_parallel.worktrees.remove import delete_branch
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from landing_runs import commit, ended_run, everything
-from repositories import git
+from support.landing_runs import commit, ended_run, everything
+from support.repositories import git
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal import Journal

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Architect
-from model_server import ModelServer, directives
-from repositories import git
+from support.console import Architect
+from support.model_server import ModelServer, directives
+from support.repositories import git
 
 SHELL = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
 

@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from landing_runs import begin_run, ended_run, everything, write
-from repositories import git
+from support.landing_runs import begin_run, ended_run, everything, write
+from support.repositories import git
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import RunResumed, encode
@@ -18,8 +18,8 @@ from architect_parallel.journal.paths import Anchor
 from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup
 from architect_parallel.landing.undo import execute as take_back
 from architect_parallel.landing.undo import plan_undo
+from architect_parallel.repository.registry import is_ours
 from architect_parallel.system.git import Repository, open_repository
-from architect_parallel.worktrees.registry import is_ours
 
 
 def clean(repository: Repository, *, force: bool = False) -> CleanupOutcome:

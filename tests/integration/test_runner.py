@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import (
     AgentProfile,
     CheckResult,
@@ -41,12 +42,11 @@ from architect_parallel.events import (
 from architect_parallel.hosts.base import BASELINE, Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
-from architect_parallel.planning.admission import Room, Rules
-from architect_parallel.runner import Runner
+from architect_parallel.runs.runner import Runner
+from architect_parallel.scheduling.admission import Room, Rules
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.stop import StopSwitch
 from architect_parallel.system.git import Repository
-from architect_parallel.workers.checking import BaselineOrder
-from architect_parallel.workers.limits import Sampler
-from architect_parallel.workers.switch import StopSwitch
 from architect_parallel.workers.worker import Workplace, run_worker
 
 RUN = "20260101-000000-test"

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from repositories import git
+from support.repositories import git
 
-from architect_parallel.api.merging import MergeRequest, merge
-from architect_parallel.api.place import load_here
-from architect_parallel.api.planning import ParallelConfig
-from architect_parallel.api.resuming import resume
-from architect_parallel.api.spec_plans import SpecConfig
-from architect_parallel.api.specs import SpecRunner, land, resume_and_land, resume_spec
+from architect_parallel.api.merge import MergeRequest, merge
+from architect_parallel.api.resume import resume
 from architect_parallel.domain import Reason, RunResult, RunStatus, Status
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.events import Recorded, WorktreeReady
 from architect_parallel.journal import Journal
 from architect_parallel.landing import undo
-from architect_parallel.landing.choice import Pick
+from architect_parallel.landing.selection import Pick
+from architect_parallel.runs.plan import ParallelConfig
+from architect_parallel.runs.workspace import load_here
+from architect_parallel.specs.plan import SpecConfig
+from architect_parallel.specs.runner import SpecRunner, land, resume_and_land, resume_spec
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import restore_branch
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from dispatching import ended, graphs, spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.dispatching import ended, graphs, spec
 
-from architect_parallel.api.resuming import unfinished
-from architect_parallel.api.running import Before
+from architect_parallel.api.launch import Before
+from architect_parallel.api.resume import unfinished
+from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import (
     OnPartial,
     Reason,
@@ -29,8 +30,7 @@ from architect_parallel.domain import (
 from architect_parallel.events import Recorded, RunResumed, RunStarted, WorkerFinished, WorkerStarting
 from architect_parallel.hosts.base import Emit
 from architect_parallel.journal import Journal
-from architect_parallel.runner import Runner
-from architect_parallel.workers.checking import BaselineOrder
+from architect_parallel.runs.runner import Runner
 
 RUN = "20260101-000000-test"
 ERRORS = Mapping[int, str]

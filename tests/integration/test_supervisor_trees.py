@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from process_trees import (
+from support.process_trees import (
     KINDS,
     agent_argv,
     carrying,
@@ -24,8 +24,8 @@ from process_trees import (
     wait_until_empty,
 )
 
-from architect_parallel.system.process import COOKIE, Gone, start_supervised
-from architect_parallel.workers.supervision.procfs import below, children, parents
+from architect_parallel.supervision.child.procfs import below, children, parents
+from architect_parallel.supervision.process import COOKIE, Gone, start_supervised
 
 
 class Trace:

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from console import Architect
-from repositories import git, make_repository
-from worksites import BRANCH, Worksite, make_worksite
+from support.console import Architect
+from support.repositories import git, make_repository
+from support.worksites import BRANCH, Worksite, make_worksite
 
 from architect_parallel.system.git import GitError, open_repository
 from architect_parallel.worktrees import worker_repository

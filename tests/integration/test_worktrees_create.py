@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import commit_all, git, make_repository
+from support.repositories import commit_all, git, make_repository
 
 from architect_parallel.errors import EnvironmentProblem, ExitCode, UsageError
+from architect_parallel.repository.ownership import record_branch
 from architect_parallel.system.files import is_locked
 from architect_parallel.system.git import GitError, Repository, open_repository
 from architect_parallel.worktrees.create import (
@@ -27,7 +28,6 @@ from architect_parallel.worktrees.create import (
     reopen_worktree,
     require_base,
 )
-from architect_parallel.worktrees.ownership import record_branch
 from architect_parallel.worktrees.remove import delete_branch
 
 RUN = "20260101-abc"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from repositories import commit_all, git, make_repository
+from support.repositories import commit_all, git, make_repository
 
 from architect_parallel.domain import WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem, UsageError

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from repositories import git
+from support.repositories import git
 
+from architect_parallel.repository.registry import checkouts
+from architect_parallel.repository.side_effects import read_refs
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import add_worktree, require_base
-from architect_parallel.worktrees.registry import checkouts
 from architect_parallel.worktrees.remove import remove_worktree
-from architect_parallel.worktrees.traces import read_refs
 
 
 def test_refs_and_checkouts_are_read_while_worktrees_come_and_go(repository: Repository) -> None:

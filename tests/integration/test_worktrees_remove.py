@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from repositories import commit_all, git, make_repository
+from support.repositories import commit_all, git, make_repository
 
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.repository.registry import empty_trash, mismatch
 from architect_parallel.system.git import Git, Repository, open_repository
 from architect_parallel.worktrees.create import (
     Worktree,
@@ -24,7 +25,6 @@ from architect_parallel.worktrees.create import (
     require_base,
     take_up_worktree,
 )
-from architect_parallel.worktrees.registry import empty_trash, mismatch
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, inspect, recover, remove_worktree
 
 RUN = "20260101-abc"

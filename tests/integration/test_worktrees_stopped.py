@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from architect_parallel.repository.registry import admin_dirs
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import NotWanted, add_worktree, reopen_worktree, require_base
-from architect_parallel.worktrees.registry import admin_dirs
 
 
 def arguments(repository: Repository) -> dict[str, object]:

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from console import Architect
-from model_server import ModelServer
+from support.console import Architect
+from support.model_server import ModelServer
 
 from architect_parallel.system.files import locked
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from console import Architect, working_in
-from model_server import Asked, ModelServer
 from real_agents.test_reading_only import READING
 from real_agents.test_real_agents import MODELS, reply_cost
-from repositories import git
+from support.console import Architect, working_in
+from support.model_server import Asked, ModelServer
+from support.repositories import git
 
 pytestmark = [
     pytest.mark.real_agents,

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import Answer, Architect, working_in
-from model_server import ModelServer
 from real_agents.test_real_agents import MODELS
-from repositories import git
+from support.console import Answer, Architect, working_in
+from support.model_server import ModelServer
+from support.repositories import git
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
@@ -28,7 +28,7 @@ READING = {
 }
 """All that one which may only read is offered; claude's last is a stub that takes the place of others. codex keeps its
 tools: its sandbox holds them."""
-SERVER = str(Path(__file__).parents[1] / "mcp_server.py")
+SERVER = str(Path(__file__).parents[1] / "support" / "mcp_server.py")
 
 
 def allow_everything(agent: str, home: Path, checkout: Path) -> None:

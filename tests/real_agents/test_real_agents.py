@@ -15,10 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
-from console import Answer, Architect, wait_until
-from model_server import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, ModelServer
 from real_agents.conftest import PACKAGES, Proxy, agent_variables, require_agent
-from repositories import git
+from support.console import Answer, Architect, wait_until
+from support.model_server import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, ModelServer
+from support.repositories import git
 
 from architect_parallel.backends.base import Request, Session, Tokens
 from architect_parallel.backends.environment import filtered_environment

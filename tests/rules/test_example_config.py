@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from architect_parallel.config.load import Loaded, load
+from architect_parallel.config.loader import Loaded, load
 from architect_parallel.config.schema import (
     ALIASES,
     AgentSection,

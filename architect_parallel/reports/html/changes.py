@@ -14,10 +14,10 @@ from typing import Any
 
 from architect_parallel.domain import RunResult, WorkerResult
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.reports.html.embedded_data import pack
 from architect_parallel.reports.html.markup import shown
-from architect_parallel.reports.html.packing import pack
+from architect_parallel.snapshots.diff import FilePatch, file_patches
 from architect_parallel.system.git import GitError, Repository
-from architect_parallel.worktrees.differences import FilePatch, file_patches
 
 FILE_BYTES = 1_000_000
 """A patch of one file beyond it is left out."""

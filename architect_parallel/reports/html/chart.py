@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from architect_parallel.reports.html import figures
+from architect_parallel.reports.html import formatting
 from architect_parallel.reports.html.markup import Markup, element, joined
-from architect_parallel.reports.html.present import Present
+from architect_parallel.reports.html.page_model import Present
 from architect_parallel.reports.html.spans import Lane, Phase, Timeline, totals
 
 TICKS = 5
@@ -40,7 +40,7 @@ def _tracks(present: Present, time: Timeline) -> Markup:
     rows = [
         element(
             "div",
-            element("a", figures.badge(lane.worker_id), " ", element("span", present.labels[lane.worker_id]),
+            element("a", formatting.badge(lane.worker_id), " ", element("span", present.labels[lane.worker_id]),
                     href=f"#worker-{lane.worker_id}", class_="who"),
             _track(present, lane, time),
             class_="lane",
@@ -54,7 +54,7 @@ def _tracks(present: Present, time: Timeline) -> Markup:
 
 
 def _baseline(end_s: float, time: Timeline) -> Markup:
-    words = f"checks on the base, {figures.duration(end_s)}"
+    words = f"checks on the base, {formatting.duration(end_s)}"
     bar = element("rect", x=0, width=_at(end_s, time), y="22%", height="56%", rx=2, class_=Phase.CHECKS.value)
     track = element("svg", element("g", element("title", words), bar), class_="track", role="img", aria_label=words)
     return element("div", element("a", "base", href="#baseline", class_="who"), track, class_="lane")
@@ -71,7 +71,7 @@ def _track(present: Present, lane: Lane, time: Timeline) -> Markup:
               for each in time.resumed_s]  # fmt: skip
     bars = []
     for span in lane.spans:
-        words = f"{span.phase.value}, {figures.duration(span.length_s)}"
+        words = f"{span.phase.value}, {formatting.duration(span.length_s)}"
         if any(each.attempt > 1 for each in lane.spans):
             words += f", attempt {span.attempt}"
         bars.append(
@@ -81,11 +81,11 @@ def _track(present: Present, lane: Lane, time: Timeline) -> Markup:
             ))
         )  # fmt: skip
     marks = [
-        element("g", element("title", f"{figures.duration(mark.at_s)}: {mark.words}"),
+        element("g", element("title", f"{formatting.duration(mark.at_s)}: {mark.words}"),
                 element("rect", x=_at(mark.at_s, time), y="6%", width=3, height="88%", class_="mark"))
         for mark in lane.marks
     ]  # fmt: skip
-    said = ", ".join(f"{phase.value} {figures.duration(length)}" for phase, length in totals(lane.spans).items())
+    said = ", ".join(f"{phase.value} {formatting.duration(length)}" for phase, length in totals(lane.spans).items())
     return element("svg", lines, bars, marks, class_="track", role="img",
                    aria_label=f"worker {lane.worker_id}: {said or 'nothing yet'}")  # fmt: skip
 
@@ -112,26 +112,27 @@ def _tick(seconds: float) -> str:
 def _table(present: Present, time: Timeline) -> Markup:
     used = [phase for phase in Phase if any(span.phase is phase for lane in time.lanes for span in lane.spans)]
     head = [
-        element("th", name, scope="col") for name in ("Worker", *(figures.sentence(phase) for phase in used), "Notes")
+        element("th", name, scope="col")
+        for name in ("Worker", *(formatting.sentence(phase) for phase in used), "Notes")
     ]
     rows = []
     for lane in time.lanes:
         sums = totals(lane.spans)
-        notes = [element("li", f"{figures.duration(mark.at_s)}: {mark.words}") for mark in lane.marks]
+        notes = [element("li", f"{formatting.duration(mark.at_s)}: {mark.words}") for mark in lane.marks]
         rows.append(
             element(
                 "tr",
-                element("th", figures.badge(lane.worker_id), " ", present.labels[lane.worker_id], scope="row"),
+                element("th", formatting.badge(lane.worker_id), " ", present.labels[lane.worker_id], scope="row"),
                 [
-                    element("td", figures.duration(sums[phase]) if phase in sums else "–", class_="figure")
+                    element("td", formatting.duration(sums[phase]) if phase in sums else "–", class_="figure")
                     for phase in used
                 ],
                 element("td", element("ul", notes) if notes else None),
             )
         )
-    base = element("p", f"The checks on the base were through after {figures.duration(time.baseline_s)}.") \
+    base = element("p", f"The checks on the base were through after {formatting.duration(time.baseline_s)}.") \
         if time.baseline_s is not None else None  # fmt: skip
     table = element("table", element("caption", "Time per worker and phase", class_="heard"),
                     element("thead", element("tr", head)), element("tbody", rows))  # fmt: skip
     return element("details", element("summary", "The same as a table"), base,
-                   figures.scrolled("Time per worker and phase", table), id="timeline-table")  # fmt: skip
+                   formatting.scrolled("Time per worker and phase", table), id="timeline-table")  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from architect_parallel.domain import CheckResult
-from architect_parallel.reports.html import figures
+from architect_parallel.reports.html import formatting
 from architect_parallel.reports.html.markup import Markup, element, hidden
 
 
@@ -17,14 +17,14 @@ def check_list(checks: Sequence[CheckResult], of: str) -> Markup:
 
 def _check(check: CheckResult, identifier: str) -> Markup:
     tone, sign, word = ("good", "✓", "passed: ") if check.passed else ("bad", "✗", "failed: ")
-    notes = [figures.CHANGE_WORDS[check.change]] if check.change is not None else []
+    notes = [formatting.CHANGE_WORDS[check.change]] if check.change is not None else []
     notes += ["flaky"] if check.flaky else []
     notes += ["timed out"] if check.timed_out else []
     if not check.passed and not check.timed_out and check.exit_code is not None:
         notes.append(f"exit code {check.exit_code}")
     line = (
         element("span", sign, class_=tone, aria_hidden="true"), hidden(word), " ", element("code", check.command), " ",
-        element("small", ", ".join([figures.duration(check.duration_seconds), *(note for note in notes if note)])),
+        element("small", ", ".join([formatting.duration(check.duration_seconds), *(note for note in notes if note)])),
     )  # fmt: skip
     if not check.output_tail.strip():
         return element("div", line, class_="line")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from architect_parallel.domain import Comparison, Pair
-from architect_parallel.reports.html import figures
+from architect_parallel.reports.html import formatting
 from architect_parallel.reports.html.markup import Markup, element, hidden, joined
-from architect_parallel.reports.html.present import Present
+from architect_parallel.reports.html.page_model import Present
 
 SHARED_ROWS = 200
 
@@ -35,16 +35,16 @@ def _proposal(present: Present, comparison: Comparison) -> Markup:
     rest = [each for each in comparison.order if each not in together]
     if not together:
         return element("p", "No result merges cleanly with the current branch.", class_="lead")
-    arrows = joined([[" → " if number else None, figures.badge(each)] for number, each in enumerate(together)])
+    arrows = joined([[" → " if number else None, formatting.badge(each)] for number, each in enumerate(together)])
     words = "merge cleanly, in this order." if len(together) > 1 else "merges cleanly."
-    more = (" Then try ", [[figures.badge(each), " "] for each in rest]) if rest else ()
+    more = (" Then try ", [[formatting.badge(each), " "] for each in rest]) if rest else ()
     return element("p", arrows, f" {words}", more, class_="lead")
 
 
 def _name(present: Present, side: int | str) -> Markup:
     if isinstance(side, str):
         return element("code", side)
-    return element("span", figures.badge(side), title=present.labels[side])
+    return element("span", formatting.badge(side), title=present.labels[side])
 
 
 def _matrix(present: Present, comparison: Comparison) -> Markup:
@@ -84,7 +84,7 @@ def _cell(pair: Pair | None, row: int, column: int | str) -> Markup:
         return element("td", element("span", "–", title="not compared"))
     number = len(pair.files)
     between = f"worker {row} and {'worker ' if isinstance(column, int) else ''}{column}: "
-    words = "clean" if pair.clean else figures.count(number, "conflicting file")
+    words = "clean" if pair.clean else formatting.count(number, "conflicting file")
     return element(
         "td",
         element("button", "✓" if pair.clean else str(number or "✗"), type="button", data_a=column, data_b=row,
@@ -98,10 +98,12 @@ def _list(comparison: Comparison) -> Markup | None:
         return None
     items = []
     for pair in bad:
-        a = figures.badge(pair.a) if isinstance(pair.a, int) else element("code", pair.a)
+        a = formatting.badge(pair.a) if isinstance(pair.a, int) else element("code", pair.a)
         files = joined([[", " if number else None, element("code", path)] for number, path in enumerate(pair.files)])
-        items.append(element("li", a, hidden(" and "), " ", figures.badge(pair.b), " ", files or "(no file is named)"))
-    return element("details", element("summary", f"{figures.count(len(bad), 'pair')} in conflict, with files"),
+        items.append(
+            element("li", a, hidden(" and "), " ", formatting.badge(pair.b), " ", files or "(no file is named)")
+        )
+    return element("details", element("summary", f"{formatting.count(len(bad), 'pair')} in conflict, with files"),
                    element("ul", items, class_="plain"), id="conflict-list")  # fmt: skip
 
 
@@ -110,12 +112,14 @@ def _shared(comparison: Comparison) -> Markup | None:
         return None
     listed = list(comparison.shared_files.items())
     rows = [
-        element("li", element("code", path), " ", [[figures.badge(each), " "] for each in workers])
+        element("li", element("code", path), " ", [[formatting.badge(each), " "] for each in workers])
         for path, workers in listed[:SHARED_ROWS]
     ]
     left = len(listed) - len(rows)
     more = (
-        element("p", f"… and {figures.count(left, 'file')} more: architect compare shows them all.") if left else None
+        element("p", f"… and {formatting.count(left, 'file')} more: architect compare shows them all.")
+        if left
+        else None
     )
-    summary = element("summary", f"{figures.count(len(listed), 'file')} changed by several workers")
+    summary = element("summary", f"{formatting.count(len(listed), 'file')} changed by several workers")
     return element("details", summary, element("ul", rows, class_="plain"), more, id="shared-files")

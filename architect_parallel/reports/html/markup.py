@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from architect_parallel.planning.plain_text import plain_text
+from architect_parallel.text.sanitize import plain_text
 
 _INVISIBLE = re.compile(r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
 _VOID = frozenset({"br", "col", "hr", "input", "link", "meta", "rect", "line"})

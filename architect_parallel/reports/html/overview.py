@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from architect_parallel.domain import Escape, Status, WorkerResult, WorkerSpec
-from architect_parallel.planning.naming import DEFAULT_MODEL
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.reports.html import figures
+from architect_parallel.reports.html import formatting
 from architect_parallel.reports.html.checks import check_list
 from architect_parallel.reports.html.markup import Markup, element, joined, shown
-from architect_parallel.reports.html.present import Present
+from architect_parallel.reports.html.page_model import Present
 from architect_parallel.reports.text import reason_words
+from architect_parallel.text.names import DEFAULT_MODEL
+from architect_parallel.text.sanitize import one_line
 
 TITLE_CHARACTERS = 140
 
@@ -18,10 +18,10 @@ def heading(present: Present) -> Markup:
     """Name, state and figures of the run."""
     run = present.result
     title = present.common_task
-    words = one_line(title, TITLE_CHARACTERS) if title else figures.count(run.total_tasks, "task")
+    words = one_line(title, TITLE_CHARACTERS) if title else formatting.count(run.total_tasks, "task")
     facts = [
         ("Workers", _ended_words(present)),
-        ("Duration", figures.duration(run.total_duration_seconds)),
+        ("Duration", formatting.duration(run.total_duration_seconds)),
         ("Cost", _spent(present)),
         ("Base", joined(element("code", run.base_commit[:10]), " ", run.base_ref)),
         ("Started", joined(element("time", f"{run.started_at:%Y-%m-%d %H:%M}", datetime=run.started_at.isoformat()),
@@ -33,7 +33,7 @@ def heading(present: Present) -> Markup:
             "p",
             element("span", "architect", class_="brand"),
             " ",
-            figures.pill(figures.RUN_TONES[run.status], run.status.value),
+            formatting.pill(formatting.RUN_TONES[run.status], run.status.value),
             " ",
             element("code", run.run_id),
             class_="over",
@@ -58,8 +58,8 @@ def _spent(present: Present) -> str:
     costs += [each.cost for each in present.progress.values()]
     known = sum(cost for cost in costs if cost is not None)
     if None not in costs:
-        return figures.cost(known)
-    return f"{figures.cost(known)} + ?" if known else "?"
+        return formatting.cost(known)
+    return f"{formatting.cost(known)} + ?" if known else "?"
 
 
 def _ended_words(present: Present) -> str:
@@ -83,7 +83,7 @@ def notices(present: Present) -> Markup:
 
 
 def _escape_notice(escape: Escape) -> Markup:
-    names = [[" or " if position else None, figures.badge(each)] for position, each in enumerate(escape.suspects)]
+    names = [[" or " if position else None, formatting.badge(each)] for position, each in enumerate(escape.suspects)]
     suspects = joined("It may have been worker ", names, ".") if names else "Who did it is not known."
     saved = ("The change is saved in ", element("code", escape.patch), ".") if escape.patch else ()
     return element(
@@ -129,7 +129,7 @@ def _rates(present: Present) -> Markup | None:
             "tr",
             element("th", rate.model, scope="row"),
             element("td", rate.runs, class_="figure"),
-            element("td", f"{rate.pass_rate:.0%}", figures.bar(rate.pass_rate), class_="figure"),
+            element("td", f"{rate.pass_rate:.0%}", formatting.bar(rate.pass_rate), class_="figure"),
             element("td", f"{rate.interval[0]:.0%} to {rate.interval[1]:.0%}", class_="figure"),
         )
         for rate in rates
@@ -137,7 +137,7 @@ def _rates(present: Present) -> Markup | None:
     table = element(
         "table", element("thead", element("tr", head)), element("tbody", rows), aria_labelledby="rates-title"
     )
-    return joined(element("h3", "Models", id="rates-title", class_="apart"), figures.scrolled("Models", table))
+    return joined(element("h3", "Models", id="rates-title", class_="apart"), formatting.scrolled("Models", table))
 
 
 def _verdict(present: Present) -> Markup:
@@ -146,7 +146,7 @@ def _verdict(present: Present) -> Markup:
         return element("p", "No worker has ended yet.", class_="lead")
     if not run.count(Status.SUCCESS):
         kept = sum(bool(each.files_modified) for each in run.results)
-        more = f" What {figures.count(kept, 'worker')} wrote is kept on branches." if kept else ""
+        more = f" What {formatting.count(kept, 'worker')} wrote is kept on branches." if kept else ""
         return element("p", f"No worker succeeded.{more}", class_="lead")
     if run.total_tasks == 1:
         return element("p", "One worker, nothing to choose from.", class_="lead")
@@ -154,7 +154,7 @@ def _verdict(present: Present) -> Markup:
         return element("p", "Each worker had something else to do: there is no ranking.", class_="lead")
     where = " leads: " if len(present.leaders) == 1 else " leads in its task: "
     return joined(*(
-        element("p", figures.badge(best.worker_id), " ", element("strong", present.labels[best.worker_id]), where,
+        element("p", formatting.badge(best.worker_id), " ", element("strong", present.labels[best.worker_id]), where,
                 best.reason, class_="lead")
         for best in present.leaders
     ))  # fmt: skip
@@ -171,7 +171,7 @@ def _worker_cell(present: Present, spec: WorkerSpec) -> Markup:
     about = [f"model {model}" if model and model != present.labels[spec.worker_id] else "", spec.backend]
     words = ", ".join(word for word in about if word and word != present.labels[spec.worker_id])
     name = element(
-        "div", figures.badge(spec.worker_id), link, element("small", words) if words else None, class_="name"
+        "div", formatting.badge(spec.worker_id), link, element("small", words) if words else None, class_="name"
     )
     return element("th", name, scope="row", role="rowheader")
 
@@ -181,12 +181,12 @@ def _ended_row(present: Present, result: WorkerResult) -> Markup:
     spec = present.specs[result.worker_id]
     good = result.status is Status.SUCCESS
     reason = "" if good or str(result.reason) == str(result.status) else reason_words(result)
-    why = place.reason if place else figures.sentence(reason_words(result))
+    why = place.reason if place else formatting.sentence(reason_words(result))
     score = element("small", f"{place.score:.1f} points") if place and place.score is not None else None
     diff = result.diff
     size = (
-        joined(figures.lines_changed(diff.insertions, diff.deletions),
-               element("small", figures.count(len(diff.files), "file")))
+        joined(formatting.lines_changed(diff.insertions, diff.deletions),
+               element("small", formatting.count(len(diff.files), "file")))
         if diff is not None and diff.files
         else element("span", "nothing", class_="soft")
     )  # fmt: skip
@@ -194,11 +194,12 @@ def _ended_row(present: Present, result: WorkerResult) -> Markup:
         "tr",
         _cell("Place", place.place if place else "–", score, class_="place"),
         _worker_cell(present, spec),
-        _cell("Status", figures.status_pill(result), element("small", reason) if reason else None),
-        _cell("Checks", figures.check_words(result.checks)),
-        _cell("Cost", figures.cost(result.cost), figures.bar(present.share_of_cost(result.cost)), class_="figure"),
-        _cell("Duration", figures.duration(result.duration),
-              figures.bar(present.share_of_duration(result.duration), "time"), class_="figure"),
+        _cell("Status", formatting.status_pill(result), element("small", reason) if reason else None),
+        _cell("Checks", formatting.check_words(result.checks)),
+        _cell("Cost", formatting.cost(result.cost),
+              formatting.bar(present.share_of_cost(result.cost)), class_="figure"),
+        _cell("Duration", formatting.duration(result.duration),
+              formatting.bar(present.share_of_duration(result.duration), "time"), class_="figure"),
         _cell("Changes", size, class_="figure"),
         _cell("Why here", why, class_="why"),
         role="row",
@@ -209,14 +210,14 @@ def _ended_row(present: Present, result: WorkerResult) -> Markup:
 def _running_row(present: Present, spec: WorkerSpec) -> Markup:
     seen = present.progress.get(spec.worker_id)
     words = "not begun" if seen is None else seen.phase
-    steps = "" if seen is None or not seen.steps else figures.count(seen.steps, "step")
+    steps = "" if seen is None or not seen.steps else formatting.count(seen.steps, "step")
     return element(
         "tr",
         _cell("Place", "–", class_="place"),
         _worker_cell(present, spec),
-        _cell("Status", figures.pill("live" if present.is_live else "none", words)),
+        _cell("Status", formatting.pill("live" if present.is_live else "none", words)),
         _cell("Checks", "–"),
-        _cell("Cost", figures.cost(seen.cost if seen else 0.0), class_="figure"),
+        _cell("Cost", formatting.cost(seen.cost if seen else 0.0), class_="figure"),
         _cell("Duration", "–", class_="figure"),
         _cell("Changes", "–", class_="figure"),
         _cell("Why here", f"Not ended yet{', ' + steps if steps else ''}", class_="why"),

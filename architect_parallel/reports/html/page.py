@@ -12,10 +12,10 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-from architect_parallel.reports.html import chart, conflicts, figures, overview, workers
+from architect_parallel.reports.html import chart, conflicts, formatting, overview, workers
 from architect_parallel.reports.html.changes import WorkerChanges, changes_of
 from architect_parallel.reports.html.markup import Markup, base64_block, element, joined, json_block, shown
-from architect_parallel.reports.html.present import Present
+from architect_parallel.reports.html.page_model import Present
 from architect_parallel.reports.html.transcripts import transcript
 from architect_parallel.reports.material import Material
 
@@ -124,13 +124,13 @@ def _bar() -> Markup:
 def _changes(present: Present, changes: list[WorkerChanges]) -> Markup:
     title = element("h2", "Changes", id="changes-title")
     problems = [
-        element("p", figures.badge(each.worker_id), " ", each.problem, class_="soft")
+        element("p", formatting.badge(each.worker_id), " ", each.problem, class_="soft")
         for each in changes
         if each.problem
     ]
     left_out = sum(each.left_out for each in changes)
     note = (
-        element("p", f"{figures.count(left_out, 'patch')} did not fit into this page: "
+        element("p", f"{formatting.count(left_out, 'patch')} did not fit into this page: "
                 f"architect diff {present.result.run_id} N shows them.", class_="soft")
         if left_out
         else None

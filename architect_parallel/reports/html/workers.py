@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from architect_parallel.domain import Attempt, WorkerResult, WorkerSpec
-from architect_parallel.planning.plain_text import one_line
-from architect_parallel.reports.html import figures
+from architect_parallel.reports.html import formatting
 from architect_parallel.reports.html.checks import check_list
 from architect_parallel.reports.html.markup import Markup, element, joined
-from architect_parallel.reports.html.present import Present
+from architect_parallel.reports.html.page_model import Present
 from architect_parallel.reports.text import reason_words
+from architect_parallel.text.sanitize import one_line
 
 WORDS_CHARACTERS = 20_000
 LISTED = 50
@@ -29,14 +29,18 @@ def _worker(present: Present, spec: WorkerSpec, printed: int | None) -> Markup:
     number = spec.worker_id
     result = present.results.get(number)
     if result is not None:
-        state = joined(figures.status_pill(result), " ", element("small", reason_words(result)))
+        state = joined(formatting.status_pill(result), " ", element("small", reason_words(result)))
         body = joined(_facts(present, spec, result), _troubles(result), _changes(present, result), _words(result),
                       _checks(result), _attempts(result), _outside_scope(result))  # fmt: skip
     else:
         seen = present.progress.get(number)
-        state = figures.pill("live" if present.is_live else "none", seen.phase if seen else "not begun")
-        body = element("p", figures.count(seen.steps, "step") + " so far" if seen and seen.steps else "Not ended yet.")
-    heading = element("h3", figures.badge(number), " ", present.labels[number], " ", state, id=f"worker-{number}-title")
+        state = formatting.pill("live" if present.is_live else "none", seen.phase if seen else "not begun")
+        body = element(
+            "p", formatting.count(seen.steps, "step") + " so far" if seen and seen.steps else "Not ended yet."
+        )
+    heading = element(
+        "h3", formatting.badge(number), " ", present.labels[number], " ", state, id=f"worker-{number}-title"
+    )
     return element(
         "article", heading, body, _task(present, spec), _transcript(number, printed), _commands(present, result),
         id=f"worker-{number}", aria_labelledby=f"worker-{number}-title", tabindex=-1,
@@ -52,8 +56,8 @@ def _facts(present: Present, spec: WorkerSpec, result: WorkerResult) -> Markup:
         ("Backend", result.backend),
         ("Model", result.model),
         ("Agent", result.agent),
-        ("Cost", figures.cost(result.cost)),
-        ("Duration", figures.duration(result.duration)),
+        ("Cost", formatting.cost(result.cost)),
+        ("Duration", formatting.duration(result.duration)),
         ("Steps", str(result.steps)),
         ("Tokens", tokens),
         ("Peak memory", memory),
@@ -72,7 +76,7 @@ def _facts(present: Present, spec: WorkerSpec, result: WorkerResult) -> Markup:
 
 def _troubles(result: WorkerResult) -> Markup | None:
     lines = [element("li", result.error, class_="bad")] if result.error else []
-    lines += [element("li", f"{figures.count(result.leaked, 'process')} left behind by the agent: ended",
+    lines += [element("li", f"{formatting.count(result.leaked, 'process')} left behind by the agent: ended",
                       class_="fair")] if result.leaked else []  # fmt: skip
     lines += [element("li", warning, class_="fair") for warning in result.warnings]
     return element("ul", lines, class_="troubles") if lines else None
@@ -83,8 +87,8 @@ def _changes(present: Present, result: WorkerResult) -> Markup:
         return element("p", "Changed nothing.", class_="soft")
     diff = result.diff
     link = element("a", "Show the changes", href=f"#changes-{result.worker_id}", class_="action")
-    size = figures.lines_changed(diff.insertions, diff.deletions)
-    return element("p", figures.count(len(diff.files), "file"), " changed, ", size, ". ", link)
+    size = formatting.lines_changed(diff.insertions, diff.deletions)
+    return element("p", formatting.count(len(diff.files), "file"), " changed, ", size, ". ", link)
 
 
 def _words(result: WorkerResult) -> Markup | None:
@@ -112,7 +116,7 @@ def _attempts(result: WorkerResult) -> Markup | None:
     head = [element("th", name, scope="col") for name in ("Attempt", "Ended", "Cost", "Duration", "Waited", "Error")]
     table = element("table", element("caption", "Attempts", class_="heard"), element("thead", element("tr", head)),
                     element("tbody", [_attempt(each) for each in result.attempt_history]))  # fmt: skip
-    return joined(element("h4", "Attempts"), figures.scrolled("Attempts", table))
+    return joined(element("h4", "Attempts"), formatting.scrolled("Attempts", table))
 
 
 def _attempt(attempt: Attempt) -> Markup:
@@ -120,11 +124,12 @@ def _attempt(attempt: Attempt) -> Markup:
         "tr",
         element("th", attempt.number, scope="row"),
         element(
-            "td", figures.pill(figures.TONES[attempt.status], str(attempt.reason or attempt.status).replace("_", " "))
+            "td",
+            formatting.pill(formatting.TONES[attempt.status], str(attempt.reason or attempt.status).replace("_", " ")),
         ),
-        element("td", figures.cost(attempt.cost), class_="figure"),
-        element("td", figures.duration(attempt.duration), class_="figure"),
-        element("td", figures.duration(attempt.waited_seconds), class_="figure"),
+        element("td", formatting.cost(attempt.cost), class_="figure"),
+        element("td", formatting.duration(attempt.duration), class_="figure"),
+        element("td", formatting.duration(attempt.waited_seconds), class_="figure"),
         element("td", one_line(attempt.error or "", 300)),
     )
 
@@ -148,7 +153,7 @@ def _task(present: Present, spec: WorkerSpec) -> Markup | None:
 def _transcript(number: int, printed: int | None) -> Markup | None:
     if not printed:
         return None
-    summary = element("summary", "What it printed ", element("small", figures.size(printed)))
+    summary = element("summary", "What it printed ", element("small", formatting.size(printed)))
     return element("details", summary, element("pre", class_="output", tabindex=0, data_log=number),
                    id=f"worker-{number}-log")  # fmt: skip
 

@@ -1,0 +1,117 @@
+"""The doctor: what this machine can enforce, what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from architect_parallel.domain import SHELL, RunStatus
+from architect_parallel.errors import ArchitectParallelError
+from architect_parallel.journal import Journal
+from architect_parallel.runs.workspace import Here, load_here
+from architect_parallel.scheduling.admission import Room, Rules
+from architect_parallel.supervision.process import PROVES_EMPTINESS
+from architect_parallel.system import machine
+from architect_parallel.system.git import MERGE_TREE_VERSION, MINIMUM_VERSION
+from architect_parallel.system.git import version as git_version
+from architect_parallel.worktrees.create import require_base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing the doctor looked at."""
+
+    check: str
+    level: Literal["ok", "note", "problem"]
+    """`problem`: runs are impossible until it is mended."""
+    text: str
+    remedy: str | None = None
+    """What to type; `None`: nothing to do."""
+
+
+def examine(workspace_root: Path, config_file: Path | None = None) -> list[Finding]:
+    """What this machine can enforce and what is wrong, as far as can be told without starting an agent."""
+    findings = [_examine_git(), *_examine_machine(workspace_root)]
+    try:
+        here = load_here(workspace_root, config_file)
+        with Journal.of(here.repository) as journal:
+            findings += _examine_repository(here, journal)
+    except ArchitectParallelError as error:
+        return [*findings, Finding(check="repository", level="problem", text=error.message, remedy=error.hint)]
+    found = {name: backend.availability(here.environ) for name, backend in here.backends.items()}
+    ready = sorted(name for name, each in found.items() if each.ready)
+    missing = sorted(set(found) - set(ready))
+    usable = [name for name in ready if name != SHELL]
+    findings.append(
+        Finding(
+            check="backends",
+            level="ok" if usable else "note",
+            text=f"ready: {', '.join(ready) or 'none'}; missing: {', '.join(missing) or 'none'}",
+            remedy=None if usable else "architect backends",
+        )
+    )
+    return findings
+
+
+def _examine_git() -> Finding:
+    try:
+        version = git_version()
+    except ArchitectParallelError as error:
+        return Finding(check="git", level="problem", text=error.message, remedy=error.hint)
+    text = ".".join(map(str, version))
+    if version < MINIMUM_VERSION:
+        return Finding(check="git", level="problem", text=f"{text} is too old", remedy="install git 2.38 or newer")
+    if version < MERGE_TREE_VERSION:
+        return Finding(check="git", level="note", text=f"{text}: runs work, merge does not", remedy="install git 2.38")
+    return Finding(check="git", level="ok", text=text)
+
+
+def _examine_machine(place: Path) -> Iterator[Finding]:
+    if PROVES_EMPTINESS:
+        how = "signals by pidfd" if machine.has_pidfd() else "signals by number"
+        yield Finding(check="supervision", level="ok", text=f"the end of every process tree is proven ({how})")
+    else:
+        text = "process trees are ended by group, parentage and cookie; their end cannot be proven on this system"
+        yield Finding(check="supervision", level="note", text=text)
+    disk = machine.free_disk_bytes(place)
+    free = f"{machine.free_memory_bytes() / 2**30:.1f} GiB memory and {disk / 2**30:.1f} GiB disk free"
+    yield Finding(
+        check="machine",
+        level="ok" if disk > 2**30 else "note",
+        text=f"{machine.processors()} processors, {free}",
+    )
+
+
+def _examine_repository(here: Here, journal: Journal) -> Iterator[Finding]:
+    try:
+        commit = require_base(here.repository, "HEAD")
+        text = f"{here.repository.root}, HEAD is {commit[:12]}"
+        yield Finding(check="repository", level="ok", text=text)
+    except ArchitectParallelError as error:
+        yield Finding(check="repository", level="problem", text=error.message, remedy=error.hint)
+    parallel = here.settings.parallel
+    rules = Rules(
+        min_free_memory_bytes=parallel.min_free_memory_bytes, min_free_disk_bytes=parallel.min_free_disk_bytes
+    )
+    room = Room(
+        memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
+    )
+    shortage = room.shortage(rules)
+    needed = " and ".join(
+        f"{least // 2**20} MiB of {what}"
+        for what, least in (("memory", rules.min_free_memory_bytes), ("disk", rules.min_free_disk_bytes))
+    )
+    yield Finding(
+        check="room",
+        level="ok" if shortage is None else "note",
+        text=f"workers start with at least {needed} free" if shortage is None else f"no worker starts: {shortage.text}",
+        remedy=None if shortage is None else "free some, or set min_free_memory and min_free_disk",
+    )
+    for warning in here.settings.warnings:
+        yield Finding(check="configuration", level="note", text=warning)
+    for run_id in journal.run_ids():
+        if journal.result(run_id).status is RunStatus.INTERRUPTED:
+            text = f"run {run_id} was interrupted: its launcher died"
+            yield Finding(check="runs", level="note", text=text, remedy=f"architect resume {run_id}")

@@ -1,0 +1,288 @@
+"""`architect import DIR`: results of another machine become branches and a run of this clone.
+
+All that is in the directory is somebody's word, and none of it names anything here: branches get numbers of this clone,
+worktree paths are those such numbers have (nothing is there), what changed is read from the commits themselves, tasks
+are shown and never run again (`RunPlan.imported`). Everything is looked at before anything is made: the words
+(`reports.reading`), then every bundle in a quarantine (`worktrees.bundles`). Then, under the registration lock:
+objects, refs in one transaction, the journal in one; if the journal fails the refs are taken back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from architect_parallel.api.artifacts import BASE_REF, RESULT, brings, bundle_name, keep_ref
+from architect_parallel.domain import AgentProfile, RunPlan, RunResult, RunStatus, WorkerResult, WorkerSpec
+from architect_parallel.domain.enums import Isolation
+from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
+from architect_parallel.events import BaselineFinished, Collected, Recorded, RunFinished, RunStarted, WorkerFinished
+from architect_parallel.journal import Journal
+from architect_parallel.reports.reading import LIMIT_BYTES, read_envelope
+from architect_parallel.repository.registry import registration_lock
+from architect_parallel.snapshots.bundles import Header, adopt, give_back, quarantine, read_header
+from architect_parallel.snapshots.diff import diff
+from architect_parallel.snapshots.keep_refs import KEEP
+from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.machine import free_disk_bytes
+from architect_parallel.text.names import branch_name, parse_branch_number, worktree_name
+from architect_parallel.text.sanitize import one_line
+from architect_parallel.worktrees.create import exclude_from_status, highest_number, owns_branch
+
+_HIGHEST_FOREIGN_NUMBER = 999_999
+"""A higher number of another clone's is not taken over: it would push ours out of reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What was brought in, or would be."""
+
+    run_id: str
+    branches: Mapping[int, str]
+    """Worker id → its branch here, of those that have one."""
+    renamed: bool
+    """Whether the branches have other numbers than where they come from."""
+    commits: Mapping[int, str]
+    """Worker id → the commit of its result."""
+
+
+def import_run(repository: Repository, journal: Journal, directory: Path, *, dry_run: bool = False) -> Imported:
+    """Brings the run in `directory` into this clone; with `dry_run` everything is checked and nothing made.
+
+    Raises:
+        NothingToDo: The run is here already.
+        UsageError: The directory is no artifact, or anything in it is truncated, damaged or not as it should be.
+        EnvironmentProblem: Commits it builds on are not in this clone, or it cannot be written.
+    """
+    result = _read_result(directory)
+    if result.run_id in journal.run_ids():
+        raise NothingToDo(
+            f"run {result.run_id} is in this repository already", hint=f"architect status {result.run_id}"
+        )
+    headers = _headers(directory, result)
+    _require_room(repository, directory, headers)
+    with quarantine(repository) as held:
+        for worker_id, header in headers.items():
+            held.take_in((directory / bundle_name(worker_id)).absolute(), header)
+        if held.git.resolve(f"{result.base_commit}^{{commit}}") is None:
+            raise EnvironmentProblem(
+                f"the run started from commit {result.base_commit[:12]}, which is not in this repository",
+                hint="git fetch, or import into a clone that has it",
+            )
+        # Whoever was skipped, or ended before anything was collected, has a name and no branch, as where it comes from.
+        worked = [each for each in result.results if each.branch and each.diff is not None]
+        tips = {each.worker_id: _tip(each, headers, result.base_commit) for each in worked}
+        true = [_from_git(held.git, each, result) for each in result.results]
+        if dry_run:
+            numbers = _numbers(repository, journal, result, tips)
+            return _imported(result, true, numbers, tips)
+        exclude_from_status(repository)
+        with registration_lock(repository) as lock:
+            numbers = _numbers(repository, journal, result, tips)
+            held.publish()
+            branches = {branch_name(numbers[worker_id]): tip for worker_id, tip in tips.items()}
+            branches = {name: tip for name, tip in branches.items() if not _is_there(repository, result, name, tip)}
+            kept = {
+                keep_ref(result.run_id, numbers[each.worker_id]): each.diff.head
+                for each in true
+                if each.diff is not None and each.branch and each.diff.head != tips[each.worker_id]
+            }
+            if any(BASE_REF in header.refs for header in headers.values()):
+                kept[f"{KEEP}/{result.run_id}/base"] = result.base_commit
+            kept = {ref: commit for ref, commit in kept.items() if repository.store.resolve(ref) != commit}
+            adopt(repository, result.run_id, branches, kept, lock)
+            try:
+                journal.adopt(_events(repository, dataclasses.replace(result, results=true), numbers))
+            except BaseException:
+                give_back(repository, result.run_id, branches, kept, lock)
+                raise
+    return _imported(result, true, numbers, tips)
+
+
+def _read_result(directory: Path) -> RunResult:
+    file = directory / RESULT
+    try:
+        if not directory.is_dir():
+            raise UsageError(f"{directory} is not a directory", hint="architect import DIR")
+        if file.is_symlink() or not file.is_file():
+            raise UsageError(f"{directory} holds no artifacts: there is no {RESULT}", hint="--artifacts DIR makes them")
+        size = file.stat().st_size
+        if size > LIMIT_BYTES:
+            raise UsageError(f"{file} has {size} bytes: too many to be a result (at most {LIMIT_BYTES})")
+        return read_envelope(file.read_bytes())
+    except OSError as error:
+        raise EnvironmentProblem(f"{file} cannot be read: {error.strerror}", hint=f"ls -l {directory}") from error
+    except ValueError as error:
+        raise UsageError(f"{file}: {error}", hint="download the artifact again") from error
+
+
+def _headers(directory: Path, result: RunResult) -> dict[int, Header]:
+    """The header of the bundle of every worker that brings commits; refs are those expected and no other."""
+    expected = {bundle_name(each.worker_id): each for each in result.results if brings(each, result.base_commit)}
+    there = {name for name in os.listdir(directory) if name.startswith("worker-") and name.endswith(".bundle")}
+    if missing := sorted(expected.keys() - there):
+        raise UsageError(f"{directory} is not complete: {missing[0]} is missing", hint="download the artifact again")
+    if surplus := sorted(there - expected.keys()):
+        raise UsageError(f"{directory / surplus[0]} belongs to no worker with changes in {RESULT}")
+    headers = {}
+    for name, worker in expected.items():
+        header = read_header(directory / name)
+        number = parse_branch_number(worker.branch)
+        own = {f"refs/heads/{worker.branch}", keep_ref(result.run_id, number or 0)}
+        if foreign := sorted(header.refs.keys() - own - {BASE_REF}):
+            raise UsageError(f"{directory / name} holds {foreign[0]}, which is none of worker {worker.worker_id}'s")
+        if worker.diff is None or worker.diff.head not in [header.refs.get(ref) for ref in own]:
+            raise UsageError(f"{directory / name} does not hold the commit that {RESULT} names")
+        if header.refs.get(BASE_REF, result.base_commit) != result.base_commit:
+            raise UsageError(f"{directory / name} holds another base commit than {RESULT} names")
+        headers[worker.worker_id] = header
+    return headers
+
+
+def _require_room(repository: Repository, directory: Path, headers: Mapping[int, Header]) -> None:
+    # Once as it is, once unpacked in the quarantine, once in the object store.
+    needed = 3 * sum((directory / bundle_name(worker_id)).stat().st_size for worker_id in headers)
+    free = free_disk_bytes(repository.common_dir)
+    if needed > free:
+        problem = f"importing {directory} needs {needed // 2**20} MiB, {free // 2**20} MiB are free"
+        raise EnvironmentProblem(problem, hint="df -h; make room")
+
+
+def _tip(worker: WorkerResult, headers: Mapping[int, Header], base: str) -> str:
+    header = headers.get(worker.worker_id)
+    return base if header is None else header.refs.get(f"refs/heads/{worker.branch}", base)
+
+
+def _from_git(git: Git, worker: WorkerResult, run: RunResult) -> WorkerResult:
+    """The result with what git says it changed in place of what it says itself."""
+    if worker.diff is None or not worker.branch:
+        return dataclasses.replace(worker, diff=None, files_modified=[])
+    found = diff(git, _base(git, worker, run), worker.diff.head)
+    return dataclasses.replace(worker, diff=found, files_modified=sorted(change.path for change in found.files))
+
+
+def _base(git: Git, worker: WorkerResult, run: RunResult) -> str:
+    """Where a worker began: at the run's base, or at the work of others of the run, which is not its own."""
+    assert worker.diff is not None
+    begun = worker.diff.base
+    if begun == run.base_commit or not git.ok("merge-base", "--is-ancestor", begun, worker.diff.head):
+        return run.base_commit
+    others = [each.diff.head for each in run.results if each.diff and each.branch and each is not worker]
+    known = [f"^{commit}" for commit in (run.base_commit, *others) if git.resolve(f"{commit}^{{commit}}")]
+    # Merges of their work are made for it; any other commit there would be its own, and hidden.
+    foreign = git.text("rev-list", "--no-merges", "--max-count=1", begun, *known)
+    return run.base_commit if foreign else begun
+
+
+def _numbers(
+    repository: Repository, journal: Journal, result: RunResult, tips: Mapping[int, str]
+) -> dict[int, int]:  # fmt: skip
+    """Worker id → number here: the same ones where all are free, else the next block."""
+    same = {each.worker_id: parse_branch_number(each.branch) or 0 for each in result.results if each.branch}
+    live = journal.live_numbers()
+
+    def free(worker_id: int, number: int) -> bool:
+        name = branch_name(number)
+        taken = os.path.lexists(repository.root / worktree_name(number)) or number in live
+        if taken or number > _HIGHEST_FOREIGN_NUMBER:
+            return False
+        under = repository.store.text("for-each-ref", "--format=%(refname)", f"refs/heads/{name}")
+        return not under or _is_there(repository, result, name, tips.get(worker_id))
+
+    if all(free(worker_id, number) for worker_id, number in same.items()):
+        return same
+    first = max(highest_number(repository), *live, 0) + 1
+    return {worker_id: first + place for place, worker_id in enumerate(sorted(same))}
+
+
+def _is_there(repository: Repository, result: RunResult, name: str, tip: str | None) -> bool:
+    """Whether an import of this run that was killed before it was recorded made the branch already."""
+    there = tip is not None and repository.store.resolve(f"refs/heads/{name}") == tip
+    return there and owns_branch(repository, name, result.run_id)
+
+
+def _imported(
+    result: RunResult, true: list[WorkerResult], numbers: Mapping[int, int], tips: Mapping[int, str]
+) -> Imported:  # fmt: skip
+    return Imported(
+        run_id=result.run_id,
+        branches={worker_id: branch_name(numbers[worker_id]) for worker_id in sorted(tips)},
+        renamed=any(each.branch and each.branch != branch_name(numbers[each.worker_id]) for each in result.results),
+        commits={each.worker_id: each.diff.head for each in true if each.diff is not None},
+    )
+
+
+def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int]) -> list[Recorded]:
+    """The run as the journal would have had it, as far as a result tells."""
+    ended = result.started_at + timedelta(seconds=min(result.total_duration_seconds, 10 * 365 * 86_400))
+    workers = [_renamed(repository, each, numbers.get(each.worker_id)) for each in result.results]
+    plan = RunPlan(
+        run_id=result.run_id,
+        repository=str(repository.root),
+        base_commit=result.base_commit,
+        base_ref=result.base_ref,
+        workers=tuple(
+            _spec(result, each, numbers.get(each.worker_id), place) for place, each in enumerate(workers)
+        ),
+        max_parallel=result.max_parallel,
+        warnings=(*result.warnings, "imported: its results were written on another machine"),
+        imported=True,
+    )  # fmt: skip
+
+    def at(worker_id: int | None, event: Collected | RunStarted | RunFinished | WorkerFinished | BaselineFinished, *,
+           start: bool = False) -> Recorded:  # fmt: skip
+        time = result.started_at if start else ended
+        return Recorded(run_id=result.run_id, seq=0, time=time, worker_id=worker_id, event=event)
+
+    events = [at(None, RunStarted(plan=plan, launcher_pid=0), start=True)]
+    if result.baseline:
+        events.append(at(None, BaselineFinished(checks=tuple(result.baseline)), start=True))
+    for each in workers:
+        if each.diff is not None:
+            events.append(at(each.worker_id, Collected(diff=each.diff)))
+        events.append(at(each.worker_id, WorkerFinished(result=each)))
+    # Of a run that was still going on nobody here will see the end: it is interrupted.
+    if result.status is not RunStatus.RUNNING and result.exit_code is not None:
+        events.append(at(None, RunFinished(status=result.status, exit_code=result.exit_code)))
+    return events
+
+
+def _renamed(repository: Repository, worker: WorkerResult, number: int | None) -> WorkerResult:
+    """The result under its names here; paths of the other machine mean nothing, names are one plain line."""
+    place = str(repository.root / worktree_name(number)) if number is not None else ""
+    branch = branch_name(number) if number is not None else ""
+    return dataclasses.replace(
+        worker,
+        branch=branch,
+        worktree_path=place,
+        log_path=None,
+        name=one_line(worker.name, 128),
+        backend=one_line(worker.backend, 128),
+        agent=one_line(worker.agent, 128),
+        model=one_line(worker.model, 128),
+        model_requested=None if worker.model_requested is None else one_line(worker.model_requested, 128),
+    )
+
+
+def _spec(result: RunResult, worker: WorkerResult, number: int | None, index: int) -> WorkerSpec:
+    return WorkerSpec(
+        run_id=result.run_id,
+        worker_id=worker.worker_id,
+        index=index,
+        number=number or 0,
+        name=worker.name or f"worker-{worker.worker_id}",
+        prompt=worker.task,
+        backend=worker.backend,
+        model=worker.model_requested,
+        agent=AgentProfile(name=worker.agent or "build"),
+        branch=worker.branch,
+        worktree_path=worker.worktree_path,
+        base_commit=worker.diff.base if worker.diff is not None else result.base_commit,
+        isolation=Isolation.WORKTREE if number is not None else Isolation.NONE,
+        attempt=max(1, worker.attempts),
+        tags=tuple(worker.tags),
+    )

@@ -1,0 +1,151 @@
+"""`resume`: a run that was interrupted, or that did not go well, is gone on with.
+
+What stands of it is not done again (`planning.standing`); the rest starts anew, each worker in its worktree from its
+base, after what an earlier attempt left there has been kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from architect_parallel.api.launch import Before, hold, recorded_plan, require_ours, run_plan
+from architect_parallel.backends.registry import require_backend
+from architect_parallel.domain import Isolation, RunPlan, RunResult, RunStatus, WorkerSpec
+from architect_parallel.errors import EnvironmentProblem, NothingToDo
+from architect_parallel.events import RunResumed, WorkerStarting
+from architect_parallel.journal import Journal
+from architect_parallel.journal.replay import replay
+from architect_parallel.journal.requests import forget_requests
+from architect_parallel.repository.registry import registration_lock
+from architect_parallel.runs.runner import Listener
+from architect_parallel.runs.worker_specs import require_ready
+from architect_parallel.runs.workspace import load_here, open_journal
+from architect_parallel.scheduling.resumption import standing
+from architect_parallel.scheduling.retries import history_of, lesson_of
+from architect_parallel.system.git import Repository
+from architect_parallel.text.names import branch_name, worktree_name
+from architect_parallel.worktrees.create import highest_number
+
+
+def resume(
+    workspace_root: Path,
+    run: str,
+    *,
+    config_file: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+    environ: Mapping[str, str] | None = None,
+    choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
+) -> RunResult:
+    """Goes on with a run: what did not succeed is run again, each worker in its worktree from its base.
+
+    Where its launcher died, failures of a task graph stand as well as successes, and a run that lacks nothing but its
+    end is ended.
+
+    Args:
+        choose: Which of the workers that are left to do are run.
+
+    Raises:
+        NothingToDo: No such run, or it has ended and every worker succeeded.
+        EnvironmentProblem: The run is still live, or a backend is not ready.
+    """
+    here = load_here(workspace_root, config_file, environ)
+    with Journal.of(here.repository) as journal:
+        run_id = journal.find(run)
+        lock = hold(journal, run_id)
+        try:
+            plan, todo, before = unfinished(journal, run_id)
+            todo = _require_work(list(choose(plan, todo)), before, run_id)
+            for spec in todo:
+                backend = require_backend(here.backends, spec.backend)
+                require_ready(here.backends, backend, {spec.model}, here.environ)
+            forget_requests(journal.run_dir(run_id))
+            with registration_lock(here.repository):
+                moved = _moved(todo, before.begun, here.repository, journal, run_id)
+                todo = [moved.get(spec.worker_id, spec) for spec in todo]
+                ids = tuple(spec.worker_id for spec in todo)
+                event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=tuple(moved.values()))
+                journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
+            plan = replace(plan, workers=tuple(moved.get(spec.worker_id, spec) for spec in plan.workers))
+            started(replace(plan, workers=tuple(todo)))
+            return run_plan(plan, journal, here, listeners, todo=todo, before=before)
+        finally:
+            lock.release()
+
+
+def is_flow(workspace_root: Path, run: str) -> bool:
+    """Whether the run is a flow's; raises NothingToDo when there is no such run."""
+    with open_journal(workspace_root) as (_, journal):
+        return recorded_plan(journal, journal.find(run)).flow is not None
+
+
+def resumable(workspace_root: Path, run: str) -> tuple[str, list[WorkerSpec]]:
+    """The run's id and the workers that `resume` would run, each with its next attempt; raises like it."""
+    with open_journal(workspace_root) as (_, journal):
+        run_id = journal.find(run)
+        if journal.is_live(run_id):
+            raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
+        _, todo, before = unfinished(journal, run_id)
+        return run_id, _require_work(todo, before, run_id)
+
+
+def _require_work(todo: list[WorkerSpec], before: Before, run_id: str) -> list[WorkerSpec]:
+    if not todo and before.ended:
+        raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect status {run_id}")
+    return todo
+
+
+def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], Before]:
+    """The plan as it is now, what is left of it to do (maybe nothing but to record its end), and what was before."""
+    recorded = journal.recorded(run_id)
+    # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
+    before = replay(recorded, live=False)
+    # A worker that went on with further instructions is told those again.
+    plan = replace(require_ours(recorded_plan(journal, run_id)), workers=before.planned)
+    results = {result.worker_id: result for result in before.results}
+    attempts = {worker_id: history_of(result) for worker_id, result in results.items()}
+    stand = standing(recorded, failures=plan.is_graph)
+    todo = []
+    for spec in plan.workers:
+        if spec.worker_id in stand:
+            continue
+        lesson = lesson_of(results[spec.worker_id]) if spec.refine else ""
+        last = max((each.number for each in attempts[spec.worker_id]), default=0)
+        todo.append(replace(spec, attempt=last + 1, lesson=lesson))
+    starting = (each.worker_id for each in recorded if isinstance(each.event, WorkerStarting))
+    begun = {worker_id for worker_id in starting if worker_id is not None}
+    ended = before.status is not RunStatus.INTERRUPTED
+    return plan, todo, Before(standing=stand, attempts=attempts, begun=begun, ended=ended)
+
+
+def _moved(
+    todo: Sequence[WorkerSpec], begun: Collection[int], repository: Repository, journal: Journal, run_id: str
+) -> dict[int, WorkerSpec]:
+    """Workers that never began and whose number somebody else has taken since, with the next free ones."""
+    of_others = journal.live_numbers(besides=run_id)
+    gone = [
+        spec
+        for spec in todo
+        if spec.worker_id not in begun
+        and spec.isolation is Isolation.WORKTREE
+        and (
+            spec.number in of_others
+            or os.path.lexists(spec.worktree_path)
+            or repository.store.resolve(f"refs/heads/{spec.branch}") is not None
+        )
+    ]
+    if not gone:
+        return {}
+    first = max(highest_number(repository), *journal.live_numbers(), 0) + 1
+    return {
+        spec.worker_id: replace(
+            spec,
+            number=number,
+            branch=branch_name(number),
+            worktree_path=str(repository.root / worktree_name(number)),
+        )
+        for number, spec in enumerate(gone, first)
+    }

@@ -1,0 +1,64 @@
+"""The report of a run, live: what `architect serve` answers. It reads; nothing of it changes anything."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+
+from architect_parallel.api.report import material
+from architect_parallel.journal import Journal
+from architect_parallel.reports import html
+from architect_parallel.system.git import Repository
+from architect_parallel.system.http_server import Loopback
+
+
+class LiveReport:
+    """One run's page as it is now. Safe to use from several threads: a state is made into a page once.
+
+    Args:
+        events: Where the page hears of a new state.
+    """
+
+    def __init__(self, repository: Repository, journal: Journal, run_id: str, *, events: str) -> None:
+        self._repository = repository
+        self._journal = journal
+        self._run_id = run_id
+        self._events = events
+        self._lock = threading.Lock()
+        self._seq = 0
+        self._made: tuple[str, bytes] | None = None
+
+    def state(self) -> str:
+        """Changes whenever the page would."""
+        with self._lock:
+            return self._state()
+
+    def page(self) -> bytes:
+        """The page of the present state."""
+        with self._lock:
+            state = self._state()
+            if self._made is None or self._made[0] != state:
+                text = html.page(
+                    material(self._repository, self._journal, self._run_id), events=self._events, state=state
+                )
+                self._made = (state, text.encode(errors="replace"))
+            return self._made[1]
+
+    def _state(self) -> str:
+        new = self._journal.recorded(self._run_id, after_seq=self._seq)
+        self._seq = new[-1].seq if new else self._seq
+        return f"{self._seq}-{'live' if self._journal.is_live(self._run_id) else 'ended'}"
+
+
+def serve(repository: Repository, journal: Journal, run: str, *, port: int) -> Loopback:
+    """Starts to serve the report of `run`; the caller closes it.
+
+    Raises:
+        NothingToDo: No such run.
+        EnvironmentProblem: The port cannot be had.
+    """
+    token = secrets.token_urlsafe(32)
+    report = LiveReport(repository, journal, journal.find(run), events=f"/events?token={token}")
+    return Loopback(
+        port=port, page=report.page, state=report.state, policy=html.policy(live=True), token=token
+    )  # fmt: skip

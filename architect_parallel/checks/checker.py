@@ -1,0 +1,220 @@
+"""Where checks run: in a worker's finished worktree, and once per run in a throw-away tree of the base commit."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from architect_parallel.backends.environment import CommandEnvironment
+from architect_parallel.checks.commands import CheckOrder, run_checks
+from architect_parallel.checks.restore import LentTree
+from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
+from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
+from architect_parallel.events import BaselineFinished, CheckFinished, Event
+from architect_parallel.repository.filters import record
+from architect_parallel.repository.registry import delete_tree
+from architect_parallel.snapshots.private_git import PrivateGit
+from architect_parallel.supervision import process
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.git import Repository
+from architect_parallel.text.quantities import show_some
+from architect_parallel.worktrees.prepare import prepare
+from architect_parallel.worktrees.temporary import scratch_tree
+from architect_parallel.worktrees.worker_repository import WorkerRepository, ceiling, of_worker, place_of
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineOrder:
+    """The checks of a run on its base commit."""
+
+    run_id: str
+    base_commit: str
+    commands: tuple[str, ...]
+    limits: Limits
+    """Of a worker: each check has its memory, output and grace, a setup command its time."""
+    check_timeout_s: float
+    backend: str
+    """Of a worker: a setup command gets the environment it has there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checker:
+    """How checks run here."""
+
+    repository: Repository
+    run_dir: Path
+    environ: Mapping[str, str]
+    """The launcher's; a check gets what is common to all agents, what it names itself, and no agent's key."""
+    checks_env: tuple[str, ...] = ()
+    """Names of further variables that checks get."""
+    keys: tuple[str, ...] = ()
+    """Names of agents' keys."""
+    sampler: Sampler
+    switch: StopSwitch
+
+    @property
+    def _environment(self) -> CommandEnvironment:
+        return CommandEnvironment(environ=self.environ, names=self.checks_env, keys=self.keys)
+
+    def check_worker(
+        self,
+        spec: WorkerSpec,
+        private: PrivateGit | None,
+        commit: str | None,
+        *,
+        secret_values: tuple[str, ...],
+        emit: Callable[[Event], None],
+        warn: Callable[[str], None],
+    ) -> list[CheckResult]:
+        """Runs the checks of a worker whose agent has ended.
+
+        Args:
+            private: Of its worktree; `None`: it works in place, and nothing is taken back.
+            commit: The collected state, which is what lies in the worktree; `None` in place.
+            secret_values: Blanked out in what the checks print.
+
+        Raises:
+            EnvironmentProblem, GitError: They could not be run.
+        """
+        results = self._check_worker(spec, private, commit, secret_values, emit, warn)
+        flaky = [each.command for each in results if each.flaky]
+        if flaky:
+            warn(f"flaky: {show_some(flaky, 3)} failed, and passed when it was repeated")
+        failed = next((each for each in results if not each.passed), None)
+        if failed is not None:
+            held_back = self._environment.held_back(failed.command, failed.output_tail, "checks_env")
+            if held_back is not None:
+                warn(held_back)
+        return results
+
+    def _check_worker(
+        self,
+        spec: WorkerSpec,
+        private: PrivateGit | None,
+        commit: str | None,
+        secret_values: tuple[str, ...],
+        emit: Callable[[Event], None],
+        warn: Callable[[str], None],
+    ) -> list[CheckResult]:
+        limits = replace(spec.limits, timeout_s=spec.check_timeout_s)
+        order = self._order(spec.checks, spec.run_id, f"worker-{spec.worker_id}.checks", limits, secret_values)
+        directory = Path(spec.worktree_path)
+        if private is None or commit is None or spec.isolation is Isolation.NONE:
+            return self._run(order, directory, None, emit, warn)
+        try:
+            lent = LentTree(
+                self.repository, private, of_worker(self.repository, self.run_dir, spec),
+                tree=private.git.text("rev-parse", f"{commit}^{{tree}}"), branch=spec.branch, run_id=spec.run_id,
+                number=spec.number,
+            )  # fmt: skip
+            with contextlib.closing(lent):
+                results = self._run(replace(order, variables=ceiling(directory)), directory, lent, emit, warn)
+        except OSError as error:
+            raise EnvironmentProblem(f"its checks could not be run: {error}") from error
+        kept = f" (kept as {show_some(lent.kept, 3)})" if lent.kept else ""
+        if lent.written:
+            warn(f"what the checks wrote was taken back: {show_some(lent.written, 3)}{kept}")
+        elif lent.branch_moved:
+            warn(f"a check moved {spec.branch}; it was moved back{kept}")
+        return results
+
+    def check_base(
+        self,
+        order: BaselineOrder,
+        settings: WorktreeSettings,
+        setup_environ: CommandEnvironment,
+        emit: Callable[[Event], None],
+    ) -> None:
+        """Runs the checks on the base commit, each once, in a tree that is gone afterwards. Its only event is
+        `BaselineFinished`, with what came to its end."""
+        try:
+            checks, error = self._check_base(order, settings, setup_environ), None
+        except ArchitectParallelError as problem:
+            checks, error = [], None if self.switch.over else str(problem)
+        emit(BaselineFinished(checks=tuple(checks), error=error))
+
+    def _check_base(
+        self, order: BaselineOrder, settings: WorktreeSettings, setup_environ: CommandEnvironment
+    ) -> list[CheckResult]:
+        directory = self.run_dir / "git" / "base"
+
+        def run(command: str) -> process.CommandOutcome:
+            return process.run_command(
+                ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ.of(command),
+                timeout_s=order.limits.timeout_s, unwanted=lambda: self.switch.over,
+            )  # fmt: skip
+
+        commit, run_id = order.base_commit, order.run_id
+        with scratch_tree(
+            self.repository, commit=commit, run_id=run_id, wanted=lambda: not self.switch.over
+        ) as worktree:
+            try:
+                prepare(self.repository, worktree, settings, run=run, environment=setup_environ)
+                private = PrivateGit.create(
+                    self.repository, directory, worktree.path, filters=record(self.repository, self.run_dir)
+                )
+                own = WorkerRepository(
+                    repository=self.repository, directory=place_of(self.run_dir, "base"), worktree=worktree.path,
+                    admin_dir=worktree.admin_dir,
+                )  # fmt: skip
+                tree = private.write_tree().tree
+                lent = LentTree(self.repository, private, own, tree=tree, branch="", run_id=run_id, number=None)
+                limits = replace(order.limits, timeout_s=order.check_timeout_s)
+                checks = replace(self._order(order.commands, run_id, "base.checks", limits, ()), repeat=False)
+                with contextlib.closing(lent):
+                    return self._run(checks, worktree.path, lent, lambda event: None, _log.warning)
+            finally:
+                _forget(directory)
+
+    def _order(
+        self, commands: tuple[str, ...], run_id: str, log: str, limits: Limits, secret_values: tuple[str, ...]
+    ) -> CheckOrder:
+        return CheckOrder(
+            commands=commands,
+            limits=limits,
+            environ=self._environment,
+            secrets=secret_values,
+            log=make_private_dir(self.run_dir / "logs") / f"{log}.log",
+            cookie=f"{run_id}.check.{secrets.token_hex(8)}",
+        )
+
+    def _run(
+        self,
+        order: CheckOrder,
+        directory: Path,
+        lent: LentTree | None,
+        emit: Callable[[Event], None],
+        warn: Callable[[str], None],
+    ) -> list[CheckResult]:
+        def after_each() -> None:
+            try:
+                if lent is not None:
+                    lent.put_back()
+            except (ArchitectParallelError, OSError) as error:
+                warn(f"what a check did in {directory} could not be taken back: {error}")
+
+        return run_checks(
+            order,
+            directory,
+            sampler=self.sampler,
+            switch=self.switch,
+            before_each=(lambda: None) if lent is None else lent.lend,
+            after_each=after_each,
+            heard=lambda result: emit(CheckFinished(check=result)),
+        )
+
+
+def _forget(directory: Path) -> None:
+    try:
+        delete_tree(directory)
+        directory.parent.rmdir()
+    except OSError:
+        return

@@ -1,0 +1,72 @@
+"""`architect parallel --continue RUN N TASK`: an ended worker goes on. Words in, words out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from architect_parallel.cli.console import answer, answer_json, warn
+from architect_parallel.cli.stdin_tasks import stdin_text
+from architect_parallel.errors import UsageError
+
+if TYPE_CHECKING:
+    from architect_parallel.domain import RunResult
+
+ALLOWED = frozenset({"task", "continue_", "artifacts", "json", "quiet", "dry_run", "config"})
+"""Parameters that mean something beside `--continue`: all else stays as the run was started."""
+
+
+def go_on(
+    context: typer.Context,
+    run: str,
+    worker: str,
+    task: str | None,
+    *,
+    artifacts: Path | None,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+    config: Path | None,
+) -> RunResult | None:
+    """Runs the worker on and shows it live; `None`: it was only to be shown what would be done.
+
+    Raises:
+        UsageError: There are no instructions, N is no number, or an option has no meaning here.
+    """
+    from architect_parallel.api.continue_worker import continue_worker, continued
+    from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.text.quantities import parse_count
+
+    worker_id = parse_count(worker, "--continue RUN")
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in ALLOWED and source is not None and source.name == "COMMANDLINE":
+            hint = "backend, model and limits stay as the run was started"
+            raise UsageError(f"--continue does not go with {max(parameter.opts, key=len)}", hint=hint)
+    if task is None:
+        raise UsageError("there are no instructions", hint=f'architect parallel --continue {run} {worker} "what to do"')
+    text = stdin_text() if task == "-" else task
+    here = Path.cwd()
+    if dry_run:
+        spec = continued(here, run, worker_id, text, config_file=config)
+        for warning in spec.warnings:
+            warn(warning)
+        if as_json:
+            plan = {
+                "run_id": spec.run_id,
+                "worker_id": worker_id,
+                "attempt": spec.attempt,
+                "session_id": spec.session_id,
+            }
+            answer_json({**plan, "worktree_path": spec.worktree_path, "warnings": spec.warnings, "dry_run": True})
+        else:
+            answer(f"would go on with worker {worker_id} in {spec.worktree_path} (attempt {spec.attempt})")
+        return None
+    report = LiveReport(as_json=as_json, quiet=quiet)
+    with report:
+        return continue_worker(
+            here, run, worker_id, text, config_file=config, artifacts=artifacts, listeners=[report.take],
+            started=report.begin,
+        )  # fmt: skip

@@ -1,0 +1,165 @@
+"""The effective configuration: defaults, the user's file, the repository's file, the environment; flags come later.
+
+`defaults < ~/.config/architect-parallel/config.yaml < <repo>/.architect-parallel.yaml < ARCHITECT_*`. A file named
+with `-c` takes the place of the repository's and is trusted, as the user's own is. Reads files, writes none; the same
+bytes that are checked against the record of trust are the ones that are parsed. Every fault of every layer is
+reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from architect_parallel.config.layers import (
+    FaultList,
+    Layer,
+    Tree,
+    environment_layer,
+    file_layer,
+    merge,
+    plain,
+)
+from architect_parallel.config.paths import REPOSITORY_FILE, USER_FILE, user_config_dir
+from architect_parallel.config.schema import ConfigFile
+from architect_parallel.config.settings import BUILT_IN_AGENTS
+from architect_parallel.config.trust import is_trusted
+from architect_parallel.config.yaml_source import Fault, Faulty, KeyPath, dotted, read_bytes, walk
+from architect_parallel.domain import (
+    AgentProfile,
+    BackendSettings,
+    ParallelSettings,
+    Price,
+    ProviderSettings,
+    RateLimit,
+    Settings,
+    WorktreeSettings,
+)
+from architect_parallel.text.suggest import did_you_mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigSource:
+    """A file that was looked for."""
+
+    path: Path
+    kind: str
+    """`user`, `repository` or `flag`."""
+    exists: bool
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The effective configuration in both forms, and where it was looked for."""
+
+    settings: Settings
+    document: Tree
+    """In the names of the configuration file; durations in seconds, sizes in bytes."""
+    sources: tuple[ConfigSource, ...]
+
+
+def load(root: Path | None, config_file: Path | None, environ: Mapping[str, str], home: Path) -> Loaded:
+    """What `settings.load_settings` answers, with all that `config show` tells; the same arguments and errors."""
+    faults = FaultList()
+    user_dir = user_config_dir(environ, home)
+    layers = [_defaults()]
+    sources: list[ConfigSource] = []
+    wanted = [(user_dir / USER_FILE, "user")]
+    if config_file is not None:
+        wanted.append((config_file, "flag"))
+    elif root is not None:
+        wanted.append((root / REPOSITORY_FILE, "repository"))
+    for path, kind in wanted:
+        source, layer = _file(path, kind, user_dir, faults)
+        sources.append(source)
+        layers += [layer] if layer else []
+    layers.append(environment_layer(environ, faults))
+    if not faults.lines:
+        document, origins = _merged(layers)
+        _check_together(document, origins, _names(layers, origins), faults)
+    if faults.lines:
+        raise faults.error()
+    warnings = tuple(line for layer in layers for line in layer.warnings)
+    settings = _settings(document, {dotted(path): origin for path, origin in origins.items()}, warnings)
+    return Loaded(settings=settings, document=document, sources=tuple(sources))
+
+
+def _file(path: Path, kind: str, user_dir: Path, faults: FaultList) -> tuple[ConfigSource, Layer | None]:
+    try:
+        content = read_bytes(path, pipe_allowed=kind == "flag")
+        if content is None and kind == "flag":
+            raise Faulty(Fault(None, "there is no such file"))
+    except Faulty as error:
+        faults.add(str(path), error.faults)
+        return ConfigSource(path=path, kind=kind, exists=True, trusted=False), None
+    if content is None:
+        return ConfigSource(path=path, kind=kind, exists=False, trusted=kind != "repository"), None
+    trusted = kind != "repository" or is_trusted(user_dir, path, content)
+    layer = file_layer(path, content, trusted=trusted, faults=faults)
+    return ConfigSource(path=path, kind=kind, exists=True, trusted=trusted), layer
+
+
+def _defaults() -> Layer:
+    """Every key that has a default. The entries of agents, backends and prices hold only what is set."""
+    data = plain(ConfigFile(), only_set=False)
+    data["agents"] = {name: dict(entry) for name, entry in BUILT_IN_AGENTS.items()}
+    return Layer(data=data, origins={path: "default" for path, _ in walk(data)})
+
+
+def _merged(layers: list[Layer]) -> tuple[Tree, dict[KeyPath, str]]:
+    document: Tree = {}
+    origins: dict[KeyPath, str] = {}
+    for layer in layers:
+        document = merge(document, layer.data)
+        origins |= layer.origins
+    return document, {path: origins[path] for path, _ in walk(document) if path in origins}
+
+
+def _names(layers: list[Layer], origins: Mapping[KeyPath, str]) -> dict[KeyPath, str]:
+    """Leaf → its name as it is written where it comes from."""
+    written = {(path, layer.origins[path]): name for layer in layers for path, name in layer.names.items()}
+    return {path: written.get((path, origin), dotted(path)) for path, origin in origins.items()}
+
+
+def _check_together(
+    document: Tree, origins: Mapping[KeyPath, str], names: Mapping[KeyPath, str], faults: FaultList
+) -> None:
+    """What only the merged configuration can tell."""
+    parallel = document["parallel_runs"]
+    for key in ("workers", "max_parallel"):
+        if parallel[key] is not None and parallel[key] > parallel["workers_ceiling"]:
+            ceiling = f"workers_ceiling {parallel['workers_ceiling']} ({origins['parallel_runs', 'workers_ceiling']})"
+            message = f"{names['parallel_runs', key]} is {parallel[key]}: more than {ceiling} allows"
+            faults.add(origins["parallel_runs", key], [Fault(None, message)])
+    if parallel["agent"] not in document["agents"]:
+        agents = document["agents"]
+        known = did_you_mean(parallel["agent"], agents) or f"; known: {', '.join(sorted(agents))}"
+        message = f"{names['parallel_runs', 'agent']}: unknown agent {parallel['agent']!r}{known}"
+        faults.add(origins["parallel_runs", "agent"], [Fault(None, message)])
+
+
+def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, ...]) -> Settings:
+    parallel = dict(document["parallel_runs"])
+    for key in ("timeout_per_worker", "timeout", "idle_timeout", "grace", "rate_limit_wait", "check_timeout"):
+        parallel[f"{key}_s"] = parallel.pop(key)
+    for key in ("memory_per_worker", "output_per_worker", "min_free_memory", "min_free_disk"):
+        parallel[f"{key}_bytes"] = parallel.pop(key)
+    parallel["assign"] = str(parallel["assign"])
+    return Settings(
+        parallel=ParallelSettings(**parallel),
+        agents={name: AgentProfile(name=name, **entry) for name, entry in document["agents"].items()},
+        backends={name: BackendSettings(**entry) for name, entry in document["backends"].items()},
+        prices={name: Price(**entry) for name, entry in document["prices"].items()},
+        providers={name: _provider(entry) for name, entry in document["providers"].items()},
+        worktrees=WorktreeSettings(**document["worktrees"]),
+        origins=origins,
+        warnings=warnings,
+    )
+
+
+def _provider(entry: Mapping[str, Any]) -> ProviderSettings:
+    limit = entry.get("rate_limit")
+    return ProviderSettings(rate_limit=None if limit is None else RateLimit(**limit))

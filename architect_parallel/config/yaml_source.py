@@ -1,0 +1,332 @@
+"""YAML or JSON text into plain data with the place of every key; the only reader of files that people write.
+
+A configuration file may come with a cloned repository, so the reader takes a small, closed part of YAML 1.2: one
+document, mappings with text keys, lists, and scalars. No aliases or anchors (a file of 1 KiB can stand for
+gigabytes), no tags, no duplicate keys, no nesting beyond `DEEPEST`, no file beyond `LARGEST_BYTES`.
+`no`, `.nan` or `12:30` stay text: what they mean is for the schema. It builds from the parser's
+events and never recurses, so depth costs nothing; `json_events` gives the same events for JSON.
+Invariant: it returns data or raises `Faulty`, whatever the bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from architect_parallel.config.json_events import JsonFault, NotJsonEvent, json_events
+from architect_parallel.text.quantities import shown
+
+LARGEST_BYTES = 1024**2
+DEEPEST = 20
+_TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
+MOST_FAULTS = 20
+"""Reading ends at so many faults in the text itself."""
+
+KeyPath = tuple[str | int, ...]
+"""Keys and list indices from the top of a document."""
+
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_WHOLE = re.compile(r"[-+]?[0-9]{1,30}", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Line and column, both from 1."""
+
+    line: int
+    column: int
+    path: KeyPath = field(default=(), compare=False)
+    """The key that stands there, as it is written; aliases keep it when they become own names."""
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a document. `place` is `None` for the file as a whole."""
+
+    place: Place | None
+    message: str
+
+
+def in_order(faults: Iterable[Fault]) -> list[Fault]:
+    """Each once, by its place in the text."""
+    return sorted(dict.fromkeys(faults), key=lambda fault: fault.place or Place(0, 0))
+
+
+class Faulty(Exception):
+    """What is wrong in a document, in the order of the text; at least one."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A read document: plain data, and where its keys and list items stand."""
+
+    data: Any
+    """A mapping where `read_document` gives it."""
+    places: Mapping[KeyPath, Place]
+    faults: tuple[Fault, ...] = ()
+    """What may not stand in the text although it makes sense: the data is for further checks only."""
+
+
+def read_bytes(path: Path, *, pipe_allowed: bool = False, largest: int = LARGEST_BYTES) -> bytes | None:
+    """Content of a configuration file; `None` when there is none.
+
+    Args:
+        pipe_allowed: Whether it may be a pipe that the shell made (`-c <(…)`) or `/dev/null`. A named pipe may never
+            be read: that would wait for a writer for ever.
+        largest: Most bytes, in whole MiB.
+
+    Raises:
+        Faulty: For what cannot be read, is too large or is no file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not (stat.S_ISREG(status.st_mode) or (pipe_allowed and _is_passed(path, status))):
+                raise Faulty(Fault(None, "is not a file"))
+            os.set_blocking(descriptor, True)
+            data = file.read(largest + 1)
+    except FileNotFoundError:
+        return None
+    except IsADirectoryError as error:
+        raise Faulty(Fault(None, "is not a file")) from error
+    except OSError as error:
+        raise Faulty(Fault(None, f"cannot be read: {error.strerror}")) from error
+    require_size(data, largest)
+    return data
+
+
+def _is_passed(path: Path, status: os.stat_result) -> bool:
+    """Return whether the path is an open pipe that the shell passed, or the null device."""
+    if stat.S_ISFIFO(status.st_mode):
+        return str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/"))
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.stat(os.devnull).st_rdev
+
+
+def require_size(data: bytes, largest: int) -> None:
+    """Raises `Faulty` when `data` is longer than `largest` bytes."""
+    if len(data) > largest:
+        raise Faulty(Fault(None, f"is larger than {largest // 1024**2} MiB"))
+
+
+def read_document(data: bytes) -> Document:
+    """The mapping that `data` holds; empty text is an empty mapping.
+
+    Raises:
+        Faulty: For text that makes no sense to its end.
+    """
+    document = read_data(data)
+    if not isinstance(document.data, dict | None):
+        raise Faulty(*document.faults, Fault(Place(1, 1), "must hold a mapping of keys to values"))
+    return Document(document.data or {}, document.places, document.faults)
+
+
+def read_data(data: bytes, *, as_json: bool = False, most_faults: int = MOST_FAULTS) -> Document:
+    """Whatever `data` holds as YAML or, with `as_json`, as JSON. Raises like `read_document`."""
+    builder = _Builder(most_faults=most_faults)
+    text = _decode(data)
+    try:
+        for event in json_events(text) if as_json else yaml.parse(text, Loader=_PARSER):
+            builder.take(event)
+    except JsonFault as error:
+        fault = Fault(Place(error.line + 1, error.column + 1), f"is not JSON: {error.problem}")
+        raise Faulty(*builder.faults, fault) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        # PyYAML 6.0.4 has a limit of its own and reads ahead: it may end before the builder counts past `DEEPEST`.
+        too_deep = "maximum nesting depth" in str(error.problem)
+        problem = _TOO_DEEP if too_deep else f"is not YAML: {error.problem}"
+        fault = Fault(_place(mark) if mark else None, problem)
+        raise Faulty(*builder.faults, fault) from error
+    except yaml.reader.ReaderError as error:
+        raise Faulty(*builder.faults, Fault(None, f"is not YAML: {error.reason}")) from error
+    except _Stop:
+        raise Faulty(*builder.faults) from None
+    return Document(builder.top, builder.places, tuple(builder.faults))
+
+
+class _Stop(Exception):
+    """No use to read on."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list that has not ended."""
+
+    path: KeyPath
+    content: dict[str, Any] | list[Any]
+    key: str | None = None
+    """Of a mapping: the key that waits for its value."""
+
+
+@dataclass(slots=True)
+class _Builder:
+    most_faults: int = MOST_FAULTS
+    faults: list[Fault] = field(default_factory=list)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+    top: Any = None
+    stack: list[_Open] = field(default_factory=list)
+    documents: int = 0
+    anchor: Fault | None = None
+    """The fault of the first anchor; `None` means that there was none."""
+
+    def take(self, event: yaml.Event) -> None:
+        place = _place(event.start_mark)
+        match event:
+            case yaml.DocumentStartEvent():
+                self.documents += 1
+                if self.documents > 1:
+                    self._stop(place, "a second document begins here; only one is allowed")
+            case yaml.AliasEvent():
+                # One line, whatever follows: each alias of a bomb of them says the same.
+                self.faults = [fault for fault in self.faults if fault is not self.anchor]
+                self._stop(place, f"alias *{event.anchor} is not allowed; write the value out")
+            case yaml.ScalarEvent():
+                self._refuse_decoration(event, place)
+                if isinstance(event, NotJsonEvent):
+                    self._fault(place, f"{shown(event.value)} is no JSON value")
+                if self._wants_key():
+                    self._open_key(place, event.value)
+                else:
+                    self._put(place, event.value if event.style else _plain(event.value))
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                self._refuse_decoration(event, place)
+                if self._wants_key():
+                    self._stop(place, "a key must be a single word")
+                if len(self.stack) >= DEEPEST:
+                    self._stop(place, _TOO_DEEP)
+                content: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
+                self.stack.append(_Open(self._put(place, content), content))
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                self.stack.pop()
+            case _:
+                pass  # the stream's begin and end, and the document's end
+
+    def _wants_key(self) -> bool:
+        return bool(self.stack) and isinstance(self.stack[-1].content, dict) and self.stack[-1].key is None
+
+    def _open_key(self, place: Place, key: str) -> None:
+        inside = self.stack[-1]
+        path = (*inside.path, key)
+        if key in inside.content:
+            first = self.places[path]
+            self._fault(place, f"{dotted(path)} stands here again, first in line {first.line}")
+        else:
+            self.places[path] = replace(place, path=path)
+        inside.key = key
+
+    def _put(self, place: Place, value: Any) -> KeyPath:
+        """Puts a value where it belongs; returns its path."""
+        if not self.stack:
+            self.top = value
+            return ()
+        inside = self.stack[-1]
+        if isinstance(inside.content, list):
+            path: KeyPath = (*inside.path, len(inside.content))
+            inside.content.append(value)
+            self.places[path] = replace(place, path=path)
+            return path
+        key = inside.key
+        assert key is not None  # a value comes only after its key
+        inside.content.setdefault(key, value)
+        inside.key = None
+        return (*inside.path, key)
+
+    def _refuse_decoration(self, event: yaml.NodeEvent, place: Place) -> None:
+        if event.anchor is not None and self.anchor is None:
+            self._fault(place, f"anchor &{event.anchor} is not allowed; write the value out")
+            self.anchor = self.faults[-1]
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            self._fault(place, f"tag {shown(tag)} is not allowed")
+
+    def _fault(self, place: Place, message: str) -> None:
+        self.faults.append(Fault(place, message))
+        if len(self.faults) >= self.most_faults:
+            raise _Stop
+
+    def _stop(self, place: Place, message: str) -> None:
+        self.faults.append(Fault(place, message))
+        raise _Stop
+
+
+def _plain(text: str) -> Any:
+    """A scalar without quotes, by the core schema of YAML 1.2."""
+    if text in _NULL:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    # .nan, .inf and 1e999 stay text, so that no schema takes them for a number.
+    number = float(text) if _FLOAT.fullmatch(text) else math.nan
+    return number if math.isfinite(number) else text
+
+
+def dotted(path: KeyPath) -> str:
+    """A key path as people write it.
+
+    >>> dotted(("backends", "mytool", "command", 2))
+    'backends.mytool.command[2]'
+    """
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{_word(step)}" if text else _word(step)
+    return text
+
+
+def as_written(places: Mapping[KeyPath, Place], path: KeyPath) -> str:
+    """A key path with the names that stand in the text, which may be aliases.
+
+    >>> as_written({("parallel_runs",): Place(1, 1, ("parallel",))}, ("parallel_runs", "workers"))
+    'parallel.workers'
+    """
+    for length in range(len(path), 0, -1):
+        place = places.get(path[:length])
+        if place is not None and place.path:
+            return dotted((*place.path, *path[length:]))
+    return dotted(path)
+
+
+def _word(key: str) -> str:
+    return key if key.isprintable() and len(key) <= 80 else shown(key)
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig")
+        place = Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+        raise Faulty(Fault(place, f"byte 0x{data[error.start]:02x} is not UTF-8")) from error
+
+
+def _place(mark: Any) -> Place:
+    return Place(mark.line + 1, mark.column + 1)
+
+
+def walk(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Every leaf of nested mappings with its path; a list is a leaf."""
+    if isinstance(data, Mapping) and (data or not path):
+        for key, value in data.items():
+            yield from walk(value, (*path, key))
+    else:
+        yield path, data

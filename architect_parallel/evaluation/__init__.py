@@ -1,0 +1,1 @@
+"""Rankings, ratings, leaderboards and judge prompts. Pure."""

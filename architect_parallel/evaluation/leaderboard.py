@@ -1,0 +1,65 @@
+"""Models over all competitions: pass rate, median cost and time, rating. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from architect_parallel.domain import RunResult, Standing, Status, WorkerResult
+from architect_parallel.evaluation.pass_rates import counts, wilson_interval
+from architect_parallel.evaluation.ranking import duels
+from architect_parallel.evaluation.ratings import Rating, ratings
+
+_Player = tuple[str, str]
+"""Model and backend."""
+
+
+def standings(competitions: Sequence[RunResult]) -> tuple[Standing, ...]:
+    """Every model that took part, best rating first, those without one last; then by pass rate and name.
+
+    Within a competition every result that counts meets every one of the other models (`ranking.duels`). Two models with
+    several runs each meet as often as the one with fewer of them has runs: their runs are independent, their pairs are
+    not, so that each pair counts for a part of a game.
+    """
+    results: dict[_Player, list[WorkerResult]] = {}
+    wins: dict[tuple[_Player, _Player], float] = {}
+    for run in competitions:
+        counted = {each.worker_id: each for each in run.results if counts(each)}
+        runs: dict[_Player, int] = {}
+        for each in counted.values():
+            results.setdefault(_player(each), []).append(each)
+            runs[_player(each)] = runs.get(_player(each), 0) + 1
+        for duel in duels(run.results, judged=run.judged):
+            if duel.a not in counted or duel.b not in counted:
+                continue
+            a, b = _player(counted[duel.a]), _player(counted[duel.b])
+            weight = 1 / max(runs[a], runs[b])
+            for winner, loser, share in ((a, b, duel.share), (b, a, 1 - duel.share)):
+                wins[winner, loser] = wins.get((winner, loser), 0.0) + weight * share
+    rated = ratings(wins)
+    found = [_standing(player, own, rated.get(player)) for player, own in results.items()]
+    return tuple(sorted(found, key=lambda each: (*_from_the_top(each), each.model, each.backend)))
+
+
+def _player(result: WorkerResult) -> _Player:
+    return result.model, result.backend
+
+
+def _from_the_top(standing: Standing) -> tuple[bool, float, float]:
+    return standing.rating is None, -(standing.rating or 0.0), -standing.pass_rate
+
+
+def _standing(player: _Player, results: Sequence[WorkerResult], rating: Rating | None) -> Standing:
+    passed = sum(each.status is Status.SUCCESS for each in results)
+    costs = [each.cost for each in results if each.cost is not None]
+    return Standing(
+        model=player[0],
+        backend=player[1],
+        runs=len(results),
+        pass_rate=passed / len(results),
+        interval=wilson_interval(passed, len(results)),
+        median_cost=statistics.median(costs) if costs else None,
+        median_seconds=statistics.median(each.duration for each in results),
+        rating=None if rating is None else rating.rating,
+        rating_interval=None if rating is None else rating.interval,
+    )

@@ -1,0 +1,45 @@
+"""What a worker with dependencies starts from: their work merged in the object store; no checkout, no branch.
+
+The commit is the same for the same work, whoever makes it and whenever: a further attempt, or a resumed run, starts
+from the very same base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from architect_parallel.domain import WorkerResult
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.landing.strategies import merge, require_merge_tree
+from architect_parallel.system.git import Repository
+
+_WHO = {"NAME": "architect-parallel", "EMAIL": "architect-parallel@localhost"}
+
+
+def merged_base(repository: Repository, base_commit: str, results: Sequence[WorkerResult]) -> str:
+    """The commit that holds `base_commit` and the work of `results`, merged in their order.
+
+    Raises:
+        EnvironmentProblem: Two of them conflict; the files are named.
+    """
+    git, commit, taken = repository.store, base_commit, list[str]()
+    for each in results:
+        if each.diff is None or git.ok("merge-base", "--is-ancestor", each.diff.head, commit):
+            continue
+        if not git.ok("merge-base", "--is-ancestor", commit, each.diff.head):
+            require_merge_tree()
+        date = git.text("show", "--no-patch", "--format=%cd", "--date=raw", each.diff.head)
+        env = {f"GIT_{role}_{key}": word for role in ("AUTHOR", "COMMITTER") for key, word in _WHO.items()}
+        env |= {f"GIT_{role}_DATE": date for role in ("AUTHOR", "COMMITTER")}
+        message = f"architect: base of {', '.join([*taken, each.name])}"
+        combined = merge(git, commit, each.diff.head, message=message, env=env)
+        if combined.commit is None:
+            shown = ", ".join(combined.conflicts[:20])
+            others = " and ".join(taken)
+            raise EnvironmentProblem(
+                f"the work of {others} conflicts with that of {each.name} in {shown}",
+                hint="let one of them depend on the other",
+            )
+        commit = combined.commit
+        taken.append(each.name)
+    return commit

@@ -1,0 +1,1 @@
+"""One run: its options, its plan, and the loop that starts and stops the workers."""

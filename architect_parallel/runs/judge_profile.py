@@ -1,0 +1,42 @@
+"""The backend that judges a competition, and the profile it works with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from architect_parallel.backends.base import Backend
+from architect_parallel.domain import SHELL, AgentProfile, SandboxMode
+from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.runs.workspace import Here
+from architect_parallel.text.suggest import require_known
+
+
+def require_judge(name: str, here: Here) -> Backend:
+    """The backend that is to judge.
+
+    Raises:
+        UsageError: There is none of that name, or it cannot judge.
+        EnvironmentProblem: It is not ready here.
+    """
+    backend = here.backends[require_known("--judge", name, here.backends)]
+    if backend.name == SHELL:
+        hint = "name an agent: architect backends"
+        raise UsageError(f"--judge {name}: it runs what it is told and cannot judge", hint=hint)
+    found = backend.availability(here.environ, model=judge_profile(here, backend).model)
+    if found.missing is not None:
+        raise EnvironmentProblem(f"judge {backend.name} cannot run: {found.missing}", hint=found.remedy)
+    return backend
+
+
+def judge_warnings(judge: Backend, here: Here, *, budget: bool) -> tuple[str, ...]:
+    """What the judge's backend cannot honour, for the plan."""
+    profile = judge_profile(here, judge)
+    lacking = judge.capabilities.cannot_honour(profile, model=profile.model is not None, budget=budget)
+    return tuple(f"judge {judge.name} {each}" for each in lacking)
+
+
+def judge_profile(here: Here, judge: Backend) -> AgentProfile:
+    """That of a reviewer, who only reads, without what a reviewer is told; its model where it is one of the judge's."""
+    review = here.settings.agents["review"]
+    model = review.model if review.backend in (None, judge.name) else None
+    return replace(review, model=model, system_prompt=None, approval_mode=None, sandbox_mode=SandboxMode.READ_ONLY)

@@ -1,0 +1,108 @@
+"""Watching a run of this or another process: from its first event, as they come, to its end.
+
+The journal is looked at a few times a second (an indexed look at a file that is in memory: 0.1 ms); callers wait on an
+iterator and poll nothing. A launcher that dies is noticed by its lock, at the next look. What is told is numbered here,
+from 1 without gaps, and depends on nothing but the journal: also that a launcher died stands in every replay, at the
+place where a later resume began.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from architect_parallel.events import Recorded, RunFinished, RunResumed
+from architect_parallel.journal import Journal
+from architect_parallel.reports.run_view import Board, Seen, as_data
+from architect_parallel.system import clock
+from architect_parallel.system.git import Repository, open_repository
+
+LOOK_S = 0.2
+
+
+class Follower:
+    """Reads on in the journal of one run."""
+
+    def __init__(self, journal: Journal, run_id: str) -> None:
+        self.over = False
+        """Whether the run has ended, well or by its launcher's death; a later resume takes it up again."""
+        self._journal = journal
+        self._run_id = run_id
+        self._last_seq = 0
+        self._last_time: datetime | None = None
+        self._count = 0
+        self._finished = False
+        self._told_death = False
+
+    def poll(self) -> list[Seen]:
+        """What has come since the last look."""
+        # Liveness first: a run that ends in between is then read with its end, never as interrupted.
+        live = self._journal.is_live(self._run_id)
+        recorded = self._journal.recorded(self._run_id, self._last_seq)
+        seen = [item for each in recorded for item in self._taken(each)]
+        if not live and not self._finished and not self._told_death and self._last_time is not None:
+            seen.append(self._death())
+        self.over = self._finished or self._told_death
+        return seen
+
+    def _taken(self, recorded: Recorded) -> list[Seen]:
+        seen = []
+        if isinstance(recorded.event, RunResumed):
+            if not self._finished and not self._told_death:
+                seen.append(self._death())
+            self._finished = self._told_death = False
+        elif isinstance(recorded.event, RunFinished):
+            self._finished = True
+        self._last_seq, self._last_time = recorded.seq, recorded.time
+        return [*seen, self._numbered(recorded.time, recorded)]
+
+    def _death(self) -> Seen:
+        assert self._last_time is not None
+        self._told_death = True
+        return self._numbered(self._last_time, None)
+
+    def _numbered(self, time: datetime, recorded: Recorded | None) -> Seen:
+        self._count += 1
+        return Seen(seq=self._count, time=time, recorded=recorded)
+
+
+def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> Iterator[dict[str, Any]]:
+    """The events of a run as plain data, from its first one, as they come, until it ends.
+
+    Each has `run_id`, `seq` (from 1 without gaps), `time`, `event`, `worker_id` (`None`: of the run as a whole),
+    `name`, `status` (of the worker, or of the run) and what belongs to the event. The last one is `run_finished`, or
+    `run_interrupted` when the launcher died. Any number of watchers see the same.
+
+    Args:
+        run: A run's id, how it begins or ends, or `latest`.
+
+    Raises:
+        NothingToDo: No such run.
+        EnvironmentProblem: Not in a repository, or its journal cannot be read.
+    """
+    repository = open_repository(Path(workspace_root))
+    with Journal.of(repository) as journal:
+        run_id = journal.find(run)
+    return _events(repository, run_id)
+
+
+def _events(repository: Repository, run_id: str) -> Iterator[dict[str, Any]]:
+    # Opened with the first event: an iterator that nobody asks for one would never close it.
+    board = Board(run_id)
+    with Journal.of(repository) as journal:
+        for seen in follow(journal, run_id):
+            board.take(seen)
+            yield as_data(board, seen)
+
+
+def follow(journal: Journal, run_id: str) -> Iterator[Seen]:
+    """What there is to see of a run, as it comes, until it ends."""
+    follower = Follower(journal, run_id)
+    while True:
+        yield from follower.poll()
+        if follower.over:
+            return
+        clock.pause(LOOK_S)

@@ -1,0 +1,74 @@
+"""Where a command stands: the repository, its journal, the effective settings and the backends they describe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from architect_parallel.backends.base import Backend
+from architect_parallel.backends.registry import load_backends
+from architect_parallel.config.paths import home_dir
+from architect_parallel.config.settings import load_settings
+from architect_parallel.domain import RunResult, Settings, WorkerResult, WorkerSpec
+from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.journal import Journal
+from architect_parallel.system.git import Repository, open_repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """Where a command stands: repository, settings, backends, environment."""
+
+    repository: Repository
+    settings: Settings
+    backends: Mapping[str, Backend]
+    environ: Mapping[str, str]
+    start: Path = Path()
+    """The directory it was called from, absolute: where relative paths of the user begin."""
+
+
+def load_here(workspace_root: Path, config_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Here:
+    """Opens the repository at `workspace_root` with its effective settings."""
+    environ = dict(os.environ if environ is None else environ)
+    repository = open_repository(workspace_root)
+    settings = load_settings(repository.checkout, config_file=config_file, environ=environ, home=home_dir())
+    return Here(
+        repository=repository, settings=settings, backends=load_backends(settings, environ), environ=environ,
+        start=workspace_root.absolute(),
+    )  # fmt: skip
+
+
+def require_planned(run_id: str, planned: Sequence[WorkerSpec], worker_id: int) -> int:
+    """`worker_id`, when the run has such a worker.
+
+    Raises:
+        UsageError: It has none.
+    """
+    if all(spec.worker_id != worker_id for spec in planned):
+        raise UsageError(f"run {run_id} has no worker {worker_id}", hint=f"architect status {run_id}")
+    return worker_id
+
+
+def require_worker(result: RunResult, worker_id: int) -> WorkerResult:
+    """The result of one worker.
+
+    Raises:
+        UsageError: The run has no such worker.
+        EnvironmentProblem: It has not ended yet.
+    """
+    require_planned(result.run_id, result.planned, worker_id)
+    for each in result.results:
+        if each.worker_id == worker_id:
+            return each
+    raise EnvironmentProblem(f"worker {worker_id} has not ended yet", hint=f"architect status {result.run_id}")
+
+
+@contextmanager
+def open_journal(workspace_root: Path) -> Iterator[tuple[Repository, Journal]]:
+    """The repository at `workspace_root` and its journal, for commands that look."""
+    repository = open_repository(workspace_root)
+    with Journal.of(repository) as journal:
+        yield repository, journal

@@ -1,0 +1,1 @@
+"""Which worker runs next, again or never. Pure."""

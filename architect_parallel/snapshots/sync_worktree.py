@@ -1,0 +1,60 @@
+"""After a result is published: the worktree's own index, HEAD and `.git` fit it again, for people to look at.
+
+Works on git's directory of the worktree only, runs nothing of the repository's, and may fail at any point without
+loss: the result stands on its branch already. Nothing that holds work is replaced: a rebase or merge the agent left in
+the middle stays as it is, and so does a `.git` that has become a repository of its own; both are named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.repository.heads import head_branch, operation_in, put_head_on
+from architect_parallel.snapshots.baseline import admin_dir_of, is_real_directory
+from architect_parallel.snapshots.private_git import PrivateGit
+from architect_parallel.system.files import replace_file
+from architect_parallel.system.git import GitError
+
+
+def tidy(private: PrivateGit, branch: str) -> list[str]:
+    """Lets a person who looks into the worktree see the published result; returns what stands against it.
+
+    Whatever commit HEAD names must be in the published history.
+    """
+    admin = private.admin_dir
+    if not is_real_directory(admin):
+        return [f"git's directory of the worktree is gone ({admin}); the files are there, git does not work there"]
+    if (operation := operation_in(admin)) is not None:
+        return [f"a {operation} was left unfinished in the worktree"]
+    warnings = _mend_link(private)
+    with contextlib.suppress(OSError, GitError):
+        for lock in ("index.lock", "HEAD.lock"):  # nobody is left who could hold them
+            (admin / lock).unlink(missing_ok=True)
+        if head_branch(admin) != branch:
+            put_head_on(admin, branch)
+        descriptor, name = tempfile.mkstemp(prefix="index.", dir=admin)
+        os.close(descriptor)
+        # With its date: git tells changed files by it.
+        shutil.copy2(private.index, name)
+        os.replace(name, admin / "index")
+    return warnings
+
+
+def _mend_link(private: PrivateGit) -> list[str]:
+    """The worktree's `.git` file, when it is missing."""
+    link = private.worktree / ".git"
+    if link == private.admin_dir or not is_real_directory(private.worktree):
+        return []
+    if not os.path.lexists(link):
+        with contextlib.suppress(OSError):
+            replace_file(link, os.fsencode(f"gitdir: {private.admin_dir}\n"))
+        return []
+    with contextlib.suppress(OSError, EnvironmentProblem):
+        if stat.S_ISREG(link.lstat().st_mode) and admin_dir_of(private.worktree) == private.admin_dir:
+            return []
+    return [f"{link} was replaced; commits made in another repository there are not collected"]

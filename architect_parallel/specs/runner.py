@@ -1,0 +1,166 @@
+"""Runs of specs: they are run and gone on with like any other, and what a spec says of landing is done at their end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from architect_parallel.api.launch import ParallelRunner, recorded_plan
+from architect_parallel.api.merge import MergeRequest, merge
+from architect_parallel.api.resume import resume
+from architect_parallel.domain import RunPlan, RunResult, RunStatus, WorkerSpec
+from architect_parallel.errors import ArchitectParallelError, ExitCode, NothingToDo, UsageError
+from architect_parallel.journal import Journal
+from architect_parallel.landing.merge import Pick
+from architect_parallel.runs.runner import Listener
+from architect_parallel.runs.workspace import Here, load_here
+from architect_parallel.scheduling import graph
+from architect_parallel.specs.plan import SpecConfig, coordinator_name, draft_spec_plan, task_graph, validated
+from architect_parallel.text.suggest import require_known
+from architect_parallel.worktrees.create import owns_branch, restore_branch
+from architect_parallel.worktrees.remove import delete_branch
+
+
+class SpecRunner(ParallelRunner):
+    """Runs a spec; everything else is as in `ParallelRunner`.
+
+    Args:
+        say: Takes lines of progress of what lands at the end.
+    """
+
+    def __init__(
+        self,
+        config: SpecConfig,
+        workspace_root: str | os.PathLike[str] = ".",
+        *,
+        listeners: Sequence[Listener] = (),
+        environ: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        super().__init__(config.flags, workspace_root, listeners=listeners, environ=environ)
+        self.spec_config = config
+        self._say = say
+
+    def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
+        """See `ParallelRunner.execute`; what the spec says of landing is done as well."""
+        return land(super().execute(started), self.here, self._say)
+
+    def _draft(self) -> RunPlan:
+        return draft_spec_plan(self.spec_config, self.here)
+
+
+def resume_spec(
+    config: SpecConfig,
+    run: str,
+    workspace_root: Path,
+    *,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> RunResult:
+    """Goes on with a run of this spec: what did not succeed, as it was planned then.
+
+    Raises:
+        UsageError: The run is none of this spec's, or there is no task called so.
+        NothingToDo: No such run, or nothing of it is left to do.
+    """
+    config_file = Path(config.flags.config_file) if config.flags.config_file is not None else None
+    spec = validated(config.file, workspace_root, config_file)
+    needs = task_graph(spec)
+
+    def choose(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
+        ids = {each.name: each.worker_id for each in plan.workers}
+        if plan.workflow is None or plan.workflow.name != spec.name or not {*ids} <= {*needs, coordinator_name(needs)}:
+            raise UsageError(f"run {plan.run_id} is not one of {config.file}", hint=f"architect resume {plan.run_id}")
+        if not config.only:
+            return todo
+        for name in config.only:
+            require_known("task", name, ids)
+        wanted = graph.closure(
+            {each.worker_id: each.dependencies for each in plan.workers}, [ids[n] for n in config.only]
+        )
+        left = [each for each in todo if each.worker_id in wanted]
+        if not left:
+            text = f"nothing is left to do of {', '.join(config.only)} in run {plan.run_id}"
+            raise NothingToDo(text, hint="leave out --only")
+        return left
+
+    return resume_and_land(
+        workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose, say=say
+    )
+
+
+def resume_and_land(
+    workspace_root: Path,
+    run: str,
+    *,
+    config_file: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    started: Callable[[RunPlan], None] = lambda plan: None,
+    choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
+    say: Callable[[str], None] = lambda line: None,
+) -> RunResult:
+    """Goes on with any run but a flow; one of a spec that says so is merged at its end, also where that is all that is
+    left to do. Raises as `resume`."""
+    here = load_here(workspace_root, config_file)
+    try:
+        result = resume(
+            workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
+        )
+    except NothingToDo:
+        with Journal.of(here.repository) as journal:
+            result = journal.result(journal.find(run))
+            plan = recorded_plan(journal, result.run_id)
+            done = [each for each in journal.operations(result.run_id) if each.kind == "merge" and each.finished]
+        wanted = plan.workflow is not None and plan.workflow.merge is not None and result.status is RunStatus.SUCCESS
+        if not wanted or done:  # also one that was undone: somebody did not want it
+            raise
+    return land(result, here, say)
+
+
+def land(result: RunResult, here: Here, say: Callable[[str], None] = lambda line: None) -> RunResult:
+    """Lands what merges cleanly and passes of a run whose spec says so; the rest is named in the result's `merge`.
+
+    Returns:
+        The run as it is then. Where all went well but something was left out its `exit_code` is that of a conflict,
+        and what kept all of it from landing is a warning: the run itself had ended before.
+    """
+    with Journal.of(here.repository) as journal:
+        plan = recorded_plan(journal, result.run_id)
+        order = plan.workflow.merge if plan.workflow is not None else None
+        if order is None:
+            return result
+        if result.status in (RunStatus.CANCELED, RunStatus.ESCALATED):
+            result.warnings.append(f"merge: nothing lands on {order.into}, because the run was {result.status}")
+            return result
+        tip = here.repository.store.resolve(f"refs/heads/{order.into}")
+        # One of ours at the base was made by a launcher that was killed before anything landed.
+        made = tip is None or (tip == plan.base_commit and owns_branch(here.repository, order.into, plan.run_id))
+        asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into, makes_target=made)
+        problem: ArchitectParallelError | None = None
+        told: list[str] = []
+        kept_out = False  # what failed is the run's own exit code, and where it is not critical no fault at all
+        try:
+            if tip is None:
+                restore_branch(here.repository, branch=order.into, commit=plan.base_commit, run_id=plan.run_id)
+            planned, done = merge(here.start, asked, environ=here.environ, say=lambda line: say(f"merge: {line}"))
+            told += [*planned.warnings, *(done.warnings if done is not None else ())]
+            kept_out = done is not None and any(each.reason != "not_successful" for each in done.left_out)
+            if done is not None and done.commit is None:  # the envelope shows landings only
+                told += [f"worker {each.worker_id} is left out: {each.detail or each.reason}" for each in done.left_out]
+        except ArchitectParallelError as error:
+            problem = error
+        finally:
+            if made:
+                delete_branch(here.repository, order.into, plan.base_commit)  # where nothing has landed
+        after = journal.result(plan.run_id)
+    after.warnings.extend(f"merge: {each}" for each in told)
+    code = after.exit_code or 0
+    if problem is not None:
+        after.warnings.append(f"merge: {problem.message}")
+        code = code or (0 if isinstance(problem, NothingToDo) else int(problem.exit_code))
+    elif kept_out:
+        code = code or int(ExitCode.CONFLICT)
+    return replace(after, exit_code=code)

@@ -1,0 +1,195 @@
+"""The spec as a pydantic model: names, types, bounds, the dialect's other names, and the JSON schema.
+
+Knows nothing of files or places. A task is what it is in a task file; what is added is what makes a graph of tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from architect_parallel.config.schema import Boolean, Count, Identifier, RateLimitSection, Section
+from architect_parallel.config.task_schema import (
+    DefaultsSection,
+    Meta,
+    Name,
+    Prompt,
+    Retries,
+    SoundText,
+    camel_name,
+    own_name,
+)
+from architect_parallel.domain import OnPartial
+from architect_parallel.text.quantities import MOST_RETRIES, read_count
+
+LONGEST_MS = 7 * 24 * 3600 * 1000
+
+
+def _milliseconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST_MS:
+        raise ValueError("must be a number of milliseconds, at least 0 and at most 7 days")
+    return float(value)
+
+
+def _factor(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 100:
+        raise ValueError("must be a number from 1 to 100")
+    return float(value)
+
+
+def _attempts(value: object) -> int:
+    return read_count(value if isinstance(value, (str, int, float)) else "", high=MOST_RETRIES + 1)
+
+
+Milliseconds = Annotated[
+    float, BeforeValidator(_milliseconds), WithJsonSchema({"type": "number", "minimum": 0, "maximum": LONGEST_MS})
+]
+Factor = Annotated[float, BeforeValidator(_factor), WithJsonSchema({"type": "number", "minimum": 1, "maximum": 100})]
+Attempts = Annotated[
+    int, BeforeValidator(_attempts), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_RETRIES + 1})
+]
+
+
+class ExecutionSection(Section):
+    """How the graph is run."""
+
+    max_concurrent_agents: Count | None = Field(default=None, description="How many run at the same time; null: 4.")
+
+
+class SpecProviderSection(Section):
+    """How workers of one provider are started in this run."""
+
+    rate_limit: RateLimitSection | None = Field(default=None, description="null: as the configuration says.")
+
+
+class RetrySection(Section):
+    """How a failed task is repeated, whatever its failure."""
+
+    max_attempts: Attempts = Field(default=3, description="In all, the first one included.")
+    initial_delay: Milliseconds = Field(default=1000.0, description="Milliseconds before the second attempt.")
+    backoff_factor: Factor = Field(default=2.0, description="How much longer each further wait is.")
+    max_delay: Milliseconds = Field(default=10000.0, description="Milliseconds; no wait is longer.")
+
+
+class DebuggerSection(Section):
+    """Who is asked when several tasks fail."""
+
+    agent: Name = Field(description="Agent profile, or a role for the default one.")
+
+
+class RecoverySection(Section):
+    """What is tried once a task has failed for good."""
+
+    retries: Retries = Field(default=1, description="Further attempts.")
+    refine: Boolean = Field(default=True, description="Tell them the error, the state and what others found.")
+    debugger: DebuggerSection | None = Field(default=None, description="Asked when several fail.")
+    on_all_failed: Literal["escalate", "retry"] = Field(
+        default="escalate", description="escalate: a group that failed alike is left to a person. retry: tried again."
+    )
+
+
+class MergeSection(Section):
+    """What becomes of the results."""
+
+    strategy: Literal["sequential"] = Field(default="sequential", description="sequential.")
+    into: Prompt = Field(description="Branch to land on; made where it is missing.")
+    check: Prompt | None = Field(default=None, description="Command that must pass after each step.")
+
+
+class CoordinatorSection(Section):
+    """A last task that is given the results of all others; its final text is the run's synthesis."""
+
+    task: Prompt = Field(
+        default="Synthesise the results, name the conflicts between them, recommend what to do.",
+        description="What to do. {{ results }} is put at its end where it is not in it.",
+    )
+    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default one.")
+
+
+class SpecTaskSection(DefaultsSection):
+    """One task of the graph."""
+
+    name: Name | None = Field(default=None, description="Unique in the file; id or name is required.")
+    id: Name | None = Field(default=None, description="Another name for dependencies; unique in the file.")
+    prompt: Prompt | None = Field(default=None, description="What to do; null: its name says it.")
+    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default one.")
+    on_partial: OnPartial | None = Field(
+        default=None, description="continue: go on when something it depends on did not succeed."
+    )
+
+
+def _tasks(value: object) -> object:
+    if isinstance(value, list) and not value:
+        raise ValueError("is empty: there must be at least one task")
+    return value
+
+
+class SpecSection(Section):
+    """A whole spec."""
+
+    schema_: SoundText | None = Field(default=None, alias="$schema", description="For editors.")
+    name: Name | None = Field(default=None, description="null: the file's name.")
+    description: SoundText | None = Field(default=None, description="For people.")
+    policy: Meta | None = Field(default=None, description="Taken note of; nothing acts on it.")
+    execution: ExecutionSection | None = Field(default=None)
+    providers: dict[Identifier, SpecProviderSection] | None = Field(default=None, description="By provider.")
+    retry: RetrySection | None = Field(default=None)
+    recovery: RecoverySection | None = Field(default=None)
+    state_file: Prompt | None = Field(
+        default=None,
+        description="An account in Markdown, written while the run goes on; relative to where the tool is called. "
+        "It takes the place of an earlier account and of no other file.",
+    )
+    merge: MergeSection | None = Field(default=None)
+    coordinator: CoordinatorSection | None = Field(default=None)
+    on_partial: OnPartial | None = Field(default=None, description="For tasks that do not say otherwise.")
+    defaults: DefaultsSection | None = Field(default=None, description="For tasks that do not say otherwise.")
+    tasks: Annotated[list[SpecTaskSection], BeforeValidator(_tasks)] = Field(description="At least one.", min_length=1)
+
+
+SECTIONS: Mapping[tuple[str, ...], type[Section]] = {
+    (): SpecSection,
+    ("execution",): ExecutionSection,
+    ("providers", "*"): SpecProviderSection,
+    ("providers", "*", "rate_limit"): RateLimitSection,
+    ("retry",): RetrySection,
+    ("recovery",): RecoverySection,
+    ("recovery", "debugger"): DebuggerSection,
+    ("merge",): MergeSection,
+    ("coordinator",): CoordinatorSection,
+    ("defaults",): DefaultsSection,
+    ("tasks", "*"): SpecTaskSection,
+}
+"""Where which section stands, parents first; `*` is any key or index."""
+
+_ALIASES: Mapping[str, str] = {"deps": "dependencies", "depends_on": "dependencies"}
+
+
+def own_spec_name(key: str, known: Collection[str]) -> str:
+    """The field that `key` is a name of; another key as it is.
+
+    >>> own_spec_name("dependsOn", SpecTaskSection.model_fields), own_spec_name("deps", RetrySection.model_fields)
+    ('dependencies', 'deps')
+    """
+    alias = _ALIASES.get(own_name(key, [*known, *_ALIASES]))
+    return alias if alias is not None and alias in known else own_name(key, known)
+
+
+def spec_schema() -> dict[str, Any]:
+    """The JSON schema of a spec, other names included."""
+    schema = SpecSection.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "architect-parallel spec"
+    named = {"SpecSection": schema, **schema["$defs"]}
+    for kind in SECTIONS.values():
+        properties = named[kind.__name__]["properties"]
+        for field in list(properties):
+            others = [camel_name(field)] if camel_name(field) != field else []
+            others += ["task"] if field == "prompt" else []
+            others += ["deps", "dependsOn", "depends_on"] if field == "dependencies" else []
+            for other in others:
+                properties[other] = properties[field] | {"description": f"Another name of {field}."}
+    named["SpecTaskSection"]["anyOf"] = [{"required": ["name"]}, {"required": ["id"]}]
+    return schema

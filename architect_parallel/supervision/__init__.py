@@ -1,0 +1,1 @@
+"""Supervised processes: start, limit, read and end a whole process tree."""

@@ -1,0 +1,1 @@
+"""The program of the supervisor process: standard library only, nothing of the rest of the package."""

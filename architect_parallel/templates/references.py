@@ -1,0 +1,210 @@
+"""`{{ name }}`, `{{ results }}` and `{{ file(./path) }}` in the prompts of a spec. Pure.
+
+No template language: what stands between the braces is one of these three, by exact name, and what is put in its place
+is never looked at again. In a prompt that is a shell command nothing is put in at all: the values go along with it
+(`planning.shell_values`), so that no result, whatever an agent wrote into it, can become a command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from architect_parallel.domain import Status, WorkerResult
+from architect_parallel.templates.shell import OUT_OF_REACH, out_of_reach
+from architect_parallel.text.quantities import show_count, shown
+from architect_parallel.text.sanitize import one_line
+
+MOST_CHARACTERS = 50_000
+"""Of one value: a prompt has to fit into an agent's head, and a variable into an environment."""
+MOST_VARIABLE_BYTES = 100_000
+"""Linux takes 128 KiB, its name included."""
+RESULTS = "results"
+
+_REFERENCE = re.compile(r"\{\{\s*((?:(?!\}\}).)*?)\s*\}\}", re.DOTALL)
+_FILE = re.compile(r"file\(\s*(.*?)\s*\)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One pair of braces."""
+
+    text: str
+    """What stands in them."""
+    file: str | None = None
+    """The path of a `file(…)`, as written; `None`: it is a name."""
+
+
+def references(text: str) -> tuple[Reference, ...]:
+    """What `text` refers to, each once, in order.
+
+    >>> [each.file or each.text for each in references("as in {{ design }}, {{file(./a b.md)}} and {{design}}")]
+    ['design', './a b.md']
+    """
+    return tuple(dict.fromkeys(_read(found[1]) for found in _REFERENCE.finditer(text)))
+
+
+def files(text: str) -> tuple[str, ...]:
+    """The paths of the `file(…)` in `text` that lie in the repository, as written.
+
+    >>> files("{{ file(./a.md) }} {{ file(../b.md) }} {{ c }}")
+    ('./a.md',)
+    """
+    found = []
+    for each in references(text):
+        if each.file is not None:
+            with contextlib.suppress(ValueError):
+                inner_path(each.file)
+                found.append(each.file)
+    return tuple(found)
+
+
+def inner_path(path: str) -> str:
+    """The path of a `file(…)` from the top of the repository.
+
+    Raises:
+        ValueError: It leads out of it.
+
+    >>> inner_path("./docs/../docs/a.md")
+    'docs/a.md'
+    """
+    steps: list[str] = []
+    for step in path.strip("\"'").split("/"):
+        if step == ".." and steps:
+            steps.pop()
+        elif step == "..":
+            raise ValueError("leads out of the repository")
+        elif step not in ("", "."):
+            steps.append(step)
+    if path.startswith(("/", "~")) or not steps or "\0" in path:
+        raise ValueError("must be a path inside the repository")
+    return "/".join(steps)
+
+
+def filled(text: str, value_of: Callable[[Reference], str]) -> str:
+    """`text` with every reference replaced by its value, in one pass.
+
+    >>> filled("use {{ a }}", lambda reference: "{{ b }}")
+    'use {{ b }}'
+    """
+    return _REFERENCE.sub(lambda found: cut(value_of(_read(found[1]))), text)
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """`text` with other names of tasks replaced by their own.
+
+    >>> renamed("{{ 1 }} and {{ results }}", {"1": "design"})
+    '{{ design }} and {{ results }}'
+    """
+    return _REFERENCE.sub(lambda found: f"{{{{ {names[found[1]]} }}}}" if found[1] in names else found[0], text)
+
+
+def unreachable(command: str) -> list[str]:
+    """What is wrong with the references of a shell command, by where they stand.
+
+    >>> unreachable("cat <<'END'\\n{{ x }}\\nEND\\necho {{ y }}")
+    ["'{{ x }}' stands in a here-document whose end word is quoted: the shell puts nothing in there"]
+    """
+    written = (found[0] for found in _REFERENCE.finditer(command))
+    return [f"{shown(each)} {OUT_OF_REACH}" for each in out_of_reach(command, written)]
+
+
+def values(text: str, value_of: Callable[[Reference], str]) -> dict[str, str]:
+    """Each reference in `text`, as it is written there, and its value.
+
+    >>> values("grep {{word}} *", lambda reference: "$(reboot)")
+    {'{{word}}': '$(reboot)'}
+    """
+    return {found[0]: cut(value_of(_read(found[1]))) for found in _REFERENCE.finditer(text)}
+
+
+def cut(text: str) -> str:
+    """`text`, of a very long one its beginning, which says so."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return f"{text[:MOST_CHARACTERS]}\n[cut: {len(text) - MOST_CHARACTERS} more characters]"
+
+
+def cut_variable(text: str) -> str:
+    """`cut`, and never more than the environment of a process takes as one variable: letters may be long.
+
+    >>> text = cut_variable("設" * 50_000)
+    >>> len(text.encode()) <= MOST_VARIABLE_BYTES, text[-30:]
+    (True, '設\\n[cut: 16700 more characters]')
+    """
+    data = text.encode(errors="surrogateescape")
+    if len(text) <= MOST_CHARACTERS and len(data) <= MOST_VARIABLE_BYTES:
+        return text
+    kept = min(MOST_CHARACTERS, len(data[: MOST_VARIABLE_BYTES - 100].decode(errors="ignore")))
+    return f"{text[:kept]}\n[cut: {len(text) - kept} more characters]"
+
+
+def account(results: Sequence[WorkerResult]) -> str:
+    """`{{ results }}`: what came of each, in words; then which files more than one of them changed."""
+    share = max(500, MOST_CHARACTERS // max(1, len(results)) - 500)
+    parts = [_told(each, share) for each in results]
+    owners: dict[str, list[str]] = {}
+    for each in results:
+        for path in each.files_modified:
+            owners.setdefault(path, []).append(each.name)
+    shared = [f"- {one_line(path, 200)}: {', '.join(names)}" for path, names in sorted(owners.items()) if names[1:]]
+    if shared:
+        parts.append("\n".join(["## Files changed by several", *shared[:50]]))
+    return "\n\n".join(parts)
+
+
+def missing(results: Sequence[WorkerResult]) -> str:
+    """What a task that goes on in spite of failed dependencies is told of them, as the end of its prompt."""
+    lines = ["", "", "Not everything this task builds on is there:"]
+    for each in results:
+        said = f": {one_line(each.error, 300)}" if each.error else ""
+        lines.append(f"- {each.name} ended as {_reason(each)}{said}")
+    return "\n".join([*lines, "Do what can be done without it, and say what cannot."])
+
+
+def _told(result: WorkerResult, most: int) -> str:
+    lines = [f"## {result.name}: {_reason(result)}"]
+    if result.branch and result.status is not Status.SKIPPED:  # that was never made
+        lines.append(f"Branch {result.branch}, {show_count(len(result.files_modified), 'file')} changed")
+    lines += [f"- {one_line(path, 200)}" for path in result.files_modified[:20]]
+    if result.error and result.status is not Status.SUCCESS:
+        lines.append(f"Error: {one_line(result.error, 500)}")
+    text = result.output.strip()
+    if text:
+        lines.append(text if len(text) <= most else f"{text[:most]} […]")
+    return "\n".join(lines)
+
+
+def _reason(result: WorkerResult) -> str:
+    reason = f" ({str(result.reason).replace('_', ' ')})" if result.reason else ""
+    return f"{result.status}{reason}"
+
+
+def _read(inner: str) -> Reference:
+    file = _FILE.fullmatch(inner)
+    return Reference(text=inner, file=file[1].strip("\"'") if file else None)
+
+
+def faults(text: str, known: Mapping[str, bool], *, near: Callable[[str], str]) -> list[str]:
+    """What is wrong with the references of a prompt, in words.
+
+    Args:
+        known: Every name of the spec, and whether this task comes after it.
+        near: Offers a known name for an unknown one, as the end of a message.
+    """
+    found = []
+    for each in references(text):
+        if each.file is not None:
+            try:
+                inner_path(each.file)
+            except ValueError as error:
+                found.append(f"{{{{ {each.text} }}}} {error}")
+        elif each.text == RESULTS:
+            continue
+        elif each.text not in known:
+            found.append(f"{{{{ {each.text} }}}}: no task is called so{near(each.text)}")
+        elif not known[each.text]:
+            found.append(f"{{{{ {each.text} }}}}: it is not among its dependencies, so its result may not be there yet")
+    return found

@@ -1,0 +1,1 @@
+"""Quantities, names and text for people. Pure."""

@@ -1,1 +1,0 @@
-"""The program behind `workers/supervisor.py`; imports nothing of the rest and little of the standard library."""

@@ -1,0 +1,1 @@
+"""Helpers of the tests: repositories, consoles, made-up results, servers and agents."""

@@ -1,0 +1,163 @@
+"""The parts of the HTML report that are pure: escaping, packing, and where a run's time went."""
+
+from __future__ import annotations
+
+import base64
+import html.parser
+import json
+import re
+import zlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.report_material import HOSTILE, check, events_of, lane, run_of, spec_of
+
+from architect_parallel.domain import Attempt, Reason, Status, WorkerResult
+from architect_parallel.events import (
+    AgentStarted,
+    AttemptEnded,
+    LimitReached,
+    RunResumed,
+    WorkerFinished,
+    WorkerStarting,
+)
+from architect_parallel.reports.html import formatting
+from architect_parallel.reports.html.embedded_data import pack
+from architect_parallel.reports.html.markup import element, json_block, shown
+from architect_parallel.reports.html.spans import Phase, timeline
+
+BASE = "b" * 40
+
+
+def result(worker_id: int, **more: object) -> WorkerResult:
+    return WorkerResult(
+        worker_id=worker_id, branch="b", model="m", status=Status.SUCCESS, steps=1, cost=None, duration=1.0,
+        files_modified=[], worktree_path="/w", **more,  # type: ignore[arg-type]  # test data
+    )  # fmt: skip
+
+
+class Reader(html.parser.HTMLParser):
+    """What a parser makes of markup."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@given(st.text() | st.just(HOSTILE))
+def test_text_is_text_wherever_it_stands(text: str) -> None:
+    read = Reader(element("p", text, [text, None], title=text, data_x=text))
+
+    assert read.tags == ["p"]
+    assert [name for name, _ in read.attributes] == ["title", "data-x"]
+    assert read.text == shown(text) * 2
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", read.text)
+
+
+@given(st.text() | st.just(HOSTILE))
+def test_data_cannot_end_its_element(text: str) -> None:
+    block = json_block("data", {text: text})
+
+    inner = block.removeprefix('<template id="data">').removesuffix("</template>")
+    assert not set("<>&") & set(inner)
+    assert json.loads(inner) == {text: text}
+
+
+@given(st.lists(st.binary(max_size=3000)), st.integers(min_value=0, max_value=6000))
+def test_what_is_packed_fits_and_comes_back(pieces: list[bytes], room: int) -> None:
+    packed = pack(pieces, room)
+
+    unpacked = zlib.decompress(base64.b64decode(packed.text), -15)
+    assert [unpacked[at : at + size] for at, size in packed.places] == pieces[: len(packed.places)]
+    assert len(packed.text) <= max(room, 8)
+    if len(packed.places) < len(pieces):
+        assert len(pack(pieces, 10**9).text) + 8 > room  # nothing is left out that had room
+
+
+def test_the_time_of_a_worker_is_told_in_phases() -> None:
+    worker = result(1, checks=[check("pytest", True)])
+    shown_ = timeline(events_of([spec_of(1, BASE)], *lane(worker, 2.0, 10.0, 3.0)))
+
+    spans = [(span.phase, round(span.begin_s, 1), round(span.end_s, 1)) for span in shown_.lanes[0].spans]
+    assert spans == [
+        (Phase.WAITING, 0.0, 2.0),
+        (Phase.WORKTREE, 2.0, 3.2),
+        (Phase.AGENT, 3.2, 13.2),
+        (Phase.COLLECTING, 13.2, 16.8),  # nothing was collected, so its check is part of it
+    ]
+
+
+def test_attempts_and_limits_are_on_the_timeline() -> None:
+    attempt = Attempt(number=1, status=Status.FAILED, reason=Reason.CRASHED)
+    shown_ = timeline(
+        events_of(
+            [spec_of(1, BASE)],
+            (0.0, 1, WorkerStarting(attempt=1)),
+            (1.0, 1, AgentStarted(supervisor_pid=1, agent_pid=2, argv=())),
+            (5.0, 1, AttemptEnded(attempt=attempt, because="it crashed")),
+            (8.0, 1, WorkerStarting(attempt=2)),
+            (9.0, 1, AgentStarted(supervisor_pid=1, agent_pid=2, argv=())),
+            (12.0, 1, LimitReached(reason=Reason.BUDGET, detail="$1")),
+            (13.0, 1, WorkerFinished(result=result(1))),
+        )
+    )
+
+    assert [(span.phase, span.attempt, span.length_s) for span in shown_.lanes[0].spans] == [
+        (Phase.WORKTREE, 1, 1.0), (Phase.AGENT, 1, 4.0), (Phase.WAITING, 1, 3.0), (Phase.WORKTREE, 2, 1.0),
+        (Phase.AGENT, 2, 4.0),
+    ]  # fmt: skip
+    assert [(mark.at_s, mark.words) for mark in shown_.lanes[0].marks] == [(12.0, "stopped: budget, $1")]
+
+
+def test_the_time_between_a_launchers_end_and_a_resume_does_not_count() -> None:
+    shown_ = timeline(
+        events_of(
+            [spec_of(1, BASE)],
+            (1.0, 1, WorkerStarting(attempt=1)),
+            (3.0, 1, AgentStarted(supervisor_pid=1, agent_pid=2, argv=())),
+            (90_000.0, None, RunResumed(launcher_pid=2, worker_ids=(1,))),
+            (90_001.0, 1, WorkerStarting(attempt=2)),
+            (90_004.0, 1, WorkerFinished(result=result(1))),
+        )
+    )
+
+    assert shown_.total_s == 7.0
+    assert shown_.resumed_s == (3.0,)
+    assert [span.phase for span in shown_.lanes[0].spans] == [
+        Phase.WAITING, Phase.WORKTREE, Phase.WAITING, Phase.WORKTREE,
+    ]  # fmt: skip
+
+
+def test_what_goes_on_is_open_and_an_empty_run_has_no_time() -> None:
+    events = events_of([spec_of(1, BASE), spec_of(2, BASE)], (1.0, 1, WorkerStarting(attempt=1)))
+
+    assert [[span.is_open for span in lane.spans] for lane in timeline(events).lanes] == [[False], [True]]
+    assert timeline(()).lanes == ()
+
+
+def test_figures_are_short_and_honest() -> None:
+    assert [formatting.cost(each) for each in (None, 0.0, 0.00123, 0.5, 12.345)] == [
+        "?",
+        "$0.00",
+        "$0.0012",
+        "$0.500",
+        "$12.35",
+    ]
+    assert [formatting.duration(each) for each in (0.04, 9.94, 9.96, 59.7, 3599.8, 7260)] == [
+        "0.0 s", "9.9 s", "10 s", "1 min 00 s", "1 h 00 min", "2 h 01 min",
+    ]  # fmt: skip
+    assert [formatting.count(1, "file"), formatting.count(2, "patch"), formatting.count(3, "process")] == [
+        "1 file", "2 patches", "3 processes",
+    ]  # fmt: skip
+    assert run_of([spec_of(1, BASE)], []).total_tasks == 1
