@@ -228,7 +228,7 @@ class WorkerFinished:
     result: WorkerResult
     retry_after_s: float | None = None
     """When the provider said to come back; `None`: it did not."""
-    mendable: bool = True
+    retryable: bool = True
     """Whether another attempt may end better, as far as the backend can tell (not: a refused key, bad input)."""
     given_up: str | None = None
     """What a debugger said of the group that failed alike and is left to a person with this worker, maybe nothing;

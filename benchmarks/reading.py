@@ -23,8 +23,8 @@ from architect_parallel.domain import Limits
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.output import LogFile
 from architect_parallel.supervision.process import Launch
-from architect_parallel.supervision.stop import StopSwitch
-from architect_parallel.workers.agent_run import Tally, run_agent
+from architect_parallel.supervision.stop import StopToken
+from architect_parallel.workers.agent_run import UsageMeter, run_agent
 from benchmarks.measure import Goal, folder
 
 LINES = 1_000_000
@@ -74,8 +74,8 @@ def _run(place: Path, name: str, block: Path) -> tuple[float, float]:
     """Process CPU and wall seconds of one agent that prints `block` a hundred times."""
     log = LogFile(place / "log")
     (place / "log").unlink()
-    switch = StopSwitch()
-    tally = Tally(
+    switch = StopToken()
+    tally = UsageMeter(
         limits=Limits(output_bytes=2**40, max_steps=50),
         requested_model=None,
         prices={},

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from architect_parallel.agent.conversation import Conversation, Finish, ModelFailure, Reply, ToolCall, ToolResult
-from architect_parallel.agent.progress import Progress
+from architect_parallel.agent.progress import ProgressLog
 from architect_parallel.agent.sessions import Kept, Sessions
-from architect_parallel.agent.shared_budget import Purse
+from architect_parallel.agent.shared_budget import SharedBudget
 from architect_parallel.agent.tools import Toolbox
 from architect_parallel.domain import CostBasis, Limits, Reason, Status, Usage
 from architect_parallel.text.sanitize import one_line
@@ -68,8 +68,8 @@ class Agent:
     limits: Limits
     """`max_steps`, `budget_usd` and `timeout_s` are held here."""
     session_id: str
-    progress: Progress = field(default_factory=Progress)
-    purse: Purse = field(default_factory=Purse)
+    progress: ProgressLog = field(default_factory=ProgressLog)
+    purse: SharedBudget = field(default_factory=SharedBudget)
     sessions: Sessions = field(default_factory=lambda: Sessions(None))
     model_asked: str = ""
     """The model's name for who resumes the session; `""`: as reports name it."""

@@ -19,7 +19,7 @@ PROGRESS_VARIABLE = "ARCHITECT_PROGRESS_FILE"
 TEXT_CHARACTERS = 500
 
 
-class Progress:
+class ProgressLog:
     """Appends lines to a file (`None`: to none), and says the words among them to a person (`None`: to nobody)."""
 
     def __init__(self, path: Path | None = None, say: Callable[[str], None] | None = None) -> None:
@@ -29,7 +29,7 @@ class Progress:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], say: Callable[[str], None] | None) -> Progress:
+    def of(cls, environ: Mapping[str, str], say: Callable[[str], None] | None) -> ProgressLog:
         """For the progress file the environment names.
 
         Raises:

@@ -17,12 +17,12 @@ from pathlib import Path
 from architect_parallel.agent.conversation import Conversation
 from architect_parallel.agent.loop import Agent, Report
 from architect_parallel.agent.profiles import PROFILES, system_prompt
-from architect_parallel.agent.progress import Progress
+from architect_parallel.agent.progress import ProgressLog
 from architect_parallel.agent.scripted import scripted_conversation
 from architect_parallel.agent.sessions import Kept, Sessions, damaged
-from architect_parallel.agent.shared_budget import Purse
+from architect_parallel.agent.shared_budget import SharedBudget
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
-from architect_parallel.agent.workspace import Workspace
+from architect_parallel.agent.workspace import WorkingDirectory
 from architect_parallel.backends.providers import SCRIPTED, choose_model, default_model, missing_key
 from architect_parallel.domain import AgentProfile, Limits, Price, Reason, SandboxMode, Status, Usage
 from architect_parallel.errors import EnvironmentProblem, UsageError
@@ -140,7 +140,7 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
     profile = PROFILES.get(request.agent.name, PROFILES["build"])
     read_only = profile.read_only or request.agent.sandbox_mode is SandboxMode.READ_ONLY
     specs = tools_of(read_only, request.confirm_mode)
-    workspace = Workspace(request.directory)
+    workspace = WorkingDirectory(request.directory)
     instructions = system_prompt(profile, str(workspace.root), request.agent.system_prompt)
     sessions = Sessions(request.session_dir)
     before = None if request.resume is None else sessions.load(request.resume)
@@ -157,8 +157,8 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
         session_id=request.resume or str(uuid.uuid4()),
         sessions=sessions,
         model_asked=name,
-        progress=Progress.of(environ, say),
-        purse=Purse.of(environ),
+        progress=ProgressLog.of(environ, say),
+        purse=SharedBudget.of(environ),
     )
 
 

@@ -18,14 +18,14 @@ from pathlib import Path
 PURSE_VARIABLE = "ARCHITECT_PURSE"
 
 
-class Purse:
+class SharedBudget:
     """The run's money as this agent sees it; without a file (`None`) it is never empty."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Purse:
+    def of(cls, environ: Mapping[str, str]) -> SharedBudget:
         """The purse the environment names."""
         path = environ.get(PURSE_VARIABLE)
         return cls(Path(path) if path else None)

@@ -16,7 +16,7 @@ from typing import Any
 
 from architect_parallel.agent.conversation import ToolCall, ToolResult
 from architect_parallel.agent.progress import PROGRESS_VARIABLE
-from architect_parallel.agent.workspace import ToolProblem, Workspace
+from architect_parallel.agent.workspace import ToolProblem, WorkingDirectory
 from architect_parallel.backends.providers import OTHER_KEYS, PROVIDERS
 from architect_parallel.system.shell import ProgramOutcome, run_bounded
 
@@ -129,7 +129,7 @@ def tools_of(read_only: bool, mode: ConfirmMode) -> tuple[ToolSpec, ...]:
 class Toolbox:
     """Calls tools in one workspace."""
 
-    def __init__(self, workspace: Workspace, specs: tuple[ToolSpec, ...], environ: Mapping[str, str]) -> None:
+    def __init__(self, workspace: WorkingDirectory, specs: tuple[ToolSpec, ...], environ: Mapping[str, str]) -> None:
         self.specs = specs
         self.withheld: set[str] = set()
         """Tools the model asked for and was not given."""

@@ -23,7 +23,7 @@ class ToolProblem(Exception):
     """A tool cannot do what the model asked; the text is for the model."""
 
 
-class Workspace:
+class WorkingDirectory:
     """The directory an agent works in."""
 
     def __init__(self, root: Path) -> None:

@@ -22,7 +22,7 @@ from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.reports.json import dumps, envelope
 from architect_parallel.reports.reading import LIMIT_BYTES, read_envelope
-from architect_parallel.snapshots.bundles import Parcel, is_published, write_bundles
+from architect_parallel.snapshots.bundles import BundleContent, is_published, write_bundles
 from architect_parallel.snapshots.diff import patch
 from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.system.git import Repository
@@ -144,7 +144,7 @@ def _write_branches(repository: Repository, result: RunResult, folder: Path, tol
         if not repository.store.text("rev-list", "--max-count=1", worker.diff.head, *(f"^{each}" for each in without)):
             # It was moved back behind the base. A bundle without a commit cannot be: it holds this one.
             known = repository.store.text("rev-list", "--parents", "--max-count=1", worker.diff.head).split()[1:]
-        parcel = Parcel(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=known)
+        parcel = BundleContent(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=known)
         write_bundles(repository, [parcel])
         if changes := patch(repository.store, worker.diff.base, worker.diff.head, binary=True):
             (folder / f"worker-{worker.worker_id}.patch").write_bytes(changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from architect_parallel.domain import Competition, ModelRate, RunResult, Score, Standing
+from architect_parallel.domain import Competition, LeaderboardRow, ModelRate, RunResult, Score
 from architect_parallel.errors import UsageError
 from architect_parallel.evaluation.leaderboard import standings
 from architect_parallel.evaluation.pass_rates import pass_rates
@@ -61,7 +61,7 @@ def rates_of(result: RunResult) -> tuple[ModelRate, ...]:
     return pass_rates(result.results)
 
 
-def leaderboard(journal: Journal) -> tuple[Standing, ...]:
+def leaderboard(journal: Journal) -> tuple[LeaderboardRow, ...]:
     """The models of all competitions held in this repository, best first.
 
     An imported run is none: its envelope does not say that it was one, and anybody could write one that makes a model

@@ -13,7 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.api.artifacts import require_place
-from architect_parallel.api.launch import Before, add_artifacts, hold, recorded_plan, require_ours, run_plan
+from architect_parallel.api.launch import (
+    EarlierLaunches,
+    add_artifacts,
+    hold,
+    recorded_plan,
+    require_not_imported,
+    run_plan,
+)
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem
@@ -24,9 +31,9 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
 from architect_parallel.runs.runner import Listener
-from architect_parallel.runs.task_sources import require_tasks
+from architect_parallel.runs.task_sources import require_task_texts
 from architect_parallel.runs.worker_specs import require_ready
-from architect_parallel.runs.workspace import Here, load_here, require_planned
+from architect_parallel.runs.workspace import Workspace, load_workspace, require_planned
 from architect_parallel.scheduling.retries import history_of
 from architect_parallel.text.names import read_session
 
@@ -56,7 +63,7 @@ def continue_worker(
         UsageError: It has no such worker, the instructions are empty, or something else is at `artifacts`.
         EnvironmentProblem: The run is live, the worktree is gone, or the backend is not ready.
     """
-    here = load_here(workspace_root, config_file, environ)
+    here = load_workspace(workspace_root, config_file, environ)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         lock = hold(journal, run_id)
@@ -71,7 +78,7 @@ def continue_worker(
             forget_requests(journal.run_dir(run_id))
             event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
             started(replace(plan, workers=(spec,), warnings=spec.warnings))
-            before = Before(standing={}, attempts={worker_id: earlier}, begun=(), ended=True)
+            before = EarlierLaunches(standing={}, attempts={worker_id: earlier}, begun=(), ended=True)
             result = run_plan(plan, journal, here, listeners, todo=[spec], first_event=event, before=before)
             if place is not None:
                 add_artifacts(result, place, here.repository, journal, listeners)
@@ -84,7 +91,7 @@ def continued(
     workspace_root: Path, run: str, worker_id: int, instructions: str, *, config_file: Path | None = None
 ) -> WorkerSpec:
     """The attempt that `continue_worker` would run; raises like it, and changes nothing."""
-    here = load_here(workspace_root, config_file)
+    here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         if journal.is_live(run_id):
@@ -93,15 +100,15 @@ def continued(
 
 
 def _next_attempt(
-    here: Here, journal: Journal, run_id: str, worker_id: int, instructions: str
+    here: Workspace, journal: Journal, run_id: str, worker_id: int, instructions: str
 ) -> tuple[WorkerSpec, tuple[Attempt, ...]]:
     """The worker's next attempt, and those before it."""
-    (prompt,) = require_tasks([instructions])
+    (prompt,) = require_task_texts([instructions])
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
     require_planned(run_id, before.planned, worker_id)
-    require_ours(recorded_plan(journal, run_id))
+    require_not_imported(recorded_plan(journal, run_id))
     spec = next(each for each in before.planned if each.worker_id == worker_id)
     result = next(each for each in before.results if each.worker_id == worker_id)
     if worker_id in still_running(recorded):

@@ -10,8 +10,8 @@ from typing import Literal
 from architect_parallel.domain import SHELL, RunStatus
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
-from architect_parallel.runs.workspace import Here, load_here
-from architect_parallel.scheduling.admission import Room, Rules
+from architect_parallel.runs.workspace import Workspace, load_workspace
+from architect_parallel.scheduling.admission import FreeResources, Rules
 from architect_parallel.supervision.process import PROVES_EMPTINESS
 from architect_parallel.system import machine
 from architect_parallel.system.git import MERGE_TREE_VERSION, MINIMUM_VERSION
@@ -35,7 +35,7 @@ def examine(workspace_root: Path, config_file: Path | None = None) -> list[Findi
     """What this machine can enforce and what is wrong, as far as can be told without starting an agent."""
     findings = [_examine_git(), *_examine_machine(workspace_root)]
     try:
-        here = load_here(workspace_root, config_file)
+        here = load_workspace(workspace_root, config_file)
         with Journal.of(here.repository) as journal:
             findings += _examine_repository(here, journal)
     except ArchitectParallelError as error:
@@ -84,7 +84,7 @@ def _examine_machine(place: Path) -> Iterator[Finding]:
     )
 
 
-def _examine_repository(here: Here, journal: Journal) -> Iterator[Finding]:
+def _examine_repository(here: Workspace, journal: Journal) -> Iterator[Finding]:
     try:
         commit = require_base(here.repository, "HEAD")
         text = f"{here.repository.root}, HEAD is {commit[:12]}"
@@ -95,7 +95,7 @@ def _examine_repository(here: Here, journal: Journal) -> Iterator[Finding]:
     rules = Rules(
         min_free_memory_bytes=parallel.min_free_memory_bytes, min_free_disk_bytes=parallel.min_free_disk_bytes
     )
-    room = Room(
+    room = FreeResources(
         memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
     )
     shortage = room.shortage(rules)

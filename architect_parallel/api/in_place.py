@@ -23,7 +23,7 @@ from architect_parallel.errors import ArchitectParallelError, InternalError, Usa
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.scheduling import verdict
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system import signals
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import open_repository
@@ -75,7 +75,7 @@ def run_in_place(
             case _:
                 pass
 
-    switch, caught = StopSwitch(), list[int]()
+    switch, caught = StopToken(), list[int]()
 
     def receive(number: signal.Signals) -> None:
         caught.append(int(number))
@@ -120,7 +120,7 @@ def run_in_place(
     return _report(asked, ended[0], switch, warnings), caught[0] if caught else None
 
 
-def _report(asked: InPlace, run: AgentRun | None, switch: StopSwitch, warnings: list[str]) -> Report:
+def _report(asked: InPlace, run: AgentRun | None, switch: StopToken, warnings: list[str]) -> Report:
     ending = run.ending if run is not None else None
     status, reason = verdict.decide(
         outcome=ending.outcome if ending is not None else None,

@@ -37,9 +37,9 @@ from architect_parallel.journal import Journal
 from architect_parallel.journal.requests import cancel_requested
 from architect_parallel.runs.judge_profile import judge_profile, require_judge
 from architect_parallel.runs.runner import LOOK_S, Listener
-from architect_parallel.runs.workspace import Here
+from architect_parallel.runs.workspace import Workspace
 from architect_parallel.snapshots.diff import patch
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import make_private_dir
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 def judge(
-    plan: RunPlan, result: RunResult, journal: Journal, here: Here, listeners: Sequence[Listener] = ()
+    plan: RunPlan, result: RunResult, journal: Journal, here: Workspace, listeners: Sequence[Listener] = ()
 ) -> RunResult:
     """Has the best successes of an ended competition judged, where only a judge could order them.
 
@@ -67,10 +67,10 @@ def judge(
         return result
     if result.exit_code is not None and result.exit_code >= 128:
         return result
-    return _Court(plan, competition, result, journal, here, listeners).sit()
+    return _JudgeSession(plan, competition, result, journal, here, listeners).sit()
 
 
-class _Court:
+class _JudgeSession:
     """One sitting: questions in one thread, answers and signals in the caller's."""
 
     def __init__(
@@ -79,7 +79,7 @@ class _Court:
         competition: Competition,
         result: RunResult,
         journal: Journal,
-        here: Here,
+        here: Workspace,
         listeners: Sequence[Listener],
     ) -> None:
         self._plan = plan
@@ -89,7 +89,7 @@ class _Court:
         self._here = here
         self._listeners = list(listeners)
         self._messages: queue.SimpleQueue[Event | Signals | None] = queue.SimpleQueue()
-        self._switch = StopSwitch()
+        self._switch = StopToken()
         self._signal: Signals | None = None
         costs = [each.cost for each in result.results] + [each.cost for each in result.judged]
         self._spent = sum(cost for cost in costs if cost is not None)
@@ -248,7 +248,7 @@ class _Court:
         return replace(own, timeout_s=timeout_s, budget_usd=budget_usd, run_budget_usd=left, max_steps=steps)
 
 
-def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, switch: StopSwitch) -> Judgement:
+def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, switch: StopToken) -> Judgement:
     ending = run.ending
     text = ending.text if ending is not None else ""
     error = run.spawn_error

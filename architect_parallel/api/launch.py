@@ -19,7 +19,7 @@ from architect_parallel.backends.architect import PURSE
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.providers import choose_model, default_model
 from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, WorkerResult, WorkerSpec
-from architect_parallel.domain import Tripwire as Watch
+from architect_parallel.domain import TripwireMode as Watch
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
 from architect_parallel.events import (
     Event,
@@ -39,15 +39,15 @@ from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.inputs import HandingOn
 from architect_parallel.runs.plan import ParallelConfig, draft_plan, numbered
 from architect_parallel.runs.runner import Listener, Runner
-from architect_parallel.runs.workspace import Here, load_here, open_journal, require_planned
-from architect_parallel.scheduling.admission import Room, Rules
+from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal, require_planned
+from architect_parallel.scheduling.admission import FreeResources, Rules
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, hand_over_tree, make_private_dir, replace_file
 from architect_parallel.system.git import Repository
 from architect_parallel.tripwire.attribution import programs_changed
 from architect_parallel.tripwire.monitor import Tripwire
 from architect_parallel.workers.request import request_for
-from architect_parallel.workers.worker import Workplace
+from architect_parallel.workers.worker import WorkerContext
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 
@@ -81,7 +81,7 @@ class ParallelRunner:
     ) -> None:
         self.config = config
         config_file = Path(config.config_file) if config.config_file is not None else None
-        self.here = load_here(Path(workspace_root), config_file, environ)
+        self.here = load_workspace(Path(workspace_root), config_file, environ)
         self._listeners = tuple(listeners)
 
     def run(self) -> list[WorkerResult]:
@@ -137,7 +137,7 @@ class ParallelRunner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Before:
+class EarlierLaunches:
     """What earlier launches of a run left."""
 
     standing: Mapping[int, WorkerFinished]
@@ -153,12 +153,12 @@ class Before:
 def run_plan(
     plan: RunPlan,
     journal: Journal,
-    here: Here,
+    here: Workspace,
     listeners: Sequence[Listener],
     *,
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
-    before: Before | None = None,
+    before: EarlierLaunches | None = None,
 ) -> RunResult:
     """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after what was `before`. A
     competition is judged at the end. The run's lock is held."""
@@ -216,18 +216,18 @@ def _results(journal: Journal, plan: RunPlan) -> dict[int, WorkerResult]:
 def local_runner(
     plan: RunPlan,
     journal: Journal,
-    here: Here,
+    here: Workspace,
     listeners: Sequence[Listener],
     *,
     todo: Sequence[WorkerSpec] | None = None,
     first_event: Event | None = None,
-    before: Before | None = None,
+    before: EarlierLaunches | None = None,
     handing_on: HandingOn | None = None,
     unpacked: UnpackedBase | None = None,
 ) -> Runner:
     """A runner of a recorded plan on this machine, under the rules that hold here."""
     _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
-    workplace = Workplace(
+    workplace = WorkerContext(
         repository=here.repository,
         run_dir=journal.run_dir(plan.run_id),
         backends=here.backends,
@@ -236,7 +236,7 @@ def local_runner(
         checks_env=here.settings.parallel.checks_env,
         prices=here.settings.prices,
         unpacked=unpacked,
-        hand_on=handing_on.make_whole if handing_on else lambda spec: spec,
+        resolve_inputs=handing_on.make_whole if handing_on else lambda spec: spec,
     )
 
     def make_host(emit: Emit) -> LocalHost:
@@ -261,7 +261,7 @@ def local_runner(
         earlier=before.attempts if before else None,
         standing=before.standing if before else None,
         rules=start_rules(here, plan),
-        room=lambda: Room(
+        room=lambda: FreeResources(
             memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
         ),
         debugger=_debugger(plan, journal),
@@ -284,7 +284,7 @@ def _fill_purse(run_dir: Path, budget_usd: float | None) -> None:
     replace_file(purse, f"{budget_usd!r}\n".encode(), mode=0o600)
 
 
-def start_rules(here: Here, plan: RunPlan | None = None) -> Rules:
+def start_rules(here: Workspace, plan: RunPlan | None = None) -> Rules:
     """What holds for the starts of workers here. The provider of the embedded agent's workers is their model's; every
     other backend keeps its models to itself and is its own provider."""
     settings = here.settings
@@ -350,7 +350,7 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
     return lock
 
 
-def require_ours(plan: RunPlan) -> RunPlan:
+def require_not_imported(plan: RunPlan) -> RunPlan:
     """`plan`, when it was made here.
 
     Raises:

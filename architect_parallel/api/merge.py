@@ -17,10 +17,10 @@ from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.conflicts import Resolver
-from architect_parallel.landing.integration import Interrupted, Workshop
+from architect_parallel.landing.integration import IntegrationContext, Interrupted
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
 from architect_parallel.runs.worker_specs import require_ready
-from architect_parallel.runs.workspace import Here, load_here
+from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.system import signals
 from architect_parallel.system.git import open_repository
 
@@ -70,7 +70,7 @@ def merge(
     """
     environ = dict(os.environ if environ is None else environ)
     # Who lands one result needs no configuration, and is not to be stopped by one that is broken.
-    here = load_here(workspace_root, config_file, environ) if asked.resolve is not None else None
+    here = load_workspace(workspace_root, config_file, environ) if asked.resolve is not None else None
     resolver = _resolver(here, asked.resolve) if here is not None and asked.resolve is not None else None
     repository = here.repository if here is not None else open_repository(workspace_root)
     with Journal.of(repository) as journal:
@@ -86,7 +86,7 @@ def merge(
             return plan, None
         if not plan.needs_worktree:
             return plan, execute(repository, journal, plan)
-        here = here or load_here(workspace_root, config_file, environ)
+        here = here or load_workspace(workspace_root, config_file, environ)
         brake, received = Brake(), list[signal.Signals]()
 
         def receive(number: signal.Signals) -> None:
@@ -94,7 +94,7 @@ def merge(
             # Not from here: a handler must not wait for a lock that the thread it interrupts may hold.
             threading.Thread(target=brake.kill if len(received) > 1 else brake.pull, daemon=True).start()
 
-        workshop = Workshop(
+        workshop = IntegrationContext(
             run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
             checks_env=here.settings.parallel.checks_env, keys=key_names(here.backends.values()),
             brake=brake, say=say, warn=warned, guard=lambda: signals.forwarded(receive),
@@ -119,7 +119,7 @@ def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
     return replace(plan, specs=specs, checks=tuple(dict.fromkeys([*plan.checks, order.check])))
 
 
-def _resolver(here: Here, name: str) -> Resolver:
+def _resolver(here: Workspace, name: str) -> Resolver:
     backend = require_backend(here.backends, name)
     if backend.name == SHELL:
         raise UsageError(f"--resolve {name}: this backend runs its task as a program", hint="architect backends")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.api.launch import Before, hold, recorded_plan, require_ours, run_plan
+from architect_parallel.api.launch import EarlierLaunches, hold, recorded_plan, require_not_imported, run_plan
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
@@ -22,8 +22,8 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.runner import Listener
 from architect_parallel.runs.worker_specs import require_ready
-from architect_parallel.runs.workspace import load_here, open_journal
-from architect_parallel.scheduling.resumption import standing
+from architect_parallel.runs.workspace import load_workspace, open_journal
+from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.scheduling.retries import history_of, lesson_of
 from architect_parallel.system.git import Repository
 from architect_parallel.text.names import branch_name, worktree_name
@@ -52,7 +52,7 @@ def resume(
         NothingToDo: No such run, or it has ended and every worker succeeded.
         EnvironmentProblem: The run is still live, or a backend is not ready.
     """
-    here = load_here(workspace_root, config_file, environ)
+    here = load_workspace(workspace_root, config_file, environ)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         lock = hold(journal, run_id)
@@ -92,22 +92,22 @@ def resumable(workspace_root: Path, run: str) -> tuple[str, list[WorkerSpec]]:
         return run_id, _require_work(todo, before, run_id)
 
 
-def _require_work(todo: list[WorkerSpec], before: Before, run_id: str) -> list[WorkerSpec]:
+def _require_work(todo: list[WorkerSpec], before: EarlierLaunches, run_id: str) -> list[WorkerSpec]:
     if not todo and before.ended:
         raise NothingToDo(f"every worker of run {run_id} succeeded", hint=f"architect status {run_id}")
     return todo
 
 
-def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], Before]:
+def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], EarlierLaunches]:
     """The plan as it is now, what is left of it to do (maybe nothing but to record its end), and what was before."""
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
     # A worker that went on with further instructions is told those again.
-    plan = replace(require_ours(recorded_plan(journal, run_id)), workers=before.planned)
+    plan = replace(require_not_imported(recorded_plan(journal, run_id)), workers=before.planned)
     results = {result.worker_id: result for result in before.results}
     attempts = {worker_id: history_of(result) for worker_id, result in results.items()}
-    stand = standing(recorded, failures=plan.is_graph)
+    stand = ends_that_hold(recorded, failures=plan.is_graph)
     todo = []
     for spec in plan.workers:
         if spec.worker_id in stand:
@@ -118,7 +118,7 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
     starting = (each.worker_id for each in recorded if isinstance(each.event, WorkerStarting))
     begun = {worker_id for worker_id in starting if worker_id is not None}
     ended = before.status is not RunStatus.INTERRUPTED
-    return plan, todo, Before(standing=stand, attempts=attempts, begun=begun, ended=ended)
+    return plan, todo, EarlierLaunches(standing=stand, attempts=attempts, begun=begun, ended=ended)
 
 
 def _moved(

@@ -24,7 +24,7 @@ from architect_parallel.journal import Journal
 from architect_parallel.reports.run_view import Board
 from architect_parallel.reports.screen import View, frame
 from architect_parallel.runs.watch import LOOK_S, Follower
-from architect_parallel.runs.workspace import load_here
+from architect_parallel.runs.workspace import load_workspace
 from architect_parallel.system import clock, signals
 from architect_parallel.system.terminal import pressed_keys
 from architect_parallel.workers.request import request_for
@@ -59,7 +59,7 @@ class LiveView:
         self._follower = Follower(journal, run_id)
         self._backends: Mapping[str, Backend] = {}
         with contextlib.suppress(ArchitectParallelError):  # without, JSON is shown as it is; looking must not fail
-            self._backends = load_here(workspace_root).backends
+            self._backends = load_workspace(workspace_root).backends
         self._logs: dict[int, LogLines] = {}
         self._page = 10
         self._said_s = 0.0

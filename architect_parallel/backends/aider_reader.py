@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Step, Text, Throttled, Tokens
+from architect_parallel.backends.base import AgentEvent, AgentReport, Step, Text, Throttled, Tokens
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.provider_errors import retry_after_s, says_later
 from architect_parallel.backends.shell import LastLines
@@ -44,7 +44,7 @@ class AiderReader:
         self._ended = False
         self._error = ""
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         if line.startswith(_NOISE):
             return ()
         self._tail.add(line)
@@ -58,7 +58,7 @@ class AiderReader:
         shown = one_line(line.decode(errors="replace"), 200)
         return (Text(text=shown),) if shown else ()
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         replies = 0
         for entry in self._events.objects(b'"message_send', b'"exit"'):
             told = read.child(entry, "properties")
@@ -82,24 +82,24 @@ class AiderReader:
         usage = Usage(input_tokens=self._given, output_tokens=self._out, reported_cost=self._paid, cost_basis=basis)
         return (Step(count=self._steps), Tokens(usage=usage, model=self._model))
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         text = plain_text(self._tail.raw).strip()
         if self._ended and self._steps and self._steps >= self._asked and exit_code == 0:
-            return Ending(outcome=Outcome.COMPLETED, text=text)
+            return AgentReport(outcome=Outcome.COMPLETED, text=text)
         if self._error:
             later = self._says_later()
-            return Ending(
+            return AgentReport(
                 outcome=Outcome.RATE_LIMITED if later else Outcome.ERROR,
                 text=text,
                 error=self._error,
                 retry_after_s=retry_after_s(self._error) if later else None,
-                mendable=self._kind not in _NEVER,
+                retryable=self._kind not in _NEVER,
             )
         said = one_line(stderr_tail[-2000:]) or self._tail.last
         if self._ended:
-            return Ending(outcome=Outcome.ERROR, text=text, error=f"aider got no answer: {said}")
+            return AgentReport(outcome=Outcome.ERROR, text=text, error=f"aider got no answer: {said}")
         error = "aider ended before its message was answered" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
+        return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
 
     @property
     def _kind(self) -> str:

@@ -17,11 +17,11 @@ from signal import Signals
 
 from architect_parallel.backends import json_output as read
 from architect_parallel.backends.base import (
+    AgentEvent,
+    AgentReport,
     Availability,
     Capabilities,
     CommandLine,
-    Ending,
-    Fact,
     Request,
     Session,
     Step,
@@ -232,14 +232,14 @@ class ArchitectReader:
         self._final: Json | None = None
         self._looked_at = 0
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         if self._room > 0:
             self._stdout.append(line[: self._room])
             self._room -= len(line) + 1
         found = read.parse_object(line) if line.lstrip().startswith(b"{") else None
         return self._take(found) if found is not None and "status" in found else ()
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         facts = list(self._progress())
         if self._final is None and len(self._stdout) != self._looked_at:
             self._looked_at = len(self._stdout)
@@ -247,7 +247,7 @@ class ArchitectReader:
             facts += self._take(found) if found is not None else ()
         return facts
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         final = self._final
         if final is None:
             return self._without_object(exit_code, stderr_tail)
@@ -261,32 +261,34 @@ class ArchitectReader:
         outcome = _outcome(status, read.text(final, "reason").strip().lower())
         if outcome is None:
             error = f"unknown status {one_line(repr(final.get('status')), 80)}"
-            return Ending(outcome=Outcome.UNREADABLE, text=text, error=error, warnings=told)
+            return AgentReport(outcome=Outcome.UNREADABLE, text=text, error=error, warnings=told)
         if outcome is not Outcome.COMPLETED and said is None:
             said = f"the agent ended with status {status}"
-        return Ending(
+        return AgentReport(
             outcome=outcome,
             text=text,
             error=said if outcome is not Outcome.COMPLETED else None,
             retry_after_s=read.money(final.get("retry_after")),
-            mendable=may_pass(status_of(said or "")),
+            retryable=may_pass(status_of(said or "")),
             warnings=told,
         )
 
-    def _without_object(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def _without_object(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         printed = plain_text(b"\n".join(self._stdout).decode(errors="replace")).strip()[:65536]
         # Our own errors are one line `architect: …` and a hint below.
         own = [each.removeprefix("architect: ") for each in stderr_tail.splitlines() if each.startswith("architect: ")]
         if own and not printed and exit_code is not None and exit_code > 0:
             # 2 and 3 are bad input and a missing key or extra: the same again would end the same.
-            return Ending(outcome=Outcome.ERROR, error=one_line(own[-1]), mendable=exit_code not in (2, 3))
+            return AgentReport(outcome=Outcome.ERROR, error=one_line(own[-1]), retryable=exit_code not in (2, 3))
         if printed:
             outcome = Outcome.UNREADABLE if exit_code == 0 else Outcome.NO_FINAL_EVENT
-            return Ending(outcome=outcome, text=printed, error="the agent did not print a JSON object with a status")
+            return AgentReport(
+                outcome=outcome, text=printed, error="the agent did not print a JSON object with a status"
+            )
         said = one_line(stderr_tail[-2000:])
         error = "the agent ended without its JSON object" + (f": {said}" if said else "")
         never_began = self._never_began(exit_code, stderr_tail)
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, error=error, asked_nothing=never_began)
+        return AgentReport(outcome=Outcome.NO_FINAL_EVENT, error=error, no_model_call=never_began)
 
     def _never_began(self, exit_code: int | None, stderr_tail: str) -> bool:
         """Whether our polite signal came before the program listened. It makes the file later, and asks after that."""
@@ -296,7 +298,7 @@ class ArchitectReader:
         )
         return self._is_own and interrupted and not self._progress_file.exists()
 
-    def _progress(self) -> Iterable[Fact]:
+    def _progress(self) -> Iterable[AgentEvent]:
         try:
             with self._progress_file.open("rb") as file:
                 file.seek(self._offset)
@@ -315,13 +317,13 @@ class ArchitectReader:
                 if text := one_line(read.text(told, "text") or read.text(told, "tool"), 200):
                     yield Text(text=text)
 
-    def _known_session(self, session: str, model: str) -> Iterable[Fact]:
+    def _known_session(self, session: str, model: str) -> Iterable[AgentEvent]:
         session = one_line(session, 200)
         if session and session != self._session:
             self._session = session
             yield Session(session_id=session, model=one_line(model, 200) or None)
 
-    def _take(self, found: Json) -> list[Fact]:
+    def _take(self, found: Json) -> list[AgentEvent]:
         self._final = found
         cost = read.money(found.get("cost"))
         cost = read.money(read.dotted(found, "costs.total_cost_usd")) if cost is None else cost
@@ -329,7 +331,7 @@ class ArchitectReader:
         return facts + list(_counts(found, read.child(found, "usage"), cost))
 
 
-def _counts(told: Json, tokens: Json, cost: object) -> Iterable[Fact]:
+def _counts(told: Json, tokens: Json, cost: object) -> Iterable[AgentEvent]:
     steps, paid = read.count(told.get("steps")), read.money(cost)
     if steps is not None:
         yield Step(count=steps)

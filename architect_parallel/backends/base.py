@@ -101,11 +101,11 @@ class Throttled:
     retry_after_s: float | None = None
 
 
-Fact = Step | Tokens | Session | Text | Throttled
+AgentEvent = Step | Tokens | Session | Text | Throttled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class AgentReport:
     """The agent's claim at its end."""
 
     outcome: Outcome
@@ -114,9 +114,9 @@ class Ending:
     error: str | None = None
     """One line, in the agent's words; `None` without an error."""
     retry_after_s: float | None = None
-    mendable: bool = True
+    retryable: bool = True
     """Whether another attempt may end better (not: a refused key, an unknown model, bad input)."""
-    asked_nothing: bool = False
+    no_model_call: bool = False
     """It is sure that no model was asked, so that it cost nothing where no cost was told."""
     denied: tuple[str, ...] = ()
     """Names of the tools that the agent was refused for want of permission, sorted."""
@@ -132,24 +132,24 @@ class Ending:
 class Reader(Protocol):
     """Turns one worker's stdout into facts. Fed complete lines without the newline; never raises on any bytes."""
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         """Facts in one stdout line (over-long lines arrive cut)."""
         ...
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         """Facts from elsewhere (codex' rollout file); called about once a second and once after the end."""
         ...
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         """What it all amounts to; called once, after the process tree is gone. `exit_code` negative: signal."""
         ...
 
 
 @runtime_checkable
-class Skimmer(Protocol):
+class BlockFilter(Protocol):
     """What a reader also is when most lines mean nothing to it: a chunk of output then costs it one call."""
 
-    def skim(self, block: bytes) -> list[bytes]:
+    def filter_block(self, block: bytes) -> list[bytes]:
         """Those lines of `block`, in order and without their newlines, that `line` has to see.
 
         What the reader needs of the others it takes here: this, and `line` on what it returns, amounts to `line` on

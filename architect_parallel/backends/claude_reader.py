@@ -11,7 +11,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
+from architect_parallel.backends.base import (
+    AgentEvent,
+    AgentReport,
+    Session,
+    Step,
+    Text,
+    Throttled,
+    Tokens,
+    lines_without,
+)
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import LATER, may_pass, retry_after_s
 from architect_parallel.backends.unread import UnreadText
@@ -44,7 +53,7 @@ class ClaudeReader:
         self._result: Json | None = None
         self._unread = UnreadText()
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         if line.startswith(_UNINTERESTING):
             return ()
         event = read.parse_object(line) if line.startswith(b"{") else None
@@ -63,13 +72,13 @@ class ClaudeReader:
             case _:
                 return ()
 
-    def skim(self, block: bytes) -> list[bytes]:
+    def filter_block(self, block: bytes) -> list[bytes]:
         return lines_without(block, _UNINTERESTING)
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         return ()
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         result = self._result
         if result is None:
             return self._without_result(exit_code, stderr_tail)
@@ -78,7 +87,7 @@ class ClaudeReader:
         denials = read.children(result, "permission_denials")
         denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
         if subtype == "success" and result.get("is_error") is False:
-            return Ending(outcome=Outcome.COMPLETED, text=text, denied=denied)
+            return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
         status = read.count(result.get("api_error_status"))
         outcome = Outcome.ERROR
         if subtype == "error_max_turns":
@@ -88,24 +97,24 @@ class ClaudeReader:
         elif status in LATER or _SUBSCRIPTION_LIMIT.match(text):
             outcome = Outcome.RATE_LIMITED
         error = one_line(text or _errors(result) or self._retrying or f"claude reported {subtype or 'an error'}")
-        return Ending(
+        return AgentReport(
             outcome=outcome,
             text=text or self._text,
             error=error,
             retry_after_s=retry_after_s(error) if outcome is Outcome.RATE_LIMITED else None,
-            mendable=may_pass(status),
+            retryable=may_pass(status),
             denied=denied,
         )
 
-    def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def _without_result(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
-            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="claude printed nothing in its own format")
+            return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error="claude printed nothing in its own format")
         said = one_line(stderr_tail[-2000:]) or one_line(raw) or self._retrying
         error = "claude ended without a result" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
+        return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
 
-    def _system(self, event: Json) -> Iterable[Fact]:
+    def _system(self, event: Json) -> Iterable[AgentEvent]:
         self._understood = True
         if event.get("subtype") == "api_retry":
             status = read.count(event.get("error_status"))
@@ -117,7 +126,7 @@ class ClaudeReader:
             return (Text(text=message),)
         return self._known_session(event, read.text(event, "model"))
 
-    def _known_session(self, event: Json, model: str) -> Iterable[Fact]:
+    def _known_session(self, event: Json, model: str) -> Iterable[AgentEvent]:
         session = one_line(read.text(event, "session_id"), 200)
         model = one_line(model, 200)
         if not session or (session == self._session and (not model or model == self._model)):
@@ -125,13 +134,13 @@ class ClaudeReader:
         self._session, self._model = session, model or self._model
         return (Session(session_id=session, model=self._model),)
 
-    def _assistant(self, event: Json) -> Iterable[Fact]:
+    def _assistant(self, event: Json) -> Iterable[AgentEvent]:
         self._understood = True
         message = read.child(event, "message")
         model = one_line(read.text(message, "model"), 200)
         if model == "<synthetic>":  # an API error worded as a reply: no step, no tokens
             return (Text(text=one_line(_content_text(message))),)
-        facts: list[Fact] = list(self._known_session(event, model))
+        facts: list[AgentEvent] = list(self._known_session(event, model))
         facts += self._spend(read.text(message, "id"), read.child(message, "usage"), model, final=False)
         for block in read.children(message, "content"):
             if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
@@ -141,7 +150,7 @@ class ClaudeReader:
                 facts.append(Text(text=shown))
         return facts
 
-    def _stream_event(self, event: Json) -> Iterable[Fact]:
+    def _stream_event(self, event: Json) -> Iterable[AgentEvent]:
         inner = read.child(event, "event")
         match inner.get("type"):
             case "message_start":
@@ -156,11 +165,11 @@ class ClaudeReader:
             case _:
                 return ()
 
-    def _spend(self, message_id: str, usage: Json, model: str, *, final: bool) -> Iterable[Fact]:
+    def _spend(self, message_id: str, usage: Json, model: str, *, final: bool) -> Iterable[AgentEvent]:
         """Counts a message's usage in. `final`: it replaces what was known, else it only fills what was not."""
         if not message_id or not usage:
             return ()
-        facts: list[Fact] = []
+        facts: list[AgentEvent] = []
         old = self._messages.get(message_id)
         if old is None:
             self._steps += 1
@@ -178,10 +187,10 @@ class ClaudeReader:
         facts.append(Tokens(usage=self._total.usage(), model=model or None))
         return facts
 
-    def _final(self, event: Json) -> Iterable[Fact]:
+    def _final(self, event: Json) -> Iterable[AgentEvent]:
         self._understood = True
         self._result = event
-        facts: list[Fact] = list(self._known_session(event, ""))
+        facts: list[AgentEvent] = list(self._known_session(event, ""))
         reported = read.money(event.get("total_cost_usd"))
         models = {name: each for name, each in read.child(event, "modelUsage").items() if isinstance(each, dict)}
         # A resumed session's totals hold what earlier attempts paid for; the messages seen here do not.

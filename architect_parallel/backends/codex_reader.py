@@ -9,7 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens, lines_without
+from architect_parallel.backends.base import (
+    AgentEvent,
+    AgentReport,
+    Session,
+    Step,
+    Text,
+    Throttled,
+    Tokens,
+    lines_without,
+)
 from architect_parallel.backends.codex_rollout import Rollout, thread_usage, token_usage
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later, status_of
@@ -48,7 +57,7 @@ class CodexReader:
         self._warnings: list[str] = []
         self._unread = UnreadText()
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         if not line.startswith(b"{") or b'"type"' not in line:
             self._keep_raw(line)
             return ()
@@ -80,10 +89,10 @@ class CodexReader:
                 return (Text(text=self._last_error),)
         return ()
 
-    def skim(self, block: bytes) -> list[bytes]:
+    def filter_block(self, block: bytes) -> list[bytes]:
         return lines_without(block, _UNINTERESTING)
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         if self._session is None:
             return ()
         latest: Usage | None = None
@@ -102,36 +111,36 @@ class CodexReader:
         newer = (latest.output_tokens or 0) >= (known or 0)
         return (*self._steps_grew(), *(self._tokens(latest) if newer else ()))
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         warnings = tuple(self._warnings)
         if self._failure is not None:
             # The status stands in its words, where it stands anywhere: "exceeded retry limit, last status: 429".
             later = says_later(self._failure)
             outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
             wait_s = retry_after_s(self._failure) if later else None
-            return Ending(
+            return AgentReport(
                 outcome=outcome,
                 text=self._text,
                 error=self._failure,
                 retry_after_s=wait_s,
-                mendable=may_pass(status_of(self._failure)),
+                retryable=may_pass(status_of(self._failure)),
                 warnings=warnings,
             )
         if self._completed:
-            return Ending(outcome=Outcome.COMPLETED, text=self._text, warnings=warnings)
+            return AgentReport(outcome=Outcome.COMPLETED, text=self._text, warnings=warnings)
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             error = "codex printed nothing in its own format"
-            return Ending(outcome=Outcome.UNREADABLE, text=raw, error=error, warnings=warnings)
+            return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error=error, warnings=warnings)
         said = self._last_error or _stderr_word(stderr_tail) or one_line(raw)
         error = "codex ended before its turn did" + (f": {said}" if said else "")
         # 2: it does not take these words as a command line.
-        mendable = self._understood or exit_code != 2
-        return Ending(
-            outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, mendable=mendable, warnings=warnings
+        retryable = self._understood or exit_code != 2
+        return AgentReport(
+            outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, retryable=retryable, warnings=warnings
         )
 
-    def _started(self, event: Json) -> Iterable[Fact]:
+    def _started(self, event: Json) -> Iterable[AgentEvent]:
         self._understood = True
         session = one_line(read.text(event, "thread_id"), 200)
         if not session or session == self._session:
@@ -139,7 +148,7 @@ class CodexReader:
         self._session = session
         return (Session(session_id=session, model=self._model),)
 
-    def _item(self, item: Json) -> Iterable[Fact]:
+    def _item(self, item: Json) -> Iterable[AgentEvent]:
         self._understood = True
         kind = read.text(item, "type")
         if kind == "agent_message":
@@ -155,7 +164,7 @@ class CodexReader:
             return self._steps_grew()
         return ()
 
-    def _shown(self, item: Json) -> Iterable[Fact]:
+    def _shown(self, item: Json) -> Iterable[AgentEvent]:
         match item.get("type"):
             case "command_execution":
                 return (Text(text=one_line(read.text(item, "command"), 200)),)
@@ -165,21 +174,21 @@ class CodexReader:
             case _:
                 return ()
 
-    def _turn_completed(self, event: Json) -> Iterable[Fact]:
+    def _turn_completed(self, event: Json) -> Iterable[AgentEvent]:
         self._understood, self._completed = True, True
         self._stdout_steps += 1
         live = self.poll() if self._model is None else ()  # a short turn: nobody has looked whose tokens these are
         usage = token_usage(read.child(event, "usage"))
         return (*live, *self._steps_grew(), *(self._tokens(usage) if usage is not None else ()))
 
-    def _steps_grew(self) -> Iterable[Fact]:
+    def _steps_grew(self) -> Iterable[AgentEvent]:
         steps = max(self._stdout_steps, self._rollout_steps)
         if steps <= self._steps:
             return ()
         self._steps = steps
         return (Step(count=steps),)
 
-    def _tokens(self, total: Usage) -> Iterable[Fact]:
+    def _tokens(self, total: Usage) -> Iterable[AgentEvent]:
         self._total = total
         return (Tokens(usage=_since(total, self._before), model=self._model),)
 

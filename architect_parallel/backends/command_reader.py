@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
+from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.shell import LastLines, by_exit_code
 from architect_parallel.domain import CostBasis, Outcome, Usage
@@ -45,7 +45,7 @@ class JsonReader:
         self._found = False
         self._object_ended = False
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         self._tail.add(line)
         if not self._lines:
             self._object_ended = self._object_ended or line.rstrip().endswith(b"}")
@@ -53,34 +53,36 @@ class JsonReader:
         value = read.parse_object(line) if line.lstrip().startswith(b"{") else None
         return self._take(value) if value is not None else ()
 
-    def skim(self, block: bytes) -> list[bytes]:
+    def filter_block(self, block: bytes) -> list[bytes]:
         if b"{" not in block and not (b"}" in block and not self._lines):
             self._tail.extend(block)
             return []
         return block[:-1].split(b"\n")
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         if not self._object_ended:
             return ()
         self._object_ended = False
         value = last_object(self._tail.raw)
         return self._take(value) if value is not None else ()
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         raw = self._tail.raw
         by_code = by_exit_code(self._what, exit_code, stderr_tail, plain_text(raw[-16384:]).strip())
         if not self._found:
             if by_code.outcome is not Outcome.COMPLETED:
                 return by_code
-            return Ending(outcome=Outcome.UNREADABLE, text=by_code.text, error=f"{self._what} printed no JSON object")
+            return AgentReport(
+                outcome=Outcome.UNREADABLE, text=by_code.text, error=f"{self._what} printed no JSON object"
+            )
         text = plain_text(self._words("output"))
         flag = self._said.get("is_error")
         if flag is not None and flag is not False:
             error = one_line(self._words("error") or text) or f"{self._what} reported an error"
-            return Ending(outcome=Outcome.ERROR, text=text, error=error)
-        return Ending(outcome=by_code.outcome, text=text, error=by_code.error)
+            return AgentReport(outcome=Outcome.ERROR, text=text, error=error)
+        return AgentReport(outcome=by_code.outcome, text=text, error=by_code.error)
 
-    def facts(self) -> Iterable[Fact]:
+    def facts(self) -> Iterable[AgentEvent]:
         """Everything known by now."""
         steps = read.count(self._said.get("steps"))
         if steps is not None:
@@ -99,7 +101,7 @@ class JsonReader:
         if usage != Usage():
             yield Tokens(usage=usage)
 
-    def _take(self, value: Json) -> Iterable[Fact]:
+    def _take(self, value: Json) -> Iterable[AgentEvent]:
         self._found = True
         for field, path in self._fields.items():
             said = read.dotted(value, path)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Throttled, Tokens
+from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Throttled, Tokens
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later
@@ -47,7 +47,7 @@ class CopilotReader:
         self._result: Json | None = None
         self._unread = UnreadText()
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         if _INTERESTING.match(line) is None:
             self._skip(line)
             return ()
@@ -75,8 +75,8 @@ class CopilotReader:
                 return self._known_session(read.text(event, "sessionId"))
         return ()
 
-    def poll(self) -> Iterable[Fact]:
-        facts: list[Fact] = []
+    def poll(self) -> Iterable[AgentEvent]:
+        facts: list[AgentEvent] = []
         calls = 0
         for entry in self._calls.objects(b'"gen_ai.usage.output_tokens"'):
             told = read.child(entry, "attributes")
@@ -89,42 +89,42 @@ class CopilotReader:
             self._total = plus(self._total, _used(told))
         return [*facts, Tokens(usage=self._total, model=self._model)] if calls else facts
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         denied = tuple(sorted(self._denied))
         if self._error is not None:
             error, status = one_line(read.text(self._error, "message")), read.count(self._error.get("statusCode"))
             kind = read.text(self._error, "errorType")
             later = kind in ("rate_limit", "quota") or says_later(error, status)
-            return Ending(
+            return AgentReport(
                 outcome=Outcome.RATE_LIMITED if later else Outcome.ERROR,
                 text=self._text,
                 error=error or f"copilot reported {kind or 'an error'}",
                 retry_after_s=retry_after_s(self._last_failure) or retry_after_s(error) if later else None,
-                mendable=may_pass(status),
+                retryable=may_pass(status),
                 denied=denied,
             )
         result = self._result
         if result is not None and not self._aborted and read.count(result.get("exitCode")) == 0:
-            return Ending(outcome=Outcome.COMPLETED, text=self._text, denied=denied)
+            return AgentReport(outcome=Outcome.COMPLETED, text=self._text, denied=denied)
         if result is not None:
             error = "copilot was interrupted" if self._aborted else f"copilot ended with {result.get('exitCode')!r}"
             outcome = Outcome.NO_FINAL_EVENT if self._aborted else Outcome.ERROR
-            return Ending(outcome=outcome, text=self._text, error=one_line(error, 200), denied=denied)
+            return AgentReport(outcome=outcome, text=self._text, error=one_line(error, 200), denied=denied)
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
-            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="copilot printed nothing in its own format")
+            return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error="copilot printed nothing in its own format")
         said = _first_line(stderr_tail) or self._last_failure or one_line(raw)
         error = "copilot ended without a result" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, denied=denied)
+        return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, denied=denied)
 
-    def _known_session(self, session: str) -> Iterable[Fact]:
+    def _known_session(self, session: str) -> Iterable[AgentEvent]:
         session = one_line(session, 200)
         if not session or session == self._session:
             return ()
         self._session = session
         return (Session(session_id=session, model=self._model),)
 
-    def _message(self, data: Json) -> Iterable[Fact]:
+    def _message(self, data: Json) -> Iterable[AgentEvent]:
         self._steps += 1
         self._model = one_line(read.text(data, "model"), 200) or self._model
         said = plain_text(read.text(data, "content"))
@@ -133,7 +133,7 @@ class CopilotReader:
         shown = one_line(said, 200)
         return (Step(count=self._steps), *((Text(text=shown),) if shown else ()))
 
-    def _tool_started(self, data: Json) -> Iterable[Fact]:
+    def _tool_started(self, data: Json) -> Iterable[AgentEvent]:
         name, given = one_line(read.text(data, "toolName"), 60), read.child(data, "arguments")
         if len(self._tools) < _MOST_TOOLS:
             self._tools[read.text(data, "toolCallId")] = name
@@ -145,7 +145,7 @@ class CopilotReader:
         if read.text(read.child(data, "error"), "code") == "denied":
             self._denied.add(self._tools.get(read.text(data, "toolCallId"), "") or "a tool")
 
-    def _failed_call(self, data: Json) -> Iterable[Fact]:
+    def _failed_call(self, data: Json) -> Iterable[AgentEvent]:
         status, attempt = read.count(data.get("statusCode")), read.count(data.get("retryAttempt"))
         said = read.text(data, "errorMessage")
         told = read.parse_object(said)

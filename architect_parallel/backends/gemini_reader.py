@@ -12,7 +12,7 @@ from functools import reduce
 from pathlib import Path
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
+from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
 from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import LATER, may_pass, retry_after_s, says_later
@@ -56,7 +56,7 @@ class GeminiReader:
         self._error = ""
         self._unread = UnreadText()
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         event = read.parse_object(line) if line.startswith(b"{") else None
         if event is None:
             self._keep_raw(line)
@@ -79,47 +79,47 @@ class GeminiReader:
             case _:
                 return ()
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         usage = self._chats.new_total()
         if usage is None:
             return ()
         self._model = self._chats.model or self._model
         return (*self._steps_grew(), Tokens(usage=usage, model=self._model))
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         text = plain_text("".join(self._text)).strip()
         denied = tuple(sorted(self._denied))
         if self._result is None:
             return self._without_result(exit_code, stderr_tail, text)
         if self._result.get("status") == "success":
-            return Ending(outcome=Outcome.COMPLETED, text=text, denied=denied)
+            return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
         told = read.child(self._result, "error")
         error = one_line(read.text(told, "message")) or self._error or "gemini reported an error"
         if read.text(told, "type") == "FatalTurnLimitedError" or exit_code == _TURN_LIMIT:
-            return Ending(outcome=Outcome.MAX_STEPS, text=text, error=error, denied=denied)
+            return AgentReport(outcome=Outcome.MAX_STEPS, text=text, error=error, denied=denied)
         later = error.startswith("[API Error") and says_later(error, _http_status(exit_code))
         outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
         wait_s = retry_after_s(error) or retry_after_s(stderr_tail) if later else None
-        return Ending(
+        return AgentReport(
             outcome=outcome,
             text=text,
             error=error,
             retry_after_s=wait_s,
-            mendable=exit_code not in _NEVER,
+            retryable=exit_code not in _NEVER,
             denied=denied,
         )
 
-    def _without_result(self, exit_code: int | None, stderr_tail: str, text: str) -> Ending:
+    def _without_result(self, exit_code: int | None, stderr_tail: str, text: str) -> AgentReport:
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
-            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="gemini printed nothing in its own format")
+            return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error="gemini printed nothing in its own format")
         said = self._error or _stderr_word(stderr_tail) or one_line(raw)
         if exit_code in _REFUSED_ITSELF and said:
-            return Ending(outcome=Outcome.ERROR, text=text, error=said, mendable=False)
+            return AgentReport(outcome=Outcome.ERROR, text=text, error=said, retryable=False)
         error = "gemini ended without a result" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
+        return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
 
-    def _started(self, event: Json) -> Iterable[Fact]:
+    def _started(self, event: Json) -> Iterable[AgentEvent]:
         session = one_line(read.text(event, "session_id"), 200)
         self._model = one_line(read.text(event, "model"), 200) or self._model
         if not session or session == self._session:
@@ -127,7 +127,7 @@ class GeminiReader:
         self._session = session
         return (Session(session_id=session, model=self._model),)
 
-    def _message(self, event: Json) -> Iterable[Fact]:
+    def _message(self, event: Json) -> Iterable[AgentEvent]:
         if event.get("role") != "assistant":
             return ()
         facts = list(self._reply_begins())
@@ -139,7 +139,7 @@ class GeminiReader:
             facts.append(Text(text=shown))
         return facts
 
-    def _tool_use(self, event: Json) -> Iterable[Fact]:
+    def _tool_use(self, event: Json) -> Iterable[AgentEvent]:
         facts = list(self._reply_begins())
         name, given = one_line(read.text(event, "tool_name"), 60), read.child(event, "parameters")
         if len(self._tools) < _MOST_REPLIES:
@@ -148,14 +148,14 @@ class GeminiReader:
                      if read.text(given, key)), "")  # fmt: skip
         return [*facts, Text(text=one_line(f"{name} {what}", 200))]
 
-    def _tool_result(self, event: Json) -> Iterable[Fact]:
+    def _tool_result(self, event: Json) -> Iterable[AgentEvent]:
         self._replying = False
         told = read.text(event, "output") or read.text(read.child(event, "error"), "message")
         if event.get("status") == "error" and _DENIED.search(told[:400]):
             self._denied.add(self._tools.get(read.text(event, "tool_id"), "") or "a tool")
         return ()
 
-    def _reply_begins(self) -> Iterable[Fact]:
+    def _reply_begins(self) -> Iterable[AgentEvent]:
         if self._replying:
             return ()
         self._replying = True
@@ -164,14 +164,14 @@ class GeminiReader:
         self._stdout_steps += 1
         return self._steps_grew()
 
-    def _steps_grew(self) -> Iterable[Fact]:
+    def _steps_grew(self) -> Iterable[AgentEvent]:
         steps = max(self._stdout_steps, self._chats.replies)
         if steps <= self._steps:
             return ()
         self._steps = steps
         return (Step(count=steps),)
 
-    def _final(self, event: Json) -> Iterable[Fact]:
+    def _final(self, event: Json) -> Iterable[AgentEvent]:
         self._result = event
         facts = list(self.poll())  # what its replies took: the rest it spent beside them (choosing a model, say)
         stats = read.child(event, "stats")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
+from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later
 from architect_parallel.backends.unread import UnreadText
@@ -39,7 +39,7 @@ class OpencodeReader:
         self._understood = False
         self._unread = UnreadText()
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         event = read.parse_object(line) if line.startswith(b"{") else None
         if event is None:
             self._keep_raw(line)
@@ -64,50 +64,50 @@ class OpencodeReader:
                 facts.append(Text(text=_message(self._error)))
         return facts
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         return ()
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         denied = tuple(sorted(self._denied))
         if self._error is not None:
             return self._refused(self._error, denied)
         if self._last_reason == "stop" and exit_code == 0:
-            return Ending(outcome=Outcome.COMPLETED, text=self._text, denied=denied)
+            return AgentReport(outcome=Outcome.COMPLETED, text=self._text, denied=denied)
         if self._rejected and exit_code == 0:
             error = f"opencode stopped in the middle: nobody could allow {self._rejected}"
-            return Ending(outcome=Outcome.BLOCKED, text=self._text, error=error, denied=denied)
+            return AgentReport(outcome=Outcome.BLOCKED, text=self._text, error=error, denied=denied)
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             error = "opencode printed nothing in its own format"
-            return Ending(outcome=Outcome.UNREADABLE, text=raw, error=error, denied=denied)
+            return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error=error, denied=denied)
         said = _last_line(stderr_tail) or one_line(raw)
         error = "opencode ended before its last step did" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, denied=denied)
+        return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, denied=denied)
 
-    def _refused(self, told: Json, denied: tuple[str, ...]) -> Ending:
+    def _refused(self, told: Json, denied: tuple[str, ...]) -> AgentReport:
         data = read.child(told, "data")
         error, status = _message(told), read.count(data.get("statusCode"))
         later = says_later(error, status) if status is not None or told.get("name") == "APIError" else False
         headers = read.child(data, "responseHeaders")
         seconds = read.text(headers, "retry-after")
         wait_s = float(seconds) if re.fullmatch(r"\d{1,6}(\.\d+)?", seconds) else retry_after_s(error)
-        return Ending(
+        return AgentReport(
             outcome=Outcome.RATE_LIMITED if later else Outcome.ERROR,
             text=self._text,
             error=error,
             retry_after_s=wait_s if later else None,
-            mendable=may_pass(status) and told.get("name") not in _NEVER,
+            retryable=may_pass(status) and told.get("name") not in _NEVER,
             denied=denied,
         )
 
-    def _known_session(self, event: Json) -> Iterable[Fact]:
+    def _known_session(self, event: Json) -> Iterable[AgentEvent]:
         session = one_line(read.text(event, "sessionID"), 200)
         if not session or session == self._session:
             return ()
         self._session = session
         return (Session(session_id=session, model=self._model),)
 
-    def _tool_use(self, part: Json) -> Iterable[Fact]:
+    def _tool_use(self, part: Json) -> Iterable[AgentEvent]:
         state, name = read.child(part, "state"), one_line(read.text(part, "tool"), 60)
         error = read.text(state, "error")
         if state.get("status") == "error" and (_REJECTED in error or _FORBIDDEN in error):
@@ -117,7 +117,7 @@ class OpencodeReader:
         title = read.text(state, "title")
         return (Text(text=one_line(f"{name} {title}", 200)),)
 
-    def _step_finished(self, part: Json) -> Iterable[Fact]:
+    def _step_finished(self, part: Json) -> Iterable[AgentEvent]:
         self._steps += 1
         self._last_reason = read.text(part, "reason")
         tokens = read.child(part, "tokens")

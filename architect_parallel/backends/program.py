@@ -84,7 +84,7 @@ def plain_amount(amount: float) -> str:
 
 
 def require_short(text: str, what: str, request: Request) -> str:
-    """`text`, which must travel as one argument.
+    """`text`, which must execute as one argument.
 
     Raises:
         UsageError: When it is too long for that.

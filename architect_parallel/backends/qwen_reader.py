@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from architect_parallel.backends import json_output as read
-from architect_parallel.backends.base import Ending, Fact, Session, Step, Text, Tokens
+from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
 from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later, status_of
 from architect_parallel.backends.sums import NOTHING, plus
@@ -38,7 +38,7 @@ class QwenReader:
         self._result: Json | None = None
         self._unread = UnreadText()
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         if line.startswith(_UNINTERESTING):
             return ()
         event = read.parse_object(line) if line.startswith(b"{") else None
@@ -56,13 +56,13 @@ class QwenReader:
             case _:
                 return ()
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         return ()
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         if exit_code == _TURN_LIMIT:
             said = _stderr_word(stderr_tail) or "qwen reached its turn limit"
-            return Ending(outcome=Outcome.MAX_STEPS, text=self._text, error=said)
+            return AgentReport(outcome=Outcome.MAX_STEPS, text=self._text, error=said)
         result = self._result
         if result is None:
             return self._without_result(exit_code, stderr_tail)
@@ -72,37 +72,37 @@ class QwenReader:
         denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
         refused = told or (one_line(text) if text.startswith(_API_ERROR) and self._last_was_free else "")
         if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
-            return Ending(outcome=Outcome.COMPLETED, text=text, denied=denied)
+            return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
         error = refused or one_line(text) or f"qwen reported {read.text(result, 'subtype') or 'an error'}"
         later = error.startswith(_API_ERROR) and says_later(error, status_of(error))
-        return Ending(
+        return AgentReport(
             outcome=Outcome.RATE_LIMITED if later else Outcome.ERROR,
             text=text or self._text,
             error=error,
             retry_after_s=retry_after_s(error) if later else None,
-            mendable=not error.startswith(_API_ERROR) or may_pass(status_of(error)),
+            retryable=not error.startswith(_API_ERROR) or may_pass(status_of(error)),
             denied=denied,
         )
 
-    def _without_result(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def _without_result(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
-            return Ending(outcome=Outcome.UNREADABLE, text=raw, error="qwen printed nothing in its own format")
+            return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error="qwen printed nothing in its own format")
         said = _stderr_word(stderr_tail) or one_line(raw)
         error = "qwen ended without a result" + (f": {said}" if said else "")
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
+        return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
 
-    def _known_session(self, event: Json, model: str) -> Iterable[Fact]:
+    def _known_session(self, event: Json, model: str) -> Iterable[AgentEvent]:
         session, model = one_line(read.text(event, "session_id"), 200), one_line(model, 200)
         if not session or (session == self._session and (not model or model == self._model)):
             return ()
         self._session, self._model = session, model or self._model
         return (Session(session_id=session, model=self._model),)
 
-    def _assistant(self, event: Json) -> Iterable[Fact]:
+    def _assistant(self, event: Json) -> Iterable[AgentEvent]:
         self._understood = True
         message = read.child(event, "message")
-        facts: list[Fact] = list(self._known_session(event, read.text(message, "model")))
+        facts: list[AgentEvent] = list(self._known_session(event, read.text(message, "model")))
         used = _usage(read.child(message, "usage"))
         self._last_was_free = used is None
         if used is not None:
@@ -116,7 +116,7 @@ class QwenReader:
                 facts.append(Text(text=shown))
         return facts
 
-    def _final(self, event: Json) -> Iterable[Fact]:
+    def _final(self, event: Json) -> Iterable[AgentEvent]:
         self._understood = True
         self._result = event
         facts = list(self._known_session(event, ""))

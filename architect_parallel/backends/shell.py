@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from signal import Signals
 
 from architect_parallel.backends.base import (
+    AgentEvent,
+    AgentReport,
     Availability,
     Capabilities,
     CommandLine,
-    Ending,
-    Fact,
     Request,
     Text,
     Tokens,
@@ -118,19 +118,19 @@ class OutputReader:
         self._tail = LastLines()
         self._unseen = False
 
-    def line(self, line: bytes) -> Iterable[Fact]:
+    def line(self, line: bytes) -> Iterable[AgentEvent]:
         self._tail.add(line)
         self._unseen = True
         return ()
 
-    def skim(self, block: bytes) -> list[bytes]:
+    def filter_block(self, block: bytes) -> list[bytes]:
         self._tail.extend(block)
         self._unseen = True
         return []
 
-    def poll(self) -> Iterable[Fact]:
+    def poll(self) -> Iterable[AgentEvent]:
         # The display looks about once a second: a line per poll is enough, and a flood of lines stays cheap.
-        facts: list[Fact] = []
+        facts: list[AgentEvent] = []
         if self._unseen and self._tail.last:
             facts.append(Text(text=self._tail.last))
         self._unseen = False
@@ -140,17 +140,17 @@ class OutputReader:
             facts.append(Tokens(usage=usage))
         return facts
 
-    def ending(self, exit_code: int | None, stderr_tail: str) -> Ending:
+    def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         return by_exit_code(self._what, exit_code, stderr_tail, plain_text(self._tail.raw).strip())
 
 
-def by_exit_code(what: str, exit_code: int | None, stderr_tail: str, text: str) -> Ending:
+def by_exit_code(what: str, exit_code: int | None, stderr_tail: str, text: str) -> AgentReport:
     """The ending of a program whose exit code is all it says."""
     if exit_code is None:
-        return Ending(outcome=Outcome.NO_FINAL_EVENT, text=text, error=f"nobody saw {what} end")
+        return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=text, error=f"nobody saw {what} end")
     if exit_code == 0:
-        return Ending(outcome=Outcome.COMPLETED, text=text)
+        return AgentReport(outcome=Outcome.COMPLETED, text=text)
     how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
     lines = [line for line in stderr_tail.splitlines() if line.strip()]
     said = one_line(lines[-1], 300) if lines else ""
-    return Ending(outcome=Outcome.ERROR, text=text, error=f"{what} {how}" + (f": {said}" if said else ""))
+    return AgentReport(outcome=Outcome.ERROR, text=text, error=f"{what} {how}" + (f": {said}" if said else ""))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.checks.commands import CheckOrder, run_checks
-from architect_parallel.checks.restore import LentTree
+from architect_parallel.checks.restore import RestorableTree
 from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
@@ -20,12 +20,12 @@ from architect_parallel.repository.registry import delete_tree
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision import process
 from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 from architect_parallel.worktrees.prepare import prepare
-from architect_parallel.worktrees.temporary import scratch_tree
+from architect_parallel.worktrees.temporary import temporary_worktree
 from architect_parallel.worktrees.worker_repository import WorkerRepository, ceiling, of_worker, place_of
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Checker:
     keys: tuple[str, ...] = ()
     """Names of agents' keys."""
     sampler: Sampler
-    switch: StopSwitch
+    switch: StopToken
 
     @property
     def _environment(self) -> CommandEnvironment:
@@ -87,7 +87,7 @@ class Checker:
         results = self._check_worker(spec, private, commit, secret_values, emit, warn)
         flaky = [each.command for each in results if each.flaky]
         if flaky:
-            warn(f"flaky: {show_some(flaky, 3)} failed, and passed when it was repeated")
+            warn(f"flaky: {summarize(flaky, 3)} failed, and passed when it was repeated")
         failed = next((each for each in results if not each.passed), None)
         if failed is not None:
             held_back = self._environment.held_back(failed.command, failed.output_tail, "checks_env")
@@ -110,7 +110,7 @@ class Checker:
         if private is None or commit is None or spec.isolation is Isolation.NONE:
             return self._run(order, directory, None, emit, warn)
         try:
-            lent = LentTree(
+            lent = RestorableTree(
                 self.repository, private, of_worker(self.repository, self.run_dir, spec),
                 tree=private.git.text("rev-parse", f"{commit}^{{tree}}"), branch=spec.branch, run_id=spec.run_id,
                 number=spec.number,
@@ -119,9 +119,9 @@ class Checker:
                 results = self._run(replace(order, variables=ceiling(directory)), directory, lent, emit, warn)
         except OSError as error:
             raise EnvironmentProblem(f"its checks could not be run: {error}") from error
-        kept = f" (kept as {show_some(lent.kept, 3)})" if lent.kept else ""
+        kept = f" (kept as {summarize(lent.kept, 3)})" if lent.kept else ""
         if lent.written:
-            warn(f"what the checks wrote was taken back: {show_some(lent.written, 3)}{kept}")
+            warn(f"what the checks wrote was taken back: {summarize(lent.written, 3)}{kept}")
         elif lent.branch_moved:
             warn(f"a check moved {spec.branch}; it was moved back{kept}")
         return results
@@ -153,7 +153,7 @@ class Checker:
             )  # fmt: skip
 
         commit, run_id = order.base_commit, order.run_id
-        with scratch_tree(
+        with temporary_worktree(
             self.repository, commit=commit, run_id=run_id, wanted=lambda: not self.switch.over
         ) as worktree:
             try:
@@ -166,7 +166,7 @@ class Checker:
                     admin_dir=worktree.admin_dir,
                 )  # fmt: skip
                 tree = private.write_tree().tree
-                lent = LentTree(self.repository, private, own, tree=tree, branch="", run_id=run_id, number=None)
+                lent = RestorableTree(self.repository, private, own, tree=tree, branch="", run_id=run_id, number=None)
                 limits = replace(order.limits, timeout_s=order.check_timeout_s)
                 checks = replace(self._order(order.commands, run_id, "base.checks", limits, ()), repeat=False)
                 with contextlib.closing(lent):
@@ -190,7 +190,7 @@ class Checker:
         self,
         order: CheckOrder,
         directory: Path,
-        lent: LentTree | None,
+        lent: RestorableTree | None,
         emit: Callable[[Event], None],
         warn: Callable[[str], None],
     ) -> list[CheckResult]:

@@ -16,9 +16,9 @@ from architect_parallel.domain import CheckResult, Limits, Reason
 from architect_parallel.scheduling.check_policy import worth_repeating
 from architect_parallel.scheduling.limits import Observation, exceeded
 from architect_parallel.supervision import process
-from architect_parallel.supervision.monitor import Sampler, Watched
+from architect_parallel.supervision.monitor import Sampler, WatchedProcess
 from architect_parallel.supervision.output import LogFile, Tail
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.text.sanitize import plain_text
 
@@ -50,7 +50,7 @@ def run_checks(
     directory: Path,
     *,
     sampler: Sampler,
-    switch: StopSwitch,
+    switch: StopToken,
     before_each: Callable[[], None],
     after_each: Callable[[], None],
     heard: Callable[[CheckResult], None],
@@ -82,7 +82,7 @@ def _settle(
     directory: Path,
     log: LogFile,
     sampler: Sampler,
-    switch: StopSwitch,
+    switch: StopToken,
     before_each: Callable[[], None],
     after_each: Callable[[], None],
 ) -> CheckResult | None:
@@ -118,7 +118,7 @@ class _Run:
         self._excess: tuple[Reason, str] | None = None
         self._supervised: process.Supervised | None = None
 
-    def until_gone(self, directory: Path, sampler: Sampler, switch: StopSwitch) -> CheckResult | None:
+    def until_gone(self, directory: Path, sampler: Sampler, switch: StopToken) -> CheckResult | None:
         """Its result; `None`: a stop came before its end."""
         launch = process.Launch(
             argv=("/bin/sh", "-c", self._command),
@@ -133,7 +133,7 @@ class _Run:
         self._supervised = supervised
         self._log.write("stdout", f"$ {self._command}\n".encode(errors="replace"))
         started_s = monotonic_s()
-        watched = Watched(
+        watched = WatchedProcess(
             limits=replace(self._order.limits, idle_timeout_s=None),
             root_pid=supervised.supervisor_pid or 0,
             stop=self._stop,
@@ -162,7 +162,7 @@ class _Run:
             self._excess = (reason, detail)
             self._supervised.stop()
 
-    def _take(self, message: process.Message, supervised: process.Supervised, watched: Watched) -> None:
+    def _take(self, message: process.Message, supervised: process.Supervised, watched: WatchedProcess) -> None:
         match message:
             case process.Output(stream=stream, data=data):
                 self._bytes += len(data)

@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 
 from architect_parallel.domain import FileChange
-from architect_parallel.repository.registry import delete_tree, pointed_at
+from architect_parallel.repository.registry import admin_dir_from_dotgit, delete_tree
 from architect_parallel.snapshots.baseline import is_real_directory
 from architect_parallel.snapshots.filtered_paths import put_aside, take_back
 from architect_parallel.snapshots.keep_refs import keep
@@ -29,7 +29,7 @@ _ROUNDS = 3
 """A check can hide files from git by its ignore rules; they are seen when those are taken back."""
 
 
-class LentTree:
+class RestorableTree:
     """A tree nobody works in any more, from before the first command until after the last."""
 
     def __init__(
@@ -93,7 +93,7 @@ class LentTree:
         Raises:
             GitError, OSError: It cannot be made.
         """
-        if self._lent.admin_dir is not None and pointed_at(self._private.worktree) == self._lent.admin_dir:
+        if self._lent.admin_dir is not None and admin_dir_from_dotgit(self._private.worktree) == self._lent.admin_dir:
             self._lent.lend()
 
     def close(self) -> None:

@@ -13,9 +13,9 @@ def backends(json: options.Json = False, config: options.Config = None) -> None:
     """List the agents: which are ready, what others lack."""
     from architect_parallel.api.agent_versions import agent_version
     from architect_parallel.reports.backends import Row, as_data, as_text
-    from architect_parallel.runs.workspace import load_here
+    from architect_parallel.runs.workspace import load_workspace
 
-    here = load_here(Path.cwd(), config)
+    here = load_workspace(Path.cwd(), config)
     rows = []
     for backend in here.backends.values():
         found = backend.availability(os.environ)

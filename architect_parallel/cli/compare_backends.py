@@ -37,11 +37,11 @@ def compare_backends(
     from architect_parallel.backends.registry import require_backend
     from architect_parallel.domain import SHELL, TaskText
     from architect_parallel.runs.plan import ParallelConfig
-    from architect_parallel.runs.workspace import load_here
+    from architect_parallel.runs.workspace import load_workspace
 
     if (backends is None) == (not every):
         raise UsageError("give either --backends or --all", hint='architect compare-backends "..." --backends a,b')
-    here = load_here(Path.cwd(), config)
+    here = load_workspace(Path.cwd(), config)
     if every:
         found = [each.name for each in here.backends.values() if each.availability(os.environ).ready]
         names = [name for name in found if name != SHELL]

@@ -36,7 +36,7 @@ def go_on(
         UsageError: There are no instructions, N is no number, or an option has no meaning here.
     """
     from architect_parallel.api.continue_worker import continue_worker, continued
-    from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.reports.terminal import ProgressReport
     from architect_parallel.text.quantities import parse_count
 
     worker_id = parse_count(worker, "--continue RUN")
@@ -64,7 +64,7 @@ def go_on(
         else:
             answer(f"would go on with worker {worker_id} in {spec.worktree_path} (attempt {spec.attempt})")
         return None
-    report = LiveReport(as_json=as_json, quiet=quiet)
+    report = ProgressReport(as_json=as_json, quiet=quiet)
     with report:
         return continue_worker(
             here, run, worker_id, text, config_file=config, artifacts=artifacts, listeners=[report.take],

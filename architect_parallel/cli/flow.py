@@ -17,7 +17,7 @@ from architect_parallel.errors import UsageError
 if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
     from architect_parallel.flows.machine import Demand, Flow
-    from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.reports.terminal import ProgressReport
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -88,7 +88,7 @@ def run_shown(
 ) -> None:
     """Runs the flow in `file`, shows it live as the streams allow, and ends with its exit code."""
     from architect_parallel.flows.runner import FlowConfig, plan_flow, run_flow
-    from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.reports.terminal import ProgressReport
 
     wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
     if dry_run:
@@ -98,7 +98,7 @@ def run_shown(
             limit = "no limit" if plan.budget_usd is None else f"${plan.budget_usd:.2f}"
             answer(f"Cost ceiling: {limit}; nothing was started.")
         return
-    report = LiveReport(as_json=as_json, quiet=quiet)
+    report = ProgressReport(as_json=as_json, quiet=quiet)
     with report:
         result = run_flow(wanted, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
     finish(result, as_json=as_json)
@@ -115,9 +115,9 @@ def finish(result: RunResult, *, as_json: bool) -> NoReturn:
 def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
     """Goes on with a flow and shows it live; `answer` as for `resume_flow`."""
     from architect_parallel.flows.runner import resume_flow
-    from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.reports.terminal import ProgressReport
 
-    report = LiveReport(as_json=as_json, quiet=quiet)
+    report = ProgressReport(as_json=as_json, quiet=quiet)
     with report:
         return resume_flow(
             Path.cwd(),
@@ -130,7 +130,7 @@ def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, 
         )
 
 
-def _asking(report: LiveReport) -> Callable[[Demand], str | None]:
+def _asking(report: ProgressReport) -> Callable[[Demand], str | None]:
     def ask(demand: Demand) -> str | None:
         with report.aside():
             return ask_person(demand)
@@ -142,9 +142,9 @@ def _asking(report: LiveReport) -> Callable[[Demand], str | None]:
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a flow and its sub-flows; every fault is listed."""
     from architect_parallel.flows.runner import read_flow
-    from architect_parallel.runs.workspace import load_here
+    from architect_parallel.runs.workspace import load_workspace
 
-    _show(read_flow(file, load_here(Path.cwd(), config)), as_json=json)
+    _show(read_flow(file, load_workspace(Path.cwd(), config)), as_json=json)
 
 
 def _show(flow: Flow, *, as_json: bool, whole: bool = False) -> None:

@@ -160,9 +160,9 @@ def parallel(
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
     """Runs `request`, shows it live as the streams allow, and prints the answer."""
     from architect_parallel.api.launch import ParallelRunner
-    from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.reports.terminal import ProgressReport
 
-    report = LiveReport(as_json=as_json, quiet=quiet)
+    report = ProgressReport(as_json=as_json, quiet=quiet)
     runner = ParallelRunner(request, listeners=[report.take])
     with report:
         result = runner.execute(started=report.begin)

@@ -24,7 +24,7 @@ def resume(
     from architect_parallel.api import resume as resuming
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.cli.parallel import print_result
-    from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.reports.terminal import ProgressReport
 
     flow = resuming.is_flow(Path.cwd(), run)
     if dry_run and flow:
@@ -54,7 +54,7 @@ def resume(
         from architect_parallel.cli.spec import warn_of_merge
         from architect_parallel.specs.runner import resume_and_land
 
-        report = LiveReport(as_json=json, quiet=quiet)
+        report = ProgressReport(as_json=json, quiet=quiet)
         with report:
             result = resume_and_land(
                 Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin, say=report.say

@@ -68,7 +68,7 @@ def run(
     task that failed is skipped; nothing else is.
     """
     from architect_parallel.cli.parallel import print_result, show_plan
-    from architect_parallel.reports.terminal import LiveReport
+    from architect_parallel.reports.terminal import ProgressReport
     from architect_parallel.runs.plan import ParallelConfig
     from architect_parallel.specs.plan import SpecConfig
     from architect_parallel.specs.runner import SpecRunner, resume_spec
@@ -89,7 +89,7 @@ def run(
         config_file=config,
     )
     request = SpecConfig(file=file, only=tuple(only or ()), flags=flags)
-    report = LiveReport(as_json=json, quiet=quiet)
+    report = ProgressReport(as_json=json, quiet=quiet)
     if resume is not None:
         _require_as_planned(
             {

@@ -73,7 +73,7 @@ def _list(journal: Journal, *, as_json: bool) -> None:
 
 
 def _what(operation: Operation) -> str:
-    from architect_parallel.text.quantities import show_some, show_workers
+    from architect_parallel.text.quantities import show_workers, summarize
 
     payload = operation.payload
     if operation.kind == "merge":
@@ -82,4 +82,4 @@ def _what(operation: Operation) -> str:
         where = payload.get("integration") if payload.get("pull_request") else payload.get("branch")
         return f"{show_workers(workers)} on {where} ({str(new)[:12] if new else 'not moved'})"
     branches = [str(each.get("branch")) for each in payload.get("removals", [])]
-    return show_some(branches, most=4)
+    return summarize(branches, most=4)

@@ -20,7 +20,7 @@ from architect_parallel.config.yaml_source import (
     Fault,
     Faulty,
     KeyPath,
-    Place,
+    Position,
     as_written,
     dotted,
     read_document,
@@ -28,7 +28,7 @@ from architect_parallel.config.yaml_source import (
 )
 from architect_parallel.domain import SHELL, ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import did_you_mean, nearest
 
 MOST_SHOWN = 500
@@ -114,7 +114,7 @@ def environment_layer(environ: Mapping[str, str], faults: FaultList) -> Layer:
             continue
         try:
             written = ("parallel_runs", variable.removeprefix(VARIABLE_PREFIX).lower())
-            places: dict[KeyPath, Place] = {("parallel_runs", key): Place(1, 1, written)}
+            places: dict[KeyPath, Position] = {("parallel_runs", key): Position(1, 1, written)}
             data = _checked(Document({"parallel_runs": {key: environ[variable]}}, places))
         except Faulty as error:
             faults.add(f"environment {variable}", (Fault(None, fault.message) for fault in error.faults))
@@ -225,14 +225,14 @@ def _checked(document: Document) -> Tree:
         found = error.errors(include_url=False)
         faults += [fault_of(dict(each), document.data, document.places) for each in found]
     if faults:
-        raise Faulty(*sorted(faults, key=lambda fault: fault.place or Place(0, 0)))
+        raise Faulty(*sorted(faults, key=lambda fault: fault.place or Position(0, 0)))
     return data
 
 
 def fault_of(
     error: Mapping[str, Any],
     data: Tree,
-    places: Mapping[KeyPath, Place],
+    places: Mapping[KeyPath, Position],
     meant: Callable[[KeyPath], str] | None = None,
 ) -> Fault:
     """What pydantic found wrong, in our words. `meant` offers a known key for an unknown one; `None`: a config's."""
@@ -248,7 +248,7 @@ def fault_of(
     value: Any = data
     for step in path:
         value = value[step]
-    what = "" if isinstance(value, (dict, list)) else f" is {'null' if value is None else shown(value)}"
+    what = "" if isinstance(value, (dict, list)) else f" is {'null' if value is None else quoted(value)}"
     return Fault(place_of(places, path), f"{where}{what}: {_words(error)}")
 
 
@@ -288,11 +288,11 @@ def _known_keys(parents: KeyPath) -> list[str]:
     return names + [path[-1] for path in ALIASES if path[:-1] == parents]
 
 
-def place_of(places: Mapping[KeyPath, Place], path: KeyPath) -> Place:
+def place_of(places: Mapping[KeyPath, Position], path: KeyPath) -> Position:
     """Where `path` stands, or the nearest key above it that does."""
     while path and path not in places:
         path = path[:-1]
-    return places.get(path, Place(1, 1))
+    return places.get(path, Position(1, 1))
 
 
 def _drop(data: Tree, path: KeyPath) -> None:

@@ -23,14 +23,14 @@ from architect_parallel.config.yaml_source import (
     Fault,
     Faulty,
     KeyPath,
-    Place,
+    Position,
     as_written,
     read_bytes,
     read_data,
 )
 from architect_parallel.config.yaml_source import require_size as require_bytes
 from architect_parallel.domain import Isolation, TaskText
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import did_you_mean
 
 LARGEST_TASK_FILE_BYTES = 16 * 1024**2
@@ -46,7 +46,7 @@ _JSON_BEGINS = re.compile(r"\s*[\[{]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ValidationContext:
     """What a task file's words are held against."""
 
     directory: Path
@@ -104,7 +104,7 @@ def document_of(text: TaskText) -> Document:
             raise error from None
 
 
-def require_tasks(data: Any, places: Mapping[KeyPath, Place], faults: Collection[Fault]) -> dict[str, Any]:
+def require_tasks(data: Any, places: Mapping[KeyPath, Position], faults: Collection[Fault]) -> dict[str, Any]:
     """`data`, when it is a mapping, and its list of tasks is none too long.
 
     Raises:
@@ -113,7 +113,7 @@ def require_tasks(data: Any, places: Mapping[KeyPath, Place], faults: Collection
     if data is None:
         raise Faulty(*faults, Fault(None, "is empty: there is no task"))
     if not isinstance(data, dict):
-        raise Faulty(*faults, Fault(Place(1, 1), "must hold a mapping with a list `tasks`"))
+        raise Faulty(*faults, Fault(Position(1, 1), "must hold a mapping with a list `tasks`"))
     if isinstance(data.get("tasks"), list) and len(data["tasks"]) > MOST_TASKS:
         what = f"tasks: holds {len(data['tasks'])} tasks, at most {MOST_TASKS} are allowed"
         raise Faulty(*faults, Fault(place_of(places, ("tasks",)), what))
@@ -124,7 +124,7 @@ def canonical_keys(
     data: Mapping[str, Any],
     path: KeyPath,
     known: Collection[str],
-    places: dict[KeyPath, Place],
+    places: dict[KeyPath, Position],
     faults: list[Fault],
     name_of: Callable[[str, Collection[str]], str] = own_name,
 ) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def canonical_keys(
     return renamed
 
 
-def _put_places(old: KeyPath, new: KeyPath, value: Any, places: dict[KeyPath, Place]) -> None:
+def _put_places(old: KeyPath, new: KeyPath, value: Any, places: dict[KeyPath, Position]) -> None:
     """What stands below a key stands where it did when the key goes by another name."""
     inner = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for step in inner:
@@ -198,14 +198,14 @@ def defaults_of(data: Mapping[str, Any]) -> dict[str, Any]:
     return defaults if isinstance(defaults, dict) else {}
 
 
-def above_ceiling(most: object, around: Surroundings) -> str | None:
+def above_ceiling(most: object, around: ValidationContext) -> str | None:
     """What is wrong with `most` tasks at the same time; `None`: nothing, or the form tells of it."""
     if isinstance(most, int) and not isinstance(most, bool) and most > around.ceiling:
-        return f"{shown(most)} is more than workers_ceiling {around.ceiling} allows"
+        return f"{quoted(most)} is more than workers_ceiling {around.ceiling} allows"
     return None
 
 
-def section_faults(data: Mapping[str, Any], around: Surroundings, fault: Make) -> Iterator[Fault]:
+def section_faults(data: Mapping[str, Any], around: ValidationContext, fault: Make) -> Iterator[Fault]:
     """Names of backends and agents, and directories, that are not there: in the defaults and in each task."""
     defaults = defaults_of(data)
     yield from _section_faults(("defaults",), defaults, defaults, around, fault)
@@ -214,24 +214,24 @@ def section_faults(data: Mapping[str, Any], around: Surroundings, fault: Make) -
 
 
 def _section_faults(
-    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: Surroundings, fault: Make
+    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: ValidationContext, fault: Make
 ) -> Iterator[Fault]:
     for key, known in (("backend", around.backends), ("agent", around.agents)):
         name = section.get(key)
         if known is not None and isinstance(name, str) and name not in known:
             near = did_you_mean(name, known) or f"; known: {', '.join(sorted(known))}"
-            yield fault((*path, key), f"unknown {key} {shown(name)}{near}")
+            yield fault((*path, key), f"unknown {key} {quoted(name)}{near}")
     workdir = section.get("workdir")
     if not isinstance(workdir, str) or not is_path(workdir):
         return
     directory = around.directory / workdir
     if not os.path.isdir(directory):
         what = "is not a directory" if os.path.lexists(directory) else "there is no such directory"
-        yield fault((*path, "workdir"), f"{shown(workdir)}: {what}")
+        yield fault((*path, "workdir"), f"{quoted(workdir)}: {what}")
     elif {**defaults, **section}.get("isolation") == Isolation.WORKTREE and not is_inside(directory, around.checkout):
         yield fault(
             (*path, "workdir"),
-            f"{shown(workdir)} is outside the repository, where there is no worktree; isolation: none runs in it",
+            f"{quoted(workdir)} is outside the repository, where there is no worktree; isolation: none runs in it",
         )
 
 
@@ -251,7 +251,7 @@ def waited_for(
             if isinstance(word, str) and word in owners:
                 found.append(owners[word])
             elif isinstance(word, str):
-                what = f"no task is called {shown(word)}{did_you_mean(word, owners)}"
+                what = f"no task is called {quoted(word)}{did_you_mean(word, owners)}"
                 faults.append(fault((*path, "dependencies", position), what))
         return None if words is None else found
 

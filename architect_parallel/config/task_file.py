@@ -18,7 +18,7 @@ from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.task_common import (
     LARGEST_TASK_FILE_BYTES,
     Make,
-    Surroundings,
+    ValidationContext,
     above_ceiling,
     canonical_keys,
     checked,
@@ -34,11 +34,11 @@ from architect_parallel.config.task_common import (
     waited_for,
 )
 from architect_parallel.config.task_schema import DefaultsSection, TaskFileSection, TaskSection
-from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Place, as_written, in_order
+from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, as_written, in_order
 from architect_parallel.domain import Task, TaskFile, TaskText
 from architect_parallel.errors import UsageError
 from architect_parallel.scheduling.graph import cycles
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 from architect_parallel.text.sanitize import one_line
 from architect_parallel.text.suggest import did_you_mean
 
@@ -54,7 +54,7 @@ _IS_FILE = re.compile(
 _MAYBE_LIST = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)", re.MULTILINE)
 
 
-def load_task_file(path: Path, around: Surroundings) -> TaskFile:
+def load_task_file(path: Path, around: ValidationContext) -> TaskFile:
     """The task file at `path`. A pipe will do: the user named it.
 
     Raises:
@@ -63,7 +63,7 @@ def load_task_file(path: Path, around: Surroundings) -> TaskFile:
     return read_task_file(read_text(path, "the task file", SCHEMA_HINT), around)
 
 
-def read_task_file(text: TaskText, around: Surroundings) -> TaskFile:
+def read_task_file(text: TaskText, around: ValidationContext) -> TaskFile:
     """The tasks in `text`: JSON when its name ends so or it begins like it, else YAML.
 
     Raises:
@@ -136,7 +136,7 @@ def _meant(path: KeyPath) -> str:
             return did_you_mean(key, TaskSection.model_fields)
 
 
-def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fault]:
+def _surrounding_faults(document: Document, around: ValidationContext) -> Iterator[Fault]:
     """What is wrong beside the form, as far as the form lets it be seen: it is looked at whatever else is wrong."""
     data, fault = document.data, maker(document)
     yield from section_faults(data, around, fault)
@@ -154,7 +154,7 @@ def _surrounding_faults(document: Document, around: Surroundings) -> Iterator[Fa
         and is_path(output_dir)
         and (blocked := not_a_directory(around.directory / output_dir)) is not None
     ):
-        yield fault(("output_dir",), f"{shown(output_dir)}: {shown(os.path.basename(blocked))} is not a directory")
+        yield fault(("output_dir",), f"{quoted(output_dir)}: {quoted(os.path.basename(blocked))} is not a directory")
 
 
 def _name_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
@@ -168,7 +168,7 @@ def _name_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
                 continue
             first = owners.setdefault(word, index)
             if first != index:
-                yield fault(("tasks", index, key), f"{shown(word)} stands for tasks[{first}] already")
+                yield fault(("tasks", index, key), f"{quoted(word)} stands for tasks[{first}] already")
     graph, unknown = waited_for(data, owners, fault)
     yield from unknown
     for index, wanted in graph.items():
@@ -184,7 +184,7 @@ def _name_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
         )
 
 
-def _task_file(name: str, read: TaskFileSection, places: Mapping[KeyPath, Place]) -> TaskFile:
+def _task_file(name: str, read: TaskFileSection, places: Mapping[KeyPath, Position]) -> TaskFile:
     defaults = {} if read.defaults is None else read.defaults.model_dump(exclude_unset=True)
     tasks = []
     for index, section in enumerate(read.tasks):

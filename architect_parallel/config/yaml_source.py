@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from architect_parallel.config.json_events import JsonFault, NotJsonEvent, json_events
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 
 LARGEST_BYTES = 1024**2
 DEEPEST = 20
@@ -41,7 +41,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.A
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Position:
     """Line and column, both from 1."""
 
     line: int
@@ -57,13 +57,13 @@ class Place:
 class Fault:
     """One thing wrong in a document. `place` is `None` for the file as a whole."""
 
-    place: Place | None
+    place: Position | None
     message: str
 
 
 def in_order(faults: Iterable[Fault]) -> list[Fault]:
     """Each once, by its place in the text."""
-    return sorted(dict.fromkeys(faults), key=lambda fault: fault.place or Place(0, 0))
+    return sorted(dict.fromkeys(faults), key=lambda fault: fault.place or Position(0, 0))
 
 
 class Faulty(Exception):
@@ -80,7 +80,7 @@ class Document:
 
     data: Any
     """A mapping where `read_document` gives it."""
-    places: Mapping[KeyPath, Place]
+    places: Mapping[KeyPath, Position]
     faults: tuple[Fault, ...] = ()
     """What may not stand in the text although it makes sense: the data is for further checks only."""
 
@@ -135,7 +135,7 @@ def read_document(data: bytes) -> Document:
     """
     document = read_data(data)
     if not isinstance(document.data, dict | None):
-        raise Faulty(*document.faults, Fault(Place(1, 1), "must hold a mapping of keys to values"))
+        raise Faulty(*document.faults, Fault(Position(1, 1), "must hold a mapping of keys to values"))
     return Document(document.data or {}, document.places, document.faults)
 
 
@@ -147,7 +147,7 @@ def read_data(data: bytes, *, as_json: bool = False, most_faults: int = MOST_FAU
         for event in json_events(text) if as_json else yaml.parse(text, Loader=_PARSER):
             builder.take(event)
     except JsonFault as error:
-        fault = Fault(Place(error.line + 1, error.column + 1), f"is not JSON: {error.problem}")
+        fault = Fault(Position(error.line + 1, error.column + 1), f"is not JSON: {error.problem}")
         raise Faulty(*builder.faults, fault) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -181,7 +181,7 @@ class _Open:
 class _Builder:
     most_faults: int = MOST_FAULTS
     faults: list[Fault] = field(default_factory=list)
-    places: dict[KeyPath, Place] = field(default_factory=dict)
+    places: dict[KeyPath, Position] = field(default_factory=dict)
     top: Any = None
     stack: list[_Open] = field(default_factory=list)
     documents: int = 0
@@ -202,7 +202,7 @@ class _Builder:
             case yaml.ScalarEvent():
                 self._refuse_decoration(event, place)
                 if isinstance(event, NotJsonEvent):
-                    self._fault(place, f"{shown(event.value)} is no JSON value")
+                    self._fault(place, f"{quoted(event.value)} is no JSON value")
                 if self._wants_key():
                     self._open_key(place, event.value)
                 else:
@@ -223,7 +223,7 @@ class _Builder:
     def _wants_key(self) -> bool:
         return bool(self.stack) and isinstance(self.stack[-1].content, dict) and self.stack[-1].key is None
 
-    def _open_key(self, place: Place, key: str) -> None:
+    def _open_key(self, place: Position, key: str) -> None:
         inside = self.stack[-1]
         path = (*inside.path, key)
         if key in inside.content:
@@ -233,7 +233,7 @@ class _Builder:
             self.places[path] = replace(place, path=path)
         inside.key = key
 
-    def _put(self, place: Place, value: Any) -> KeyPath:
+    def _put(self, place: Position, value: Any) -> KeyPath:
         """Puts a value where it belongs; returns its path."""
         if not self.stack:
             self.top = value
@@ -250,20 +250,20 @@ class _Builder:
         inside.key = None
         return (*inside.path, key)
 
-    def _refuse_decoration(self, event: yaml.NodeEvent, place: Place) -> None:
+    def _refuse_decoration(self, event: yaml.NodeEvent, place: Position) -> None:
         if event.anchor is not None and self.anchor is None:
             self._fault(place, f"anchor &{event.anchor} is not allowed; write the value out")
             self.anchor = self.faults[-1]
         tag = getattr(event, "tag", None)
         if tag is not None:
-            self._fault(place, f"tag {shown(tag)} is not allowed")
+            self._fault(place, f"tag {quoted(tag)} is not allowed")
 
-    def _fault(self, place: Place, message: str) -> None:
+    def _fault(self, place: Position, message: str) -> None:
         self.faults.append(Fault(place, message))
         if len(self.faults) >= self.most_faults:
             raise _Stop
 
-    def _stop(self, place: Place, message: str) -> None:
+    def _stop(self, place: Position, message: str) -> None:
         self.faults.append(Fault(place, message))
         raise _Stop
 
@@ -293,7 +293,7 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
-def as_written(places: Mapping[KeyPath, Place], path: KeyPath) -> str:
+def as_written(places: Mapping[KeyPath, Position], path: KeyPath) -> str:
     """A key path with the names that stand in the text, which may be aliases.
 
     >>> as_written({("parallel_runs",): Place(1, 1, ("parallel",))}, ("parallel_runs", "workers"))
@@ -307,7 +307,7 @@ def as_written(places: Mapping[KeyPath, Place], path: KeyPath) -> str:
 
 
 def _word(key: str) -> str:
-    return key if key.isprintable() and len(key) <= 80 else shown(key)
+    return key if key.isprintable() and len(key) <= 80 else quoted(key)
 
 
 def _decode(data: bytes) -> str:
@@ -315,12 +315,12 @@ def _decode(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig")
-        place = Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
+        place = Position(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
         raise Faulty(Fault(place, f"byte 0x{data[error.start]:02x} is not UTF-8")) from error
 
 
-def _place(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
+def _place(mark: Any) -> Position:
+    return Position(mark.line + 1, mark.column + 1)
 
 
 def walk(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

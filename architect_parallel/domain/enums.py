@@ -153,7 +153,7 @@ class CheckChange(StrEnum):
     """Passes as it did on the base."""
 
 
-class Tripwire(StrEnum):
+class TripwireMode(StrEnum):
     """What follows when the main checkout changes while workers run."""
 
     FAIL = "fail"

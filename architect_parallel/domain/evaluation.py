@@ -8,7 +8,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Rank:
     """A worker's place in a ranking."""
 
     place: int
@@ -55,7 +55,7 @@ class ModelRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LeaderboardRow:
     """A model over all competitions of a repository."""
 
     model: str

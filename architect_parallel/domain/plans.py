@@ -14,7 +14,7 @@ from architect_parallel.domain.enums import (
     OutputFormat,
     SandboxMode,
     Score,
-    Tripwire,
+    TripwireMode,
 )
 
 
@@ -333,7 +333,7 @@ class RunPlan:
     """Absolute path of the directory for a result file per worker and `summary.json`; `None`: none are written."""
     baseline: bool = True
     """Whether the checks run on the base commit as well, before the agents."""
-    tripwire: Tripwire = Tripwire.OFF
+    tripwire: TripwireMode = TripwireMode.OFF
     competition: Competition | None = None
     """`None`: not a competition."""
     workflow: Workflow | None = None

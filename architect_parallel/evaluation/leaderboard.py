@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from architect_parallel.domain import RunResult, Standing, Status, WorkerResult
+from architect_parallel.domain import LeaderboardRow, RunResult, Status, WorkerResult
 from architect_parallel.evaluation.pass_rates import counts, wilson_interval
 from architect_parallel.evaluation.ranking import duels
 from architect_parallel.evaluation.ratings import Rating, ratings
@@ -14,7 +14,7 @@ _Player = tuple[str, str]
 """Model and backend."""
 
 
-def standings(competitions: Sequence[RunResult]) -> tuple[Standing, ...]:
+def standings(competitions: Sequence[RunResult]) -> tuple[LeaderboardRow, ...]:
     """Every model that took part, best rating first, those without one last; then by pass rate and name.
 
     Within a competition every result that counts meets every one of the other models (`ranking.duels`). Two models with
@@ -45,14 +45,14 @@ def _player(result: WorkerResult) -> _Player:
     return result.model, result.backend
 
 
-def _from_the_top(standing: Standing) -> tuple[bool, float, float]:
+def _from_the_top(standing: LeaderboardRow) -> tuple[bool, float, float]:
     return standing.rating is None, -(standing.rating or 0.0), -standing.pass_rate
 
 
-def _standing(player: _Player, results: Sequence[WorkerResult], rating: Rating | None) -> Standing:
+def _standing(player: _Player, results: Sequence[WorkerResult], rating: Rating | None) -> LeaderboardRow:
     passed = sum(each.status is Status.SUCCESS for each in results)
     costs = [each.cost for each in results if each.cost is not None]
-    return Standing(
+    return LeaderboardRow(
         model=player[0],
         backend=player[1],
         runs=len(results),

@@ -25,7 +25,7 @@ from architect_parallel.domain import (
     CheckChange,
     Isolation,
     Judgement,
-    Place,
+    Rank,
     Reason,
     RunResult,
     Score,
@@ -107,7 +107,7 @@ class _Facts:
 
 def rank(
     results: Sequence[WorkerResult], *, score: Score = Score.LEXICOGRAPHIC, judged: Sequence[Judgement] = ()
-) -> tuple[Place, ...]:
+) -> tuple[Rank, ...]:
     """The results in order, best first, each with its reason.
 
     Args:
@@ -120,7 +120,7 @@ def rank(
     ordered = _ordered(facts, scores)
     preferred = preferences(judged)
     return tuple(
-        Place(
+        Rank(
             place=index + 1,
             worker_id=each.worker_id,
             model=each.result.model,
@@ -131,7 +131,7 @@ def rank(
     )
 
 
-def rankings_of(result: RunResult) -> tuple[tuple[Place, ...], ...]:
+def rankings_of(result: RunResult) -> tuple[tuple[Rank, ...], ...]:
     """The workers of a run that ended, task by task, best first: by its own score and judge in a competition.
 
     Places count from 1 within each task. The tasks come in the order of their first worker.
@@ -153,7 +153,7 @@ def _task_of(worker: WorkerResult, spec: WorkerSpec | None) -> tuple[str, ...]:
     return spec.first_prompt or spec.prompt, spec.subdirectory, directory
 
 
-def ranking_of(result: RunResult) -> tuple[Place, ...]:
+def ranking_of(result: RunResult) -> tuple[Rank, ...]:
     """The places of a run that has one task, or that several workers did; none where each task had one worker."""
     rankings = rankings_of(result)
     if len(rankings) > 1:

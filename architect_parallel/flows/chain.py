@@ -10,9 +10,9 @@ import re
 from typing import Any
 
 from architect_parallel.config.layers import place_of
-from architect_parallel.config.yaml_source import Document, Fault, KeyPath, Place
+from architect_parallel.config.yaml_source import Document, Fault, KeyPath, Position
 from architect_parallel.flows.machine import placeholders
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import did_you_mean
 
 PREVIOUS = "previous"
@@ -37,16 +37,16 @@ def as_flow(document: Document) -> Document:
 
     for key in data:
         if key not in _TOP:
-            fault((key,), f"unknown key {shown(key)}{did_you_mean(key, _TOP)}")
+            fault((key,), f"unknown key {quoted(key)}{did_you_mean(key, _TOP)}")
     stop = data.get("stop_on_failure", True)
     if not isinstance(stop, bool):
-        fault(("stop_on_failure",), f"stop_on_failure: {shown(stop)} must be true or false")
+        fault(("stop_on_failure",), f"stop_on_failure: {quoted(stop)} must be true or false")
     steps = [each for each in data["steps"] if isinstance(each, dict)]
     if len(steps) < len(data["steps"]) or not steps:
         fault(("steps",), "steps: must be a list of at least one mapping with backend and prompt")
     names = [_name(each, index) for index, each in enumerate(steps)]
     states: dict[str, Any] = {}
-    moved: dict[KeyPath, Place] = {("states",): place_of(places, ("steps",))}
+    moved: dict[KeyPath, Position] = {("states",): place_of(places, ("steps",))}
     for index, (name, step) in enumerate(zip(names, steps, strict=True)):
         at: KeyPath = ("steps", index)
         if name in states or name == PREVIOUS or not _WORD.fullmatch(name):
@@ -55,7 +55,7 @@ def as_flow(document: Document) -> Document:
                 why = "is the name of another step"
             elif name == PREVIOUS:
                 why = "is what the step before is called"
-            fault((*at, "name"), f"steps[{index}].name: {shown(name)} {why}")
+            fault((*at, "name"), f"steps[{index}].name: {quoted(name)} {why}")
             continue
         if step.get("output") is not None:
             fault(

@@ -21,7 +21,7 @@ from architect_parallel.config.yaml_source import (
     Fault,
     Faulty,
     KeyPath,
-    Place,
+    Position,
     dotted,
     in_order,
     read_bytes,
@@ -47,7 +47,7 @@ from architect_parallel.flows.machine import (
     placeholders,
 )
 from architect_parallel.templates.shell import OUT_OF_REACH, out_of_reach
-from architect_parallel.text.quantities import read_count, read_duration, read_usd, shown
+from architect_parallel.text.quantities import quoted, read_count, read_duration, read_usd
 from architect_parallel.text.suggest import did_you_mean
 
 HINT = "architect flow --help"
@@ -159,7 +159,7 @@ ARGUMENTS: Mapping[str, tuple[Mapping[str, Callable[[Any], Any]], frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class FlowContext:
     """What a flow's words are held against."""
 
     directory: Path
@@ -167,7 +167,7 @@ class Around:
     backends: Collection[str]
 
 
-def load_flow(path: Path, around: Around) -> Flow:
+def load_flow(path: Path, around: FlowContext) -> Flow:
     """The flow at `path` with its sub-flows.
 
     Raises:
@@ -185,7 +185,7 @@ Loaded = dict[tuple[str, frozenset[str]], Flow | None]
 
 
 def _load(
-    path: Path, around: Around, faults: FaultList, loaded: Loaded, *, above: tuple[str, ...], given: frozenset[str]
+    path: Path, around: FlowContext, faults: FaultList, loaded: Loaded, *, above: tuple[str, ...], given: frozenset[str]
 ) -> Flow | None:
     key = (os.path.join(os.path.realpath(path.parent), path.name), given)
     if key not in loaded:
@@ -194,7 +194,7 @@ def _load(
 
 
 def _read(
-    path: Path, around: Around, faults: FaultList, loaded: Loaded, *, above: tuple[str, ...], given: frozenset[str]
+    path: Path, around: FlowContext, faults: FaultList, loaded: Loaded, *, above: tuple[str, ...], given: frozenset[str]
 ) -> Flow | None:
     try:
         data = read_bytes(path)
@@ -202,7 +202,7 @@ def _read(
             raise Faulty(Fault(None, "there is no such file"))
         document = read_data(data, as_json=path.suffix == ".json")
         if not isinstance(document.data, dict) or not document.data:
-            raise Faulty(*document.faults, Fault(Place(1, 1), "must hold a mapping of states"))
+            raise Faulty(*document.faults, Fault(Position(1, 1), "must hold a mapping of states"))
         if is_chain(document.data):
             document = as_flow(document)
             if document.faults:
@@ -223,7 +223,7 @@ class _Reading:
 
     path: Path
     document: Document
-    around: Around
+    around: FlowContext
     faults: FaultList
     loaded: Loaded
     above: tuple[str, ...]
@@ -290,7 +290,7 @@ class _Reading:
 
     def _state(self, name: str, written: Any, at: KeyPath) -> FlowState:
         if not name.strip() or not name.isprintable():
-            self._fault(at, f"{shown(name)} is no name of a state: it must be text that can be shown")
+            self._fault(at, f"{quoted(name)} is no name of a state: it must be text that can be shown")
         if not isinstance(written, dict):
             self._fault(at, "a state must hold a mapping with its tool")
             written = {}
@@ -313,7 +313,7 @@ class _Reading:
             return {}
         for code, state in written.items():
             if code != OTHERWISE and code not in _CODES:
-                self._fault((*at, code), f"{shown(code)} is neither an exit code from 1 to 255 nor _")
+                self._fault((*at, code), f"{quoted(code)} is neither an exit code from 1 to 255 nor _")
             self._target((*at, code), state)
         return {code: str(state) for code, state in written.items()}
 
@@ -322,7 +322,7 @@ class _Reading:
         written = keys.get("arguments", {})
         tools = {"bash", *CONTROL, *self.around.backends}
         if not isinstance(tool, str) or tool not in tools:
-            what = "tool is missing" if tool is None else f"unknown tool {shown(tool)}{did_you_mean(str(tool), tools)}"
+            what = "tool is missing" if tool is None else f"unknown tool {quoted(tool)}{did_you_mean(str(tool), tools)}"
             self._fault((*at, "tool"), what)
             return FlowTask(tool="bash", arguments={})
         if inside and tool in CONTROL - {"sub-flow"}:
@@ -336,7 +336,7 @@ class _Reading:
         if inside and tool == "sub-flow" and arguments.get("workflow") in self.flows:
             asking = _asks(self.flows[arguments["workflow"]], set())
             if asking is not None:
-                text = f"its state {shown(asking.name)} is {asking.task.tool} and cannot stand inside parallel"
+                text = f"its state {quoted(asking.name)} is {asking.task.tool} and cannot stand inside parallel"
                 self._fault((*at, "arguments", "workflow"), text)
         isolation = keys.get("isolation")
         if isolation is not None:
@@ -401,18 +401,18 @@ class _Reading:
         command = arguments.get(name)
         if isinstance(command, str):
             for text in out_of_reach(command, [found[0] for found in PLACEHOLDER.finditer(command)]):
-                self._fault((*at, name), f"{shown(text)} {OUT_OF_REACH}")
+                self._fault((*at, name), f"{quoted(text)} {OUT_OF_REACH}")
 
     def _default(self, arguments: Mapping[str, Any], at: KeyPath) -> None:
         choices, default = arguments.get("choices"), arguments.get("default")
         if not choices or default is None or default in choices or any(map(BRACES.search, [*choices, default])):
             return
-        self._fault((*at, "default"), f"{shown(default)} is none of the choices")
+        self._fault((*at, "default"), f"{quoted(default)} is none of the choices")
 
     def _sub_flow(self, name: str, variables: Mapping[str, Any], at: KeyPath) -> None:
         path = self._find(name)
         if path is None:
-            self._fault((*at, "workflow"), f"there is no flow {shown(name)}")
+            self._fault((*at, "workflow"), f"there is no flow {quoted(name)}")
             return
         if os.path.realpath(path) in self.above:
             chain = [Path(each).name for each in (*self.above, os.path.realpath(path))]
@@ -438,7 +438,7 @@ class _Reading:
             return None
         found = _OUTPUT.fullmatch(written) if isinstance(written, str) else None
         if found is None:
-            self._fault(at, f"{shown(written)} is neither var(NAME) nor file(PATH)")
+            self._fault(at, f"{quoted(written)} is neither var(NAME) nor file(PATH)")
             return None
         kind = Kind(found[1])
         if kind is Kind.VAR:
@@ -457,16 +457,16 @@ class _Reading:
         if not isinstance(value, str) or not BRACES.search(value):
             return
         for odd in odd_braces(value):
-            self._fault(at, f"{shown(odd)} is neither a variable nor file(PATH) nor path(PATH)")
+            self._fault(at, f"{quoted(odd)} is neither a variable nor file(PATH) nor path(PATH)")
         for kind, name in placeholders(value):
             if kind is None and name not in self.names:
-                self._fault(at, f"no variable is called {shown(name)}{did_you_mean(name, self.names)}")
+                self._fault(at, f"no variable is called {quoted(name)}{did_you_mean(name, self.names)}")
             elif kind is not None and not name:
                 self._fault(at, f"{kind}() needs a path")
 
     def _target(self, at: KeyPath, state: Any) -> None:
         if not isinstance(state, str) or state not in self.states:
-            self._fault(at, f"there is no state {shown(state)}{did_you_mean(str(state), self.states)}")
+            self._fault(at, f"there is no state {quoted(state)}{did_you_mean(str(state), self.states)}")
 
     def _keys(self, at: KeyPath, written: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
         """`written` with its keys under their own names: `on-error`, `on_error` and `onError` are one."""
@@ -476,7 +476,7 @@ class _Reading:
                 continue
             own = _own(key)
             if own not in known:
-                self._fault((*at, key), f"unknown key {shown(key)}{did_you_mean(key, known)}")
+                self._fault((*at, key), f"unknown key {quoted(key)}{did_you_mean(key, known)}")
             elif own in read:
                 self._fault((*at, key), f"{key} is another name of {own}, which is there too")
             else:
@@ -487,7 +487,7 @@ class _Reading:
         try:
             return read(value)
         except (ValueError, TypeError) as error:
-            what = "" if isinstance(value, dict | list) else f"{'null' if value is None else shown(value)} "
+            what = "" if isinstance(value, dict | list) else f"{'null' if value is None else quoted(value)} "
             self._fault(at, f"{what}{error}")
             return None
 

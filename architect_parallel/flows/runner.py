@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import hold, local_runner, recorded_plan, require_ours
+from architect_parallel.api.launch import hold, local_runner, recorded_plan, require_not_imported
 from architect_parallel.config.yaml_source import Faulty, read_bytes
 from architect_parallel.domain import (
     SHELL,
@@ -43,7 +43,7 @@ from architect_parallel.events import (
     WorkerFinished,
 )
 from architect_parallel.flows.instance import FlowChanged, Instance
-from architect_parallel.flows.loader import Around, load_flow
+from architect_parallel.flows.loader import FlowContext, load_flow
 from architect_parallel.flows.machine import (
     COMMANDS,
     TIMED_OUT,
@@ -68,9 +68,9 @@ from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.plan import ParallelConfig, numbered_workers, worker_limits
 from architect_parallel.runs.runner import Listener, Runner
 from architect_parallel.runs.task_sources import TaskPlace
-from architect_parallel.runs.worker_specs import Flags, draft_spec, require_ready, take_order
-from architect_parallel.runs.workspace import Here, load_here, open_journal
-from architect_parallel.scheduling.resumption import standing
+from architect_parallel.runs.worker_specs import Flags, draft_spec, require_ready, resolve_task
+from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
+from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.system import clock
 from architect_parallel.system.files import write_out
 from architect_parallel.text import names, quantities
@@ -97,13 +97,13 @@ class FlowConfig:
     config_file: str | os.PathLike[str] | None = None
 
 
-def read_flow(file: Path, here: Here) -> Flow:
+def read_flow(file: Path, here: Workspace) -> Flow:
     """The flow at `file`, held against what is here.
 
     Raises:
         UsageError: With every fault.
     """
-    return load_flow(file, Around(directory=here.start, backends=tuple(here.backends)))
+    return load_flow(file, FlowContext(directory=here.start, backends=tuple(here.backends)))
 
 
 def run_flow(
@@ -128,14 +128,14 @@ def run_flow(
         return course.run()
 
 
-def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Here, Flow, RunPlan]:
+def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow, RunPlan]:
     """What `run_flow` would begin with; changes nothing.
 
     Raises:
         UsageError: With every fault of the file, or an unknown variable.
         EnvironmentProblem: The repository or a backend that the flow names does not allow it.
     """
-    here = load_here(workspace_root, None if config.config_file is None else Path(config.config_file))
+    here = load_workspace(workspace_root, None if config.config_file is None else Path(config.config_file))
     flow = read_flow(Path(config.file), here)
     for name, value in config.variables.items():
         require_utf8(value, f"--var {one_line(name)}")
@@ -181,12 +181,12 @@ def resume_flow(
         UsageError: Its file has been changed so that it does not fit any more, or `answer` is none.
         EnvironmentProblem: The run is live.
     """
-    here = load_here(workspace_root, config_file)
+    here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:
-            plan = require_ours(recorded_plan(journal, run_id))
+            plan = require_not_imported(recorded_plan(journal, run_id))
             if plan.flow is None:
                 raise NothingToDo(f"run {run_id} is no flow", hint=f"architect resume {run_id}")
             earlier, moved = _so_far(journal, run_id)
@@ -242,7 +242,9 @@ class _Course:
 
     flow: Instance
 
-    def __init__(self, plan: RunPlan, here: Here, journal: Journal, ask: Answer, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self, plan: RunPlan, here: Workspace, journal: Journal, ask: Answer, listeners: Sequence[Listener]
+    ) -> None:
         self._plan = plan
         self._here = here
         self._journal = journal
@@ -342,7 +344,7 @@ class _Course:
         """Starts the jobs of an earlier launch again whose ends do not stand, each with its next attempt."""
         # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
         so_far = {each.worker_id: each for each in replay(earlier, live=False).results}
-        stand = standing(earlier)
+        stand = ends_that_hold(earlier)
         again: list[tuple[list[WorkerSpec], int | None]] = []
         changed = []
         for instance in self.flow.instances():
@@ -474,7 +476,7 @@ def _outcome(result: WorkerResult) -> Done:
     return Done(exit_code=code, output=result.output)
 
 
-def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str) -> WorkerSpec:
+def _draft(job: Job, index: int, name: str, here: Workspace, plan: RunPlan, base: str) -> WorkerSpec:
     arguments = job.arguments
     settings = here.settings.parallel
     limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None)
@@ -497,7 +499,7 @@ def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str
         budget_usd=arguments.get("budget"),
         extra_argv=tuple(arguments.get("extra", ())),
     )
-    order = take_order(task, None, flags, here, models_given=False)
+    order = resolve_task(task, None, flags, here, models_given=False)
     where = os.path.join(here.start, str(arguments.get("cwd", "")))
     if job.isolated:
         top = here.repository.checkout or here.repository.root
@@ -511,7 +513,7 @@ def _draft(job: Job, index: int, name: str, here: Here, plan: RunPlan, base: str
     return replace(spec, values=job.values)
 
 
-def _require_backends(flow: Flow, here: Here) -> None:
+def _require_backends(flow: Flow, here: Workspace) -> None:
     """Every backend that the flow or its sub-flows name can be started here."""
     models: dict[str, set[str | None]] = {}
     for state in flow.states.values():

@@ -19,8 +19,8 @@ from architect_parallel.events import BaselineFinished, Event, WorkerFinished
 from architect_parallel.hosts.base import BASELINE, Emit
 from architect_parallel.scheduling.retries import unstarted
 from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.stop import StopSwitch
-from architect_parallel.workers.worker import Workplace, run_worker
+from architect_parallel.supervision.stop import StopToken
+from architect_parallel.workers.worker import WorkerContext, run_worker
 
 _log = logging.getLogger(__name__)
 
@@ -28,18 +28,18 @@ _log = logging.getLogger(__name__)
 class LocalHost:
     """Runs workers on this machine, in the repository's own worktrees."""
 
-    def __init__(self, workplace: Workplace, emit: Emit) -> None:
+    def __init__(self, workplace: WorkerContext, emit: Emit) -> None:
         self._workplace = workplace
         self._emit = emit
         self._sampler = Sampler()
-        self._switches: dict[int, StopSwitch] = {}
+        self._switches: dict[int, StopToken] = {}
         self._threads: list[threading.Thread] = []
 
     def start(self, spec: WorkerSpec) -> None:
         """See `Host.start`."""
         if self._workplace.tripwire is not None:
             self._workplace.tripwire.arm()
-        switch = StopSwitch()
+        switch = StopToken()
         self._switches[spec.worker_id] = switch
         worker_id = spec.worker_id
 
@@ -49,13 +49,13 @@ class LocalHost:
         def broken(error: str) -> Event:
             # Its agent may have run: its work may stand in the worktree uncollected, and what it cost is not known.
             blank = unstarted(spec, Status.FAILED, Reason.COLLECT_FAILED)
-            return WorkerFinished(result=replace(blank, error=error, cost=None), mendable=False)
+            return WorkerFinished(result=replace(blank, error=error, cost=None), retryable=False)
 
         self._begin(worker_id, work, broken)
 
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""
-        switch, place = StopSwitch(), self._workplace
+        switch, place = StopToken(), self._workplace
         self._switches[BASELINE] = switch
         checker = Checker(
             repository=place.repository,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from architect_parallel.domain import Reason
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 
 
 class Brake:
@@ -14,16 +14,16 @@ class Brake:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pulled = False
-        self._current: StopSwitch | None = None
+        self._current: StopToken | None = None
 
     @property
     def pulled(self) -> bool:
         return self._pulled
 
-    def switch(self) -> StopSwitch:
+    def switch(self) -> StopToken:
         """The switch for what runs next; thrown already where the brake was pulled before."""
         with self._lock:
-            self._current = StopSwitch()
+            self._current = StopToken()
             if self._pulled:
                 self._current.stop(Reason.INTERRUPTED, "interrupted")
             return self._current

@@ -51,7 +51,7 @@ from architect_parallel.snapshots.nested_repositories import keep_all_nested
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
-from architect_parallel.worktrees.temporary import find_scratch, remove_scratch
+from architect_parallel.worktrees.temporary import find_temporary_worktree, remove_temporary_worktree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ def plan_cleanup(
         if journal.is_live(run_id):
             stays += _live(repository, journal, run_id)
             continue
-        if (path := find_scratch(repository, run_id)) is not None:
+        if (path := find_temporary_worktree(repository, run_id)) is not None:
             if (found := _scratch_stays(repository, path)) is None:
                 scratch.append(Scratch(run_id=run_id, path=path))
             else:
@@ -333,7 +333,7 @@ def _scratch_stays(repository: Repository, path: Path) -> Mismatch | None:
 
 def _gone(repository: Repository, scratch: Scratch, stays: list[Stays]) -> bool:
     try:
-        remove_scratch(repository, scratch.run_id)
+        remove_temporary_worktree(repository, scratch.run_id)
     except (ArchitectParallelError, OSError) as error:
         what, name = "worktree", str(scratch.path)
         stays.append(Stays(run_id=scratch.run_id, worker_id=None, what=what, name=name, reason=str(error), failed=True))
@@ -454,7 +454,7 @@ def remove_item(repository: Repository, item: Item, intended: Removal, stays: li
     return replace(intended, tip=tip)
 
 
-def take_away(repository: Repository, journal: Journal, left: Leftover) -> list[str]:
+def remove_leftover(repository: Repository, journal: Journal, left: Leftover) -> list[str]:
     """Keeps and removes one leftover with its branch, whatever state it is in; why something of it stays, in words.
 
     Raises:

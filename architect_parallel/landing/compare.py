@@ -1,7 +1,6 @@
 """Results side by side: which of them conflict, and the largest set that merges cleanly.
 
-Looks and changes nothing. All pairs go through one `git merge-tree` process, in a throw-away repository (`borrowed`).
-That each pair merges cleanly does not mean that all do, so the proposed set is merged there for real, in its order; a
+Read-only. All pairs go through one `git merge-tree` process, in a temporary repository. That each pair merges cleanly does not mean that all do, so the proposed set is merged there for real, in its order; a
 set that fails is not proposed again.
 """
 
@@ -15,7 +14,7 @@ from architect_parallel.domain import Comparison, Pair, RunResult, Status
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
 from architect_parallel.evaluation.merge_sets import propose
 from architect_parallel.landing.sources import Source, require_source
-from architect_parallel.repository.temporary_repository import NOBODY, borrowed
+from architect_parallel.repository.temporary_repository import NOBODY, temporary_repository
 from architect_parallel.system.git import Git, Repository, version
 
 BATCH_VERSION = (2, 39)
@@ -77,7 +76,7 @@ def compare_sources(repository: Repository, sources: Sequence[Source], onto: Ont
     commits = {each.worker_id: each.commit for each in wanted}
     names: list[tuple[int | str, int]] = [(onto.name, worker) for worker in sorted(commits)] if onto else []
     names += combinations(sorted(commits), 2)
-    with borrowed(repository, as_merged=True) as git:
+    with temporary_repository(repository, as_merged=True) as git:
         pairs = [(commits[a] if isinstance(a, int) else onto.commit if onto else "", commits[b]) for a, b in names]
         merged = dict(zip(names, _merge_all(git, pairs), strict=True))
         against: dict[int, set[int]] = {worker: set() for worker in commits}

@@ -31,12 +31,12 @@ from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision import process
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.output import LogFile
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.files import make_private_dir, replace_file
 from architect_parallel.system.git import Git, Repository, make_state_dir
-from architect_parallel.text.quantities import show_some, show_workers
+from architect_parallel.text.quantities import show_workers, summarize
 from architect_parallel.tripwire.checkout import MainCheckout
-from architect_parallel.workers.agent_run import AgentRun, Tally, run_agent
+from architect_parallel.workers.agent_run import AgentRun, UsageMeter, run_agent
 from architect_parallel.workers.request import request_for, shown_argv
 from architect_parallel.worktrees.create import Worktree
 from architect_parallel.worktrees.worker_repository import WorkerRepository
@@ -81,7 +81,7 @@ def resolve(
     merged: tuple[int, ...],
     run_dir: Path,
     environ: Mapping[str, str],
-    switch: StopSwitch,
+    switch: StopToken,
     say: Callable[[str], None],
 ) -> Resolution:
     """Begins the merge of `source` in the worktree, which is at `tip`, and has the agent finish it.
@@ -132,7 +132,7 @@ def resolve(
             warnings.append(f"worker {source.worker_id} lands as one commit: its conflicts were resolved as a whole")
         beyond = sorted({each.path for each in private.diff(before, after.tree).files} - set(conflicted))
         if beyond:
-            warnings.append(f"{name} also changed files without conflicts: {show_some(beyond)}")
+            warnings.append(f"{name} also changed files without conflicts: {summarize(beyond)}")
         return Resolution(commit=commit, warnings=tuple(warnings), cost=cost)
 
 
@@ -163,7 +163,7 @@ class _Outside:
         except (ArchitectParallelError, OSError) as error:
             return [f"the main checkout could not be looked at after {agent}: {error}"]
         saved = "" if patch is None else f"; saved as {self._saved}"
-        paths = show_some(sorted(each.path for each in changes))
+        paths = summarize(sorted(each.path for each in changes))
         return [f"while {agent} resolved, the main checkout changed: {paths} (it or you; nothing was reverted{saved})"]
 
 
@@ -174,7 +174,7 @@ def _objection(
     source: Source,
     tip: str,
     run: AgentRun | None,
-    switch: StopSwitch,
+    switch: StopToken,
     before: str,
     after: str,
     conflicted: tuple[str, ...],
@@ -190,11 +190,11 @@ def _objection(
     if status is not Status.SUCCESS:
         return f"did not succeed: {status} ({reason})" + (f": {run.ending.error}" if run.ending.error else "")
     if marked := _marked(private, after, (tip, source.commit)):
-        return f"left conflict markers in {show_some(marked)}"
+        return f"left conflict markers in {summarize(marked)}"
     unmerged = set(_unmerged(repository, worktree)) - {each.path for each in changed}
     had_markers = set(_marked(private, before, (tip, source.commit)))
     if untouched := sorted(unmerged - had_markers):
-        return f"did not decide on {show_some(untouched)}"
+        return f"did not decide on {summarize(untouched)}"
     return None
 
 
@@ -261,7 +261,7 @@ def _run_agent(
     *,
     run_dir: Path,
     environ: Mapping[str, str],
-    switch: StopSwitch,
+    switch: StopToken,
     say: Callable[[str], None],
 ) -> tuple[AgentRun | None, list[str]]:
     """Runs the agent to its proven end; what it was, and the warnings on the way."""
@@ -293,7 +293,9 @@ def _run_agent(
         grace_s=spec.limits.grace_s,
         cookie=f"{spec.run_id}.{spec.name}.{secrets.token_hex(8)}",
     )
-    tally = Tally(limits=spec.limits, requested_model=spec.model, prices=resolver.prices, emit=emit, stop=switch.stop)
+    tally = UsageMeter(
+        limits=spec.limits, requested_model=spec.model, prices=resolver.prices, emit=emit, stop=switch.stop
+    )
     try:
         run = run_agent(
             launch,

@@ -28,7 +28,7 @@ from architect_parallel.landing.conflicts import Resolver, resolve
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, so_far, try_step
 from architect_parallel.repository.heads import is_taken
-from architect_parallel.repository.registry import pointed_at, relink
+from architect_parallel.repository.registry import admin_dir_from_dotgit, relink
 from architect_parallel.scheduling.check_policy import cannot_start
 from architect_parallel.supervision import process
 from architect_parallel.supervision.monitor import Sampler
@@ -48,7 +48,7 @@ from architect_parallel.worktrees.worker_repository import WorkerRepository, cei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class IntegrationContext:
     """What running something in an integration worktree takes."""
 
     run_dir: Path
@@ -71,7 +71,7 @@ class Workshop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class MergeOrder:
     """Which results are to become one, and on what."""
 
     run_id: str
@@ -111,7 +111,7 @@ class Interrupted(ArchitectParallelError):
         return Interrupted(self.message, exit_code=ExitCode(128 + number))
 
 
-def combine_in_worktree(repository: Repository, order: Order, workshop: Workshop) -> Combination:
+def combine_in_worktree(repository: Repository, order: MergeOrder, workshop: IntegrationContext) -> Combination:
     """Lands the steps one after another; those that conflict or break a check are left out.
 
     Creates the branch and leaves it at the commit. The worktree is gone afterwards, however it ends; on an error the
@@ -121,11 +121,11 @@ def combine_in_worktree(repository: Repository, order: Order, workshop: Workshop
         Interrupted: The workshop's brake was pulled.
         EnvironmentProblem: The worktree cannot be made or prepared.
     """
-    bench = _Bench(repository, order, workshop)
+    bench = _IntegrationWorktree(repository, order, workshop)
     with workshop.guard():
         try:
             bench.open()
-            done = _Steps(repository, order, workshop, bench).take()
+            done = _MergeSequence(repository, order, workshop, bench).take()
         except ArchitectParallelError:
             _require_wanted(workshop)
             raise
@@ -135,15 +135,15 @@ def combine_in_worktree(repository: Repository, order: Order, workshop: Workshop
     return done
 
 
-def _require_wanted(workshop: Workshop) -> None:
+def _require_wanted(workshop: IntegrationContext) -> None:
     if workshop.brake.pulled:
         raise Interrupted("the merge was stopped; nothing was moved")
 
 
-class _Bench:
+class _IntegrationWorktree:
     """The integration worktree."""
 
-    def __init__(self, repository: Repository, order: Order, workshop: Workshop) -> None:
+    def __init__(self, repository: Repository, order: MergeOrder, workshop: IntegrationContext) -> None:
         self._repository = repository
         self._order = order
         self._workshop = workshop
@@ -182,7 +182,7 @@ class _Bench:
         here = self.worktree
         git = Git(cwd=here.path, git_dir=here.admin_dir, work_tree=here.path)
         try:
-            if pointed_at(here.path) != here.admin_dir:
+            if admin_dir_from_dotgit(here.path) != here.admin_dir:
                 raise GitError(("status",), 1, "its .git points elsewhere")
             git.run("update-ref", "--no-deref", "HEAD", commit)
             git.run("read-tree", "--reset", "-u", commit)
@@ -262,10 +262,12 @@ class _Bench:
         )
 
 
-class _Steps:
+class _MergeSequence:
     """The steps in their order, and what is known of the checks."""
 
-    def __init__(self, repository: Repository, order: Order, workshop: Workshop, bench: _Bench) -> None:
+    def __init__(
+        self, repository: Repository, order: MergeOrder, workshop: IntegrationContext, bench: _IntegrationWorktree
+    ) -> None:
         self._repository = repository
         self._order = order
         self._workshop = workshop

@@ -26,13 +26,13 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.landing.merged_check import is_merged
 from architect_parallel.repository import filters
 from architect_parallel.repository.heads import ending_of, head_branch, operation_in
-from architect_parallel.repository.registry import admin_dir_of, counterpart, half_made, marked_run, names
+from architect_parallel.repository.registry import admin_dir_of, counterpart, marked_run, names, partial_worktrees
 from architect_parallel.snapshots.hidden_files import Hidden, commit_hidden, find_hidden
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision.process_table import runs_since
 from architect_parallel.system.git import Repository, make_state_dir
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
 from architect_parallel.worktrees.remove import WorktreeState, inspect
@@ -165,7 +165,7 @@ def _leftover(
     admin = admin_dir_of(repository, path)
     registration = admin or counterpart(repository, path)
     marked = marked_run(registration) if registration else None
-    there = os.path.lexists(path) or admin is not None or bool(half_made(repository, path))
+    there = os.path.lexists(path) or admin is not None or bool(partial_worktrees(repository, path))
     mine = there and (marked == run.run_id or (marked is None and tip is not None))
     if not mine and tip is None:
         return None
@@ -335,7 +335,7 @@ def _worktree_stays(
     if (operation := operation_in(state.admin_dir)) is not None:
         return f"it has a {operation} in progress", True, ending_of(operation, path)
     if dirty or state.submodule_changes:
-        some = show_some([*state.dirty, *state.submodule_changes], most=3)
+        some = summarize([*state.dirty, *state.submodule_changes], most=3)
         return f"it has uncommitted changes: {some}", True, None
     if hidden.directories:
         return f"ignore rules of its agent hide {hidden.words}", True, f"look at {path}, or --force (they are not kept)"

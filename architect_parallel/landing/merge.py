@@ -20,8 +20,14 @@ from architect_parallel.domain import LeftOut
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
 from architect_parallel.events import to_plain
 from architect_parallel.journal import Journal
-from architect_parallel.landing.cleanup import take_away
-from architect_parallel.landing.integration import Combination, Order, Workshop, combine_in_worktree, free_place
+from architect_parallel.landing.cleanup import remove_leftover
+from architect_parallel.landing.integration import (
+    Combination,
+    IntegrationContext,
+    MergeOrder,
+    combine_in_worktree,
+    free_place,
+)
 from architect_parallel.landing.inventory import INTEGRATION, integration_leftover, integrations
 from architect_parallel.landing.plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
@@ -58,7 +64,7 @@ class MergeOutcome:
 
 
 def execute(
-    repository: Repository, journal: Journal, plan: MergePlan, workshop: Workshop | None = None
+    repository: Repository, journal: Journal, plan: MergePlan, workshop: IntegrationContext | None = None
 ) -> MergeOutcome:  # fmt: skip
     """Lands what the plan says; moves nothing where everything is left out.
 
@@ -76,7 +82,9 @@ def execute(
     return replace(outcome, warnings=(*outcome.warnings, programs_changed(changed))) if changed else outcome
 
 
-def _execute(repository: Repository, journal: Journal, plan: MergePlan, workshop: Workshop | None) -> MergeOutcome:
+def _execute(
+    repository: Repository, journal: Journal, plan: MergePlan, workshop: IntegrationContext | None
+) -> MergeOutcome:
     if plan.needs_branch:
         return _execute_combined(repository, journal, plan, workshop)
     outcome = _as_planned(plan)
@@ -112,7 +120,7 @@ def _reflog_message(plan: MergePlan, merged: tuple[int, ...]) -> str:
 
 
 def _execute_combined(
-    repository: Repository, journal: Journal, plan: MergePlan, workshop: Workshop | None
+    repository: Repository, journal: Journal, plan: MergePlan, workshop: IntegrationContext | None
 ) -> MergeOutcome:  # fmt: skip
     """The same for what needs a branch of its own. The run is held meanwhile: nobody resumes it or cleans it up."""
     lock = journal.hold(plan.run_id)
@@ -146,7 +154,7 @@ def _execute_combined(
 
 
 def _combined(
-    repository: Repository, plan: MergePlan, branch: str, path: Path, workshop: Workshop | None
+    repository: Repository, plan: MergePlan, branch: str, path: Path, workshop: IntegrationContext | None
 ) -> MergeOutcome:  # fmt: skip
     """Makes the integration branch at what the results were combined to; no other branch moves."""
     if not plan.needs_worktree:
@@ -155,7 +163,7 @@ def _combined(
         return _as_planned(plan, branch)
     if workshop is None:
         raise InternalError("checks or an agent are to run, and there is nothing to run them with")
-    order = Order(
+    order = MergeOrder(
         run_id=plan.run_id, target=plan.target.branch, base=plan.target.tip, steps=plan.steps, method=plan.method,
         branch=branch, path=path, specs=plan.specs,
     )  # fmt: skip
@@ -176,7 +184,7 @@ def _outcome(
     done: Combination,
     left_out: tuple[LeftOut, ...],
     branch: str,
-    workshop: Workshop,
+    workshop: IntegrationContext,
 ) -> MergeOutcome:
     ref, message = f"refs/heads/{branch}", f"architect: combined run {plan.run_id} {show_workers(done.merged)}"
     store, warnings = repository.store, list(done.warnings)
@@ -217,7 +225,7 @@ def clear_stale(repository: Repository, journal: Journal, run_id: str) -> None:
         if not operation.finished and operation.payload.get("new") is None:
             left = integration_leftover(repository, journal, operation)
             if left is not None:
-                take_away(repository, journal, left)
+                remove_leftover(repository, journal, left)
             journal.mark_undone(operation.id)
 
 
@@ -227,7 +235,7 @@ def _discard(repository: Repository, journal: Journal, operation_id: int) -> Non
     try:
         left = integration_leftover(repository, journal, operation)
         if left is not None and (left.path is not None or left.tip != operation.payload["old"]):
-            take_away(repository, journal, left)
+            remove_leftover(repository, journal, left)
             journal.mark_undone(operation_id)
         elif left is None or left.tip is None or delete_branch(repository, left.spec.branch, left.tip) is None:
             journal.withdraw_operation(operation_id)
@@ -242,7 +250,7 @@ def _published(
     outcome: MergeOutcome,
     operation: int,
     payload: dict[str, Any],
-    workshop: Workshop | None,
+    workshop: IntegrationContext | None,
 ) -> MergeOutcome:
     """The outcome with what came of publishing it."""
     publication, commit = plan.publication, outcome.commit

@@ -6,7 +6,7 @@ done in a throw-away repository that borrows the objects. In doubt the answer is
 
 from __future__ import annotations
 
-from architect_parallel.repository.temporary_repository import NOBODY, borrowed
+from architect_parallel.repository.temporary_repository import NOBODY, temporary_repository
 from architect_parallel.system.git import MERGE_TREE_VERSION, Git, Repository, version
 
 
@@ -23,7 +23,7 @@ def is_merged(repository: Repository, *, tip: str, target: str, base: str | None
     fork = store.run("merge-base", tip, target, check=False).text.split("\n")[0]
     if not fork:
         return False
-    with borrowed(repository) as git:
+    with temporary_repository(repository) as git:
         return _adds_nothing(git, tip, target) or _same_patches(git, tip, target, fork)
 
 

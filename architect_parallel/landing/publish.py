@@ -18,7 +18,7 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.supervision import process
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.system.programs import PUSH_KEYS
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 from architect_parallel.text.sanitize import one_line
 
 _GIT_HELPERS = ("GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO")
@@ -63,7 +63,7 @@ def plan_publication(
     changed = [key for key in repository.programs.unconfirmed().keys if PUSH_KEYS.fullmatch(key)]
     if changed:
         raise EnvironmentProblem(
-            f"git's settings for pushes changed while agents ran: {show_some(changed)}; nothing was pushed or moved",
+            f"git's settings for pushes changed while agents ran: {summarize(changed)}; nothing was pushed or moved",
             hint="architect config trust",
         )
     if pull_request and shutil.which("gh", path=environ.get("PATH")) is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from architect_parallel.domain import LeftOut, Place, RunResult, Status, WorkerResult
+from architect_parallel.domain import LeftOut, Rank, RunResult, Status, WorkerResult
 from architect_parallel.errors import NothingToDo, UsageError
 from architect_parallel.evaluation.ranking import rankings_of
 from architect_parallel.landing.sources import Source, require_source
@@ -82,7 +82,7 @@ def _best(repository: Repository, result: RunResult) -> Choice:
     raise NothingToDo(f"no worker of run {result.run_id} changed anything", hint=f"architect status {result.run_id}")
 
 
-def _best_of_each(repository: Repository, result: RunResult, rankings: Sequence[Sequence[Place]]) -> Choice:
+def _best_of_each(repository: Repository, result: RunResult, rankings: Sequence[Sequence[Rank]]) -> Choice:
     by_id = {worker.worker_id: worker for worker in result.results}
     sources: list[Source] = []
     reasons: list[str] = []
@@ -104,8 +104,8 @@ def _best_of_each(repository: Repository, result: RunResult, rankings: Sequence[
 
 
 def _first_with_work(
-    repository: Repository, result: RunResult, places: Sequence[Place], *, successful: bool
-) -> tuple[Place, Source] | None:
+    repository: Repository, result: RunResult, places: Sequence[Rank], *, successful: bool
+) -> tuple[Rank, Source] | None:
     """The best that succeeded, or did not, among those with something to land."""
     by_id = {worker.worker_id: worker for worker in result.results}
     for place in places:

@@ -20,7 +20,7 @@ from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.repository.heads import operation_in
 from architect_parallel.repository.registry import Checkout, checkouts
 from architect_parallel.system.git import Git, GitError, Repository
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +132,12 @@ def require_movable(repository: Repository, target: Target, new: str) -> None:
     if dirty:
         raise EnvironmentProblem(
             f"{target.branch} is checked out in {target.checkout} with uncommitted changes: "
-            + show_some([line[3:] for line in dirty]),
+            + summarize([line[3:] for line in dirty]),
             hint="git commit or git stash, then again",
         )
     if in_the_way := _in_the_way(git, target.checkout, target.tip, new):
         raise EnvironmentProblem(
-            f"untracked files in {target.checkout} would be overwritten: {show_some(in_the_way)}", hint="move them away"
+            f"untracked files in {target.checkout} would be overwritten: {summarize(in_the_way)}", hint="move them away"
         )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal, Operation
-from architect_parallel.landing.cleanup import Removal, take_away
+from architect_parallel.landing.cleanup import Removal, remove_leftover
 from architect_parallel.landing.inventory import Leftover, integration_leftover
 from architect_parallel.landing.strategies import tree_of
 from architect_parallel.landing.target_branch import Target, find_target, move, require_movable, require_unoccupied
@@ -106,7 +106,7 @@ def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
     if plan.target is not None and plan.half_switched is not None:
         _take_back_half(plan.target, plan.half_switched)
     if plan.integration is not None:
-        take_away(repository, journal, plan.integration)
+        remove_leftover(repository, journal, plan.integration)
     for each in plan.restore:
         _restore(repository, each)
     journal.mark_undone(plan.operation.id)

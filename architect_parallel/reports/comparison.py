@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from architect_parallel.domain import Comparison, RunResult, Status, WorkerResult
 from architect_parallel.reports import text
-from architect_parallel.text.quantities import show_some, show_workers
+from architect_parallel.text.quantities import show_workers, summarize
 from architect_parallel.text.sanitize import one_line
 
 _SHOWN_FILES = 8
@@ -67,7 +67,7 @@ def _shared(comparison: Comparison) -> list[str]:
 def _some(files: Sequence[str]) -> str:
     if not files:
         return "nothing in common"
-    return show_some(map(one_line, files), _SHOWN_FILES)
+    return summarize(map(one_line, files), _SHOWN_FILES)
 
 
 def _proposal(result: RunResult, comparison: Comparison) -> list[str]:

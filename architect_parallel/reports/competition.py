@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from architect_parallel.domain import Judgement, ModelRate, Place, RunResult, Standing, total_usd
+from architect_parallel.domain import Judgement, LeaderboardRow, ModelRate, Rank, RunResult, total_usd
 from architect_parallel.evaluation.ranking import preferences
 from architect_parallel.events import to_plain
 from architect_parallel.reports.text import STATUS_WORDS, cost_text
@@ -14,7 +14,7 @@ from architect_parallel.text.sanitize import one_line
 _Row = tuple[str, ...]
 
 
-def additions(result: RunResult, ranking: Sequence[Place], rates: Sequence[ModelRate]) -> dict[str, Any]:
+def additions(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelRate]) -> dict[str, Any]:
     """What the envelope of a competition has beyond that of another run."""
     if result.competition is None:
         return {}
@@ -26,7 +26,7 @@ def additions(result: RunResult, ranking: Sequence[Place], rates: Sequence[Model
     return shown | ({"models": to_plain(rates)} if rates else {})
 
 
-def as_text(result: RunResult, ranking: Sequence[Place], rates: Sequence[ModelRate]) -> str:
+def as_text(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelRate]) -> str:
     """What stands below the results of a competition; empty for another run."""
     if result.competition is None or not ranking:
         return ""
@@ -44,7 +44,7 @@ def as_text(result: RunResult, ranking: Sequence[Place], rates: Sequence[ModelRa
     return "\n".join(lines)
 
 
-def leaderboard(standings: Sequence[Standing]) -> str:
+def leaderboard(standings: Sequence[LeaderboardRow]) -> str:
     """The leaderboard for people."""
     if not standings:
         return 'No competitions yet. Hold one: architect eval "what to do" --models a,b --check "make test"'
@@ -64,7 +64,7 @@ def leaderboard(standings: Sequence[Standing]) -> str:
     return "\n".join(_table(rows))
 
 
-def leaderboard_data(standings: Sequence[Standing]) -> dict[str, Any]:
+def leaderboard_data(standings: Sequence[LeaderboardRow]) -> dict[str, Any]:
     """The leaderboard for `--json`."""
     return {"models": to_plain(standings)}
 

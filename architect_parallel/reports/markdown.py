@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from architect_parallel.domain import CheckResult, Comparison, Place, RunResult, RunStatus, Status, WorkerResult
+from architect_parallel.domain import CheckResult, Comparison, Rank, RunResult, RunStatus, Status, WorkerResult
 from architect_parallel.reports import text
 from architect_parallel.reports.material import Material
 from architect_parallel.text.quantities import show_count
@@ -190,7 +190,7 @@ def _result_row(result: WorkerResult) -> tuple[str, ...]:
     )
 
 
-def _place_line(place: Place, task: str | None) -> str:
+def _place_line(place: Rank, task: str | None) -> str:
     """A place with its reason, and with the task where several are ranked."""
     points = "" if place.score is None else f", {place.score:.1f} points"
     of_task = "" if task is None else f" of {inline(task, 80)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from architect_parallel.domain import Comparison, ModelRate, Place, RunResult
+from architect_parallel.domain import Comparison, ModelRate, Rank, RunResult
 from architect_parallel.events import Recorded
 from architect_parallel.system.git import Repository
 
@@ -17,7 +17,7 @@ class Material:
     result: RunResult
     recorded: tuple[Recorded, ...]
     """All events of the run so far, in order."""
-    ranking: tuple[Place, ...] = ()
+    ranking: tuple[Rank, ...] = ()
     """Of the workers that ended, task by task; empty where each task had one worker."""
     rates: tuple[ModelRate, ...] = ()
     """Of a competition with several runs of each model."""

@@ -1,7 +1,7 @@
 """A run as it stands after each of its events: what `architect watch` shows, as data, as lines, on a screen.
 
-Fed in order with what a watcher saw (`Seen`). Everything told is computed from the events so far and nothing else, so
-two watchers of one run tell the same, whenever they came.
+Everything shown is computed from the events (`WatchedEvent`) read so far and nothing else, so two watchers of one run
+show the same, whenever they started.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class WatchedEvent:
     """Something a watcher of a run saw."""
 
     seq: int
@@ -64,7 +64,7 @@ class Seen:
 
 
 @dataclass(slots=True, kw_only=True)
-class Lane:
+class WorkerView:
     """One worker, as it stands."""
 
     spec: WorkerSpec
@@ -102,7 +102,7 @@ class Board:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.status = RunStatus.RUNNING
-        self.lanes: dict[int, Lane] = {}
+        self.lanes: dict[int, WorkerView] = {}
         self.warnings: list[str] = []
         self.started_at: datetime | None = None
         self.last_at: datetime | None = None
@@ -118,7 +118,7 @@ class Board:
         """USD that is known of."""
         return sum(lane.spent or 0.0 for lane in self.lanes.values())
 
-    def take(self, seen: Seen) -> None:
+    def take(self, seen: WatchedEvent) -> None:
         """The next thing seen."""
         self.last_at = seen.time
         if seen.recorded is None:
@@ -130,18 +130,18 @@ class Board:
         event, worker_id = seen.recorded.event, seen.recorded.worker_id
         match event:
             case RunStarted(plan=plan):
-                self.lanes = {spec.worker_id: Lane(spec=spec) for spec in plan.workers}
+                self.lanes = {spec.worker_id: WorkerView(spec=spec) for spec in plan.workers}
                 self.started_at, self.budget_usd = seen.time, plan.budget_usd
                 self.warnings += plan.warnings
             case RunExtended(workers=workers):
-                self.lanes |= {spec.worker_id: Lane(spec=spec) for spec in workers}
+                self.lanes |= {spec.worker_id: WorkerView(spec=spec) for spec in workers}
             case RunResumed(worker_ids=worker_ids, workers=workers):
                 self.status = RunStatus.RUNNING
                 told = {spec.worker_id: spec for spec in workers}
                 for each in worker_ids:
                     if each in self.lanes:
                         before = self.lanes[each]
-                        self.lanes[each] = Lane(spec=told.get(each, before.spec), paid=before.spent or 0.0)
+                        self.lanes[each] = WorkerView(spec=told.get(each, before.spec), paid=before.spent or 0.0)
             case RunFinished(status=status):
                 self.status = status
             case Warned(message=message) if worker_id is None:
@@ -152,7 +152,7 @@ class Board:
                 pass
 
 
-def _advance(lane: Lane, recorded: Recorded) -> None:
+def _advance(lane: WorkerView, recorded: Recorded) -> None:
     match recorded.event:
         case WorkerStarting(attempt=attempt):
             lane.state, lane.attempt, lane.note = STARTING, attempt, ""
@@ -181,12 +181,12 @@ def _advance(lane: Lane, recorded: Recorded) -> None:
             pass
 
 
-def event_name(seen: Seen) -> str:
+def event_name(seen: WatchedEvent) -> str:
     """`worker_finished` for `WorkerFinished`."""
     return RUN_INTERRUPTED if seen.recorded is None else _WORD.sub("_", type(seen.recorded.event).__name__).lower()
 
 
-def as_data(board: Board, seen: Seen) -> dict[str, Any]:
+def as_data(board: Board, seen: WatchedEvent) -> dict[str, Any]:
     """What was seen as plain data, the fields of the contract first; `board` has taken it already."""
     worker_id = seen.recorded.worker_id if seen.recorded is not None else None
     lane = board.lanes.get(worker_id) if worker_id is not None else None
@@ -202,7 +202,7 @@ def as_data(board: Board, seen: Seen) -> dict[str, Any]:
     return told | {key: value for key, value in _details(seen).items() if key not in told}
 
 
-def _details(seen: Seen) -> dict[str, Any]:
+def _details(seen: WatchedEvent) -> dict[str, Any]:
     event = seen.recorded.event if seen.recorded is not None else None
     if event is None:
         return {}
@@ -222,7 +222,7 @@ def _details(seen: Seen) -> dict[str, Any]:
     return plain
 
 
-def as_line(board: Board, seen: Seen) -> str | None:
+def as_line(board: Board, seen: WatchedEvent) -> str | None:
     """What was seen as a line for people; `None`: not worth one. `board` has taken it already."""
     said = _said(board, seen)
     if said is None:
@@ -230,7 +230,7 @@ def as_line(board: Board, seen: Seen) -> str | None:
     return f"{seen.time:%H:%M:%S} {said}"
 
 
-def _said(board: Board, seen: Seen) -> str | None:
+def _said(board: Board, seen: WatchedEvent) -> str | None:
     if seen.recorded is None:
         return f"the launcher of run {board.run_id} died (try: architect resume {board.run_id})"
     event, worker_id = seen.recorded.event, seen.recorded.worker_id

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from architect_parallel.domain import RunStatus, Status
 from architect_parallel.reports import text
-from architect_parallel.reports.run_view import COLLECTING, INTERRUPTED, RETRYING, STOPPING, WAITING, Board, Lane
+from architect_parallel.reports.run_view import COLLECTING, INTERRUPTED, RETRYING, STOPPING, WAITING, Board, WorkerView
 from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line
 
@@ -191,7 +191,7 @@ def _row(cells: Sequence[str], columns: Sequence[tuple[str, int, bool]]) -> str:
     return " ".join(parts)
 
 
-def _cell(lane: Lane, heading: str, now: datetime) -> str:
+def _cell(lane: WorkerView, heading: str, now: datetime) -> str:
     result = lane.result
     match heading:
         case "#":
@@ -215,13 +215,13 @@ def _cell(lane: Lane, heading: str, now: datetime) -> str:
             return _clock(lane.ended_at or now, lane.started_at) if lane.started_at else ""
 
 
-def _last_words(lane: Lane, printed: Sequence[str]) -> str:
+def _last_words(lane: WorkerView, printed: Sequence[str]) -> str:
     if lane.result is not None:
         return lane.result.error or lane.result.output or text.reason_words(lane.result)
     return printed[-1] if printed else lane.spec.prompt
 
 
-def _paint(line: Text, lane: Lane, columns: Sequence[tuple[str, int, bool]]) -> None:
+def _paint(line: Text, lane: WorkerView, columns: Sequence[tuple[str, int, bool]]) -> None:
     start = 2
     for heading, size, _ in columns:
         if heading == "STATE":

@@ -77,7 +77,7 @@ class _Row:
         return text.task_words(self.spec.worker_id, self.spec.name, self.spec.prompt, 200)
 
 
-class LiveReport:
+class ProgressReport:
     """Shows a run while it goes on. Use as a context manager around the run; `begin` and `take` are its inputs."""
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
@@ -89,7 +89,7 @@ class LiveReport:
         self._live: Live | None = None
         self._warned: set[str] = set()
 
-    def __enter__(self) -> LiveReport:
+    def __enter__(self) -> ProgressReport:
         return self
 
     def __exit__(

@@ -80,7 +80,7 @@ def registered_path(admin_dir: Path) -> Path | None:
     return None
 
 
-def pointed_at(path: Path) -> Path | None:
+def admin_dir_from_dotgit(path: Path) -> Path | None:
     """The admin directory that the `.git` file of a worktree names; `None`: there is no such file."""
     with contextlib.suppress(OSError):
         text = os.fsdecode((path / ".git").read_bytes()).rstrip("\r\n")
@@ -165,7 +165,7 @@ def relink(path: Path, admin_dir: Path) -> None:
     link = path / ".git"
     if path.is_symlink() or not path.is_dir() or (link.is_dir() and not link.is_symlink()):
         return
-    if not link.is_symlink() and _is_same(pointed_at(path), admin_dir):
+    if not link.is_symlink() and _is_same(admin_dir_from_dotgit(path), admin_dir):
         return
     fresh = path / f".git.{uuid.uuid4().hex}"
     with contextlib.suppress(OSError):
@@ -173,7 +173,7 @@ def relink(path: Path, admin_dir: Path) -> None:
         os.replace(fresh, link)
 
 
-def mark(admin_dir: Path, run_id: str) -> None:
+def write_owner(admin_dir: Path, run_id: str) -> None:
     """Writes down whose worktree this registration is."""
     (admin_dir / _MARK).write_text(f"{run_id}\n")
 
@@ -214,7 +214,7 @@ def mismatch(repository: Repository, path: Path) -> Mismatch | None:
         return _without_link(path, (_repair(repository) or look) if admin is not None else None)
     if link.is_symlink() or not link.is_file():
         return Mismatch(reason="another repository is in its place", hint=f"move {path} away")
-    pointer = pointed_at(path)
+    pointer = admin_dir_from_dotgit(path)
     linked = pointer is not None and (_is_same(pointer, admin) or is_private_pointer(repository, pointer))
     if admin is not None and linked:
         return None
@@ -236,7 +236,7 @@ def _repair(repository: Repository, *paths: Path) -> str | None:
     """
     for admin in admin_dirs(repository):
         place = registered_path(admin)
-        pointer = None if place is None else pointed_at(place)
+        pointer = None if place is None else admin_dir_from_dotgit(place)
         if pointer is not None and pointer.is_dir() and not _is_same(pointer, admin):
             return None
     return shlex.join(["git", "worktree", "repair", *map(str, paths)])
@@ -272,12 +272,12 @@ def counterpart(repository: Repository, path: Path) -> Path | None:
     It has the name that the path's `.git` file gives, and names another path. `None` means that there is none, or that
     it has a worktree.
     """
-    pointer = pointed_at(path)
+    pointer = admin_dir_from_dotgit(path)
     if pointer is None or pointer.parent.name != "worktrees":
         return None
     admin = repository.common_dir / "worktrees" / pointer.name
     place = registered_path(admin)
-    if place is None or _is_same(pointed_at(place), admin):
+    if place is None or _is_same(admin_dir_from_dotgit(place), admin):
         return None
     return admin
 
@@ -328,7 +328,7 @@ def require_ours(repository: Repository, path: Path, branch: str, run_id: str) -
     return admin
 
 
-def half_made(repository: Repository, path: Path) -> list[Path]:
+def partial_worktrees(repository: Repository, path: Path) -> list[Path]:
     """Admin directories of a killed `worktree add` for `path` that do not name their place yet.
 
     git names them after the directory, unsuitable characters replaced, perhaps with a number behind. Under the
@@ -341,7 +341,7 @@ def half_made(repository: Repository, path: Path) -> list[Path]:
     ]
 
 
-def take_away(repository: Repository, *paths: Path) -> None:
+def move_to_trash(repository: Repository, *paths: Path) -> None:
     """Moves the directories out of the way, in that order; a missing one is fine, a link is moved, not followed.
 
     Their space is freed by `empty_trash`, which callers run after they gave up the lock.

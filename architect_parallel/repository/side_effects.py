@@ -17,7 +17,7 @@ from pathlib import Path
 from architect_parallel.repository.heads import read_reflog
 from architect_parallel.repository.registry import checkouts
 from architect_parallel.system.git import Repository
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 
 NOT_WATCHED = (
     *("refs/architect/", "refs/heads/architect/parallel-", "refs/heads/architect/merged-"),
@@ -72,7 +72,7 @@ def ref_warnings(before: Mapping[str, str], after: Mapping[str, str], moved_here
     gone = [ref for ref in before if ref not in after]
     moved = [ref for ref in before if after.get(ref, before[ref]) != before[ref] and after[ref] in moved_here]
     said = (("appeared", new), ("disappeared", gone), ("moved", moved))
-    return [f"while it ran, {show_some(sorted(refs))} {what}" for what, refs in said if refs]
+    return [f"while it ran, {summarize(sorted(refs))} {what}" for what, refs in said if refs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def head_commits(admin_dir: Path) -> frozenset[str]:
     return frozenset(oid for oid, _ in read_reflog(admin_dir, "HEAD"))
 
 
-def went_to(admin_dir: Path) -> frozenset[str]:
+def visited_branches(admin_dir: Path) -> frozenset[str]:
     """Short names of the branches (or commits) the worktree's HEAD was moved to by a checkout, by its reflog."""
     messages = (message for _, message in read_reflog(admin_dir, "HEAD"))
     return frozenset(text.rpartition(" to ")[2] for text in messages if text.startswith("checkout: moving from "))

@@ -36,7 +36,7 @@ NOBODY = {
 
 
 @contextlib.contextmanager
-def borrowed(repository: Repository, *, as_merged: bool = False) -> Iterator[Git]:
+def temporary_repository(repository: Repository, *, as_merged: bool = False) -> Iterator[Git]:
     """git on the throw-away repository, for the length of the block.
 
     Args:

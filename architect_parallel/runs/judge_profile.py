@@ -7,11 +7,11 @@ from dataclasses import replace
 from architect_parallel.backends.base import Backend
 from architect_parallel.domain import SHELL, AgentProfile, SandboxMode
 from architect_parallel.errors import EnvironmentProblem, UsageError
-from architect_parallel.runs.workspace import Here
+from architect_parallel.runs.workspace import Workspace
 from architect_parallel.text.suggest import require_known
 
 
-def require_judge(name: str, here: Here) -> Backend:
+def require_judge(name: str, here: Workspace) -> Backend:
     """The backend that is to judge.
 
     Raises:
@@ -28,14 +28,14 @@ def require_judge(name: str, here: Here) -> Backend:
     return backend
 
 
-def judge_warnings(judge: Backend, here: Here, *, budget: bool) -> tuple[str, ...]:
+def judge_warnings(judge: Backend, here: Workspace, *, budget: bool) -> tuple[str, ...]:
     """What the judge's backend cannot honour, for the plan."""
     profile = judge_profile(here, judge)
     lacking = judge.capabilities.cannot_honour(profile, model=profile.model is not None, budget=budget)
     return tuple(f"judge {judge.name} {each}" for each in lacking)
 
 
-def judge_profile(here: Here, judge: Backend) -> AgentProfile:
+def judge_profile(here: Workspace, judge: Backend) -> AgentProfile:
     """That of a reviewer, who only reads, without what a reviewer is told; its model where it is one of the judge's."""
     review = here.settings.agents["review"]
     model = review.model if review.backend in (None, judge.name) else None

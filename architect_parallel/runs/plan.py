@@ -20,15 +20,15 @@ from architect_parallel.domain import (
     RunPlan,
     Task,
     TaskText,
-    Tripwire,
+    TripwireMode,
     WorkerSpec,
 )
 from architect_parallel.errors import UsageError
 from architect_parallel.runs.judge_profile import judge_warnings, require_judge
 from architect_parallel.runs.task_sources import (
-    Given,
+    TaskList,
     place_warnings,
-    require_tasks,
+    require_task_texts,
     task_places,
     tasks_for_each,
     tasks_of_file,
@@ -40,12 +40,12 @@ from architect_parallel.runs.worker_specs import (
     linked,
     require_agent,
     require_all_ready,
+    resolve_task,
     scope_warnings,
     shared_warnings,
-    take_order,
     worker_names,
 )
-from architect_parallel.runs.workspace import Here
+from architect_parallel.runs.workspace import Workspace
 from architect_parallel.scheduling import assignment
 from architect_parallel.scheduling.check_policy import read_command
 from architect_parallel.snapshots.keep_refs import snapshot_dirty
@@ -116,7 +116,7 @@ class ParallelConfig:
     """Makes the run one: see `api.competition.as_competition`, which puts the rest in its shape; `None`: it is none."""
 
 
-def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -> RunPlan:
+def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None = None) -> RunPlan:
     """The plan before its numbers: workers have no branch and no worktree path yet.
 
     Args:
@@ -163,7 +163,7 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
     )
     tasks = [given.tasks[pair.task_index] for pair in pairs]
     orders = [
-        take_order(
+        resolve_task(
             task, pair.model or config.model, flags, here, models_given=bool(models), default_model=defaults.model
         )
         for task, pair in zip(tasks, pairs, strict=True)
@@ -189,7 +189,7 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
     in_place = [(index + 1, places[pair.task_index]) for index, pair in enumerate(pairs)]
     how = defaults.tripwire if config.tripwire is None else config.tripwire
     tripwire = read_tripwire(how, on_terminal=config.on_terminal)
-    blind = () if tripwire is Tripwire.OFF else tripwire_warnings(in_place, here.repository)
+    blind = () if tripwire is TripwireMode.OFF else tripwire_warnings(in_place, here.repository)
     return RunPlan(
         run_id=run_id,
         repository=str(here.repository.root),
@@ -212,13 +212,15 @@ def draft_plan(config: ParallelConfig, here: Here, given: Given | None = None) -
             *about_competition,
         ),
         baseline=defaults.baseline if config.baseline is None else config.baseline,
-        tripwire=Tripwire.OFF if blind else tripwire,
+        tripwire=TripwireMode.OFF if blind else tripwire,
         output_dir=None if file is None or file.output_dir is None else os.path.abspath(here.start / file.output_dir),
         competition=config.competition,
     )
 
 
-def competition_warnings(competition: Competition | None, models: Sequence[str], flags: Flags, here: Here) -> list[str]:
+def competition_warnings(
+    competition: Competition | None, models: Sequence[str], flags: Flags, here: Workspace
+) -> list[str]:
     """What a competition cannot tell as it stands; raises like `require_judge`."""
     if competition is None:
         return []
@@ -235,7 +237,7 @@ def competition_warnings(competition: Competition | None, models: Sequence[str],
     return found
 
 
-def given_tasks(config: ParallelConfig, here: Here) -> Given:
+def given_tasks(config: ParallelConfig, here: Workspace) -> TaskList:
     """The tasks of `config`, from wherever they come.
 
     Raises:
@@ -255,20 +257,20 @@ def given_tasks(config: ParallelConfig, here: Here) -> Given:
             quoted=(config.backend or name or here.settings.parallel.backend) == SHELL,
             carries_dirty=config.include_dirty,
         )
-    tasks = tuple(Task(prompt=text) for text in require_tasks(config.tasks))
-    return Given(tasks=tasks, listed=config.listed)
+    tasks = tuple(Task(prompt=text) for text in require_task_texts(config.tasks))
+    return TaskList(tasks=tasks, listed=config.listed)
 
 
-def read_tripwire(text: str, *, on_terminal: bool) -> Tripwire:
+def read_tripwire(text: str, *, on_terminal: bool) -> TripwireMode:
     """What a change of the main checkout leads to; `auto` is to warn who watches, and to fail where nobody does.
 
     Raises:
         UsageError: It is none of the words.
     """
-    require_known("--tripwire", text, ["auto", *(each.value for each in Tripwire)])
+    require_known("--tripwire", text, ["auto", *(each.value for each in TripwireMode)])
     if text == "auto":
-        return Tripwire.WARN if on_terminal else Tripwire.FAIL
-    return Tripwire(text)
+        return TripwireMode.WARN if on_terminal else TripwireMode.FAIL
+    return TripwireMode(text)
 
 
 def numbered(draft: RunPlan, repository: Repository, first: int) -> RunPlan:
@@ -349,7 +351,7 @@ def _models(config: ParallelConfig) -> list[str]:
     try:
         naming.read_model(config.model)
     except ValueError as error:
-        raise UsageError(f"--model {quantities.shown(config.model)} {error}") from None
+        raise UsageError(f"--model {quantities.quoted(config.model)} {error}") from None
     return []
 
 
@@ -371,11 +373,11 @@ def _checks(config: ParallelConfig, defaults: ParallelSettings) -> tuple[str, ..
         try:
             read_command(text)
         except ValueError as error:
-            raise UsageError(f"--check {quantities.shown(text)}: {error}", hint='--check "make test"') from None
+            raise UsageError(f"--check {quantities.quoted(text)}: {error}", hint='--check "make test"') from None
     return tuple(config.checks)
 
 
-def _team(config: ParallelConfig, defaults: ParallelSettings, given: Given) -> _Team:
+def _team(config: ParallelConfig, defaults: ParallelSettings, given: TaskList) -> _Team:
     ceiling = defaults.workers_ceiling
     more = f"set workers_ceiling in the configuration to allow more than {ceiling}"
 

@@ -57,7 +57,7 @@ from architect_parallel.hosts.base import BASELINE, Emit, Host
 from architect_parallel.journal import Journal
 from architect_parallel.journal.requests import cancel_requested
 from architect_parallel.scheduling import check_policy
-from architect_parallel.scheduling.admission import Room, Rules
+from architect_parallel.scheduling.admission import FreeResources, Rules
 from architect_parallel.scheduling.budget import Spending
 from architect_parallel.scheduling.recovery import briefing as briefing_of
 from architect_parallel.scheduling.recovery import debugger_words
@@ -65,7 +65,7 @@ from architect_parallel.scheduling.scheduler import Dispatch
 from architect_parallel.scheduling.verdict import run_outcome
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s, now
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 
 LOOK_S = 0.5
 """How often the dispatcher looks for cancel requests, and for room where there was none."""
@@ -95,7 +95,7 @@ class Runner:
         earlier: Mapping[int, Sequence[Attempt]] | None = None,
         standing: Mapping[int, WorkerFinished] | None = None,
         rules: Rules | None = None,
-        room: Callable[[], Room] = Room,
+        room: Callable[[], FreeResources] = FreeResources,
         listeners: Sequence[Listener] = (),
         debugger: WorkerSpec | None = None,
     ) -> None:
@@ -484,7 +484,7 @@ class Runner:
         for result in self._journal.result(self._plan.run_id).results if self._uncritical else ():
             if result.worker_id in self._uncritical and result.status in _FAILED:
                 why = str(result.reason or result.status).replace("_", " ")
-                self.warn(f"{shown(result.name)} failed ({why}), which is not critical")
+                self.warn(f"{quoted(result.name)} failed ({why}), which is not critical")
         unsaid = [each for each in self._warnings if each not in self._told]
         self.record([(None, Warned(message=each)) for each in unsaid])
         so_far = self._journal.result(self._plan.run_id)

@@ -14,7 +14,7 @@ from pathlib import Path
 from architect_parallel.config.paths import is_inside
 from architect_parallel.domain import Isolation, Task, TaskFile, TaskText
 from architect_parallel.errors import NothingToDo, UsageError
-from architect_parallel.runs.workspace import Here
+from architect_parallel.runs.workspace import Workspace
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.text.sanitize import require_utf8
 
@@ -22,7 +22,7 @@ PATH_WORD = "{path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class TaskList:
     """The tasks of a run."""
 
     tasks: tuple[Task, ...]
@@ -33,7 +33,7 @@ class Given:
     warnings: tuple[str, ...] = ()
 
 
-def require_tasks(tasks: Sequence[str]) -> list[str]:
+def require_task_texts(tasks: Sequence[str]) -> list[str]:
     """The tasks, each checked.
 
     Raises:
@@ -51,17 +51,17 @@ def require_tasks(tasks: Sequence[str]) -> list[str]:
     return list(tasks)
 
 
-def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Here, *, backend_given: bool) -> Given:
+def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *, backend_given: bool) -> TaskList:
     """The tasks of a task file, its words held against what is here.
 
     Raises:
         UsageError: With every fault.
     """
     # Here, because a run without a file needs neither parser nor schema.
-    from architect_parallel.config.task_common import Surroundings
+    from architect_parallel.config.task_common import ValidationContext
     from architect_parallel.config.task_file import load_task_file, read_task_file
 
-    around = Surroundings(
+    around = ValidationContext(
         directory=here.start,
         checkout=_real(here.repository.checkout),
         backends=tuple(here.backends),
@@ -75,10 +75,12 @@ def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Here, *, back
         # A relative path begins where the tool stands, as its messages show it.
         path = Path(source)
         file = load_task_file(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
-    return Given(tasks=file.tasks, file=file, listed=True)
+    return TaskList(tasks=file.tasks, file=file, listed=True)
 
 
-def tasks_for_each(words: Sequence[str], pattern: str, here: Here, *, quoted: bool, carries_dirty: bool) -> Given:
+def tasks_for_each(
+    words: Sequence[str], pattern: str, here: Workspace, *, quoted: bool, carries_dirty: bool
+) -> TaskList:
     """Every task once for every file that matches `pattern`, `{path}` replaced by its path from the top.
 
     Tracked files and untracked ones that are not ignored; `*` stops at a slash, `**` does not.
@@ -91,7 +93,7 @@ def tasks_for_each(words: Sequence[str], pattern: str, here: Here, *, quoted: bo
         UsageError: No task has a `{path}`, the pattern is none, or a path cannot be quoted where it stands.
         NothingToDo: No file matches.
     """
-    texts = require_tasks(words)
+    texts = require_task_texts(words)
     for position, text in enumerate(texts, 1):
         if PATH_WORD not in text:
             raise UsageError(f"task {position} holds no {PATH_WORD}", hint=f'--foreach "*.py" "explain {PATH_WORD}"')
@@ -105,10 +107,10 @@ def tasks_for_each(words: Sequence[str], pattern: str, here: Here, *, quoted: bo
         some = ", ".join(sorted(untracked)[:3]) + (" and more" if len(untracked) > 3 else "")
         warnings = (f"not in the commit the worktrees start from: {some} (--include-dirty carries them over)",)
     tasks = tuple(Task(prompt=_filled(text, path, quoted)) for path in paths for text in texts)
-    return Given(tasks=tasks, listed=True, warnings=warnings)
+    return TaskList(tasks=tasks, listed=True, warnings=warnings)
 
 
-def _listed(here: Here, pattern: str, *which: str) -> set[str]:
+def _listed(here: Workspace, pattern: str, *which: str) -> set[str]:
     top = here.repository.checkout
     if top is None:
         raise UsageError("--foreach needs a checkout", hint="cd to one")
@@ -145,7 +147,7 @@ class TaskPlace:
     """Below the top of the worktree; without isolation absolute."""
 
 
-def task_places(given: Given, here: Here, base_commit: str) -> list[TaskPlace]:
+def task_places(given: TaskList, here: Workspace, base_commit: str) -> list[TaskPlace]:
     """Where each task of `given` works, in order.
 
     A directory inside the repository means the same one in the worktree. In place a task runs where its `workdir` is
@@ -169,7 +171,7 @@ def task_places(given: Given, here: Here, base_commit: str) -> list[TaskPlace]:
     return places
 
 
-def _place(task: Task, here: Here) -> TaskPlace:
+def _place(task: Task, here: Workspace) -> TaskPlace:
     checkout = _real(here.repository.checkout)
     if task.workdir is None:
         if task.isolation is Isolation.NONE:

@@ -16,7 +16,7 @@ from typing import Any
 
 from architect_parallel.events import Recorded, RunFinished, RunResumed
 from architect_parallel.journal import Journal
-from architect_parallel.reports.run_view import Board, Seen, as_data
+from architect_parallel.reports.run_view import Board, WatchedEvent, as_data
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository, open_repository
 
@@ -37,7 +37,7 @@ class Follower:
         self._finished = False
         self._told_death = False
 
-    def poll(self) -> list[Seen]:
+    def poll(self) -> list[WatchedEvent]:
         """What has come since the last look."""
         # Liveness first: a run that ends in between is then read with its end, never as interrupted.
         live = self._journal.is_live(self._run_id)
@@ -48,7 +48,7 @@ class Follower:
         self.over = self._finished or self._told_death
         return seen
 
-    def _taken(self, recorded: Recorded) -> list[Seen]:
+    def _taken(self, recorded: Recorded) -> list[WatchedEvent]:
         seen = []
         if isinstance(recorded.event, RunResumed):
             if not self._finished and not self._told_death:
@@ -59,14 +59,14 @@ class Follower:
         self._last_seq, self._last_time = recorded.seq, recorded.time
         return [*seen, self._numbered(recorded.time, recorded)]
 
-    def _death(self) -> Seen:
+    def _death(self) -> WatchedEvent:
         assert self._last_time is not None
         self._told_death = True
         return self._numbered(self._last_time, None)
 
-    def _numbered(self, time: datetime, recorded: Recorded | None) -> Seen:
+    def _numbered(self, time: datetime, recorded: Recorded | None) -> WatchedEvent:
         self._count += 1
-        return Seen(seq=self._count, time=time, recorded=recorded)
+        return WatchedEvent(seq=self._count, time=time, recorded=recorded)
 
 
 def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> Iterator[dict[str, Any]]:
@@ -98,7 +98,7 @@ def _events(repository: Repository, run_id: str) -> Iterator[dict[str, Any]]:
             yield as_data(board, seen)
 
 
-def follow(journal: Journal, run_id: str) -> Iterator[Seen]:
+def follow(journal: Journal, run_id: str) -> Iterator[WatchedEvent]:
     """What there is to see of a run, as it comes, until it ends."""
     follower = Follower(journal, run_id)
     while True:

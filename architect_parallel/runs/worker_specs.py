@@ -25,11 +25,11 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.runs.task_sources import TaskPlace
-from architect_parallel.runs.workspace import Here
+from architect_parallel.runs.workspace import Workspace
 from architect_parallel.scheduling import graph
 from architect_parallel.scheduling.scopes import is_literal, overlapping
 from architect_parallel.system.git import Repository
-from architect_parallel.text.quantities import show_workers, shown
+from architect_parallel.text.quantities import quoted, show_workers
 from architect_parallel.text.suggest import require_known
 
 _MOST_OVERLAPS = 20
@@ -61,7 +61,7 @@ class Flags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class ResolvedTask:
     """A task that has met its backend, model and profile."""
 
     task: Task
@@ -72,9 +72,15 @@ class Order:
     limits: Limits
 
 
-def take_order(
-    task: Task, model: str | None, flags: Flags, here: Here, *, models_given: bool, default_model: str | None = None
-) -> Order:
+def resolve_task(
+    task: Task,
+    model: str | None,
+    flags: Flags,
+    here: Workspace,
+    *,
+    models_given: bool,
+    default_model: str | None = None,
+) -> ResolvedTask:
     """What `task` amounts to here.
 
     Args:
@@ -99,7 +105,7 @@ def take_order(
     for field, value in own.items():
         if value is not None and field not in flags.limits_given:
             limits = replace(limits, **{field: value})  # type: ignore[arg-type]  # names and values are those of Limits
-    return Order(
+    return ResolvedTask(
         task=task,
         backend=require_backend(here.backends, name),
         agent=agent,
@@ -117,7 +123,7 @@ def require_agent(settings: Settings, name: str) -> AgentProfile:
     return settings.agents[require_known("agent", name, settings.agents)]
 
 
-def require_all_ready(orders: Sequence[Order], here: Here) -> None:
+def require_all_ready(orders: Sequence[ResolvedTask], here: Workspace) -> None:
     """Checks that every backend can be started here for every model it is to run.
 
     Raises:
@@ -157,7 +163,7 @@ def require_ready(
 
 
 def draft_spec(
-    order: Order, index: int, name: str, place: TaskPlace, flags: Flags, *, run_id: str, base_commit: str
+    order: ResolvedTask, index: int, name: str, place: TaskPlace, flags: Flags, *, run_id: str, base_commit: str
 ) -> WorkerSpec:
     """The worker before it has a number: no branch, and no path unless it works in place."""
     task = order.task
@@ -215,7 +221,7 @@ def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSp
         for word in dict.fromkeys(each for each in (task.name, task.id) if each):
             if word in ids:
                 raise UsageError(
-                    f"{shown(word)} is done by several workers, and tasks depend on one another",
+                    f"{quoted(word)} is done by several workers, and tasks depend on one another",
                     hint="leave out --workers",
                 )
             ids[word] = spec.worker_id
@@ -270,7 +276,7 @@ def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Reposi
     scopes: dict[int, tuple[str, ...]] = {}
     for task, spec in workers:
         if spec.files and spec.isolation is not Isolation.NONE and task not in scopes:
-            names[task] = f"tasks[{task}]" if spec.name == f"worker-{spec.worker_id}" else f"{shown(spec.name)}"
+            names[task] = f"tasks[{task}]" if spec.name == f"worker-{spec.worker_id}" else f"{quoted(spec.name)}"
             scopes[task] = spec.files
     task_of = {spec.worker_id: task for task, spec in workers}
     needs = {task: [task_of[worker_id] for worker_id in spec.dependencies] for task, spec in workers}
@@ -295,7 +301,7 @@ def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Reposi
     return lines + (["further scopes overlap"] if len(found) > _MOST_OVERLAPS else [])
 
 
-def _warnings(order: Order, flags: Flags, *, in_place: bool) -> Iterator[str]:
+def _warnings(order: ResolvedTask, flags: Flags, *, in_place: bool) -> Iterator[str]:
     backend, task = order.backend, order.task
     budget = order.limits.budget_usd is not None or flags.run_budget
     for each in backend.capabilities.cannot_honour(order.agent, model=order.model is not None, budget=budget):

@@ -19,7 +19,7 @@ from architect_parallel.system.git import Repository, open_repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
+class Workspace:
     """Where a command stands: repository, settings, backends, environment."""
 
     repository: Repository
@@ -30,12 +30,14 @@ class Here:
     """The directory it was called from, absolute: where relative paths of the user begin."""
 
 
-def load_here(workspace_root: Path, config_file: Path | None = None, environ: Mapping[str, str] | None = None) -> Here:
+def load_workspace(
+    workspace_root: Path, config_file: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Workspace:
     """Opens the repository at `workspace_root` with its effective settings."""
     environ = dict(os.environ if environ is None else environ)
     repository = open_repository(workspace_root)
     settings = load_settings(repository.checkout, config_file=config_file, environ=environ, home=home_dir())
-    return Here(
+    return Workspace(
         repository=repository, settings=settings, backends=load_backends(settings, environ), environ=environ,
         start=workspace_root.absolute(),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 Four gates, each of its own kind: the run's places, the provider (window, bucket, its word to wait), the complexity of
 what runs, and the machine's free memory and disk. A worker that may not start lets others pass. There is no deadlock:
 with nothing running every gate but time is open (a window and each class of complexity have at least one place), and
-what the machine lacks then is for the caller to decide (`Room.shortage`).
+what the machine lacks then is for the caller to decide (`FreeResources.shortage`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class FreeResources:
     """What the machine has left."""
 
     memory_bytes: float = math.inf

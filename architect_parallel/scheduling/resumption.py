@@ -15,7 +15,7 @@ from architect_parallel.events import Recorded, RunFinished, RunResumed, WorkerF
 _OWN_TIMEOUTS = (Reason.WORKER_TIMEOUT, Reason.IDLE_TIMEOUT)
 
 
-def standing(recorded: Iterable[Recorded], *, failures: bool = True) -> dict[int, WorkerFinished]:
+def ends_that_hold(recorded: Iterable[Recorded], *, failures: bool = True) -> dict[int, WorkerFinished]:
     """The ends that stand, by worker id.
 
     Args:

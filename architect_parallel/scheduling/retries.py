@@ -56,7 +56,7 @@ def decide_next(
     spec: WorkerSpec,
     history: Sequence[Attempt],
     *,
-    mendable: bool = True,
+    retryable: bool = True,
     retry_after_s: float | None = None,
     rate_limit_wait_s: float,
     random: float,
@@ -66,7 +66,7 @@ def decide_next(
     Args:
         spec: The worker as planned, with its whole limits.
         history: Its attempts in this launch, in order; at least one.
-        mendable: Whether the backend thinks that another attempt may end better.
+        retryable: Whether the backend thinks that another attempt may end better.
         retry_after_s: When the provider said to come back; `None`: it did not.
         rate_limit_wait_s: The longest the worker waits for its provider over all attempts.
         random: From 0 (included) to 1: the jitter.
@@ -74,7 +74,7 @@ def decide_next(
     last = history[-1]
     if last.reason is Reason.RATE_LIMITED:
         return _wait_for_provider(spec, history, retry_after_s, rate_limit_wait_s, random)
-    if not _repeatable(spec, last, mendable):
+    if not _repeatable(spec, last, retryable):
         return Enough()
     failures = [each for each in history if each.reason is not Reason.RATE_LIMITED]
     retries = spec.retries if spec.retry is None else spec.retry.max_attempts - 1
@@ -95,14 +95,14 @@ def decide_next(
     return Again(wait_s=wait_s, because=f"{what}, retry {len(failures)} of {retries}")
 
 
-def recoverable(spec: WorkerSpec, history: Sequence[Attempt], tried: int, *, mendable: bool) -> bool:
+def recoverable(spec: WorkerSpec, history: Sequence[Attempt], tried: int, *, retryable: bool) -> bool:
     """Whether a worker whose attempts are used up may be tried again as its `recovery` says.
 
     Args:
         tried: How many attempts of this launch were tries at recovery.
-        mendable: As for `decide_next`.
+        retryable: As for `decide_next`.
     """
-    if spec.recovery is None or tried >= spec.recovery.retries or not _repeatable(spec, history[-1], mendable):
+    if spec.recovery is None or tried >= spec.recovery.retries or not _repeatable(spec, history[-1], retryable):
         return False
     if _nothing_left(spec.limits, history) is not None:
         return False
@@ -110,8 +110,8 @@ def recoverable(spec: WorkerSpec, history: Sequence[Attempt], tried: int, *, men
     return not (tried and len(failures) > 1 and _same(failures[-2], failures[-1]))
 
 
-def _repeatable(spec: WorkerSpec, last: Attempt, mendable: bool) -> bool:
-    if not mendable or last.reason in (Reason.ESCAPED, Reason.BLOCKED):
+def _repeatable(spec: WorkerSpec, last: Attempt, retryable: bool) -> bool:
+    if not retryable or last.reason in (Reason.ESCAPED, Reason.BLOCKED):
         return False
     if spec.retry is not None:
         return last.status in (Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
@@ -129,7 +129,7 @@ def next_spec(spec: WorkerSpec, history: Sequence[Attempt], failure: WorkerResul
         spec,
         attempt=max(each.number for each in history) + 1,
         limits=left_of(spec.limits, history),
-        lesson=lesson(failure) if spec.refine and failure is not None else spec.lesson,
+        lesson=retry_feedback(failure) if spec.refine and failure is not None else spec.lesson,
     )
 
 
@@ -153,7 +153,7 @@ def left_of(limits: Limits, history: Sequence[Attempt]) -> Limits:
     )
 
 
-def lesson(failure: WorkerResult) -> str:
+def retry_feedback(failure: WorkerResult) -> str:
     """What went wrong before, as the end of a prompt."""
     lines = ["", "", "An earlier attempt at this task failed; its changes are not in this directory."]
     lines.append(f"It ended as: {str(failure.reason or failure.status).replace('_', ' ')}.")
@@ -179,7 +179,7 @@ def lesson_of(result: WorkerResult) -> str:
         return ""
     last = taught[-1]
     ended = result if last == history[-1] else replace(result, output="", checks=[])
-    return lesson(replace(ended, status=last.status, reason=last.reason, error=last.error))
+    return retry_feedback(replace(ended, status=last.status, reason=last.reason, error=last.error))
 
 
 def unstarted(spec: WorkerSpec, status: Status, reason: Reason) -> WorkerResult:

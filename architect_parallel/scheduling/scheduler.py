@@ -207,7 +207,7 @@ class Dispatch:
         decided = decide_next(
             lane.planned,
             lane.history,
-            mendable=end.mendable,
+            retryable=end.retryable,
             retry_after_s=end.retry_after_s,
             rate_limit_wait_s=self._rules.rate_limit_wait_s,
             random=self._random(),
@@ -217,7 +217,7 @@ class Dispatch:
             again = next_spec(lane.planned, lane.history, lane.failure)
             self.waiting.append(Waiting(spec=again, not_before_s=now_s + decided.wait_s))
             return AttemptEnded(attempt=lane.history[-1], because=decided.because)
-        if not stopping and recoverable(lane.planned, lane.history, lane.recoveries, mendable=end.mendable):
+        if not stopping and recoverable(lane.planned, lane.history, lane.recoveries, retryable=end.retryable):
             lane.history[-1] = replace(lane.history[-1], next_in_seconds=0.0)
             self._parked[worker_id] = result
             return AttemptEnded(attempt=lane.history[-1], because="recovery is decided with its group")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 
 MOST_OVERLAPS = 1000
 """More of them say nothing that the first ones did not."""
@@ -86,7 +86,7 @@ def outside(files: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 def outside_words(paths: Sequence[str], patterns: Sequence[str]) -> str:
     """A warning that names what was changed outside a scope."""
-    return f"changed outside its scope ({', '.join(patterns)}): {show_some(paths)}"
+    return f"changed outside its scope ({', '.join(patterns)}): {summarize(paths)}"
 
 
 @functools.lru_cache(maxsize=4096)

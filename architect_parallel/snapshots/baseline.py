@@ -189,7 +189,7 @@ def is_real_directory(path: Path) -> bool:
         return False
 
 
-def admin_dir_of(worktree: Path) -> Path:
+def git_dir_of(worktree: Path) -> Path:
     """git's own directory of a worktree, read from its `.git` without running git.
 
     Raises:

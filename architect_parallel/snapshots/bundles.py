@@ -18,7 +18,7 @@ from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.repository.ownership import creation_message, owner_ref
-from architect_parallel.repository.temporary_repository import borrowed
+from architect_parallel.repository.temporary_repository import temporary_repository
 from architect_parallel.system.git import Git, GitError, Repository
 
 HEADER_BYTES = 65_536
@@ -29,7 +29,7 @@ _REF = re.compile(rb"([0-9a-f]{40,64}) (refs/[!-~]{1,200})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parcel:
+class BundleContent:
     """What one bundle is to hold."""
 
     file: Path
@@ -39,13 +39,13 @@ class Parcel:
     """Commits that the receiver has, with all before them."""
 
 
-def write_bundles(repository: Repository, parcels: Sequence[Parcel]) -> None:
+def write_bundles(repository: Repository, parcels: Sequence[BundleContent]) -> None:
     """Writes each parcel that brings any commit; the files of those that bring none are not made.
 
     Raises:
         GitError: A commit is gone, or the file cannot be written.
     """
-    with borrowed(repository) as git:
+    with temporary_repository(repository) as git:
         for parcel in parcels:
             excluded = [f"^{commit}" for commit in parcel.without]
             bringing = {
@@ -175,7 +175,7 @@ class Quarantine:
 @contextlib.contextmanager
 def quarantine(repository: Repository) -> Iterator[Quarantine]:
     """A place to look at bundles in; gone afterwards."""
-    with borrowed(repository) as git:
+    with temporary_repository(repository) as git:
         yield Quarantine(repository, git, git.cwd)
 
 

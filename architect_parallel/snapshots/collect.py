@@ -26,7 +26,7 @@ from architect_parallel.snapshots.hidden_files import Hidden, commit_hidden, fin
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.private_git import PrivateGit, Snapshot
 from architect_parallel.system.git import Repository
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ def _keep_hidden(
     if hidden.files:
         made = commit_hidden(private, hidden, commit)
         kept = f"kept as {keep(repository, made, spec.run_id, spec.number, 'hidden')}" if made else "only on disk"
-        shown = show_some([repr(path) for path in hidden.files], most=5)
+        shown = summarize([repr(path) for path in hidden.files], most=5)
         warnings.append(f"ignore rules that the agent added hide {shown} ({kept})")
     if hidden.directories:
         warnings.append(f"ignore rules that the agent added hide {hidden.words} (only in the worktree)")

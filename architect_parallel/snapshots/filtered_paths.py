@@ -27,7 +27,7 @@ from architect_parallel.repository.registry import delete_tree
 from architect_parallel.snapshots.baseline import Facts, is_real_directory
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 
 DIGESTED_FILE_BYTES = 2**20
 DIGESTED_BYTES = 2**24
@@ -195,7 +195,7 @@ class FilteredPaths:
             decisions.entries[path] = self._tree(head).get(path)
             decisions.left_out.append(path)
         for why in dict.fromkeys(unfit.values()):
-            shown = show_some([repr(path) for path, reason in unfit.items() if reason == why], most=3)
+            shown = summarize([repr(path) for path, reason in unfit.items() if reason == why], most=3)
             decisions.warnings.append(f"left out of the result, and only in the worktree: {shown} ({why})")
 
     def _committed_anew(self, path: str, file: os.stat_result, agent: Entry | None, sealed: Entry | None) -> str | None:
@@ -232,7 +232,7 @@ class FilteredPaths:
         raw = [repr(path) for path in paths if (entry := decisions.entries[path]) and oids.get(path) != entry[1]]
         if raw:
             decisions.warnings.append(
-                f"the agent committed in plain form, without its filter: {show_some(raw, most=3)}"
+                f"the agent committed in plain form, without its filter: {summarize(raw, most=3)}"
             )
 
     def runner(self) -> Runner:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.snapshots.staging import nul_terminated
-from architect_parallel.text.quantities import show_count, show_some
+from architect_parallel.text.quantities import show_count, summarize
 
 MOST_FILES = 200
 MOST_BYTES = 10 * 2**20
@@ -43,7 +43,7 @@ class Hidden:
     @property
     def words(self) -> str:
         """The directories with their counts, for a sentence."""
-        return show_some([f"{name} ({show_count(count, 'file')})" for name, count in self.directories.items()], most=3)
+        return summarize([f"{name} ({show_count(count, 'file')})" for name, count in self.directories.items()], most=3)
 
 
 def find_hidden(private: PrivateGit) -> Hidden:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.repository.registry import pointed_at
+from architect_parallel.repository.registry import admin_dir_from_dotgit
 from architect_parallel.snapshots.baseline import OWN
 from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.snapshots.private_git import PrivateGit
@@ -83,7 +83,7 @@ def find_nested(path: Path, admin_dir: Path) -> list[Nested]:
 
     for place in _checkouts(path):
         link = place / ".git"
-        git_dir = link if link.is_dir() else pointed_at(place)
+        git_dir = link if link.is_dir() else admin_dir_from_dotgit(place)
         if git_dir is not None:
             add(git_dir, str(place.relative_to(path)), place)
     for git_dir in _git_dirs(modules):

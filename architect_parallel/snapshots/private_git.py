@@ -33,7 +33,7 @@ from architect_parallel.snapshots.baseline import (
     HARMLESS_SETTINGS,
     Facts,
     Identity,
-    admin_dir_of,
+    git_dir_of,
     is_real_directory,
     observe,
 )
@@ -84,7 +84,7 @@ class PrivateGit:
             GitError: Its configuration cannot be read.
         """
         worktree = Path(os.path.abspath(worktree))
-        admin_dir = admin_dir_of(worktree)
+        admin_dir = git_dir_of(worktree)
         facts = observe(repository, worktree, admin_dir)
         if filters is not None:
             facts = dataclasses.replace(facts, filters=filters)

@@ -15,7 +15,7 @@ import tempfile
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.repository.heads import head_branch, operation_in, put_head_on
-from architect_parallel.snapshots.baseline import admin_dir_of, is_real_directory
+from architect_parallel.snapshots.baseline import git_dir_of, is_real_directory
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.system.files import replace_file
 from architect_parallel.system.git import GitError
@@ -55,6 +55,6 @@ def _mend_link(private: PrivateGit) -> list[str]:
             replace_file(link, os.fsencode(f"gitdir: {private.admin_dir}\n"))
         return []
     with contextlib.suppress(OSError, EnvironmentProblem):
-        if stat.S_ISREG(link.lstat().st_mode) and admin_dir_of(private.worktree) == private.admin_dir:
+        if stat.S_ISREG(link.lstat().st_mode) and git_dir_of(private.worktree) == private.admin_dir:
             return []
     return [f"{link} was replaced; commits made in another repository there are not collected"]

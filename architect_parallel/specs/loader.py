@@ -18,7 +18,7 @@ from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.schema import Section
 from architect_parallel.config.task_common import (
     Make,
-    Surroundings,
+    ValidationContext,
     above_ceiling,
     canonical_keys,
     checked,
@@ -33,7 +33,7 @@ from architect_parallel.config.task_common import (
     tasks_of,
     waited_for,
 )
-from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Place, in_order
+from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, in_order
 from architect_parallel.domain import (
     SHELL,
     MergeOrder,
@@ -50,7 +50,7 @@ from architect_parallel.scheduling import graph
 from architect_parallel.specs.schema import SECTIONS, SpecSection, SpecTaskSection, own_spec_name
 from architect_parallel.templates import references
 from architect_parallel.text.names import parse_branch_number, read_branch
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 from architect_parallel.text.sanitize import one_line
 from architect_parallel.text.suggest import did_you_mean
 
@@ -62,7 +62,7 @@ _STATE_FILE = re.compile(rb"\s*# [^\n]*\n\s*Run `[0-9]{8}-[0-9]{6}-[a-z0-9]{4}`:
 """How the account begins that a run writes (`reports.state_file`)."""
 
 
-def load_spec(path: Path, around: Surroundings | None) -> SpecFile:
+def load_spec(path: Path, around: ValidationContext | None) -> SpecFile:
     """The spec at `path`.
 
     Args:
@@ -74,7 +74,7 @@ def load_spec(path: Path, around: Surroundings | None) -> SpecFile:
     return read_spec(read_text(path, "the spec", SCHEMA_HINT), around)
 
 
-def read_spec(text: TaskText, around: Surroundings | None) -> SpecFile:
+def read_spec(text: TaskText, around: ValidationContext | None) -> SpecFile:
     """The spec in `text`.
 
     Raises:
@@ -142,10 +142,12 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
             if not isinstance(word, str) or not word.strip():
                 continue
             if word == references.RESULTS or word.startswith("file(") or "}}" in word:
-                yield fault(("tasks", index, key), f"{shown(word)} means something else between braces")
+                yield fault(("tasks", index, key), f"{quoted(word)} means something else between braces")
             first = owners.setdefault(word, index)
             if first != index:
-                yield fault(("tasks", index, key), f"duplicate name {shown(word)}: tasks[{first}] is called so already")
+                yield fault(
+                    ("tasks", index, key), f"duplicate name {quoted(word)}: tasks[{first}] is called so already"
+                )
     wanted, unknown = waited_for(document.data, owners, fault)
     yield from unknown
     for ring in graph.cycles(wanted):
@@ -190,7 +192,7 @@ def _name(task: Mapping[str, Any], index: int) -> str:
     return found if isinstance(found, str) else f"tasks[{index}]"
 
 
-def _surrounding_faults(document: Document, around: Surroundings | None) -> Iterator[Fault]:
+def _surrounding_faults(document: Document, around: ValidationContext | None) -> Iterator[Fault]:
     data, fault = document.data, maker(document)
     coordinator = data.get("coordinator")
     text = coordinator.get("task") if isinstance(coordinator, dict) else None
@@ -209,11 +211,11 @@ def _surrounding_faults(document: Document, around: Surroundings | None) -> Iter
         yield fault(("execution", "max_concurrent_agents"), problem)
     state = data.get("state_file")
     if isinstance(state, str) and is_path(state) and (problem := _state_file_fault(around.directory, state)):
-        yield fault(("state_file",), f"{shown(state)} {problem}")
+        yield fault(("state_file",), f"{quoted(state)} {problem}")
     merge = data.get("merge")
     into = merge.get("into") if isinstance(merge, dict) else None
     if isinstance(into, str) and into.strip() and (problem := _branch_fault(into, around)):
-        yield fault(("merge", "into"), f"{shown(into)} {problem}")
+        yield fault(("merge", "into"), f"{quoted(into)} {problem}")
     defaults = defaults_of(data)
     for index, each in enumerate(tasks_of(data)):
         prompt = each.get("prompt")
@@ -224,7 +226,7 @@ def _surrounding_faults(document: Document, around: Surroundings | None) -> Iter
                 yield fault(("tasks", index, "prompt"), f"{{{{ file({path}) }}}}: {problem}")
 
 
-def _branch_fault(into: str, around: Surroundings) -> str | None:
+def _branch_fault(into: str, around: ValidationContext) -> str | None:
     """Why results cannot land on a branch of this name; `None`: they can."""
     try:
         read_branch(into)
@@ -265,7 +267,9 @@ def _state_file_fault(directory: Path, state: str) -> str | None:
     return None
 
 
-def _spec(file: str, read: SpecSection, places: Mapping[KeyPath, Place], around: Surroundings | None) -> SpecFile:
+def _spec(
+    file: str, read: SpecSection, places: Mapping[KeyPath, Position], around: ValidationContext | None
+) -> SpecFile:
     defaults = {} if read.defaults is None else read.defaults.model_dump(exclude_unset=True)
     if read.on_partial is not None:
         defaults["on_partial"] = read.on_partial
@@ -330,7 +334,7 @@ def _task(section: SpecTaskSection, defaults: Mapping[str, Any], names: Mapping[
 def _warnings(read: SpecSection, agents: list[str | None], known: Collection[str] | None) -> Iterator[str]:
     if read.policy:
         yield f"policy: nothing acts on it yet ({', '.join(map(str, read.policy))})"
-    missing = [shown(name) for name in dict.fromkeys(agents) if name is not None and name not in (known or (name,))]
+    missing = [quoted(name) for name in dict.fromkeys(agents) if name is not None and name not in (known or (name,))]
     if missing:
         roles = "that role" if len(missing) == 1 else "these roles"
         yield f"no agent profile is called {', '.join(missing)}: the default one plays {roles}"

@@ -27,12 +27,12 @@ from architect_parallel.domain import (
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.runs.inputs import file_fault
 from architect_parallel.runs.plan import ParallelConfig, draft_plan
-from architect_parallel.runs.task_sources import Given
-from architect_parallel.runs.workspace import Here, load_here
+from architect_parallel.runs.task_sources import TaskList
+from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling import graph
 from architect_parallel.system.git import Repository
 from architect_parallel.templates import references
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import require_known
 from architect_parallel.worktrees.create import require_base
 
@@ -51,7 +51,7 @@ class SpecConfig:
     """What holds for every task; its tasks are left alone."""
 
 
-def read(file: str | os.PathLike[str], here: Here | None, base: str | None = None) -> SpecFile:
+def read(file: str | os.PathLike[str], here: Workspace | None, base: str | None = None) -> SpecFile:
     """The spec in `file`, held against what is here (`None`: against nothing).
 
     Args:
@@ -60,7 +60,7 @@ def read(file: str | os.PathLike[str], here: Here | None, base: str | None = Non
     Raises:
         UsageError: With every fault.
     """
-    from architect_parallel.config.task_common import Surroundings
+    from architect_parallel.config.task_common import ValidationContext
     from architect_parallel.specs.loader import load_spec
 
     if here is None:
@@ -70,7 +70,7 @@ def read(file: str | os.PathLike[str], here: Here | None, base: str | None = Non
     if base is not None:
         with contextlib.suppress(ArchitectParallelError):  # whoever starts from there hears of it
             commit = require_base(repository, base)
-    around = Surroundings(
+    around = ValidationContext(
         directory=here.start,
         checkout=None if checkout is None else Path(os.path.realpath(checkout)),
         backends=tuple(here.backends),
@@ -100,7 +100,7 @@ def validated(
         UsageError: With every fault.
     """
     try:
-        here = load_here(workspace_root, config_file)
+        here = load_workspace(workspace_root, config_file)
     except EnvironmentProblem:
         return read(file, None)
     return read(file, here, base)
@@ -111,7 +111,7 @@ def task_graph(spec: SpecFile) -> dict[str, tuple[str, ...]]:
     return {task.name or "": task.dependencies for task in spec.tasks}
 
 
-def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
+def draft_spec_plan(config: SpecConfig, here: Workspace) -> RunPlan:
     """The plan of a spec before its numbers.
 
     Raises:
@@ -137,7 +137,7 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
         tasks.append(_with_role(_with_own_backend(spec.debugger, profiles), profiles))
     settings = here.settings.parallel
     at_once = spec.max_parallel or settings.max_parallel or min(DEFAULT_PARALLEL, settings.workers_ceiling)
-    given = Given(
+    given = TaskList(
         tasks=tuple(tasks),
         file=TaskFile(name=spec.file, tasks=tuple(tasks), max_parallel=at_once),
         listed=True,
@@ -168,7 +168,7 @@ def draft_spec_plan(config: SpecConfig, here: Here) -> RunPlan:
         _require_files(workers, here, spec)
     provider_of = start_rules(here).provider_of
     used = {provider_of(each): None for each in (*workers, *([debugger] if debugger is not None else []))}
-    idle = [shown(each.provider) for each in spec.rates if each.provider not in used]
+    idle = [quoted(each.provider) for each in spec.rates if each.provider not in used]
     if idle:
         warnings = (*warnings, f"providers: no task goes to {', '.join(idle)}, they go to {', '.join(used)}")
     state = spec.state_file
@@ -244,7 +244,7 @@ def _with_role(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
     return replace(task, agent=None, role=task.agent, system_prompt="\n\n".join(prompts))
 
 
-def _require_files(workers: Sequence[WorkerSpec], here: Here, spec: SpecFile) -> None:
+def _require_files(workers: Sequence[WorkerSpec], here: Workspace, spec: SpecFile) -> None:
     """Files that prompts refer to have to be there, unless a task before it may still make them."""
     faults = []
     for each in workers:

@@ -15,7 +15,7 @@ from architect_parallel.errors import ArchitectParallelError, ExitCode, NothingT
 from architect_parallel.journal import Journal
 from architect_parallel.landing.merge import Pick
 from architect_parallel.runs.runner import Listener
-from architect_parallel.runs.workspace import Here, load_here
+from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling import graph
 from architect_parallel.specs.plan import SpecConfig, coordinator_name, draft_spec_plan, task_graph, validated
 from architect_parallel.text.suggest import require_known
@@ -104,7 +104,7 @@ def resume_and_land(
 ) -> RunResult:
     """Goes on with any run but a flow; one of a spec that says so is merged at its end, also where that is all that is
     left to do. Raises as `resume`."""
-    here = load_here(workspace_root, config_file)
+    here = load_workspace(workspace_root, config_file)
     try:
         result = resume(
             workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
@@ -120,7 +120,7 @@ def resume_and_land(
     return land(result, here, say)
 
 
-def land(result: RunResult, here: Here, say: Callable[[str], None] = lambda line: None) -> RunResult:
+def land(result: RunResult, here: Workspace, say: Callable[[str], None] = lambda line: None) -> RunResult:
     """Lands what merges cleanly and passes of a run whose spec says so; the rest is named in the result's `merge`.
 
     Returns:

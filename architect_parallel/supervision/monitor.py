@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Watched:
+class WatchedProcess:
     """A running agent as the sampler sees it. `last_output_s` is written by the worker's thread."""
 
     limits: Limits
@@ -73,11 +73,11 @@ class Sampler:
     ) -> None:
         self._clock = clock
         self._snapshot = snapshot
-        self._watched: list[Watched] = []
+        self._watched: list[WatchedProcess] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def watch(self, watched: Watched) -> None:
+    def watch(self, watched: WatchedProcess) -> None:
         """Begins to watch; returns at once."""
         with self._changed:
             self._watched.append(watched)
@@ -86,7 +86,7 @@ class Sampler:
                 self._thread.start()
             self._changed.notify()
 
-    def forget(self, watched: Watched) -> None:
+    def forget(self, watched: WatchedProcess) -> None:
         """Ends watching; unknown ones are ignored."""
         with self._changed:
             if watched in self._watched:
@@ -117,7 +117,7 @@ class Sampler:
         nearest = min([next_look, *(each.next_deadline_s() for each in self._watched)])
         return max(0.005, nearest - self._clock())
 
-    def _look_at_memory(self, watched: list[Watched]) -> None:
+    def _look_at_memory(self, watched: list[WatchedProcess]) -> None:
         table = self._snapshot()
         for each in watched:
             pids = table.descendants(each.root_pid)

@@ -16,7 +16,7 @@ OF_THE_AGENT = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, 
 """Reasons that end an agent and not what comes after it: its work is kept, and checked."""
 
 
-class StopSwitch:
+class StopToken:
     """Carries the first reason to stop to whatever runs now and to whatever would start later."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The door to git: every git process of the launcher starts here, with a scrubbed environment and safe settings.
 
 It knows how to run git and where a repository is; it knows nothing of workers, branches or safety rules (those are
-`worktrees`, `workers.collect` and `landing`). Paths travel as bytes through `os.fsencode`/`fsdecode`, so names that
+`worktrees`, `workers.collect` and `landing`). Paths execute as bytes through `os.fsencode`/`fsdecode`, so names that
 are not UTF-8 survive. Exit codes and `-z` output are read; git's prose only for the reason of a failure (`git_errors`).
 
 The environment: an inherited `GIT_*` variable is dropped unless `USER_VARIABLES` lists it (a hook or CI job that

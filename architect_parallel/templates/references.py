@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from architect_parallel.domain import Status, WorkerResult
 from architect_parallel.templates.shell import OUT_OF_REACH, out_of_reach
-from architect_parallel.text.quantities import show_count, shown
+from architect_parallel.text.quantities import quoted, show_count
 from architect_parallel.text.sanitize import one_line
 
 MOST_CHARACTERS = 50_000
@@ -108,7 +108,7 @@ def unreachable(command: str) -> list[str]:
     ["'{{ x }}' stands in a here-document whose end word is quoted: the shell puts nothing in there"]
     """
     written = (found[0] for found in _REFERENCE.finditer(command))
-    return [f"{shown(each)} {OUT_OF_REACH}" for each in out_of_reach(command, written)]
+    return [f"{quoted(each)} {OUT_OF_REACH}" for each in out_of_reach(command, written)]
 
 
 def values(text: str, value_of: Callable[[Reference], str]) -> dict[str, str]:

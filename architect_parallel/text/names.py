@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from architect_parallel.errors import UsageError
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 
 DEFAULT_MODEL = "default"
 """Shown where the backend chooses the model."""
@@ -125,11 +125,11 @@ def split_models(csv: str, flag: str = "--models") -> tuple[str, ...]:
     names = tuple(entry.strip() for entry in csv.split(","))
     for place, name in enumerate(names, start=1):
         if not name:
-            raise UsageError(f"{flag} {shown(csv)}: entry {place} is empty", hint=f"{flag} gpt-4o,claude-sonnet-4-6")
+            raise UsageError(f"{flag} {quoted(csv)}: entry {place} is empty", hint=f"{flag} gpt-4o,claude-sonnet-4-6")
         try:
             read_model(name)
         except ValueError as error:
-            raise UsageError(f"{flag} {shown(name)}: {error}") from None
+            raise UsageError(f"{flag} {quoted(name)}: {error}") from None
     return names
 
 

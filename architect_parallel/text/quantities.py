@@ -134,7 +134,7 @@ def parse_usd(text: Written, flag: str) -> float:
     return _for_flag(lambda: read_usd(text), text, flag)
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """A user's value for a message: at most 60 characters, nothing in it that a terminal would act on.
 
     >>> shown("a\\x1b[31m"), shown(3)
@@ -172,7 +172,7 @@ def show_workers(worker_ids: Sequence[int]) -> str:
     return f"worker{'s' if len(worker_ids) > 1 else ''} {', '.join(map(str, worker_ids))}"
 
 
-def show_some(names: Iterable[str], most: int = 5) -> str:
+def summarize(names: Iterable[str], most: int = 5) -> str:
     """Names or paths for a sentence: the first ones, and how many more there are.
 
     >>> show_some(["b", "a", "c"], most=2)
@@ -209,4 +209,4 @@ def _for_flag(read: Callable[[], T], value: object, flag: str, hint: str | None 
     try:
         return read()
     except ValueError as error:
-        raise UsageError(f"{flag} {shown(value)}: {error}", hint=hint) from None
+        raise UsageError(f"{flag} {quoted(value)}: {error}", hint=hint) from None

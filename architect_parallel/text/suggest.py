@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from architect_parallel.errors import UsageError
-from architect_parallel.text.quantities import shown
+from architect_parallel.text.quantities import quoted
 
 
 def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
@@ -41,7 +41,7 @@ def require_known(kind: str, name: str, known: Iterable[str], *, hint: str | Non
     if name in names:
         return name
     near = did_you_mean(name, names) or f"; known: {', '.join(names) or 'none'}"
-    raise UsageError(f"unknown {kind} {shown(name)}{near}", hint=hint)
+    raise UsageError(f"unknown {kind} {quoted(name)}{near}", hint=hint)
 
 
 def _fold(name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 
 CLOCK_S = 0.02
 """File times come from a clock that ticks at least a hundred times a second and lags behind by up to a tick."""
@@ -57,7 +57,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class RunInterval:
     """The time in which a worker's agent ran, by the wall clock."""
 
     worker_id: int
@@ -67,7 +67,7 @@ class Stretch:
     """No earlier than the end of its last process; `None`: it still runs."""
 
 
-def running(stretches: Iterable[Stretch], earliest_s: float, latest_s: float) -> tuple[int, ...]:
+def running(stretches: Iterable[RunInterval], earliest_s: float, latest_s: float) -> tuple[int, ...]:
     """Ids of the workers whose agent ran at some moment between the two, sorted.
 
     >>> running([Stretch(worker_id=1, started_s=0.0, ended_s=5.0), Stretch(worker_id=2, started_s=7.0)], 6.0, 8.0)
@@ -87,7 +87,7 @@ def programs_changed(keys: Sequence[str]) -> str:
     >>> programs_changed(["filter.x.clean"])
     "git's configuration changed while agents ran: filter.x.clean; not used until `architect config trust`"
     """
-    return f"git's configuration changed while agents ran: {show_some(keys)}; not used until `architect config trust`"
+    return f"git's configuration changed while agents ran: {summarize(keys)}; not used until `architect config trust`"
 
 
 class Mention(IntEnum):
@@ -140,7 +140,7 @@ def _leaves(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class WorkerText:
     """What is known of a worker's words."""
 
     task: str
@@ -156,7 +156,9 @@ ALONE = "it was the only one running then"
 NAMED = "its task or its output names it"
 
 
-def blame(worker_id: int, path: str, root: str, suspects: Sequence[int], said: dict[int, Said], *, alone: bool) -> str:
+def blame(
+    worker_id: int, path: str, root: str, suspects: Sequence[int], said: dict[int, WorkerText], *, alone: bool
+) -> str:
     """Why this worker, and no other suspect, is held responsible for `path`, in words; empty: it is not.
 
     The only worker that ran is. So is one whose task or output names the path; where that is a name the path has in

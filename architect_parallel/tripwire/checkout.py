@@ -24,7 +24,7 @@ from architect_parallel.snapshots.staging import Listing, nul_terminated
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.tripwire.attribution import Change
-from architect_parallel.tripwire.repository_state import Landed, Stamp, Standing, changed_at_s, stamp
+from architect_parallel.tripwire.repository_state import Landed, RepositoryState, Stamp, changed_at_s, stamp
 
 MOST_FILE_BYTES = 8 * 1024**2
 MOST_BYTES = 32 * 1024**2
@@ -47,7 +47,7 @@ class MainCheckout:
             OSError: The disk is full.
         """
         self.root = repository.root
-        self._standing = Standing(repository)
+        self._standing = RepositoryState(repository)
         self._files = None if repository.main_checkout is None else _Files(repository, directory)
         self._untold: list[Change] = []
 

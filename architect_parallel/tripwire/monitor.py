@@ -26,9 +26,9 @@ from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import replace_file
 from architect_parallel.system.git import Repository
-from architect_parallel.text.quantities import show_some
+from architect_parallel.text.quantities import summarize
 from architect_parallel.tripwire import attribution
-from architect_parallel.tripwire.attribution import Change, Said, Stretch
+from architect_parallel.tripwire.attribution import Change, RunInterval, WorkerText
 from architect_parallel.tripwire.checkout import MainCheckout
 from architect_parallel.tripwire.repository_state import Landed
 
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class TripwireVerdict:
     """What a worker's end has to know of the main checkout."""
 
     escaped: str = ""
@@ -101,9 +101,9 @@ class Tripwire:
         self._checkout: MainCheckout | None = None
         self._looked_s = 0.0
         """Wall time at which the last look began."""
-        self._stretches: dict[tuple[int, int, bool], Stretch] = {}
+        self._stretches: dict[tuple[int, int, bool], RunInterval] = {}
         """By worker, attempt, and whether it is the checks' time and not the agent's."""
-        self._said: dict[int, Said] = {}
+        self._said: dict[int, WorkerText] = {}
         self._seen: dict[tuple[str, bool], _Seen] = {}
         """What is reported, by path and whether it is a file (one may be called `index`): from the first change of each
         to the last."""
@@ -126,7 +126,7 @@ class Tripwire:
         """The agent of `spec` is about to start; returns once the first look is over."""
         self.arm()
         self._ready.wait()
-        self._said[spec.worker_id] = Said(task=spec.prompt)
+        self._said[spec.worker_id] = WorkerText(task=spec.prompt)
         self._stretches[(spec.worker_id, spec.attempt, False)] = _begun(spec)
 
     def end(self, spec: WorkerSpec) -> None:
@@ -146,7 +146,7 @@ class Tripwire:
     def _finish(self, key: tuple[int, int, bool]) -> None:
         self._stretches[key] = replace(self._stretches[key], ended_s=_now_s())
 
-    def judge(self, spec: WorkerSpec, output: str, log: Path | None) -> Judgement:
+    def judge(self, spec: WorkerSpec, output: str, log: Path | None) -> TripwireVerdict:
         """What the agent of `spec`, which has ended, is held responsible for. Looks unless somebody has since.
 
         Args:
@@ -157,13 +157,13 @@ class Tripwire:
         ends = [each.ended_s for key in keys if (each := self._stretches.get(key)) is not None]
         ended = [each for each in ends if each is not None]
         if not ended or len(ended) < len(ends):
-            return Judgement()
+            return TripwireVerdict()
         self._look(max(ended))
         with self._lock:
             seen = self._pending.pop(spec.worker_id, [])
         if not seen:
-            return Judgement()
-        self._said[spec.worker_id] = Said(task=spec.prompt, output=f"{output}\n{_tail(log)}")
+            return TripwireVerdict()
+        self._said[spec.worker_id] = WorkerText(task=spec.prompt, output=f"{output}\n{_tail(log)}")
         return self._judge(spec.worker_id, seen)
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class Tripwire:
             self._thread.join()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _judge(self, worker_id: int, seen: Sequence[_Seen]) -> Judgement:
+    def _judge(self, worker_id: int, seen: Sequence[_Seen]) -> TripwireVerdict:
         root = str(self._repository.root)
         blamed: dict[str, str] = {}
         for each in seen:
@@ -183,13 +183,15 @@ class Tripwire:
                 blamed[each.change.path] = why
         if blamed:
             why = " and ".join(dict.fromkeys(blamed.values()))
-            return Judgement(escaped=f"the main checkout changed: {show_some(sorted(blamed))} ({why}){self._saved()}")
+            return TripwireVerdict(
+                escaped=f"the main checkout changed: {summarize(sorted(blamed))} ({why}){self._saved()}"
+            )
         others = len({suspect for each in seen for suspect in each.suspects}) > 1
         may = ["this worker"]
         may += ["another one"] if others else []
         may += ["one of another run"] if not all(each.alone for each in seen) else []
-        what = f"while it ran, the main checkout changed: {show_some(sorted({each.change.path for each in seen}))}"
-        return Judgement(warning=f"{what} ({', '.join(may)} or you; nothing was reverted{self._saved()})")
+        what = f"while it ran, the main checkout changed: {summarize(sorted({each.change.path for each in seen}))}"
+        return TripwireVerdict(warning=f"{what} ({', '.join(may)} or you; nothing was reverted{self._saved()})")
 
     def _saved(self) -> str:
         path = self._patch_path
@@ -335,8 +337,8 @@ class Tripwire:
         _log.warning("%s", what, exc_info=error)
 
 
-def _begun(spec: WorkerSpec) -> Stretch:
-    return Stretch(worker_id=spec.worker_id, started_s=_now_s())
+def _begun(spec: WorkerSpec) -> RunInterval:
+    return RunInterval(worker_id=spec.worker_id, started_s=_now_s())
 
 
 def _now_s() -> float:

@@ -53,7 +53,7 @@ def changed_at_s(path: Path) -> float | None:
         return None
 
 
-class Standing:
+class RepositoryState:
     """HEAD, index, refs and stash as they were at the last look."""
 
     def __init__(self, repository: Repository) -> None:
@@ -204,7 +204,7 @@ class Standing:
         for admin in registry.admin_dirs(self._repository):
             if registry.marked_run(admin) is None:
                 continue
-            found |= {heads.head_branch(admin), *side_effects.went_to(admin)}
+            found |= {heads.head_branch(admin), *side_effects.visited_branches(admin)}
         return {f"refs/heads/{branch}" for branch in found if branch is not None}
 
     def _stash_changes(self) -> Iterator[Change]:

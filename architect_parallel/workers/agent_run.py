@@ -1,7 +1,7 @@
 """One agent process from its start to the proof that its tree is gone, with everything counted on the way.
 
 What comes in is turned into events; what exceeds a limit throws the worker's switch. The agent's claims end up in the
-`Ending`; the facts (exit code, leftovers, memory, why it was stopped) stand beside it, and nobody here weighs one
+`AgentReport`; the facts (exit code, leftovers, memory, why it was stopped) stand beside it, and nobody here weighs one
 against the other: that is `planning.verdict`.
 """
 
@@ -12,7 +12,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from architect_parallel.backends.base import Ending, Fact, Reader, Session, Skimmer, Step, Text, Throttled, Tokens
+from architect_parallel.backends.base import (
+    AgentEvent,
+    AgentReport,
+    BlockFilter,
+    Reader,
+    Session,
+    Step,
+    Text,
+    Throttled,
+    Tokens,
+)
 from architect_parallel.backends.environment import Redactor
 from architect_parallel.domain import CostBasis, Limits, Price, Reason, Usage
 from architect_parallel.events import (
@@ -29,11 +39,11 @@ from architect_parallel.events import (
 )
 from architect_parallel.scheduling.limits import Observation, exceeded
 from architect_parallel.supervision import process
-from architect_parallel.supervision.monitor import Sampler, Watched
+from architect_parallel.supervision.monitor import Sampler, WatchedProcess
 from architect_parallel.supervision.output import LineSplitter, LogFile, Tail
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import monotonic_s
-from architect_parallel.workers.cost import Account
+from architect_parallel.workers.cost import CostMeter
 
 POLL_S = 0.5
 """How often the reader looks at files the agent writes, and the longest time without a look at the switch."""
@@ -49,7 +59,7 @@ Emit = Callable[[Event], None]
 class AgentRun:
     """What was seen of one agent process."""
 
-    ending: Ending | None
+    ending: AgentReport | None
     """The agent's claim; `None` when it never ran."""
     exit_code: int | None
     spawn_error: str | None
@@ -67,7 +77,7 @@ class AgentRun:
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class UsageMeter:
     """What an agent used so far, and the limits on it."""
 
     limits: Limits
@@ -83,16 +93,16 @@ class Tally:
     model: str | None = None
     token_model: str | None = None
     """Of the tokens that were last reported with a model."""
-    _account: Account = field(init=False)
+    _account: CostMeter = field(init=False)
     _shown: tuple[object, ...] = ()
     _line: str | None = None
     _line_shown_s: float = -math.inf
     _unpriced: bool = False
 
     def __post_init__(self) -> None:
-        self._account = Account(self.prices)
+        self._account = CostMeter(self.prices)
 
-    def take(self, facts: Iterable[Fact]) -> None:
+    def take(self, facts: Iterable[AgentEvent]) -> None:
         """Counts facts in; events go out with the next `show`."""
         counted = False
         for fact in facts:
@@ -163,9 +173,9 @@ def run_agent(
     shown_argv: tuple[str, ...],
     secrets: tuple[str, ...],
     log: LogFile,
-    tally: Tally,
+    tally: UsageMeter,
     sampler: Sampler,
-    switch: StopSwitch,
+    switch: StopToken,
     emit: Emit,
 ) -> AgentRun | None:
     """Starts the agent and stays with it to its proven end. `None`: the switch was thrown before, nothing was
@@ -174,7 +184,7 @@ def run_agent(
     if supervised is None:
         return None
     started_s = monotonic_s()
-    watched = Watched(
+    watched = WatchedProcess(
         limits=tally.limits,
         root_pid=supervised.supervisor_pid or 0,
         stop=switch.stop,
@@ -203,7 +213,7 @@ def run_agent(
         peak_memory_bytes=watched.peak_memory_bytes,
         steps=tally.steps,
         usage=tally.usage,
-        cost=0.0 if tally.cost is None and ending is not None and ending.asked_nothing else tally.cost,
+        cost=0.0 if tally.cost is None and ending is not None and ending.no_model_call else tally.cost,
         session_id=tally.session_id,
         model=tally.model or tally.token_model,
     )
@@ -218,13 +228,13 @@ class _Pump:
         shown_argv: tuple[str, ...],
         secrets: tuple[str, ...],
         log: LogFile,
-        tally: Tally,
-        switch: StopSwitch,
+        tally: UsageMeter,
+        switch: StopToken,
         emit: Emit,
-        watched: Watched,
+        watched: WatchedProcess,
     ) -> None:
         self._reader = reader
-        self._skim = reader.skim if isinstance(reader, Skimmer) else None
+        self._skim = reader.filter_block if isinstance(reader, BlockFilter) else None
         self._shown_argv = shown_argv
         self._log = log
         self._tally = tally
@@ -297,9 +307,9 @@ class _Pump:
         for line in self._lines.feed(data) if self._skim is None else self._skimmed(data, self._skim):
             self._tally.take(self._reader.line(line))
 
-    def _skimmed(self, data: bytes, skim: Callable[[bytes], list[bytes]]) -> list[bytes]:
+    def _skimmed(self, data: bytes, filter_block: Callable[[bytes], list[bytes]]) -> list[bytes]:
         block = self._lines.feed_block(data)
-        return skim(block) if block else []
+        return filter_block(block) if block else []
 
     def _show_stop(self) -> None:
         reason = self._switch.reason

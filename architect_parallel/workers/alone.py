@@ -17,9 +17,9 @@ from architect_parallel.events import Event, Warned
 from architect_parallel.supervision import process
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.output import LogFile
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.files import replace_file
-from architect_parallel.workers.agent_run import AgentRun, Tally, run_agent
+from architect_parallel.workers.agent_run import AgentRun, UsageMeter, run_agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Alone:
     prices: Mapping[str, Price] = field(default_factory=dict)
 
 
-def run_alone(asked: Alone, switch: StopSwitch, emit: Callable[[Event], None]) -> AgentRun | None:
+def run_alone(asked: Alone, switch: StopToken, emit: Callable[[Event], None]) -> AgentRun | None:
     """Runs the agent to its proven end in the calling thread; `None`: the switch was thrown before.
 
     What its backend cannot honour is emitted as `Warned`.
@@ -74,7 +74,7 @@ def run_alone(asked: Alone, switch: StopSwitch, emit: Callable[[Event], None]) -
             shown_argv=command.argv[:1],
             secrets=environment.secret_values(asked.backend, asked.environ),
             log=log,
-            tally=Tally(
+            tally=UsageMeter(
                 limits=asked.limits, requested_model=asked.model, prices=asked.prices, emit=emit, stop=switch.stop
             ),
             sampler=Sampler(),

@@ -12,7 +12,7 @@ from architect_parallel.domain import Price, Usage
 from architect_parallel.system.prices import cost_usd
 
 
-class Account:
+class CostMeter:
     """The cost of one agent process."""
 
     def __init__(self, prices: Mapping[str, Price]) -> None:

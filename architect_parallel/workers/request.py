@@ -10,7 +10,7 @@ from architect_parallel.domain import WorkerSpec
 from architect_parallel.templates.shell import as_script
 
 
-def as_run(spec: WorkerSpec) -> WorkerSpec:
+def as_started(spec: WorkerSpec) -> WorkerSpec:
     """`spec` as its backend is given it: variables of the shell where its command names values."""
     if not spec.values:
         return spec

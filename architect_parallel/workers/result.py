@@ -24,14 +24,14 @@ from architect_parallel.domain import (
 from architect_parallel.scheduling import check_policy as checks
 from architect_parallel.scheduling import verdict
 from architect_parallel.scheduling.retries import unstarted
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import now
 from architect_parallel.text.names import DEFAULT_MODEL
 from architect_parallel.workers.agent_run import AgentRun
 
 
 @dataclass(slots=True, kw_only=True)
-class Course:
+class WorkerState:
     """What is known of a worker so far; turned into its result at the end, however far it came."""
 
     started_at: datetime | None = None
@@ -52,7 +52,7 @@ class Course:
     log_path: str | None = None
 
 
-def verdict_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> verdict.Verdict:
+def verdict_of(spec: WorkerSpec, course: WorkerState, switch: StopToken) -> verdict.Verdict:
     """How the worker ended as far as its agent goes."""
     agent = course.agent
     ending = agent.ending if agent is not None else None
@@ -69,7 +69,7 @@ def verdict_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> verdict.
     )
 
 
-def result_of(spec: WorkerSpec, course: Course, switch: StopSwitch) -> WorkerResult:
+def result_of(spec: WorkerSpec, course: WorkerState, switch: StopToken) -> WorkerResult:
     """The worker's result, of this attempt alone, however far it came."""
     agent, diff = course.agent, course.diff
     ran = agent is not None and agent.spawn_error is None
@@ -126,7 +126,7 @@ def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
     return []
 
 
-def _files_changed(spec: WorkerSpec, course: Course, *, denied: bool) -> int | None:
+def _files_changed(spec: WorkerSpec, course: WorkerState, *, denied: bool) -> int | None:
     if course.diff is None:
         return None if denied else _changed_in_place(spec, course.agent)
     return len(course.diff.files) or int(course.hides_files)
@@ -150,7 +150,7 @@ def _may_not_write(spec: WorkerSpec) -> bool:
     return restricted and spec.sandbox_mode is not SandboxMode.READ_ONLY and spec.backend != SHELL
 
 
-def _error_text(spec: WorkerSpec, course: Course, switch: StopSwitch, status: Status, reason: Reason) -> str | None:
+def _error_text(spec: WorkerSpec, course: WorkerState, switch: StopToken, status: Status, reason: Reason) -> str | None:
     if status is Status.SUCCESS:
         return None
     failed = checks.failing(course.checks)

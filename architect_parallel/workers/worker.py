@@ -46,15 +46,15 @@ from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision import process
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.output import LogFile
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import now
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Repository
 from architect_parallel.text.sanitize import one_line
 from architect_parallel.tripwire.monitor import Tripwire
-from architect_parallel.workers.agent_run import AgentRun, Emit, Tally, run_agent
-from architect_parallel.workers.request import as_run, request_for, shown_argv
-from architect_parallel.workers.result import Course, result_of, verdict_of
+from architect_parallel.workers.agent_run import AgentRun, Emit, UsageMeter, run_agent
+from architect_parallel.workers.request import as_started, request_for, shown_argv
+from architect_parallel.workers.result import WorkerState, result_of, verdict_of
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
 from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
@@ -65,7 +65,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
+class WorkerContext:
     """What all workers of a run on this machine share."""
 
     repository: Repository
@@ -80,7 +80,7 @@ class Workplace:
     prices: Mapping[str, Price] = field(default_factory=dict)
     unpacked: UnpackedBase | None = None
     """The base commit's objects, quick to check out; `None`: it is not worth it."""
-    hand_on: Callable[[WorkerSpec], WorkerSpec] = lambda spec: spec
+    resolve_inputs: Callable[[WorkerSpec], WorkerSpec] = lambda spec: spec
     """Makes a worker's spec whole with the results of those it depends on, which have ended by now."""
     tripwire: Tripwire | None = None
     """Watches the main checkout while agents run; `None`: nobody does."""
@@ -99,11 +99,11 @@ class Workplace:
 
 
 def run_worker(
-    spec: WorkerSpec, place: Workplace, sampler: Sampler, switch: StopSwitch, emit: Callable[[Event], None]
+    spec: WorkerSpec, place: WorkerContext, sampler: Sampler, switch: StopToken, emit: Callable[[Event], None]
 ) -> None:
     """Runs one worker in the calling thread; its last event is `WorkerFinished`. Raises only what no worker could go
     on from (its backend is gone, say): whoever called it tells of the end then."""
-    course = Course(warnings=list(spec.warnings))
+    course = WorkerState(warnings=list(spec.warnings))
     handed_on = False
 
     def hear(event: Event) -> None:
@@ -113,11 +113,11 @@ def run_worker(
             course.warnings.append(event.message)
         emit(event)
 
-    journey = _Journey(spec, place, sampler, switch, hear, course)
+    journey = _WorkerRun(spec, place, sampler, switch, hear, course)
     try:
-        spec, handed_on = place.hand_on(spec), True
-        journey = _Journey(spec, place, sampler, switch, hear, course)
-        journey.travel()
+        spec, handed_on = place.resolve_inputs(spec), True
+        journey = _WorkerRun(spec, place, sampler, switch, hear, course)
+        journey.execute()
     except ArchitectParallelError as error:
         # A step that a stop cut short is not what ended the worker.
         if switch.reason is None:
@@ -128,28 +128,28 @@ def run_worker(
         course.error = f"internal error: {type(error).__name__}: {error}"
         course.spawn_failed = course.agent is None
         course.collect_failed = course.agent is not None and course.diff is None
-    journey.take_judgement()
+    journey.check_tripwire()
     ending = course.agent.ending if course.agent is not None else None
     emit(
         WorkerFinished(
             result=result_of(spec, course, switch),
             retry_after_s=ending.retry_after_s if ending is not None else None,
-            mendable=ending.mendable if ending is not None else handed_on,
+            retryable=ending.retryable if ending is not None else handed_on,
         )
     )
 
 
-class _Journey:
+class _WorkerRun:
     """The steps of one worker, in order."""
 
     def __init__(
         self,
         spec: WorkerSpec,
-        place: Workplace,
+        place: WorkerContext,
         sampler: Sampler,
-        switch: StopSwitch,
+        switch: StopToken,
         emit: Emit,
-        course: Course,
+        course: WorkerState,
     ) -> None:
         self._spec = spec
         self._place = place
@@ -162,9 +162,9 @@ class _Journey:
     @cached_property
     def _ran(self) -> WorkerSpec:
         """The spec as its backend is given it."""
-        return as_run(self._spec)
+        return as_started(self._spec)
 
-    def travel(self) -> None:
+    def execute(self) -> None:
         if self._stopped_before_start():
             return
         self._emit(WorkerStarting(attempt=self._spec.attempt))
@@ -246,7 +246,7 @@ class _Journey:
             self._stopped_before_start()
         return self._course.agent
 
-    def take_judgement(self) -> None:
+    def check_tripwire(self) -> None:
         """Whether the main checkout changed while the agent ran, and whose doing that was.
 
         After the collection, so that workers that ended together share one look.
@@ -350,7 +350,7 @@ class _Journey:
         suffix = "" if spec.attempt == 1 else f"-{spec.attempt}"
         log = LogFile(log_dir / f"worker-{spec.worker_id}{suffix}.log")
         self._course.log_path = str(log.path)
-        tally = Tally(
+        tally = UsageMeter(
             limits=spec.limits,
             requested_model=spec.model,
             prices=self._place.prices,

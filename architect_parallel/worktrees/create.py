@@ -25,19 +25,19 @@ from architect_parallel.repository.filters import share_filter_state
 from architect_parallel.repository.heads import is_taken
 from architect_parallel.repository.ownership import creation_message, owner_ref, owns_branch, reset_message
 from architect_parallel.repository.registry import (
+    admin_dir_from_dotgit,
     admin_dir_of,
     admin_dirs,
     checkout_of,
     empty_trash,
-    half_made,
-    mark,
+    move_to_trash,
     names,
     not_writable,
-    pointed_at,
+    partial_worktrees,
     registered_path,
     registration_lock,
     require_ours,
-    take_away,
+    write_owner,
 )
 from architect_parallel.system import machine
 from architect_parallel.system.git import GitError, Repository
@@ -48,7 +48,7 @@ __all__ = [
     "Worktree",
     "add_worktree",
     "exclude_from_status",
-    "fill",
+    "checkout_files",
     "highest_number",
     "owns_branch",
     "registration_lock",
@@ -194,7 +194,7 @@ def add_worktree(
             raise
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
     try:
-        fill(worktree, wanted, unpacked)
+        checkout_files(worktree, wanted, unpacked)
     except BaseException:
         with registration_lock(repository):
             _take_back(repository, path)
@@ -230,7 +230,7 @@ def reopen_worktree(
         if tip is not None and not owns_branch(repository, branch, run_id, base_commit):
             raise EnvironmentProblem(f"branch {branch} is not the one run {run_id} made", hint="start a new run")
         admin = require_ours(repository, path, branch, run_id)
-        take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
+        move_to_trash(repository, path, *([admin] if admin else []), *partial_worktrees(repository, path))
         _require_free_place(repository, path)
         _require_not_checked_out(repository, branch)
         message = creation_message(run_id) if tip is None else reset_message(run_id)
@@ -238,7 +238,7 @@ def reopen_worktree(
         admin_dir = _register(repository, path, branch, run_id, lock)
     empty_trash(repository)
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
-    fill(worktree, wanted, unpacked)
+    checkout_files(worktree, wanted, unpacked)
     return worktree
 
 
@@ -268,7 +268,7 @@ def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: 
         _create_branch(repository, branch, commit, run_id, lock)
 
 
-def fill(worktree: Worktree, wanted: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
+def checkout_files(worktree: Worktree, wanted: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
     """Writes the files of a registered worktree; waits for a free core.
 
     Raises:
@@ -355,10 +355,10 @@ def _delete_branch(repository: Repository, branch: str, expected: str, run_id: s
 def _register(repository: Repository, path: Path, branch: str, run_id: str, lock: int) -> Path:
     # From where the user stands: git copies the sparse patterns and the worktree configuration of that checkout.
     repository.git.run("worktree", "add", "--quiet", "--no-checkout", path, branch, holding=(lock,))
-    admin_dir = pointed_at(path)
+    admin_dir = admin_dir_from_dotgit(path)
     if admin_dir is None:
         raise EnvironmentProblem(f"git made no worktree at {path}", hint="git worktree list")
-    mark(admin_dir, run_id)
+    write_owner(admin_dir, run_id)
     share_filter_state(repository, admin_dir)
     return admin_dir
 
@@ -366,7 +366,7 @@ def _register(repository: Repository, path: Path, branch: str, run_id: str, lock
 def _take_back(repository: Repository, path: Path) -> None:
     """Undoes a registration that failed half-way; the place was free before, so what is there is ours."""
     admin = admin_dir_of(repository, path)
-    take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
+    move_to_trash(repository, path, *([admin] if admin else []), *partial_worktrees(repository, path))
 
 
 def _taken(branch: str) -> EnvironmentProblem:

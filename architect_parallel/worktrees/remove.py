@@ -25,13 +25,13 @@ from architect_parallel.repository.registry import (
     admin_dir_of,
     checkout_of,
     empty_trash,
-    half_made,
     is_ours,
     lock_reason,
     mismatch,
+    move_to_trash,
+    partial_worktrees,
     registration_lock,
     require_ours,
-    take_away,
 )
 from architect_parallel.snapshots.nested_repositories import find_nested, unsaved
 from architect_parallel.snapshots.private_git import PrivateGit
@@ -132,7 +132,7 @@ def remove_worktree(repository: Repository, *, path: Path, branch: str, run_id: 
     """
     with registration_lock(repository):
         admin = require_ours(repository, path, branch, run_id)
-        take_away(repository, path, *([admin] if admin else []), *half_made(repository, path))
+        move_to_trash(repository, path, *([admin] if admin else []), *partial_worktrees(repository, path))
         with contextlib.suppress(OSError):  # as git does with the last one
             (repository.common_dir / "worktrees").rmdir()
     empty_trash(repository)

@@ -2,7 +2,7 @@
 
 It lies beside the workers' worktrees, so that tools which look upwards find the same, and says whose it is like them:
 the registration's mark names the run. What is in it is nobody's work and is kept nowhere. After a launcher that was
-killed `find_scratch` finds it, and `remove_scratch` takes it, however far it came.
+killed `find_temporary_worktree` finds it, and `remove_temporary_worktree` takes it, however far it came.
 """
 
 from __future__ import annotations
@@ -15,47 +15,51 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.repository.filters import share_filter_state
 from architect_parallel.repository.registry import (
+    admin_dir_from_dotgit,
     admin_dir_of,
-    half_made,
     is_ours,
-    mark,
     mismatch,
-    pointed_at,
+    partial_worktrees,
     registration_lock,
+    write_owner,
 )
 from architect_parallel.system.git import Repository
-from architect_parallel.worktrees.create import DIRECTORY_PREFIX, Worktree, fill
+from architect_parallel.worktrees.create import DIRECTORY_PREFIX, Worktree, checkout_files
 from architect_parallel.worktrees.remove import remove_worktree
 
 
-def scratch_path(repository: Repository, run_id: str) -> Path:
+def temporary_worktree_path(repository: Repository, run_id: str) -> Path:
     """Where a run's throw-away tree is, when there is one. The name is no worker's: those are numbers."""
     return repository.root / f"{DIRECTORY_PREFIX}base-{run_id}"
 
 
-def find_scratch(repository: Repository, run_id: str) -> Path | None:
-    """The path of the run's throw-away tree, where something of it is left; `None` means that nothing is.
+def find_temporary_worktree(repository: Repository, run_id: str) -> Path | None:
+    """Return the path of the run's temporary worktree. `None` means that nothing of it is left.
 
-    It may be that `remove_scratch` refuses it (see `registry.mismatch`). What another run made there is not named.
+    `remove_temporary_worktree` may refuse it (see `registry.mismatch`). The worktree of another run is not returned.
     """
-    path = scratch_path(repository, run_id)
+    path = temporary_worktree_path(repository, run_id)
     if mismatch(repository, path) is not None:
         return path
-    there = os.path.lexists(path) or admin_dir_of(repository, path) is not None or bool(half_made(repository, path))
+    there = (
+        os.path.lexists(path) or admin_dir_of(repository, path) is not None or bool(partial_worktrees(repository, path))
+    )
     return path if there and is_ours(repository, path, "", run_id) else None
 
 
-def remove_scratch(repository: Repository, run_id: str) -> None:
+def remove_temporary_worktree(repository: Repository, run_id: str) -> None:
     """Removes it, whatever state it is in; a missing one is fine.
 
     Raises:
         EnvironmentProblem: Something else is in its place, or it cannot be moved away.
     """
-    remove_worktree(repository, path=scratch_path(repository, run_id), branch="", run_id=run_id)
+    remove_worktree(repository, path=temporary_worktree_path(repository, run_id), branch="", run_id=run_id)
 
 
 @contextlib.contextmanager
-def scratch_tree(repository: Repository, *, commit: str, run_id: str, wanted: Callable[[], bool]) -> Iterator[Worktree]:
+def temporary_worktree(
+    repository: Repository, *, commit: str, run_id: str, wanted: Callable[[], bool]
+) -> Iterator[Worktree]:
     """A tree at `commit`, for the time of the block.
 
     Raises:
@@ -63,22 +67,22 @@ def scratch_tree(repository: Repository, *, commit: str, run_id: str, wanted: Ca
         EnvironmentProblem: The place is taken, or the repository cannot be written.
         GitError: git failed.
     """
-    path = scratch_path(repository, run_id)
-    remove_scratch(repository, run_id)  # of a launcher of this run that was killed
+    path = temporary_worktree_path(repository, run_id)
+    remove_temporary_worktree(repository, run_id)  # of a launcher of this run that was killed
     try:
         with registration_lock(repository) as lock:
             if os.path.lexists(path):
                 raise EnvironmentProblem(f"{path} exists already and is not taken over", hint="move it away")
             words = ("worktree", "add", "--quiet", "--no-checkout", "--detach")
             repository.git.run(*words, path, commit, holding=(lock,))
-            admin_dir = pointed_at(path)
+            admin_dir = admin_dir_from_dotgit(path)
             if admin_dir is None:
                 raise EnvironmentProblem(f"git made no worktree at {path}", hint="git worktree list")
-            mark(admin_dir, run_id)
+            write_owner(admin_dir, run_id)
             share_filter_state(repository, admin_dir)
         worktree = Worktree(path=path, branch="", base_commit=commit, admin_dir=admin_dir)
-        fill(worktree, wanted)
+        checkout_files(worktree, wanted)
         yield worktree
     finally:
         with contextlib.suppress(ArchitectParallelError):  # what is left is found by a cleanup
-            remove_scratch(repository, run_id)
+            remove_temporary_worktree(repository, run_id)

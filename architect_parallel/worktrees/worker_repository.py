@@ -263,7 +263,7 @@ class WorkerRepository:
     def _point_back(self) -> None:
         """Let `.git` name the registration, if it names this directory or is not there."""
         link = self.worktree / ".git"
-        pointed = registry.pointed_at(self.worktree)
+        pointed = registry.admin_dir_from_dotgit(self.worktree)
         is_lent = pointed is not None and _same_place(pointed, self.directory)
         if self.admin_dir is None or not is_real_directory(self.worktree) or (os.path.lexists(link) and not is_lent):
             return
@@ -439,7 +439,7 @@ def of_worker(repository: Repository, run_dir: Path, spec: WorkerSpec) -> Worker
         line = _content(directory.with_name(f"{directory.name}.refs"), largest=None).partition(b"\n")[0]
         name = os.fsdecode(line.removeprefix(_ADMIN)) if line.startswith(_ADMIN) else ""
         known = {admin.name: admin for admin in registry.admin_dirs(repository)}
-        pointed = registry.pointed_at(worktree)
+        pointed = registry.admin_dir_from_dotgit(worktree)
         admin = known.get(name) if pointed is not None and _same_place(pointed, directory) else None
     return WorkerRepository(
         repository=repository, directory=directory, worktree=worktree, admin_dir=admin, branch=spec.branch

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from architect_parallel.backends.base import (
+    AgentEvent,
+    AgentReport,
     Backend,
-    Ending,
-    Fact,
     Reader,
     Request,
     Session,
@@ -62,12 +62,12 @@ def asked(tmp_path: Path) -> Callable[..., Request]:
     return ask
 
 
-def read_all(reader: Reader, lines: Iterable[bytes]) -> list[Fact]:
+def read_all(reader: Reader, lines: Iterable[bytes]) -> list[AgentEvent]:
     facts = [fact for line in lines for fact in reader.line(line)]
     return [*facts, *reader.poll()]
 
 
-def texts(facts: Iterable[Fact], ending: Ending) -> list[str]:
+def texts(facts: Iterable[AgentEvent], ending: AgentReport) -> list[str]:
     found = [ending.text, ending.error or "", *ending.warnings, *ending.denied]
     for fact in facts:
         match fact:
@@ -108,7 +108,7 @@ def test_a_recorded_run_amounts_to_what_the_table_says(
     assert [one_of(ending.warnings, each) for each in expected.get("warnings", ())] == expected.get("warnings", [])
     assert list(ending.denied) == expected.get("denied", [])
     assert ending.retry_after_s == expected.get("retry_after_s")
-    assert ending.mendable is expected.get("mendable", True)
+    assert ending.retryable is expected.get("retryable", True)
     assert len([fact for fact in facts if isinstance(fact, Throttled)]) == expected.get("throttled", 0)
     assert max((fact.count for fact in facts if isinstance(fact, Step)), default=0) == expected["steps"]
     assert _last_session(facts) == expected.get("session")
@@ -133,7 +133,7 @@ def test_steps_and_tokens_never_go_back(
     reader = _reader_of(
         recording, load_backends(Settings(), environ)[name], asked("task", session_id=recording.expected.get("resumed"))
     )
-    facts: list[Fact] = []
+    facts: list[AgentEvent] = []
     for line in recording.stdout.splitlines():
         facts += reader.line(line)
         facts += reader.poll()
@@ -288,6 +288,6 @@ def _reader_of(recording: Recording, backend: Backend, request: Request) -> Read
     return reader
 
 
-def _last_session(facts: Iterable[Fact]) -> str | None:
+def _last_session(facts: Iterable[AgentEvent]) -> str | None:
     sessions = [fact.session_id for fact in facts if isinstance(fact, Session)]
     return sessions[-1] if sessions else None

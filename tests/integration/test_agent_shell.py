@@ -13,7 +13,7 @@ import pytest
 
 from architect_parallel.agent.conversation import ToolCall, ToolResult
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, tools_of
-from architect_parallel.agent.workspace import Workspace
+from architect_parallel.agent.workspace import WorkingDirectory
 from architect_parallel.system.shell import ProgramOutcome, run_bounded
 
 LINGER = "sleep 600 & echo $! > pid; echo started"
@@ -82,7 +82,7 @@ def call(toolbox: Toolbox, tool: str, **arguments: object) -> ToolResult:
 
 
 def toolbox(root: Path, **environ: str) -> Toolbox:
-    return Toolbox(Workspace(root), tools_of(False, ConfirmMode.YOLO), dict(os.environ) | environ)
+    return Toolbox(WorkingDirectory(root), tools_of(False, ConfirmMode.YOLO), dict(os.environ) | environ)
 
 
 def test_the_shell_runs_in_the_worktree_without_the_keys(tmp_path: Path) -> None:

@@ -25,11 +25,15 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
 from architect_parallel.snapshots.collect import Collection
 from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import open_repository
 from architect_parallel.worktrees.create import DIRECTORY_PREFIX
 from architect_parallel.worktrees.remove import inspect
-from architect_parallel.worktrees.temporary import find_scratch, remove_scratch, scratch_path
+from architect_parallel.worktrees.temporary import (
+    find_temporary_worktree,
+    remove_temporary_worktree,
+    temporary_worktree_path,
+)
 
 AGENT = """
 echo changed > change.txt
@@ -92,7 +96,7 @@ def bench_of(site: Worksite, tmp_path: Path, **spec: object) -> Bench:
         environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ANTHROPIC_API_KEY": "s3cr3t-key"},
         keys=("ANTHROPIC_API_KEY",),
         sampler=Sampler(),
-        switch=StopSwitch(),
+        switch=StopToken(),
     )
     return Bench(site=site, collection=site.collect(**spec), checker=checker, warnings=[], events=[])
 
@@ -253,7 +257,7 @@ def test_a_worktree_the_agent_removed_is_made_again_for_its_checks(tmp_path: Pat
     warnings: list[str] = []
     checker = Checker(
         repository=site.repository, run_dir=tmp_path / "run", environ=dict(os.environ), sampler=Sampler(),
-        switch=StopSwitch(),
+        switch=StopToken(),
     )  # fmt: skip
 
     (result,) = checker.check_worker(
@@ -439,41 +443,41 @@ def test_a_stopped_base_leaves_nothing(bench: Bench) -> None:
 )
 def test_what_a_killed_launcher_left_of_the_base_is_found_and_goes(bench: Bench, damage: str) -> None:
     repository = bench.site.repository
-    path = scratch_path(repository, "20260101-abc")
+    path = temporary_worktree_path(repository, "20260101-abc")
     git(repository.root, "worktree", "add", "--quiet", "--detach", path)
     admin = next(each for each in (repository.common_dir / "worktrees").iterdir() if "base" in each.name)
     (admin / "architect-run").write_text("20260101-abc\n")
     subprocess.run(["sh", "-c", damage.format(path=path, admin=admin)], check=True)
 
-    assert find_scratch(open_repository(repository.root), "20260101-abc") == path
-    remove_scratch(repository, "20260101-abc")
+    assert find_temporary_worktree(open_repository(repository.root), "20260101-abc") == path
+    remove_temporary_worktree(repository, "20260101-abc")
 
     assert left_of_the_base(bench) == []
-    assert find_scratch(repository, "20260101-abc") is None
+    assert find_temporary_worktree(repository, "20260101-abc") is None
 
 
 @pytest.mark.parametrize("damage", ["rm '{path}/.git'", "rm '{admin}/gitdir'"])
 def test_what_does_not_name_its_registration_any_more_is_named_and_stays(bench: Bench, damage: str) -> None:
     repository = bench.site.repository
-    path = scratch_path(repository, "20260101-abc")
+    path = temporary_worktree_path(repository, "20260101-abc")
     git(repository.root, "worktree", "add", "--quiet", "--detach", path)
     admin = next(each for each in (repository.common_dir / "worktrees").iterdir() if "base" in each.name)
     (admin / "architect-run").write_text("20260101-abc\n")
     subprocess.run(["sh", "-c", damage.format(path=path, admin=admin)], check=True)
 
-    assert find_scratch(repository, "20260101-abc") == path
+    assert find_temporary_worktree(repository, "20260101-abc") == path
     with pytest.raises(EnvironmentProblem, match="is not the worktree"):
-        remove_scratch(repository, "20260101-abc")
+        remove_temporary_worktree(repository, "20260101-abc")
 
     assert (path / "keep.txt").exists()
 
 
 def test_a_strangers_directory_in_its_place_stays(bench: Bench) -> None:
     repository = bench.site.repository
-    path = scratch_path(repository, "20260101-abc")
+    path = temporary_worktree_path(repository, "20260101-abc")
     path.mkdir()
     (path / "mine").write_text("mine")
 
-    assert find_scratch(repository, "20260101-abc") == path
+    assert find_temporary_worktree(repository, "20260101-abc") == path
     assert base(bench, "true").error is not None
     assert (path / "mine").read_text() == "mine"

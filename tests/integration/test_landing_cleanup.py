@@ -20,11 +20,11 @@ from architect_parallel.events import AgentExited, AgentStarted
 from architect_parallel.journal import Journal
 from architect_parallel.landing import merge
 from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup
-from architect_parallel.repository.registry import mark
+from architect_parallel.repository.registry import write_owner
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.system.git import Repository, open_repository
 from architect_parallel.worktrees.create import highest_number
-from architect_parallel.worktrees.temporary import scratch_path
+from architect_parallel.worktrees.temporary import temporary_worktree_path
 
 
 @pytest.fixture
@@ -530,7 +530,7 @@ def test_another_repository_in_place_of_a_base_tree_stays(
     checkout: Path, repository: Repository, journal: Journal
 ) -> None:
     ended_run(repository, journal, "run", None)
-    place = make_repository(scratch_path(repository, "run"))
+    place = make_repository(temporary_worktree_path(repository, "run"))
     outcome = clean(repository, journal, force=True)
     assert stays(outcome) == [(None, "worktree", "another repository is in its place")]
     assert git(place, "log", "--format=%s") == "first"
@@ -539,15 +539,15 @@ def test_another_repository_in_place_of_a_base_tree_stays(
 def test_every_worktree_that_stays_is_named(checkout: Path, repository: Repository, journal: Journal) -> None:
     locked = ended_run(repository, journal, "locked", None)
     git(checkout, "worktree", "lock", "--reason", "on a stick", locked.worktree(1))
-    base_tree = scratch_path(repository, "locked")
+    base_tree = temporary_worktree_path(repository, "locked")
     git(checkout, "worktree", "add", "-q", "--detach", base_tree)
-    mark(Path(git(base_tree, "rev-parse", "--absolute-git-dir")), "locked")
+    write_owner(Path(git(base_tree, "rev-parse", "--absolute-git-dir")), "locked")
     git(checkout, "worktree", "lock", base_tree)
     live = begin_run(repository, journal, "live", workers=2, first=2)
     live.start(1)
     lost = checkout / ".architect-parallel-9"
     git(checkout, "worktree", "add", "-q", "-b", "architect/parallel-9", lost)
-    mark(Path(git(lost, "rev-parse", "--absolute-git-dir")), "forgotten")
+    write_owner(Path(git(lost, "rev-parse", "--absolute-git-dir")), "forgotten")
     outcome = clean(repository, journal, force=True)
     assert outcome.removed == ()
     assert {(each.what, each.name, each.worker_id): each.reason for each in outcome.stays} == {

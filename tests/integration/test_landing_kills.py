@@ -16,7 +16,7 @@ from support.repositories import git
 from architect_parallel.errors import NothingToDo
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, merge, undo
-from architect_parallel.landing.integration import Workshop
+from architect_parallel.landing.integration import IntegrationContext
 from architect_parallel.system.git import Repository
 
 KILLED_AT_STEP = """
@@ -111,7 +111,7 @@ def test_killed_combination_is_taken_away_by_whatever_comes_next(
             held = git(checkout, "for-each-ref", "--format=%(objectname)")
             assert all(git(checkout, "for-each-ref", f"--contains={tip}") for tip in tips), held
         else:
-            shop = Workshop(run_dir=journal.run_dir("run"), environ=os.environ)
+            shop = IntegrationContext(run_dir=journal.run_dir("run"), environ=os.environ)
             undo_half_switch(repository, journal)
             with contextlib.suppress(NothingToDo):
                 plan = merge.plan_merge(repository, journal, "run", pick=merge.Pick.ALL)
@@ -135,7 +135,7 @@ def test_what_an_undo_brought_back_of_a_killed_merge_can_go_again(checkout: Path
         for _ in range(2):
             cleanup.execute(repository, journal, cleanup.plan_cleanup(repository, journal))
             assert not list(checkout.glob(".architect-parallel-merged-*"))
-            shop = Workshop(run_dir=journal.run_dir("run"), environ=os.environ)
+            shop = IntegrationContext(run_dir=journal.run_dir("run"), environ=os.environ)
             plan = merge.plan_merge(repository, journal, "run", pick=merge.Pick.ALL)
             assert merge.execute(repository, journal, plan, shop).merged == (1, 2)
             for _ in range(2):

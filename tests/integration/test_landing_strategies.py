@@ -21,7 +21,7 @@ from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, undo
 from architect_parallel.landing.conflicts import Resolver
-from architect_parallel.landing.integration import Interrupted, Workshop
+from architect_parallel.landing.integration import IntegrationContext, Interrupted
 from architect_parallel.landing.merge import MergeOutcome, Method, Pick, execute, plan_merge
 from architect_parallel.system.git import Repository, open_repository
 
@@ -32,12 +32,12 @@ def journal(repository: Repository) -> Iterator[Journal]:
         yield opened
 
 
-def workshop(journal: Journal, resolver: Resolver | None = None) -> Workshop:
-    return Workshop(run_dir=journal.run_dir("run"), environ=os.environ, resolver=resolver)
+def workshop(journal: Journal, resolver: Resolver | None = None) -> IntegrationContext:
+    return IntegrationContext(run_dir=journal.run_dir("run"), environ=os.environ, resolver=resolver)
 
 
 def land(
-    repository: Repository, journal: Journal, *workers: int, shop: Workshop | None = None, **options: object
+    repository: Repository, journal: Journal, *workers: int, shop: IntegrationContext | None = None, **options: object
 ) -> MergeOutcome:
     plan = plan_merge(repository, journal, "run", *workers, **options)  # type: ignore[arg-type]  # passed on
     return execute(repository, journal, plan, shop or workshop(journal))

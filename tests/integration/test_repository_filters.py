@@ -33,7 +33,7 @@ from architect_parallel.snapshots.keep_attempt import keep_attempt
 from architect_parallel.snapshots.keep_refs import snapshot_dirty
 from architect_parallel.snapshots.private_git import PrivateGit, Snapshot
 from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import open_repository
 from architect_parallel.tripwire.checkout import MainCheckout
 
@@ -75,7 +75,7 @@ def check(site: Worksite, tmp_path: Path, *commands: str) -> tuple[str, list[str
     collection = site.collect()
     checker = Checker(
         repository=site.repository, run_dir=tmp_path / "run", environ={"PATH": os.environ["PATH"]}, sampler=Sampler(),
-        switch=StopSwitch(),
+        switch=StopToken(),
     )  # fmt: skip
     spec = replace(site.spec, checks=commands, check_timeout_s=60.0)
     checker.check_worker(

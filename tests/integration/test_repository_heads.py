@@ -13,7 +13,7 @@ from architect_parallel.repository import side_effects
 from architect_parallel.repository.heads import head_branch, is_taken, operation_in, put_head_on, read_head, read_reflog
 from architect_parallel.repository.registry import checkout_of, checkouts
 from architect_parallel.system.git import open_repository
-from architect_parallel.tripwire.repository_state import Standing
+from architect_parallel.tripwire.repository_state import RepositoryState
 
 REBASE = {"GIT_SEQUENCE_EDITOR": "sed -i s/^pick/edit/"}
 
@@ -172,12 +172,12 @@ def test_reflogs_of_a_reftable_are_read_like_files(reftable: Path, checkout: Pat
         assert [stash.message for stash in found] == ["On main: number 0", "On main: number 1"]
         assert [stash.oid for stash in found] == [git(place, "rev-parse", f"stash@{{{n}}}") for n in (1, 0)]
         assert side_effects.head_commits(place / ".git") >= {git(place, "rev-parse", "HEAD")}
-        assert side_effects.went_to(place / ".git") == {"other"}
+        assert side_effects.visited_branches(place / ".git") == {"other"}
         assert read_reflog(place / ".git", "refs/heads/none") == []
 
 
 def test_the_main_checkouts_head_is_watched_in_a_reftable(reftable: Path) -> None:
-    standing = Standing(open_repository(reftable))
+    standing = RepositoryState(open_repository(reftable))
     assert [*standing.changes()] == []
     git(reftable, "switch", "-q", "-c", "other")
     [change, _] = standing.changes()

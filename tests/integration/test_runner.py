@@ -43,11 +43,11 @@ from architect_parallel.hosts.base import BASELINE, Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.runs.runner import Runner
-from architect_parallel.scheduling.admission import Room, Rules
+from architect_parallel.scheduling.admission import FreeResources, Rules
 from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.stop import StopSwitch
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import Repository
-from architect_parallel.workers.worker import Workplace, run_worker
+from architect_parallel.workers.worker import WorkerContext, run_worker
 
 RUN = "20260101-000000-test"
 Behaviour = Callable[[WorkerSpec, Emit, threading.Event], Status]
@@ -426,10 +426,10 @@ def test_workers_wait_while_the_machine_lacks_room_and_go_on_when_it_has_some(jo
             assert first_ended.is_set()
         return Status.SUCCESS
 
-    def room() -> Room:
+    def room() -> FreeResources:
         nonlocal asked
         asked += 1
-        return Room() if asked == 1 or first_ended.is_set() else Room(memory_bytes=0)
+        return FreeResources() if asked == 1 or first_ended.is_set() else FreeResources(memory_bytes=0)
 
     decided = plan(3)
     journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=os.getpid()))])
@@ -442,9 +442,9 @@ def test_workers_wait_while_the_machine_lacks_room_and_go_on_when_it_has_some(jo
 def test_a_bug_before_a_worker_begins_ends_the_worker_and_not_the_patience(
     tmp_path: Path, repository: Repository
 ) -> None:
-    place = Workplace(repository=repository, run_dir=tmp_path, backends={}, environ={})
+    place = WorkerContext(repository=repository, run_dir=tmp_path, backends={}, environ={})
     with pytest.raises(KeyError):  # the control: a thread that ends so tells nobody
-        run_worker(plan(1).workers[0], place, Sampler(), StopSwitch(), lambda event: None)
+        run_worker(plan(1).workers[0], place, Sampler(), StopToken(), lambda event: None)
     plain = plan(2)
     checked = dataclasses.replace(
         plain, workers=tuple(dataclasses.replace(each, checks=("true",)) for each in plain.workers)
@@ -476,7 +476,7 @@ def test_what_was_seen_of_a_worker_that_broke_stays_spent(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("architect_parallel.hosts.local.run_worker", breaks)  # no bug of its own breaks it so late
-    place = Workplace(repository=repository, run_dir=tmp_path, backends={}, environ={})
+    place = WorkerContext(repository=repository, run_dir=tmp_path, backends={}, environ={})
     decided = plan(2, max_parallel=1, budget_usd=1.0)
     with Journal.open(tmp_path / "state") as journal:
         journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=1))])

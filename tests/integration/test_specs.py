@@ -18,7 +18,7 @@ from architect_parallel.journal import Journal
 from architect_parallel.landing import undo
 from architect_parallel.landing.selection import Pick
 from architect_parallel.runs.plan import ParallelConfig
-from architect_parallel.runs.workspace import load_here
+from architect_parallel.runs.workspace import load_workspace
 from architect_parallel.specs.plan import SpecConfig
 from architect_parallel.specs.runner import SpecRunner, land, resume_and_land, resume_spec
 from architect_parallel.system.git import Repository
@@ -421,7 +421,7 @@ def test_a_branch_made_before_a_kill_is_still_the_merges_own(
     assert result.status is RunStatus.FAILED
     base = git(checkout, "rev-parse", "HEAD")
     restore_branch(repository, branch="side/merged", commit=base, run_id=result.run_id)
-    land(result, load_here(checkout))
+    land(result, load_workspace(checkout))
     assert git(checkout, "branch", "--list", "side/*") == "", "nothing landed: it goes"
     restore_branch(repository, branch="side/merged", commit=base, run_id=result.run_id)
     (checkout / "ready").touch()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.dispatching import ended, graphs, spec
 
-from architect_parallel.api.launch import Before
+from architect_parallel.api.launch import EarlierLaunches
 from architect_parallel.api.resume import unfinished
 from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import (
@@ -83,7 +83,7 @@ def launch(decided: RunPlan, errors: ERRORS, before: Sequence[Recorded] = (), de
     starts: list[int] = []
     with tempfile.TemporaryDirectory() as place, Journal.open(Path(place)) as journal:
         journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=1))])
-        todo, so_far = list(decided.workers), Before(standing={}, attempts={}, begun=(), ended=False)
+        todo, so_far = list(decided.workers), EarlierLaunches(standing={}, attempts={}, begun=(), ended=False)
         if before[1:]:
             journal.append([(RUN, each.worker_id, each.event) for each in before[1:]])
             decided, todo, so_far = unfinished(journal, RUN)

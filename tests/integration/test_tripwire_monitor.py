@@ -17,7 +17,7 @@ from support.repositories import git, make_repository
 from support.worksites import on_disk
 
 from architect_parallel import ParallelConfig, ParallelRunner
-from architect_parallel.domain import RunResult, Tripwire
+from architect_parallel.domain import RunResult, TripwireMode
 from architect_parallel.events import AgentStarted, Recorded
 from architect_parallel.journal import Journal
 from architect_parallel.landing import merge, undo
@@ -513,7 +513,7 @@ def test_work_in_place_in_the_checkout_turns_it_off_with_a_word(root: Path, tmp_
     tasks.write_text("tasks: [{backend: shell, prompt: 'echo x >> README', isolation: none}]\n")
     runner = ParallelRunner(ParallelConfig(file=tasks, tripwire="fail"), workspace_root=root)
     plan = runner.plan()
-    assert plan.tripwire is Tripwire.OFF
+    assert plan.tripwire is TripwireMode.OFF
     assert any("tripwire is off" in warning for warning in plan.warnings)
 
 

@@ -16,7 +16,7 @@ from architect_parallel.domain import (
     Escape,
     ModelRate,
     Pair,
-    Place,
+    Rank,
     Reason,
     RunPlan,
     RunResult,
@@ -225,13 +225,13 @@ def competition(repository: Repository) -> Material:
         (37.5, None, RunFinished(status=RunStatus.PARTIAL, exit_code=1)),
     ]
     ranking = (
-        Place(
+        Rank(
             place=1, worker_id=1, model="claude-opus-4-5", reason="breaks nothing, mends 1 check; cheaper than worker 2"
         ),
-        Place(place=2, worker_id=2, model="gpt-5.1-codex", reason="costs $0.312 where worker 1 costs $0.184"),
-        Place(place=3, worker_id=3, model="gemini-3-pro", reason="breaks 1 check that passed on the base"),
-        Place(place=4, worker_id=4, model="deepseek-chat", reason="timeout, nothing written"),
-        Place(place=5, worker_id=5, model="default", reason="canceled before it began"),
+        Rank(place=2, worker_id=2, model="gpt-5.1-codex", reason="costs $0.312 where worker 1 costs $0.184"),
+        Rank(place=3, worker_id=3, model="gemini-3-pro", reason="breaks 1 check that passed on the base"),
+        Rank(place=4, worker_id=4, model="deepseek-chat", reason="timeout, nothing written"),
+        Rank(place=5, worker_id=5, model="default", reason="canceled before it began"),
     )
     comparison = Comparison(
         conflicts=(
@@ -287,7 +287,7 @@ def hostile(repository: Repository) -> Material:
     return Material(
         repository=repository, result=run,
         recorded=events_of(specs, *lane(results[0], 0.1, 5), *lane(results[1], 0.1, 4), *marks),
-        ranking=tuple(Place(place=n, worker_id=n, model=text, reason=text) for n in (1, 2)),
+        ranking=tuple(Rank(place=n, worker_id=n, model=text, reason=text) for n in (1, 2)),
         comparison=Comparison(
             conflicts=(Pair(a=1, b=2, clean=False, files=(path, text)), Pair(a=text, b=1, clean=True)),
             shared_files={path: (1, 2)}, proposed=(1,), order=(1, 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from architect_parallel.domain import Place, RunStatus, WorkerResult, WorkerSpec
+from architect_parallel.domain import Rank, RunStatus, WorkerResult, WorkerSpec
 from architect_parallel.events import StepTaken, UsageReported
 from architect_parallel.reports.html import formatting
 from architect_parallel.reports.html.spans import Timeline, timeline
@@ -27,7 +27,7 @@ class Present:
     def __init__(self, material: Material) -> None:
         self.material = material
         self.result = material.result
-        self.places: dict[int, Place] = {place.worker_id: place for place in material.ranking}
+        self.places: dict[int, Rank] = {place.worker_id: place for place in material.ranking}
 
     @property
     def is_live(self) -> bool:
@@ -52,7 +52,7 @@ class Present:
         return sorted(self.result.results, key=lambda each: (order.get(each.worker_id, len(order)), each.worker_id))
 
     @cached_property
-    def leaders(self) -> list[Place]:
+    def leaders(self) -> list[Rank]:
         """The first of each ranked task."""
         return [place for place in self.material.ranking if place.place == 1]
 

@@ -12,10 +12,10 @@ import pytest
 
 from architect_parallel.agent.conversation import Finish, ModelFailure, Reply, ToolCall, ToolResult
 from architect_parallel.agent.loop import Agent, Report
-from architect_parallel.agent.progress import Progress
-from architect_parallel.agent.shared_budget import Purse
+from architect_parallel.agent.progress import ProgressLog
+from architect_parallel.agent.shared_budget import SharedBudget
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, tools_of
-from architect_parallel.agent.workspace import Workspace
+from architect_parallel.agent.workspace import WorkingDirectory
 from architect_parallel.domain import Limits, Reason, Status, Usage
 
 PER_REPLY = Usage(input_tokens=100, cached_tokens=20, output_tokens=10)
@@ -62,7 +62,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def agent(tree: Path, conversation: Canned, limits: Limits | None = None, *, read_only: bool = False) -> Agent:
-    toolbox = Toolbox(Workspace(tree), tools_of(read_only, ConfirmMode.YOLO), {})
+    toolbox = Toolbox(WorkingDirectory(tree), tools_of(read_only, ConfirmMode.YOLO), {})
     return Agent(conversation=conversation, toolbox=toolbox, limits=limits or Limits(), session_id="s")
 
 
@@ -203,7 +203,7 @@ def spend_together(tree: Path, seed: int, *, shared: bool) -> tuple[float, float
     team = [
         replace(
             agent(tree, Working(dice, *[calling("a", cost)] * 60), Limits(max_steps=60)),
-            purse=Purse(purse if shared else None),
+            purse=SharedBudget(purse if shared else None),
         )
         for cost in costs
     ]
@@ -231,7 +231,7 @@ def test_without_a_shared_purse_they_go_far_beyond(tree: Path) -> None:
 def test_progress_lines_carry_totals(tree: Path) -> None:
     file = tree.parent / "progress"
     worker = agent(tree, Canned(calling("a"), Reply(text="d\x1b[31mone\n" * 999, usage=PER_REPLY, cost=0.02)))
-    worker.progress = Progress(file)
+    worker.progress = ProgressLog(file)
     asyncio.run(worker.run("task"))
     worker.progress.close()
     lines = [json.loads(line) for line in file.read_text().splitlines()]

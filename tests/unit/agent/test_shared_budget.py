@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from architect_parallel.agent.shared_budget import PURSE_VARIABLE, Purse
+from architect_parallel.agent.shared_budget import PURSE_VARIABLE, SharedBudget
 from architect_parallel.domain import Outcome, Reason, Status
 from architect_parallel.scheduling.verdict import decide
 
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_all_agents_pay_into_one_account(file: Path) -> None:
-    one, other = Purse.of({PURSE_VARIABLE: str(file)}), Purse(file)
+    one, other = SharedBudget.of({PURSE_VARIABLE: str(file)}), SharedBudget(file)
     one.pay(0.4)
     other.pay(0.5)
     assert one.spent_of() is None
@@ -28,7 +28,7 @@ def test_all_agents_pay_into_one_account(file: Path) -> None:
 
 
 def test_without_a_purse_nothing_is_held() -> None:
-    purse = Purse.of({})
+    purse = SharedBudget.of({})
     purse.pay(1e9)
     assert purse.spent_of() is None
 
@@ -36,11 +36,11 @@ def test_without_a_purse_nothing_is_held() -> None:
 @pytest.mark.parametrize("content", ["", "words\n", "1.0\n0.5\nnan\n", "1.0\n-5\n", "inf\n"])
 def test_what_cannot_be_meant_stops_nobody(file: Path, content: str) -> None:
     file.write_text(content)
-    assert Purse(file).spent_of() is None
+    assert SharedBudget(file).spent_of() is None
 
 
 def test_an_unknown_or_no_cost_is_not_written_and_a_purse_that_is_gone_is_given_up(file: Path) -> None:
-    purse = Purse(file)
+    purse = SharedBudget(file)
     purse.pay(None)
     purse.pay(0.0)
     assert file.read_text() == "1.0\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from architect_parallel.agent.workspace import ToolProblem, Workspace
+from architect_parallel.agent.workspace import ToolProblem, WorkingDirectory
 
 ESCAPES = (
     "../outside.txt",
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 def test_no_path_leads_out(root: Path, path: str) -> None:
     outside = root.parent / "outside.txt"
     path = path.format(outside=outside)
-    workspace = Workspace(root)
+    workspace = WorkingDirectory(root)
     with pytest.raises(ToolProblem, match="outside the working directory"):
         workspace.read(path)
     with pytest.raises(ToolProblem, match="outside the working directory"):
@@ -50,18 +50,18 @@ def test_no_path_leads_out(root: Path, path: str) -> None:
 @pytest.mark.parametrize("path", ["..", "/", "link-to-directory", "chain", "a/../.."])
 def test_no_directory_outside_is_listed(root: Path, path: str) -> None:
     with pytest.raises(ToolProblem, match="outside the working directory"):
-        Workspace(root).list(path)
+        WorkingDirectory(root).list(path)
 
 
 def test_a_missing_file_behind_a_link_out_is_not_created(root: Path) -> None:
     with pytest.raises(ToolProblem, match="outside"):
-        Workspace(root).write("link-to-directory/new.txt", "x")
+        WorkingDirectory(root).write("link-to-directory/new.txt", "x")
     assert not (root.parent / "new.txt").exists()
 
 
 def test_links_and_dots_that_stay_inside_are_fine(root: Path) -> None:
     (root / "inner").symlink_to("a")
-    workspace = Workspace(root)
+    workspace = WorkingDirectory(root)
     workspace.write("inner/../a/b.txt", "one\n")
     assert workspace.read(str(root / "a" / "b.txt")) == "     1\tone"
 
@@ -69,30 +69,30 @@ def test_links_and_dots_that_stay_inside_are_fine(root: Path) -> None:
 @pytest.mark.parametrize("path", [".git", ".git/config", "sub/.GIT/hooks/pre-commit"])
 def test_git_is_not_written(root: Path, path: str) -> None:
     with pytest.raises(ToolProblem, match="git"):
-        Workspace(root).write(path, "x")
+        WorkingDirectory(root).write(path, "x")
 
 
 @pytest.mark.parametrize("path", ["", "a\0b"])
 def test_what_is_no_path_is_said(root: Path, path: str) -> None:
     with pytest.raises(ToolProblem, match="empty or holds a NUL"):
-        Workspace(root).read(path)
+        WorkingDirectory(root).read(path)
 
 
 def test_a_fifo_is_not_waited_for(root: Path) -> None:
     os.mkfifo(root / "pipe")
     with pytest.raises(ToolProblem, match="not a file"):
-        Workspace(root).read("pipe")
+        WorkingDirectory(root).read("pipe")
 
 
 def test_lines_are_numbered_and_counted(root: Path) -> None:
     (root / "f").write_text("a\nb\nc\nd\n")
-    workspace = Workspace(root)
+    workspace = WorkingDirectory(root)
     assert workspace.read("f", offset=2, limit=2) == "     2\tb\n     3\tc\n(1 more lines)"
     assert workspace.read("f", offset=9) == "(f has 4 lines)"
 
 
 def test_write_makes_directories_and_keeps_the_mode(root: Path) -> None:
-    workspace = Workspace(root)
+    workspace = WorkingDirectory(root)
     workspace.write("new/deep/run.sh", "one")
     (root / "new/deep/run.sh").chmod(0o755)
     workspace.write("new/deep/run.sh", "two")
@@ -105,19 +105,19 @@ def test_write_does_not_reach_other_names_of_a_shared_file(root: Path) -> None:
     cached = root.parent / "cached"
     cached.write_text("cached")
     os.link(cached, root / "shared")
-    Workspace(root).write("shared", "mine")
+    WorkingDirectory(root).write("shared", "mine")
     assert cached.read_text() == "cached"
 
 
 def test_edit_keeps_every_other_byte(root: Path) -> None:
     (root / "f").write_bytes(b"\xff\xfe one\r\ntwo\r\n\xe9")
-    Workspace(root).edit("f", "one\ntwo", "one\n2")
+    WorkingDirectory(root).edit("f", "one\ntwo", "one\n2")
     assert (root / "f").read_bytes() == b"\xff\xfe one\r\n2\r\n\xe9"
 
 
 def test_edit_refuses_what_is_not_unique(root: Path) -> None:
     (root / "f").write_text("x x")
-    workspace = Workspace(root)
+    workspace = WorkingDirectory(root)
     with pytest.raises(ToolProblem, match="2 times"):
         workspace.edit("f", "x", "y")
     with pytest.raises(ToolProblem, match="does not occur"):
@@ -129,4 +129,10 @@ def test_edit_refuses_what_is_not_unique(root: Path) -> None:
 def test_list_names_directories_and_hides_git(root: Path) -> None:
     (root / ".git").write_text("gitdir: elsewhere")
     (root / os.fsdecode(b"caf\xe9")).touch()
-    assert Workspace(root).list().split("\n") == ["a/", "caf\ufffd", "chain", "link-to-directory", "link-to-file"]
+    assert WorkingDirectory(root).list().split("\n") == [
+        "a/",
+        "caf\ufffd",
+        "chain",
+        "link-to-directory",
+        "link-to-file",
+    ]

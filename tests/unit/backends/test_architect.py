@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from architect_parallel.backends.architect import ArchitectBackend, ArchitectReader
-from architect_parallel.backends.base import Ending, Fact, Request, Session, Step, Text, Tokens
+from architect_parallel.backends.base import AgentEvent, AgentReport, Request, Session, Step, Text, Tokens
 from architect_parallel.domain import ApprovalMode, BackendSettings, CostBasis, Outcome, SandboxMode
 
 ALL = {"OPENAI_API_KEY": "sk-secret-openai", "PATH": "/usr/bin:/bin"}
@@ -118,9 +118,11 @@ def test_what_is_missing_is_known_beforehand(environ: dict[str, str], model: str
     assert found.ready == (found.remedy is None)
 
 
-def read(tmp_path: Path, stdout: bytes, exit_code: int | None = 0, stderr: str = "") -> tuple[list[Fact], Ending]:
+def read(
+    tmp_path: Path, stdout: bytes, exit_code: int | None = 0, stderr: str = ""
+) -> tuple[list[AgentEvent], AgentReport]:
     reader = ArchitectReader(tmp_path / "progress.jsonl")
-    facts: list[Fact] = []
+    facts: list[AgentEvent] = []
     for line in stdout.split(b"\n"):
         facts += reader.line(line)
     facts += reader.poll()
@@ -129,13 +131,13 @@ def read(tmp_path: Path, stdout: bytes, exit_code: int | None = 0, stderr: str =
 
 def test_who_was_stopped_before_it_began_has_asked_nothing(tmp_path: Path) -> None:
     file = tmp_path / "progress.jsonl"
-    assert ArchitectReader(file).ending(-SIGINT, "").asked_nothing
-    assert not ArchitectReader(file).ending(-SIGKILL, "").asked_nothing
-    assert ArchitectReader(file).ending(1, "Fatal Python error: init_import_site\nKeyboardInterrupt\n").asked_nothing
-    assert not ArchitectReader(file).ending(1, "KeyError: 'x'\n").asked_nothing
-    assert not ArchitectReader(file, is_own=False).ending(-SIGINT, "").asked_nothing
+    assert ArchitectReader(file).ending(-SIGINT, "").no_model_call
+    assert not ArchitectReader(file).ending(-SIGKILL, "").no_model_call
+    assert ArchitectReader(file).ending(1, "Fatal Python error: init_import_site\nKeyboardInterrupt\n").no_model_call
+    assert not ArchitectReader(file).ending(1, "KeyError: 'x'\n").no_model_call
+    assert not ArchitectReader(file, is_own=False).ending(-SIGINT, "").no_model_call
     file.touch()
-    assert not ArchitectReader(file).ending(-SIGINT, "").asked_nothing
+    assert not ArchitectReader(file).ending(-SIGINT, "").no_model_call
 
 
 OUTCOMES = [
@@ -187,12 +189,12 @@ def test_our_own_error_line_is_the_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "mendable"), [("HTTP 401: no such key", False), ("HTTP 404: no such model", False), ("HTTP 500: x", True),
-                            ("it broke", True)]
-)  # fmt: skip
-def test_a_refusal_that_stays_is_not_tried_again(tmp_path: Path, error: str, mendable: bool) -> None:
+    ("error", "retryable"),
+    [("HTTP 401: no such key", False), ("HTTP 404: no such model", False), ("HTTP 500: x", True), ("it broke", True)],
+)
+def test_a_refusal_that_stays_is_not_tried_again(tmp_path: Path, error: str, retryable: bool) -> None:
     told = json.dumps({"status": "failed", "error": error}).encode()
-    assert read(tmp_path, told, 1)[1].mendable is mendable
+    assert read(tmp_path, told, 1)[1].retryable is retryable
 
 
 def test_an_object_over_several_lines_after_chatter_is_found(tmp_path: Path) -> None:

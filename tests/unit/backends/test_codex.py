@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from architect_parallel.backends.base import Fact, Request, Session, Step, Tokens
+from architect_parallel.backends.base import AgentEvent, Request, Session, Step, Tokens
 from architect_parallel.backends.codex import CodexBackend
 from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.domain import ApprovalMode, Outcome, SandboxMode
@@ -62,7 +62,7 @@ def reader(tmp_path: Path) -> CodexReader:
     return reader
 
 
-def tokens(facts: list[Fact]) -> list[int | None]:
+def tokens(facts: list[AgentEvent]) -> list[int | None]:
     return [fact.usage.input_tokens for fact in facts if isinstance(fact, Tokens)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from architect_parallel.backends.base import Fact, Reader, Request, Session, Step, Tokens
+from architect_parallel.backends.base import AgentEvent, Reader, Request, Session, Step, Tokens
 from architect_parallel.backends.command import CommandBackend, command_backend
 from architect_parallel.backends.command_reader import last_object
 from architect_parallel.domain import BackendSettings, CostBasis, Outcome
@@ -29,7 +29,7 @@ def request(prompt: str = "fix it", **more: object) -> Request:
     )  # fmt: skip
 
 
-def read_all(reader: Reader, text: str) -> list[Fact]:
+def read_all(reader: Reader, text: str) -> list[AgentEvent]:
     facts = [fact for line in text.encode().split(b"\n") for fact in reader.line(line)]
     return [*facts, *reader.poll()]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from architect_parallel.backends.base import Fact, Request, Session, Throttled, Tokens
+from architect_parallel.backends.base import AgentEvent, Request, Session, Throttled, Tokens
 from architect_parallel.backends.copilot import CopilotBackend
 from architect_parallel.backends.copilot_reader import CopilotReader
 from architect_parallel.domain import ApprovalMode, SandboxMode
@@ -106,7 +106,7 @@ def test_calls_are_added_up_while_it_works(tmp_path: Path) -> None:
     reader = CopilotReader(calls_file=calls, model=None)
     with calls.open("a") as file:
         file.write(call() + call("invoke_agent", 100) + call())  # the agent's own span holds the sum once more
-    facts: list[Fact] = list(reader.poll())
+    facts: list[AgentEvent] = list(reader.poll())
     assert Session(session_id="session-1", model="gpt-4o") in facts
     (tokens,) = [fact for fact in facts if isinstance(fact, Tokens)]
     assert (tokens.usage.input_tokens, tokens.usage.cached_tokens, tokens.usage.output_tokens) == (2400, 400, 100)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from architect_parallel.backends.base import Fact, Request, Step, Tokens
+from architect_parallel.backends.base import AgentEvent, Request, Step, Tokens
 from architect_parallel.backends.gemini import GeminiBackend
 from architect_parallel.backends.gemini_reader import GeminiReader
 from architect_parallel.domain import ApprovalMode, SandboxMode
@@ -129,7 +129,7 @@ def reply(name: str, output: int, thoughts: int = 0) -> str:
     return json.dumps({"id": name, "type": "gemini", "tokens": tokens, "model": "gemini-2.5-pro"}) + "\n"
 
 
-def totals(facts: list[Fact]) -> list[tuple[int | None, int | None]]:
+def totals(facts: list[AgentEvent]) -> list[tuple[int | None, int | None]]:
     return [(fact.usage.input_tokens, fact.usage.output_tokens) for fact in facts if isinstance(fact, Tokens)]
 
 

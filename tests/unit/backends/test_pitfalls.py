@@ -10,19 +10,21 @@ from typing import Any
 import pytest
 from contract.recordings import load_recording, recorded_cases
 
-from architect_parallel.backends.base import Ending, Fact, Request, Text, Throttled
+from architect_parallel.backends.base import AgentEvent, AgentReport, Request, Text, Throttled
 from architect_parallel.backends.registry import AGENT_CLIS, load_backends
 from architect_parallel.domain import Outcome, Reason, Settings, Status
 from architect_parallel.scheduling.verdict import decide
 
-Read = Callable[..., tuple[list[Fact], Ending]]
+Read = Callable[..., tuple[list[AgentEvent], AgentReport]]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """`read(agent, events, exit_code, stderr)`: facts and ending."""
 
-    def run(agent: str, events: list[Any], exit_code: int | None = 0, stderr: str = "") -> tuple[list[Fact], Ending]:
+    def run(
+        agent: str, events: list[Any], exit_code: int | None = 0, stderr: str = ""
+    ) -> tuple[list[AgentEvent], AgentReport]:
         backend = load_backends(Settings(), {"PATH": "", "HOME": str(tmp_path)})[agent]
         request = Request(prompt="p", prompt_file=tmp_path / "p", worktree=tmp_path, state_dir=tmp_path)
         reader = backend.reader(request)
@@ -35,7 +37,7 @@ def read(tmp_path: Path) -> Read:
     return run
 
 
-def replayed(read: Read, agent: str, case: str) -> tuple[list[Fact], Ending, int]:
+def replayed(read: Read, agent: str, case: str) -> tuple[list[AgentEvent], AgentReport, int]:
     recording = load_recording(agent, case)
     facts, ending = read(agent, recording.stdout.splitlines(), recording.exit_code, recording.stderr)
     return facts, ending, recording.exit_code
@@ -112,9 +114,9 @@ def test_geminis_exit_code_is_the_http_status_modulo_256(read: Read) -> None:
 @pytest.mark.parametrize("agent", AGENT_CLIS)
 def test_a_refused_key_is_not_asked_again_and_a_broken_server_is(read: Read, agent: str) -> None:
     cases = {case.rpartition("/")[2]: case for case in recorded_cases(agent)}
-    assert replayed(read, agent, cases["err401"])[1].mendable is False
+    assert replayed(read, agent, cases["err401"])[1].retryable is False
     if "err500" in cases:
-        assert replayed(read, agent, cases["err500"])[1].mendable is True
+        assert replayed(read, agent, cases["err500"])[1].retryable is True
 
 
 def test_a_reconnecting_codex_has_not_failed(read: Read) -> None:

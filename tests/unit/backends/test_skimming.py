@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architect_parallel.backends.base import Fact, Reader, Skimmer
+from architect_parallel.backends.base import AgentEvent, BlockFilter, Reader
 from architect_parallel.backends.claude_reader import ClaudeReader
 from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.backends.command_reader import FIELDS, JsonReader
@@ -41,10 +41,10 @@ LINES = (
 @given(blocks=st.lists(st.lists(st.sampled_from(LINES), min_size=1, max_size=12), max_size=4))
 def test_skimming_learns_what_reading_every_line_does(name: str, blocks: list[list[bytes]]) -> None:
     skimming, reading = READERS[name](), READERS[name]()
-    assert isinstance(skimming, Skimmer)
+    assert isinstance(skimming, BlockFilter)
     for block in blocks:
-        skimmed: list[Fact] = []
-        for line in skimming.skim(b"".join(line + b"\n" for line in block)):
+        skimmed: list[AgentEvent] = []
+        for line in skimming.filter_block(b"".join(line + b"\n" for line in block)):
             skimmed += skimming.line(line)
         read = [fact for line in block for fact in reading.line(line)]
         assert skimmed == read
@@ -56,8 +56,8 @@ def test_skimming_learns_what_reading_every_line_does(name: str, blocks: list[li
 @given(data=st.binary(min_size=1, max_size=400))
 def test_skimming_never_fails_on_any_bytes(name: str, data: bytes) -> None:
     reader = READERS[name]()
-    assert isinstance(reader, Skimmer)
-    for line in reader.skim(data + b"\n"):
+    assert isinstance(reader, BlockFilter)
+    for line in reader.filter_block(data + b"\n"):
         assert b"\n" not in line
         list(reader.line(line))
 

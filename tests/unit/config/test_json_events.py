@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architect_parallel.config.yaml_source import DEEPEST, Faulty, Place, read_data
+from architect_parallel.config.yaml_source import DEEPEST, Faulty, Position, read_data
 
 LEAVES = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -57,10 +57,10 @@ def test_any_bytes_are_data_or_faults(data: bytes) -> None:
 
 def test_keys_and_members_have_places() -> None:
     places = read_data(b'{"a": [1,\n  {"b": 2}]}', as_json=True).places
-    assert places[("a",)] == Place(1, 2)
-    assert places[("a", 0)] == Place(1, 8)
-    assert places[("a", 1)] == Place(2, 3)
-    assert places[("a", 1, "b")] == Place(2, 4)
+    assert places[("a",)] == Position(1, 2)
+    assert places[("a", 0)] == Position(1, 8)
+    assert places[("a", 1)] == Position(2, 3)
+    assert places[("a", 1, "b")] == Position(2, 4)
 
 
 def test_what_yaml_cannot_read_of_json_is_read() -> None:

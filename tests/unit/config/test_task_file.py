@@ -14,14 +14,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from architect_parallel.config.task_common import LARGEST_TASK_FILE_BYTES, MOST_TASKS, Surroundings
+from architect_parallel.config.task_common import LARGEST_TASK_FILE_BYTES, MOST_TASKS, ValidationContext
 from architect_parallel.config.task_file import holds_tasks, load_task_file, read_task_file
 from architect_parallel.config.task_schema import TaskSection, camel_name, task_file_schema
 from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode, TaskFile, TaskText
 from architect_parallel.errors import UsageError
 
 HERE = Path(__file__).resolve().parent
-AROUND = Surroundings(
+AROUND = ValidationContext(
     directory=HERE,
     checkout=HERE.parents[2],
     backends=("claude", "codex", "shell"),
@@ -38,13 +38,13 @@ FULL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def read(text: str | bytes | object, name: str = "tasks.yaml", around: Surroundings = AROUND) -> TaskFile:
+def read(text: str | bytes | object, name: str = "tasks.yaml", around: ValidationContext = AROUND) -> TaskFile:
     if not isinstance(text, (str, bytes)):
         text = json.dumps(text)
     return read_task_file(TaskText(name=name, data=text if isinstance(text, bytes) else text.encode()), around)
 
 
-def faults(text: str | bytes | object, name: str = "tasks.yaml", around: Surroundings = AROUND) -> list[str]:
+def faults(text: str | bytes | object, name: str = "tasks.yaml", around: ValidationContext = AROUND) -> list[str]:
     with pytest.raises(UsageError) as caught:
         read(text, name, around)
     lines = caught.value.message.split("\n")
@@ -119,7 +119,7 @@ tasks:
 def test_a_flag_can_stand_in_for_the_backend() -> None:
     text = "tasks: [{prompt: x}]"
     assert faults(text) == ["1:9: tasks[0].backend is missing"]
-    given_by_flag = Surroundings(
+    given_by_flag = ValidationContext(
         directory=HERE, checkout=None, backends=("shell",), agents=(), ceiling=10, backend_given=True
     )
     assert read(text, around=given_by_flag).tasks[0].backend is None
@@ -268,7 +268,9 @@ def test_duplicate_names_and_ids_are_named() -> None:
 def test_directories_are_held_against_the_machine(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "dir").mkdir()
-    around = Surroundings(directory=tmp_path, checkout=tmp_path / "repo", backends=("shell",), agents=(), ceiling=10)
+    around = ValidationContext(
+        directory=tmp_path, checkout=tmp_path / "repo", backends=("shell",), agents=(), ceiling=10
+    )
     task = {"backend": "shell", "prompt": "x"}
     text = {
         "tasks": [task | {"workdir": "file"}, task | {"workdir": "dir", "isolation": "worktree"}],

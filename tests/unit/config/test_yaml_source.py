@@ -17,7 +17,7 @@ from architect_parallel.config.yaml_source import (
     LARGEST_BYTES,
     Document,
     Faulty,
-    Place,
+    Position,
     dotted,
     read_bytes,
     read_document,
@@ -39,8 +39,8 @@ def faults(data: bytes | str) -> list[str]:
 def test_keys_and_list_items_have_places() -> None:
     document = read_document(b"a:\n  b: 1\n  c:\n    - x\n    - y\n")
     assert document.data == {"a": {"b": 1, "c": ["x", "y"]}}
-    assert document.places[("a", "b")] == Place(2, 3)
-    assert document.places[("a", "c", 1)] == Place(5, 7)
+    assert document.places[("a", "b")] == Position(2, 3)
+    assert document.places[("a", "c", 1)] == Position(5, 7)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# only words\n", "---\n", "~", "\ufeff", "{}"])

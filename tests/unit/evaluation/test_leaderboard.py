@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from architect_parallel.domain import Competition, Judgement, RunResult, RunStatus, Standing, Status, WorkerResult
+from architect_parallel.domain import Competition, Judgement, LeaderboardRow, RunResult, RunStatus, Status, WorkerResult
 from architect_parallel.evaluation.leaderboard import standings
 from architect_parallel.evaluation.ratings import ratings
 
@@ -32,7 +32,7 @@ def competition(*results: WorkerResult, judged: tuple[Judgement, ...] = ()) -> R
     )  # fmt: skip
 
 
-def by_model(*runs: RunResult) -> dict[str, Standing]:
+def by_model(*runs: RunResult) -> dict[str, LeaderboardRow]:
     return {each.model: each for each in standings(runs)}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from architect_parallel.errors import UsageError
-from architect_parallel.flows.loader import Around, load_flow
+from architect_parallel.flows.loader import FlowContext, load_flow
 from architect_parallel.flows.machine import Destination, Done, Flow, Jobs, Kind, Machine
 
 BACKENDS = ("claude", "codex", "shell")
@@ -19,7 +19,7 @@ BACKENDS = ("claude", "codex", "shell")
 
 def load(folder: Path, text: str | bytes, name: str = "f.yaml") -> Flow:
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load_flow(folder / name, Around(directory=folder, backends=BACKENDS))
+    return load_flow(folder / name, FlowContext(directory=folder, backends=BACKENDS))
 
 
 def faults(folder: Path, text: str | bytes) -> list[str]:
@@ -228,7 +228,7 @@ def test_a_fault_names_the_key_as_it_is_written_and_where(tmp_path: Path) -> Non
 def test_half_a_character_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "h.json").write_text('{"a": {"tool": "bash", "arguments": {"command": "echo \\ud800"}}}')
     with pytest.raises(UsageError, match="must not hold half of a character"):
-        load_flow(tmp_path / "h.json", Around(directory=tmp_path, backends=BACKENDS))
+        load_flow(tmp_path / "h.json", FlowContext(directory=tmp_path, backends=BACKENDS))
 
 
 def test_nothing_written_behind_a_key_is_as_if_it_were_not_there(tmp_path: Path) -> None:

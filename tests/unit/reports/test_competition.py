@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from architect_parallel.domain import Competition, Judgement, RunResult, RunStatus, Standing, Status, WorkerResult
+from architect_parallel.domain import Competition, Judgement, LeaderboardRow, RunResult, RunStatus, Status, WorkerResult
 from architect_parallel.evaluation.ranking import ranking_of
 from architect_parallel.reports.competition import additions, as_text, judgement_line, leaderboard
 
@@ -61,7 +61,7 @@ def test_a_judge_of_unknown_cost_is_not_free() -> None:
 
 
 def test_the_leaderboard_shows_what_is_unknown_as_such() -> None:
-    unknown = Standing(
+    unknown = LeaderboardRow(
         model="m", backend="codex", runs=1, pass_rate=1.0, interval=(0.2, 1.0), median_cost=None, median_seconds=2.0,
         rating=None, rating_interval=None,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from architect_parallel.domain import (
     Diff,
     FileChange,
     Pair,
-    Place,
+    Rank,
     Reason,
     RunResult,
     Status,
@@ -62,7 +62,7 @@ def hostile_page(words: str) -> str:
         conflicts=(Pair(a=words, b=1, clean=False, files=(words,)),), shared_files={words: (1, 2)}, proposed=(2,),
         order=(2, 1),
     )  # fmt: skip
-    place = Place(place=1, worker_id=1, model=words, reason=words)
+    place = Rank(place=1, worker_id=1, model=words, reason=words)
     return markdown.render(material(run, ranking=(place,), comparison=comparison))
 
 
@@ -126,7 +126,7 @@ def test_a_page_holds_table_checks_ranking_conflicts_and_next_steps() -> None:
     )  # fmt: skip
 
     page = markdown.render(
-        material(run, ranking=(Place(place=1, worker_id=1, model="m", reason="broke no check"),), comparison=comparison)
+        material(run, ranking=(Rank(place=1, worker_id=1, model="m", reason="broke no check"),), comparison=comparison)
     )
 
     assert "| 2 | ❌ FAILED (check failed) | claude | default | 4 | ? | 2.5s | 2 |" in page

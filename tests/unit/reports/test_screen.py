@@ -26,7 +26,7 @@ from architect_parallel.events import (
     WorkerFinished,
     WorkerStarting,
 )
-from architect_parallel.reports.run_view import Board, Seen, as_data, as_line
+from architect_parallel.reports.run_view import Board, WatchedEvent, as_data, as_line
 from architect_parallel.reports.screen import MODES, View, frame
 from architect_parallel.scheduling.retries import attempt_of
 
@@ -48,7 +48,7 @@ def board_of(*events: tuple[int | None, Event | None], workers: int = 3, name: s
         recorded = None
         if event is not None:
             recorded = Recorded(run_id=plan.run_id, seq=seq, time=time, worker_id=worker_id, event=event)
-        seen = Seen(seq=seq, time=time, recorded=recorded)
+        seen = WatchedEvent(seq=seq, time=time, recorded=recorded)
         board.take(seen)
         as_data(board, seen), as_line(board, seen)
     return board
@@ -99,7 +99,7 @@ def test_a_resume_names_the_workers_that_run_again() -> None:
     for again, line in (((), "resumed"), ((2,), "resumed: worker 2"), ((1, 3), "resumed: workers 1, 3")):
         event = RunResumed(launcher_pid=1, worker_ids=again)
         recorded = Recorded(run_id=board.run_id, seq=2, time=START, worker_id=None, event=event)
-        assert as_line(board, Seen(seq=2, time=START, recorded=recorded)) == f"{START:%H:%M:%S} {line}"
+        assert as_line(board, WatchedEvent(seq=2, time=START, recorded=recorded)) == f"{START:%H:%M:%S} {line}"
 
 
 @settings(deadline=None, max_examples=60)

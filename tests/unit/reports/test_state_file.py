@@ -10,7 +10,7 @@ from pathlib import Path
 from support.console import wait_until
 from support.dispatching import ended, spec
 
-from architect_parallel.config.task_common import Surroundings
+from architect_parallel.config.task_common import ValidationContext
 from architect_parallel.domain import Attempt, Reason, RunPlan, RunStatus, Status, TaskText, Workflow
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AttemptEnded, Event, Recorded, RunFinished, WorkerStarting
@@ -123,7 +123,7 @@ def test_what_it_writes_is_known_as_a_state_file(tmp_path: Path) -> None:
     state = StateFile.of(plan, {})
     assert state is not None
     state.take(Recorded(run_id="r", seq=1, time=datetime.now(UTC), worker_id=1, event=WorkerStarting(attempt=1)))
-    around = Surroundings(directory=tmp_path, checkout=None, backends=("shell",), agents=None, ceiling=10)
+    around = ValidationContext(directory=tmp_path, checkout=None, backends=("shell",), agents=None, ceiling=10)
     text = TaskText(name="spec.yaml", data=b"state_file: state.md\ntasks: [{name: a}]")
 
     assert read_spec(text, around).state_file == "state.md"

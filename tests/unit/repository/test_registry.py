@@ -10,17 +10,17 @@ import pytest
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.repository.heads import head_branch
 from architect_parallel.repository.registry import (
+    admin_dir_from_dotgit,
     admin_dir_of,
     delete_tree,
     empty_trash,
-    half_made,
     is_ours,
     lock_reason,
-    mark,
     marked_run,
-    pointed_at,
+    move_to_trash,
+    partial_worktrees,
     registered_path,
-    take_away,
+    write_owner,
 )
 from architect_parallel.system.git import Repository
 
@@ -65,7 +65,7 @@ def test_a_link_in_the_place_of_a_worktree_is_not_it(repository: Repository, tmp
 def test_heads_locks_and_marks_are_read(repository: Repository) -> None:
     admin = register(repository, "w", HEAD="ref: refs/heads/a/b\n", locked="why\n")
     assert (head_branch(admin), lock_reason(admin), marked_run(admin)) == ("a/b", "why", None)
-    mark(admin, "r1")
+    write_owner(admin, "r1")
     assert marked_run(admin) == "r1"
     bare = register(repository, "x", HEAD="0" * 40 + "\n")
     assert (head_branch(bare), lock_reason(bare)) == (None, None)
@@ -77,7 +77,7 @@ def test_half_made_registrations_are_those_of_the_name_without_a_place(repositor
     register(repository, "-architect-parallel-2")
     register(repository, "architect-parallel-1")
     register(repository, "-architect-parallel-11", gitdir="/elsewhere/.git\n")
-    assert half_made(repository, place) == ours
+    assert partial_worktrees(repository, place) == ours
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_unregistered_directory_is_ours_only_when_empty(repository: Repositor
     (place / "file").touch()
     assert not is_ours(repository, place, "b", "r1")
     (place / ".git").write_text(f"gitdir: {repository.common_dir}/worktrees/w\n")
-    assert pointed_at(place) == repository.common_dir / "worktrees" / "w"
+    assert admin_dir_from_dotgit(place) == repository.common_dir / "worktrees" / "w"
     assert not is_ours(repository, place, "b", "r1")
     register(repository, "w", gitdir=f"{place}/.git\n", **{"architect-run": "r1\n"})
     assert is_ours(repository, place, "b", "r1")
@@ -118,7 +118,7 @@ def test_taking_away_is_a_rename_and_the_space_is_freed_later(repository: Reposi
     (place / "file").touch()
     (place / "link").symlink_to(tmp_path)
     place.chmod(0o500)
-    take_away(repository, place, repository.root / "missing")
+    move_to_trash(repository, place, repository.root / "missing")
     assert not place.exists()
     trash = repository.state_dir / "trash"
     assert [sorted(path.name for path in taken.iterdir()) for taken in trash.iterdir()] == [["file", "link"]]
@@ -132,7 +132,7 @@ def test_what_cannot_be_moved_is_named_and_the_rest_stays(repository: Repository
     place.mkdir()
     repository.state_dir.mkdir()
     with pytest.raises(EnvironmentProblem, match="cannot be written"):
-        take_away(repository, repository.root / ("x" * 300), place)
+        move_to_trash(repository, repository.root / ("x" * 300), place)
     assert place.exists()
 
 

@@ -29,9 +29,9 @@ from architect_parallel.scheduling.retries import (
     decide_next,
     history_of,
     left_of,
-    lesson,
     lesson_of,
     next_spec,
+    retry_feedback,
     summed,
 )
 
@@ -61,7 +61,7 @@ def test_only_what_another_attempt_may_mend_gets_one(reason: Reason) -> None:
 
 
 def test_what_the_backend_calls_hopeless_gets_none() -> None:
-    assert decide(replace(SPEC, retries=5), attempt(1, Reason.AGENT_ERROR), mendable=False) == Enough()
+    assert decide(replace(SPEC, retries=5), attempt(1, Reason.AGENT_ERROR), retryable=False) == Enough()
 
 
 def test_retries_are_counted_and_refusals_are_not_among_them() -> None:
@@ -150,7 +150,7 @@ def test_the_next_attempt_is_told_what_went_wrong_only_when_refining() -> None:
     assert all(word in told for word in ("check failed", "it broke", "make test", "x != y", "all done"))
     assert next_spec(SPEC, history, failed).lesson == ""
     assert next_spec(SPEC, history, failed).attempt == 2
-    assert len(lesson(result(output="x" * 10**6, error="y" * 10**6))) < 10_000
+    assert len(retry_feedback(result(output="x" * 10**6, error="y" * 10**6))) < 10_000
 
 
 def test_a_resume_is_told_what_the_launch_before_it_learned() -> None:

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architect_parallel.config.task_common import Surroundings
+from architect_parallel.config.task_common import ValidationContext
 from architect_parallel.domain import OnPartial, RateLimit, Recovery, Retry, SpecFile, TaskText
 from architect_parallel.errors import UsageError
 from architect_parallel.specs.loader import read_spec
@@ -20,7 +20,7 @@ from architect_parallel.specs.schema import spec_schema
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = sorted((HERE.parents[2] / "docs" / "examples").glob("*.spec.yaml"))
-AROUND = Surroundings(
+AROUND = ValidationContext(
     directory=HERE, checkout=HERE.parents[2], backends=("claude", "shell"), agents=("build", "debugger"), ceiling=10
 )
 FULL = """
@@ -40,7 +40,7 @@ tasks:
 """  # noqa: E501  # as the contract has it
 
 
-def read(text: str, name: str = "auth.yaml", around: Surroundings | None = AROUND) -> SpecFile:
+def read(text: str, name: str = "auth.yaml", around: ValidationContext | None = AROUND) -> SpecFile:
     return read_spec(TaskText(name=name, data=text.encode()), around)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from architect_parallel.domain import Limits, Reason
 from architect_parallel.supervision import process_table
-from architect_parallel.supervision.monitor import Sampler, Watched
+from architect_parallel.supervision.monitor import Sampler, WatchedProcess
 from architect_parallel.supervision.process_table import ProcessTable
 
 
@@ -25,8 +25,8 @@ class Stops:
         self.told.set()
 
 
-def watched(stops: Stops, limit: Limits, *, now: float, pid: int = 1) -> Watched:
-    return Watched(limits=limit, root_pid=pid, stop=stops, started_s=now, last_output_s=now)
+def watched(stops: Stops, limit: Limits, *, now: float, pid: int = 1) -> WatchedProcess:
+    return WatchedProcess(limits=limit, root_pid=pid, stop=stops, started_s=now, last_output_s=now)
 
 
 def test_a_limit_is_told_once_and_the_first_one_counts() -> None:

@@ -16,8 +16,8 @@ from architect_parallel.text.quantities import (
     parse_duration,
     parse_size,
     parse_usd,
+    quoted,
     show_size,
-    shown,
 )
 
 Parse = Callable[..., int | float]
@@ -37,7 +37,7 @@ def test_count_out_of_bounds_names_flag_value_and_bounds(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_count(text, "--workers", high=10, hint="raise workers_ceiling")
     assert raised.value.exit_code == ExitCode.USAGE
-    assert raised.value.message.startswith(f"--workers {shown(text)}: ")
+    assert raised.value.message.startswith(f"--workers {quoted(text)}: ")
     assert "from 1 to 10" in raised.value.message
     assert raised.value.hint == "raise workers_ceiling"
 
@@ -135,5 +135,5 @@ def test_a_shown_size_reads_back(size: int) -> None:
 @given(st.text())
 @settings(deadline=None)
 def test_a_shown_value_is_short_and_printable(value: str) -> None:
-    assert shown(value).isprintable()
-    assert len(shown(value)) <= 60
+    assert quoted(value).isprintable()
+    assert len(quoted(value)) <= 60

@@ -12,8 +12,8 @@ from architect_parallel.tripwire.attribution import (
     NAMED,
     Change,
     Mention,
-    Said,
-    Stretch,
+    RunInterval,
+    WorkerText,
     blame,
     mention,
     running,
@@ -61,9 +61,9 @@ def test_any_text_and_any_path_have_an_answer(text: str, path: str) -> None:
 
 def test_only_who_ran_then_is_suspected() -> None:
     stretches = [
-        Stretch(worker_id=1, started_s=0.0, ended_s=5.0),
-        Stretch(worker_id=2, started_s=4.0, ended_s=9.0),
-        Stretch(worker_id=3, started_s=20.0),
+        RunInterval(worker_id=1, started_s=0.0, ended_s=5.0),
+        RunInterval(worker_id=2, started_s=4.0, ended_s=9.0),
+        RunInterval(worker_id=3, started_s=20.0),
     ]
     assert running(stretches, 4.5, 4.5) == (1, 2)
     assert running(stretches, 6.0, 6.0) == (2,)
@@ -81,14 +81,14 @@ def test_only_who_ran_then_is_suspected() -> None:
 def test_a_wider_interval_never_has_fewer_suspects(
     runs: list[tuple[int, float, float]], earliest: float, length: float, more: float
 ) -> None:
-    stretches = [Stretch(worker_id=who, started_s=start, ended_s=start + took) for who, start, took in runs]
+    stretches = [RunInterval(worker_id=who, started_s=start, ended_s=start + took) for who, start, took in runs]
     narrow = running(stretches, earliest, earliest + length)
     assert set(narrow) <= set(running(stretches, earliest - more, earliest + length + more))
 
 
-def said(*tasks: str, outputs: tuple[str, ...] = ()) -> dict[int, Said]:
+def said(*tasks: str, outputs: tuple[str, ...] = ()) -> dict[int, WorkerText]:
     more = (*outputs, *("" for _ in tasks))
-    return {number: Said(task=task, output=more[number - 1]) for number, task in enumerate(tasks, 1)}
+    return {number: WorkerText(task=task, output=more[number - 1]) for number, task in enumerate(tasks, 1)}
 
 
 def test_the_only_one_is_blamed_and_two_are_not() -> None:

@@ -7,7 +7,7 @@ import pytest
 from architect_parallel.backends.base import Session, Step, Text, Throttled, Tokens
 from architect_parallel.domain import CostBasis, Limits, Price, Reason, Usage
 from architect_parallel.events import AgentOutput, Event, RateLimited, SessionKnown, StepTaken, UsageReported, Warned
-from architect_parallel.workers.agent_run import Tally
+from architect_parallel.workers.agent_run import UsageMeter
 
 PRICES = {"priced": Price(input_per_mtok=1.0, output_per_mtok=10.0)}
 
@@ -16,7 +16,7 @@ class Heard:
     def __init__(self, limits: Limits, model: str | None = "priced") -> None:
         self.events: list[Event] = []
         self.stops: list[Reason] = []
-        self.tally = Tally(
+        self.tally = UsageMeter(
             limits=limits,
             requested_model=model,
             prices=PRICES,
