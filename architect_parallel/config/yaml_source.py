@@ -296,7 +296,7 @@ def dotted(path: KeyPath) -> str:
 def as_written(places: Mapping[KeyPath, Position], path: KeyPath) -> str:
     """A key path with the names that stand in the text, which may be aliases.
 
-    >>> as_written({("parallel_runs",): Place(1, 1, ("parallel",))}, ("parallel_runs", "workers"))
+    >>> as_written({("parallel_runs",): Position(1, 1, ("parallel",))}, ("parallel_runs", "workers"))
     'parallel.workers'
     """
     for length in range(len(path), 0, -1):

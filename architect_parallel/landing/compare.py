@@ -1,7 +1,8 @@
 """Results side by side: which of them conflict, and the largest set that merges cleanly.
 
-Read-only. All pairs go through one `git merge-tree` process, in a temporary repository. That each pair merges cleanly does not mean that all do, so the proposed set is merged there for real, in its order; a
-set that fails is not proposed again.
+Read-only. All pairs go through one `git merge-tree` process, in a temporary repository. Pairs that merge cleanly do not
+prove that all of them do together, so the proposed set is merged there for real, in its order. A set that fails is not
+proposed again.
 """
 
 from __future__ import annotations

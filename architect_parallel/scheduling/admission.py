@@ -51,7 +51,7 @@ class FreeResources:
     def shortage(self, rules: Rules) -> Shortage | None:
         """What is short; the disk first, because work can be lost there.
 
-        >>> Room(memory_bytes=2**20).shortage(Rules(min_free_memory_bytes=2**29)).text
+        >>> FreeResources(memory_bytes=2**20).shortage(Rules(min_free_memory_bytes=2**29)).text
         '1 MiB of memory free, min_free_memory is 512 MiB'
         """
         for what, free, least in (

@@ -137,7 +137,7 @@ def parse_usd(text: Written, flag: str) -> float:
 def quoted(value: object) -> str:
     """A user's value for a message: at most 60 characters, nothing in it that a terminal would act on.
 
-    >>> shown("a\\x1b[31m"), shown(3)
+    >>> quoted("a\\x1b[31m"), quoted(3)
     ("'a\\\\x1b[31m'", '3')
     """
     text = repr(value)
@@ -175,7 +175,7 @@ def show_workers(worker_ids: Sequence[int]) -> str:
 def summarize(names: Iterable[str], most: int = 5) -> str:
     """Names or paths for a sentence: the first ones, and how many more there are.
 
-    >>> show_some(["b", "a", "c"], most=2)
+    >>> summarize(["b", "a", "c"], most=2)
     'b, a and 1 more'
     """
     listed = list(names)

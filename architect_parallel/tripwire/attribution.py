@@ -70,7 +70,8 @@ class RunInterval:
 def running(stretches: Iterable[RunInterval], earliest_s: float, latest_s: float) -> tuple[int, ...]:
     """Ids of the workers whose agent ran at some moment between the two, sorted.
 
-    >>> running([Stretch(worker_id=1, started_s=0.0, ended_s=5.0), Stretch(worker_id=2, started_s=7.0)], 6.0, 8.0)
+    >>> first, second = RunInterval(worker_id=1, started_s=0.0, ended_s=5.0), RunInterval(worker_id=2, started_s=7.0)
+    >>> running([first, second], 6.0, 8.0)
     (2,)
     """
     found = {
