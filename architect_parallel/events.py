@@ -12,7 +12,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
@@ -32,6 +32,9 @@ from architect_parallel.domain import (
     WorkerResult,
     WorkerSpec,
 )
+
+KEY = "key"
+"""Metadata of a field whose key in the journal is not its name: stored keys never change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +231,8 @@ class WorkerFinished:
     result: WorkerResult
     retry_after_s: float | None = None
     """When the provider said to come back; `None`: it did not."""
-    retryable: bool = True
-    """Whether another attempt may end better, as far as the backend can tell (not: a refused key, bad input)."""
+    retryable: bool = field(default=True, metadata={KEY: "mendable"})
+    """Another attempt may end better, as far as the backend can tell. Not so for a refused key or for bad input."""
     given_up: str | None = None
     """What a debugger said of the group that failed alike and is left to a person with this worker, maybe nothing;
     `None`: there is no such group."""
@@ -312,7 +315,9 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {spec.name: to_plain(getattr(value, spec.name)) for spec in dataclasses.fields(value)}
+        return {
+            spec.metadata.get(KEY, spec.name): to_plain(getattr(value, spec.name)) for spec in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -326,12 +331,16 @@ def _hints(cls: type[Any]) -> Mapping[str, Any]:
 
 
 @cache
-def _kinds(cls: Any) -> Mapping[str, Any]:
-    """Field → its type; `None` where plain data is the value: a result of 50,000 files has 700,000 such fields."""
+def _fields(cls: Any) -> Mapping[str, tuple[str, Any]]:
+    """Stored key → field name and type. The type is `None` where plain data is the value.
+
+    A result of 50,000 files has 700,000 such fields.
+    """
     hints = _hints(cls)
     return {
-        spec.name: None if hints[spec.name] in _AS_IS else hints[spec.name] for spec in dataclasses.fields(cls)
-    }  # fmt: skip
+        spec.metadata.get(KEY, spec.name): (spec.name, None if hints[spec.name] in _AS_IS else hints[spec.name])
+        for spec in dataclasses.fields(cls)
+    }
 
 
 _AS_IS: tuple[Any, ...] = (str, int, bool, Any, str | None, int | None, bool | None)
@@ -355,14 +364,8 @@ def from_plain(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ValueError(f"{kind.__name__} needs an object, not {type(value).__name__}")
-        kinds = _kinds(kind)
-        return kind(
-            **{
-                key: item if kinds[key] is None else from_plain(kinds[key], item)
-                for key, item in value.items()
-                if key in kinds
-            }
-        )
+        known = [(*_fields(kind)[key], item) for key, item in value.items() if key in _fields(kind)]
+        return kind(**{name: item if of is None else from_plain(of, item) for name, of, item in known})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
     if kind is datetime:
