@@ -17,9 +17,8 @@ from signal import Signals
 
 from architect_parallel.backends.aider_reader import AiderReader
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.isolated_home import holds, home_of, write_private
-from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.backends.program import BuiltIn, fits_argument, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = (

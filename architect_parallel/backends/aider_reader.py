@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Step, Text, Throttled, Tokens
-from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.provider_errors import retry_after_s, says_later
+from architect_parallel.backends.reader_tools import FollowedLines
 from architect_parallel.backends.shell import LastLines
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text

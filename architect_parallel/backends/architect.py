@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from signal import Signals
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import (
     AgentEvent,
     AgentReport,
@@ -28,9 +28,8 @@ from architect_parallel.backends.base import (
     Text,
     Tokens,
 )
-from architect_parallel.backends.built_in import BuiltIn
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.program import (
+    BuiltIn,
     fits_argument,
     locate,
     plain_amount,
@@ -48,6 +47,7 @@ from architect_parallel.backends.providers import (
     default_model,
     missing_key,
 )
+from architect_parallel.backends.reader_tools import Json
 from architect_parallel.domain import (
     ApprovalMode,
     CostBasis,

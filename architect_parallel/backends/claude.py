@@ -14,9 +14,9 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.claude_reader import ClaudeReader
 from architect_parallel.backends.program import (
+    BuiltIn,
     fits_argument,
     locate,
     plain_amount,

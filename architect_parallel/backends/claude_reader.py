@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import (
     AgentEvent,
     AgentReport,
@@ -21,9 +21,8 @@ from architect_parallel.backends.base import (
     Tokens,
     lines_without,
 )
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import LATER, may_pass, retry_after_s
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import Json, UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 

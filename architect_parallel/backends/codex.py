@@ -20,10 +20,10 @@ from signal import Signals
 from typing import Any
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.backends.isolated_home import holds, home_of, link_all, own_home
 from architect_parallel.backends.program import (
+    BuiltIn,
     fits_argument,
     locate,
     program_availability,

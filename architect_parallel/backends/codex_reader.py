@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import (
     AgentEvent,
     AgentReport,
@@ -20,9 +20,8 @@ from architect_parallel.backends.base import (
     lines_without,
 )
 from architect_parallel.backends.codex_rollout import Rollout, thread_usage, token_usage
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later, status_of
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import Json, UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
-from architect_parallel.backends.followed import FollowedLines
-from architect_parallel.backends.json_output import Json
+from architect_parallel.backends import reader_tools as read
+from architect_parallel.backends.reader_tools import FollowedLines, Json
 from architect_parallel.domain import Usage
 
 _MARKERS = (b'"token_usage_record"', b'"token_count"', b'"turn_context"')

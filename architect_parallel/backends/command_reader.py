@@ -9,9 +9,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
-from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.reader_tools import Json
 from architect_parallel.backends.shell import LastLines, by_exit_code
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text

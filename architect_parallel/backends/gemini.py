@@ -19,10 +19,9 @@ from signal import Signals
 from typing import Any
 
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.gemini_reader import GeminiReader
 from architect_parallel.backends.isolated_home import holds, home_of, own_home, worker_settings, write_private
-from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.backends.program import BuiltIn, fits_argument, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")

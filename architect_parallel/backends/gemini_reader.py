@@ -11,13 +11,10 @@ from collections.abc import Iterable, Iterator
 from functools import reduce
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
-from architect_parallel.backends.followed import FollowedLines
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import LATER, may_pass, retry_after_s, says_later
-from architect_parallel.backends.sums import NOTHING, plus
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import NO_USAGE, FollowedLines, Json, UnreadText, add_usage
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -208,7 +205,7 @@ class _Chats:
     def total(self) -> Usage:
         """All of it: of each model what is more, its replies in the file or the final event's word."""
         every = [_larger(self._replied.get(name), self._told.get(name)) for name in {**self._replied, **self._told}]
-        return reduce(plus, every, NOTHING)
+        return reduce(add_usage, every, NO_USAGE)
 
     def new_total(self) -> Usage | None:
         """The total when it has grown since the last call."""
@@ -216,13 +213,13 @@ class _Chats:
         for used in self._entries():
             self.replies += 1
             name = (self.model if len(self._replied) < _MOST_MODELS else None) or ""
-            self._replied[name] = plus(self._replied.get(name, NOTHING), used)
+            self._replied[name] = add_usage(self._replied.get(name, NO_USAGE), used)
         return self.total if _output(self.total) > before else None
 
     def at_least(self, model: str, usage: Usage) -> bool:
         """Takes the final event's word for `model`; whether it is more than the file told."""
         self._told[model] = usage
-        return _output(usage) > _output(self._replied.get(model, NOTHING))
+        return _output(usage) > _output(self._replied.get(model, NO_USAGE))
 
     def _entries(self) -> Iterator[Usage]:
         """Of the replies not seen before."""
@@ -252,7 +249,7 @@ def _used(told: Json) -> Usage | None:
 
 
 def _larger(one: Usage | None, other: Usage | None) -> Usage:
-    return max(one or NOTHING, other or NOTHING, key=_output)
+    return max(one or NO_USAGE, other or NO_USAGE, key=_output)
 
 
 def _output(usage: Usage) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 
 
 def own_home(directory: Path, user_home: Path, names: Iterable[str]) -> Path:

@@ -19,12 +19,11 @@ from secrets import token_hex
 from signal import Signals
 from typing import Any
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.isolated_home import holds, home_of, write_private
 from architect_parallel.backends.opencode_reader import OpencodeReader
-from architect_parallel.backends.program import locate, program_availability
+from architect_parallel.backends.program import BuiltIn, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import Json, UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 

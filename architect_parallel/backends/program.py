@@ -1,6 +1,6 @@
-"""What the backends have in common: where their program is, how a prompt travels, how a number is written.
+"""The program of a backend: where it is, which variables it gets, how a prompt and a number are passed to it.
 
-Looks at files, starts nothing.
+Reads files and starts nothing.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from architect_parallel.backends.base import Availability, Request
-from architect_parallel.backends.json_output import parse_object, text
+from architect_parallel.backends.reader_tools import parse_object, text
 from architect_parallel.domain import BackendSettings
 from architect_parallel.errors import UsageError
 
@@ -19,6 +21,31 @@ LONG_PROMPT_BYTES = 64 * 1024
 """A longer prompt goes by stdin or file: Linux takes at most 128 KiB in one argument, `ps` shows it to everyone."""
 LONGEST_ARGUMENT_BYTES = 128 * 1024 - 1
 """Linux' MAX_ARG_STRLEN without the closing NUL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltIn:
+    """A backend of which the configuration may say where its program is and which further variables it gets."""
+
+    settings: BackendSettings | None = None
+    environ: Mapping[str, str]
+    """The launcher's environment."""
+
+    name: ClassVar[str]
+    program: ClassVar[str] = ""
+    """What is started where the configuration says nothing; empty: `name`."""
+    variables: ClassVar[tuple[str, ...]] = ()
+    """Of its own, keys included."""
+    secrets: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        return (*self.variables, *(self.settings.env if self.settings else ()))
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The words that start its program."""
+        return program_prefix(self.name, self.program or self.name, self.settings)
 
 
 def fits_argument(prompt: str) -> bool:

@@ -18,10 +18,10 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.gemini import NOTHING_ADDED
 from architect_parallel.backends.isolated_home import holds, home_of, own_home, worker_settings
 from architect_parallel.backends.program import (
+    BuiltIn,
     fits_argument,
     locate,
     program_availability,

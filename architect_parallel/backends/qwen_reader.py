@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later, status_of
-from architect_parallel.backends.sums import NOTHING, plus
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import NO_USAGE, Json, UnreadText, add_usage
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -31,7 +29,7 @@ class QwenReader:
         self._session: str | None = None
         self._model: str | None = None
         self._steps = 0
-        self._total = NOTHING
+        self._total = NO_USAGE
         self._text = ""
         self._last_was_free = False
         self._understood = False
@@ -107,7 +105,7 @@ class QwenReader:
         self._last_was_free = used is None
         if used is not None:
             self._steps += 1
-            self._total = plus(self._total, used)
+            self._total = add_usage(self._total, used)
             facts += [Step(count=self._steps), Tokens(usage=self._total, model=self._model)]
         for block in read.children(message, "content"):
             if block.get("type") == "text" and event.get("parent_tool_use_id") is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.domain import BackendSettings, Settings
@@ -46,40 +47,7 @@ def require_backend(backends: Mapping[str, Backend], name: str) -> Backend:
 
 
 def _built_in(name: str, settings: BackendSettings | None, environ: Mapping[str, str]) -> Backend:
-    match name:
-        case "architect":
-            from architect_parallel.backends.architect import ArchitectBackend
-
-            return ArchitectBackend(settings=settings, environ=environ)
-        case "claude":
-            from architect_parallel.backends.claude import ClaudeBackend
-
-            return ClaudeBackend(settings=settings, environ=environ)
-        case "codex":
-            from architect_parallel.backends.codex import CodexBackend
-
-            return CodexBackend(settings=settings, environ=environ)
-        case "gemini":
-            from architect_parallel.backends.gemini import GeminiBackend
-
-            return GeminiBackend(settings=settings, environ=environ)
-        case "opencode":
-            from architect_parallel.backends.opencode import OpencodeBackend
-
-            return OpencodeBackend(settings=settings, environ=environ)
-        case "qwen":
-            from architect_parallel.backends.qwen import QwenBackend
-
-            return QwenBackend(settings=settings, environ=environ)
-        case "copilot":
-            from architect_parallel.backends.copilot import CopilotBackend
-
-            return CopilotBackend(settings=settings, environ=environ)
-        case "aider":
-            from architect_parallel.backends.aider import AiderBackend
-
-            return AiderBackend(settings=settings, environ=environ)
-        case _:
-            from architect_parallel.backends.shell import ShellBackend
-
-            return ShellBackend(settings=settings, environ=environ)
+    """Import one built-in backend: a run of one agent loads no other."""
+    module = import_module(f"architect_parallel.backends.{name}")
+    backend: Backend = getattr(module, f"{name.capitalize()}Backend")(settings=settings, environ=environ)
+    return backend

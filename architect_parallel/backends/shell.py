@@ -21,8 +21,7 @@ from architect_parallel.backends.base import (
     Text,
     Tokens,
 )
-from architect_parallel.backends.built_in import BuiltIn
-from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.backends.program import BuiltIn, fits_argument, locate, program_availability
 from architect_parallel.domain import (
     ApprovalMode,
     CostBasis,
