@@ -1,9 +1,13 @@
-"""Removing what ended runs left behind, losing nothing: plan → show → execute.
+"""Remove what ended runs left behind and lose nothing: plan, show, execute.
 
-May take only what `leftovers` proves to be a run's own. The order within `execute` is the safety: the run's lock is
-taken, so that nobody resumes it meanwhile; everything is looked at again and stands under `refs/architect/keep/`; the
-intent is in the journal; only then worktrees go, then branches, by compare-and-swap. Killed at any point, what is gone
-can be restored by `undo` and what is left is found by the next cleanup.
+Only what `inventory` proves to belong to a run may be removed. The order within `execute` is the safety:
+
+1. Take the run's lock, so that nobody resumes the run meanwhile.
+2. Look at everything again and save it under `refs/architect/keep/`.
+3. Record the intent in the journal.
+4. Remove the worktrees, then the branches, by compare-and-swap.
+
+After a kill at any point, `undo` restores what was removed, and the next cleanup finds what is left.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ from architect_parallel.worktrees.temporary import find_temporary_worktree, remo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A leftover and what shall go of it."""
+    """A leftover and the parts of it to remove."""
 
     leftover: Leftover
     worktree: bool
@@ -65,25 +69,27 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stays:
-    """Something that does not go, and why."""
+    """Something that is kept, and the reason."""
 
     run_id: str
     worker_id: int | None
-    """`None`: the whole run."""
+    """`None` means the whole run."""
     what: str
     """`run`, `worktree` or `branch`."""
     name: str
     """The run's id, the worktree's path or the branch's short name."""
     reason: str
     hint: str | None = None
-    """What to type; `None`: nothing special."""
+    """A command to type. `None` means that there is none."""
     failed: bool = False
-    """It could have gone, but removing it failed."""
+    """It was to be removed, but removing it failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch:
-    """The tree a killed launcher checked the base commit in; nobody's work, so it goes without being kept."""
+    """The temporary worktree of a killed launcher's baseline checks. It holds nobody's work and is removed without a
+    copy.
+    """
 
     run_id: str
     path: Path
@@ -91,7 +97,7 @@ class Scratch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupPlan:
-    """A decided cleanup; nothing has been removed."""
+    """A decided cleanup. Nothing has been removed."""
 
     items: tuple[Item, ...]
     stays: tuple[Stays, ...]
@@ -101,38 +107,42 @@ class CleanupPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What goes (or went) of one worker, and all that `undo` needs to bring it back; kept in the journal."""
+    """The parts of one worker that a cleanup removes, with all that `undo` needs to restore them. Stored in the
+    journal.
+    """
 
     run_id: str
     worker_id: int
-    """0: what a merge of several made, here and in `number`."""
+    """0 for the integration of a merge, here and in `number`."""
     number: int
     branch: str
     worktree_path: str | None
-    """`None`: no worktree goes, or only debris."""
+    """`None` means that no worktree is removed, or only an incomplete one."""
     head: str | None = None
-    """Commit the worktree was on."""
+    """Commit that the worktree was on."""
     on_branch: str | None = None
-    """Branch the worktree was on; `None`: detached."""
+    """Branch that the worktree was on. `None` means a detached HEAD."""
     content: str | None = None
-    """Commit with the worktree's content where it was not that of `head`."""
+    """Commit with the worktree's content, if that differed from `head`."""
     index_tree: str | None = None
-    """Tree of its index where that was not that of `head`."""
+    """Tree of the worktree's index, if that differed from `head`."""
     tip: str | None = None
-    """Where the branch stood; `None`: the branch does not go."""
+    """Commit of the branch. `None` means that the branch is not removed."""
     settings: tuple[tuple[str, str], ...] = ()
-    """What the configuration says of the branch, if that goes."""
+    """Configuration of the branch, if the branch is removed."""
     kept: tuple[str, ...] = ()
-    """Refs that hold all this; one of a submodule's git directory begins with the directory and a colon."""
+    """Refs that hold all this. The ref of a submodule's git directory has that directory and a colon in front."""
     aside: str | None = None
-    """Directory with files that may not be put into git, because their filter could not be run; `None`: none."""
+    """Directory with files that may not be put into git because their filter could not be run. `None` means no such
+    file.
+    """
     left_out: tuple[str, ...] = ()
     """The paths of those files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupOutcome:
-    """What has gone and what has not."""
+    """What was removed and what was kept."""
 
     removed: tuple[Removal, ...]
     stays: tuple[Stays, ...]
@@ -147,7 +157,11 @@ def plan_cleanup(
     force: bool = False,
     keep_branches: bool = False,
 ) -> CleanupPlan:
-    """Decides what of the ended runs (of one: `run`) may go. With `force` also what is dirty or unmerged.
+    """Decide which parts of ended runs may be removed.
+
+    Args:
+        run: Only this run. `None` means all.
+        force: Remove what is dirty or unmerged as well.
 
     Raises:
         NothingToDo: There is no run `run`.
@@ -179,7 +193,7 @@ def plan_cleanup(
 
 
 def settle_runs(repository: Repository, journal: Journal, run: str | None = None) -> list[str]:
-    """Take over what killed launchers left in worker repositories, so that `plan_cleanup` sees it in the worktrees.
+    """Collect what killed launchers left in worker repositories, so that `plan_cleanup` sees it in the worktrees.
 
     Returns:
         A line for each worker whose commits cannot be taken over; its worktree then stays.
@@ -210,7 +224,7 @@ def settle_runs(repository: Repository, journal: Journal, run: str | None = None
 
 
 def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
-    """The run and each worktree it has."""
+    """Keep the whole run, with each worktree that it has."""
     hint, reason = f"architect cancel {run_id}", "it is still going on"
     ids = {
         spec.worktree_path: spec.worker_id for spec in replay(journal.recorded(run_id, files=False), live=True).planned
@@ -226,7 +240,7 @@ def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
 
 
 def _marked(repository: Repository, run_id: str | None = None) -> dict[str, str]:
-    """Path → run of the existing worktrees whose registration names a run (the run `run_id`)."""
+    """Existing worktrees whose registration names a run, or the run `run_id`, as path → run id."""
     found = {}
     for admin in admin_dirs(repository):
         path, marked = registered_path(admin), marked_run(admin)
@@ -275,7 +289,7 @@ def _stays(left: Leftover, what: str, name: str, reason: str, hint: str | None =
 
 
 def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> CleanupOutcome:
-    """Keeps, then removes what the plan names; whatever has changed since the plan, or fails, stays and is named.
+    """Save, then remove what the plan names. Whatever has changed since the plan, or fails, is kept and named.
 
     Raises:
         EnvironmentProblem: The journal cannot be written; nothing was removed.
@@ -314,7 +328,7 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
 
 
 def _gone_of(repository: Repository, intended: Removal) -> Removal:
-    """What has gone of a removal that failed on the way, for an undo to bring back."""
+    """The parts that a failed removal had already removed, so that an undo can restore them."""
     path, tip = intended.worktree_path, intended.tip
     return replace(
         intended,
@@ -350,7 +364,7 @@ def _hold(journal: Journal, run_id: str, held: contextlib.ExitStack) -> bool:
 
 @contextlib.contextmanager
 def _failure_stays(left: Leftover, stays: list[Stays]) -> Iterator[None]:
-    """One worker's removal that fails does not stop the others'."""
+    """The failure of one worker's removal. It does not stop the others."""
     try:
         yield
     except (ArchitectParallelError, OSError) as error:
@@ -361,11 +375,11 @@ def _failure_stays(left: Leftover, stays: list[Stays]) -> Iterator[None]:
 
 
 class _Changed(ArchitectParallelError):
-    """What was planned is not what is there any more."""
+    """Something differs from the plan."""
 
 
 def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
-    """Looks again and puts everything that goes under keep refs."""
+    """Look again and save everything that is to be removed under keep refs."""
     left = item.leftover
     spec = left.spec
     head, content, index_tree, admin_dir, aside = None, None, None, None, None
@@ -407,7 +421,7 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
 
 
 def _content(repository: Repository, left: Leftover, index_tree: str | None) -> str:
-    """A commit of the worktree's content on top of its HEAD; its second parent, as in a stash, is its index."""
+    """Make a commit of the worktree's content on top of its HEAD. As in a stash, its second parent is the index."""
     parents = [left.head or ""]
 
     def commit(tree: str, what: str) -> str:
@@ -421,7 +435,7 @@ def _content(repository: Repository, left: Leftover, index_tree: str | None) -> 
 
 
 def _index_tree(repository: Repository, admin_dir: Path, head: str) -> str | None:
-    """Tree of the worktree's index; `None`: as in `head`, or in the middle of a conflict."""
+    """The tree of the worktree's index. `None` means that it equals `head` or has conflicts."""
     with tempfile.TemporaryDirectory(prefix="cleanup-", dir=repository.state_dir) as folder:
         index = Path(folder) / "index"
         with contextlib.suppress(OSError):
@@ -434,7 +448,7 @@ def _index_tree(repository: Repository, admin_dir: Path, head: str) -> str | Non
 
 
 def remove_item(repository: Repository, item: Item, intended: Removal, stays: list[Stays]) -> Removal:
-    """Removes one worker's worktree, then its branch; returns what has really gone."""
+    """Remove one worker's worktree, then its branch. Return what was really removed."""
     left = item.leftover
     spec = left.spec
     tip = intended.tip
@@ -455,7 +469,7 @@ def remove_item(repository: Repository, item: Item, intended: Removal, stays: li
 
 
 def remove_leftover(repository: Repository, journal: Journal, left: Leftover) -> list[str]:
-    """Keeps and removes one leftover with its branch, whatever state it is in; why something of it stays, in words.
+    """Save and remove one leftover with its branch in any state. Return why a part of it is kept.
 
     Raises:
         ArchitectParallelError: It could not be kept, or not be removed.
@@ -469,7 +483,7 @@ def remove_leftover(repository: Repository, journal: Journal, left: Leftover) ->
 
 
 def _forget_branch(repository: Repository, spec: WorkerSpec) -> None:
-    """Where somebody deleted the run's branch, what the run left on it is kept, and the record of it goes."""
+    """Save what the run left on a branch that somebody deleted, and drop the record of the branch."""
     if not spec.branch or repository.store.resolve(f"refs/heads/{spec.branch}") is not None:
         return
     ref = owner_ref(spec.run_id, spec.branch)
@@ -481,7 +495,7 @@ def _forget_branch(repository: Repository, spec: WorkerSpec) -> None:
 
 
 def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
-    """Once no worktree of a run is left, the agents' homes and the private git directories go; logs stay.
+    """Remove the agents' homes and the private git directories once no worktree of a run is left. Logs stay.
 
     The private directory of a worker that did not succeed stays: after an undo, `resume` reads its tree with it.
     """

@@ -1,7 +1,7 @@
-"""What a worker with dependencies starts from: their work merged in the object store; no checkout, no branch.
+"""The base of a worker with dependencies: their results merged in the object store, without a checkout or a branch.
 
-The commit is the same for the same work, whoever makes it and whenever: a further attempt, or a resumed run, starts
-from the very same base.
+The same results give the same commit, at any time and on any machine. So a further attempt, or a resumed run, starts
+from the same base.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WHO = {"NAME": "architect-parallel", "EMAIL": "architect-parallel@localhost"}
 
 
 def merged_base(repository: Repository, base_commit: str, results: Sequence[WorkerResult]) -> str:
-    """The commit that holds `base_commit` and the work of `results`, merged in their order.
+    """Return the commit that holds `base_commit` and `results`, merged in their order.
 
     Raises:
         EnvironmentProblem: Two of them conflict; the files are named.

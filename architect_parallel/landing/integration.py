@@ -1,12 +1,13 @@
-"""Several results made one, on a branch of their own, before any other branch moves.
+"""Combine several results on an integration branch before any other branch moves.
 
-Each step is computed in the object store; a worktree exists only where something has to run in it: the checks after
-each step, an agent that resolves conflicts. What runs there cannot spoil what lands, because commits never come out of
-the worktree, except for a resolution, which is read through a private git directory and looked at (`resolve`).
+Each step is computed in the object store. A worktree exists only where something has to run in it: the checks after
+each step, or an agent that resolves conflicts. What runs there cannot alter the result, because no commit is taken from
+the worktree. The one exception is a resolution, which is read through a private git directory and inspected
+(`conflicts`).
 
-Checks and agents get a git directory of their own there (`worktrees.worker_repository`).
-The worktree's HEAD is detached and put where it belongs before each use, through git's own directory of it and not
-through the `.git` inside, which whatever ran may have bent. The branch moves once, at the end.
+Checks and agents get a worker repository there (`worktrees.worker_repository`). The worktree's HEAD is detached and set
+before each use through git's admin directory, not through the `.git` file inside, which a command may have changed. The
+branch moves once, at the end.
 """
 
 from __future__ import annotations
@@ -49,76 +50,76 @@ from architect_parallel.worktrees.worker_repository import WorkerRepository, cei
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegrationContext:
-    """What running something in an integration worktree takes."""
+    """Everything that an integration worktree needs to run checks or an agent."""
 
     run_dir: Path
     environ: Mapping[str, str]
-    """The user's; checks and setup commands get what is common to all agents and what they name themselves."""
+    """The user's environment. Checks and setup commands get the common variables and those that they name."""
     checks_env: tuple[str, ...] = ()
-    """Names of further variables that checks get."""
+    """Names of further variables for checks."""
     keys: tuple[str, ...] = ()
-    """Names of agents' keys."""
+    """Names of the agents' keys."""
     settings: WorktreeSettings = field(default_factory=WorktreeSettings)
     resolver: Resolver | None = None
-    """`None`: conflicts are left out."""
+    """`None` means that conflicting results are left out."""
     brake: Brake = field(default_factory=Brake)
     say: Callable[[str], None] = lambda line: None
-    """Takes a line of progress."""
+    """Called with a line of progress."""
     warn: Callable[[str], None] = lambda line: None
-    """Takes each warning at once; a merge that fails later has no outcome to hold them."""
+    """Called with each warning at once. A merge that fails later has no outcome to hold warnings."""
     guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
-    """Around everything that runs: there signals pull the brake. Outside they end the program as ever."""
+    """Context manager around everything that runs: signals stop it there. Elsewhere they end the program as usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeOrder:
-    """Which results are to become one, and on what."""
+    """The results to combine, and the commit to start from."""
 
     run_id: str
     target: str
     """Short name of the target, for messages."""
     base: str
-    """Commit to begin with."""
+    """Commit to start from."""
     steps: tuple[Source, ...]
     method: Method
     branch: str
     path: Path
-    """Where the worktree goes."""
+    """Path of the worktree."""
     specs: Mapping[int, WorkerSpec]
     """Worker id → its spec, for its checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combination:
-    """What came of it."""
+    """The result of combining several workers' results."""
 
     commit: str
-    """The base where nothing could be combined."""
+    """The base, if nothing could be combined."""
     merged: tuple[int, ...]
     left_out: tuple[LeftOut, ...]
     warnings: tuple[str, ...]
     cost: float | None
-    """USD of the agents that resolved; `None`: unknown."""
+    """USD spent by the agents that resolved conflicts. `None` means unknown."""
 
 
 class Interrupted(ArchitectParallelError):
-    """The user stopped the merge; nothing was moved."""
+    """The user stopped the merge. Nothing was moved."""
 
     exit_code = ExitCode.INTERRUPTED
 
     def by(self, number: int) -> Interrupted:
-        """The same, with the exit code of signal `number`."""
+        """A copy with the exit code of signal `number`."""
         return Interrupted(self.message, exit_code=ExitCode(128 + number))
 
 
 def combine_in_worktree(repository: Repository, order: MergeOrder, workshop: IntegrationContext) -> Combination:
-    """Lands the steps one after another; those that conflict or break a check are left out.
+    """Land the steps one after another. Leave out those that conflict or break a check.
 
-    Creates the branch and leaves it at the commit. The worktree is gone afterwards, however it ends; on an error the
-    branch stays where it was made, for the caller to take away.
+    Create the branch and leave it at the result. The worktree is removed in every case. After an error the branch stays
+    for the caller to remove.
 
     Raises:
-        Interrupted: The workshop's brake was pulled.
+        Interrupted: The merge was stopped.
         EnvironmentProblem: The worktree cannot be made or prepared.
     """
     bench = _IntegrationWorktree(repository, order, workshop)
@@ -165,7 +166,7 @@ class _IntegrationWorktree:
         self._prepare()
 
     def lend(self, commit: str) -> None:
-        """Put the tree at `commit` and give what runs next a git directory of its own."""
+        """Put the tree at `commit` and attach a worker repository for the next command."""
         self.at(commit)
         self.lent.lend()
 
@@ -177,7 +178,7 @@ class _IntegrationWorktree:
         )  # fmt: skip
 
     def at(self, commit: str) -> None:
-        """Puts the tree at `commit`: tracked files as there, untracked ones gone, ignored ones as they are."""
+        """Put the tree at `commit`. Tracked files are reset, untracked ones removed, ignored ones kept."""
         self.lent.discard()
         here = self.worktree
         git = Git(cwd=here.path, git_dir=here.admin_dir, work_tree=here.path)
@@ -193,7 +194,7 @@ class _IntegrationWorktree:
             self.anew(commit)
 
     def anew(self, commit: str) -> None:
-        """Makes the worktree again: nothing that ran in it reaches what runs next."""
+        """Make the worktree again, so that nothing that ran in it reaches the next command."""
         order = self._order
         self.lent.discard()
         self._relink()
@@ -207,7 +208,7 @@ class _IntegrationWorktree:
         git.run("read-tree", "--reset", "-u", commit)
 
     def check(self, command: str, commit: str, spec: WorkerSpec) -> CheckResult | None:
-        """Runs one of a worker's checks on `commit`; `None`: a stop came before its end."""
+        """Run one of a worker's checks on `commit`. `None` means that it was stopped before its end."""
         workshop = self._workshop
         self._checks += 1
         order = CheckOrder(
@@ -252,7 +253,7 @@ class _IntegrationWorktree:
         remove_worktree(self._repository, path=order.path, branch=order.branch, run_id=order.run_id)
 
     def _relink(self) -> None:
-        """Undoes what ran there may have done to the tree's `.git` file: only a tree that is linked is taken away."""
+        """Repair the worktree's `.git` file: only a linked worktree can be removed."""
         if self._worktree is not None:
             relink(self._worktree.path, self._worktree.admin_dir)
 
@@ -263,7 +264,7 @@ class _IntegrationWorktree:
 
 
 class _MergeSequence:
-    """The steps in their order, and what is known of the checks."""
+    """The steps in their order, and the known results of checks."""
 
     def __init__(
         self, repository: Repository, order: MergeOrder, workshop: IntegrationContext, bench: _IntegrationWorktree
@@ -277,9 +278,9 @@ class _MergeSequence:
         self._left_out: list[LeftOut] = []
         self._warnings: list[str] = []
         self._costs: list[float | None] = []
-        """USD of each agent that was asked to resolve."""
+        """USD for each agent that was asked to resolve."""
         self._passes: dict[str, bool] = {}
-        """Check → whether it passes at the tip, as far as it ran there."""
+        """Check → whether it passes at the tip, for those that ran there."""
 
     def take(self) -> Combination:
         for source in self._order.steps:
@@ -323,7 +324,7 @@ class _MergeSequence:
         return None
 
     def _resolved(self, source: Source, files: tuple[str, ...]) -> tuple[str | None, str]:
-        """The commit in which an agent has resolved the conflicts; or why there is none."""
+        """Return the commit in which an agent resolved the conflicts, or the reason why there is none."""
         resolver = self._workshop.resolver
         assert resolver is not None
         shown = show_count(len(files), "file")
@@ -344,7 +345,7 @@ class _MergeSequence:
         return done.commit, done.why
 
     def _broken(self, source: Source, commit: str) -> str | None:
-        """The check that passed before this step and fails after it, in words; `None`: none."""
+        """Return the check that passed before this step and fails after it. `None` means that no check broke."""
         specs = [self._order.specs[each] for each in (*self._merged, source.worker_id) if each in self._order.specs]
         found: dict[str, bool] = {}
         for spec in specs:
@@ -388,7 +389,7 @@ def _failed(result: CheckResult) -> str:
 
 
 def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:
-    """A branch name and a worktree's path that nobody uses: `architect/merged-<run>`, else with a number behind."""
+    """Return an unused branch name and an unused path: `architect/merged-<run>`, with a number if that is in use."""
     for attempt in range(1, 10_000):
         name = run_id + (f"-{attempt}" if attempt > 1 else "")
         branch, path = f"{MERGED_PREFIX}{name}", repository.root / f"{DIRECTORY_PREFIX}merged-{name}"
@@ -400,6 +401,6 @@ def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:
 
 
 def checks_of(steps: Sequence[Source], specs: Mapping[int, WorkerSpec]) -> tuple[str, ...]:
-    """Every check that runs for these results, in order."""
+    """Every check for these results, in order."""
     found = (check for source in steps if source.worker_id in specs for check in specs[source.worker_id].checks)
     return tuple(dict.fromkeys(found))

@@ -1,10 +1,10 @@
-"""What ended runs have left behind, and which of it may go: looked at, not touched.
+"""What ended runs have left behind, and which of it may be removed. Read-only.
 
-The invariant: only what is proven to be a run's own is named here at all. A worktree is proven by its registration's
-mark, a branch by what the run recorded of it (`worktrees.ownership`), or, in runs of earlier versions whose reflog has
-expired, by standing exactly where the journal says the run left it. Content is read through a private git directory,
-with the ignore rules of before the agent ran where they were recorded, so that an agent can neither run anything here
-nor hide its files.
+Invariant: only what is proven to belong to a run is named here. A worktree is proven by the owner file of its
+registration, a branch by the run's record (`repository.ownership`). For runs of earlier versions whose reflog has
+expired, a branch is proven by the commit that the journal names. Content is read through a private git directory, with
+the ignore rules from before the agent ran where they were recorded. So an agent can neither run anything here nor hide
+its files.
 """
 
 from __future__ import annotations
@@ -38,57 +38,57 @@ from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, ow
 from architect_parallel.worktrees.remove import WorktreeState, inspect
 
 _MOST_TARGETS = 50
-"""So many branches, newest first, are compared with a branch that no branch contains (for squash merges)."""
+"""Branches, newest first, that a branch is compared with when none contains it (for squash merges)."""
 
 
 _OF_RUNS = (f"refs/heads/{BRANCH_PREFIX}", f"refs/heads/{MERGED_PREFIX}")
-"""What stands only on such branches is not where its user wants it yet."""
+"""A commit on these branches alone has not reached the place where its user wants it."""
 INTEGRATION = 0
-"""The number under which a merge's integration branch and worktree stand among the workers'."""
+"""The number of a merge's integration branch and worktree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """The content of a worktree, ignored files not included."""
+    """The content of a worktree without ignored files."""
 
     tree: str
-    """As a tree in the object store, untracked files included."""
+    """A tree in the object store, untracked files included."""
     changed: tuple[str, ...] = ()
-    """Paths that differ from the commit the worktree is on."""
+    """Paths that differ from the worktree's commit."""
     left_out: tuple[str, ...] = ()
-    """Files whose filter could not be run; they are not in the tree."""
+    """Files whose filter could not be run. They are not in the tree."""
     hidden: Hidden = field(default_factory=Hidden)
-    """Files that only ignore rules of the agent's hide; they are not in the tree."""
+    """Files that only the agent's own ignore rules hide. They are not in the tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """What one worker of an ended run left. All but the names is as it was when it was looked at."""
+    """Everything that one worker of an ended run left, as it was when it was read."""
 
     run_id: str
     spec: WorkerSpec
     path: Path | None
-    """Its worktree; `None`: it has none any more."""
+    """Its worktree. `None` means that it has none any more."""
     debris: bool
-    """The worktree is half-made: no agent ever ran in it."""
+    """The worktree is incomplete: no agent ever ran in it."""
     head: str | None
-    """Commit the worktree is on."""
+    """Commit that the worktree is on."""
     on_branch: str | None
-    """Short name of the branch the worktree is on; `None`: detached."""
+    """Short name of the branch that the worktree is on. `None` means a detached HEAD."""
     content: Content | None
-    """What is in the worktree; `None`: not read."""
+    """Content of the worktree. `None` means that it was not read."""
     dirty: bool
-    """Its content is not that of `head`."""
+    """Its content differs from `head`."""
     tip: str | None
-    """Where its branch stands; `None`: it has none any more."""
+    """Commit of its branch. `None` means that it has no branch any more."""
     worktree_stays: str | None
-    """Why the worktree may not go without force, in words; `None`: it may."""
+    """Why the worktree may not be removed without force. `None` means that it may."""
     branch_stays: str | None
-    """Why the branch may not go without force; `None`: it may."""
+    """Why the branch may not be removed without force. `None` means that it may."""
     forcible: bool
-    """Whether force changes that of the worktree."""
+    """Force allows the worktree to be removed."""
     hint: str | None = None
-    """What to type about it."""
+    """A command to type."""
 
     @property
     def tree(self) -> str | None:
@@ -100,7 +100,7 @@ class Leftover:
 
 
 def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Leftover]:
-    """What the workers of an ended run left, in order of their ids; nothing for those that left nothing."""
+    """What the workers of an ended run left, in order of their ids. Workers that left nothing are not listed."""
     recorded = journal.recorded(run_id, files=False)
     result = replay(recorded, live=False)
     done = {each.worker_id: each for each in result.results}
@@ -119,8 +119,10 @@ def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Lef
 
 
 def integrations(journal: Journal, run_id: str) -> list[Operation]:
-    """The merges of a run that made an integration branch, newest first, one per branch. The undone ones as well: the
-    undo of a cleanup can bring back what a killed merge left."""
+    """The merges of a run that made an integration branch, newest first, one per branch.
+
+    Undone merges are included: the undo of a cleanup can restore what a killed merge left.
+    """
     found: dict[str, Operation] = {}
     for each in journal.operations(run_id):
         if each.kind == "merge" and each.payload.get("integration"):
@@ -129,7 +131,7 @@ def integrations(journal: Journal, run_id: str) -> list[Operation]:
 
 
 def integration_spec(operation: Operation) -> WorkerSpec:
-    """The integration branch and worktree of a merge as if they were a worker's, number 0."""
+    """The integration branch and worktree of a merge, in the form of a worker with number 0."""
     payload = operation.payload
     return WorkerSpec(
         run_id=operation.run_id or "", worker_id=INTEGRATION, index=0, number=INTEGRATION, name="integration",
@@ -139,13 +141,13 @@ def integration_spec(operation: Operation) -> WorkerSpec:
 
 
 def integration_leftover(repository: Repository, journal: Journal, operation: Operation) -> Leftover | None:
-    """What a merge's integration left; `None`: nothing."""
+    """What the integration of a merge left. `None` means nothing."""
     result = replay(journal.recorded(operation.run_id or "", files=False), live=False)
     return _leftover(repository, journal, result, integration_spec(operation), None)
 
 
 def still_running(recorded: Iterable[Recorded]) -> set[int]:
-    """Workers of a dead launcher whose supervisor lives: it needs a grace period to end the agent's processes."""
+    """Workers of a dead launcher whose supervisor still runs. It needs a grace period to end the agent's processes."""
     started: dict[int, tuple[int, datetime]] = {}
     for each in recorded:
         if each.worker_id is None:
@@ -197,7 +199,7 @@ def _leftover(
 
 
 def head_commit(repository: Repository, admin_dir: Path) -> str | None:
-    """The commit a worktree is on; `None`: none."""
+    """The commit that a worktree is on. `None` means that there is none."""
     on = head_branch(admin_dir)
     return repository.store.resolve(f"refs/heads/{on}" if on else f"worktrees/{admin_dir.name}/HEAD")
 
@@ -205,9 +207,9 @@ def head_commit(repository: Repository, admin_dir: Path) -> str | None:
 def read_tree(
     repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
 ) -> Content:
-    """The worktree's content, as compared with the commit that the worktree is on.
+    """Read the worktree's content and compare it with the worktree's commit.
 
-    Its diff is from the commit that the worktree is on: of a large result that is committed, it is empty.
+    Of a large result that is committed, the diff is empty.
 
     Raises:
         ArchitectParallelError, OSError: It cannot be read.
@@ -226,7 +228,7 @@ def read_tree(
 def keep_hidden(
     repository: Repository, journal: Journal, left: Leftover, path: Path, admin_dir: Path, head: str
 ) -> list[str]:
-    """Keep the files that only ignore rules of the agent's hide; the refs, an empty list where there are none.
+    """Save the files that only the agent's own ignore rules hide. Return the refs, or an empty list.
 
     Raises:
         ArchitectParallelError: They cannot be kept.
@@ -250,7 +252,7 @@ def holds_filtered(
     *,
     known: tuple[str, ...],
 ) -> bool:
-    """Whether `tree`, an index of the agent's, has a file with a filter that none of the `known` trees has so.
+    """Tell whether the agent's index `tree` has a filtered file that none of the `known` trees has in the same form.
 
     Raises:
         ArchitectParallelError, OSError: It cannot be read.
@@ -263,9 +265,9 @@ def holds_filtered(
 
 
 def _is_unchanged(private: PrivateGit, tree: str) -> bool:
-    """Whether the worktree, its index and what the last reading found are all as in `tree`: nothing is read then.
+    """Tell whether the worktree, its index and the last reading all equal `tree`. If so, nothing is read again.
 
-    Without certainty it is not: flags that hide changes, a submodule, an index in the middle of a conflict.
+    The answer is no in doubt: flags that hide changes, a submodule, an index with conflicts.
     """
     git = private.git
     listed = b"\0" + git.run("ls-files", "-s", "-v", "-z").stdout
@@ -290,7 +292,7 @@ def _is_unchanged(private: PrivateGit, tree: str) -> bool:
 def _private(
     repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
 ) -> Iterator[PrivateGit]:
-    """The one made before the agent ran, if it is of this very worktree; else one of now."""
+    """The private git directory made before the agent ran, if it belongs to this very worktree. Otherwise a new one."""
     place = journal.run_dir(run_id) / "git"
     recorded = [name for name in names(place) if name.startswith(f"worker-{spec.worker_id}-")]
     for name in sorted(recorded, key=lambda name: (len(name), name), reverse=True)[:1]:
@@ -305,7 +307,7 @@ def _private(
 
 
 def _is_debris(state: WorktreeState) -> bool:
-    """Half-made: registered without an index, or a registration without its tree, or a tree with nothing but `.git`."""
+    """Tell whether the worktree is incomplete: no index, no tree, or nothing but `.git` in the tree."""
     if state.admin_dir is None:
         return not state.exists or set(names(state.path)) <= {".git"}
     return not state.exists or state.head is None or not (state.admin_dir / "index").exists()
@@ -314,7 +316,7 @@ def _is_debris(state: WorktreeState) -> bool:
 def _worktree_stays(
     repository: Repository, state: WorktreeState, debris: bool, dirty: bool, unread: str | None, hidden: Hidden
 ) -> tuple[str | None, bool, str | None]:
-    """(why it stays or `None`, whether force helps, hint)."""
+    """Return why the worktree stays (`None` means that it does not), whether force helps, and a hint."""
     path = state.path
     if state.mismatch is not None:
         return state.mismatch.reason, False, state.mismatch.hint
@@ -348,7 +350,7 @@ def _worktree_stays(
 
 
 def _owned_tip(repository: Repository, run_id: str, spec: WorkerSpec, result: WorkerResult | None) -> str | None:
-    """Where the run's own branch stands; `None`: it is gone, or the name is somebody else's now."""
+    """The commit of the run's own branch. `None` means that the branch is gone or belongs to somebody else now."""
     tip = repository.store.resolve(f"refs/heads/{spec.branch}")
     if tip is None or owns_branch(repository, spec.branch, run_id, spec.base_commit):
         return tip
@@ -368,7 +370,7 @@ def _branch_stays(repository: Repository, spec: WorkerSpec, tip: str) -> str | N
 
 
 def _on_a_branch(repository: Repository, commit: str) -> bool:
-    """Whether a branch that is not a worker's, or the user's own HEAD, contains the commit."""
+    """Tell whether the user's HEAD, or a branch that is not a worker's, contains the commit."""
     refs = repository.store.text("for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/heads")
     if any(not ref.startswith(_OF_RUNS) for ref in refs.splitlines()):
         return True
@@ -388,7 +390,7 @@ def _targets(repository: Repository, base: str) -> list[str]:
 
 
 def _users_head(repository: Repository) -> str | None:
-    """The commit the user stands on, unless it is a worker's branch."""
+    """The commit of the user's HEAD, unless that is a worker's branch."""
     branch = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).text
     if branch.startswith(_OF_RUNS):
         return None
