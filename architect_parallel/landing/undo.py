@@ -1,11 +1,10 @@
-"""Taking back the last cleanup or merge: plan → show → execute.
+"""Undo the last cleanup or merge: plan, show, execute.
 
-Undo only adds: branches and worktrees come back create-only, where nothing stands in their place, and a merge's target
-returns by compare-and-swap, only from a clean checkout. When one part cannot be taken back, nothing is: all of it is
-looked at before anything is done. What an undo takes away itself (the commit of a merge, the branch that was made for
-it) is kept first.
+Undo only adds. Branches and worktrees are restored create-only, where nothing took their place. A merge's target moves
+back by compare-and-swap, only from a clean checkout. If one part cannot be undone, nothing is: everything is inspected
+first. What an undo removes itself (the commit of a merge, the branch that was made for it) is saved first.
 
-An operation whose program was killed on the way is undone as far as it had come.
+An operation whose program was killed is undone as far as it had come.
 """
 
 from __future__ import annotations
@@ -33,27 +32,27 @@ from architect_parallel.worktrees.remove import delete_branch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoPlan:
-    """What undoing one operation means; nothing has been done."""
+    """What undoing one operation does. Nothing has been done."""
 
     operation: Operation
     target: Target | None = None
-    """Of a merge: the branch that moves back or goes; `None`: it has already, or was never to move."""
+    """Of a merge: the branch that moves back or is removed. `None` means that it already has, or was never to move."""
     back_to: str | None = None
-    """Commit the target returns to; `None`: it stays where it is, or goes."""
+    """Commit that the target returns to. `None` means that it stays, or is removed."""
     target_goes: bool = False
-    """Whether the merge made the target: there was no such branch before."""
+    """The merge made the target: there was no such branch before. It is removed."""
     restore: tuple[Removal, ...] = ()
-    """Of a cleanup: what comes back."""
+    """Of a cleanup: what is restored."""
     half_switched: str | None = None
-    """Of a merge killed between files and branch: the commit whose content may lie in the checkout."""
+    """Of a merge killed between files and branch: the commit whose content the checkout may have."""
     integration: Leftover | None = None
-    """Of a merge of several: its branch, and the worktree if it was killed; they go, and are kept."""
+    """Of a merge of several: its branch, and its worktree after a kill. They are saved and removed."""
     notes: tuple[str, ...] = ()
-    """What is not taken back, in words."""
+    """What is not undone, in words."""
 
     @property
     def lines(self) -> list[str]:
-        """What it does, in words."""
+        """Describe what the undo does, one line per part."""
         lines = []
         if self.target is not None and self.back_to is not None:
             lines.append(f"{self.target.branch} returns from {self.target.tip[:12]} to {self.back_to[:12]}")
@@ -72,12 +71,12 @@ class UndoPlan:
 
 
 def plan_undo(repository: Repository, journal: Journal) -> UndoPlan:
-    """What taking back the newest operation that stands would do.
+    """Plan the undo of the newest operation that is not undone.
 
     Raises:
         NothingToDo: There is none.
-        EnvironmentProblem: It cannot be taken back as things are: the target has moved on or is dirty, or something
-            else stands where a branch or worktree was.
+        EnvironmentProblem: It cannot be undone as things are: the target has moved on or is dirty, or something else
+            took the place of a branch or worktree.
     """
     operation = next((each for each in journal.operations() if not each.undone), None)
     if operation is None:
@@ -88,11 +87,11 @@ def plan_undo(repository: Repository, journal: Journal) -> UndoPlan:
 
 
 def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
-    """Does it; then the operation counts as undone.
+    """Execute the plan and mark the operation as undone.
 
     Raises:
-        EnvironmentProblem: Something has changed since the plan. A merge is then as it was; of a cleanup some
-            worktrees may be back already, and another undo brings the rest.
+        EnvironmentProblem: Something has changed since the plan. A merge is then unchanged. Of a cleanup some worktrees
+            may be restored already, and another undo restores the rest.
     """
     if plan.target is not None and (plan.back_to is not None or plan.target_goes):
         label = f"undone-merge-{plan.operation.id}"
@@ -135,7 +134,7 @@ def _plan_merge(repository: Repository, journal: Journal, operation: Operation) 
 
 
 def _plan_goes(repository: Repository, plan: UndoPlan, branch: str, made: set[str]) -> UndoPlan:
-    """For a merge that made its target: the branch goes, unless somebody has put it to use."""
+    """Remove the target that the merge made, unless somebody has used it."""
     if repository.store.resolve(f"refs/heads/{branch}") is None:
         return plan
     target = find_target(repository, branch)
@@ -149,7 +148,7 @@ def _plan_goes(repository: Repository, plan: UndoPlan, branch: str, made: set[st
 def _integration(
     repository: Repository, journal: Journal, operation: Operation
 ) -> tuple[Leftover | None, tuple[str, ...]]:  # fmt: skip
-    """What of the integration goes, and what is not taken back."""
+    """The parts of the integration that are removed, and those that are not undone."""
     payload = operation.payload
     pushed = payload.get("pushed")
     notes = (f"what was pushed to {pushed} stays there",) if pushed else ()
@@ -167,7 +166,10 @@ def _integration(
 
 
 def _take_back_half(target: Target, new: str) -> None:
-    """A merge killed between files and branch has left exactly its own content staged; anything else is the user's."""
+    """Take back a merge killed between files and branch, which left exactly its own content staged.
+
+    Anything else belongs to the user.
+    """
     if target.checkout is None:
         return
     old = target.tip
@@ -198,7 +200,7 @@ def _removal(plain: Mapping[str, Any]) -> Removal:
 
 
 def _missing(repository: Repository, each: Removal) -> Removal | None:
-    """What of it is not there; `None`: nothing is missing.
+    """The part of it that is missing. `None` means that nothing is missing.
 
     Raises:
         EnvironmentProblem: Something else is in its place.
