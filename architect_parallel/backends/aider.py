@@ -37,8 +37,10 @@ _OURS = (
 )
 
 _READING = ("--chat-mode", "ask", "--dry-run", "--no-auto-lint", "--no-auto-test")
-"""For one that may only read. --dry-run alone still takes edits in, and then runs the command for tests that the
-user's own settings name (seen with 0.86.2)."""
+"""Arguments of an agent that may only read.
+
+`--dry-run` alone still accepts edits, and then runs the test command of the user's own settings (seen with 0.86.2).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

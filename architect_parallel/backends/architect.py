@@ -60,12 +60,14 @@ from architect_parallel.text.sanitize import one_line, plain_text
 
 OWN_PROGRAM = (sys.executable, "-P", "-m", "architect_parallel")
 PURSE = "purse"
-"""Name of the file beside the workers' state directories that holds the run's budget and what replies cost; made by the
-launcher where a run has a budget."""
+"""Name of the file that holds the run's budget and the cost of replies.
+
+It lies beside the workers' state directories. The launcher makes it if the run has a budget.
+"""
 SESSIONS = "sessions"
-"""Name of the directory in a worker's state that holds the sessions of the embedded agent."""
+"""Name of the directory with the embedded agent's sessions, in a worker's state directory."""
 READ_ONLY_AGENTS = ("plan", "review")
-"""Profiles that only read whatever the confirm mode."""
+"""Profiles that only read, in every confirm mode."""
 BUILT_IN_AGENTS = ("build", *READ_ONLY_AGENTS)
 
 _KEYS = (*(key for provider in PROVIDERS for key in provider.keys), *OTHER_KEYS)
@@ -87,7 +89,7 @@ _LIMITS = {
     "rate_limited": Outcome.RATE_LIMITED,
     "blocked": Outcome.BLOCKED,
 }
-"""Words that say more than the status, as `status` or as `reason`."""
+"""Words in `status` or `reason` that say more than the status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +175,7 @@ def _progress_file(request: Request) -> Path:
 
 
 def _missing(environ: Mapping[str, str], model: str | None) -> tuple[str, str] | None:
-    """What the model needs and has not, and the remedy; `None`: nothing that can be told from here."""
+    """What the model needs and lacks, and the remedy. `None` means that nothing is known to be missing."""
     variables = {name for name, value in environ.items() if value}
     name = model or default_model(variables)
     if name is None:
@@ -221,7 +223,7 @@ class ArchitectReader:
 
     def __init__(self, progress_file: Path, *, is_own: bool = True) -> None:
         """Args:
-        is_own: Whether the program is ours, whose ways are known.
+        is_own: The program is this project's own, so its behaviour is known.
         """
         self._progress_file = progress_file
         self._is_own = is_own
@@ -291,7 +293,9 @@ class ArchitectReader:
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, error=error, no_model_call=never_began)
 
     def _never_began(self, exit_code: int | None, stderr_tail: str) -> bool:
-        """Whether our polite signal came before the program listened. It makes the file later, and asks after that."""
+        """Tell whether the polite signal arrived before the program listened: it creates the file later and asks after
+        that.
+        """
         # While Python itself begins the signal is an error like any other.
         interrupted = exit_code == -Signals.SIGINT or (
             exit_code == 1 and stderr_tail.rstrip().endswith("KeyboardInterrupt")

@@ -1,6 +1,6 @@
-"""What Claude Code prints with `--output-format stream-json`, turned into facts.
+"""Read what Claude Code prints with `--output-format stream-json`.
 
-Believes only the `result` event and its error flag; keeps no more than a bounded number of messages in mind.
+Only the `result` event and its error flag decide the outcome. The number of remembered messages is bounded.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
 _UNINTERESTING = (b'{"type":"stream_event","event":{"type":"content_block_', b'{"type":"user"')
-"""How most lines begin: text deltas and tool results. With their keys in another order they are only slower."""
+"""The beginnings of most lines: text deltas and tool results. With their keys in another order they are only slower."""
 _SUBSCRIPTION_LIMIT = re.compile(r"(Claude( AI)?|Session|Weekly|Your) (usage )?limit reached", re.IGNORECASE)
-"""How a login that pays by month says that its hours are used up; no status comes with it."""
+"""The message of a monthly login whose hours are used up. It has no status."""
 _REMEMBERED_MESSAGES = 64
-"""An event repeats its message's id soon or never; a bound, so that a flood of ids cannot fill the launcher."""
+"""An event repeats its message's id soon or never. The bound keeps a flood of ids from filling the launcher's
+memory.
+"""
 
 
 class ClaudeReader:
-    """Reads stream-json. The same message id comes once per content block, so usage is kept per message."""
+    """Reads stream-json. The same message id comes once per content block, so usage is stored per message."""
 
     def __init__(self, *, resumed: bool = False) -> None:
         self._resumed = resumed
         self._session: str | None = None
         self._model: str | None = None
         self._messages: OrderedDict[str, tuple[_Spent, str]] = OrderedDict()
-        """What each took, and the model that wrote it: sub-agents have models of their own."""
+        """Usage of each message, and the model that wrote it: sub-agents have models of their own."""
         self._steps = 0
         self._total = _Spent()
         self._streaming = ""
@@ -165,7 +167,9 @@ class ClaudeReader:
                 return ()
 
     def _spend(self, message_id: str, usage: Json, model: str, *, final: bool) -> Iterable[AgentEvent]:
-        """Counts a message's usage in. `final`: it replaces what was known, else it only fills what was not."""
+        """Add a message's usage. With `final` it replaces the known figures, otherwise it only fills the unknown
+        ones.
+        """
         if not message_id or not usage:
             return ()
         facts: list[AgentEvent] = []
@@ -212,7 +216,7 @@ class ClaudeReader:
         return facts
 
     def _usage_without_models(self, event: Json, reported: float) -> Usage:
-        """The tokens of the messages, else those of the result; no field says how the cost was found."""
+        """The tokens of the messages, otherwise those of the result. No field says how the cost was computed."""
         spent = self._total if self._total != _Spent() else _Spent.of(read.child(event, "usage"))
         return Usage(reported_cost=reported) if spent == _Spent() else spent.usage(reported)
 
@@ -224,14 +228,14 @@ class ClaudeReader:
 @dataclass(frozen=True, slots=True)
 class _Spent:
     fresh: int = 0
-    """Input tokens that were neither read from nor written to a cache."""
+    """Input tokens that were neither read from a cache nor written to it."""
     read: int = 0
     written: int = 0
     output: int = 0
 
     @classmethod
     def of(cls, usage: Json) -> _Spent:
-        """From the API's `usage`, where `input_tokens` leaves out what the cache had."""
+        """Read the API's `usage`, where `input_tokens` leaves out the cached ones."""
         return cls(
             read.count(usage.get("input_tokens")) or 0,
             read.count(usage.get("cache_read_input_tokens")) or 0,
@@ -241,7 +245,7 @@ class _Spent:
 
     @classmethod
     def of_model(cls, usage: Json) -> _Spent:
-        """From an entry of `modelUsage`."""
+        """Read an entry of `modelUsage`."""
         return cls(
             read.count(usage.get("inputTokens")) or 0,
             read.count(usage.get("cacheReadInputTokens")) or 0,
@@ -250,7 +254,7 @@ class _Spent:
         )
 
     def plus(self, new: _Spent, old: _Spent) -> _Spent:
-        """This total with `new` in the place of `old`."""
+        """This total with `new` in place of `old`."""
         return _Spent(
             self.fresh + new.fresh - old.fresh,
             self.read + new.read - old.read,

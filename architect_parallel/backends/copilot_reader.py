@@ -1,4 +1,4 @@
-"""What Copilot CLI prints with `--output-format json`, and what it exports about its model calls, turned into facts.
+"""Read what Copilot CLI prints with `--output-format json`, and its export of model calls.
 
 Success is a `result` with exit code 0 and neither an error nor an `abort` before it. Most lines are deltas and progress
 of tools, megabytes of them, and are dropped unread.
@@ -25,7 +25,7 @@ _MOST_TOOLS = 10_000
 
 
 class CopilotReader:
-    """Reads the events and follows the export. A step is a model reply: a whole `assistant.message`."""
+    """Reads the events and follows the export. A step is a model reply: a complete `assistant.message`."""
 
     def __init__(self, *, calls_file: Path, model: str | None) -> None:
         self._model = model

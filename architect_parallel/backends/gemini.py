@@ -35,9 +35,9 @@ _LINKED = (
     *("oauth_creds.json", "google_accounts.json", "gemini-credentials.json", "mcp-oauth-tokens.json"),
     *("installation_id", "trustedFolders.json", ".env", "extensions", "commands", "skills", "agents", "policies"),
 )
-"""What of the user's ~/.gemini a worker's own one has too; GEMINI.md beside it, with the system prompt."""
+"""Entries of the user's ~/.gemini that are linked into the worker's. GEMINI.md, with the system prompt, is added."""
 _ATTEMPTS = 3
-"""Of one model request; its own default of 10 keeps a refused worker waiting for minutes, instead of in our queue."""
+"""Attempts of one model request. With the default of 10 a refused worker waits for minutes, instead of in our queue."""
 
 _READING = """\
 [[rule]]
@@ -50,11 +50,15 @@ toolName = ["read_file", "read_many_files", "list_directory", "glob", "grep_sear
 decision = "allow"
 priority = 999
 """
-"""A policy for one that may only read. Not `--approval-mode plan`: there commands and tools of MCP servers ran that the
-user's own settings or policies allow, and the model is told to write its plan to a file (seen with 0.61.0)."""
+"""A policy for an agent that may only read.
+
+Not `--approval-mode plan`: commands and tools of MCP servers ran there that the user's own settings or policies allow,
+and the model is told to write its plan to a file (seen with 0.61.0).
+"""
 NOTHING_ADDED = ("--allowed-mcp-server-names", "no-server-for-one-that-reads", "--extensions", "none")
-"""No MCP server is started and no extension loaded; qwen's options, too. There is no option for no server: a name that
-none has."""
+"""Start no MCP server and load no extension (qwen has the same options). Without an option for none, a name that no
+server has is allowed.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

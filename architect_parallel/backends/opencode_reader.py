@@ -1,6 +1,6 @@
-"""What opencode prints with `--format json`, turned into facts.
+"""Read what opencode prints with `--format json`.
 
-There is no final event: the last step's reason, the absence of an error and the exit code say together how it ended.
+There is no final event. The last step's reason, the absence of an error and the exit code together decide the outcome.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from architect_parallel.text.sanitize import one_line, plain_text
 
 _REJECTED = "rejected permission"
 _NEVER = ("ProviderAuthError", "ProviderModelNotFoundError")
-"""Names of errors that another attempt would end with too."""
+"""Names of permanent errors."""
 _FORBIDDEN = "specified a rule which prevents"
 
 

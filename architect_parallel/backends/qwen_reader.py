@@ -1,7 +1,7 @@
-"""What Qwen Code prints with `-o stream-json`, turned into facts.
+"""Read what Qwen Code prints with `-o stream-json`.
 
-The events look like claude's and mean less: `is_error: false` may stand on a refused request (0.15), and `usage`
-of a message is filled on its last event only. So an answer that reads `[API Error` and cost no token is an error.
+The events look like claude's and mean less. `is_error: false` may come with a refused request (0.15), and `usage` of a
+message is filled on its last event only. So an answer that reads `[API Error` and used no token is an error.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class QwenReader:
 
 
 def _usage(told: Json) -> Usage | None:
-    """`input_tokens` includes the cached ones; all zero means *not told*."""
+    """`input_tokens` includes the cached ones. All zero means that nothing was reported."""
     given, out = read.count(told.get("input_tokens")), read.count(told.get("output_tokens"))
     if not given and not out:
         return None
