@@ -58,7 +58,7 @@ class ScriptedConversation:
         self._task = ""
         self._messages = 0
         self._said = (0, 0)
-        """The next entry and the number of messages, after the last reply."""
+        """The next entry and the number of messages after the last reply."""
 
     async def start(self, task: str) -> Reply:
         self._task = task
@@ -108,10 +108,10 @@ class ScriptedConversation:
 
 
 def scripted_conversation(name: str, environ: Mapping[str, str]) -> ScriptedConversation:
-    """The scripted model `name` of the file in force.
+    """Load the scripted model `name` from the file in use.
 
     Raises:
-        UsageError: No such file or model, or not in the form above.
+        UsageError: There is no such file or model, or it does not have the form above.
     """
     from yaml import YAMLError
 

@@ -1,4 +1,4 @@
-"""How often a model passes, and how sure that is. Pure."""
+"""The share of successes of each model, with an interval. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from architect_parallel.domain import ModelRate, Status, WorkerResult
 
 Z_95 = 1.959963984540054
-"""The standard normal's 97.5 % quantile: 95 % between the two."""
+"""The standard normal's 97.5 % quantile: 95 % lie between the two."""
 
 
 def wilson_interval(passed: int, runs: int) -> tuple[float, float]:
@@ -32,13 +32,15 @@ def wilson_interval(passed: int, runs: int) -> tuple[float, float]:
 
 
 def counts(result: WorkerResult) -> bool:
-    """Whether a result says something about its model: its agent ran, and nobody stopped it from outside (a person, a
-    run's budget)."""
+    """Tell whether a result says something about its model.
+
+    Its agent ran, and nobody stopped it from outside (a person, or the run's budget).
+    """
     return result.started_at is not None and result.status not in (Status.CANCELED, Status.SKIPPED)
 
 
 def pass_rates(results: Sequence[WorkerResult]) -> tuple[ModelRate, ...]:
-    """For every model, in order of appearance by worker id, how many of the results that count are successes."""
+    """For every model, in order of worker ids, the share of successes among the results that count."""
     found = []
     ordered = sorted(results, key=lambda each: each.worker_id)
     for model in dict.fromkeys(each.model for each in ordered):

@@ -1,4 +1,4 @@
-"""The nearest known name for one that is unknown, for messages. Pure."""
+"""The nearest known name for an unknown one, for messages. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from architect_parallel.text.quantities import quoted
 
 
 def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """The known name most like `name`, case and `-`/`_` aside; `None` when none is alike.
+    """The known name most like `name`, ignoring case and `-`/`_`. `None` means that none is similar.
 
     >>> nearest("claud", ["claude", "codex"]), nearest("MAX-STEPS", ["max_steps"]), nearest("x", ["claude"])
     ('claude', 'max_steps', None)
