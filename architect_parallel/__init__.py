@@ -1,6 +1,6 @@
 """architect-parallel: coding agents in parallel git worktrees, supervised and collected from git.
 
-The Python API is the names below; they are imported when first asked for, so that `architect --help` stays cheap.
+The Python API is the names below. They are imported on first use, so that `architect --help` stays fast.
 """
 
 from typing import TYPE_CHECKING, Any

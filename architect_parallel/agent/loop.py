@@ -12,7 +12,7 @@ from typing import Any
 
 from architect_parallel.agent.conversation import Conversation, Finish, ModelFailure, Reply, ToolCall, ToolResult
 from architect_parallel.agent.progress import ProgressLog
-from architect_parallel.agent.sessions import Kept, Sessions
+from architect_parallel.agent.sessions import Sessions, StoredSession
 from architect_parallel.agent.shared_budget import SharedBudget
 from architect_parallel.agent.tools import Toolbox
 from architect_parallel.domain import CostBasis, Limits, Reason, Status, Usage
@@ -134,7 +134,7 @@ class Agent:
 
     def _keep(self) -> None:
         try:
-            kept = Kept(model=self.model_asked or self.conversation.model, said=self.conversation.said())
+            kept = StoredSession(model=self.model_asked or self.conversation.model, said=self.conversation.said())
         except ValueError as error:
             self.not_kept = f"the session was not kept: {one_line(str(error), 200)}"
         else:

@@ -19,7 +19,7 @@ from architect_parallel.agent.loop import Agent, Report
 from architect_parallel.agent.profiles import PROFILES, system_prompt
 from architect_parallel.agent.progress import ProgressLog
 from architect_parallel.agent.scripted import scripted_conversation
-from architect_parallel.agent.sessions import Kept, Sessions, damaged
+from architect_parallel.agent.sessions import Sessions, StoredSession, damaged
 from architect_parallel.agent.shared_budget import SharedBudget
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
 from architect_parallel.agent.workspace import WorkingDirectory
@@ -49,7 +49,7 @@ class AgentRequest:
     """Id of the session to continue. Its model is used unless another is named."""
 
 
-def run_agent(
+def run_embedded_agent(
     request: AgentRequest, environ: Mapping[str, str], say: Callable[[str], None] | None = None
 ) -> tuple[Report, int | None]:
     """Run the task. Return its report and the number of the signal that stopped it. `None` means no signal.
@@ -162,7 +162,7 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
     )
 
 
-def _take_up(conversation: Conversation, session_id: str, before: Kept) -> None:
+def _take_up(conversation: Conversation, session_id: str, before: StoredSession) -> None:
     try:
         conversation.take_up(before.said)
     except (ValueError, RecursionError) as error:

@@ -25,7 +25,7 @@ FORM = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StoredSession:
     """A session as stored."""
 
     model: str
@@ -40,7 +40,7 @@ class Sessions:
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
 
-    def load(self, session_id: str) -> Kept:
+    def load(self, session_id: str) -> StoredSession:
         """Load the session `session_id`.
 
         Raises:
@@ -53,7 +53,7 @@ class Sessions:
             found = json.loads(path.read_bytes())
             if found["form"] != FORM or found["session_id"] != session_id or not isinstance(found["model"], str):
                 raise ValueError("not the form of a session")
-            return Kept(model=found["model"], said=found["said"])
+            return StoredSession(model=found["model"], said=found["said"])
         except FileNotFoundError as error:
             hint = "the session id of a run is in its --json report"
             raise UsageError(f"there is no session {session_id} in {path.parent}", hint=hint) from error
@@ -62,7 +62,7 @@ class Sessions:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise damaged(session_id) from error
 
-    def save(self, session_id: str, kept: Kept) -> str | None:
+    def save(self, session_id: str, kept: StoredSession) -> str | None:
         """Save the session over its last version. Return the reason of a failure, otherwise `None`."""
         path = self._path(session_id)
         if path is None:

@@ -124,7 +124,7 @@ class _Order:
 
 
 def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
-    from architect_parallel.agent.run import AgentRequest, run_agent
+    from architect_parallel.agent.run import AgentRequest, run_embedded_agent
     from architect_parallel.config.paths import home_dir, session_dir
 
     request = AgentRequest(
@@ -139,7 +139,7 @@ def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
         session_dir=session_dir(os.environ, home_dir()),
         resume=order.resume,
     )
-    return run_agent(request, os.environ, order.say)
+    return run_embedded_agent(request, os.environ, order.say)
 
 
 def _other(order: _Order, backend: str) -> tuple[Report, int | None]:

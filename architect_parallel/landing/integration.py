@@ -72,7 +72,7 @@ class IntegrationContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MergeOrder:
+class IntegrationPlan:
     """The results to combine, and the commit to start from."""
 
     run_id: str
@@ -112,7 +112,7 @@ class Interrupted(ArchitectParallelError):
         return Interrupted(self.message, exit_code=ExitCode(128 + number))
 
 
-def combine_in_worktree(repository: Repository, order: MergeOrder, workshop: IntegrationContext) -> Combination:
+def combine_in_worktree(repository: Repository, order: IntegrationPlan, workshop: IntegrationContext) -> Combination:
     """Land the steps one after another. Leave out those that conflict or break a check.
 
     Create the branch and leave it at the result. The worktree is removed in every case. After an error the branch stays
@@ -144,7 +144,7 @@ def _require_wanted(workshop: IntegrationContext) -> None:
 class _IntegrationWorktree:
     """The integration worktree."""
 
-    def __init__(self, repository: Repository, order: MergeOrder, workshop: IntegrationContext) -> None:
+    def __init__(self, repository: Repository, order: IntegrationPlan, workshop: IntegrationContext) -> None:
         self._repository = repository
         self._order = order
         self._workshop = workshop
@@ -267,7 +267,7 @@ class _MergeSequence:
     """The steps in their order, and the known results of checks."""
 
     def __init__(
-        self, repository: Repository, order: MergeOrder, workshop: IntegrationContext, bench: _IntegrationWorktree
+        self, repository: Repository, order: IntegrationPlan, workshop: IntegrationContext, bench: _IntegrationWorktree
     ) -> None:
         self._repository = repository
         self._order = order

@@ -23,7 +23,7 @@ from architect_parallel.landing.cleanup import remove_leftover
 from architect_parallel.landing.integration import (
     Combination,
     IntegrationContext,
-    MergeOrder,
+    IntegrationPlan,
     combine_in_worktree,
     free_place,
 )
@@ -164,7 +164,7 @@ def _combined(
         return _as_planned(plan, branch)
     if workshop is None:
         raise InternalError("checks or an agent are to run, and there is nothing to run them with")
-    order = MergeOrder(
+    order = IntegrationPlan(
         run_id=plan.run_id, target=plan.target.branch, base=plan.target.tip, steps=plan.steps, method=plan.method,
         branch=branch, path=path, specs=plan.specs,
     )  # fmt: skip
