@@ -359,10 +359,10 @@ def from_plain(kind: Any, value: Any) -> Any:
         return from_plain(next(arm for arm in typing.get_args(kind) if arm is not type(None)), value)
     if origin is tuple:
         item = typing.get_args(kind)[0]
-        return tuple(value) if item in _AS_IS else tuple(from_plain(item, each) for each in value)
+        return tuple(value) if item in _AS_IS else tuple(from_plain(item, element) for element in value)
     if origin is list:
         item = typing.get_args(kind)[0]
-        return list(value) if item in _AS_IS else [from_plain(item, each) for each in value]
+        return list(value) if item in _AS_IS else [from_plain(item, entry) for entry in value]
     if origin is not None:
         return value
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):

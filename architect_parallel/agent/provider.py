@@ -66,8 +66,8 @@ class ProviderConversation:
 
         return await self._ask(
             [
-                ToolReturnPart(tool_name=each.call.tool, content=_sendable(each.text), tool_call_id=each.call.id)
-                for each in results
+                ToolReturnPart(tool_name=result.call.tool, content=_sendable(result.text), tool_call_id=result.call.id)
+                for result in results
             ]
         )
 
@@ -189,8 +189,8 @@ def open_conversation(
             raise UsageError(f"unknown provider {choice.provider.name!r}", hint="--model openai:gpt-4o") from error
         raise EnvironmentProblem(one_line(str(error)), hint="set the provider's key") from error
     definitions = [
-        ToolDefinition(name=each.name, description=each.description, parameters_json_schema=each.schema, strict=False)
-        for each in specs
+        ToolDefinition(name=spec.name, description=spec.description, parameters_json_schema=spec.schema, strict=False)
+        for spec in specs
     ]
     secrets = tuple(value for name, value in environ.items() if re.search("KEY|TOKEN|SECRET", name) and len(value) >= 8)
     parameters = ModelRequestParameters(function_tools=definitions)

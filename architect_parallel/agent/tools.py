@@ -123,7 +123,7 @@ def tools_of(read_only: bool, mode: ConfirmMode) -> tuple[ToolSpec, ...]:
     """The tools of a profile in a confirm mode."""
     if read_only or mode is ConfirmMode.ALL:
         return READ_ONLY
-    return READ_ONLY + tuple(each for each in CHANGING if mode is ConfirmMode.YOLO or each.name != "shell")
+    return READ_ONLY + tuple(item for item in CHANGING if mode is ConfirmMode.YOLO or item.name != "shell")
 
 
 class Toolbox:
@@ -138,11 +138,11 @@ class Toolbox:
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Return the result of a call. Failures are text too. Cancelling the call ends what it started."""
-        spec = next((each for each in self.specs if each.name == call.tool), None)
+        spec = next((candidate for candidate in self.specs if candidate.name == call.tool), None)
         try:
             if spec is None:
-                names = ", ".join(each.name for each in self.specs)
-                if any(each.name == call.tool for each in CHANGING):
+                names = ", ".join(item.name for item in self.specs)
+                if any(entry.name == call.tool for entry in CHANGING):
                     self.withheld.add(call.tool)
                     raise ToolProblem(f"{call.tool} is not allowed in this run; there are {names}")
                 raise ToolProblem(f"there is no tool {call.tool!r}; there are {names}")
@@ -167,7 +167,7 @@ class Toolbox:
         root = self._workspace.root
         place = self._workspace.locate(path).relative_to(root)
         # Asked beforehand: outside a repository, git 2.39 answers --untracked with a BUG line and an abort.
-        in_repository = any((each / ".git").exists() for each in (root, *root.parents))
+        in_repository = any((item / ".git").exists() for item in (root, *root.parents))
         argv = ("git", "--literal-pathspecs", "-c", "core.fsmonitor=false", "grep", "-nIE", "--no-color")
         scope = "--untracked" if in_repository else "--no-index"
         outcome = await self._run((*argv, scope, "-e", pattern, "--", str(place)), SHELL_TIMEOUT_S)

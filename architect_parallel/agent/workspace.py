@@ -90,9 +90,9 @@ class WorkingDirectory:
             raise ToolProblem(f"{path} is not a directory")
         with os.scandir(place) as entries:
             names = sorted(
-                _shown(each.name) + ("/" if each.is_dir(follow_symlinks=False) else "")
-                for each in entries
-                if each.name != ".git"
+                _shown(entry.name) + ("/" if entry.is_dir(follow_symlinks=False) else "")
+                for entry in entries
+                if entry.name != ".git"
             )
         more = f"\n({len(names) - LIST_ENTRIES} more)" if len(names) > LIST_ENTRIES else ""
         return "\n".join(names[:LIST_ENTRIES]) + more or "(empty)"

@@ -256,7 +256,11 @@ class ArchitectReader:
         text = plain_text(read.text(final, "output") or read.text(final, "result"))
         said = one_line(read.text(final, "error")) or None
         warnings = final.get("warnings")
-        told = tuple(one_line(each) for each in warnings if isinstance(each, str)) if isinstance(warnings, list) else ()
+        told = (
+            tuple(one_line(warning) for warning in warnings if isinstance(warning, str))
+            if isinstance(warnings, list)
+            else ()
+        )
         if final.get("cost") is not None and read.money(final["cost"]) is None:
             told += (f"the agent's cost is no amount of money: {one_line(repr(final['cost']), 60)}",)
         status = read.text(final, "status").strip().lower()
@@ -278,7 +282,7 @@ class ArchitectReader:
     def _without_object(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         printed = plain_text(b"\n".join(self._stdout).decode(errors="replace")).strip()[:65536]
         # Our own errors are one line `architect: …` and a hint below.
-        own = [each.removeprefix("architect: ") for each in stderr_tail.splitlines() if each.startswith("architect: ")]
+        own = [line.removeprefix("architect: ") for line in stderr_tail.splitlines() if line.startswith("architect: ")]
         if own and not printed and exit_code is not None and exit_code > 0:
             # 2 and 3 are bad input and a missing key or extra: the same again would end the same.
             return AgentReport(outcome=Outcome.ERROR, error=one_line(own[-1]), retryable=exit_code not in (2, 3))
@@ -340,7 +344,7 @@ def _counts(told: Json, tokens: Json, cost: object) -> Iterable[AgentEvent]:
     if steps is not None:
         yield Step(count=steps)
     known = [read.count(tokens.get(name)) for name in ("input_tokens", "cached_tokens", "output_tokens")]
-    if paid is None and all(each is None for each in known):
+    if paid is None and all(item is None for item in known):
         return
     yield Tokens(
         usage=Usage(

@@ -86,7 +86,7 @@ class ClaudeReader:
         text = plain_text(read.text(result, "result"))
         subtype = read.text(result, "subtype")
         denials = read.children(result, "permission_denials")
-        denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
+        denied = tuple(sorted({one_line(read.text(denial, "tool_name"), 60) or "a tool" for denial in denials}))
         if subtype == "success" and result.get("is_error") is False:
             return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
         status = read.count(result.get("api_error_status"))
@@ -195,7 +195,7 @@ class ClaudeReader:
         self._result = event
         facts: list[AgentEvent] = list(self._known_session(event, ""))
         reported = read.money(event.get("total_cost_usd"))
-        models = {name: each for name, each in read.child(event, "modelUsage").items() if isinstance(each, dict)}
+        models = {name: usage for name, usage in read.child(event, "modelUsage").items() if isinstance(usage, dict)}
         # A resumed session's totals hold what earlier attempts paid for; the messages seen here do not.
         if self._resumed:
             return facts
@@ -206,11 +206,11 @@ class ClaudeReader:
             return facts
         # Summed over the models: after a budget stop `usage` lacks the last turn, `modelUsage` has it.
         total = _Spent()
-        for each in models.values():
-            total = total.plus(_Spent.of_model(each), _Spent())
+        for model in models.values():
+            total = total.plus(_Spent.of_model(model), _Spent())
         dearest = max(models, key=lambda name: read.money(models[name].get("costUSD")) or 0.0)
         # Versions that say so mark a guessed price; the guess (opus' price for anything unknown) is not a cost.
-        trusted = reported is not None and all(each.get("costBasis") == "list" for each in models.values())
+        trusted = reported is not None and all(item.get("costBasis") == "list" for item in models.values())
         basis = CostBasis.REPORTED if trusted else CostBasis.UNKNOWN
         facts.append(Tokens(usage=total.usage(reported, basis), model=one_line(dearest, 200) or None))
         return facts
@@ -275,9 +275,9 @@ class _Spent:
 
 def _errors(result: Json) -> str:
     errors = result.get("errors")
-    said = [each for each in errors if isinstance(each, str)] if isinstance(errors, list) else []
+    said = [error for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
     # After a signal claude names its inner state only: `[ede_diagnostic] result_type=user …`.
-    return "; ".join(each for each in said if not each.startswith("["))
+    return "; ".join(item for item in said if not item.startswith("["))
 
 
 def _content_text(message: Json) -> str:

@@ -105,7 +105,7 @@ class CodexBackend(BuiltIn):
         (home / "skills").mkdir(mode=0o700, exist_ok=True)  # codex itself writes skills/.system
         with contextlib.suppress(OSError):
             link_all(
-                home / "skills", (each for each in (user_home / "skills").iterdir() if not each.name.startswith("."))
+                home / "skills", (entry for entry in (user_home / "skills").iterdir() if not entry.name.startswith("."))
             )
         return home
 
@@ -159,7 +159,7 @@ def _reading(home: Path, directory: Path) -> list[str]:
     Both were seen to write (0.169.0). No option covers all servers, so those of the user and of the repository are
     switched off by name. Without trust in the repository, its AGENTS.md would not be read.
     """
-    places = dict.fromkeys(each for path in (directory, directory.resolve()) for each in (path, *path.parents))
+    places = dict.fromkeys(item for path in (directory, directory.resolve()) for item in (path, *path.parents))
     files = [home / "config.toml", *(place / ".codex" / "config.toml" for place in places)]
     off = {name: _switched_off(server) for path in files for name, server in _servers(path).items()}
     told = ", ".join(f"{_toml_string(name)} = {{{server}}}" for name, server in off.items())

@@ -168,7 +168,7 @@ class CodexReader:
             case "command_execution":
                 return (Text(text=one_line(read.text(item, "command"), 200)),)
             case "file_change":
-                paths = " ".join(read.text(each, "path") for each in read.children(item, "changes"))
+                paths = " ".join(read.text(child, "path") for child in read.children(item, "changes"))
                 return (Text(text=one_line(f"change {paths}", 200)),)
             case _:
                 return ()

@@ -215,7 +215,7 @@ class Redactor:
 
 def _longest_first(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(
-        sorted((each for each in values if len(each) >= _SHORTEST_SECRET), key=lambda each: (-len(each), each))
+        sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=lambda item: (-len(item), item))
     )
 
 
@@ -257,4 +257,4 @@ def _spellings(secrets: Iterable[str]) -> tuple[bytes, ...]:
     found: set[bytes] = set()
     for secret in secrets:
         found |= {secret.encode(errors="surrogateescape"), json.dumps(secret)[1:-1].encode()}
-    return tuple(sorted(found - {b""}, key=lambda each: (-len(each), each)))
+    return tuple(sorted(found - {b""}, key=lambda item: (-len(item), item)))

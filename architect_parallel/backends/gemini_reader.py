@@ -173,7 +173,7 @@ class GeminiReader:
         facts = list(self.poll())  # what its replies took: the rest it spent beside them (choosing a model, say)
         stats = read.child(event, "stats")
         models = {one_line(name, 200): each for name, each in read.child(stats, "models").items()}
-        parts = {name: _used(each) for name, each in models.items() if isinstance(each, dict)}
+        parts = {name: _used(model) for name, model in models.items() if isinstance(model, dict)}
         if not any(parts.values()):
             parts = {self._model or "": _used(stats)}
         for name, usage in list(parts.items())[:_MOST_MODELS]:
@@ -226,12 +226,12 @@ class _Chats:
         for path in sorted(self._home.glob("tmp/*/chats/**/*.jsonl")):
             followed = self._files.setdefault(path, FollowedLines(path))
             for entry in followed.objects(b'"tokens"'):
-                for each in (entry, *read.children(read.child(entry, "$set"), "messages")):
-                    tokens, name = read.child(each, "tokens"), read.text(each, "id")
+                for item in (entry, *read.children(read.child(entry, "$set"), "messages")):
+                    tokens, name = read.child(item, "tokens"), read.text(item, "id")
                     if not tokens or not name or name in self._seen or len(self._seen) >= _MOST_REPLIES:
                         continue
                     self._seen.add(name)
-                    self.model = one_line(read.text(each, "model"), 200) or self.model
+                    self.model = one_line(read.text(item, "model"), 200) or self.model
                     given = (read.count(tokens.get("input")) or 0) + (read.count(tokens.get("tool")) or 0)
                     out = (read.count(tokens.get("output")) or 0) + (read.count(tokens.get("thoughts")) or 0)
                     cached = read.count(tokens.get("cached")) or 0

@@ -107,7 +107,7 @@ def choose_model(name: str, api_base: str | None = None) -> ModelChoice | None:
     prefix, colon, rest = name.partition(":")
     if prefix == SCRIPTED and colon:
         return ModelChoice(provider=Provider(name=SCRIPTED), model=rest)
-    by_name = next((each for each in PROVIDERS if re.match(each.models, name)), None)
+    by_name = next((provider for provider in PROVIDERS if re.match(provider.models, name)), None)
     if api_base:
         model = rest if prefix in ("openai", "deepseek") and colon else name
         deepseek = prefix == "deepseek" or (by_name is not None and by_name.name == "deepseek")
@@ -116,7 +116,7 @@ def choose_model(name: str, api_base: str | None = None) -> ModelChoice | None:
     if by_name is not None:
         return ModelChoice(provider=by_name, model=name)
     if colon and rest and re.fullmatch(r"[a-z][a-z-]*", prefix):
-        known = next((each for each in PROVIDERS if each.name == prefix), None)
+        known = next((candidate for candidate in PROVIDERS if candidate.name == prefix), None)
         return ModelChoice(provider=known or Provider(name=prefix), model=rest)
     return None
 
@@ -127,7 +127,9 @@ def default_model(variables: Collection[str]) -> str | None:
     >>> default_model({"OPENAI_API_KEY"})
     'gpt-4o'
     """
-    return next((each.default_model for each in PROVIDERS if any(key in variables for key in each.keys)), None)
+    return next(
+        (provider.default_model for provider in PROVIDERS if any(key in variables for key in provider.keys)), None
+    )
 
 
 def missing_key(choice: ModelChoice, variables: Collection[str]) -> str | None:

@@ -67,7 +67,7 @@ class QwenReader:
         text = plain_text(read.text(result, "result"))
         told = one_line(read.text(read.child(result, "error"), "message"))
         denials = read.children(result, "permission_denials")
-        denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
+        denied = tuple(sorted({one_line(read.text(denial, "tool_name"), 60) or "a tool" for denial in denials}))
         refused = told or (one_line(text) if text.startswith(_API_ERROR) and self._last_was_free else "")
         if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
             return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)

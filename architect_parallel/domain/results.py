@@ -15,7 +15,7 @@ from architect_parallel.domain.plans import Competition, WorkerSpec
 def total_usd(amounts: Iterable[float | None]) -> float | None:
     """The sum, 0 for no amounts. `None` as soon as one amount is unknown."""
     known = list(amounts)
-    return None if None in known else sum((each for each in known if each is not None), 0.0)
+    return None if None in known else sum((name for name in known if name is not None), 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

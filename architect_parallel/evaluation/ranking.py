@@ -122,12 +122,12 @@ def rank(
     return tuple(
         Rank(
             place=index + 1,
-            worker_id=each.worker_id,
-            model=each.result.model,
+            worker_id=fact.worker_id,
+            model=fact.result.model,
             reason=_reason(index, ordered, scores, preferred),
-            score=scores.get(each.worker_id),
+            score=scores.get(fact.worker_id),
         )
-        for index, each in enumerate(ordered)
+        for index, fact in enumerate(ordered)
     )
 
 
@@ -170,7 +170,7 @@ def tiers(results: Sequence[WorkerResult]) -> tuple[tuple[int, ...], ...]:
     Only a judge could order the members of a group.
     """
     ordered = _ordered(_facts(results, ()), {})
-    return tuple(tuple(each.worker_id for each in tier) for _, tier in groupby(ordered, key=lambda each: each.observed))
+    return tuple(tuple(item.worker_id for item in tier) for _, tier in groupby(ordered, key=lambda fact: fact.observed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ def duels(results: Sequence[WorkerResult], *, judged: Sequence[Judgement] = ()) 
 
     Checks and status decide, then the judge. Cost, time and size do not: an equal result for less is not a better one.
     """
-    facts = sorted(_facts(results, ()), key=lambda each: each.worker_id)
+    facts = sorted(_facts(results, ()), key=lambda fact: fact.worker_id)
     preferred = preferences(judged)
     found = []
     for a, b in combinations(facts, 2):
@@ -206,7 +206,7 @@ def preferences(judged: Iterable[Judgement]) -> dict[frozenset[int], int]:
 
     The last answer for each order of a pair counts.
     """
-    answers = {(each.a, each.b): each.best for each in judged}
+    answers = {(judgement.a, judgement.b): judgement.best for judgement in judged}
     return {
         frozenset((a, b)): best
         for (a, b), best in answers.items()
@@ -227,13 +227,13 @@ def points(results: Sequence[WorkerResult]) -> dict[int, float]:
     costs = bands((result.cost for result in successes if result.cost is not None), COST_NOISE)
     least = min(costs, default=0.0)
     earned = {}
-    for each in _facts(results, ()):
-        total = CHECK_POINTS * (each.passed / each.checks if each.checks else 1.0)
-        total += STATUS_POINTS * _SHARE_OF_STATUS.get(each.standing, 0.0)
-        if each.result.status is Status.SUCCESS:
-            total += STEP_POINTS * _share(fewest, each.result.steps)
-            total += COST_POINTS * (0.0 if each.result.cost is None else _share(least, costs[each.result.cost]))
-        earned[each.worker_id] = round(total, 2)
+    for fact in _facts(results, ()):
+        total = CHECK_POINTS * (fact.passed / fact.checks if fact.checks else 1.0)
+        total += STATUS_POINTS * _SHARE_OF_STATUS.get(fact.standing, 0.0)
+        if fact.result.status is Status.SUCCESS:
+            total += STEP_POINTS * _share(fewest, fact.result.steps)
+            total += COST_POINTS * (0.0 if fact.result.cost is None else _share(least, costs[fact.result.cost]))
+        earned[fact.worker_id] = round(total, 2)
     return earned
 
 
@@ -264,15 +264,15 @@ def bands(figures: Iterable[float], noise: float) -> dict[float, float]:
 def _ordered(facts: Sequence[_Facts], scores: Mapping[int, float]) -> list[_Facts]:
     """Order the facts, best first, each with its bands among the results that are equal before."""
 
-    def before_figures(each: _Facts) -> tuple[float, ...]:
-        return -scores.get(each.worker_id, 0.0), *each.observed, -each.judged
+    def before_figures(fact: _Facts) -> tuple[float, ...]:
+        return -scores.get(fact.worker_id, 0.0), *fact.observed, -fact.judged
 
     ordered: list[_Facts] = []
     for _, even in groupby(sorted(facts, key=before_figures), key=before_figures):
-        for cost_band, same_cost in _banded(list(even), lambda each: each.cost, COST_NOISE):
-            for time_band, equal in _banded(same_cost, lambda each: each.result.duration, TIME_NOISE):
-                banded = [replace(each, cost_band=cost_band, time_band=time_band) for each in equal]
-                ordered += sorted(banded, key=lambda each: each.last_resort)
+        for cost_band, same_cost in _banded(list(even), lambda fact: fact.cost, COST_NOISE):
+            for time_band, equal in _banded(same_cost, lambda fact: fact.result.duration, TIME_NOISE):
+                banded = [replace(fact, cost_band=cost_band, time_band=time_band) for fact in equal]
+                ordered += sorted(banded, key=lambda item: item.last_resort)
     return ordered
 
 
@@ -281,9 +281,9 @@ def _banded(
 ) -> list[tuple[float, list[_Facts]]]:
     """The smallest figure of each band and its members, the smallest band first."""
     smallest = bands(map(figure, facts), noise)
-    found: dict[float, list[_Facts]] = {each: [] for each in sorted(set(smallest.values()))}
-    for each in facts:
-        found[smallest[figure(each)]].append(each)
+    found: dict[float, list[_Facts]] = {item: [] for item in sorted(set(smallest.values()))}
+    for fact in facts:
+        found[smallest[figure(fact)]].append(fact)
     return list(found.items())
 
 
@@ -343,18 +343,18 @@ def _reason(
 def _compared_with(better: Sequence[_Facts], own: _Facts, scores: Mapping[int, float]) -> _Facts:
     """The last of `better`, or the cheapest or fastest one if only cost or time puts this result in another band."""
 
-    def even(each: _Facts) -> tuple[object, ...]:
-        return scores.get(each.worker_id), each.observed, each.judged
+    def even(fact: _Facts) -> tuple[object, ...]:
+        return scores.get(fact.worker_id), fact.observed, fact.judged
 
     last = better[-1]
     if even(last) != even(own):
         return last
-    alike = [each for each in reversed(better) if even(each) == even(own)]
+    alike = [item for item in reversed(better) if even(item) == even(own)]
     if last.cost_band != own.cost_band:
-        return next(each for each in alike if each.cost == last.cost_band)
+        return next(candidate for candidate in alike if candidate.cost == last.cost_band)
     if last.time_band != own.time_band:
-        same_cost = [each for each in alike if each.cost_band == own.cost_band]
-        return next(each for each in same_cost if each.result.duration == last.time_band)
+        same_cost = [fact for fact in alike if fact.cost_band == own.cost_band]
+        return next(entry for entry in same_cost if entry.result.duration == last.time_band)
     return last
 
 
@@ -399,7 +399,7 @@ def _figures(own: _Facts, other: _Facts) -> str:
     equal = [] if mine.cost is None else ["cost"]
     if own.time_band != other.time_band:
         words = f"{abs(mine.duration - its.duration):.3g} s {'faster' if mine.duration < its.duration else 'slower'}"
-        return ", ".join([*(f"equal {each}" for each in equal), words])
+        return ", ".join([*(f"equal {fact}" for fact in equal), words])
     words = f"equal {' and '.join([*equal, 'time'])}"
     if own.diff_lines != other.diff_lines:
         smaller = "smaller" if own.diff_lines < other.diff_lines else "larger"

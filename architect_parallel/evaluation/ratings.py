@@ -46,7 +46,7 @@ def ratings(wins: Mapping[tuple[Player, Player], float], *, prior: float = PRIOR
         prior: Games drawn against the invisible player, above 0.
 
     >>> found = ratings({("a", "b"): 3.0, ("b", "a"): 1.0})
-    >>> [(name, round(each.rating)) for name, each in found.items()]
+    >>> [(name, round(rating.rating)) for name, rating in found.items()]
     [('a', 1582), ('b', 1418)]
     """
     games = {pair: count for pair, count in wins.items() if pair[0] != pair[1] and count > 0}
@@ -89,7 +89,7 @@ def _most_likely(won: _Matrix, prior: float) -> list[float]:
         else:
             return strengths
         strengths, likelihood = tried, better
-        if max(abs(each) for each in step) < 1e-10:
+        if max(abs(item) for item in step) < 1e-10:
             return strengths
     return strengths
 

@@ -296,10 +296,14 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
     """
     stays = list(plan.stays)
     with contextlib.ExitStack() as held:
-        runs = dict.fromkeys([*(item.leftover.run_id for item in plan.items), *(each.run_id for each in plan.scratch)])
+        runs = dict.fromkeys(
+            [*(item.leftover.run_id for item in plan.items), *(candidate.run_id for candidate in plan.scratch)]
+        )
         live = {run_id for run_id in runs if not _hold(journal, run_id, held)}
-        stays += [each for run_id in live for each in _live(repository, journal, run_id)]
-        scratch = tuple(each for each in plan.scratch if each.run_id not in live and _gone(repository, each, stays))
+        stays += [entry for run_id in live for entry in _live(repository, journal, run_id)]
+        scratch = tuple(
+            element for element in plan.scratch if element.run_id not in live and _gone(repository, element, stays)
+        )
         decided: list[tuple[Item, Removal]] = []
         for item in plan.items:
             if item.leftover.run_id not in live:
@@ -308,7 +312,9 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
         if not decided:
             return CleanupOutcome(removed=(), stays=tuple(stays), scratch=scratch)
         run_id = next(iter(runs)) if len(runs) == 1 else None
-        operation = journal.begin_operation("cleanup", run_id, {"removals": [asdict(each) for _, each in decided]})
+        operation = journal.begin_operation(
+            "cleanup", run_id, {"removals": [asdict(removal) for _, removal in decided]}
+        )
         removed = []
         for item, intended in decided:
             done = None
@@ -318,7 +324,7 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
             if gone.worktree_path is not None or gone.tip is not None or (done is not None and item.leftover.debris):
                 removed.append(gone)
         if removed:
-            journal.finish_operation(operation, {"removals": [asdict(each) for each in removed]})
+            journal.finish_operation(operation, {"removals": [asdict(removal) for removal in removed]})
         else:
             journal.withdraw_operation(operation)
         for run_id in runs:
@@ -479,7 +485,7 @@ def remove_leftover(repository: Repository, journal: Journal, left: Leftover) ->
     item = Item(leftover=left, worktree=left.path is not None, branch=left.tip is not None)
     stays: list[Stays] = []
     remove_item(repository, item, keep_item(repository, journal, item), stays)
-    return [f"{each.what} {each.name} stays: {each.reason}" for each in stays]
+    return [f"{stay.what} {stay.name} stays: {stay.reason}" for stay in stays]
 
 
 def _forget_branch(repository: Repository, spec: WorkerSpec) -> None:
@@ -505,7 +511,7 @@ def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
     for spec in run.planned:
         _forget_branch(repository, spec)
     place = journal.run_dir(run_id)
-    over = {str(each.worker_id) for each in run.results if each.status is Status.SUCCESS}
+    over = {str(result.worker_id) for result in run.results if result.status is Status.SUCCESS}
     spent = [place / "git" / name for name in names(place / "git") if f"{name}--".split("-")[1] in over]
     for path in [*spent, place / "state"]:
         with contextlib.suppress(OSError):

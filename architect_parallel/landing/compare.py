@@ -73,8 +73,8 @@ def compare_sources(repository: Repository, sources: Sequence[Source], onto: Ont
     Args:
         onto: `None` means that there is no branch to compare with (an unborn HEAD).
     """
-    wanted = sorted(sources, key=lambda each: (each.worker.status is not Status.SUCCESS, each.worker_id))
-    commits = {each.worker_id: each.commit for each in wanted}
+    wanted = sorted(sources, key=lambda source: (source.worker.status is not Status.SUCCESS, source.worker_id))
+    commits = {name.worker_id: name.commit for name in wanted}
     names: list[tuple[int | str, int]] = [(onto.name, worker) for worker in sorted(commits)] if onto else []
     names += combinations(sorted(commits), 2)
     with temporary_repository(repository, as_merged=True) as git:
@@ -88,7 +88,7 @@ def compare_sources(repository: Repository, sources: Sequence[Source], onto: Ont
         excluded = {b for (a, b), outcome in merged.items() if not isinstance(a, int) and not outcome.clean}
         proposed, order = _propose_verified(git, tuple(commits), against, excluded, commits, onto)
     return Comparison(
-        conflicts=tuple(Pair(a=a, b=b, clean=each.clean, files=each.files) for (a, b), each in merged.items()),
+        conflicts=tuple(Pair(a=a, b=b, clean=merge.clean, files=merge.files) for (a, b), merge in merged.items()),
         shared_files=_shared_files(wanted),
         proposed=proposed,
         order=order,

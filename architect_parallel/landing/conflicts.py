@@ -130,7 +130,7 @@ def resolve(
             return Resolution(commit=None, why=f"{name} {why}", warnings=tuple(warnings), cost=cost)
         if method is Method.REBASE:
             warnings.append(f"worker {source.worker_id} lands as one commit: its conflicts were resolved as a whole")
-        beyond = sorted({each.path for each in private.diff(before, after.tree).files} - set(conflicted))
+        beyond = sorted({file.path for file in private.diff(before, after.tree).files} - set(conflicted))
         if beyond:
             warnings.append(f"{name} also changed files without conflicts: {summarize(beyond)}")
         return Resolution(commit=commit, warnings=tuple(warnings), cost=cost)
@@ -154,7 +154,7 @@ class _Outside:
             if self._checkout is None:
                 return [f"the main checkout was not watched while {agent} resolved: {self._unseen}"]
             # Refs are told by `traces`.
-            changes = [each for each in self._checkout.changes() if not each.path.startswith("refs/")]
+            changes = [change for change in self._checkout.changes() if not change.path.startswith("refs/")]
             if not changes:
                 return []
             patch = self._checkout.patch(changes)
@@ -163,7 +163,7 @@ class _Outside:
         except (ArchitectParallelError, OSError) as error:
             return [f"the main checkout could not be looked at after {agent}: {error}"]
         saved = "" if patch is None else f"; saved as {self._saved}"
-        paths = summarize(sorted(each.path for each in changes))
+        paths = summarize(sorted(item.path for item in changes))
         return [f"while {agent} resolved, the main checkout changed: {paths} (it or you; nothing was reverted{saved})"]
 
 
@@ -191,7 +191,7 @@ def _objection(
         return f"did not succeed: {status} ({reason})" + (f": {run.ending.error}" if run.ending.error else "")
     if marked := _marked(private, after, (tip, source.commit)):
         return f"left conflict markers in {summarize(marked)}"
-    unmerged = set(_unmerged(repository, worktree)) - {each.path for each in changed}
+    unmerged = set(_unmerged(repository, worktree)) - {item.path for item in changed}
     had_markers = set(_marked(private, before, (tip, source.commit)))
     if untouched := sorted(unmerged - had_markers):
         return f"did not decide on {summarize(untouched)}"

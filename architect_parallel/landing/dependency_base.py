@@ -23,23 +23,23 @@ def merged_base(repository: Repository, base_commit: str, results: Sequence[Work
         EnvironmentProblem: Two of them conflict; the files are named.
     """
     git, commit, taken = repository.store, base_commit, list[str]()
-    for each in results:
-        if each.diff is None or git.ok("merge-base", "--is-ancestor", each.diff.head, commit):
+    for result in results:
+        if result.diff is None or git.ok("merge-base", "--is-ancestor", result.diff.head, commit):
             continue
-        if not git.ok("merge-base", "--is-ancestor", commit, each.diff.head):
+        if not git.ok("merge-base", "--is-ancestor", commit, result.diff.head):
             require_merge_tree()
-        date = git.text("show", "--no-patch", "--format=%cd", "--date=raw", each.diff.head)
+        date = git.text("show", "--no-patch", "--format=%cd", "--date=raw", result.diff.head)
         env = {f"GIT_{role}_{key}": word for role in ("AUTHOR", "COMMITTER") for key, word in _WHO.items()}
         env |= {f"GIT_{role}_DATE": date for role in ("AUTHOR", "COMMITTER")}
-        message = f"architect: base of {', '.join([*taken, each.name])}"
-        combined = merge(git, commit, each.diff.head, message=message, env=env)
+        message = f"architect: base of {', '.join([*taken, result.name])}"
+        combined = merge(git, commit, result.diff.head, message=message, env=env)
         if combined.commit is None:
             shown = ", ".join(combined.conflicts[:20])
             others = " and ".join(taken)
             raise EnvironmentProblem(
-                f"the work of {others} conflicts with that of {each.name} in {shown}",
+                f"the work of {others} conflicts with that of {result.name} in {shown}",
                 hint="let one of them depend on the other",
             )
         commit = combined.commit
-        taken.append(each.name)
+        taken.append(result.name)
     return commit

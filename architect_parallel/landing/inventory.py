@@ -103,18 +103,18 @@ def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Lef
     """What the workers of an ended run left, in order of their ids. Workers that left nothing are not listed."""
     recorded = journal.recorded(run_id, files=False)
     result = replay(recorded, live=False)
-    done = {each.worker_id: each for each in result.results}
+    done = {item.worker_id: item for item in result.results}
     # A worker without isolation worked in a directory of the user's: nothing there is ours.
     isolated = [spec for spec in result.planned if spec.isolation is not Isolation.NONE]
-    isolated += [integration_spec(each) for each in integrations(journal, run_id)]
+    isolated += [integration_spec(integration) for integration in integrations(journal, run_id)]
     found = (_leftover(repository, journal, result, spec, done.get(spec.worker_id)) for spec in isolated)
     running = still_running(recorded)
     return [
-        replace(each, worktree_stays="its agent is still being stopped", forcible=False, hint="try again")
-        if each.spec.worker_id in running
-        else each
-        for each in found
-        if each is not None
+        replace(entry, worktree_stays="its agent is still being stopped", forcible=False, hint="try again")
+        if entry.spec.worker_id in running
+        else entry
+        for entry in found
+        if entry is not None
     ]
 
 
@@ -124,9 +124,9 @@ def integrations(journal: Journal, run_id: str) -> list[Operation]:
     Undone merges are included: the undo of a cleanup can restore what a killed merge left.
     """
     found: dict[str, Operation] = {}
-    for each in journal.operations(run_id):
-        if each.kind == "merge" and each.payload.get("integration"):
-            found.setdefault(str(each.payload["integration"]), each)
+    for operation in journal.operations(run_id):
+        if operation.kind == "merge" and operation.payload.get("integration"):
+            found.setdefault(str(operation.payload["integration"]), operation)
     return list(found.values())
 
 
@@ -149,13 +149,13 @@ def integration_leftover(repository: Repository, journal: Journal, operation: Op
 def still_running(recorded: Iterable[Recorded]) -> set[int]:
     """Workers of a dead launcher whose supervisor still runs. It needs a grace period to end the agent's processes."""
     started: dict[int, tuple[int, datetime]] = {}
-    for each in recorded:
-        if each.worker_id is None:
+    for event in recorded:
+        if event.worker_id is None:
             continue
-        if isinstance(each.event, AgentStarted):
-            started[each.worker_id] = (each.event.supervisor_pid, each.time)
-        elif isinstance(each.event, AgentExited):
-            started.pop(each.worker_id, None)
+        if isinstance(event.event, AgentStarted):
+            started[event.worker_id] = (event.event.supervisor_pid, event.time)
+        elif isinstance(event.event, AgentExited):
+            started.pop(event.worker_id, None)
     return {worker_id for worker_id, (pid, time) in started.items() if pid > 0 and runs_since(pid, time)}
 
 
@@ -260,7 +260,7 @@ def holds_filtered(
     with _private(repository, journal, run_id, spec, path, admin_dir) as private:
         if not private.facts.filters.drivers:
             return False
-        other = [{change.path for change in private.diff(each, tree).files if change.status != "D"} for each in known]
+        other = [{change.path for change in private.diff(name, tree).files if change.status != "D"} for name in known]
         return bool(private.filtered().named(private.git, set.intersection(*other)))
 
 
@@ -386,7 +386,7 @@ def _targets(repository: Repository, base: str) -> list[str]:
     lines = (line.split(" ", 1) for line in listed.splitlines())
     tips = [commit for commit, ref in lines if not ref.startswith(_OF_RUNS)]
     head = _users_head(repository)
-    return [each for each in dict.fromkeys([*([head] if head else []), *tips]) if each != base][:_MOST_TARGETS]
+    return [item for item in dict.fromkeys([*([head] if head else []), *tips]) if item != base][:_MOST_TARGETS]
 
 
 def _users_head(repository: Repository) -> str | None:

@@ -233,7 +233,7 @@ def clear_stale(repository: Repository, journal: Journal, run_id: str) -> None:
 
 def _discard(repository: Repository, journal: Journal, operation_id: int) -> None:
     """Remove an integration from which nothing lands. The next cleanup removes what cannot be removed now."""
-    operation = next(each for each in journal.operations() if each.id == operation_id)
+    operation = next(candidate for candidate in journal.operations() if candidate.id == operation_id)
     try:
         left = integration_leftover(repository, journal, operation)
         if left is not None and (left.path is not None or left.tip != operation.payload["old"]):
@@ -276,11 +276,12 @@ def _words(plan: MergePlan, outcome: MergeOutcome) -> tuple[str, str]:
     landed = [source for source in plan.steps if source.worker_id in outcome.merged]
     landed.sort(key=lambda source: outcome.merged.index(source.worker_id))
     lines = [
-        f"- worker {each.worker_id} ({each.worker.backend} {each.worker.model}): {subject(each)}" for each in landed
+        f"- worker {item.worker_id} ({item.worker.backend} {item.worker.model}): {subject(item)}" for item in landed
     ]
     lines += [
-        f"- left out: worker {each.worker_id} ({each.reason})" + (f": {', '.join(each.files)}" if each.files else "")
-        for each in outcome.left_out
+        f"- left out: worker {entry.worker_id} ({entry.reason})"
+        + (f": {', '.join(entry.files)}" if entry.files else "")
+        for entry in outcome.left_out
     ]
     title = subject(landed[0]) if len(landed) == 1 else f"Results of {len(landed)} workers of run {plan.run_id}"
     return title or plan.run_id, f"Results of run {plan.run_id}:\n\n" + "\n".join(lines) + "\n"

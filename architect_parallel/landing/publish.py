@@ -74,7 +74,7 @@ def plan_publication(
     if remote in remotes and merge is not None:
         return Publication(remote=remote or "", ref=merge.removeprefix("refs/heads/"), pull_request=pull_request)
     pushed_by_default = _setting(repository, "remote.pushDefault")
-    found = next((each for each in (pushed_by_default, "origin") if each in remotes), None)
+    found = next((candidate for candidate in (pushed_by_default, "origin") if candidate in remotes), None)
     if found is None:
         raise EnvironmentProblem(
             f"{branch} has no upstream and there is no remote origin", hint="git remote add origin URL"

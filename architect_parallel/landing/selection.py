@@ -51,7 +51,7 @@ def choose(repository: Repository, result: RunResult, pick: Pick, named: Sequenc
         wanted = [worker for worker in result.results if worker.status is Status.SUCCESS]
         failed = [worker for worker in result.results if worker.status is not Status.SUCCESS]
         left_out = tuple(
-            LeftOut(worker_id=each.worker_id, reason="not_successful", detail=_ended(each)) for each in failed
+            LeftOut(worker_id=entry.worker_id, reason="not_successful", detail=_ended(entry)) for entry in failed
         )
         if not wanted:
             raise NothingToDo(
@@ -59,7 +59,7 @@ def choose(repository: Repository, result: RunResult, pick: Pick, named: Sequenc
                 hint=f"architect merge {result.run_id} N lands one anyway",
             )
         return _with_work(repository, result, wanted, left_out)
-    return _with_work(repository, result, [_require_worker(result, each) for each in dict.fromkeys(named)], ())
+    return _with_work(repository, result, [_require_worker(result, item) for item in dict.fromkeys(named)], ())
 
 
 def _best(repository: Repository, result: RunResult) -> Choice:

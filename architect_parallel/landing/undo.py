@@ -61,12 +61,12 @@ class UndoPlan:
         if self.integration is not None:
             lines.append(f"branch {self.integration.spec.branch} goes; its state is kept")
         lines += self.notes
-        for each in self.restore:
-            if each.tip is not None:
-                lines.append(f"branch {each.branch} returns at {each.tip[:12]}")
-            if each.worktree_path is not None:
-                state = " with its uncommitted state" if each.content or each.aside else ""
-                lines.append(f"worktree {each.worktree_path} returns{state}")
+        for removal in self.restore:
+            if removal.tip is not None:
+                lines.append(f"branch {removal.branch} returns at {removal.tip[:12]}")
+            if removal.worktree_path is not None:
+                state = " with its uncommitted state" if removal.content or removal.aside else ""
+                lines.append(f"worktree {removal.worktree_path} returns{state}")
         return lines or ["nothing of it is left to take back"]
 
 
@@ -78,7 +78,7 @@ def plan_undo(repository: Repository, journal: Journal) -> UndoPlan:
         EnvironmentProblem: It cannot be undone as things are: the target has moved on or is dirty, or something else
             took the place of a branch or worktree.
     """
-    operation = next((each for each in journal.operations() if not each.undone), None)
+    operation = next((candidate for candidate in journal.operations() if not candidate.undone), None)
     if operation is None:
         raise NothingToDo("there is nothing to undo", hint="architect undo --list")
     if operation.kind == "merge":
@@ -106,8 +106,8 @@ def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
         _take_back_half(plan.target, plan.half_switched)
     if plan.integration is not None:
         remove_leftover(repository, journal, plan.integration)
-    for each in plan.restore:
-        _restore(repository, each)
+    for removal in plan.restore:
+        _restore(repository, removal)
     journal.mark_undone(plan.operation.id)
 
 
@@ -185,12 +185,12 @@ def _parents(repository: Repository, commit: str) -> list[str]:
 
 
 def _plan_cleanup(repository: Repository, operation: Operation) -> UndoPlan:
-    removals = [_removal(each) for each in operation.payload["removals"]]
-    missing = [left for each in removals if (left := _missing(repository, each)) is not None]
-    for each in missing:
-        for commit in (each.tip, each.head, each.content):
+    removals = [_removal(entry) for entry in operation.payload["removals"]]
+    missing = [left for removal in removals if (left := _missing(repository, removal)) is not None]
+    for item in missing:
+        for commit in (item.tip, item.head, item.content):
             if commit is not None and repository.store.resolve(f"{commit}^{{commit}}") is None:
-                raise EnvironmentProblem(f"commit {commit} of {each.branch} is gone", hint="git fsck --lost-found")
+                raise EnvironmentProblem(f"commit {commit} of {item.branch} is gone", hint="git fsck --lost-found")
     return UndoPlan(operation=operation, restore=tuple(missing))
 
 
@@ -199,51 +199,51 @@ def _removal(plain: Mapping[str, Any]) -> Removal:
     return Removal(**{key: value for key, value in plain.items() if key in known})
 
 
-def _missing(repository: Repository, each: Removal) -> Removal | None:
+def _missing(repository: Repository, removal: Removal) -> Removal | None:
     """The part of it that is missing. `None` means that nothing is missing.
 
     Raises:
         EnvironmentProblem: Something else is in its place.
     """
-    ref = repository.store.resolve(f"refs/heads/{each.branch}")
-    if ref is not None and not owns_branch(repository, each.branch, each.run_id):
+    ref = repository.store.resolve(f"refs/heads/{removal.branch}")
+    if ref is not None and not owns_branch(repository, removal.branch, removal.run_id):
         raise EnvironmentProblem(
-            f"there is another branch {each.branch} now", hint=f"git branch -m {each.branch} NEW, then again"
+            f"there is another branch {removal.branch} now", hint=f"git branch -m {removal.branch} NEW, then again"
         )
-    path = Path(each.worktree_path) if each.worktree_path is not None else None
+    path = Path(removal.worktree_path) if removal.worktree_path is not None else None
     if path is not None and os.path.lexists(path):
         if (found := mismatch(repository, path)) is not None:
             raise EnvironmentProblem(f"there is something else at {path} now: {found.reason}", hint=found.hint)
         if admin_dir_of(repository, path) is None or ref is None:
             raise EnvironmentProblem(f"there is something else at {path} now", hint="move it away, then again")
         path = None
-    if path is not None and ref is None and each.tip is None:
+    if path is not None and ref is None and removal.tip is None:
         raise EnvironmentProblem(
-            f"branch {each.branch} of {path} is gone", hint=f"git branch {each.branch} {each.head}"
+            f"branch {removal.branch} of {path} is gone", hint=f"git branch {removal.branch} {removal.head}"
         )
-    tip = each.tip if ref is None else None
+    tip = removal.tip if ref is None else None
     if path is None and tip is None:
         return None
-    return dataclasses.replace(each, worktree_path=str(path) if path else None, tip=tip)
+    return dataclasses.replace(removal, worktree_path=str(path) if path else None, tip=tip)
 
 
-def _restore(repository: Repository, each: Removal) -> None:
-    if each.worktree_path is not None:
-        _restore_worktree(repository, each, Path(each.worktree_path))
-    elif each.tip is not None:
-        restore_branch(repository, branch=each.branch, commit=each.tip, run_id=each.run_id)
-    if each.tip is not None:
-        for key, value in each.settings:
+def _restore(repository: Repository, removal: Removal) -> None:
+    if removal.worktree_path is not None:
+        _restore_worktree(repository, removal, Path(removal.worktree_path))
+    elif removal.tip is not None:
+        restore_branch(repository, branch=removal.branch, commit=removal.tip, run_id=removal.run_id)
+    if removal.tip is not None:
+        for key, value in removal.settings:
             repository.store.run("config", "--local", "--add", key, value)
 
 
-def _restore_worktree(repository: Repository, each: Removal, path: Path) -> None:
-    tip = each.tip or repository.store.resolve(f"refs/heads/{each.branch}")
+def _restore_worktree(repository: Repository, removal: Removal, path: Path) -> None:
+    tip = removal.tip or repository.store.resolve(f"refs/heads/{removal.branch}")
     if tip is None:
-        raise EnvironmentProblem(f"branch {each.branch} is gone", hint="architect undo")
-    reopen_worktree(repository, path=path, branch=each.branch, base_commit=tip, run_id=each.run_id)
+        raise EnvironmentProblem(f"branch {removal.branch} is gone", hint="architect undo")
+    reopen_worktree(repository, path=path, branch=removal.branch, base_commit=tip, run_id=removal.run_id)
     git = Git(cwd=path)
-    if each.on_branch != each.branch:
+    if removal.on_branch != removal.branch:
         on = f"refs/heads/{each.on_branch}"
         same = each.on_branch is not None and repository.store.resolve(on) == each.head
         _switch(git, each.on_branch if same and each.on_branch else None, each.head or tip)

@@ -181,7 +181,7 @@ def file_names(names: Sequence[str], *, taken: Sequence[str] = ("summary",)) -> 
     >>> file_names(["review", "../../etc/passwd", "Review", "summary", "..."])
     ('review', 'etc-passwd', 'Review-2', 'summary-2', 'task')
     """
-    used = {each.lower() for each in taken}
+    used = {item.lower() for item in taken}
     found = []
     for name in names:
         stem = _FILE_UNSAFE.sub("-", name).strip("-.")[:80] or "task"

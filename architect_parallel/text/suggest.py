@@ -15,7 +15,7 @@ def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | 
     >>> nearest("claud", ["claude", "codex"]), nearest("MAX-STEPS", ["max_steps"]), nearest("x", ["claude"])
     ('claude', 'max_steps', None)
     """
-    folded = {_fold(each): each for each in sorted(known, reverse=True)}
+    folded = {_fold(item): item for item in sorted(known, reverse=True)}
     # difflib is quadratic in the length: a name longer than any of ours has no near one.
     found = get_close_matches(_fold(name[:100]), folded, n=1, cutoff=likeness)
     return folded[found[0]] if found else None
