@@ -244,17 +244,17 @@ def _restore_worktree(repository: Repository, removal: Removal, path: Path) -> N
     reopen_worktree(repository, path=path, branch=removal.branch, base_commit=tip, run_id=removal.run_id)
     git = Git(cwd=path)
     if removal.on_branch != removal.branch:
-        on = f"refs/heads/{each.on_branch}"
-        same = each.on_branch is not None and repository.store.resolve(on) == each.head
-        _switch(git, each.on_branch if same and each.on_branch else None, each.head or tip)
-    if each.content is not None and tree_of(git, each.content) != tree_of(git, "HEAD"):
+        on = f"refs/heads/{removal.on_branch}"
+        same = removal.on_branch is not None and repository.store.resolve(on) == removal.head
+        _switch(git, removal.on_branch if same and removal.on_branch else None, removal.head or tip)
+    if removal.content is not None and tree_of(git, removal.content) != tree_of(git, "HEAD"):
         # Files first, by a switch that writes only what differs; then the index as it was.
-        git.run("read-tree", "-m", "-u", "HEAD", each.content)
-    if each.content is not None:
-        git.run("read-tree", each.index_tree or "HEAD")
+        git.run("read-tree", "-m", "-u", "HEAD", removal.content)
+    if removal.content is not None:
+        git.run("read-tree", removal.index_tree or "HEAD")
         git.run("update-index", "-q", "--refresh", check=False)
-    if each.aside is not None:
-        take_back(Path(each.aside), each.left_out, path)
+    if removal.aside is not None:
+        take_back(Path(removal.aside), removal.left_out, path)
 
 
 def _switch(git: Git, branch: str | None, commit: str) -> None:
