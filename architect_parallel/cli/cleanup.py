@@ -12,7 +12,8 @@ from architect_parallel.cli.console import answer, answer_json, warn
 from architect_parallel.errors import ExitCode
 
 if TYPE_CHECKING:
-    from architect_parallel.landing.cleanup import CleanupOutcome, CleanupPlan, Stays
+    from architect_parallel.landing.cleanup import CleanupOutcome, CleanupPlan
+    from architect_parallel.landing.removal import Stays
 
 
 def parallel_cleanup(

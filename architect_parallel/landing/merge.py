@@ -19,7 +19,6 @@ from architect_parallel.domain import LeftOut
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
 from architect_parallel.events import to_plain
 from architect_parallel.journal import Journal
-from architect_parallel.landing.cleanup import remove_leftover
 from architect_parallel.landing.integration import (
     Combination,
     IntegrationContext,
@@ -30,6 +29,7 @@ from architect_parallel.landing.integration import (
 from architect_parallel.landing.inventory import INTEGRATION, integration_leftover, integrations
 from architect_parallel.landing.plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
+from architect_parallel.landing.removal import remove_leftover
 from architect_parallel.landing.selection import Pick
 from architect_parallel.landing.steps import Method, changed_files, subject
 from architect_parallel.landing.target_branch import move

@@ -18,8 +18,8 @@ from typing import Any
 
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal, Operation
-from architect_parallel.landing.cleanup import Removal, remove_leftover
 from architect_parallel.landing.inventory import Leftover, integration_leftover
+from architect_parallel.landing.removal import Removal, remove_leftover
 from architect_parallel.landing.strategies import tree_of
 from architect_parallel.landing.target_branch import Target, find_target, move, require_movable, require_unoccupied
 from architect_parallel.repository.registry import admin_dir_of, checkout_of, mismatch
