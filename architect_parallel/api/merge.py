@@ -17,7 +17,8 @@ from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.conflicts import Resolver
-from architect_parallel.landing.integration import IntegrationContext, Interrupted
+from architect_parallel.landing.integration import Interrupted
+from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace

@@ -22,13 +22,9 @@ from architect_parallel.domain import Status
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
-from architect_parallel.landing.inventory import (
-    INTEGRATION,
-    Leftover,
-    leftovers,
-    still_running,
-)
+from architect_parallel.landing.inventory import Leftover, leftovers, still_running
 from architect_parallel.landing.removal import Item, Removal, Stays, forget_branch, keep_item, remove_item, stays_of
+from architect_parallel.landing.worktree_content import INTEGRATION
 from architect_parallel.repository.registry import (
     INITIALIZING,
     Mismatch,

@@ -19,20 +19,16 @@ from architect_parallel.domain import LeftOut
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
 from architect_parallel.events import to_plain
 from architect_parallel.journal import Journal
-from architect_parallel.landing.integration import (
-    Combination,
-    IntegrationContext,
-    IntegrationPlan,
-    combine_in_worktree,
-    free_place,
-)
-from architect_parallel.landing.inventory import INTEGRATION, integration_leftover, integrations
+from architect_parallel.landing.integration import Combination, combine_in_worktree, free_place
+from architect_parallel.landing.integration_worktree import IntegrationContext, IntegrationPlan
+from architect_parallel.landing.inventory import integration_leftover, integrations
 from architect_parallel.landing.plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
 from architect_parallel.landing.removal import remove_leftover
 from architect_parallel.landing.selection import Pick
 from architect_parallel.landing.steps import Method, changed_files, subject
 from architect_parallel.landing.target_branch import move
+from architect_parallel.landing.worktree_content import INTEGRATION
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import show_workers

@@ -11,13 +11,8 @@ from pathlib import Path
 from architect_parallel.domain import WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
-from architect_parallel.landing.inventory import (
-    Leftover,
-    head_commit,
-    holds_filtered,
-    keep_hidden,
-    read_tree,
-)
+from architect_parallel.landing.inventory import Leftover
+from architect_parallel.landing.worktree_content import head_commit, holds_filtered, private_of, read_tree
 from architect_parallel.repository.heads import head_branch
 from architect_parallel.repository.ownership import owner_ref
 from architect_parallel.repository.registry import (
@@ -25,6 +20,7 @@ from architect_parallel.repository.registry import (
 )
 from architect_parallel.snapshots.baseline import OWN
 from architect_parallel.snapshots.filtered_paths import put_aside
+from architect_parallel.snapshots.hidden_files import Hidden, commit_hidden
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.nested_repositories import keep_all_nested
 from architect_parallel.system.git import Git, Repository
@@ -217,3 +213,19 @@ def forget_branch(repository: Repository, spec: WorkerSpec) -> None:
         if commit != spec.base_commit:
             keep(repository, commit, spec.run_id, spec.number)
         repository.store.run("update-ref", "-d", ref, commit)
+
+
+def keep_hidden(
+    repository: Repository, journal: Journal, left: Leftover, path: Path, admin_dir: Path, head: str
+) -> list[str]:
+    """Save the files that only the agent's own ignore rules hide. Return the refs, or an empty list.
+
+    Raises:
+        ArchitectParallelError: They cannot be kept.
+    """
+    hidden = left.content.hidden if left.content is not None else Hidden()
+    if not hidden.files:
+        return []
+    with private_of(repository, journal, left.run_id, left.spec, path, admin_dir) as private:
+        commit = commit_hidden(private, hidden, head)
+    return [keep(repository, commit, left.run_id, left.spec.number, "hidden")] if commit else []

@@ -21,7 +21,8 @@ from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, undo
 from architect_parallel.landing.conflicts import Resolver
-from architect_parallel.landing.integration import IntegrationContext, Interrupted
+from architect_parallel.landing.integration import Interrupted
+from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.landing.merge import MergeOutcome, Method, Pick, execute, plan_merge
 from architect_parallel.system.git import Repository, open_repository
 
