@@ -165,7 +165,7 @@ class Agent:
     def _report(self, status: Status, reason: Reason, error: str | None = None) -> Report:
         warnings = [] if self.not_kept is None else [self.not_kept]
         if self.limits.budget_usd is not None and self.cost is None:
-            warnings.append(f"the price of {self.conversation.model} is unknown: the budget was not held")
+            warnings.append(f"the price of {self.conversation.model} is unknown: the budget was not enforced")
         if self.toolbox.withheld:
             names = ", ".join(sorted(self.toolbox.withheld))
             warnings.append(f"not allowed by the profile or --confirm-mode, and asked for: {names}")

@@ -127,7 +127,7 @@ def scripted_conversation(name: str, environ: Mapping[str, str]) -> ScriptedConv
         return ScriptedConversation(name, _checked(script))
     except (OSError, UnicodeDecodeError, YAMLError, ValueError, TypeError, KeyError) as error:
         what = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(f"scripted models in {origin} cannot be used: {what}", hint=f"mend {origin}") from error
+        raise UsageError(f"scripted models in {origin} cannot be used: {what}", hint=f"fix {origin}") from error
 
 
 def _bundled() -> str:

@@ -205,15 +205,15 @@ class Capabilities:
         """
         lacking = []
         if model and not self.model:
-            lacking.append("cannot be told a model")
+            lacking.append("has no option for the model")
         if agent.system_prompt is not None and not self.system_prompt:
-            lacking.append(f"takes no system prompt: that of agent {agent.name} is left out")
+            lacking.append(f"has no option for a system prompt: the one of agent {agent.name} is left out")
         if agent.approval_mode is not None and agent.approval_mode not in self.approval_modes:
             lacking.append(f"has no approval mode {agent.approval_mode}")
         if agent.sandbox_mode is not None and agent.sandbox_mode not in self.sandbox_modes:
             lacking.append(f"has no sandbox mode {agent.sandbox_mode}")
         if budget and not self.cost:
-            lacking.append("does not tell its cost: the budget cannot be held, only the time limits")
+            lacking.append("does not report its cost: the budget is not enforced, only the time limits")
         return tuple(lacking)
 
 

@@ -116,7 +116,7 @@ class OpencodeBackend(BuiltIn):
         if request.model is not None:
             if "/" not in request.model:
                 raise UsageError(
-                    f"opencode wants its model as provider/model, not {request.model!r}",
+                    f"opencode needs its model as provider/model, not {request.model!r}",
                     hint=f"for example --models openai/{request.model}; `opencode models` lists them",
                 )
             argv += ["-m", request.model]

@@ -147,7 +147,7 @@ def settle_runs(repository: Repository, journal: Journal, run: str | None = None
 
 def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
     """Keep the whole run, with each worktree that it has."""
-    hint, reason = f"architect cancel {run_id}", "it is still going on"
+    hint, reason = f"architect cancel {run_id}", "it is still running"
     ids = {
         spec.worktree_path: spec.worker_id for spec in replay(journal.recorded(run_id, files=False), live=True).planned
     }
@@ -155,7 +155,7 @@ def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
         Stays(run_id=run_id, worker_id=None, what="run", name=run_id, reason=reason, hint=hint),
         *(
             Stays(run_id=run_id, worker_id=ids.get(path), what="worktree", name=path, hint=hint,
-                  reason="its run is still going on")
+                  reason="its run is still running")
             for path in _marked(repository, run_id)
         ),
     ]  # fmt: skip

@@ -135,7 +135,7 @@ class _MergeSequence:
         elif strategies.tree_of(self._repository.store, commit) == strategies.tree_of(
             self._repository.store, self._tip
         ):
-            self._warn(f"{self._before} has all of worker {number} already")
+            self._warn(f"{self._before} already has everything of worker {number}")
             return None
         broken = self._broken(source, commit)
         if broken is not None:

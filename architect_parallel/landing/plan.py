@@ -110,14 +110,14 @@ def plan_merge(
     run_id = journal.find(run)
     result = journal.result(run_id)
     if result.status is RunStatus.RUNNING:
-        raise EnvironmentProblem(f"run {run_id} is still going on", hint=f"architect status {run_id}")
+        raise EnvironmentProblem(f"run {run_id} is still running", hint=f"architect status {run_id}")
     if journal.is_live(run_id):
         raise EnvironmentProblem(f"run {run_id} is in use: it is resumed, merged or cleaned up", hint="try again later")
     choice = choose(repository, result, pick, workers)
     several = pick is Pick.ALL or len(choice.sources) > 1
     target = find_target(repository, into)
     if target.branch in {f"{BRANCH_PREFIX}{number}" for number in journal.live_numbers()}:
-        raise EnvironmentProblem(f"an agent is at work on {target.branch}", hint="architect status")
+        raise EnvironmentProblem(f"an agent is working on {target.branch}", hint="architect status")
     publication = None
     if push or pull_request:
         environ = os.environ if environ is None else environ
@@ -146,7 +146,7 @@ def _computed(
     warnings, steps = list(choice.warnings), []
     for source in choice.sources:
         if git.ok("merge-base", "--is-ancestor", source.commit, target.tip):
-            warnings.append(f"{target.branch} has all of worker {source.worker_id} already")
+            warnings.append(f"{target.branch} already has everything of worker {source.worker_id}")
         else:
             steps.append(source)
     if len(steps) > 1:
@@ -160,7 +160,7 @@ def _computed(
         if combined.commit is None:
             left_out.append(LeftOut(worker_id=source.worker_id, reason="conflict", files=combined.conflicts))
         elif strategies.tree_of(git, combined.commit) == strategies.tree_of(git, tip):
-            warnings.append(f"{so_far(target.branch, merged)} has all of worker {source.worker_id} already")
+            warnings.append(f"{so_far(target.branch, merged)} already has everything of worker {source.worker_id}")
             continue
         else:
             tip = combined.commit

@@ -61,7 +61,7 @@ def require_source(repository: Repository, run: RunResult, worker: WorkerResult)
                 f" lands (git diff {head[:12]} {tip[:12]})",
             )
     if source is None:
-        raise NothingToDo(f"the work of worker {number} of run {run_id} is gone", hint="architect undo --list")
+        raise NothingToDo(f"worker {number} of run {run_id} has no saved work", hint="architect undo --list")
     if source == (worker.diff.base if worker.diff else run.base_commit):
         raise NothingToDo(f"worker {number} of run {run_id} changed nothing", hint=f"architect status {run_id}")
     return Source(worker=worker, commit=source, warnings=warnings)

@@ -34,7 +34,7 @@ def require_merge_tree() -> None:
 def require_identity(git: Git) -> None:
     """Raise EnvironmentProblem if git has no identity for commits."""
     if not git.ok("var", "GIT_COMMITTER_IDENT") or not git.ok("var", "GIT_AUTHOR_IDENT"):
-        raise EnvironmentProblem("git does not know who you are", hint='git config user.email "you@example.com"')
+        raise EnvironmentProblem("git has no identity for commits", hint='git config user.email "you@example.com"')
 
 
 def merge(

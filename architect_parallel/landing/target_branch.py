@@ -87,7 +87,7 @@ def _checkout_of(repository: Repository, branch: str) -> Checkout | None:
     places = checkouts(repository).get(branch, [])
     if len(places) > 1:
         shown = ", ".join(str(checkout.path) for checkout in places)
-        raise EnvironmentProblem(f"{branch} is checked out in several places: {shown}", hint="git worktree list")
+        raise EnvironmentProblem(f"{branch} is checked out in several worktrees: {shown}", hint="git worktree list")
     return places[0] if places else None
 
 

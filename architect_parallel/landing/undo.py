@@ -57,9 +57,9 @@ class UndoPlan:
         if self.target is not None and self.back_to is not None:
             lines.append(f"{self.target.branch} returns from {self.target.tip[:12]} to {self.back_to[:12]}")
         if self.target is not None and self.target_goes:
-            lines.append(f"branch {self.target.branch} goes: there was none before; its state is kept")
+            lines.append(f"branch {self.target.branch} is removed: the merge made it; its commits are kept")
         if self.integration is not None:
-            lines.append(f"branch {self.integration.spec.branch} goes; its state is kept")
+            lines.append(f"branch {self.integration.spec.branch} is removed; its commits are kept")
         lines += self.notes
         for removal in self.restore:
             if removal.tip is not None:
@@ -121,7 +121,7 @@ def _plan_merge(repository: Repository, journal: Journal, operation: Operation) 
     if payload.get("new") is None or payload.get("pull_request"):
         return plan  # killed before the target's turn, or the target was never to move
     if repository.store.resolve(f"refs/heads/{branch}") is None:
-        raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be taken back", hint="git branch --list")
+        raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be undone", hint="git branch --list")
     target = find_target(repository, branch)
     if target.tip == old and not operation.finished:
         require_unoccupied(repository, target)
@@ -213,9 +213,9 @@ def _missing(repository: Repository, removal: Removal) -> Removal | None:
     path = Path(removal.worktree_path) if removal.worktree_path is not None else None
     if path is not None and os.path.lexists(path):
         if (found := mismatch(repository, path)) is not None:
-            raise EnvironmentProblem(f"there is something else at {path} now: {found.reason}", hint=found.hint)
+            raise EnvironmentProblem(f"{path} is in use by something else: {found.reason}", hint=found.hint)
         if admin_dir_of(repository, path) is None or ref is None:
-            raise EnvironmentProblem(f"there is something else at {path} now", hint="move it away, then again")
+            raise EnvironmentProblem(f"{path} is in use by something else", hint="move it away, then again")
         path = None
     if path is not None and ref is None and removal.tip is None:
         raise EnvironmentProblem(

@@ -171,9 +171,9 @@ def test_what_the_target_has_already_is_passed_over(checkout: Path, repository: 
     plan = plan_merge(repository, journal, "run", pick=Pick.ALL)
     assert plan.merged == (3,)
     assert plan.left_out == ()
-    assert list(plan.warnings) == ["main has all of worker 1 already", "main has all of worker 2 already"]
+    assert list(plan.warnings) == ["main already has everything of worker 1", "main already has everything of worker 2"]
     land(repository, journal, 3)
-    with pytest.raises(NothingToDo, match="has all of worker"):
+    with pytest.raises(NothingToDo, match="already has everything of worker"):
         plan_merge(repository, journal, "run", pick=Pick.ALL)
 
 
