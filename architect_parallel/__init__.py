@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from architect_parallel.runs.watch import watch
 
 __all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "watch"]
-__version__ = "0.1.0"
+
+try:
+    # The build writes this module from the git tag. Reading the package's metadata would slow down every start.
+    from architect_parallel._version import __version__ as __version__
+except ImportError:  # a checkout that was never installed
+    __version__ = "0.0.0"
 
 
 def __getattr__(name: str) -> Any:
