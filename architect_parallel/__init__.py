@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from architect_parallel.api.running import ParallelRunner
     from architect_parallel.api.watching import watch
     from architect_parallel.domain import WorkerResult
+    from architect_parallel.system.gitpython import open_repository
 
-__all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "watch"]
+__all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "open_repository", "watch"]
 __version__ = "0.1.0"
 
 
@@ -22,6 +23,7 @@ def __getattr__(name: str) -> Any:
         "ParallelConfig": "api.planning",
         "ParallelRunner": "api.running",
         "WorkerResult": "domain",
+        "open_repository": "system.gitpython",
         "watch": "api.watching",
     }
     if name not in homes:
