@@ -8,7 +8,8 @@ configuration of `system.git`, and only git can be started. The differences to p
   that lies inside another one, or is reached as a submodule, runs no program of its own configuration.
 - No hook runs, also not at `repo.index.commit()`. `config_reader()` shows the settings that git gets.
 - `is_dirty()`, `diff` and `status` do not look at the files inside submodules: git would run the submodule's programs.
-  Submodules can be read and are neither added nor updated.
+  Submodules can be read and are neither added nor updated. With a submodule checked out, `git add`, `commit`, `merge`
+  and others are refused; `repo.index.add()` and `repo.index.commit()` start no git there.
 - Path arguments are names, not patterns. `repo.git(no_literal_pathspecs=True).add("*.py")` asks for patterns.
 - While git reads a sealed copy, settings that a git command writes on the way are lost. `repo.config_writer()` and
   `repo.git.config()` write to the file itself.
@@ -47,11 +48,15 @@ _NEED_THE_FILES = frozenset({"config", "init", "rev-parse", "worktree"})
 _ELSEWHERE = frozenset({"clone", "init"})
 """Commands that make a repository: nothing of this one may redirect them."""
 _LOCATION = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR")
-_OUT_OF_SUBMODULES = {
-    **dict.fromkeys(("diff", "diff-files", "diff-index", "status"), "--ignore-submodules=dirty"),
-    **dict.fromkeys(("fetch", "pull"), "--no-recurse-submodules"),
+_OPTIONS = {
+    **dict.fromkeys(("diff", "diff-files", "diff-index"), ("--ignore-submodules=dirty", "--no-ext-diff")),
+    "diff-tree": ("--no-ext-diff",),
+    "status": ("--ignore-submodules=dirty",),
+    **dict.fromkeys(("fetch", "pull"), ("--no-recurse-submodules",)),
 }
-"""Options that keep a command from starting git inside submodules, whatever `.gitmodules` says."""
+"""Options that keep a command from starting git inside submodules, whatever `.gitmodules` says, or a diff program."""
+_ENTER_SUBMODULES = frozenset({"add", "commit", "difftool", "merge", "pull", "rebase", "stash", "submodule"})
+"""Commands that run `git status` inside every submodule that is checked out, and no option keeps them from it."""
 _SETTINGS = ("diff.ignoreSubmodules=dirty", "push.recurseSubmodules=no", "status.submoduleSummary=false")
 _SWITCHES = frozenset(
     {
@@ -162,10 +167,9 @@ class SafeGit(git.Git):
         if not words:
             raise UsageError("no git command given")
         name = words[0]
-        if name == "submodule":
-            raise UsageError("git submodule runs programs of the submodules", hint="use repo.submodules")
-        if name in _OUT_OF_SUBMODULES:
-            words.insert(1, _OUT_OF_SUBMODULES[name])
+        if name in _ENTER_SUBMODULES and self._has_submodules():
+            raise UsageError(f"git {name} runs programs of the submodules", hint="use repo.index or repo.submodules")
+        words[1:1] = _OPTIONS.get(name, ())
         argv, environment = self.door.command(*words, settings=_SETTINGS)
         if name == "worktree" and "add" in words and "--no-checkout" not in words and self._is_sealed():
             raise UsageError("the configuration has unconfirmed programs", hint="add the worktree with --no-checkout")
@@ -173,6 +177,12 @@ class SafeGit(git.Git):
             for variable in _LOCATION:
                 environment.pop(variable, None)
         return [*argv[: -len(words)], *options, *words], environment
+
+    def _has_submodules(self) -> bool:
+        """Whether a submodule is checked out."""
+        entries = self.door.run("ls-files", "--stage", "-z", check=False).fields
+        links = (entry.partition("\t")[2] for entry in entries if entry.startswith("160000 "))
+        return any(git_dir_at(self.door.cwd / path) is not None for path in links)
 
     def _is_sealed(self) -> bool:
         return isinstance(self.door, _Door) and self.door.configuration() is not None
