@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from architect_parallel.domain import WorkerResult
     from architect_parallel.runs.plan import ParallelConfig
     from architect_parallel.runs.watch import watch
+    from architect_parallel.system.gitpython import open_repository
 
-__all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "watch"]
+__all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "open_repository", "watch"]
 
 try:
     # The build writes this module from the git tag. Reading the package's metadata would slow down every start.
@@ -27,6 +28,7 @@ def __getattr__(name: str) -> Any:
         "ParallelConfig": "runs.plan",
         "ParallelRunner": "api.launch",
         "WorkerResult": "domain",
+        "open_repository": "system.gitpython",
         "watch": "runs.watch",
     }
     if name not in homes:

@@ -9,6 +9,7 @@ from typing import Any
 
 from architect_parallel.domain.enums import CheckChange, CostBasis, Reason, RunStatus, Status
 from architect_parallel.domain.evaluation import Judgement, Landing
+from architect_parallel.domain.git_objects import ComparedCommits, GitObjects
 from architect_parallel.domain.plans import Competition, WorkerSpec
 
 
@@ -47,8 +48,8 @@ class FileChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diff:
-    """What changed between a worker's base and its result, according to git."""
+class Diff(ComparedCommits):
+    """The changes from a worker's base to its result, according to git. A call returns them as GitPython objects."""
 
     base: str
     head: str
@@ -104,7 +105,7 @@ class Attempt:
 
 
 @dataclass(slots=True, kw_only=True)
-class WorkerResult:
+class WorkerResult(GitObjects):
     """All facts of a worker. The first nine fields are the public contract, in its order.
 
     `steps`, `cost`, `usage` and `duration` are sums over all its attempts. Status, diff and the rest are those of the
@@ -161,6 +162,10 @@ class WorkerResult:
     """Changed paths that its task's `files` do not cover, sorted. Empty if none were declared."""
     model_requested: str | None = None
     """`None` means that the backend's default was asked for."""
+
+    def __post_init__(self) -> None:
+        if self.diff is not None:
+            object.__setattr__(self.diff, "place", self.worktree_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

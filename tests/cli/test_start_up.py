@@ -13,7 +13,7 @@ CODE = """
 import sys
 from architect_parallel.cli.app import run
 code = run(sys.argv[1:])
-sys.stderr.write(f"{code} {sorted({'pydantic', 'yaml', 'rich'} & set(sys.modules))}\\n")
+sys.stderr.write(f"{code} {sorted({'pydantic', 'yaml', 'rich', 'git'} & set(sys.modules))}\\n")
 """
 
 
@@ -37,6 +37,20 @@ def test_a_configuration_does_load_them(checkout: Path) -> None:
     words = ("parallel", "true", "--backend", "shell", "--dry-run", "-c", "c.yaml")
     done = subprocess.run([sys.executable, "-c", CODE, *words], cwd=checkout, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == "0 ['pydantic', 'yaml']"
+
+
+@pytest.mark.parametrize("words", [("--help",), ("parallel", "--help"), ("diff", "latest", "1"), ("compare", "latest")])
+def test_no_command_loads_gitpython(checkout: Path, architect: Architect, words: tuple[str, ...]) -> None:
+    architect("parallel", "echo new > new.txt", "--backend", "shell", "--quiet")
+    done = subprocess.run([sys.executable, "-c", CODE, *words], cwd=checkout, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("0 ["), done.stderr
+    assert "'git'" not in done.stderr.splitlines()[-1]
+
+
+def test_a_script_that_asks_for_a_repository_does_load_it(checkout: Path) -> None:
+    """The control."""
+    code = "import sys, architect_parallel; architect_parallel.open_repository('.'); sys.exit('git' not in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=checkout).returncode == 0
 
 
 def test_absent_repeated_and_converted_words(architect: Architect) -> None:
