@@ -7,6 +7,7 @@ import html.parser
 import json
 import re
 import zlib
+from importlib.resources import files
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +22,11 @@ from architect_parallel.events import (
     WorkerFinished,
     WorkerStarting,
 )
+from architect_parallel.reports import html as html_report
 from architect_parallel.reports.html import figures
 from architect_parallel.reports.html.markup import element, json_block, shown
 from architect_parallel.reports.html.packing import pack
+from architect_parallel.reports.html.page import MODULES
 from architect_parallel.reports.html.spans import Phase, timeline
 
 BASE = "b" * 40
@@ -83,6 +86,26 @@ def test_what_is_packed_fits_and_comes_back(pieces: list[bytes], room: int) -> N
     assert len(packed.text) <= max(room, 8)
     if len(packed.places) < len(pieces):
         assert len(pack(pieces, 10**9).text) + 8 > room  # nothing is left out that had room
+
+
+def test_script_modules_import_only_what_earlier_modules_export_and_share_no_name() -> None:
+    """They become one script with one scope, where neither would be noticed."""
+    exported: dict[str, set[str]] = {}
+    declared: list[str] = []
+    for name in MODULES:
+        text = files(html_report).joinpath("assets", f"{name}.js").read_text()
+        for names, module in re.findall(r'^import \{ (.*) \} from "\./(\w+)\.js";$', text, re.MULTILINE):
+            assert set(names.split(", ")) <= exported[module], f"{name} imports from {module}"
+            assert all(len(re.findall(rf"\b{re.escape(each)}\b", text)) > 1 for each in names.split(", ")), name
+        assert text.count("import {") == len(re.findall("^import ", text, re.MULTILINE))
+        found = re.findall(r"^(export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
+        exported[name] = {declaration for export, declaration in found if export}
+        declared += [declaration for _, declaration in found]
+
+    assert sorted(declared) == sorted(set(declared))
+    assert sorted(MODULES) == sorted(
+        path.name.removesuffix(".js") for path in files(html_report).joinpath("assets").iterdir() if ".js" in path.name
+    )
 
 
 def test_the_time_of_a_worker_is_told_in_phases() -> None:

@@ -42,7 +42,7 @@ class WorkerChanges:
     @property
     def left_out(self) -> int:
         """How many patches did not fit."""
-        return sum("why" in file for file in self.files)
+        return sum("omitted" in file for file in self.files)
 
 
 def changes_of(repository: Repository, result: RunResult) -> list[WorkerChanges]:
@@ -88,15 +88,15 @@ def _packed(worker: WorkerResult, patches: Sequence[FilePatch] | str, room: int)
 
 def _file(each: FilePatch, place: tuple[int, int] | None) -> dict[str, Any]:
     change = each.change
-    file: dict[str, Any] = {"p": shown(change.file.path.replace("\n", "␤")), "s": change.file.status}
+    file: dict[str, Any] = {"path": shown(change.file.path.replace("\n", "␤")), "status": change.file.status}
     if change.file.old_path is not None:
-        file["o"] = shown(change.file.old_path.replace("\n", "␤"))
+        file["oldPath"] = shown(change.file.old_path.replace("\n", "␤"))
     if change.file.insertions is not None:
-        file |= {"i": change.file.insertions, "d": change.file.deletions or 0}
+        file |= {"insertions": change.file.insertions, "deletions": change.file.deletions or 0}
     if change.old_mode != change.new_mode and change.file.status in "MRT":
-        file["m"] = f"{change.old_mode} → {change.new_mode}"
+        file["modes"] = f"{change.old_mode} → {change.new_mode}"
     if place is None:
-        file["why"] = f"{len(each.patch) / 1000:,.0f} kB of changes, too much for this page"
+        file["omitted"] = f"{len(each.patch) / 1000:,.0f} kB of changes are too much for this page"
     else:
-        file["at"] = place
+        file["patch"] = place
     return file

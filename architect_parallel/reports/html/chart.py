@@ -131,7 +131,7 @@ def _table(present: Present, time: Timeline) -> Markup:
         )
     base = element("p", f"The checks on the base were through after {figures.duration(time.baseline_s)}.") \
         if time.baseline_s is not None else None  # fmt: skip
-    table = element("table", element("caption", "Time per worker and phase", class_="heard"),
+    table = element("table", element("caption", "Time per worker and phase", class_="visually-hidden"),
                     element("thead", element("tr", head)), element("tbody", rows))  # fmt: skip
     return element("details", element("summary", "The same as a table"), base,
                    figures.scrolled("Time per worker and phase", table), id="timeline-table")  # fmt: skip

@@ -66,7 +66,7 @@ def _matrix(present: Present, comparison: Comparison) -> Markup:
     table = element(
         "table",
         element("caption", "Each pair of results: whether they merge cleanly. Arrow keys move between the cells.",
-                class_="heard"),
+                class_="visually-hidden"),
         element("thead", element("tr", element("td"), head)),
         element("tbody", rows),
         class_="matrix",

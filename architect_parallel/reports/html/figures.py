@@ -70,7 +70,7 @@ def label(spec: WorkerSpec) -> str:
 
 def badge(worker_id: int) -> Markup:
     """A worker's number."""
-    return element("span", hidden("worker "), worker_id, class_="n")
+    return element("span", hidden("worker "), worker_id, class_="badge")
 
 
 def pill(tone: str, words: str) -> Markup:
@@ -102,7 +102,7 @@ def bar(share: float | None, tone: str = "") -> Markup | None:
 def check_words(checks: list[CheckResult]) -> Markup:
     """All checks of a worker in a cell."""
     if not checks:
-        return element("span", "none", class_="soft")
+        return element("span", "none", class_="muted")
     passed = sum(check.passed for check in checks)
     words = [element("span", f"{passed}/{len(checks)}", class_="good" if passed == len(checks) else "bad")]
     for change in (CheckChange.NEWLY_BROKEN, CheckChange.MENDED, CheckChange.BROKEN_BEFORE):

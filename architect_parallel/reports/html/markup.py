@@ -78,7 +78,7 @@ def element(name: str, /, *children: Child, **attributes: str | int | bool | Non
 
 def hidden(text: str) -> Markup:
     """Text for who listens to the page, not for who looks at it."""
-    return element("span", text, class_="heard")
+    return element("span", text, class_="visually-hidden")
 
 
 def json_block(identifier: str, data: Any) -> Markup:

@@ -106,7 +106,9 @@ def ranking(present: Present) -> Markup:
     head = element("tr", [element("th", name, scope="col", role="columnheader") for name in COLUMNS], role="row")
     table = element(
         "table",
-        element("caption", "Workers by place: checks, cost, duration and size of each result", class_="heard"),
+        element(
+            "caption", "Workers by place: checks, cost, duration and size of each result", class_="visually-hidden"
+        ),
         element("thead", head, role="rowgroup"),
         element("tbody", rows, role="rowgroup"),
         class_="ranking",
@@ -188,7 +190,7 @@ def _ended_row(present: Present, result: WorkerResult) -> Markup:
         joined(figures.lines_changed(diff.insertions, diff.deletions),
                element("small", figures.count(len(diff.files), "file")))
         if diff is not None and diff.files
-        else element("span", "nothing", class_="soft")
+        else element("span", "nothing", class_="muted")
     )  # fmt: skip
     return element(
         "tr",

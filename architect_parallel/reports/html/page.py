@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 
@@ -23,6 +24,24 @@ LOG_ROOM = 900_000
 """Characters of all packed transcripts together."""
 SECTIONS = (("ranking", "Ranking"), ("timeline", "Timeline"), ("changes", "Changes"), ("conflicts", "Conflicts"),
             ("workers", "Workers"))  # fmt: skip
+MODULES = (
+    "dom",
+    "preferences",
+    "patch",
+    "report_data",
+    "file_changes",
+    "lines",
+    "files",
+    "diff",
+    "matrix",
+    "transcripts",
+    "shell",
+    "live",
+    "main",
+)
+"""The modules of the script, each after those that it imports."""
+_MODULE_SYNTAX = re.compile(r"^(?:import .*\n|export )", re.MULTILINE)
+"""Removed when the modules become one script: a page opened from a file cannot import modules."""
 ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath fill='none' "
     "stroke='%234453d1' stroke-width='2.4' stroke-linecap='round' d='M3 14V2M8 14V6M13 14V9'/%3E%3C/svg%3E"
@@ -68,7 +87,7 @@ def page(material: Material, *, events: str | None = None, state: str = "") -> s
                 overview.baseline(present), workers.section(present, printed), id="main"),
         element("footer", element("p", "Written by architect-parallel for run ",
                                   element("code", present.result.run_id), ".")),
-        element("div", id="said", class_="heard", role="status", aria_live="polite"),
+        element("div", id="announcements", class_="visually-hidden", role="status", aria_live="polite"),
         _blocks(present, changes, logs),
     )  # fmt: skip
     return f"<!doctype html>\n{element('html', element('head', head), element('body', body), lang='en')}"
@@ -95,16 +114,17 @@ def _hash(text: str) -> str:
 
 @cache
 def _script() -> str:
-    return _own("patch.js") + _own("page.js")
+    modules = "\n".join(_asset(f"{name}.js") for name in MODULES)
+    return '"use strict";\n' + _MODULE_SYNTAX.sub("", modules)
 
 
 @cache
 def _style() -> str:
-    return _own("page.css")
+    return _asset("page.css")
 
 
-def _own(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+def _asset(name: str) -> str:
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _bar() -> Markup:
@@ -124,14 +144,14 @@ def _bar() -> Markup:
 def _changes(present: Present, changes: list[WorkerChanges]) -> Markup:
     title = element("h2", "Changes", id="changes-title")
     problems = [
-        element("p", figures.badge(each.worker_id), " ", each.problem, class_="soft")
+        element("p", figures.badge(each.worker_id), " ", each.problem, class_="muted")
         for each in changes
         if each.problem
     ]
     left_out = sum(each.left_out for each in changes)
     note = (
         element("p", f"{figures.count(left_out, 'patch')} did not fit into this page: "
-                f"architect diff {present.result.run_id} N shows them.", class_="soft")
+                f"architect diff {present.result.run_id} N shows them.", class_="muted")
         if left_out
         else None
     )  # fmt: skip

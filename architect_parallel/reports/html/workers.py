@@ -80,7 +80,7 @@ def _troubles(result: WorkerResult) -> Markup | None:
 
 def _changes(present: Present, result: WorkerResult) -> Markup:
     if result.diff is None or not result.diff.files:
-        return element("p", "Changed nothing.", class_="soft")
+        return element("p", "Changed nothing.", class_="muted")
     diff = result.diff
     link = element("a", "Show the changes", href=f"#changes-{result.worker_id}", class_="action")
     size = figures.lines_changed(diff.insertions, diff.deletions)
@@ -110,8 +110,12 @@ def _attempts(result: WorkerResult) -> Markup | None:
     if len(result.attempt_history) < 2:
         return None
     head = [element("th", name, scope="col") for name in ("Attempt", "Ended", "Cost", "Duration", "Waited", "Error")]
-    table = element("table", element("caption", "Attempts", class_="heard"), element("thead", element("tr", head)),
-                    element("tbody", [_attempt(each) for each in result.attempt_history]))  # fmt: skip
+    table = element(
+        "table",
+        element("caption", "Attempts", class_="visually-hidden"),
+        element("thead", element("tr", head)),
+        element("tbody", [_attempt(attempt) for attempt in result.attempt_history]),
+    )
     return joined(element("h4", "Attempts"), figures.scrolled("Attempts", table))
 
 
