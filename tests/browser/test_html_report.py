@@ -298,8 +298,8 @@ def test_a_run_with_nothing_to_show_says_so(look: Look, report_repository: Repos
     begun = Material(repository=report_repository, result=run_of([spec], [], RunStatus.RUNNING), recorded=())
 
     page = look(nothing)
-    expect(page.locator("#changes")).to_contain_text("Nobody changed anything.")
-    expect(page.locator("#conflicts")).to_contain_text("nothing can be in the way")
+    expect(page.locator("#changes")).to_contain_text("No worker changed anything.")
+    expect(page.locator("#conflicts")).to_contain_text("nothing can conflict")
     page = look(begun)
     expect(page.locator("#ranking")).to_contain_text("No worker has ended yet.")
     expect(page.locator("#timeline")).to_contain_text("Nothing has happened yet.")

@@ -24,7 +24,8 @@ from architect_parallel.events import (
 )
 from architect_parallel.reports import html as html_report
 from architect_parallel.reports.html import figures
-from architect_parallel.reports.html.markup import element, json_block, shown
+from architect_parallel.reports.html.figures import shown
+from architect_parallel.reports.html.markup import environment
 from architect_parallel.reports.html.packing import pack
 from architect_parallel.reports.html.page import MODULES
 from architect_parallel.reports.html.spans import Phase, timeline
@@ -60,7 +61,8 @@ class Reader(html.parser.HTMLParser):
 
 @given(st.text() | st.just(HOSTILE))
 def test_text_is_text_wherever_it_stands(text: str) -> None:
-    read = Reader(element("p", text, [text, None], title=text, data_x=text))
+    template = '<p title="{{ text }}" data-x="{{ text }}">{{ text }}{{ text }}{{ nothing }}</p>'
+    read = Reader(environment().from_string(template).render(text=text, nothing=None))
 
     assert read.tags == ["p"]
     assert [name for name, _ in read.attributes] == ["title", "data-x"]
@@ -70,11 +72,20 @@ def test_text_is_text_wherever_it_stands(text: str) -> None:
 
 @given(st.text() | st.just(HOSTILE))
 def test_data_cannot_end_its_element(text: str) -> None:
-    block = json_block("data", {text: text})
+    inner = environment().from_string("{{ data|tojson }}").render(data={text: text})
 
-    inner = block.removeprefix('<template id="data">').removesuffix("</template>")
     assert not set("<>&") & set(inner)
     assert json.loads(inner) == {text: text}
+
+
+def test_templates_quote_attributes_and_leave_no_text_unescaped() -> None:
+    """`~` joins a macro's markup to text without `shown`; the others would let an agent's words become markup."""
+    names = environment().list_templates()
+    texts = {name: files(html_report).joinpath("templates", name).read_text() for name in names}
+
+    assert "page.html" in texts
+    for name, text in texts.items():
+        assert not re.search(r"=\s*\{[{%]|\|\s*(safe|xmlattr|urlize)\b|autoescape|\{[{%][^}]*~", text), name
 
 
 @given(st.lists(st.binary(max_size=3000)), st.integers(min_value=0, max_value=6000))
@@ -180,7 +191,7 @@ def test_figures_are_short_and_honest() -> None:
     assert [figures.duration(each) for each in (0.04, 9.94, 9.96, 59.7, 3599.8, 7260)] == [
         "0.0 s", "9.9 s", "10 s", "1 min 00 s", "1 h 00 min", "2 h 01 min",
     ]  # fmt: skip
-    assert [figures.count(1, "file"), figures.count(2, "patch"), figures.count(3, "process")] == [
+    assert [figures.plural(1, "file"), figures.plural(2, "patch"), figures.plural(3, "process")] == [
         "1 file", "2 patches", "3 processes",
     ]  # fmt: skip
     assert run_of([spec_of(1, BASE)], []).total_tasks == 1

@@ -14,7 +14,7 @@ from typing import Any
 
 from architect_parallel.domain import RunResult, WorkerResult
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.reports.html.markup import shown
+from architect_parallel.reports.html.figures import shown
 from architect_parallel.reports.html.packing import pack
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.differences import FilePatch, file_patches
@@ -40,7 +40,7 @@ class WorkerChanges:
     """Why nothing can be shown."""
 
     @property
-    def left_out(self) -> int:
+    def omitted_patches(self) -> int:
         """How many patches did not fit."""
         return sum("omitted" in file for file in self.files)
 

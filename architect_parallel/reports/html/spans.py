@@ -79,7 +79,17 @@ class Timeline:
     baseline_s: float | None
     """When the checks on the base were through; `None`: there were none."""
     resumed_s: tuple[float, ...]
-    """When a later launcher took the run up."""
+    """When a later launcher resumed the run."""
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases in which any worker was, in their usual order."""
+        return [phase for phase in Phase if any(span.phase is phase for lane in self.lanes for span in lane.spans)]
+
+    @property
+    def phases_with_baseline(self) -> list[Phase]:
+        """The phases to explain in a legend."""
+        return [phase for phase in Phase if phase in self.phases or (phase is Phase.CHECKS and self.baseline_s)]
 
 
 _NEXT = {
@@ -120,9 +130,11 @@ def timeline(recorded: Sequence[Recorded]) -> Timeline:
     for lane in lanes.values():
         lane.leave(now_s, is_open=True)
     return Timeline(
-        lanes=tuple(lanes[worker_id].lane for worker_id in sorted(lanes)), total_s=now_s, baseline_s=baseline_s,
+        lanes=tuple(lanes[worker_id].lane for worker_id in sorted(lanes)),
+        total_s=now_s,
+        baseline_s=baseline_s,
         resumed_s=tuple(resumed),
-    )  # fmt: skip
+    )
 
 
 class _OpenLane:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal.logs import log_files
-from architect_parallel.reports.html.markup import shown
+from architect_parallel.reports.html.figures import shown
 from architect_parallel.reports.html.packing import pack
 
 HEAD_BYTES = 16_000
