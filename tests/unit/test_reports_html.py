@@ -7,10 +7,12 @@ import html.parser
 import json
 import re
 import zlib
+from functools import cache
 from importlib.resources import files
 
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Template
 from report_material import HOSTILE, check, events_of, lane, run_of, spec_of
 
 from architect_parallel.domain import Attempt, Reason, Status, WorkerResult
@@ -59,10 +61,15 @@ class Reader(html.parser.HTMLParser):
         self.text += data
 
 
+@cache
+def compiled(template: str) -> Template:
+    return environment().from_string(template)
+
+
 @given(st.text() | st.just(HOSTILE))
 def test_text_is_text_wherever_it_stands(text: str) -> None:
     template = '<p title="{{ text }}" data-x="{{ text }}">{{ text }}{{ text }}{{ nothing }}</p>'
-    read = Reader(environment().from_string(template).render(text=text, nothing=None))
+    read = Reader(compiled(template).render(text=text, nothing=None))
 
     assert read.tags == ["p"]
     assert [name for name, _ in read.attributes] == ["title", "data-x"]
@@ -72,7 +79,7 @@ def test_text_is_text_wherever_it_stands(text: str) -> None:
 
 @given(st.text() | st.just(HOSTILE))
 def test_data_cannot_end_its_element(text: str) -> None:
-    inner = environment().from_string("{{ data|tojson }}").render(data={text: text})
+    inner = compiled("{{ data|tojson }}").render(data={text: text})
 
     assert not set("<>&") & set(inner)
     assert json.loads(inner) == {text: text}
@@ -93,9 +100,9 @@ def test_what_is_packed_fits_and_comes_back(pieces: list[bytes], room: int) -> N
     packed = pack(pieces, room)
 
     unpacked = zlib.decompress(base64.b64decode(packed.text), -15)
-    assert [unpacked[at : at + size] for at, size in packed.places] == pieces[: len(packed.places)]
+    assert [unpacked[at : at + size] for at, size in packed.positions] == pieces[: len(packed.positions)]
     assert len(packed.text) <= max(room, 8)
-    if len(packed.places) < len(pieces):
+    if len(packed.positions) < len(pieces):
         assert len(pack(pieces, 10**9).text) + 8 > room  # nothing is left out that had room
 
 
