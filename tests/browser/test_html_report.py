@@ -300,6 +300,9 @@ def test_a_run_with_nothing_to_show_says_so(look: Look, report_repository: Repos
     page = look(nothing)
     expect(page.locator("#changes")).to_contain_text("No worker changed anything.")
     expect(page.locator("#conflicts")).to_contain_text("nothing can conflict")
+    expect(page.locator("#ranking thead th")).to_have_text(
+        ["Worker", "Status", "Checks", "Cost", "Duration", "Changes"]
+    )
     page = look(begun)
     expect(page.locator("#ranking")).to_contain_text("No worker has ended yet.")
     expect(page.locator("#timeline")).to_contain_text("Nothing has happened yet.")
