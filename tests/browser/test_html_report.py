@@ -96,10 +96,10 @@ def test_what_one_made_of_another_is_what_the_page_says(look: Look, report_repos
         base = [f"{dice.choice('abcdefgh')}\n" for _ in range(dice.randint(0, 40))]
         left, right = edited(base), edited(base)
         patches = ["".join(difflib.unified_diff(base, each)) for each in (left, right)]
-        hunks = page.evaluate("([a, b]) => between(parsePatch(a).hunks, parsePatch(b).hunks)", patches)
+        hunks = page.evaluate("([a, b]) => compareHunks(parsePatch(a).hunks, parsePatch(b).hunks)", patches)
 
         assert applied(left, hunks) == right
-        assert applied(right, page.evaluate("(hunks) => reversed(hunks)", hunks)) == left
+        assert applied(right, page.evaluate("(hunks) => reverseHunks(hunks)", hunks)) == left
         assert bool(hunks) == (left != right)
 
 
@@ -108,7 +108,7 @@ def applied(lines: list[str], hunks: list[dict[str, object]]) -> list[str]:
     found: list[str] = []
     at = 0
     for hunk in hunks:
-        begin, to, ops = hunk["at"], hunk["to"], hunk["ops"]
+        begin, to, ops = hunk["start"], hunk["newStart"], hunk["lines"]
         assert isinstance(begin, int)
         assert isinstance(ops, list)
         found += lines[at:begin]
@@ -148,7 +148,7 @@ def test_everything_can_be_reached_with_keys(look: Look, report_repository: Repo
     page.get_by_label("against").evaluate("(node) => node.blur()")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Next file")
-    page.get_by_label("Single keys do this").uncheck()
+    page.get_by_label("Use single-key shortcuts").uncheck()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("r")
@@ -259,7 +259,7 @@ CONTRAST = """() => {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         const node = walker.currentNode.parentElement;
-        const hidden = node.closest("svg, script, noscript, .heard") || !node.checkVisibility();
+        const hidden = node.closest("svg, script, noscript, .visually-hidden") || !node.checkVisibility();
         if (hidden || !walker.currentNode.data.trim()) continue;
         const style = getComputedStyle(node), below = ground(node);
         const [one, two] = [light(over(rgba(style.color), below)), light(below)].sort((a, b) => b - a);
@@ -298,8 +298,11 @@ def test_a_run_with_nothing_to_show_says_so(look: Look, report_repository: Repos
     begun = Material(repository=report_repository, result=run_of([spec], [], RunStatus.RUNNING), recorded=())
 
     page = look(nothing)
-    expect(page.locator("#changes")).to_contain_text("Nobody changed anything.")
-    expect(page.locator("#conflicts")).to_contain_text("nothing can be in the way")
+    expect(page.locator("#changes")).to_contain_text("No worker changed anything.")
+    expect(page.locator("#conflicts")).to_contain_text("nothing can conflict")
+    expect(page.locator("#ranking thead th")).to_have_text(
+        ["Worker", "Status", "Checks", "Cost", "Duration", "Changes"]
+    )
     page = look(begun)
     expect(page.locator("#ranking")).to_contain_text("No worker has ended yet.")
     expect(page.locator("#timeline")).to_contain_text("Nothing has happened yet.")

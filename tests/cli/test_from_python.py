@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from console import Architect
+from support.console import Architect
 
 from architect_parallel.domain import WorkerResult
 from architect_parallel.events import from_plain, to_plain

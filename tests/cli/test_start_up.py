@@ -13,7 +13,7 @@ CODE = """
 import sys
 from architect_parallel.cli.app import run
 code = run(sys.argv[1:])
-sys.stderr.write(f"{code} {sorted({'pydantic', 'yaml', 'rich', 'git'} & set(sys.modules))}\\n")
+sys.stderr.write(f"{code} {sorted({'git', 'jinja2', 'pydantic', 'rich', 'yaml'} & set(sys.modules))}\\n")
 """
 
 
@@ -29,6 +29,14 @@ sys.stderr.write(f"{code} {sorted({'pydantic', 'yaml', 'rich', 'git'} & set(sys.
 def test_a_plain_command_loads_no_schema_and_no_parser(checkout: Path, words: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, "-c", CODE, *words], cwd=checkout, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] in ("0 []", "1 []"), done.stderr
+
+
+def test_only_an_html_report_loads_the_template_engine(architect: Architect, checkout: Path) -> None:
+    assert architect("parallel", "true", "--backend", "shell", "--workers", "1").code == 0
+    for output_format, loaded in (("text", "[]"), ("html", "['jinja2']")):
+        words = ("report", "latest", "--format", output_format)
+        done = subprocess.run([sys.executable, "-c", CODE, *words], cwd=checkout, capture_output=True, text=True)
+        assert done.stderr.splitlines()[-1] == f"0 {loaded}"
 
 
 def test_a_configuration_does_load_them(checkout: Path) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import git as gitpython
 import pytest
-from integration.test_collect_attacks import RUNS
 from integration.test_configured_programs import ATTRIBUTES, LINES, PLANTED
+from integration.test_snapshots_attacks import RUNS
 from integration.test_worker_repository import place
-from repositories import commit_all, git, make_repository
-from worksites import make_worksite
+from support.repositories import commit_all, git, make_repository
+from support.worksites import make_worksite
 
 from architect_parallel import open_repository
 from architect_parallel.errors import EnvironmentProblem, UsageError

@@ -1,6 +1,6 @@
-"""What each worker did when, from the events of a run. Pure.
+"""The phases of each worker over time, from the events of a run. Pure.
 
-Time is counted in seconds the run was going on: between a launcher's end and a resume nothing is.
+Times are seconds during which a launcher was running: the time between its end and a resume does not count.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from architect_parallel.events import (
     BaselineFinished,
     CheckFinished,
     Collected,
+    Event,
     LimitReached,
     RateLimited,
     Recorded,
@@ -27,7 +28,7 @@ from architect_parallel.events import (
 
 
 class Phase(StrEnum):
-    """What a worker is at."""
+    """What a worker is doing."""
 
     WAITING = "waiting"
     WORKTREE = "worktree"
@@ -45,7 +46,7 @@ class Span:
     end_s: float
     attempt: int = 1
     is_open: bool = False
-    """Whether it goes on, or nobody saw its end."""
+    """The phase continues, or its end was not recorded."""
 
     @property
     def length_s(self) -> float:
@@ -54,7 +55,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A moment worth pointing at."""
+    """An event to show: a rate limit or a limit of the run."""
 
     at_s: float
     words: str
@@ -62,7 +63,7 @@ class Mark:
 
 @dataclass(slots=True, kw_only=True)
 class Lane:
-    """One worker's time."""
+    """The time of one worker."""
 
     worker_id: int
     spans: list[Span] = field(default_factory=list)
@@ -71,15 +72,25 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All workers' time."""
+    """The time of all workers."""
 
     lanes: tuple[Lane, ...]
     """In order of worker id."""
     total_s: float
     baseline_s: float | None
-    """When the checks on the base were through; `None`: there were none."""
+    """When the checks on the base ended. `None` means that there were none."""
     resumed_s: tuple[float, ...]
-    """When a later launcher took the run up."""
+    """When a later launcher resumed the run."""
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases in which any worker was, in their usual order."""
+        return [phase for phase in Phase if any(span.phase is phase for lane in self.lanes for span in lane.spans)]
+
+    @property
+    def phases_with_baseline(self) -> list[Phase]:
+        """The phases to explain in a legend."""
+        return [phase for phase in Phase if phase in self.phases or (phase is Phase.CHECKS and self.baseline_s)]
 
 
 _NEXT = {
@@ -89,11 +100,11 @@ _NEXT = {
     Collected: Phase.CHECKS,
     AttemptEnded: Phase.WAITING,
 }
-"""What begins with an event."""
+"""The phase that begins with an event."""
 
 
 def timeline(recorded: Sequence[Recorded]) -> Timeline:
-    """The run's time, from its events in order; empty lanes for an empty run."""
+    """Build the timeline from a run's events in order; without lanes if the run has no events."""
     if not recorded or not isinstance(recorded[0].event, RunStarted):
         return Timeline(lanes=(), total_s=0.0, baseline_s=None, resumed_s=())
     lanes = {spec.worker_id: _OpenLane(spec.worker_id) for spec in recorded[0].event.plan.workers}
@@ -101,32 +112,35 @@ def timeline(recorded: Sequence[Recorded]) -> Timeline:
     baseline_s: float | None = None
     resumed: list[float] = []
     now_s = 0.0
-    for each in recorded:
-        if isinstance(each.event, RunResumed):
-            origin += each.time - before  # nobody was there in between
-        before = each.time
-        # The clock of a machine may be set back; time here never is.
-        now_s = max(now_s, (each.time - origin).total_seconds())
-        if isinstance(each.event, RunResumed):
+    for entry in recorded:
+        event = entry.event
+        if isinstance(event, RunResumed):
+            origin += entry.time - before  # no launcher ran in between
+        before = entry.time
+        # The machine's clock may be set back. This time never runs backwards.
+        now_s = max(now_s, (entry.time - origin).total_seconds())
+        if isinstance(event, RunResumed):
             resumed.append(now_s)
-            for worker_id in each.event.worker_ids:
+            for worker_id in event.worker_ids:
                 if worker_id in lanes:
                     lanes[worker_id].leave(now_s)
                     lanes[worker_id].enter(Phase.WAITING, now_s)
-        elif isinstance(each.event, BaselineFinished):
+        elif isinstance(event, BaselineFinished):
             baseline_s = now_s
-        elif each.worker_id in lanes:
-            lanes[each.worker_id].see(each, now_s)
+        elif entry.worker_id in lanes:
+            lanes[entry.worker_id].add(event, now_s)
     for lane in lanes.values():
         lane.leave(now_s, is_open=True)
     return Timeline(
-        lanes=tuple(lanes[worker_id].lane for worker_id in sorted(lanes)), total_s=now_s, baseline_s=baseline_s,
+        lanes=tuple(lanes[worker_id].lane for worker_id in sorted(lanes)),
+        total_s=now_s,
+        baseline_s=baseline_s,
         resumed_s=tuple(resumed),
-    )  # fmt: skip
+    )
 
 
 class _OpenLane:
-    """A lane as its events come in."""
+    """A lane that grows with each event."""
 
     def __init__(self, worker_id: int) -> None:
         self.lane = Lane(worker_id=worker_id)
@@ -135,8 +149,8 @@ class _OpenLane:
         self._attempt = 1
         self._checked = False
 
-    def see(self, each: Recorded, now_s: float) -> None:
-        match each.event:
+    def add(self, event: Event, now_s: float) -> None:
+        match event:
             case RateLimited(message=message):
                 self.lane.marks.append(Mark(at_s=now_s, words=f"the provider refused: {message}"))
             case LimitReached(reason=reason, detail=detail):
@@ -147,12 +161,12 @@ class _OpenLane:
             case WorkerFinished():
                 self.leave(now_s)
             case _:
-                phase = _NEXT.get(type(each.event))
+                phase = _NEXT.get(type(event))
                 if phase is None:
                     return
                 self.leave(now_s)
-                if isinstance(each.event, WorkerStarting):
-                    self._attempt = each.event.attempt
+                if isinstance(event, WorkerStarting):
+                    self._attempt = event.attempt
                 self.enter(phase, now_s)
 
     def enter(self, phase: Phase, now_s: float) -> None:
