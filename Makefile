@@ -46,6 +46,7 @@ docs: $(DEV_STAMP)  ## The generated documents: command reference, JSON schemas
 	@$(BIN)/python docs/generate.py
 
 changelog: $(DEV_STAMP)  ## The fragments in changelog.d become the section of VERSION in CHANGELOG.md; VERSION=1.2.3
+	@test -n "$(VERSION)" || { echo "no version given (try: make changelog VERSION=1.2.3)" >&2; exit 2; }
 	@$(BIN)/towncrier build --yes --version "$(VERSION)"
 
 dist: $(DEV_STAMP)  ## Wheel and sdist in dist/, with the version of the git tag

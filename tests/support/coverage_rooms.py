@@ -13,6 +13,7 @@ KEEPING = ("scheduling", "snapshots", "landing", "journal")
 """The rooms in which a wrong branch can lose work."""
 LEAST_PERCENT = 90.0
 """Of the branches in each of these rooms."""
+COUNTED = ("covered_lines", "num_statements", "covered_branches", "num_branches")
 
 
 def percent(covered: int, total: int) -> float:
@@ -28,9 +29,6 @@ def by_room(data: Mapping[str, Any]) -> dict[str, Counter[str]]:
         summary = {key: file["summary"][key] for key in COUNTED}
         rooms.setdefault(room, Counter()).update(summary)
     return rooms
-
-
-COUNTED = ("covered_lines", "num_statements", "covered_branches", "num_branches")
 
 
 def report(data: Mapping[str, Any]) -> tuple[list[str], list[str]]:
