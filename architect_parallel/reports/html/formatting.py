@@ -132,9 +132,9 @@ def check_counts(checks: list[CheckResult]) -> list[str]:
     changes = (CheckChange.NEWLY_BROKEN, CheckChange.MENDED, CheckChange.BROKEN_BEFORE)
     counts = [(sum(check.change is change for check in checks), CHANGE_WORDS[change]) for change in changes]
     counts.append((sum(check.flaky for check in checks), "flaky"))
-    return [f"{number} {words}" for number, words in counts if number]
+    return [f"{number} {kind}" for number, kind in counts if number]
 
 
-def sentence(words: str) -> str:
-    """`words` with a capital."""
-    return words[:1].upper() + words[1:]
+def sentence(text: str) -> str:
+    """`text` with a capital first letter."""
+    return text[:1].upper() + text[1:]

@@ -58,7 +58,7 @@ class Mark:
     """An event to show: a rate limit or a limit of the run."""
 
     at_s: float
-    words: str
+    text: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,10 +152,10 @@ class _OpenLane:
     def add(self, event: Event, now_s: float) -> None:
         match event:
             case RateLimited(message=message):
-                self.lane.marks.append(Mark(at_s=now_s, words=f"the provider refused: {message}"))
+                self.lane.marks.append(Mark(at_s=now_s, text=f"the provider refused: {message}"))
             case LimitReached(reason=reason, detail=detail):
-                words = f"stopped: {str(reason).replace('_', ' ')}" + (f", {detail}" if detail else "")
-                self.lane.marks.append(Mark(at_s=now_s, words=words))
+                text = f"stopped: {str(reason).replace('_', ' ')}" + (f", {detail}" if detail else "")
+                self.lane.marks.append(Mark(at_s=now_s, text=text))
             case CheckFinished():
                 self._checked = True
             case WorkerFinished():

@@ -114,11 +114,11 @@ def test_script_modules_import_only_what_earlier_modules_export_and_share_no_nam
         text = files(html_report).joinpath("assets", f"{name}.js").read_text()
         for names, module in re.findall(r'^import \{ (.*) \} from "\./(\w+)\.js";$', text, re.MULTILINE):
             assert set(names.split(", ")) <= exported[module], f"{name} imports from {module}"
-            assert all(len(re.findall(rf"\b{re.escape(each)}\b", text)) > 1 for each in names.split(", ")), name
+            assert all(len(re.findall(rf"\b{imported}\b", text)) > 1 for imported in names.split(", ")), name
         assert text.count("import {") == len(re.findall("^import ", text, re.MULTILINE))
-        found = re.findall(r"^(export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
-        exported[name] = {declaration for export, declaration in found if export}
-        declared += [declaration for _, declaration in found]
+        declarations = re.findall(r"^(export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
+        exported[name] = {name for export, name in declarations if export}
+        declared += [name for _, name in declarations]
 
     assert sorted(declared) == sorted(set(declared))
     assert sorted(MODULES) == sorted(
@@ -158,7 +158,7 @@ def test_attempts_and_limits_are_on_the_timeline() -> None:
         (Phase.WORKTREE, 1, 1.0), (Phase.AGENT, 1, 4.0), (Phase.WAITING, 1, 3.0), (Phase.WORKTREE, 2, 1.0),
         (Phase.AGENT, 2, 4.0),
     ]  # fmt: skip
-    assert [(mark.at_s, mark.words) for mark in shown_.lanes[0].marks] == [(12.0, "stopped: budget, $1")]
+    assert [(mark.at_s, mark.text) for mark in shown_.lanes[0].marks] == [(12.0, "stopped: budget, $1")]
 
 
 def test_the_time_between_a_launchers_end_and_a_resume_does_not_count() -> None:
