@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
-from architect_parallel.system import process_table
+from architect_parallel.supervision import process_table
 from benchmarks.measure import WORKERS_AT_ONCE, Cost, Goal, alternate, cpu, median_of, median_ratio
 
 REPEAT = 30
