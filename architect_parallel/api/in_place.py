@@ -25,8 +25,8 @@ from architect_parallel.scheduling import verdict
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import open_repository
-from architect_parallel.workers.agent_run import AgentRun
-from architect_parallel.workers.alone import Alone, run_alone
+from architect_parallel.workers.agent_session import AgentRun, AgentSession
+from architect_parallel.workers.request import profile_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,21 +84,25 @@ def run_in_place(
             home = stack.enter_context(session_home(base, backend, asked.resume))
         else:
             home = SessionHome(path=make_private_dir(folder / "state"))
-        alone = Alone(
-            task=asked.task,
-            backend=backend,
-            directory=asked.directory,
-            folder=folder,
-            state_dir=home.path,
-            agent=asked.agent,
+        request = profile_request(
+            asked.task,
+            asked.agent,
             model=asked.model,
             approval_mode=asked.approval_mode,
             limits=asked.limits,
+            directory=asked.directory,
+            prompt_file=folder / "prompt.txt",
+            state_dir=home.path,
             session_id=asked.resume,
-            environ=environ,
-            prices=settings.prices,
         )
-        worker = threading.Thread(target=lambda: ended.append(run_alone(alone, stop_token, emit)))
+        session = AgentSession(backend=backend, environ=environ, prices=settings.prices)
+
+        log = folder / "log"
+
+        def run() -> None:
+            ended.append(session.run(request, limits=asked.limits, log=log, stop_token=stop_token, emit=emit))
+
+        worker = threading.Thread(target=run)
         with stop_on_signals(stop_token):
             worker.start()
             while worker.is_alive():
@@ -127,7 +131,7 @@ def _report(asked: InPlace, run: AgentRun | None, stop_token: StopToken, warning
         steps=run.steps if run is not None else 0,
         cost=run.cost if run is not None else 0.0,
         usage=run.usage if run is not None else Usage(),
-        output=ending.text if ending is not None else "",
+        output=run.output if run is not None else "",
         model=(run.model if run is not None else None) or asked.model or "default",
         session_id=(run.session_id if run is not None else None) or "",
         error=error,

@@ -41,8 +41,8 @@ from architect_parallel.snapshots.diff import patch
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.workers.agent_run import AgentRun
-from architect_parallel.workers.alone import Alone, run_alone
+from architect_parallel.workers.agent_session import AgentRun, AgentSession
+from architect_parallel.workers.request import profile_request
 
 ANSWER_TIMEOUT_S = 300.0
 """For one answer, where workers have no time limit."""
@@ -202,21 +202,26 @@ class _JudgeSession:
         task = judge_prompt.question(self._plan.workers[0].prompt, diff_a, diff_b, mark=secrets.token_hex(8))
         profile = judge_profile(self._here, backend)
         with tempfile.TemporaryDirectory(prefix="architect-judge-", ignore_cleanup_errors=True) as directory:
-            alone = Alone(
-                task=task,
-                backend=backend,
-                directory=Path(directory),
-                folder=make_private_dir(run_dir / name),
-                state_dir=make_private_dir(run_dir / "state" / name),
-                agent=profile,
+            folder = make_private_dir(run_dir / name)
+            request = profile_request(
+                task,
+                profile,
                 model=profile.model,
                 approval_mode=ApprovalMode.DEFAULT,
                 limits=limits,
-                environ=self._here.environ,
-                prices=self._here.settings.prices,
+                directory=Path(directory),
+                prompt_file=folder / "prompt.txt",
+                state_dir=make_private_dir(run_dir / "state" / name),
             )
+            session = AgentSession(backend=backend, environ=self._here.environ, prices=self._here.settings.prices)
             try:
-                run = run_alone(alone, self._stop_token, lambda event: None)
+                run = session.run(
+                    request,
+                    limits=limits,
+                    log=folder / "log",
+                    stop_token=self._stop_token,
+                    emit=lambda event: None,
+                )
             except ArchitectParallelError as error:
                 return Judgement(a=a, b=b, best=None, backend=backend.name, cost=0.0, error=str(error))
         if run is None:
@@ -244,7 +249,6 @@ class _JudgeSession:
 
 def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, stop_token: StopToken) -> Judgement:
     ending = run.ending
-    text = ending.text if ending is not None else ""
     error = run.spawn_error
     completed = ending is not None and ending.outcome is Outcome.COMPLETED and run.exit_code == 0
     if error is None and not completed:  # an answer that is there counts, also where it was the budget's last
@@ -252,8 +256,7 @@ def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, s
         error = (
             stop_token.detail or str(stop_token.reason) if stop_token.reason else said or f"exit code {run.exit_code}"
         )
-    answer = judge_prompt.read_answer(text) if error is None else None
-    started_s, ended_s = run.started_s, run.ended_s
+    answer = judge_prompt.read_answer(run.output) if error is None else None
     return Judgement(
         a=a,
         b=b,
@@ -261,7 +264,7 @@ def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, s
         backend=backend,
         model=run.model or model or "default",
         cost=run.cost if run.spawn_error is None else 0.0,
-        duration=0.0 if started_s is None or ended_s is None else round(ended_s - started_s, 3),
-        output=text,
+        duration=round(run.ended_s - run.started_s, 3),
+        output=run.output,
         error=error,
     )

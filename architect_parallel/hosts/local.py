@@ -11,15 +11,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from architect_parallel.backends.environment import key_names
-from architect_parallel.checks.checker import BaselineOrder, Checker
+from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import Reason, Status, WorkerSpec
 from architect_parallel.events import BaselineFinished, Event, WorkerFinished
 from architect_parallel.hosts.base import BASELINE, Emit
 from architect_parallel.scheduling.retries import unstarted
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.workers.worker import WorkerContext, run_worker
+from architect_parallel.workers.context import WorkerContext
+from architect_parallel.workers.worker import run_worker
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 class LocalHost:
     """Runs workers on this machine, in the repository's own worktrees."""
 
-    def __init__(self, workplace: WorkerContext, emit: Emit) -> None:
-        self._workplace = workplace
+    def __init__(self, context: WorkerContext, emit: Emit) -> None:
+        self._context = context
         self._emit = emit
         self._sampler = Sampler()
         self._stop_tokens: dict[int, StopToken] = {}
@@ -36,14 +36,14 @@ class LocalHost:
 
     def start(self, spec: WorkerSpec) -> None:
         """See `Host.start`."""
-        if self._workplace.tripwire is not None:
-            self._workplace.tripwire.arm()
+        if self._context.tripwire is not None:
+            self._context.tripwire.arm()
         stop_token = StopToken()
         self._stop_tokens[spec.worker_id] = stop_token
         worker_id = spec.worker_id
 
         def work() -> None:
-            run_worker(spec, self._workplace, self._sampler, stop_token, lambda event: self._emit(worker_id, event))
+            run_worker(spec, self._context, self._sampler, stop_token, lambda event: self._emit(worker_id, event))
 
         def broken(error: str) -> Event:
             # Its agent may have run: its work may stand in the worktree uncollected, and what it cost is not known.
@@ -54,21 +54,13 @@ class LocalHost:
 
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""
-        stop_token, place = StopToken(), self._workplace
+        stop_token, context = StopToken(), self._context
         self._stop_tokens[BASELINE] = stop_token
-        checker = Checker(
-            repository=place.repository,
-            run_dir=place.run_dir,
-            environ=place.environ,
-            checks_env=place.checks_env,
-            keys=key_names(place.backends.values()),
-            sampler=self._sampler,
-            stop_token=stop_token,
-        )
+        checker = context.checker(self._sampler, stop_token)
 
         def check() -> None:
-            environ = place.setup_environment(place.backends[order.backend])
-            checker.check_base(order, place.worktrees, environ, lambda event: self._emit(BASELINE, event))
+            environ = context.setup_environment(context.backends[order.backend])
+            checker.check_base(order, context.worktrees, environ, lambda event: self._emit(BASELINE, event))
 
         self._begin(BASELINE, check, lambda error: BaselineFinished(checks=(), error=error))
 
@@ -102,5 +94,5 @@ class LocalHost:
         """See `Host.close`."""
         for thread in self._threads:
             thread.join()
-        if self._workplace.tripwire is not None:
-            self._workplace.tripwire.close()
+        if self._context.tripwire is not None:
+            self._context.tripwire.close()

@@ -19,17 +19,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
-from architect_parallel.checks.commands import CheckOrder, run_checks
+from architect_parallel.checks.commands import CheckHooks, CheckOrder, run_checks
 from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings, total_usd
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, InternalError
 from architect_parallel.landing import strategies
-from architect_parallel.landing.conflicts import Resolver, resolve
+from architect_parallel.landing.conflicts import ConflictResolution, Resolver
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, so_far, try_step
 from architect_parallel.repository.heads import is_taken
 from architect_parallel.repository.registry import admin_dir_from_dotgit, relink
 from architect_parallel.scheduling.check_policy import cannot_start
-from architect_parallel.supervision import process
+from architect_parallel.supervision.consume import CommandOutcome, run_command
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.files import make_private_dir
@@ -225,9 +225,7 @@ class _IntegrationWorktree:
             self.worktree.path,  # its top, as in a worker's own worktree
             sampler=self._sampler,
             stop_token=workshop.stop_token.child(),
-            before_each=lambda: self.lend(commit),
-            after_each=lambda: self.at(commit),
-            heard=lambda result: None,
+            hooks=CheckHooks(before_run=lambda: self.lend(commit), after_run=lambda: self.at(commit)),
         )
         return results[0] if results else None
 
@@ -236,8 +234,8 @@ class _IntegrationWorktree:
         workshop = self._workshop
         return CommandEnvironment(environ=workshop.environ, names=workshop.settings.setup_env, keys=workshop.keys)
 
-    def _run(self, command: str) -> process.CommandOutcome:
-        return process.run_command(
+    def _run(self, command: str) -> CommandOutcome:
+        return run_command(
             ("/bin/sh", "-c", command),
             cwd=self.worktree.path,
             env=self._setup_environment.of(command),
@@ -330,13 +328,23 @@ class _MergeSequence:
         shown = show_count(len(files), "file")
         self._workshop.say(f"worker {source.worker_id} conflicts in {shown}; {resolver.backend.name} resolves them")
         self._bench.at(self._tip)
-        done = resolve(
-            self._repository, self._bench.worktree, self._bench.lent, source, resolver,
-            run_id=self._order.run_id, tip=self._tip, target=self._order.target, method=self._order.method,
+        workshop, order = self._workshop, self._order
+        done = ConflictResolution(
+            repository=self._repository,
+            worktree=self._bench.worktree,
+            lent=self._bench.lent,
+            source=source,
+            tip=self._tip,
+            target=order.target,
+            method=order.method,
             merged=tuple(self._merged),
-            run_dir=self._workshop.run_dir, environ=self._workshop.environ,
-            stop_token=self._workshop.stop_token.child(), say=self._workshop.say,
-        )  # fmt: skip
+            resolver=resolver,
+            run_id=order.run_id,
+            run_dir=workshop.run_dir,
+            environ=workshop.environ,
+            stop_token=workshop.stop_token.child(),
+            on_progress=workshop.say,
+        ).run()
         self._warn(*done.warnings)
         self._costs.append(done.cost)
         self._workshop.say(f"{resolver.backend.name} is done with worker {source.worker_id}: {show_cost(done.cost)}")

@@ -27,7 +27,7 @@ from architect_parallel.scheduling.retries import unstarted
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import now
 from architect_parallel.text.names import DEFAULT_MODEL
-from architect_parallel.workers.agent_run import AgentRun
+from architect_parallel.workers.agent_session import AgentRun
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,31 +52,31 @@ class WorkerState:
     log_path: str | None = None
 
 
-def verdict_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> verdict.Verdict:
+def verdict_of(spec: WorkerSpec, state: WorkerState, stop_token: StopToken) -> verdict.Verdict:
     """How the worker ended as far as its agent goes."""
-    agent = course.agent
+    agent = state.agent
     ending = agent.ending if agent is not None else None
     denied = _denied(spec, agent)
     return verdict.decide(
         outcome=ending.outcome if ending is not None else None,
         exit_code=agent.exit_code if agent is not None else None,
         stopped_by=stop_token.reason,
-        spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
-        collect_failed=course.collect_failed,
-        escaped=course.escaped,
-        files_changed=_files_changed(spec, course, denied=bool(denied)),
+        spawn_failed=state.spawn_failed or (agent is not None and agent.spawn_error is not None),
+        collect_failed=state.collect_failed,
+        escaped=state.escaped,
+        files_changed=_files_changed(spec, state, denied=bool(denied)),
         denied=bool(denied),
     )
 
 
-def result_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> WorkerResult:
+def result_of(spec: WorkerSpec, state: WorkerState, stop_token: StopToken) -> WorkerResult:
     """The worker's result, of this attempt alone, however far it came."""
-    agent, diff = course.agent, course.diff
+    agent, diff = state.agent, state.diff
     ran = agent is not None and agent.spawn_error is None
     ending = agent.ending if agent is not None else None
-    before_checks = verdict_of(spec, course, stop_token)
-    status, reason = verdict.checked(before_checks, course.checks, complete=course.checked)
-    warnings = list(course.warnings)
+    before_checks = verdict_of(spec, state, stop_token)
+    status, reason = verdict.checked(before_checks, state.checks, complete=state.checked)
+    warnings = list(state.warnings)
     if reason is Reason.CHECK_FAILED and before_checks[0] is Status.PARTIAL:
         warnings.append(f"before its checks it had ended as partial ({before_checks[1]})".replace("_", " "))
     if ending is not None:
@@ -86,7 +86,7 @@ def result_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> W
             f"it changed nothing: with approval_mode {spec.approval_mode} {spec.backend} may lack permission"
         )
     warnings += [each for each in _budget_warnings(spec, agent) if each not in warnings]
-    duration = agent.ended_s - agent.started_s if ran and agent and agent.ended_s and agent.started_s else 0.0
+    duration = agent.ended_s - agent.started_s if ran and agent is not None else 0.0
     finished_at = now()
     return replace(
         unstarted(spec, status, reason),
@@ -98,18 +98,18 @@ def result_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> W
         exit_code=agent.exit_code if agent is not None else None,
         output=ending.text if ending is not None else "",
         session_id=agent.session_id if agent is not None else None,
-        error=_error_text(spec, course, stop_token, status, reason),
+        error=_error_text(spec, state, stop_token, status, reason),
         duration_seconds=round(duration, 3),
-        started_at=course.started_at if ran else None,
+        started_at=state.started_at if ran else None,
         finished_at=finished_at,
         usage=agent.usage if agent is not None else Usage(),
         diff=diff,
-        checks=course.checks,
+        checks=state.checks,
         peak_memory_bytes=agent.peak_memory_bytes if agent is not None else None,
-        log_path=course.log_path,
+        log_path=state.log_path,
         leaked=agent.leaked if agent is not None else None,
         warnings=warnings,
-        outside_scope=course.outside_scope,
+        outside_scope=state.outside_scope,
     )
 
 
@@ -126,10 +126,10 @@ def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
     return []
 
 
-def _files_changed(spec: WorkerSpec, course: WorkerState, *, denied: bool) -> int | None:
-    if course.diff is None:
-        return None if denied else _changed_in_place(spec, course.agent)
-    return len(course.diff.files) or int(course.hides_files)
+def _files_changed(spec: WorkerSpec, state: WorkerState, *, denied: bool) -> int | None:
+    if state.diff is None:
+        return None if denied else _changed_in_place(spec, state.agent)
+    return len(state.diff.files) or int(state.hides_files)
 
 
 def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
@@ -151,18 +151,18 @@ def _may_not_write(spec: WorkerSpec) -> bool:
 
 
 def _error_text(
-    spec: WorkerSpec, course: WorkerState, stop_token: StopToken, status: Status, reason: Reason
+    spec: WorkerSpec, state: WorkerState, stop_token: StopToken, status: Status, reason: Reason
 ) -> str | None:
     if status is Status.SUCCESS:
         return None
-    failed = checks.failing(course.checks)
+    failed = checks.failing(state.checks)
     if reason is Reason.CHECK_FAILED and failed:
         return checks.error_of(failed)
-    if course.error is not None:
-        return course.error
+    if state.error is not None:
+        return state.error
     if stop_token.reason is not None:
         return stop_token.detail or str(stop_token.reason)
-    agent = course.agent
+    agent = state.agent
     if agent is None:
         return None
     if agent.spawn_error is not None:

@@ -17,19 +17,9 @@ import psutil
 import pytest
 from support.process_trees import until_gone, wait_for
 
-from architect_parallel.supervision.process import (
-    COOKIE,
-    Exited,
-    Gone,
-    Launch,
-    Message,
-    Output,
-    SpawnFailed,
-    Started,
-    Supervised,
-    run_command,
-    start_supervised,
-)
+from architect_parallel.supervision.consume import run_command
+from architect_parallel.supervision.messages import Exited, Gone, Launch, Message, Output, SpawnFailed, Started
+from architect_parallel.supervision.process import COOKIE, Supervised, start_supervised
 
 ENVIRONMENT = {"PATH": os.defpath}
 
@@ -131,7 +121,8 @@ def test_running_out_of_descriptors_is_a_failed_start() -> None:
     """In a process of its own, since the limit is the process's."""
     code = (
         "import os, resource; from pathlib import Path\n"
-        "from architect_parallel.supervision.process import Launch, start_supervised\n"
+        "from architect_parallel.supervision.messages import Launch\n"
+        "from architect_parallel.supervision.process import start_supervised\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
         "held = []\n"
         "try:\n"
@@ -182,7 +173,8 @@ def test_sigint_ignored_by_the_launcher_reaches_the_program(tmp_path: Path) -> N
     ask = "grep SigIgn /proc/self/status"
     code = (
         "import signal, subprocess, sys; from pathlib import Path\n"
-        "from architect_parallel.supervision.process import Launch, run_command\n"
+        "from architect_parallel.supervision.consume import run_command\n"
+        "from architect_parallel.supervision.messages import Launch\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         f"argv = ('sh', '-c', {ask!r})\n"
         "print(subprocess.run(argv, capture_output=True, text=True).stdout.split()[1])\n"
@@ -284,7 +276,8 @@ def test_output_nobody_asks_for_is_not_read(tmp_path: Path) -> None:
     """Back-pressure: a gigabyte without a newline costs nothing, because the program has to wait for its reader."""
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from architect_parallel.supervision.process import Launch, Output, start_supervised\n"
+        "from architect_parallel.supervision.messages import Launch, Output\n"
+        "from architect_parallel.supervision.process import start_supervised\n"
         "import resource\n"
         "argv = (sys.executable, '-c', 'import os\\nfor _ in range(4096): os.write(1, b\"x\" * 65536)')\n"
         "size = 0\n"

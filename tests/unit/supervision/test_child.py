@@ -10,7 +10,8 @@ import pytest
 
 from architect_parallel.supervision.child.channel import Channel, Config
 from architect_parallel.supervision.child.procfs import below
-from architect_parallel.supervision.process import COOKIE, Launch, _configuration
+from architect_parallel.supervision.messages import Launch
+from architect_parallel.supervision.process import COOKIE, _configuration
 
 
 def test_below_finds_grandchildren_whatever_the_order() -> None:
