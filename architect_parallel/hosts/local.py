@@ -1,4 +1,4 @@
-"""The host that is this machine: a thread per worker, one sampler for all, one gate before every start.
+"""The host that is this machine: a thread per worker, one sampler for all, one stop token each.
 
 The gate is the promise that nothing starts after a stop: a worker's process is started under the lock of its
 `StopToken`. A thread that breaks still reports the end of its worker, because the runner would wait for it for ever.
@@ -46,7 +46,7 @@ class LocalHost:
             run_worker(spec, self._context, self._sampler, stop_token, lambda event: self._emit(worker_id, event))
 
         def broken(error: str) -> Event:
-            # Its agent may have run: its work may stand in the worktree uncollected, and what it cost is not known.
+            # Its agent may have run: there may be uncollected work in the worktree, and its cost is unknown.
             blank = unstarted(spec, Status.FAILED, Reason.COLLECT_FAILED)
             return WorkerFinished(result=replace(blank, error=error, cost=None), retryable=False)
 
@@ -65,7 +65,7 @@ class LocalHost:
         self._begin(BASELINE, check, lambda error: BaselineFinished(checks=(), error=error))
 
     def _begin(self, worker_id: int, work: Callable[[], None], broken: Callable[[str], Event]) -> None:
-        """Does `work` in a thread; `broken` makes its end where it cannot tell one itself."""
+        """Do `work` in a thread; `broken` makes the event of its end when it raises."""
 
         def run() -> None:
             try:

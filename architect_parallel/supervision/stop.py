@@ -42,6 +42,11 @@ class StopToken:
         """The reason in words; may be empty."""
         return self._detail
 
+    @property
+    def description(self) -> str | None:
+        """The detail, or the reason when there is none. `None` means that it was not stopped."""
+        return None if self._reason is None else self._detail or str(self._reason)
+
     def is_cancelled(self) -> bool:
         """Return true when nothing more may start. A limit of the agent (`AGENT_LIMITS`) does not cancel."""
         return self._cancelled_by is not None
