@@ -1,13 +1,12 @@
 """`architect run --backend NAME`: one task with one backend in the current directory, under the same supervision.
 
-No worktree, no journal, no collection: what the agent changes stays where it is, as the user asked. The agent's process
-tree is proven gone before this returns, and the claim is weighed as a worker's is.
+There is no worktree, no journal and no collection: the agent edits the directory in place, as the user task. The
+agent's process tree is proven gone before this returns, and its claim is judged like a worker's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -18,22 +17,21 @@ from architect_parallel.agent.loop import Report
 from architect_parallel.api.session_homes import SessionHome, session_home
 from architect_parallel.backends.registry import load_backends, require_backend
 from architect_parallel.config.paths import home_dir, user_state_dir
-from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Reason, Settings, Usage
+from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Settings, Usage
 from architect_parallel.errors import ArchitectParallelError, InternalError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.scheduling import verdict
-from architect_parallel.supervision.stop import StopToken
-from architect_parallel.system import signals
+from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import open_repository
-from architect_parallel.workers.agent_run import AgentRun
-from architect_parallel.workers.alone import Alone, run_alone
+from architect_parallel.workers.agent_session import AgentRun, AgentSession
+from architect_parallel.workers.request import profile_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InPlace:
-    """One task for one backend, here."""
+    """One task for one backend in one directory."""
 
     task: str
     backend: str
@@ -43,27 +41,27 @@ class InPlace:
     approval_mode: ApprovalMode
     limits: Limits
     resume: str | None = None
-    """The id of the session to go on with, as `read_session` takes it."""
+    """The id of the session to continue, as `read_session` takes it."""
 
 
 def run_in_place(
-    asked: InPlace, settings: Settings, environ: Mapping[str, str], say: Callable[[str], None] | None = None
+    task: InPlace, settings: Settings, environ: Mapping[str, str], say: Callable[[str], None] | None = None
 ) -> tuple[Report, int | None]:
-    """Runs the task; returns its report and the number of the signal that stopped it (`None`: none did).
+    """Run the task; return its report and the number of the signal that stopped it. `None` means no signal.
 
     Args:
-        say: Takes a line of progress or a warning for a person; `None`: nobody listens.
+        say: Takes a line of progress. `None` means that no progress is shown.
 
     Raises:
-        UsageError: For an unknown backend, one that cannot go on with a session, and an unknown session.
-        EnvironmentProblem: When the backend cannot be used here.
+        UsageError: The backend or the session is unknown, or the backend cannot continue a session.
+        EnvironmentProblem: The backend cannot be used here.
     """
     backends = load_backends(settings, environ)
-    backend = require_backend(backends, asked.backend)
-    if asked.resume is not None and not backend.capabilities.sessions:
+    backend = require_backend(backends, task.backend)
+    if task.resume is not None and not backend.capabilities.sessions:
         hint = "`architect backends` shows which can"
         raise UsageError(f"--resume: backend {backend.name} cannot go on with a session", hint=hint)
-    require_ready(backends, backend, {asked.model}, environ)
+    require_ready(backends, backend, {task.model}, environ)
     warnings: list[str] = []
 
     def emit(event: Event) -> None:
@@ -75,61 +73,56 @@ def run_in_place(
             case _:
                 pass
 
-    switch, caught = StopToken(), list[int]()
-
-    def receive(number: signal.Signals) -> None:
-        caught.append(int(number))
-        # Not from here: a handler must not wait for a lock that the thread it interrupts may hold.
-        threading.Thread(target=switch.kill if len(caught) > 1 else stop, daemon=True).start()
-
-    def stop() -> None:
-        switch.stop(Reason.INTERRUPTED, "interrupted")
-
+    stop_token = StopToken()
     ended: list[AgentRun | None] = []
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ArchitectParallelError):  # no repository, or one that is only read here
-            stack.enter_context(open_repository(asked.directory).programs.agents_running())
+        with contextlib.suppress(ArchitectParallelError):  # no repository, or a read-only one
+            stack.enter_context(open_repository(task.directory).programs.agents_running())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="architect-run-")))
         if backend.capabilities.sessions:
             base = user_state_dir(environ, home_dir()) / "agents"
-            home = stack.enter_context(session_home(base, backend, asked.resume))
+            home = stack.enter_context(session_home(base, backend, task.resume))
         else:
             home = SessionHome(path=make_private_dir(folder / "state"))
-        alone = Alone(
-            task=asked.task,
-            backend=backend,
-            directory=asked.directory,
-            folder=folder,
+        request = profile_request(
+            task.task,
+            task.agent,
+            model=task.model,
+            approval_mode=task.approval_mode,
+            limits=task.limits,
+            directory=task.directory,
+            prompt_file=folder / "prompt.txt",
             state_dir=home.path,
-            agent=asked.agent,
-            model=asked.model,
-            approval_mode=asked.approval_mode,
-            limits=asked.limits,
-            session_id=asked.resume,
-            environ=environ,
-            prices=settings.prices,
+            session_id=task.resume,
         )
-        worker = threading.Thread(target=lambda: ended.append(run_alone(alone, switch, emit)))
-        with signals.forwarded(receive):
+        session = AgentSession(backend=backend, environ=environ, prices=settings.prices)
+
+        log = folder / "log"
+
+        def run() -> None:
+            ended.append(session.run(request, limits=task.limits, log=log, stop_token=stop_token, emit=emit))
+
+        worker = threading.Thread(target=run)
+        with stop_on_signals(stop_token):
             worker.start()
             while worker.is_alive():
                 worker.join(0.2)
         home.session_id = ended[0].session_id if ended and ended[0] is not None else None
     if not ended:
         raise InternalError("the agent's thread ended without a result")
-    return _report(asked, ended[0], switch, warnings), caught[0] if caught else None
+    return _report(task, ended[0], stop_token, warnings), stop_token.signal
 
 
-def _report(asked: InPlace, run: AgentRun | None, switch: StopToken, warnings: list[str]) -> Report:
+def _report(task: InPlace, run: AgentRun | None, stop_token: StopToken, warnings: list[str]) -> Report:
     ending = run.ending if run is not None else None
     status, reason = verdict.decide(
         outcome=ending.outcome if ending is not None else None,
         exit_code=run.exit_code if run is not None else None,
-        stopped_by=switch.reason,
+        stopped_by=stop_token.reason,
         spawn_failed=run is not None and run.spawn_error is not None,
         files_changed=1 if run is not None and run.steps else None,
     )
-    error = switch.detail or str(switch.reason) if switch.reason is not None else None
+    error = stop_token.description
     if error is None and run is not None and status != "success":
         error = run.spawn_error or (ending.error if ending is not None else None)
     return Report(
@@ -138,8 +131,8 @@ def _report(asked: InPlace, run: AgentRun | None, switch: StopToken, warnings: l
         steps=run.steps if run is not None else 0,
         cost=run.cost if run is not None else 0.0,
         usage=run.usage if run is not None else Usage(),
-        output=ending.text if ending is not None else "",
-        model=(run.model if run is not None else None) or asked.model or "default",
+        output=run.output if run is not None else "",
+        model=(run.model if run is not None else None) or task.model or "default",
         session_id=(run.session_id if run is not None else None) or "",
         error=error,
         retry_after_s=ending.retry_after_s if ending is not None else None,

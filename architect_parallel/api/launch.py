@@ -46,8 +46,8 @@ from architect_parallel.system.files import HeldLock, hand_over_tree, make_priva
 from architect_parallel.system.git import Repository
 from architect_parallel.tripwire.attribution import programs_changed
 from architect_parallel.tripwire.monitor import Tripwire
+from architect_parallel.workers.context import WorkerContext
 from architect_parallel.workers.request import request_for
-from architect_parallel.workers.worker import WorkerContext
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 

@@ -1,10 +1,9 @@
-"""`architect merge`: results land on a branch, with what checks and a resolving agent need to run."""
+"""`architect merge`: land results on a branch, with checks after each step and an agent for conflicts."""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,20 +14,19 @@ from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import SHELL, AgentProfile, Limits, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
-from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.conflicts import Resolver
 from architect_parallel.landing.integration import Interrupted
 from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
-from architect_parallel.system import signals
+from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.git import open_repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeRequest:
-    """What `architect merge` was asked for."""
+    """The options of `architect merge`."""
 
     run: str
     workers: Sequence[int] = ()
@@ -36,12 +34,12 @@ class MergeRequest:
     into: str | None = None
     method: Method = Method.MERGE
     resolve: str | None = None
-    """Backend that resolves conflicts; `None`: they are left out."""
+    """Backend that resolves conflicts. `None` means that results with conflicts are left out."""
     push: bool = False
     pull_request: bool = False
     dry_run: bool = False
     makes_target: bool = False
-    """Whether the caller has made `into` for this merge: undo takes it away again."""
+    """True if the caller created `into` for this merge: undo deletes it again."""
 
 
 def merge(
@@ -54,23 +52,23 @@ def merge(
     warned: Callable[[str], None] = lambda line: None,
     planned: Callable[[MergePlan], None] = lambda plan: None,
 ) -> tuple[MergePlan, MergeOutcome | None]:
-    """Plans and, unless it is a dry run, lands.
+    """Plan the merge and, unless it is a dry run, land it.
 
     Args:
         say: Takes a line of progress for people.
-        warned: Takes each warning of what ran, at once; the outcome has them too, where there is one.
+        warned: Takes each warning at once; the outcome has them too, if there is one.
         planned: Called with the plan before anything is done.
 
     Returns:
-        The plan, and what came of it (`None`: it was a dry run).
+        The plan and its outcome. `None` means a dry run.
 
     Raises:
         NothingToDo, UsageError, EnvironmentProblem: See `landing.merge`; also for an unknown backend or one that is
             not ready. Nothing was moved then.
-        Interrupted: A signal came; nothing was moved, nothing is left running.
+        Interrupted: A signal came. Nothing was moved, and nothing is left running.
     """
     environ = dict(os.environ if environ is None else environ)
-    # Who lands one result needs no configuration, and is not to be stopped by one that is broken.
+    # Landing one result needs no configuration, so a broken one must not prevent it.
     here = load_workspace(workspace_root, config_file, environ) if asked.resolve is not None else None
     resolver = _resolver(here, asked.resolve) if here is not None and asked.resolve is not None else None
     repository = here.repository if here is not None else open_repository(workspace_root)
@@ -88,26 +86,20 @@ def merge(
         if not plan.needs_worktree:
             return plan, execute(repository, journal, plan)
         here = here or load_workspace(workspace_root, config_file, environ)
-        brake, received = Brake(), list[signal.Signals]()
-
-        def receive(number: signal.Signals) -> None:
-            received.append(number)
-            # Not from here: a handler must not wait for a lock that the thread it interrupts may hold.
-            threading.Thread(target=brake.kill if len(received) > 1 else brake.pull, daemon=True).start()
-
+        stop_token = StopToken()
         workshop = IntegrationContext(
             run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
             checks_env=here.settings.parallel.checks_env, keys=key_names(here.backends.values()),
-            brake=brake, say=say, warn=warned, guard=lambda: signals.forwarded(receive),
+            stop_token=stop_token, say=say, warn=warned, guard=lambda: stop_on_signals(stop_token),
         )  # fmt: skip
         try:
             return plan, execute(repository, journal, plan, workshop)
         except Interrupted as stopped:
-            raise stopped.by(received[0] if received else signal.SIGINT) from None
+            raise stopped.by(stop_token.signal or signal.SIGINT) from None
 
 
 def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
-    """`plan` with the check that a spec wants after each step, beside the results' own; an imported run has none."""
+    """Add the check that a spec runs after each step to `plan`. An imported run has no checks."""
     if run.imported:
         return replace(plan, warnings=(*plan.warnings, "the run was imported: no check of it runs here"))
     order = run.workflow.merge if run.workflow is not None else None

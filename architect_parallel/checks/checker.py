@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
-from architect_parallel.checks.commands import CheckOrder, run_checks
+from architect_parallel.checks.commands import CheckHooks, CheckOrder, run_checks
 from architect_parallel.checks.restore import RestorableTree
 from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
@@ -18,7 +18,7 @@ from architect_parallel.events import BaselineFinished, CheckFinished, Event
 from architect_parallel.repository.filters import record
 from architect_parallel.repository.registry import delete_tree
 from architect_parallel.snapshots.private_git import PrivateGit
-from architect_parallel.supervision import process
+from architect_parallel.supervision.consume import CommandOutcome, run_command
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.files import make_private_dir
@@ -58,7 +58,7 @@ class Checker:
     keys: tuple[str, ...] = ()
     """Names of agents' keys."""
     sampler: Sampler
-    switch: StopToken
+    stop_token: StopToken
 
     @property
     def _environment(self) -> CommandEnvironment:
@@ -138,7 +138,7 @@ class Checker:
         try:
             checks, error = self._check_base(order, settings, setup_environ), None
         except ArchitectParallelError as problem:
-            checks, error = [], None if self.switch.over else str(problem)
+            checks, error = [], None if self.stop_token.is_cancelled() else str(problem)
         emit(BaselineFinished(checks=tuple(checks), error=error))
 
     def _check_base(
@@ -146,15 +146,15 @@ class Checker:
     ) -> list[CheckResult]:
         directory = self.run_dir / "git" / "base"
 
-        def run(command: str) -> process.CommandOutcome:
-            return process.run_command(
+        def run(command: str) -> CommandOutcome:
+            return run_command(
                 ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ.of(command),
-                timeout_s=order.limits.timeout_s, unwanted=lambda: self.switch.over,
+                timeout_s=order.limits.timeout_s, is_cancelled=self.stop_token.is_cancelled,
             )  # fmt: skip
 
         commit, run_id = order.base_commit, order.run_id
         with temporary_worktree(
-            self.repository, commit=commit, run_id=run_id, wanted=lambda: not self.switch.over
+            self.repository, commit=commit, run_id=run_id, is_cancelled=self.stop_token.is_cancelled
         ) as worktree:
             try:
                 prepare(self.repository, worktree, settings, run=run, environment=setup_environ)
@@ -194,7 +194,7 @@ class Checker:
         emit: Callable[[Event], None],
         warn: Callable[[str], None],
     ) -> list[CheckResult]:
-        def after_each() -> None:
+        def after_run() -> None:
             try:
                 if lent is not None:
                     lent.put_back()
@@ -205,10 +205,12 @@ class Checker:
             order,
             directory,
             sampler=self.sampler,
-            switch=self.switch,
-            before_each=(lambda: None) if lent is None else lent.lend,
-            after_each=after_each,
-            heard=lambda result: emit(CheckFinished(check=result)),
+            stop_token=self.stop_token,
+            hooks=CheckHooks(
+                before_run=(lambda: None) if lent is None else lent.lend,
+                after_run=after_run,
+                on_result=lambda result: emit(CheckFinished(check=result)),
+            ),
         )
 
 

@@ -1,8 +1,7 @@
-"""The host that is this machine: a thread per worker, one sampler for all, one gate before every start.
+"""The host that is this machine: a thread per worker, one sampler for all, one stop token each.
 
-The gate is the promise that nothing starts after a stop: a worker's process is started under its switch's lock, and a
-switch that was thrown before never lets it start. And whatever breaks in a thread, the dispatcher hears of an end: it
-would wait for one for ever.
+The gate is the promise that nothing starts after a stop: a worker's process is started under the lock of its
+`StopToken`. A thread that breaks still reports the end of its worker, because the runner would wait for it for ever.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from architect_parallel.backends.environment import key_names
-from architect_parallel.checks.checker import BaselineOrder, Checker
+from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import Reason, Status, WorkerSpec
 from architect_parallel.events import BaselineFinished, Event, WorkerFinished
 from architect_parallel.hosts.base import BASELINE, Emit
 from architect_parallel.scheduling.retries import unstarted
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.workers.worker import WorkerContext, run_worker
+from architect_parallel.workers.context import WorkerContext
+from architect_parallel.workers.worker import run_worker
 
 _log = logging.getLogger(__name__)
 
@@ -28,26 +27,26 @@ _log = logging.getLogger(__name__)
 class LocalHost:
     """Runs workers on this machine, in the repository's own worktrees."""
 
-    def __init__(self, workplace: WorkerContext, emit: Emit) -> None:
-        self._workplace = workplace
+    def __init__(self, context: WorkerContext, emit: Emit) -> None:
+        self._context = context
         self._emit = emit
         self._sampler = Sampler()
-        self._switches: dict[int, StopToken] = {}
+        self._stop_tokens: dict[int, StopToken] = {}
         self._threads: list[threading.Thread] = []
 
     def start(self, spec: WorkerSpec) -> None:
         """See `Host.start`."""
-        if self._workplace.tripwire is not None:
-            self._workplace.tripwire.arm()
-        switch = StopToken()
-        self._switches[spec.worker_id] = switch
+        if self._context.tripwire is not None:
+            self._context.tripwire.arm()
+        stop_token = StopToken()
+        self._stop_tokens[spec.worker_id] = stop_token
         worker_id = spec.worker_id
 
         def work() -> None:
-            run_worker(spec, self._workplace, self._sampler, switch, lambda event: self._emit(worker_id, event))
+            run_worker(spec, self._context, self._sampler, stop_token, lambda event: self._emit(worker_id, event))
 
         def broken(error: str) -> Event:
-            # Its agent may have run: its work may stand in the worktree uncollected, and what it cost is not known.
+            # Its agent may have run: there may be uncollected work in the worktree, and its cost is unknown.
             blank = unstarted(spec, Status.FAILED, Reason.COLLECT_FAILED)
             return WorkerFinished(result=replace(blank, error=error, cost=None), retryable=False)
 
@@ -55,26 +54,18 @@ class LocalHost:
 
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""
-        switch, place = StopToken(), self._workplace
-        self._switches[BASELINE] = switch
-        checker = Checker(
-            repository=place.repository,
-            run_dir=place.run_dir,
-            environ=place.environ,
-            checks_env=place.checks_env,
-            keys=key_names(place.backends.values()),
-            sampler=self._sampler,
-            switch=switch,
-        )
+        stop_token, context = StopToken(), self._context
+        self._stop_tokens[BASELINE] = stop_token
+        checker = context.checker(self._sampler, stop_token)
 
         def check() -> None:
-            environ = place.setup_environment(place.backends[order.backend])
-            checker.check_base(order, place.worktrees, environ, lambda event: self._emit(BASELINE, event))
+            environ = context.setup_environment(context.backends[order.backend])
+            checker.check_base(order, context.worktrees, environ, lambda event: self._emit(BASELINE, event))
 
         self._begin(BASELINE, check, lambda error: BaselineFinished(checks=(), error=error))
 
     def _begin(self, worker_id: int, work: Callable[[], None], broken: Callable[[str], Event]) -> None:
-        """Does `work` in a thread; `broken` makes its end where it cannot tell one itself."""
+        """Do `work` in a thread; `broken` makes the event of its end when it raises."""
 
         def run() -> None:
             try:
@@ -89,19 +80,19 @@ class LocalHost:
 
     def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
         """See `Host.stop`."""
-        switch = self._switches.get(worker_id)
-        if switch is not None:
-            switch.stop(reason, detail)
+        stop_token = self._stop_tokens.get(worker_id)
+        if stop_token is not None:
+            stop_token.stop(reason, detail)
 
     def kill(self, worker_id: int) -> None:
         """See `Host.kill`."""
-        switch = self._switches.get(worker_id)
-        if switch is not None:
-            switch.kill()
+        stop_token = self._stop_tokens.get(worker_id)
+        if stop_token is not None:
+            stop_token.kill()
 
     def close(self) -> None:
         """See `Host.close`."""
         for thread in self._threads:
             thread.join()
-        if self._workplace.tripwire is not None:
-            self._workplace.tripwire.close()
+        if self._context.tripwire is not None:
+            self._context.tripwire.close()

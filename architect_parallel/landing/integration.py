@@ -19,7 +19,7 @@ from pathlib import Path
 from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, total_usd
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, InternalError
 from architect_parallel.landing import strategies
-from architect_parallel.landing.conflicts import resolve
+from architect_parallel.landing.conflicts import ConflictResolution
 from architect_parallel.landing.integration_worktree import IntegrationContext, IntegrationPlan, IntegrationWorktree
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import so_far, try_step
@@ -72,16 +72,16 @@ def combine_in_worktree(repository: Repository, order: IntegrationPlan, workshop
             bench.open()
             done = _MergeSequence(repository, order, workshop, bench).take()
         except ArchitectParallelError:
-            _require_wanted(workshop)
+            _require_not_cancelled(workshop)
             raise
         finally:
             bench.remove()
-    _require_wanted(workshop)
+    _require_not_cancelled(workshop)
     return done
 
 
-def _require_wanted(workshop: IntegrationContext) -> None:
-    if workshop.brake.pulled:
+def _require_not_cancelled(workshop: IntegrationContext) -> None:
+    if workshop.stop_token.is_cancelled():
         raise Interrupted("the merge was stopped; nothing was moved")
 
 
@@ -106,9 +106,9 @@ class _MergeSequence:
 
     def take(self) -> Combination:
         for source in self._order.steps:
-            _require_wanted(self._workshop)
+            _require_not_cancelled(self._workshop)
             left = self._take_one(source)
-            _require_wanted(self._workshop)
+            _require_not_cancelled(self._workshop)
             if left is not None:
                 self._left_out.append(left)
         return Combination(
@@ -117,9 +117,9 @@ class _MergeSequence:
         )  # fmt: skip
 
     def _warn(self, *warnings: str) -> None:
-        for warning in warnings:
-            self._warnings.append(warning)
-            self._workshop.warn(warning)
+        for each in warnings:
+            self._warnings.append(each)
+            self._workshop.warn(each)
 
     def _take_one(self, source: Source) -> LeftOut | None:
         order, number = self._order, source.worker_id
@@ -135,7 +135,7 @@ class _MergeSequence:
         elif strategies.tree_of(self._repository.store, commit) == strategies.tree_of(
             self._repository.store, self._tip
         ):
-            self._warn(f"{self._before} already has everything of worker {number}")
+            self._warn(f"{self._before} has all of worker {number} already")
             return None
         broken = self._broken(source, commit)
         if broken is not None:
@@ -152,23 +152,33 @@ class _MergeSequence:
         shown = show_count(len(files), "file")
         self._workshop.say(f"worker {source.worker_id} conflicts in {shown}; {resolver.backend.name} resolves them")
         self._bench.at(self._tip)
-        done = resolve(
-            self._repository, self._bench.worktree, self._bench.lent, source, resolver,
-            run_id=self._order.run_id, tip=self._tip, target=self._order.target, method=self._order.method,
+        workshop, order = self._workshop, self._order
+        done = ConflictResolution(
+            repository=self._repository,
+            worktree=self._bench.worktree,
+            lent=self._bench.lent,
+            source=source,
+            tip=self._tip,
+            target=order.target,
+            method=order.method,
             merged=tuple(self._merged),
-            run_dir=self._workshop.run_dir, environ=self._workshop.environ, switch=self._workshop.brake.switch(),
-            say=self._workshop.say,
-        )  # fmt: skip
+            resolver=resolver,
+            run_id=order.run_id,
+            run_dir=workshop.run_dir,
+            environ=workshop.environ,
+            stop_token=workshop.stop_token.child(),
+            on_progress=workshop.say,
+        ).run()
         self._warn(*done.warnings)
         self._costs.append(done.cost)
         self._workshop.say(f"{resolver.backend.name} is done with worker {source.worker_id}: {show_cost(done.cost)}")
-        _require_wanted(self._workshop)
+        _require_not_cancelled(self._workshop)
         self._bench.anew(self._tip)  # an agent was in there
         return done.commit, done.why
 
     def _broken(self, source: Source, commit: str) -> str | None:
         """Return the check that passed before this step and fails after it. `None` means that no check broke."""
-        specs = [self._order.specs[item] for item in (*self._merged, source.worker_id) if item in self._order.specs]
+        specs = [self._order.specs[each] for each in (*self._merged, source.worker_id) if each in self._order.specs]
         found: dict[str, bool] = {}
         for spec in specs:
             for command in spec.checks:
@@ -199,7 +209,7 @@ class _MergeSequence:
     def _checked(self, command: str, commit: str, spec: WorkerSpec) -> CheckResult:
         self._workshop.say(f"check: {command}")
         result = self._bench.check(command, commit, spec)
-        _require_wanted(self._workshop)
+        _require_not_cancelled(self._workshop)
         if result is None:
             raise InternalError(f"the check {command!r} has no result")
         return result

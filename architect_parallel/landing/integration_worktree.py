@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
-from architect_parallel.checks.commands import CheckOrder, run_checks
+from architect_parallel.checks.commands import CheckHooks, CheckOrder, run_checks
 from architect_parallel.domain import CheckResult, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.conflicts import Resolver
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method
 from architect_parallel.repository.registry import admin_dir_from_dotgit, relink
-from architect_parallel.supervision import process
+from architect_parallel.supervision.consume import CommandOutcome, run_command
 from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees.create import (
@@ -46,7 +46,8 @@ class IntegrationContext:
     settings: WorktreeSettings = field(default_factory=WorktreeSettings)
     resolver: Resolver | None = None
     """`None` means that conflicting results are left out."""
-    brake: Brake = field(default_factory=Brake)
+    stop_token: StopToken = field(default_factory=StopToken)
+    """Stops the merge. Each check and agent gets a child of it, so that its own limits end only itself."""
     say: Callable[[str], None] = lambda line: None
     """Called with a line of progress."""
     warn: Callable[[str], None] = lambda line: None
@@ -93,7 +94,7 @@ class IntegrationWorktree:
         order = self._order
         self._worktree = add_worktree(
             self._repository, path=order.path, branch=order.branch, base_commit=order.base, run_id=order.run_id,
-            wanted=lambda: not self._workshop.brake.pulled,
+            is_cancelled=self._workshop.stop_token.is_cancelled,
         )  # fmt: skip
         self._prepare()
 
@@ -156,10 +157,8 @@ class IntegrationWorktree:
             order,
             self.worktree.path,  # its top, as in a worker's own worktree
             sampler=self._sampler,
-            switch=workshop.brake.switch(),
-            before_each=lambda: self.lend(commit),
-            after_each=lambda: self.at(commit),
-            heard=lambda result: None,
+            stop_token=workshop.stop_token.child(),
+            hooks=CheckHooks(before_run=lambda: self.lend(commit), after_run=lambda: self.at(commit)),
         )
         return results[0] if results else None
 
@@ -168,13 +167,13 @@ class IntegrationWorktree:
         workshop = self._workshop
         return CommandEnvironment(environ=workshop.environ, names=workshop.settings.setup_env, keys=workshop.keys)
 
-    def _run(self, command: str) -> process.CommandOutcome:
-        return process.run_command(
+    def _run(self, command: str) -> CommandOutcome:
+        return run_command(
             ("/bin/sh", "-c", command),
             cwd=self.worktree.path,
             env=self._setup_environment.of(command),
             timeout_s=None,
-            unwanted=lambda: self._workshop.brake.pulled,
+            is_cancelled=self._workshop.stop_token.is_cancelled,
         )
 
     def remove(self) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.supervision import process
+from architect_parallel.supervision.consume import run_command
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.system.programs import PUSH_KEYS
 from architect_parallel.text.quantities import summarize
@@ -131,7 +131,7 @@ def open_pull_request(
         text.write(body)
         text.flush()
         words = ("--base", publication.ref, "--head", branch, "--title", title, "--body-file", text.name)
-        outcome = process.run_command(
+        outcome = run_command(
             ("gh", "pr", "create", *words), cwd=repository.checkout or repository.root,
             env={**environ, "GH_PROMPT_DISABLED": "1", "NO_COLOR": "1"}, timeout_s=_TIMEOUT_S,
         )  # fmt: skip
@@ -172,7 +172,7 @@ def _push(repository: Repository, remote: str, commit: str, ref: str, environ: M
 def _push_lfs(repository: Repository, remote: str, commit: str, env: Mapping[str, str]) -> str | None:
     """Push the LFS objects that the commit's history names and the remote lacks. Return the reason of a failure."""
     argv, environment = repository.git.command("lfs", "push", remote, commit, env=env)
-    outcome = process.run_command(argv, cwd=repository.git.cwd, env=environment, timeout_s=_LFS_TIMEOUT_S)
+    outcome = run_command(argv, cwd=repository.git.cwd, env=environment, timeout_s=_LFS_TIMEOUT_S)
     if outcome.timed_out:
         return f"it took longer than {_LFS_TIMEOUT_S:.0f} s"
     return None if outcome.exit_code == 0 else _last_line(outcome.output) or f"exit code {outcome.exit_code}"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.process_trees import wait_for
 
-from architect_parallel.supervision.process import Launch, start_supervised
+from architect_parallel.supervision.messages import Launch
+from architect_parallel.supervision.process import start_supervised
 from architect_parallel.supervision.process_table import memory_bytes, snapshot
 
 
