@@ -165,8 +165,9 @@ def run_plan(
     todo = plan.workers if todo is None else todo
     worktrees = sum(spec.isolation is Isolation.WORKTREE and not spec.continues for spec in todo)
     unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=worktrees)
-    earlier = _results(journal, plan) if plan.is_graph or plan.workflow is not None else {}
-    state = StateFile.of(plan, earlier, again=[spec.worker_id for spec in todo])
+    recorded = journal.recorded(plan.run_id) if plan.is_graph or plan.workflow is not None else []
+    earlier = {result.worker_id: result for result in replay(recorded, live=True).results} if recorded else {}
+    state = StateFile.of(plan, recorded)
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
     runner = local_runner(
         plan,
@@ -205,12 +206,6 @@ def _debugger(plan: RunPlan, journal: Journal) -> WorkerSpec | None:
         return None
     place = make_private_dir(journal.run_dir(plan.run_id) / "debugger")
     return replace(plan.workflow.debugger, worktree_path=str(place))
-
-
-def _results(journal: Journal, plan: RunPlan) -> dict[int, WorkerResult]:
-    """The results of earlier launches, by worker id; empty in the first one."""
-    before = replay(journal.recorded(plan.run_id), live=True)
-    return {result.worker_id: result for result in before.results}
 
 
 def local_runner(
