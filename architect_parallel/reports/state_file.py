@@ -148,7 +148,7 @@ class StateFile:
         return "running" if results or any(each in self._running for each in level) else "waiting"
 
     def _line(self, spec: WorkerSpec) -> str:
-        who = f"- {one_line(spec.role or spec.agent.name, 60)} ({one_line(spec.name, 120)}) → "
+        who = f"- {one_line(spec.role_name or spec.agent.name, 60)} ({one_line(spec.name, 120)}) → "
         result = self._results.get(spec.worker_id)
         if result is None:
             return who + self._running.get(spec.worker_id, "waiting")
