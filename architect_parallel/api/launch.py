@@ -18,7 +18,7 @@ from architect_parallel.api.judge import judge
 from architect_parallel.backends.architect import PURSE
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.backends.providers import choose_model, default_model
-from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, WorkerResult, WorkerSpec
+from architect_parallel.domain import Attempt, Isolation, Role, RunPlan, RunResult, WorkerResult, WorkerSpec
 from architect_parallel.domain import TripwireMode as Watch
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
 from architect_parallel.events import (
@@ -205,7 +205,7 @@ def _debugger(plan: RunPlan, journal: Journal) -> WorkerSpec | None:
     if plan.workflow is None or plan.workflow.debugger is None:
         return None
     place = make_private_dir(journal.run_dir(plan.run_id) / "debugger")
-    return replace(plan.workflow.debugger, worktree_path=str(place))
+    return replace(plan.workflow.debugger, worktree_path=str(place), role=Role.DEBUGGER)
 
 
 def local_runner(

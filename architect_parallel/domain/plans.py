@@ -12,6 +12,7 @@ from architect_parallel.domain.enums import (
     Isolation,
     OnPartial,
     OutputFormat,
+    Role,
     SandboxMode,
     Score,
     TripwireMode,
@@ -92,8 +93,8 @@ class Task:
     dependencies: tuple[str, ...] = ()
     """Names or ids of tasks of the same file."""
     on_partial: OnPartial = OnPartial.SKIP
-    role: str | None = None
-    """What a spec calls its agent where no profile is called so; `None`: its profile's name says it."""
+    role_name: str | None = None
+    """The spec's name for its agent, where no profile has that name. `None` means the profile's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,8 +273,10 @@ class WorkerSpec:
     """Whether `{{ name }}` in its prompt stands for a result, as in a spec."""
     retry: Retry | None = None
     recovery: Recovery | None = None
-    role: str | None = None
-    """What a spec calls its agent where no profile is called so; `None`: its profile's name says it."""
+    role: Role = field(default=Role.WORKER, metadata={"key": "kind"})
+    """What it is for. Its stored key differs, since `role` already names its agent there."""
+    role_name: str | None = field(default=None, metadata={"key": "role"})
+    """The spec's name for its agent, where no profile has that name. `None` means the profile's name."""
     continues: bool = False
     """Whether it goes on where the attempt before left its worktree, instead of from the base."""
     first_prompt: str = ""

@@ -160,7 +160,7 @@ def _step_state(step: Sequence[WorkerView]) -> str:
 
 def _line(worker: WorkerView) -> str:
     spec, result = worker.spec, worker.result
-    title = f"- {one_line(spec.role or spec.agent.name, 60)} ({one_line(spec.name, 120)}) → "
+    title = f"- {one_line(spec.role_name or spec.agent.name, 60)} ({one_line(spec.name, 120)}) → "
     if result is not None:
         shown = result.output if result.status is Status.SUCCESS else result.error or result.output
         reason = str(result.reason or result.status).replace("_", " ")

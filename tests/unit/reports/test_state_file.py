@@ -20,7 +20,7 @@ from architect_parallel.specs.loader import read_spec
 
 def test_each_change_is_written_at_once_or_a_moment_later(tmp_path: Path) -> None:
     path = tmp_path / "state.md"
-    one, two = spec(1, name="design", role="product"), spec(2, name="<b>\n# api", dependencies=(1,))
+    one, two = spec(1, name="design", role_name="product"), spec(2, name="<b>\n# api", dependencies=(1,))
     plan = RunPlan(
         run_id="r", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(one, two), max_parallel=2,
         workflow=Workflow(name="Login", state_file=str(path)),
