@@ -74,13 +74,13 @@ def _run(place: Path, name: str, block: Path) -> tuple[float, float]:
     """Process CPU and wall seconds of one agent that prints `block` a hundred times."""
     log = LogFile(place / "log")
     (place / "log").unlink()
-    switch = StopToken()
+    stop_token = StopToken()
     tally = UsageMeter(
         limits=Limits(output_bytes=2**40, max_steps=50),
         requested_model=None,
         prices={},
         emit=lambda event: None,
-        stop=switch.stop,
+        stop=stop_token.stop,
     )
     launch = Launch(
         argv=("/bin/cat", *([str(block)] * 100)),
@@ -101,7 +101,7 @@ def _run(place: Path, name: str, block: Path) -> tuple[float, float]:
         log=log,
         tally=tally,
         sampler=Sampler(),
-        switch=switch,
+        stop_token=stop_token,
         emit=lambda event: None,
     )
     cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - wall_s

@@ -7,7 +7,6 @@ tree is proven gone before this returns, and the claim is weighed as a worker's 
 from __future__ import annotations
 
 import contextlib
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -18,13 +17,12 @@ from architect_parallel.agent.loop import Report
 from architect_parallel.api.session_homes import SessionHome, session_home
 from architect_parallel.backends.registry import load_backends, require_backend
 from architect_parallel.config.paths import home_dir, user_state_dir
-from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Reason, Settings, Usage
+from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Settings, Usage
 from architect_parallel.errors import ArchitectParallelError, InternalError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.scheduling import verdict
-from architect_parallel.supervision.stop import StopToken
-from architect_parallel.system import signals
+from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import open_repository
 from architect_parallel.workers.agent_run import AgentRun
@@ -75,16 +73,7 @@ def run_in_place(
             case _:
                 pass
 
-    switch, caught = StopToken(), list[int]()
-
-    def receive(number: signal.Signals) -> None:
-        caught.append(int(number))
-        # Not from here: a handler must not wait for a lock that the thread it interrupts may hold.
-        threading.Thread(target=switch.kill if len(caught) > 1 else stop, daemon=True).start()
-
-    def stop() -> None:
-        switch.stop(Reason.INTERRUPTED, "interrupted")
-
+    stop_token = StopToken()
     ended: list[AgentRun | None] = []
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(ArchitectParallelError):  # no repository, or one that is only read here
@@ -109,27 +98,27 @@ def run_in_place(
             environ=environ,
             prices=settings.prices,
         )
-        worker = threading.Thread(target=lambda: ended.append(run_alone(alone, switch, emit)))
-        with signals.forwarded(receive):
+        worker = threading.Thread(target=lambda: ended.append(run_alone(alone, stop_token, emit)))
+        with stop_on_signals(stop_token):
             worker.start()
             while worker.is_alive():
                 worker.join(0.2)
         home.session_id = ended[0].session_id if ended and ended[0] is not None else None
     if not ended:
         raise InternalError("the agent's thread ended without a result")
-    return _report(asked, ended[0], switch, warnings), caught[0] if caught else None
+    return _report(asked, ended[0], stop_token, warnings), stop_token.signal
 
 
-def _report(asked: InPlace, run: AgentRun | None, switch: StopToken, warnings: list[str]) -> Report:
+def _report(asked: InPlace, run: AgentRun | None, stop_token: StopToken, warnings: list[str]) -> Report:
     ending = run.ending if run is not None else None
     status, reason = verdict.decide(
         outcome=ending.outcome if ending is not None else None,
         exit_code=run.exit_code if run is not None else None,
-        stopped_by=switch.reason,
+        stopped_by=stop_token.reason,
         spawn_failed=run is not None and run.spawn_error is not None,
         files_changed=1 if run is not None and run.steps else None,
     )
-    error = switch.detail or str(switch.reason) if switch.reason is not None else None
+    error = stop_token.detail or str(stop_token.reason) if stop_token.reason is not None else None
     if error is None and run is not None and status != "success":
         error = run.spawn_error or (ending.error if ending is not None else None)
     return Report(

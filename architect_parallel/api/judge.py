@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from signal import Signals
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.domain import (
@@ -39,8 +38,7 @@ from architect_parallel.runs.judge_profile import judge_profile, require_judge
 from architect_parallel.runs.runner import LOOK_S, Listener
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.snapshots.diff import patch
-from architect_parallel.supervision.stop import StopToken
-from architect_parallel.system import signals
+from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.workers.agent_run import AgentRun
@@ -88,9 +86,8 @@ class _JudgeSession:
         self._journal = journal
         self._here = here
         self._listeners = list(listeners)
-        self._messages: queue.SimpleQueue[Event | Signals | None] = queue.SimpleQueue()
-        self._switch = StopToken()
-        self._signal: Signals | None = None
+        self._messages: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._stop_token = StopToken()
         costs = [each.cost for each in result.results] + [each.cost for each in result.judged]
         self._spent = sum(cost for cost in costs if cost is not None)
         self._began_s = monotonic_s()
@@ -98,15 +95,16 @@ class _JudgeSession:
 
     def sit(self) -> RunResult:
         asking = threading.Thread(target=self._ask_all, name="judge")
-        with signals.forwarded(self._messages.put):
+        with stop_on_signals(self._stop_token):
             asking.start()
             try:
                 self._listen()
             finally:
-                self._switch.kill()
+                self._stop_token.kill()
                 asking.join()
         after = self._journal.result(self._plan.run_id)
-        return after if self._signal is None else replace(after, exit_code=128 + self._signal)
+        signal = self._stop_token.signal
+        return after if signal is None else replace(after, exit_code=128 + signal)
 
     def _listen(self) -> None:
         run_dir = self._journal.run_dir(self._plan.run_id)
@@ -115,14 +113,10 @@ class _JudgeSession:
                 message = self._messages.get(timeout=LOOK_S)
             except queue.Empty:
                 if cancel_requested(run_dir):
-                    self._switch.stop(Reason.CANCELED, "canceled on request")
+                    self._stop_token.stop(Reason.CANCELED, "canceled on request")
                 continue
             if message is None:
                 return
-            if isinstance(message, Signals):
-                again, self._signal = self._signal is not None, self._signal or message
-                self._switch.kill() if again else self._switch.stop(Reason.INTERRUPTED, message.name)
-                continue
             for recorded in self._journal.append([(self._plan.run_id, None, message)]):
                 self._tell(recorded)
 
@@ -141,7 +135,7 @@ class _JudgeSession:
             for each in self._judgements(backend):
                 self._messages.put(Judged(judgement=each))
                 if each.error is not None:
-                    if self._switch.reason not in (Reason.INTERRUPTED, Reason.CANCELED):
+                    if self._stop_token.reason not in (Reason.INTERRUPTED, Reason.CANCELED):
                         self._warn(f"judge {self._name}: {each.error}; it is asked no more")
                     return
         except Exception as error:  # here the judge ends: the run's results must not be lost with it
@@ -222,13 +216,13 @@ class _JudgeSession:
                 prices=self._here.settings.prices,
             )
             try:
-                run = run_alone(alone, self._switch, lambda event: None)
+                run = run_alone(alone, self._stop_token, lambda event: None)
             except ArchitectParallelError as error:
                 return Judgement(a=a, b=b, best=None, backend=backend.name, cost=0.0, error=str(error))
         if run is None:
             return None
         self._spent += run.cost or 0.0
-        return _judgement(run, a, b, backend.name, profile.model, self._switch)
+        return _judgement(run, a, b, backend.name, profile.model, self._stop_token)
 
     def _limits(self) -> Limits | None:
         own, plan = self._plan.workers[0].limits, self._plan
@@ -248,14 +242,16 @@ class _JudgeSession:
         return replace(own, timeout_s=timeout_s, budget_usd=budget_usd, run_budget_usd=left, max_steps=steps)
 
 
-def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, switch: StopToken) -> Judgement:
+def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, stop_token: StopToken) -> Judgement:
     ending = run.ending
     text = ending.text if ending is not None else ""
     error = run.spawn_error
     completed = ending is not None and ending.outcome is Outcome.COMPLETED and run.exit_code == 0
     if error is None and not completed:  # an answer that is there counts, also where it was the budget's last
         said = ending.error if ending is not None else None
-        error = switch.detail or str(switch.reason) if switch.reason else said or f"exit code {run.exit_code}"
+        error = (
+            stop_token.detail or str(stop_token.reason) if stop_token.reason else said or f"exit code {run.exit_code}"
+        )
     answer = judge_prompt.read_answer(text) if error is None else None
     started_s, ended_s = run.started_s, run.ended_s
     return Judgement(

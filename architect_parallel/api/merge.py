@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +14,12 @@ from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import SHELL, AgentProfile, Limits, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
-from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.conflicts import Resolver
 from architect_parallel.landing.integration import IntegrationContext, Interrupted
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
-from architect_parallel.system import signals
+from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.git import open_repository
 
 
@@ -87,22 +85,16 @@ def merge(
         if not plan.needs_worktree:
             return plan, execute(repository, journal, plan)
         here = here or load_workspace(workspace_root, config_file, environ)
-        brake, received = Brake(), list[signal.Signals]()
-
-        def receive(number: signal.Signals) -> None:
-            received.append(number)
-            # Not from here: a handler must not wait for a lock that the thread it interrupts may hold.
-            threading.Thread(target=brake.kill if len(received) > 1 else brake.pull, daemon=True).start()
-
+        stop_token = StopToken()
         workshop = IntegrationContext(
             run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
             checks_env=here.settings.parallel.checks_env, keys=key_names(here.backends.values()),
-            brake=brake, say=say, warn=warned, guard=lambda: signals.forwarded(receive),
+            stop_token=stop_token, say=say, warn=warned, guard=lambda: stop_on_signals(stop_token),
         )  # fmt: skip
         try:
             return plan, execute(repository, journal, plan, workshop)
         except Interrupted as stopped:
-            raise stopped.by(received[0] if received else signal.SIGINT) from None
+            raise stopped.by(stop_token.signal or signal.SIGINT) from None
 
 
 def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:

@@ -58,7 +58,7 @@ class Checker:
     keys: tuple[str, ...] = ()
     """Names of agents' keys."""
     sampler: Sampler
-    switch: StopToken
+    stop_token: StopToken
 
     @property
     def _environment(self) -> CommandEnvironment:
@@ -138,7 +138,7 @@ class Checker:
         try:
             checks, error = self._check_base(order, settings, setup_environ), None
         except ArchitectParallelError as problem:
-            checks, error = [], None if self.switch.over else str(problem)
+            checks, error = [], None if self.stop_token.is_cancelled() else str(problem)
         emit(BaselineFinished(checks=tuple(checks), error=error))
 
     def _check_base(
@@ -149,12 +149,12 @@ class Checker:
         def run(command: str) -> process.CommandOutcome:
             return process.run_command(
                 ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ.of(command),
-                timeout_s=order.limits.timeout_s, unwanted=lambda: self.switch.over,
+                timeout_s=order.limits.timeout_s, is_cancelled=self.stop_token.is_cancelled,
             )  # fmt: skip
 
         commit, run_id = order.base_commit, order.run_id
         with temporary_worktree(
-            self.repository, commit=commit, run_id=run_id, wanted=lambda: not self.switch.over
+            self.repository, commit=commit, run_id=run_id, is_cancelled=self.stop_token.is_cancelled
         ) as worktree:
             try:
                 prepare(self.repository, worktree, settings, run=run, environment=setup_environ)
@@ -205,7 +205,7 @@ class Checker:
             order,
             directory,
             sampler=self.sampler,
-            switch=self.switch,
+            stop_token=self.stop_token,
             before_each=(lambda: None) if lent is None else lent.lend,
             after_each=after_each,
             heard=lambda result: emit(CheckFinished(check=result)),

@@ -50,7 +50,7 @@ def run_checks(
     directory: Path,
     *,
     sampler: Sampler,
-    switch: StopToken,
+    stop_token: StopToken,
     before_each: Callable[[], None],
     after_each: Callable[[], None],
     heard: Callable[[CheckResult], None],
@@ -66,7 +66,7 @@ def run_checks(
     log = LogFile(order.log)
     try:
         for command in order.commands:
-            result = _settle(order, command, directory, log, sampler, switch, before_each, after_each)
+            result = _settle(order, command, directory, log, sampler, stop_token, before_each, after_each)
             if result is None:
                 break
             results.append(result)
@@ -82,7 +82,7 @@ def _settle(
     directory: Path,
     log: LogFile,
     sampler: Sampler,
-    switch: StopToken,
+    stop_token: StopToken,
     before_each: Callable[[], None],
     after_each: Callable[[], None],
 ) -> CheckResult | None:
@@ -91,7 +91,7 @@ def _settle(
     runs = 0
     while True:
         before_each()
-        result = _Run(order, command, log).until_gone(directory, sampler, switch)
+        result = _Run(order, command, log).until_gone(directory, sampler, stop_token)
         after_each()
         if result is None:
             return failed
@@ -118,7 +118,7 @@ class _Run:
         self._excess: tuple[Reason, str] | None = None
         self._supervised: process.Supervised | None = None
 
-    def until_gone(self, directory: Path, sampler: Sampler, switch: StopToken) -> CheckResult | None:
+    def until_gone(self, directory: Path, sampler: Sampler, stop_token: StopToken) -> CheckResult | None:
         """Its result; `None`: a stop came before its end."""
         launch = process.Launch(
             argv=("/bin/sh", "-c", self._command),
@@ -127,7 +127,7 @@ class _Run:
             grace_s=self._order.limits.grace_s,
             cookie=self._order.cookie,
         )
-        supervised = switch.start(lambda: process.start_supervised(launch), after_agent=True)
+        supervised = stop_token.start(lambda: process.start_supervised(launch), after_agent=True)
         if supervised is None:
             return None
         self._supervised = supervised
@@ -149,10 +149,10 @@ class _Run:
         finally:
             supervised.close()
             sampler.forget(watched)
-            switch.ended()
+            stop_token.ended()
         for stream, redactor in self._redactors.items():
             self._pass_on(stream, redactor.finish())
-        if switch.over and self._exit_code != 0:
+        if stop_token.is_cancelled() and self._exit_code != 0:
             return None
         return self._result(round(monotonic_s() - started_s, 3))
 

@@ -1,8 +1,7 @@
 """The host that is this machine: a thread per worker, one sampler for all, one gate before every start.
 
-The gate is the promise that nothing starts after a stop: a worker's process is started under its switch's lock, and a
-switch that was thrown before never lets it start. And whatever breaks in a thread, the dispatcher hears of an end: it
-would wait for one for ever.
+The gate is the promise that nothing starts after a stop: a worker's process is started under the lock of its
+`StopToken`. A thread that breaks still reports the end of its worker, because the runner would wait for it for ever.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ class LocalHost:
         self._workplace = workplace
         self._emit = emit
         self._sampler = Sampler()
-        self._switches: dict[int, StopToken] = {}
+        self._stop_tokens: dict[int, StopToken] = {}
         self._threads: list[threading.Thread] = []
 
     def start(self, spec: WorkerSpec) -> None:
         """See `Host.start`."""
         if self._workplace.tripwire is not None:
             self._workplace.tripwire.arm()
-        switch = StopToken()
-        self._switches[spec.worker_id] = switch
+        stop_token = StopToken()
+        self._stop_tokens[spec.worker_id] = stop_token
         worker_id = spec.worker_id
 
         def work() -> None:
-            run_worker(spec, self._workplace, self._sampler, switch, lambda event: self._emit(worker_id, event))
+            run_worker(spec, self._workplace, self._sampler, stop_token, lambda event: self._emit(worker_id, event))
 
         def broken(error: str) -> Event:
             # Its agent may have run: its work may stand in the worktree uncollected, and what it cost is not known.
@@ -55,8 +54,8 @@ class LocalHost:
 
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""
-        switch, place = StopToken(), self._workplace
-        self._switches[BASELINE] = switch
+        stop_token, place = StopToken(), self._workplace
+        self._stop_tokens[BASELINE] = stop_token
         checker = Checker(
             repository=place.repository,
             run_dir=place.run_dir,
@@ -64,7 +63,7 @@ class LocalHost:
             checks_env=place.checks_env,
             keys=key_names(place.backends.values()),
             sampler=self._sampler,
-            switch=switch,
+            stop_token=stop_token,
         )
 
         def check() -> None:
@@ -89,15 +88,15 @@ class LocalHost:
 
     def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
         """See `Host.stop`."""
-        switch = self._switches.get(worker_id)
-        if switch is not None:
-            switch.stop(reason, detail)
+        stop_token = self._stop_tokens.get(worker_id)
+        if stop_token is not None:
+            stop_token.stop(reason, detail)
 
     def kill(self, worker_id: int) -> None:
         """See `Host.kill`."""
-        switch = self._switches.get(worker_id)
-        if switch is not None:
-            switch.kill()
+        stop_token = self._stop_tokens.get(worker_id)
+        if stop_token is not None:
+            stop_token.kill()
 
     def close(self) -> None:
         """See `Host.close`."""

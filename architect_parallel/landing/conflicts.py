@@ -81,7 +81,7 @@ def resolve(
     merged: tuple[int, ...],
     run_dir: Path,
     environ: Mapping[str, str],
-    switch: StopToken,
+    stop_token: StopToken,
     say: Callable[[str], None],
 ) -> Resolution:
     """Begins the merge of `source` in the worktree, which is at `tip`, and has the agent finish it.
@@ -108,7 +108,7 @@ def resolve(
         watched = _Outside(repository, Path(folder) / "main", run_dir / f"{spec.name}-main-checkout.patch")
         lent.lend()
         try:
-            run, warnings = _run_agent(spec, resolver, run_dir=run_dir, environ=environ, switch=switch, say=say)
+            run, warnings = _run_agent(spec, resolver, run_dir=run_dir, environ=environ, stop_token=stop_token, say=say)
         finally:
             taken = lent.take_back(run_id, source.worker_id, label="resolve")
         warnings += taken.warnings
@@ -118,7 +118,7 @@ def resolve(
         refs = side_effects.watched(side_effects.read_refs(repository))
         warnings += side_effects.ref_warnings(private.facts.refs, refs, side_effects.head_commits(worktree.admin_dir))
         warnings += side_effects.surrounding_warnings(private.facts.surroundings, side_effects.surroundings(repository))
-        why = _objection(repository, worktree, private, source, tip, run, switch, before, after.tree, conflicted)
+        why = _objection(repository, worktree, private, source, tip, run, stop_token, before, after.tree, conflicted)
         name = resolver.backend.name
         one_parent = method is not Method.MERGE
         text = message(run_id, source, target, Method.SQUASH if one_parent else method, resolved_by=name)
@@ -174,7 +174,7 @@ def _objection(
     source: Source,
     tip: str,
     run: AgentRun | None,
-    switch: StopToken,
+    stop_token: StopToken,
     before: str,
     after: str,
     conflicted: tuple[str, ...],
@@ -184,7 +184,7 @@ def _objection(
         return "could not be started" + (f": {run.spawn_error}" if run is not None and run.spawn_error else "")
     changed = private.diff(before, after).files
     status, reason = verdict.decide(
-        outcome=run.ending.outcome, exit_code=run.exit_code, stopped_by=switch.reason, spawn_failed=False,
+        outcome=run.ending.outcome, exit_code=run.exit_code, stopped_by=stop_token.reason, spawn_failed=False,
         files_changed=len(changed),
     )  # fmt: skip
     if status is not Status.SUCCESS:
@@ -261,7 +261,7 @@ def _run_agent(
     *,
     run_dir: Path,
     environ: Mapping[str, str],
-    switch: StopToken,
+    stop_token: StopToken,
     say: Callable[[str], None],
 ) -> tuple[AgentRun | None, list[str]]:
     """Runs the agent to its proven end; what it was, and the warnings on the way."""
@@ -294,7 +294,7 @@ def _run_agent(
         cookie=f"{spec.run_id}.{spec.name}.{secrets.token_hex(8)}",
     )
     tally = UsageMeter(
-        limits=spec.limits, requested_model=spec.model, prices=resolver.prices, emit=emit, stop=switch.stop
+        limits=spec.limits, requested_model=spec.model, prices=resolver.prices, emit=emit, stop=stop_token.stop
     )
     try:
         run = run_agent(
@@ -305,7 +305,7 @@ def _run_agent(
             log=log,
             tally=tally,
             sampler=Sampler(),
-            switch=switch,
+            stop_token=stop_token,
             emit=emit,
         )
     finally:

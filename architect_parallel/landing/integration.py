@@ -23,7 +23,6 @@ from architect_parallel.checks.commands import CheckOrder, run_checks
 from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings, total_usd
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, InternalError
 from architect_parallel.landing import strategies
-from architect_parallel.landing.brake import Brake
 from architect_parallel.landing.conflicts import Resolver, resolve
 from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import Method, so_far, try_step
@@ -32,6 +31,7 @@ from architect_parallel.repository.registry import admin_dir_from_dotgit, relink
 from architect_parallel.scheduling.check_policy import cannot_start
 from architect_parallel.supervision import process
 from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.text.quantities import show_cost, show_count
@@ -61,13 +61,14 @@ class IntegrationContext:
     settings: WorktreeSettings = field(default_factory=WorktreeSettings)
     resolver: Resolver | None = None
     """`None`: conflicts are left out."""
-    brake: Brake = field(default_factory=Brake)
+    stop_token: StopToken = field(default_factory=StopToken)
+    """Stops the merge. Each check and agent gets a child of it, so that its own limits end only itself."""
     say: Callable[[str], None] = lambda line: None
     """Takes a line of progress."""
     warn: Callable[[str], None] = lambda line: None
     """Takes each warning at once; a merge that fails later has no outcome to hold them."""
     guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
-    """Around everything that runs: there signals pull the brake. Outside they end the program as ever."""
+    """Entered around everything that runs: there signals stop `stop_token`. Outside they end the program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,7 @@ def combine_in_worktree(repository: Repository, order: MergeOrder, workshop: Int
     branch stays where it was made, for the caller to take away.
 
     Raises:
-        Interrupted: The workshop's brake was pulled.
+        Interrupted: The workshop's stop token was stopped.
         EnvironmentProblem: The worktree cannot be made or prepared.
     """
     bench = _IntegrationWorktree(repository, order, workshop)
@@ -127,16 +128,16 @@ def combine_in_worktree(repository: Repository, order: MergeOrder, workshop: Int
             bench.open()
             done = _MergeSequence(repository, order, workshop, bench).take()
         except ArchitectParallelError:
-            _require_wanted(workshop)
+            _require_not_cancelled(workshop)
             raise
         finally:
             bench.remove()
-    _require_wanted(workshop)
+    _require_not_cancelled(workshop)
     return done
 
 
-def _require_wanted(workshop: IntegrationContext) -> None:
-    if workshop.brake.pulled:
+def _require_not_cancelled(workshop: IntegrationContext) -> None:
+    if workshop.stop_token.is_cancelled():
         raise Interrupted("the merge was stopped; nothing was moved")
 
 
@@ -160,7 +161,7 @@ class _IntegrationWorktree:
         order = self._order
         self._worktree = add_worktree(
             self._repository, path=order.path, branch=order.branch, base_commit=order.base, run_id=order.run_id,
-            wanted=lambda: not self._workshop.brake.pulled,
+            is_cancelled=self._workshop.stop_token.is_cancelled,
         )  # fmt: skip
         self._prepare()
 
@@ -223,7 +224,7 @@ class _IntegrationWorktree:
             order,
             self.worktree.path,  # its top, as in a worker's own worktree
             sampler=self._sampler,
-            switch=workshop.brake.switch(),
+            stop_token=workshop.stop_token.child(),
             before_each=lambda: self.lend(commit),
             after_each=lambda: self.at(commit),
             heard=lambda result: None,
@@ -241,7 +242,7 @@ class _IntegrationWorktree:
             cwd=self.worktree.path,
             env=self._setup_environment.of(command),
             timeout_s=None,
-            unwanted=lambda: self._workshop.brake.pulled,
+            is_cancelled=self._workshop.stop_token.is_cancelled,
         )
 
     def remove(self) -> None:
@@ -283,9 +284,9 @@ class _MergeSequence:
 
     def take(self) -> Combination:
         for source in self._order.steps:
-            _require_wanted(self._workshop)
+            _require_not_cancelled(self._workshop)
             left = self._take_one(source)
-            _require_wanted(self._workshop)
+            _require_not_cancelled(self._workshop)
             if left is not None:
                 self._left_out.append(left)
         return Combination(
@@ -333,13 +334,13 @@ class _MergeSequence:
             self._repository, self._bench.worktree, self._bench.lent, source, resolver,
             run_id=self._order.run_id, tip=self._tip, target=self._order.target, method=self._order.method,
             merged=tuple(self._merged),
-            run_dir=self._workshop.run_dir, environ=self._workshop.environ, switch=self._workshop.brake.switch(),
-            say=self._workshop.say,
+            run_dir=self._workshop.run_dir, environ=self._workshop.environ,
+            stop_token=self._workshop.stop_token.child(), say=self._workshop.say,
         )  # fmt: skip
         self._warn(*done.warnings)
         self._costs.append(done.cost)
         self._workshop.say(f"{resolver.backend.name} is done with worker {source.worker_id}: {show_cost(done.cost)}")
-        _require_wanted(self._workshop)
+        _require_not_cancelled(self._workshop)
         self._bench.anew(self._tip)  # an agent was in there
         return done.commit, done.why
 
@@ -376,7 +377,7 @@ class _MergeSequence:
     def _checked(self, command: str, commit: str, spec: WorkerSpec) -> CheckResult:
         self._workshop.say(f"check: {command}")
         result = self._bench.check(command, commit, spec)
-        _require_wanted(self._workshop)
+        _require_not_cancelled(self._workshop)
         if result is None:
             raise InternalError(f"the check {command!r} has no result")
         return result

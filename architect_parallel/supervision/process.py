@@ -416,7 +416,7 @@ class CommandOutcome:
     output: str
     """The last part of stdout and stderr together; why it did not start, where it did not."""
     timed_out: bool = False
-    """Whether it was stopped, by the time limit or because it was no longer wanted."""
+    """Whether it was stopped, by the time limit or because it was cancelled."""
 
 
 def run_command(
@@ -425,14 +425,14 @@ def run_command(
     cwd: Path,
     env: Mapping[str, str],
     timeout_s: float | None,
-    unwanted: Callable[[], bool] = lambda: False,
+    is_cancelled: Callable[[], bool] = lambda: False,
     tail_bytes: int = CHUNK_BYTES,
 ) -> CommandOutcome:
     """Runs a short command (a setup step, a check) to its end under supervision; nothing of it is left running.
 
     Args:
         timeout_s: `None`: no limit.
-        unwanted: Asked about four times a second; true stops the command.
+        is_cancelled: Called about four times a second; true stops the command.
         tail_bytes: How much of the output is kept.
     """
     until = None if timeout_s is None else time.monotonic() + timeout_s
@@ -452,7 +452,7 @@ def run_command(
                         exit_code = code
                     case _:
                         pass
-            if not stopped and (unwanted() or (until is not None and time.monotonic() >= until)):
+            if not stopped and (is_cancelled() or (until is not None and time.monotonic() >= until)):
                 stopped = exit_code is None
                 command.stop()
     return CommandOutcome(exit_code=exit_code, output=tail.decode(errors="replace"), timed_out=stopped)

@@ -1,35 +1,40 @@
-"""The one switch that ends a worker: thrown once, by anybody, at any time.
+"""The one way to stop what runs: a `StopToken`, stopped once, from any thread, at any time.
 
-It also is the gate of every start: a process is started under the same lock that a stop takes, so nothing starts
-after a stop and nothing that started is missed by one.
+The token is also the gate of every start: a process is started under the same lock that a stop takes. So nothing starts
+after a stop, and a stop misses nothing that was started.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from signal import Signals
 
 from architect_parallel.domain import Reason
 from architect_parallel.supervision.process import Supervised
+from architect_parallel.system import signals
 
-OF_THE_AGENT = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY})
-"""Reasons that end an agent and not what comes after it: its work is kept, and checked."""
+AGENT_LIMITS = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY})
+"""Reasons that end an agent but not what follows it: its work is saved and checked."""
 
 
 class StopToken:
-    """Carries the first reason to stop to whatever runs now and to whatever would start later."""
+    """Stops what runs now, and forbids what would start later. It keeps the first reason."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reason: Reason | None = None
         self._detail = ""
-        self._killed = False
-        self._over = False
+        self._is_cancelled = False
         self._running: Supervised | None = None
+        self._children: list[StopToken] = []
+        self.signal: Signals | None = None
+        """The first signal that stopped it. `None` means that no signal did."""
 
     @property
     def reason(self) -> Reason | None:
-        """Why the worker was stopped; `None`: it was not."""
+        """The first reason to stop. `None` means that it was not stopped."""
         return self._reason
 
     @property
@@ -37,42 +42,69 @@ class StopToken:
         """The reason in words; may be empty."""
         return self._detail
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more may start, not only no agent."""
-        return self._over
+    def is_cancelled(self) -> bool:
+        """Return true when nothing more may start. A limit of the agent (`AGENT_LIMITS`) does not cancel."""
+        return self._is_cancelled
+
+    def child(self) -> StopToken:
+        """Make a token that is stopped with this one. A stop of the child leaves this one alone."""
+        child = StopToken()
+        with self._lock:
+            self._children.append(child)
+            if self._reason is not None:
+                child.stop(self._reason, self._detail)
+        return child
 
     def start(self, begin: Callable[[], Supervised], *, after_agent: bool = False) -> Supervised | None:
-        """What `begin` started, or `None` when the switch was thrown before; then `begin` is not called.
+        """Call `begin` and return the process that it started, or `None` after a stop; then `begin` is not called.
 
         Args:
-            after_agent: A limit of the agent's own does not forbid it.
+            after_agent: Start also after a limit of the agent.
         """
         with self._lock:
-            if self._over if after_agent else self._reason is not None:
+            if self._is_cancelled if after_agent else self._reason is not None:
                 return None
             self._running = begin()
             return self._running
 
     def stop(self, reason: Reason, detail: str = "") -> None:
-        """Throws the switch; the first reason stays. What runs is stopped by the ladder."""
+        """Stop what runs, politely first. The first reason is kept."""
         with self._lock:
             if self._reason is None:
                 self._reason, self._detail = reason, detail
-            self._over = self._over or reason not in OF_THE_AGENT
+            self._is_cancelled = self._is_cancelled or reason not in AGENT_LIMITS
             if self._running is not None:
                 self._running.stop()
+            for child in self._children:
+                child.stop(reason, detail)
 
     def kill(self) -> None:
-        """Ends what runs at once; without a `stop` before it the reason is *interrupted*."""
+        """Kill what runs at once. Without a `stop` before, the reason is *interrupted*."""
         with self._lock:
             if self._reason is None:
                 self._reason = Reason.INTERRUPTED
-            self._killed = self._over = True
+            self._is_cancelled = True
             if self._running is not None:
                 self._running.kill()
+            for child in self._children:
+                child.kill()
 
     def ended(self) -> None:
-        """What was started is gone; a later stop keeps its reason out of this worker's end."""
+        """Forget the process that was started: nothing of it is left."""
         with self._lock:
             self._running = None
+
+
+@contextlib.contextmanager
+def stop_on_signals(token: StopToken) -> Iterator[None]:
+    """Within the block, the first SIGINT, SIGTERM or SIGHUP stops `token` and a further one kills."""
+
+    def receive(number: Signals) -> None:
+        is_first = token.signal is None
+        token.signal = token.signal or number
+        order = (lambda: token.stop(Reason.INTERRUPTED, "interrupted")) if is_first else token.kill
+        # Not from here: a handler must not wait for a lock that the thread it interrupts may hold.
+        threading.Thread(target=order, daemon=True).start()
+
+    with signals.forwarded(receive):
+        yield

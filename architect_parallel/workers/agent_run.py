@@ -1,6 +1,6 @@
 """One agent process from its start to the proof that its tree is gone, with everything counted on the way.
 
-What comes in is turned into events; what exceeds a limit throws the worker's switch. The agent's claims end up in the
+What comes in is turned into events; an exceeded limit stops the worker's `StopToken`. The agent's claims end up in the
 `AgentReport`; the facts (exit code, leftovers, memory, why it was stopped) stand beside it, and nobody here weighs one
 against the other: that is `planning.verdict`.
 """
@@ -46,7 +46,7 @@ from architect_parallel.system.clock import monotonic_s
 from architect_parallel.workers.cost import CostMeter
 
 POLL_S = 0.5
-"""How often the reader looks at files the agent writes, and the longest time without a look at the switch."""
+"""How often the reader looks at files the agent writes, and the longest time without a look at the stop token."""
 BUDGET_POLL_S = 0.1
 """The same while a budget is to be held: a model must not come to two replies between two looks."""
 SHOW_S = 0.1
@@ -124,7 +124,7 @@ class UsageMeter:
             self.check()
 
     def check(self) -> None:
-        """Throws the switch when a limit on steps, money or output is exceeded."""
+        """Stops the agent when a limit on steps, money or output is exceeded."""
         seen = Observation(steps=self.steps, cost_usd=self.cost, output_bytes=self.output_bytes)
         excess = exceeded(self.limits, seen)
         if excess is not None:
@@ -175,29 +175,29 @@ def run_agent(
     log: LogFile,
     tally: UsageMeter,
     sampler: Sampler,
-    switch: StopToken,
+    stop_token: StopToken,
     emit: Emit,
 ) -> AgentRun | None:
-    """Starts the agent and stays with it to its proven end. `None`: the switch was thrown before, nothing was
+    """Starts the agent and stays with it to its proven end. `None` means that a stop came first and nothing was
     started."""
-    supervised = switch.start(lambda: process.start_supervised(launch))
+    supervised = stop_token.start(lambda: process.start_supervised(launch))
     if supervised is None:
         return None
     started_s = monotonic_s()
     watched = WatchedProcess(
         limits=tally.limits,
         root_pid=supervised.supervisor_pid or 0,
-        stop=switch.stop,
+        stop=stop_token.stop,
         started_s=started_s,
         last_output_s=started_s,
     )
     if supervised.supervisor_pid is not None:
         sampler.watch(watched)
     try:
-        seen = _Pump(reader, shown_argv, secrets, log, tally, switch, emit, watched).until_gone(supervised)
+        seen = _Pump(reader, shown_argv, secrets, log, tally, stop_token, emit, watched).until_gone(supervised)
     finally:
         sampler.forget(watched)
-        switch.ended()
+        stop_token.ended()
     ended_s = monotonic_s()
     tally.take(reader.poll())
     ending = reader.ending(seen.exit_code, seen.stderr.text) if seen.spawn_error is None else None
@@ -229,7 +229,7 @@ class _Pump:
         secrets: tuple[str, ...],
         log: LogFile,
         tally: UsageMeter,
-        switch: StopToken,
+        stop_token: StopToken,
         emit: Emit,
         watched: WatchedProcess,
     ) -> None:
@@ -238,7 +238,7 @@ class _Pump:
         self._shown_argv = shown_argv
         self._log = log
         self._tally = tally
-        self._switch = switch
+        self._stop_token = stop_token
         self._emit = emit
         self._watched = watched
         self._lines = LineSplitter()
@@ -312,7 +312,7 @@ class _Pump:
         return filter_block(block) if block else []
 
     def _show_stop(self) -> None:
-        reason = self._switch.reason
+        reason = self._stop_token.reason
         if reason is not None and not self._stop_shown:
             self._stop_shown = True
-            self._emit(LimitReached(reason=reason, detail=self._switch.detail))
+            self._emit(LimitReached(reason=reason, detail=self._stop_token.detail))

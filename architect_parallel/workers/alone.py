@@ -44,8 +44,8 @@ class Alone:
     prices: Mapping[str, Price] = field(default_factory=dict)
 
 
-def run_alone(asked: Alone, switch: StopToken, emit: Callable[[Event], None]) -> AgentRun | None:
-    """Runs the agent to its proven end in the calling thread; `None`: the switch was thrown before.
+def run_alone(asked: Alone, stop_token: StopToken, emit: Callable[[Event], None]) -> AgentRun | None:
+    """Runs the agent to its proven end in the calling thread; `None` means that a stop came first.
 
     What its backend cannot honour is emitted as `Warned`.
 
@@ -75,10 +75,10 @@ def run_alone(asked: Alone, switch: StopToken, emit: Callable[[Event], None]) ->
             secrets=environment.secret_values(asked.backend, asked.environ),
             log=log,
             tally=UsageMeter(
-                limits=asked.limits, requested_model=asked.model, prices=asked.prices, emit=emit, stop=switch.stop
+                limits=asked.limits, requested_model=asked.model, prices=asked.prices, emit=emit, stop=stop_token.stop
             ),
             sampler=Sampler(),
-            switch=switch,
+            stop_token=stop_token,
             emit=emit,
         )
     finally:

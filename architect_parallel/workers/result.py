@@ -52,7 +52,7 @@ class WorkerState:
     log_path: str | None = None
 
 
-def verdict_of(spec: WorkerSpec, course: WorkerState, switch: StopToken) -> verdict.Verdict:
+def verdict_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> verdict.Verdict:
     """How the worker ended as far as its agent goes."""
     agent = course.agent
     ending = agent.ending if agent is not None else None
@@ -60,7 +60,7 @@ def verdict_of(spec: WorkerSpec, course: WorkerState, switch: StopToken) -> verd
     return verdict.decide(
         outcome=ending.outcome if ending is not None else None,
         exit_code=agent.exit_code if agent is not None else None,
-        stopped_by=switch.reason,
+        stopped_by=stop_token.reason,
         spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=course.collect_failed,
         escaped=course.escaped,
@@ -69,12 +69,12 @@ def verdict_of(spec: WorkerSpec, course: WorkerState, switch: StopToken) -> verd
     )
 
 
-def result_of(spec: WorkerSpec, course: WorkerState, switch: StopToken) -> WorkerResult:
+def result_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> WorkerResult:
     """The worker's result, of this attempt alone, however far it came."""
     agent, diff = course.agent, course.diff
     ran = agent is not None and agent.spawn_error is None
     ending = agent.ending if agent is not None else None
-    before_checks = verdict_of(spec, course, switch)
+    before_checks = verdict_of(spec, course, stop_token)
     status, reason = verdict.checked(before_checks, course.checks, complete=course.checked)
     warnings = list(course.warnings)
     if reason is Reason.CHECK_FAILED and before_checks[0] is Status.PARTIAL:
@@ -98,7 +98,7 @@ def result_of(spec: WorkerSpec, course: WorkerState, switch: StopToken) -> Worke
         exit_code=agent.exit_code if agent is not None else None,
         output=ending.text if ending is not None else "",
         session_id=agent.session_id if agent is not None else None,
-        error=_error_text(spec, course, switch, status, reason),
+        error=_error_text(spec, course, stop_token, status, reason),
         duration_seconds=round(duration, 3),
         started_at=course.started_at if ran else None,
         finished_at=finished_at,
@@ -150,7 +150,9 @@ def _may_not_write(spec: WorkerSpec) -> bool:
     return restricted and spec.sandbox_mode is not SandboxMode.READ_ONLY and spec.backend != SHELL
 
 
-def _error_text(spec: WorkerSpec, course: WorkerState, switch: StopToken, status: Status, reason: Reason) -> str | None:
+def _error_text(
+    spec: WorkerSpec, course: WorkerState, stop_token: StopToken, status: Status, reason: Reason
+) -> str | None:
     if status is Status.SUCCESS:
         return None
     failed = checks.failing(course.checks)
@@ -158,8 +160,8 @@ def _error_text(spec: WorkerSpec, course: WorkerState, switch: StopToken, status
         return checks.error_of(failed)
     if course.error is not None:
         return course.error
-    if switch.reason is not None:
-        return switch.detail or str(switch.reason)
+    if stop_token.reason is not None:
+        return stop_token.detail or str(stop_token.reason)
     agent = course.agent
     if agent is None:
         return None

@@ -57,7 +57,7 @@ from architect_parallel.workers.request import as_started, request_for, shown_ar
 from architect_parallel.workers.result import WorkerState, result_of, verdict_of
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
-from architect_parallel.worktrees.create import NotWanted, Worktree, add_worktree, reopen_worktree, take_up_worktree
+from architect_parallel.worktrees.create import Cancelled, Worktree, add_worktree, reopen_worktree, take_up_worktree
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.worker_repository import WorkerRepository
 
@@ -99,7 +99,7 @@ class WorkerContext:
 
 
 def run_worker(
-    spec: WorkerSpec, place: WorkerContext, sampler: Sampler, switch: StopToken, emit: Callable[[Event], None]
+    spec: WorkerSpec, place: WorkerContext, sampler: Sampler, stop_token: StopToken, emit: Callable[[Event], None]
 ) -> None:
     """Runs one worker in the calling thread; its last event is `WorkerFinished`. Raises only what no worker could go
     on from (its backend is gone, say): whoever called it tells of the end then."""
@@ -113,14 +113,14 @@ def run_worker(
             course.warnings.append(event.message)
         emit(event)
 
-    journey = _WorkerRun(spec, place, sampler, switch, hear, course)
+    journey = _WorkerRun(spec, place, sampler, stop_token, hear, course)
     try:
         spec, handed_on = place.resolve_inputs(spec), True
-        journey = _WorkerRun(spec, place, sampler, switch, hear, course)
+        journey = _WorkerRun(spec, place, sampler, stop_token, hear, course)
         journey.execute()
     except ArchitectParallelError as error:
         # A step that a stop cut short is not what ended the worker.
-        if switch.reason is None:
+        if stop_token.reason is None:
             course.error = str(error)
             course.spawn_failed = course.agent is None
     except Exception as error:  # here a worker ends: our bug in one must not take the others along
@@ -132,7 +132,7 @@ def run_worker(
     ending = course.agent.ending if course.agent is not None else None
     emit(
         WorkerFinished(
-            result=result_of(spec, course, switch),
+            result=result_of(spec, course, stop_token),
             retry_after_s=ending.retry_after_s if ending is not None else None,
             retryable=ending.retryable if ending is not None else handed_on,
         )
@@ -147,14 +147,14 @@ class _WorkerRun:
         spec: WorkerSpec,
         place: WorkerContext,
         sampler: Sampler,
-        switch: StopToken,
+        stop_token: StopToken,
         emit: Emit,
         course: WorkerState,
     ) -> None:
         self._spec = spec
         self._place = place
         self._sampler = sampler
-        self._switch = switch
+        self._stop_token = stop_token
         self._emit = emit
         self._course = course
         self._backend = place.backends[spec.backend]
@@ -173,7 +173,7 @@ class _WorkerRun:
             return
         try:
             worktree = self._take_worktree()
-        except NotWanted:
+        except Cancelled:
             self._stopped_before_start()
             return
         self._emit(
@@ -262,10 +262,10 @@ class _WorkerRun:
             self._warn(judgement.warning)
 
     def _stopped_before_start(self) -> bool:
-        reason = self._switch.reason
+        reason = self._stop_token.reason
         if reason is None:
             return False
-        self._emit(LimitReached(reason=reason, detail=self._switch.detail))
+        self._emit(LimitReached(reason=reason, detail=self._stop_token.detail))
         return True
 
     def _private_dir(self, attempt: int) -> Path:
@@ -296,7 +296,7 @@ class _WorkerRun:
                 branch=spec.branch,
                 base_commit=spec.base_commit,
                 run_id=spec.run_id,
-                wanted=self._wanted,
+                is_cancelled=self._stop_token.is_cancelled,
                 unpacked=self._place.unpacked,
             )
         for warning in worker_repository.settle(repository, self._place.run_dir, spec):
@@ -315,12 +315,9 @@ class _WorkerRun:
             branch=spec.branch,
             base_commit=spec.base_commit,
             run_id=spec.run_id,
-            wanted=self._wanted,
+            is_cancelled=self._stop_token.is_cancelled,
             unpacked=self._place.unpacked,
         )
-
-    def _wanted(self) -> bool:
-        return self._switch.reason is None
 
     def _prepare(self, worktree: Worktree) -> None:
         environ = self._place.setup_environment(self._backend)
@@ -331,7 +328,7 @@ class _WorkerRun:
                 cwd=worktree.path,
                 env=environ.of(command),
                 timeout_s=self._spec.limits.timeout_s,
-                unwanted=lambda: self._switch.reason is not None,
+                is_cancelled=self._stop_token.is_cancelled,
             )
 
         for warning in prepare(self._place.repository, worktree, self._place.worktrees, run=run, environment=environ):
@@ -355,7 +352,7 @@ class _WorkerRun:
             requested_model=spec.model,
             prices=self._place.prices,
             emit=self._emit,
-            stop=self._switch.stop,
+            stop=self._stop_token.stop,
         )
         try:
             return run_agent(
@@ -366,7 +363,7 @@ class _WorkerRun:
                 log=log,
                 tally=tally,
                 sampler=self._sampler,
-                switch=self._switch,
+                stop_token=self._stop_token,
                 emit=self._emit,
             )
         finally:
@@ -431,7 +428,7 @@ class _WorkerRun:
     def _check(self, private: PrivateGit | None) -> None:
         """The checks, where there is a result to check: what was stopped, crashed or failed stays that."""
         spec, course = self._spec, self._course
-        if not spec.checks or verdict_of(spec, course, self._switch)[0] not in (Status.SUCCESS, Status.PARTIAL):
+        if not spec.checks or verdict_of(spec, course, self._stop_token)[0] not in (Status.SUCCESS, Status.PARTIAL):
             return
         checker = Checker(
             repository=self._place.repository,
@@ -440,7 +437,7 @@ class _WorkerRun:
             checks_env=self._place.checks_env,
             keys=environment.key_names(self._place.backends.values()),
             sampler=self._sampler,
-            switch=self._switch,
+            stop_token=self._stop_token,
         )
         course.checked = False
         tripwire = self._place.tripwire

@@ -44,7 +44,7 @@ from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.checkout_cache import UnpackedBase, check_out
 
 __all__ = [
-    "NotWanted",
+    "Cancelled",
     "Worktree",
     "add_worktree",
     "checkout_files",
@@ -69,12 +69,12 @@ _BRANCH = re.compile(rf"refs/heads/{re.escape(BRANCH_PREFIX)}{_NUMBER}(?:/.*)?",
 _DIRECTORY = re.compile(rf"{re.escape(DIRECTORY_PREFIX)}{_NUMBER}")
 
 
-class NotWanted(ArchitectParallelError):
+class Cancelled(ArchitectParallelError):
     """The run was stopped while a worktree waited for its turn to be checked out."""
 
 
-def _always() -> bool:
-    return True
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +163,7 @@ def add_worktree(
     branch: str,
     base_commit: str,
     run_id: str,
-    wanted: Callable[[], bool] = _always,
+    is_cancelled: Callable[[], bool] = _never,
     unpacked: UnpackedBase | None = None,
 ) -> Worktree:
     """Creates `branch` at `base_commit` and a worktree at `path` with its files checked out.
@@ -175,11 +175,11 @@ def add_worktree(
         branch: Short name; no such branch may exist.
         base_commit: Full commit id.
         run_id: Stands in the branch's reflog and in the registration as the proof of ownership.
-        wanted: Asked when its turn to be checked out has come: a stop must not wait for a queue of checkouts.
+        is_cancelled: Called when its turn to be checked out has come: a stop must not wait for a queue of checkouts.
         unpacked: The run's cache of the base commit; of another commit it is left alone.
 
     Raises:
-        NotWanted: `wanted` said no.
+        Cancelled: `is_cancelled` returned true.
         EnvironmentProblem: The place or the branch is taken, or the repository cannot be written.
         GitError: git failed; its words are in the message.
     """
@@ -194,7 +194,7 @@ def add_worktree(
             raise
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
     try:
-        checkout_files(worktree, wanted, unpacked)
+        checkout_files(worktree, is_cancelled, unpacked)
     except BaseException:
         with registration_lock(repository):
             _take_back(repository, path)
@@ -211,7 +211,7 @@ def reopen_worktree(
     branch: str,
     base_commit: str,
     run_id: str,
-    wanted: Callable[[], bool] = _always,
+    is_cancelled: Callable[[], bool] = _never,
     unpacked: UnpackedBase | None = None,
 ) -> Worktree:
     """Gives a worker of run `run_id` its worktree anew: a fresh tree at its base, on its branch, for another attempt.
@@ -221,7 +221,7 @@ def reopen_worktree(
     reflog. Also right when the earlier attempt never got its worktree, lost it, or was killed half-way.
 
     Raises:
-        NotWanted: As for `add_worktree`; the branch is at its base, the tree is empty, another attempt may follow.
+        Cancelled: As for `add_worktree`; the branch is at its base, the tree is empty, another attempt may follow.
         EnvironmentProblem: What is at the place or on the branch's name is not this run's.
         GitError: git failed.
     """
@@ -238,7 +238,7 @@ def reopen_worktree(
         admin_dir = _register(repository, path, branch, run_id, lock)
     empty_trash(repository)
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
-    checkout_files(worktree, wanted, unpacked)
+    checkout_files(worktree, is_cancelled, unpacked)
     return worktree
 
 
@@ -268,15 +268,15 @@ def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: 
         _create_branch(repository, branch, commit, run_id, lock)
 
 
-def checkout_files(worktree: Worktree, wanted: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
+def checkout_files(worktree: Worktree, is_cancelled: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
     """Writes the files of a registered worktree; waits for a free core.
 
     Raises:
         GitError: The checkout failed: a full disk, a filter that fails.
     """
     with _checkout_slots().one():
-        if not wanted():
-            raise NotWanted(f"{worktree.path} is not checked out: the run was stopped")
+        if is_cancelled():
+            raise Cancelled(f"{worktree.path} is not checked out: the run was stopped")
         same = unpacked is not None and unpacked.base_commit == worktree.base_commit
         check_out(worktree.path, unpacked if same else None)
 

@@ -58,12 +58,12 @@ def remove_temporary_worktree(repository: Repository, run_id: str) -> None:
 
 @contextlib.contextmanager
 def temporary_worktree(
-    repository: Repository, *, commit: str, run_id: str, wanted: Callable[[], bool]
+    repository: Repository, *, commit: str, run_id: str, is_cancelled: Callable[[], bool]
 ) -> Iterator[Worktree]:
     """A tree at `commit`, for the time of the block.
 
     Raises:
-        NotWanted: `wanted` said no when its turn to be checked out had come.
+        Cancelled: `is_cancelled` returned true when its turn to be checked out had come.
         EnvironmentProblem: The place is taken, or the repository cannot be written.
         GitError: git failed.
     """
@@ -81,7 +81,7 @@ def temporary_worktree(
             write_owner(admin_dir, run_id)
             share_filter_state(repository, admin_dir)
         worktree = Worktree(path=path, branch="", base_commit=commit, admin_dir=admin_dir)
-        checkout_files(worktree, wanted)
+        checkout_files(worktree, is_cancelled)
         yield worktree
     finally:
         with contextlib.suppress(ArchitectParallelError):  # what is left is found by a cleanup

@@ -96,7 +96,7 @@ def bench_of(site: Worksite, tmp_path: Path, **spec: object) -> Bench:
         environ={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ANTHROPIC_API_KEY": "s3cr3t-key"},
         keys=("ANTHROPIC_API_KEY",),
         sampler=Sampler(),
-        switch=StopToken(),
+        stop_token=StopToken(),
     )
     return Bench(site=site, collection=site.collect(**spec), checker=checker, warnings=[], events=[])
 
@@ -257,7 +257,7 @@ def test_a_worktree_the_agent_removed_is_made_again_for_its_checks(tmp_path: Pat
     warnings: list[str] = []
     checker = Checker(
         repository=site.repository, run_dir=tmp_path / "run", environ=dict(os.environ), sampler=Sampler(),
-        switch=StopToken(),
+        stop_token=StopToken(),
     )  # fmt: skip
 
     (result,) = checker.check_worker(
@@ -348,7 +348,7 @@ def test_checks_get_no_key_and_print_none(bench: Bench) -> None:
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_stop_ends_checks_at_once(bench: Bench, how: str) -> None:
     token = f"3600.{secrets.randbelow(10**9):09d}"
-    switch = bench.checker.switch
+    stop_token = bench.checker.stop_token
     found: list[CheckResult] = []
     thread = threading.Thread(
         target=lambda: found.extend(bench.check("true", f"echo evil > keep.txt; sleep {token}", "touch never.log"))
@@ -356,9 +356,9 @@ def test_a_stop_ends_checks_at_once(bench: Bench, how: str) -> None:
     thread.start()
     wait_until(lambda: bool(running_with(token)), "the check")
     if how == "kill":
-        switch.kill()
+        stop_token.kill()
     else:
-        switch.stop(Reason.INTERRUPTED)
+        stop_token.stop(Reason.INTERRUPTED)
     thread.join(30)
 
     assert not thread.is_alive()
@@ -369,9 +369,9 @@ def test_a_stop_ends_checks_at_once(bench: Bench, how: str) -> None:
 
 
 def test_a_limit_of_the_agent_does_not_keep_its_work_from_being_checked(bench: Bench) -> None:
-    bench.checker.switch.stop(Reason.MAX_STEPS)
+    bench.checker.stop_token.stop(Reason.MAX_STEPS)
     assert [each.passed for each in bench.check("true")] == [True]
-    bench.checker.switch.stop(Reason.CANCELED)
+    bench.checker.stop_token.stop(Reason.CANCELED)
     assert bench.check("true") == []
 
 
@@ -426,7 +426,7 @@ def test_a_stopped_base_leaves_nothing(bench: Bench) -> None:
     thread = threading.Thread(target=lambda: found.append(base(bench, "true", f"sleep {token}")))
     thread.start()
     wait_until(lambda: bool(running_with(token)), "the check")
-    bench.checker.switch.stop(Reason.INTERRUPTED)
+    bench.checker.stop_token.stop(Reason.INTERRUPTED)
     thread.join(30)
 
     assert [each.command for each in found[0].checks] == ["true"]

@@ -268,7 +268,7 @@ def test_stop_leaves_nothing(checkout: Path, repository: Repository, journal: Jo
     before = everything(checkout)
     plan = plan_merge(repository, journal, "run", pick=Pick.ALL)
     shop = workshop(journal)
-    threading.Timer(1.0, shop.brake.pull).start()
+    threading.Timer(1.0, shop.stop_token.stop, (Reason.INTERRUPTED,)).start()
     with pytest.raises(Interrupted):
         execute(repository, journal, plan, shop)
     assert everything(checkout) == before

@@ -75,7 +75,7 @@ def check(site: Worksite, tmp_path: Path, *commands: str) -> tuple[str, list[str
     collection = site.collect()
     checker = Checker(
         repository=site.repository, run_dir=tmp_path / "run", environ={"PATH": os.environ["PATH"]}, sampler=Sampler(),
-        switch=StopToken(),
+        stop_token=StopToken(),
     )  # fmt: skip
     spec = replace(site.spec, checks=commands, check_timeout_s=60.0)
     checker.check_worker(

@@ -329,14 +329,14 @@ def test_a_command_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "no such program" in outcome.output
 
 
-@pytest.mark.parametrize("way", ["time", "unwanted"])
+@pytest.mark.parametrize("way", ["time", "cancelled"])
 def test_a_command_stopped_leaves_nothing_running(way: str, tmp_path: Path) -> None:
     outcome = run_command(
         ("sh", "-c", "setsid sleep 60 & echo $!; wait"),
         cwd=tmp_path,
         env=ENVIRONMENT,
         timeout_s=0.3 if way == "time" else None,
-        unwanted=lambda: way == "unwanted" and (tmp_path / "x").write_text("") == 0,
+        is_cancelled=lambda: way == "cancelled" and (tmp_path / "x").write_text("") == 0,
     )
     assert outcome.timed_out
     assert all(not psutil.pid_exists(int(pid)) for pid in outcome.output.split())

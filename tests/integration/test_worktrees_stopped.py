@@ -6,7 +6,7 @@ import pytest
 
 from architect_parallel.repository.registry import admin_dirs
 from architect_parallel.system.git import Repository
-from architect_parallel.worktrees.create import NotWanted, add_worktree, reopen_worktree, require_base
+from architect_parallel.worktrees.create import Cancelled, add_worktree, reopen_worktree, require_base
 
 
 def arguments(repository: Repository) -> dict[str, object]:
@@ -16,18 +16,18 @@ def arguments(repository: Repository) -> dict[str, object]:
 
 def test_a_worktree_nobody_wants_any_more_is_not_checked_out_and_leaves_nothing(repository: Repository) -> None:
     words = arguments(repository)
-    with pytest.raises(NotWanted):
-        add_worktree(repository, **words, wanted=lambda: False)  # type: ignore[arg-type]  # one dictionary for all
+    with pytest.raises(Cancelled):
+        add_worktree(repository, **words, is_cancelled=lambda: True)  # type: ignore[arg-type]  # one dictionary for all
     assert not (repository.root / ".architect-parallel-1").exists()
     assert admin_dirs(repository) == []
     assert repository.store.resolve("refs/heads/architect/parallel-1") is None
-    assert add_worktree(repository, **words, wanted=lambda: True).path.is_dir()  # type: ignore[arg-type]  # as above
+    assert add_worktree(repository, **words, is_cancelled=lambda: False).path.is_dir()  # type: ignore[arg-type]  # as above
 
 
 def test_a_reopened_worktree_nobody_wants_any_more_can_be_reopened_again(repository: Repository) -> None:
     words = arguments(repository)
     made = add_worktree(repository, **words)  # type: ignore[arg-type]  # as above
-    with pytest.raises(NotWanted):
-        reopen_worktree(repository, **words, wanted=lambda: False)  # type: ignore[arg-type]  # as above
+    with pytest.raises(Cancelled):
+        reopen_worktree(repository, **words, is_cancelled=lambda: True)  # type: ignore[arg-type]  # as above
     assert [each.name for each in made.path.iterdir()] == [".git"]
     assert len(list(reopen_worktree(repository, **words).path.iterdir())) > 1  # type: ignore[arg-type]  # as above
