@@ -1,26 +1,30 @@
-"""Plans become runs: numbers are reserved, the plan is recorded, and only then is anything made.
-
-Also what can be done to a live run from outside: to stop it.
-"""
+"""Launches of runs: numbers are reserved, the plan is recorded, and only then is anything made."""
 
 from __future__ import annotations
 
 import os
+import random
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from architect_parallel.api.artifacts import require_place, try_artifacts
 from architect_parallel.api.judge import judge
-from architect_parallel.backends.architect import PURSE
-from architect_parallel.backends.base import CommandLine
+from architect_parallel.backends.base import Backend, CommandLine
 from architect_parallel.backends.providers import choose_model, default_model
-from architect_parallel.domain import Attempt, Isolation, Role, RunPlan, RunResult, WorkerResult, WorkerSpec
-from architect_parallel.domain import TripwireMode as Watch
-from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo
+from architect_parallel.domain import (
+    Attempt,
+    Isolation,
+    Role,
+    RunPlan,
+    RunResult,
+    TripwireMode,
+    WorkerResult,
+    WorkerSpec,
+)
+from architect_parallel.errors import EnvironmentProblem, InternalError
 from architect_parallel.events import (
     Event,
     Recorded,
@@ -32,15 +36,19 @@ from architect_parallel.hosts.base import Emit
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
-from architect_parallel.journal.requests import request_cancel
+from architect_parallel.journal.view import RunView
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.reports.state_file import StateFile
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.inputs import HandingOn
 from architect_parallel.runs.plan import ParallelConfig, draft_plan, numbered
-from architect_parallel.runs.runner import Listener, Runner
-from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal, require_planned
+from architect_parallel.runs.recorder import Listener, Recorder
+from architect_parallel.runs.resource_gate import ResourceGate
+from architect_parallel.runs.runner import Runner
+from architect_parallel.runs.stop_control import StopControl
+from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling.admission import FreeResources, Rules
+from architect_parallel.scheduling.scheduler import Scheduler
 from architect_parallel.system import clock, machine
 from architect_parallel.system.files import HeldLock, hand_over_tree, make_private_dir, replace_file
 from architect_parallel.system.git import Repository
@@ -51,8 +59,6 @@ from architect_parallel.workers.worker import WorkerContext
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 
-OWN_BACKEND = "architect"
-"""The backend whose workers call a provider named by their model."""
 LEAST_OPEN_FILES = 64
 """Measured: a run has 12 files open, and 7 more for each worker that runs."""
 
@@ -138,16 +144,16 @@ class ParallelRunner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierLaunches:
-    """What earlier launches of a run left."""
+    """The results of earlier launches of a run."""
 
     standing: Mapping[int, WorkerFinished]
-    """The ends that stand, by worker id; all others are to be run again."""
+    """The ends that are kept, by worker id; all other workers run again."""
     attempts: Mapping[int, Sequence[Attempt]]
-    """By worker id; of those that are run again, too."""
+    """By worker id; also of workers that run again."""
     begun: Collection[int]
-    """Ids of the workers that came so far as to make or take up a worktree."""
+    """Ids of the workers that got as far as making or taking over a worktree."""
     ended: bool
-    """Whether the last of them ended the run: its launcher did not die."""
+    """Whether the latest launch ended the run. Otherwise its launcher died."""
 
 
 def run_plan(
@@ -160,26 +166,32 @@ def run_plan(
     first_event: Event | None = None,
     before: EarlierLaunches | None = None,
 ) -> RunResult:
-    """Runs a recorded plan on this machine; of a resumed one the workers in `todo`, after what was `before`. A
-    competition is judged at the end. The run's lock is held."""
+    """Run a recorded plan on this machine, and judge a competition at its end. The caller holds the run's lock.
+
+    Args:
+        todo: The workers to run. `None` means all of the plan.
+        first_event: Recorded before anything else. `None` means that the caller has recorded the start of the launch.
+        before: The results of earlier launches. `None` means that this is the first.
+    """
     todo = plan.workers if todo is None else todo
     worktrees = sum(spec.isolation is Isolation.WORKTREE and not spec.continues for spec in todo)
     unpacked = UnpackedBase(here.repository, plan.base_commit, worktrees=worktrees)
-    recorded = journal.recorded(plan.run_id) if plan.is_graph or plan.workflow is not None else []
-    earlier = {result.worker_id: result for result in replay(recorded, live=True).results} if recorded else {}
+    recorded = journal.recorded(plan.run_id)
+    earlier = {result.worker_id: result for result in replay(recorded, live=True).results}
+    inputs = HandingOn(plan, here.repository, earlier) if plan.is_graph else None
     state = StateFile.of(plan, recorded)
     files = None if plan.output_dir is None else ResultFiles(Path(plan.output_dir), plan)
-    runner = local_runner(
-        plan,
-        journal,
-        here,
-        [each.take for each in (state, files) if each] + [*listeners],
+    own_listeners = [listener.take for listener in (inputs, state, files) if listener is not None]
+    launch = _LocalLaunch(
+        plan=plan,
+        here=here,
+        recorder=Recorder(journal, plan.run_id, [*own_listeners, *listeners], RunView.of(plan.run_id, recorded)),
         todo=todo,
-        first_event=first_event,
         before=before,
-        handing_on=HandingOn(plan, here.repository, earlier) if plan.is_graph else None,
+        inputs=inputs,
         unpacked=unpacked,
     )
+    runner = launch.runner(first_event)
     with here.repository.programs.agents_running() as changed:
         try:
             result = runner.run()
@@ -200,94 +212,114 @@ def run_plan(
     return result
 
 
-def _debugger(plan: RunPlan, journal: Journal) -> WorkerSpec | None:
-    """Who is asked about failures, with the empty directory it works in."""
-    if plan.workflow is None or plan.workflow.debugger is None:
-        return None
-    place = make_private_dir(journal.run_dir(plan.run_id) / "debugger")
-    return replace(plan.workflow.debugger, worktree_path=str(place), role=Role.DEBUGGER)
+def local_runner(plan: RunPlan, journal: Journal, here: Workspace, listeners: Sequence[Listener]) -> Runner:
+    """The runner of a recorded plan on this machine, for a caller that adds its workers."""
+    recorder = Recorder(journal, plan.run_id, listeners)
+    return _LocalLaunch(plan=plan, here=here, recorder=recorder, todo=plan.workers).runner()
 
 
-def local_runner(
-    plan: RunPlan,
-    journal: Journal,
-    here: Workspace,
-    listeners: Sequence[Listener],
-    *,
-    todo: Sequence[WorkerSpec] | None = None,
-    first_event: Event | None = None,
-    before: EarlierLaunches | None = None,
-    handing_on: HandingOn | None = None,
-    unpacked: UnpackedBase | None = None,
-) -> Runner:
-    """A runner of a recorded plan on this machine, under the rules that hold here."""
-    _fill_purse(journal.run_dir(plan.run_id), plan.budget_usd)
-    workplace = WorkerContext(
-        repository=here.repository,
-        run_dir=journal.run_dir(plan.run_id),
-        backends=here.backends,
-        environ=here.environ,
-        worktrees=here.settings.worktrees,
-        checks_env=here.settings.parallel.checks_env,
-        prices=here.settings.prices,
-        unpacked=unpacked,
-        resolve_inputs=handing_on.make_whole if handing_on else lambda spec: spec,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LocalLaunch:
+    """One launch of a recorded plan on this machine, under the rules of the workspace."""
 
-    def make_host(emit: Emit) -> LocalHost:
-        if plan.tripwire is Watch.OFF:
-            return LocalHost(workplace, emit)
-        tripwire = Tripwire(
-            repository=here.repository,
-            journal=journal,
-            run_id=plan.run_id,
-            failing=plan.tripwire is Watch.FAIL,
-            emit=lambda event: emit(None, event),
-            own=[Path(os.path.realpath(each)) for each in _written_meanwhile(plan)],
+    plan: RunPlan
+    here: Workspace
+    recorder: Recorder
+    todo: Sequence[WorkerSpec]
+    before: EarlierLaunches | None = None
+    inputs: HandingOn | None = None
+    """Completes the workers that depend on others. `None` means that no worker does."""
+    unpacked: UnpackedBase | None = None
+
+    @property
+    def run_dir(self) -> Path:
+        return self.recorder.journal.run_dir(self.plan.run_id)
+
+    def runner(self, first_event: Event | None = None) -> Runner:
+        _write_budget_files(self.run_dir, self.plan.budget_usd, self.here.backends.values())
+        rules = start_rules(self.here, self.plan)
+        standing = self.before.standing if self.before else {}
+        scheduler = Scheduler(
+            [*self.todo, *(spec for spec in self.plan.workers if spec.worker_id in standing)],
+            rules,
+            max_parallel=self.plan.max_parallel,
+            random=random.random,
+            earlier=self.before.attempts if self.before else None,
+            standing=standing,
+            debugger=self._debugger(),
         )
-        return LocalHost(replace(workplace, tripwire=tripwire), emit)
+        return Runner(
+            self.plan,
+            self.recorder,
+            self._host,
+            scheduler,
+            StopControl(self.run_dir, timeout_s=self.plan.timeout_s, budget_usd=self.plan.budget_usd),
+            ResourceGate(rules, self._free_resources, self.recorder.warn),
+            first_event=first_event,
+        )
 
-    return Runner(
-        plan,
-        journal,
-        make_host,
-        todo=todo,
-        first_event=first_event,
-        earlier=before.attempts if before else None,
-        standing=before.standing if before else None,
-        rules=start_rules(here, plan),
-        room=lambda: FreeResources(
-            memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
-        ),
-        debugger=_debugger(plan, journal),
-        listeners=[*([handing_on.take] if handing_on else []), *listeners],
-    )
+    def _host(self, emit: Emit) -> LocalHost:
+        here, journal = self.here, self.recorder.journal
+        context = WorkerContext(
+            repository=here.repository,
+            run_dir=self.run_dir,
+            backends=here.backends,
+            environ=here.environ,
+            worktrees=here.settings.worktrees,
+            checks_env=here.settings.parallel.checks_env,
+            prices=here.settings.prices,
+            unpacked=self.unpacked,
+            resolve_inputs=self.inputs.make_whole if self.inputs else lambda spec: spec,
+        )
+        if self.plan.tripwire is not TripwireMode.OFF:
+            tripwire = Tripwire(
+                repository=here.repository,
+                journal=journal,
+                run_id=self.plan.run_id,
+                failing=self.plan.tripwire is TripwireMode.FAIL,
+                emit=lambda event: emit(None, event),
+                own=[Path(os.path.realpath(path)) for path in _files_for_user(self.plan)],
+            )
+            context = replace(context, tripwire=tripwire)
+        return LocalHost(context, emit)
+
+    def _debugger(self) -> WorkerSpec | None:
+        """The agent that explains failures, in an empty directory. `None` means that the plan has none."""
+        if self.plan.workflow is None or self.plan.workflow.debugger is None:
+            return None
+        directory = make_private_dir(self.run_dir / "debugger")
+        return replace(self.plan.workflow.debugger, worktree_path=str(directory), role=Role.DEBUGGER)
+
+    def _free_resources(self) -> FreeResources:
+        disk_bytes = machine.free_disk_bytes(self.here.repository.common_dir)
+        return FreeResources(memory_bytes=machine.free_memory_bytes(), disk_bytes=disk_bytes)
 
 
-def _written_meanwhile(plan: RunPlan) -> list[str]:
-    """What this program itself writes for the user while agents run."""
-    state = None if plan.workflow is None else plan.workflow.state_file
-    return [each for each in (plan.output_dir, state) if each is not None]
+def _files_for_user(plan: RunPlan) -> list[str]:
+    """Paths that this program itself writes for the user while agents run."""
+    state_file = None if plan.workflow is None else plan.workflow.state_file
+    return [path for path in (plan.output_dir, state_file) if path is not None]
 
 
-def _fill_purse(run_dir: Path, budget_usd: float | None) -> None:
-    """Puts the run's budget where embedded agents find it, anew for each launch."""
-    purse = run_dir / "state" / PURSE
+def _write_budget_files(run_dir: Path, budget_usd: float | None, backends: Iterable[Backend]) -> None:
+    """Write the run's budget for the backends whose workers share it, anew for each launch."""
     if budget_usd is None:
         return
-    make_private_dir(purse.parent)
-    replace_file(purse, f"{budget_usd!r}\n".encode(), mode=0o600)
+    for name in {backend.capabilities.budget_file for backend in backends} - {None}:
+        state_dir = make_private_dir(run_dir / "state")
+        replace_file(state_dir / str(name), f"{budget_usd!r}\n".encode(), mode=0o600)
 
 
 def start_rules(here: Workspace, plan: RunPlan | None = None) -> Rules:
-    """What holds for the starts of workers here. The provider of the embedded agent's workers is their model's; every
-    other backend keeps its models to itself and is its own provider."""
+    """The rules for starting workers here. A worker's provider is that of its model where its backend calls providers
+    itself, and otherwise its backend."""
     settings = here.settings
     variables = {name for name, value in here.environ.items() if value}
 
     def provider_of(spec: WorkerSpec) -> str:
         model = spec.model or default_model(variables)
-        if spec.backend != OWN_BACKEND or model is None:
+        backend = here.backends.get(spec.backend)
+        if backend is None or not backend.capabilities.calls_providers or model is None:
             return spec.backend
         choice = choose_model(model, here.environ.get("ARCHITECT_API_BASE"))
         return spec.backend if choice is None else choice.provider.name
@@ -300,33 +332,6 @@ def start_rules(here: Workspace, plan: RunPlan | None = None) -> Rules:
         min_free_memory_bytes=settings.parallel.min_free_memory_bytes,
         min_free_disk_bytes=settings.parallel.min_free_disk_bytes,
     )
-
-
-def cancel(
-    workspace_root: Path, run: str, worker_id: int | None = None, *, wait: bool = True, dry_run: bool = False
-) -> dict[str, Any]:
-    """Asks the launcher of a live run to stop it, or one worker of it.
-
-    Returns:
-        `run_id`, `worker_id`, `requested` and `ended`: whether the run was seen to end (`None` for a single worker).
-
-    Raises:
-        NothingToDo: No such run, or it has ended.
-        UsageError: The run has no such worker.
-    """
-    with open_journal(workspace_root) as (_, journal):
-        run_id = journal.find(run)
-        result = journal.result(run_id)
-        if worker_id is not None:
-            require_planned(run_id, result.planned, worker_id)
-        if not journal.is_live(run_id):
-            raise NothingToDo(f"run {run_id} is not live", hint=f"architect status {run_id}")
-        if not dry_run:
-            request_cancel(journal.run_dir(run_id), worker_id)
-            while wait and worker_id is None and journal.is_live(run_id):
-                clock.pause(0.1)
-        ended = None if worker_id is not None else not journal.is_live(run_id)
-        return {"run_id": run_id, "worker_id": worker_id, "requested": not dry_run, "ended": ended}
 
 
 def hold(journal: Journal, run_id: str) -> HeldLock:

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from architect_parallel.api import launch
+from architect_parallel.api.cancel import cancel
 from architect_parallel.api.log_lines import LogLines
 from architect_parallel.backends.base import Backend, Reader
 from architect_parallel.domain import WorkerSpec
@@ -124,7 +124,7 @@ class LiveView:
 
     def _cancel(self) -> None:
         try:
-            launch.cancel(self._root, self.run.run_id, self.view.selected, wait=False)
+            cancel(self._root, self.run.run_id, self.view.selected, wait=False)
         except ArchitectParallelError as error:
             self._say(str(error))
         else:

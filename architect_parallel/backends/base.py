@@ -182,6 +182,11 @@ class Capabilities:
     sessions: bool = False
     sessions_in_state: bool = False
     """Whether its sessions are in `Request.state_dir` and nowhere else (not: in the user's own home)."""
+    budget_file: str | None = None
+    """Name of the file beside the workers' state directories through which its workers share the run's budget: the
+    launcher writes the budget, the agents what replies cost. `None` means that they do not share one."""
+    calls_providers: bool = False
+    """Whether its workers call the provider that their model names. Otherwise the backend is its own provider."""
     output_format: OutputFormat = OutputFormat.STREAM_JSON
     """The one form in which this program reads it; another cannot be asked for."""
 

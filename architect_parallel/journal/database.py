@@ -269,8 +269,11 @@ class Journal:
         recorded = self.recorded(run_id)
         if not recorded:
             raise NothingToDo(f"no run {run_id!r}", hint="architect status")
-        result = replay(recorded, live=live)
-        result.merge = self._landing(run_id)
+        return self.with_landing(replay(recorded, live=live))
+
+    def with_landing(self, result: RunResult) -> RunResult:
+        """Add the newest merge of the run to its `result`, and return it."""
+        result.merge = self._landing(result.run_id)
         return result
 
     # The living and the dead

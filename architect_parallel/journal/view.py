@@ -25,7 +25,7 @@ from architect_parallel.events import (
     RunStarted,
     Warned,
 )
-from architect_parallel.journal.worker_view import WorkerView
+from architect_parallel.journal.worker_view import Phase, WorkerView
 
 
 class RunView:
@@ -46,6 +46,7 @@ class RunView:
         """The start of the latest launch."""
         self.last_at: datetime | None = None
         """The time of the newest event; that of `RunFinished` in a run that has ended."""
+        self._is_resumed = False
         self._is_interrupted = False
         self._finished_at: datetime | None = None
         self._earlier_s = 0.0
@@ -82,6 +83,11 @@ class RunView:
     def over(self) -> bool:
         """Whether the run has ended, or its launcher died."""
         return self.status is not RunStatus.RUNNING
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run has more than its plan: a worker that began or ended, or a later launch."""
+        return self._is_resumed or any(worker.phase is not Phase.WAITING for worker in self.workers.values())
 
     @property
     def spent(self) -> float:
@@ -186,6 +192,7 @@ class RunView:
 
     def _resume(self, resumed: RunResumed, at: datetime) -> None:
         self._earlier_s = self.elapsed_s
+        self._is_resumed = True
         self.launched_at, self.end, self._is_interrupted, self._late_warnings = at, None, False, []
         again = set(resumed.worker_ids)
         # A judgement of earlier work does not describe the work that replaces it.

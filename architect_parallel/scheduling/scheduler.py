@@ -51,7 +51,7 @@ class _Lane:
     """How it ended; `None`: it has not."""
 
 
-class Dispatch:
+class Scheduler:
     """Decides what starts next and what the end of an attempt means."""
 
     def __init__(
@@ -83,6 +83,8 @@ class Dispatch:
         """Workers of which only so many may run at the same time."""
         self._random = random
         ends = {worker_id: each.result for worker_id, each in standing.items()}
+        self.earlier_ends = sorted((worker_id, result.status) for worker_id, result in ends.items())
+        """Id and status of the workers that ended in an earlier launch."""
         self._lanes = {
             each.worker_id: _Lane(
                 planned=each, earlier=tuple(earlier.get(each.worker_id, ())), end=ends.get(each.worker_id)

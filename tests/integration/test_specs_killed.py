@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.dispatching import ended, graphs, spec
+from support.runners import make_runner
 
 from architect_parallel.api.launch import EarlierLaunches
 from architect_parallel.api.resume import unfinished
@@ -30,7 +31,6 @@ from architect_parallel.domain import (
 from architect_parallel.events import Recorded, RunResumed, RunStarted, WorkerFinished, WorkerStarting
 from architect_parallel.hosts.base import Emit
 from architect_parallel.journal import Journal
-from architect_parallel.runs.runner import Runner
 
 RUN = "20260101-000000-test"
 ERRORS = Mapping[int, str]
@@ -89,7 +89,7 @@ def launch(decided: RunPlan, errors: ERRORS, before: Sequence[Recorded] = (), de
             decided, todo, so_far = unfinished(journal, RUN)
             ids = tuple(each.worker_id for each in todo)
             journal.append([(RUN, None, RunResumed(launcher_pid=os.getpid(), worker_ids=ids))])
-        runner = Runner(
+        runner = make_runner(
             decided,
             journal,
             lambda emit: InstantHost(emit, errors, starts),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from architect_parallel.domain import AgentProfile, OnPartial, Reason, Recovery, Retry, Status, WorkerResult, WorkerSpec
 from architect_parallel.events import WorkerFinished
 from architect_parallel.scheduling.admission import Rules
-from architect_parallel.scheduling.scheduler import Dispatch
+from architect_parallel.scheduling.scheduler import Scheduler
 
 
 def spec(worker_id: int, **more: object) -> WorkerSpec:
@@ -32,9 +32,9 @@ def ended(started: WorkerSpec, reason: Reason, status: Status = Status.FAILED, *
 
 def dispatch(
     *specs: WorkerSpec, rules: Rules | None = None, at_once: int = 8, debugger: WorkerSpec | None = None
-) -> Dispatch:
+) -> Scheduler:
     dice = random.Random(1).random
-    return Dispatch(specs, rules or Rules(), max_parallel=at_once, random=dice, debugger=debugger)
+    return Scheduler(specs, rules or Rules(), max_parallel=at_once, random=dice, debugger=debugger)
 
 
 @st.composite

@@ -13,13 +13,13 @@ from support.dispatching import dispatch, ended, graphs, spec
 
 from architect_parallel.domain import OnPartial, Reason, Recovery, Retry, Status, WorkerSpec
 from architect_parallel.events import AttemptEnded, WorkerFinished
-from architect_parallel.scheduling.scheduler import Dispatch
+from architect_parallel.scheduling.scheduler import Scheduler
 
 
 class Story:
     """What happened in one run."""
 
-    def __init__(self, queue: Dispatch, dice: random.Random, kinds: list[str], at_once: int) -> None:
+    def __init__(self, queue: Scheduler, dice: random.Random, kinds: list[str], at_once: int) -> None:
         self.ends: dict[int, Status] = {}
         self.starts: list[tuple[WorkerSpec, frozenset[int]]] = []
         """With who had ended by then."""
@@ -88,7 +88,7 @@ def test_nobody_starts_early_and_everybody_ends_once(
 
 def play(
     *specs: WorkerSpec, kinds: dict[int, list[str]], debugger: str | None = None
-) -> tuple[dict[int, Status], list[WorkerSpec], Dispatch]:
+) -> tuple[dict[int, Status], list[WorkerSpec], Scheduler]:
     """Everything that may start does, and then ends in the order in which it started; a debugger answers `debugger`."""
     queue = dispatch(*specs, debugger=None if debugger is None else spec(99, name="debugger"))
     ends: dict[int, Status] = {}

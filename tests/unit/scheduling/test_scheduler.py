@@ -22,10 +22,10 @@ from architect_parallel.domain import (
 )
 from architect_parallel.events import AttemptEnded, WorkerFinished
 from architect_parallel.scheduling.admission import MOST_AT_ONCE, Rules
-from architect_parallel.scheduling.scheduler import Dispatch
+from architect_parallel.scheduling.scheduler import Scheduler
 
 
-def start_all(queue: Dispatch, now_s: float = 0.0) -> list[WorkerSpec]:
+def start_all(queue: Scheduler, now_s: float = 0.0) -> list[WorkerSpec]:
     started = []
     while (found := queue.next(now_s)).index is not None:
         started.append(queue.begin(found.index, now_s))
@@ -52,7 +52,7 @@ def test_every_worker_ends_once_whatever_happens_and_no_gate_is_broken(
     dice = random.Random(seed)
     rules = Rules(rate_limits={"b": RateLimit(capacity=1, refill_rate=2.0)} if limited else {}, rate_limit_wait_s=500)
     specs = [spec(n, complexity=kind, retries=2) for n, kind in enumerate(kinds, 1)]
-    queue = Dispatch(specs, rules, max_parallel=at_once, random=dice.random)
+    queue = Scheduler(specs, rules, max_parallel=at_once, random=dice.random)
     now_s, running, finished, moves = 0.0, list[tuple[float, int, WorkerSpec]](), Counter[int](), iter(ends)
     while queue.waiting or queue.running:
         found = queue.next(now_s)
@@ -163,7 +163,7 @@ def test_a_resumed_worker_sums_over_its_earlier_attempts_and_has_its_retries_aga
     before = earlier.ended(1, ended(first, Reason.CRASHED), 1.0, stopping=False)
     assert isinstance(before, WorkerFinished)
 
-    queue = Dispatch(
+    queue = Scheduler(
         [spec(1, attempt=2, retries=1)], Rules(), max_parallel=1, random=lambda: 0.0,
         earlier={1: before.result.attempt_history},
     )  # fmt: skip
