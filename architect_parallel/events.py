@@ -277,6 +277,10 @@ Event = (
 )
 
 
+Entry = tuple[int | None, Event]
+"""An event to record, and the id of its worker. `None` means that it is the run's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """An event in its place: which run and worker, when, and its number in the run's journal."""

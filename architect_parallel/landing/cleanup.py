@@ -16,12 +16,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from architect_parallel.domain import Status, WorkerSpec
+from architect_parallel.domain import Role, Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.landing.inventory import (
-    INTEGRATION,
     Leftover,
     head_commit,
     holds_filtered,
@@ -256,7 +255,7 @@ def _decided(left: Leftover, *, force: bool, keep_branches: bool) -> tuple[Item,
     if left.tip is not None and not branch and not keep_branches:
         why = left.branch_stays or ""
         land = f"git merge {left.spec.branch}"
-        if left.spec.worker_id != INTEGRATION:
+        if left.spec.role is not Role.INTEGRATION:
             land = f"architect merge {left.run_id} {left.spec.worker_id}"
         hint = f"{land}, or --force"
         stays.append(_stays(left, "branch", left.spec.branch, why, hint))

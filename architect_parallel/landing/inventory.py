@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import AgentProfile, Isolation, RunResult, WorkerResult, WorkerSpec
+from architect_parallel.domain import AgentProfile, Isolation, Role, RunResult, WorkerResult, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal, Operation
@@ -43,8 +43,8 @@ _MOST_TARGETS = 50
 
 _OF_RUNS = (f"refs/heads/{BRANCH_PREFIX}", f"refs/heads/{MERGED_PREFIX}")
 """What stands only on such branches is not where its user wants it yet."""
-INTEGRATION = 0
-"""The number under which a merge's integration branch and worktree stand among the workers'."""
+INTEGRATION_ID = 0
+"""The number of a merge's integration branch and worktree in place of a worker id; names of keep refs contain it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +132,9 @@ def integration_spec(operation: Operation) -> WorkerSpec:
     """The integration branch and worktree of a merge as if they were a worker's, number 0."""
     payload = operation.payload
     return WorkerSpec(
-        run_id=operation.run_id or "", worker_id=INTEGRATION, index=0, number=INTEGRATION, name="integration",
+        run_id=operation.run_id or "", worker_id=INTEGRATION_ID, index=0, number=INTEGRATION_ID, name="integration",
         prompt="", backend="", model=None, agent=AgentProfile(name=""), branch=str(payload["integration"]),
-        worktree_path=str(payload["place"]), base_commit=str(payload["old"]),
+        worktree_path=str(payload["place"]), base_commit=str(payload["old"]), role=Role.INTEGRATION,
     )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def _leftover(
         stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread, hidden)
     if mine and worker_repository.of_worker(repository, journal.run_dir(run.run_id), spec).exists:
         stays, forcible, hint = "its agent's commits are not taken over yet", False, "architect parallel-cleanup"
-    if spec.worker_id == INTEGRATION and forcible:
+    if spec.role is Role.INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
         run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, content=content, dirty=dirty, tip=tip,
@@ -215,7 +215,7 @@ def read_tree(
     with _private(repository, journal, run_id, spec, path, admin_dir) as private:
         head = head_commit(repository, admin_dir)
         tree = repository.store.resolve(f"{head}^{{tree}}") if head is not None else None
-        hidden = Hidden() if spec.worker_id == INTEGRATION else find_hidden(private)
+        hidden = Hidden() if spec.role is Role.INTEGRATION else find_hidden(private)
         if tree is not None and _is_unchanged(private, tree):
             return Content(tree=tree, hidden=hidden)
         found = private.write_tree(head)

@@ -28,7 +28,7 @@ from architect_parallel.landing.integration import (
     combine_in_worktree,
     free_place,
 )
-from architect_parallel.landing.inventory import INTEGRATION, integration_leftover, integrations
+from architect_parallel.landing.inventory import INTEGRATION_ID, integration_leftover, integrations
 from architect_parallel.landing.plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
 from architect_parallel.landing.selection import Pick
@@ -193,7 +193,7 @@ def _outcome(
         restore_branch(repository, branch=branch, commit=done.commit, run_id=plan.run_id)
     else:
         if tip != plan.target.tip:  # something that ran in the worktree moved it
-            kept = keep(repository, tip, plan.run_id, INTEGRATION)
+            kept = keep(repository, tip, plan.run_id, INTEGRATION_ID)
             warnings.append(f"{branch} was moved to {tip[:12]} by what ran there; that is kept as {kept}")
             workshop.warn(warnings[-1])
         store.run("update-ref", "--no-deref", "-m", message, ref, done.commit, tip)

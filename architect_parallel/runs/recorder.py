@@ -6,13 +6,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from architect_parallel.domain import RunResult
-from architect_parallel.events import Event, Recorded, Warned
+from architect_parallel.events import Entry, Recorded, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.journal.view import RunView
 
 Listener = Callable[[Recorded], None]
-Entry = tuple[int | None, Event]
-"""An event and the id of its worker. `None` means that it is the run's."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,12 +76,14 @@ class Recorder:
         recorded = self.journal.append([(self.run_id, worker_id, event) for worker_id, event in entries])
         for entry in recorded:
             self.view.take(entry)
+            if entry.worker_id is None and isinstance(entry.event, Warned):
+                self.warnings.add(entry.event.message, is_recorded=True)
         return recorded
 
     def warn(self, message: str) -> None:
         """Record a warning of the run as a whole. Listeners see it at once, and the result lists it. A second call
         with the same message does nothing."""
-        if self.warnings.add(message, is_recorded=True):
+        if self.warnings.add(message):
             self.record([(None, Warned(message=message))])
 
     def record_warnings(self) -> None:

@@ -23,46 +23,38 @@ from signal import Signals
 from typing import NoReturn
 
 from architect_parallel.domain import (
-    Attempt,
     Isolation,
     Reason,
+    Role,
     RunPlan,
     RunResult,
     RunStatus,
-    Status,
-    WorkerResult,
     WorkerSpec,
 )
-from architect_parallel.errors import ArchitectParallelError, ExitCode
+from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import (
-    AttemptEnded,
     BaselineFinished,
     CheckFinished,
-    DebuggerEnded,
+    Entry,
     Event,
     RateLimited,
     RunFinished,
     UsageReported,
-    Warned,
     WorkerFinished,
 )
-from architect_parallel.hosts.base import BASELINE, Emit, Host
+from architect_parallel.hosts.base import Emit, Host, Target
 from architect_parallel.runs.baseline import baseline_order, baseline_problem
-from architect_parallel.runs.recorder import Entry, Listener, Recorder
+from architect_parallel.runs.recorder import Listener, Recorder
 from architect_parallel.runs.resource_gate import Admission, ResourceGate
+from architect_parallel.runs.run_end import run_end, uncritical_failures
 from architect_parallel.runs.stop_control import LOOK_S, StopControl
 from architect_parallel.scheduling import check_policy
-from architect_parallel.scheduling.recovery import briefing as briefing_of
-from architect_parallel.scheduling.recovery import debugger_words
 from architect_parallel.scheduling.scheduler import Scheduler
-from architect_parallel.scheduling.verdict import run_outcome
 from architect_parallel.system import signals
-from architect_parallel.system.clock import monotonic_s, now
-from architect_parallel.text.quantities import quoted
+from architect_parallel.system.clock import monotonic_s
 
 __all__ = ["LOOK_S", "Listener", "Runner"]
 
-_FAILED = (Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
 _MOST_AT_ONCE = 1000
 """The most events that are recorded in one transaction."""
 
@@ -94,9 +86,9 @@ class Runner:
         self._host = make_host(lambda worker_id, event: self._queue.put((worker_id, event)))
         self._is_begun = False
         self._checking_base = False
+        self._failed_fast = False
         self._next_start_s = -math.inf
         self._in_place = frozenset(spec.worker_id for spec in plan.workers if spec.isolation is Isolation.NONE)
-        self._uncritical = frozenset(spec.worker_id for spec in plan.workers if not spec.critical)
 
     def run(self) -> RunResult:
         """Run everything to its end and return the result.
@@ -129,7 +121,7 @@ class Runner:
         with self._guarded():
             self._begin()
             if self.stopped_by is not None:
-                self._drop(self.stopped_by)
+                self.record(self._scheduler.drop(self.stopped_by))
             else:
                 follow()
             self._check_base()
@@ -178,8 +170,8 @@ class Runner:
                 yield
             except BaseException:
                 self._scheduler.drop(Reason.INTERRUPTED)
-                for worker_id in self._running():
-                    self._host.stop(worker_id, Reason.INTERRUPTED, "the launcher failed")
+                for target in self._running():
+                    self._host.stop(target, Reason.INTERRUPTED, "the launcher failed")
                 self._host.close()
                 raise
 
@@ -189,8 +181,8 @@ class Runner:
         self._is_begun = True
         if self._first_event is not None:
             self.record([(None, self._first_event)])
-        for worker_id, status in self._scheduler.earlier_ends:
-            self._follow(worker_id, status)
+        self.record(self._scheduler.take_up())
+        self._stop_if_due()
 
     # The base commit
 
@@ -225,7 +217,7 @@ class Runner:
             raise problem
         self._recorder.record_silently(
             [
-                *_ends(self._scheduler.fail_all(f"not started: {problem.message}")),
+                *self._scheduler.fail_all(f"not started: {problem.message}"),
                 (None, RunFinished(status=RunStatus.FAILED, exit_code=problem.exit_code, warnings=(problem.message,))),
             ]
         )
@@ -252,29 +244,24 @@ class Runner:
                     return
                 case Admission.FAIL:
                     self._next_start_s = now_s + LOOK_S
-                    result = self._scheduler.fail(start.index, f"not started: {shortage}")
-                    if not self._scheduler.is_debugger(result.worker_id):
-                        self.record(_ends([result]))
-                    self._follow(result.worker_id, result.status)
+                    self.record(self._scheduler.fail(start.index, f"not started: {shortage}"))
+                    self._stop_if_due()
 
     # Events
 
     def _take_events(self) -> None:
         batch = self._next_batch()
-        events = [self._judged(*item) for item in batch if not isinstance(item, Signals) and item[0] != BASELINE]
-        self.record([item for item in events if item[0] is None or not self._scheduler.is_debugger(item[0])])
+        events = [item for item in batch if not isinstance(item, Signals)]
+        self.record([entry for event in events for entry in self._entries(*event)])
         for worker_id, event in events:
             if worker_id is not None:
                 self._decide(worker_id, event)
-            elif isinstance(event, Warned):
-                self._recorder.warnings.add(event.message, is_recorded=True)
+            elif isinstance(event, BaselineFinished):
+                self._take_baseline(event)
         for item in batch:
-            if not isinstance(item, Signals):
-                if isinstance(item[1], BaselineFinished):
-                    self._take_baseline(item[1])
-            elif self._stops.receive(item):
-                for worker_id in self._running():
-                    self._host.kill(worker_id)
+            if isinstance(item, Signals) and self._stops.receive(item):
+                for target in self._running():
+                    self._host.kill(target)
         self._cancel_workers()
         self._stop_if_due()
 
@@ -290,33 +277,30 @@ class Runner:
             pass
         return batch
 
-    def _judged(self, worker_id: int | None, event: Event) -> Entry:
-        """The event as it is recorded: a check is compared with the base, and the end of an attempt becomes its
-        consequence."""
-        baseline = self._recorder.view.baseline
-        if worker_id is not None and worker_id not in self._in_place:
-            if isinstance(event, CheckFinished):
-                event = CheckFinished(check=check_policy.compared([event.check], baseline)[0])
-            elif isinstance(event, WorkerFinished):
-                checks = check_policy.compared(event.result.checks, baseline)
-                event = replace(event, result=replace(event.result, checks=checks))
-        if worker_id is None or not isinstance(event, WorkerFinished):
-            return worker_id, event
-        is_stopping = self.stopped_by is not None
-        return worker_id, self._scheduler.ended(worker_id, event, monotonic_s(), stopping=is_stopping)
+    def _entries(self, worker_id: int | None, event: Event) -> list[Entry]:
+        """The entries to record for an event of the host: a check is compared with the base, and the end of an attempt
+        becomes its consequences."""
+        if worker_id is None:
+            return [] if isinstance(event, BaselineFinished) else [(None, event)]
+        baseline = () if worker_id in self._in_place else self._recorder.view.baseline
+        match event:
+            case WorkerFinished(result=result):
+                checks = check_policy.compared(result.checks, baseline)
+                end = replace(event, result=replace(result, checks=checks))
+                return self._scheduler.ended(worker_id, end, monotonic_s(), stopping=self.stopped_by is not None)
+            case _ if self._scheduler.role_of(worker_id) is Role.DEBUGGER:
+                return []
+            case CheckFinished(check=check):
+                return [(worker_id, CheckFinished(check=check_policy.compared([check], baseline)[0]))]
+            case _:
+                return [(worker_id, event)]
 
     def _decide(self, worker_id: int, event: Event) -> None:
         """Act on an event of a worker that has been recorded."""
         match event:
             case WorkerFinished(result=result):
-                self._close_account(worker_id, result.attempt_history[-1])
-                if self._scheduler.is_debugger(worker_id):
-                    self.record([(None, DebuggerEnded(cost=result.cost))])
-                    self.warn(debugger_words(result))
-                self._follow(worker_id, result.status)
-            case AttemptEnded(attempt=attempt):
-                self._close_account(worker_id, attempt)
-                self._settle(worker_id)
+                self._stops.spending.ended(worker_id, result.cost)
+                self._stop_if_due()
             case UsageReported(cost=cost) if cost is not None:
                 self._stops.spending.seen(worker_id, cost)
                 self._stop_if_due()
@@ -325,25 +309,6 @@ class Runner:
             case _:
                 pass
 
-    def _close_account(self, worker_id: int, attempt: Attempt) -> None:
-        self._stops.spending.ended(worker_id, attempt)
-        self._stop_if_due()
-
-    def _settle(self, worker_id: int) -> None:
-        """Record the ends that follow from this worker's: of its dependents, or of its group that failed alike."""
-        at = now()
-        ends = [replace(end, result=replace(end.result, finished_at=at)) for end in self._scheduler.settle(worker_id)]
-        self.record([(end.result.worker_id, end) for end in ends])
-
-    def _follow(self, worker_id: int, status: Status) -> None:
-        """Act on the end of a worker: for those that depend on it, and for the run."""
-        self._settle(worker_id)
-        if status is Status.SUCCESS or self._scheduler.is_debugger(worker_id) or worker_id in self._uncritical:
-            return
-        if self._plan.fail_fast:
-            self._stops.add(Reason.FAIL_FAST, f"worker {worker_id} ended as {status}")
-            self._stop_if_due()
-
     # Stops
 
     def _cancel_workers(self) -> None:
@@ -351,22 +316,21 @@ class Runner:
             if worker_id in self._scheduler.running:
                 self._host.stop(worker_id, Reason.CANCELED, "canceled on request")
             else:
-                self._drop(Reason.CANCELED, worker_id)
-                self._settle(worker_id)
+                self.record(self._scheduler.cancel(worker_id))
 
     def _stop_if_due(self) -> None:
         """Where there is a reason to stop the run: start nothing more, stop what runs, and end what waits."""
+        failure = self._scheduler.failure
+        if failure is not None and not self._failed_fast:
+            self._failed_fast = True
+            self._stops.add(Reason.FAIL_FAST, f"worker {failure.worker_id} ended as {failure.status}")
         while (order := self._stops.next_reason()) is not None:
-            for worker_id in self._running():
-                self._host.stop(worker_id, order.reason, order.detail)
-            self._drop(order.reason)
+            for target in self._running():
+                self._host.stop(target, order.reason, order.detail)
+            self.record(self._scheduler.drop(order.reason))
 
-    def _running(self) -> list[int]:
-        return [*self._scheduler.running, *([BASELINE] if self._checking_base else [])]
-
-    def _drop(self, reason: Reason, only: int | None = None) -> None:
-        dropped = self._scheduler.drop(reason, only)
-        self.record(_ends([result for result in dropped if not self._scheduler.is_debugger(result.worker_id)]))
+    def _running(self) -> list[Target]:
+        return [*self._scheduler.running, *([Role.BASELINE] if self._checking_base else [])]
 
     # The end
 
@@ -375,38 +339,10 @@ class Runner:
         if overshoot is not None:
             self.warn(overshoot)
         results = self._recorder.result().results
-        for result in results:
-            if result.worker_id in self._uncritical and result.status in _FAILED:
-                reason = str(result.reason or result.status).replace("_", " ")
-                self.warn(f"{quoted(result.name)} failed ({reason}), which is not critical")
+        for warning in uncritical_failures(self._plan, results):
+            self.warn(warning)
         self._recorder.record_warnings()
-        signal = self._stops.signal
-        status, exit_code = run_outcome(
-            results,
-            allow_partial=self._plan.allow_partial,
-            uncritical=self._uncritical,
-            interrupted_by=None if signal is None else ExitCode(128 + signal),
-            escalated=bool(self._scheduler.given_up),
-        )
-        briefing, code = self._briefing(status), int(exit_code)
-        if ended is not None:
-            status, briefing = ended[0], None
-            code = ended[1] if signal is None else code
-        warnings = tuple(self._recorder.warnings)
-        self.record([(None, RunFinished(status=status, exit_code=code, warnings=warnings, briefing=briefing))])
+        end = run_end(self._plan, results, self._scheduler, self._stops.signal, ended)
+        self.record([(None, replace(end, warnings=tuple(self._recorder.warnings)))])
         self._recorder.record_warnings()  # of a listener that failed on this last event
         return self._recorder.journal.with_landing(self._recorder.result())
-
-    def _briefing(self, status: RunStatus) -> str | None:
-        if status is not RunStatus.ESCALATED:
-            return None
-        given_up = self._scheduler.given_up
-        ids = {result.worker_id for result in given_up}
-        specs = [spec for spec in self._plan.workers if spec.worker_id in ids]
-        return briefing_of(specs, given_up, self._plan.run_id, self._scheduler.answers)
-
-
-def _ends(results: Sequence[WorkerResult]) -> list[Entry]:
-    """The ends of workers that end now without having run."""
-    at = now()
-    return [(result.worker_id, WorkerFinished(result=replace(result, finished_at=at))) for result in results]

@@ -281,7 +281,7 @@ def _nothing_left(limits: Limits, history: Sequence[Attempt]) -> str | None:
 
 def _same(one: Attempt, other: Attempt) -> bool:
     """Whether two failures say the same; figures in them (times, process ids) may differ."""
-    return (one.reason, _shape(one.error)) == (other.reason, _shape(other.error))
+    return (one.reason, shape(one.error)) == (other.reason, shape(other.error))
 
 
 def _refused(attempt: Attempt) -> bool:
@@ -289,7 +289,12 @@ def _refused(attempt: Attempt) -> bool:
     return attempt.reason is Reason.RATE_LIMITED and attempt.steps == 0 and attempt.usage.input_tokens is None
 
 
-def _shape(error: str | None) -> str:
+def shape(error: str | None) -> str:
+    """An error without its numbers: times and process ids differ where the failure is the same.
+
+    >>> shape("exit code 3 after 12 s") == shape("exit code 3 after 7 s")
+    True
+    """
     return re.sub(r"\d+", "#", error or "")
 
 

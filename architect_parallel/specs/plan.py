@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import start_rules
+from architect_parallel.api.local_launch import start_rules
 from architect_parallel.domain import (
     SHELL,
     AgentProfile,

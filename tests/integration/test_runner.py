@@ -41,7 +41,7 @@ from architect_parallel.events import (
     WorkerFinished,
     WorkerStarting,
 )
-from architect_parallel.hosts.base import BASELINE, Emit
+from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.runs.runner import Runner
@@ -130,13 +130,15 @@ class FakeHost:
     def check_base(self, order: BaselineOrder) -> None:
         raise AssertionError("no worker here has checks")
 
-    def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
-        self._reasons.setdefault(worker_id, reason)
-        self._stops[worker_id].set()
+    def stop(self, target: Target, reason: Reason, detail: str = "") -> None:
+        assert isinstance(target, int)
+        self._reasons.setdefault(target, reason)
+        self._stops[target].set()
 
-    def kill(self, worker_id: int) -> None:
-        self.killed.append(worker_id)
-        self._stops[worker_id].set()
+    def kill(self, target: Target) -> None:
+        assert isinstance(target, int)
+        self.killed.append(target)
+        self._stops[target].set()
 
     def close(self) -> None:
         for thread in self._threads:
@@ -190,7 +192,7 @@ def test_a_run_that_cannot_begin_is_no_failed_run(journal: Journal, earlier: boo
     (journal.run_dir(RUN) / "logs").mkdir(parents=True)
     answer = CheckResult(command="gone", passed=False, exit_code=127, duration_seconds=0.0)
     host = started.hosts[0]
-    host.check_base = lambda order: host._emit(BASELINE, BaselineFinished(checks=(answer,)))  # type: ignore[method-assign]
+    host.check_base = lambda order: host._emit(None, BaselineFinished(checks=(answer,)))  # type: ignore[method-assign]
 
     with pytest.raises(UsageError, match="'gone' cannot be started on the base commit"):
         started.runner.run()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.dispatching import ended, graphs, spec
 from support.runners import make_runner
 
-from architect_parallel.api.launch import EarlierLaunches
+from architect_parallel.api.local_launch import EarlierLaunches
 from architect_parallel.api.resume import unfinished
 from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import (
@@ -29,7 +29,7 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.events import Recorded, RunResumed, RunStarted, WorkerFinished, WorkerStarting
-from architect_parallel.hosts.base import Emit
+from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.journal import Journal
 
 RUN = "20260101-000000-test"
@@ -53,9 +53,9 @@ class InstantHost:
         said = each.prompt if each.name == "debugger" else ""
         self._emit(each.worker_id, replace(end, result=replace(end.result, error=error, output=said)))
 
-    def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None: ...
+    def stop(self, target: Target, reason: Reason, detail: str = "") -> None: ...
 
-    def kill(self, worker_id: int) -> None: ...
+    def kill(self, target: Target) -> None: ...
 
     def check_base(self, order: BaselineOrder) -> None: ...
 

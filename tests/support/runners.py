@@ -15,6 +15,7 @@ from architect_parallel.runs.runner import Runner
 from architect_parallel.runs.stop_control import StopControl
 from architect_parallel.scheduling.admission import FreeResources, Rules
 from architect_parallel.scheduling.scheduler import Scheduler
+from architect_parallel.system import clock
 
 
 def make_runner(
@@ -38,6 +39,8 @@ def make_runner(
         rules,
         max_parallel=plan.max_parallel,
         random=random.random,
+        now=clock.now,
+        fail_fast=plan.fail_fast,
         earlier=earlier,
         standing=standing,
         debugger=debugger,
