@@ -188,6 +188,7 @@ class _LocalLaunch:
                 failing=self.plan.tripwire is TripwireMode.FAIL,
                 emit=lambda event: emit(None, event),
                 own=[Path(os.path.realpath(path)) for path in _files_for_user(self.plan)],
+                earlier=self.recorder.view.escaped,
             )
             context = replace(context, tripwire=tripwire)
         return LocalHost(context, emit)

@@ -51,7 +51,8 @@ class RunView:
         self._finished_at: datetime | None = None
         self._earlier_s = 0.0
         """Seconds that earlier launches took."""
-        self._escaped: Escape | None = None
+        self.escaped: Escape | None = None
+        """The newest change of the main checkout while workers ran."""
         self._pause: Pause | None = None
         self._judged: list[Judgement] = []
         self._debugger_costs: list[float | None] = []
@@ -127,7 +128,7 @@ class RunView:
             case BaselineFinished(checks=checks):
                 self.baseline = checks
             case Escaped(escape=escape):
-                self._escaped = escape
+                self.escaped = escape
             case Judged(judgement=judgement):
                 self._judged.append(judgement)
             case DebuggerEnded(cost=cost):
@@ -174,7 +175,7 @@ class RunView:
             results=results,
             planned=tuple(worker.spec for worker in self.workers.values()),
             baseline=list(self.baseline),
-            escaped=self._escaped,
+            escaped=self.escaped,
             synthesis=next(
                 (r.output for r in results if r.worker_id == coordinator and r.status is Status.SUCCESS), None
             ),
