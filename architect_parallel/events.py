@@ -281,6 +281,10 @@ Event = (
 )
 
 
+Entry = tuple[int | None, Event]
+"""An event to record, and the id of its worker. `None` means that it is the run's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """An event with its run, its worker, its time and its number in the run's journal."""

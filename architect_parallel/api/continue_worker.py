@@ -13,14 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.api.artifacts import require_place
-from architect_parallel.api.launch import (
-    EarlierLaunches,
-    add_artifacts,
-    hold,
-    recorded_plan,
-    require_not_imported,
-    run_plan,
-)
+from architect_parallel.api.launch import add_artifacts, hold, recorded_plan, require_not_imported
+from architect_parallel.api.local_launch import EarlierLaunches, run_plan
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem

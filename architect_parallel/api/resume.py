@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.api.launch import EarlierLaunches, hold, recorded_plan, require_not_imported, run_plan
+from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
+from architect_parallel.api.local_launch import EarlierLaunches, run_plan
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, NothingToDo

@@ -59,11 +59,8 @@ from architect_parallel.domain import (
 from architect_parallel.text.sanitize import one_line, plain_text
 
 OWN_PROGRAM = (sys.executable, "-P", "-m", "architect_parallel")
-PURSE = "purse"
-"""Name of the file that holds the run's budget and the cost of replies.
-
-It lies beside the workers' state directories. The launcher makes it if the run has a budget.
-"""
+BUDGET_FILE = "purse"
+"""See `Capabilities.budget_file`. Runs of earlier versions resume with this name."""
 SESSIONS = "sessions"
 """Name of the directory with the embedded agent's sessions, in a worker's state directory."""
 READ_ONLY_AGENTS = ("plan", "review")
@@ -110,6 +107,8 @@ class ArchitectBackend(BuiltIn):
             cost=True,
             sessions=self._is_own,
             sessions_in_state=self._is_own,
+            budget_file=BUDGET_FILE if self._is_own else None,
+            calls_providers=True,
             output_format=OutputFormat.JSON,
         )
 
@@ -138,9 +137,9 @@ class ArchitectBackend(BuiltIn):
         progress = _progress_file(request)
         progress.unlink(missing_ok=True)  # an earlier attempt's
         env = {"ARCHITECT_PROGRESS_FILE": str(progress)}
-        purse = request.state_dir.parent / PURSE
-        if self._is_own and purse.is_file():
-            env["ARCHITECT_PURSE"] = str(purse)
+        budget_file = request.state_dir.parent / BUDGET_FILE
+        if self._is_own and budget_file.is_file():
+            env["ARCHITECT_PURSE"] = str(budget_file)
         if self._is_own:
             env["ARCHITECT_SESSION_DIR"] = str(request.state_dir / SESSIONS)
             if request.session_id is not None:

@@ -192,6 +192,13 @@ class Capabilities:
     sessions: bool = False
     sessions_in_state: bool = False
     """Its sessions are in `Request.state_dir` only, not in the user's home."""
+    budget_file: str | None = None
+    """Name of the file through which its workers share the run's budget, beside their state directories.
+
+    The launcher writes the budget, the agents the cost of replies. `None` means that they do not share one.
+    """
+    calls_providers: bool = False
+    """Its workers call the provider that their model names. Otherwise the backend is its own provider."""
     output_format: OutputFormat = OutputFormat.STREAM_JSON
     """The one output format that this program reads."""
 

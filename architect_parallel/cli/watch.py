@@ -40,12 +40,13 @@ def watch(
 
             return show(Path.cwd(), run_id, journal)
 
-        from architect_parallel.reports.run_view import Board, as_line
+        from architect_parallel.journal.view import RunView
+        from architect_parallel.reports.watch_events import as_line, take
         from architect_parallel.runs.watch import follow
 
-        board = Board(run_id)
+        view = RunView(run_id)
         for seen in follow(journal, run_id):
-            board.take(seen)
-            if (said := as_line(board, seen)) is not None:
-                answer_line_while_read(said)
+            take(view, seen)
+            if (shown := as_line(view, seen)) is not None:
+                answer_line_while_read(shown)
     return 0

@@ -127,6 +127,25 @@ class Isolation(StrEnum):
     """In a directory as it is: supervised in the same way, but without branch, commit or diff."""
 
 
+class Role(StrEnum):
+    """What an agent or a tree is for in its run."""
+
+    WORKER = "worker"
+    """A task of the plan."""
+    COORDINATOR = "coordinator"
+    """The last task of a spec: it gets the results of all others."""
+    DEBUGGER = "debugger"
+    """Explains why several tasks of a group failed; has no result of its own."""
+    JUDGE = "judge"
+    """Compares the results of a competition."""
+    RESOLVER = "resolver"
+    """Resolves the conflicts of a merge."""
+    BASELINE = "baseline"
+    """The checks on the base commit; no agent."""
+    INTEGRATION = "integration"
+    """The worktree in which results are merged; no agent."""
+
+
 class OnPartial(StrEnum):
     """What a task does if one of its dependencies did not succeed."""
 

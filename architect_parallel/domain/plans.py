@@ -12,6 +12,7 @@ from architect_parallel.domain.enums import (
     Isolation,
     OnPartial,
     OutputFormat,
+    Role,
     SandboxMode,
     Score,
     TripwireMode,
@@ -95,7 +96,7 @@ class Task:
     dependencies: tuple[str, ...] = ()
     """Names or ids of tasks of the same file."""
     on_partial: OnPartial = OnPartial.SKIP
-    role: str | None = None
+    role_name: str | None = None
     """The name of its agent in a spec if no profile has that name. `None` means that the profile's name says it."""
 
 
@@ -278,7 +279,9 @@ class WorkerSpec:
     """`{{ name }}` in its prompt is replaced by a result, as in a spec."""
     retry: Retry | None = None
     recovery: Recovery | None = None
-    role: str | None = None
+    role: Role = field(default=Role.WORKER, metadata={"key": "kind"})
+    """Its purpose in the run. Its stored key differs, because `role` already names its agent there."""
+    role_name: str | None = field(default=None, metadata={"key": "role"})
     """The name of its agent in a spec if no profile has that name. `None` means that the profile's name says it."""
     continues: bool = False
     """It continues in the worktree of the attempt before, instead of from the base."""

@@ -15,7 +15,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import hold, local_runner, recorded_plan, require_not_imported
+from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
+from architect_parallel.api.local_launch import local_runner
 from architect_parallel.config.yaml_source import Faulty, read_bytes
 from architect_parallel.domain import (
     SHELL,

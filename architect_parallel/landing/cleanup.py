@@ -18,13 +18,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from architect_parallel.domain import Status
+from architect_parallel.domain import Role, Status
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.landing.inventory import Leftover, leftovers, still_running
 from architect_parallel.landing.removal import Item, Removal, Stays, forget_branch, keep_item, remove_item, stays_of
-from architect_parallel.landing.worktree_content import INTEGRATION
 from architect_parallel.repository.registry import (
     INITIALIZING,
     Mismatch,
@@ -192,7 +191,7 @@ def _decided(left: Leftover, *, force: bool, keep_branches: bool) -> tuple[Item,
     if left.tip is not None and not branch and not keep_branches:
         why = left.branch_stays or ""
         land = f"git merge {left.spec.branch}"
-        if left.spec.worker_id != INTEGRATION:
+        if left.spec.role is not Role.INTEGRATION:
             land = f"architect merge {left.run_id} {left.spec.worker_id}"
         hint = f"{land}, or --force"
         stays.append(stays_of(left, "branch", left.spec.branch, why, hint))

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import AgentProfile, Isolation, RunResult, WorkerResult, WorkerSpec
+from architect_parallel.domain import AgentProfile, Isolation, Role, RunResult, WorkerResult, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal, Operation
 from architect_parallel.journal.replay import replay
 from architect_parallel.landing.merged_check import is_merged
-from architect_parallel.landing.worktree_content import INTEGRATION, Content, read_tree
+from architect_parallel.landing.worktree_content import INTEGRATION_ID, Content, read_tree
 from architect_parallel.repository.heads import ending_of, operation_in
 from architect_parallel.repository.registry import admin_dir_of, counterpart, marked_run, names, partial_worktrees
 from architect_parallel.snapshots.hidden_files import Hidden
@@ -113,9 +113,9 @@ def integration_spec(operation: Operation) -> WorkerSpec:
     """The integration branch and worktree of a merge, in the form of a worker with number 0."""
     payload = operation.payload
     return WorkerSpec(
-        run_id=operation.run_id or "", worker_id=INTEGRATION, index=0, number=INTEGRATION, name="integration",
+        run_id=operation.run_id or "", worker_id=INTEGRATION_ID, index=0, number=INTEGRATION_ID, name="integration",
         prompt="", backend="", model=None, agent=AgentProfile(name=""), branch=str(payload["integration"]),
-        worktree_path=str(payload["place"]), base_commit=str(payload["old"]),
+        worktree_path=str(payload["place"]), base_commit=str(payload["old"]), role=Role.INTEGRATION,
     )  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def _leftover(
         stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread, hidden)
     if mine and worker_repository.of_worker(repository, journal.run_dir(run.run_id), spec).exists:
         stays, forcible, hint = "its agent's commits are not taken over yet", False, "architect parallel-cleanup"
-    if spec.worker_id == INTEGRATION and forcible:
+    if spec.role is Role.INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
         run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, content=content, dirty=dirty, tip=tip,

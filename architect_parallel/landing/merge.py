@@ -28,7 +28,7 @@ from architect_parallel.landing.removal import remove_leftover
 from architect_parallel.landing.selection import Pick
 from architect_parallel.landing.steps import Method, changed_files, subject
 from architect_parallel.landing.target_branch import move
-from architect_parallel.landing.worktree_content import INTEGRATION
+from architect_parallel.landing.worktree_content import INTEGRATION_ID
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import show_workers
@@ -190,7 +190,7 @@ def _outcome(
         restore_branch(repository, branch=branch, commit=done.commit, run_id=plan.run_id)
     else:
         if tip != plan.target.tip:  # something that ran in the worktree moved it
-            kept = keep(repository, tip, plan.run_id, INTEGRATION)
+            kept = keep(repository, tip, plan.run_id, INTEGRATION_ID)
             warnings.append(f"{branch} was moved to {tip[:12]} by what ran there; that is kept as {kept}")
             workshop.warn(warnings[-1])
         store.run("update-ref", "--no-deref", "-m", message, ref, done.commit, tip)

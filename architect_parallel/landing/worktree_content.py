@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.domain import WorkerSpec
+from architect_parallel.domain import Role, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.repository import filters
@@ -53,7 +53,7 @@ def read_tree(
     with private_of(repository, journal, run_id, spec, path, admin_dir) as private:
         head = head_commit(repository, admin_dir)
         tree = repository.store.resolve(f"{head}^{{tree}}") if head is not None else None
-        hidden = Hidden() if spec.worker_id == INTEGRATION else find_hidden(private)
+        hidden = Hidden() if spec.role is Role.INTEGRATION else find_hidden(private)
         if tree is not None and is_unchanged(private, tree):
             return Content(tree=tree, hidden=hidden)
         found = private.write_tree(head)
@@ -126,5 +126,5 @@ def private_of(
         yield PrivateGit.create(repository, Path(folder) / "git", path, filters=known)
 
 
-INTEGRATION = 0
+INTEGRATION_ID = 0
 """The number of a merge's integration branch and worktree."""

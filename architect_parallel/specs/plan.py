@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import start_rules
+from architect_parallel.api.local_launch import start_rules
 from architect_parallel.domain import (
     SHELL,
     AgentProfile,
     ApprovalMode,
     Isolation,
     OnPartial,
+    Role,
     RunPlan,
     SandboxMode,
     SpecFile,
@@ -154,6 +155,7 @@ def draft_spec_plan(config: SpecConfig, here: Workspace) -> RunPlan:
     workers = tuple(
         replace(
             each,
+            role=Role.COORDINATOR if each.worker_id == coordinator_id else Role.WORKER,
             fills=True,
             retry=spec.retry,
             recovery=spec.recovery if each.worker_id != coordinator_id else None,
@@ -206,6 +208,7 @@ def _asked(debugger: WorkerSpec) -> WorkerSpec:
     """The debugger as it is asked: in a directory of its own, to look and not to touch."""
     return replace(
         debugger,
+        role=Role.DEBUGGER,
         isolation=Isolation.NONE,
         commit=False,
         checks=(),
@@ -241,7 +244,7 @@ def _with_role(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
     if task.agent is None or task.agent in profiles:
         return task
     prompts = [f"Your role: {task.agent}.", *([task.system_prompt] if task.system_prompt else [])]
-    return replace(task, agent=None, role=task.agent, system_prompt="\n\n".join(prompts))
+    return replace(task, agent=None, role_name=task.agent, system_prompt="\n\n".join(prompts))
 
 
 def _require_files(workers: Sequence[WorkerSpec], here: Workspace, spec: SpecFile) -> None:

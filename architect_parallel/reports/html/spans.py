@@ -10,21 +10,18 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from architect_parallel.events import (
-    AgentExited,
-    AgentStarted,
-    AttemptEnded,
     BaselineFinished,
     CheckFinished,
-    Collected,
     Event,
     LimitReached,
     RateLimited,
     Recorded,
+    RunExtended,
     RunResumed,
     RunStarted,
-    WorkerFinished,
-    WorkerStarting,
 )
+from architect_parallel.journal import worker_view
+from architect_parallel.journal.view import RunView
 
 
 class Phase(StrEnum):
@@ -93,42 +90,45 @@ class Timeline:
         return [phase for phase in Phase if phase in self.phases or (phase is Phase.CHECKS and self.baseline_s)]
 
 
-_NEXT = {
-    WorkerStarting: Phase.WORKTREE,
-    AgentStarted: Phase.AGENT,
-    AgentExited: Phase.COLLECTING,
-    Collected: Phase.CHECKS,
-    AttemptEnded: Phase.WAITING,
+_PHASES = {
+    worker_view.Phase.WAITING: Phase.WAITING,
+    worker_view.Phase.CREATING: Phase.WORKTREE,
+    worker_view.Phase.PREPARING: Phase.WORKTREE,
+    worker_view.Phase.RUNNING: Phase.AGENT,
+    worker_view.Phase.COLLECTING: Phase.COLLECTING,
+    worker_view.Phase.CHECKING: Phase.CHECKS,
+    worker_view.Phase.RETRYING: Phase.WAITING,
 }
-"""The phase that begins with an event."""
 
 
 def timeline(recorded: Sequence[Recorded]) -> Timeline:
-    """Build the timeline from a run's events in order; without lanes if the run has no events."""
+    """Compute the run's time from its events, in order. An empty run has no lanes."""
     if not recorded or not isinstance(recorded[0].event, RunStarted):
         return Timeline(lanes=(), total_s=0.0, baseline_s=None, resumed_s=())
-    lanes = {spec.worker_id: _OpenLane(spec.worker_id) for spec in recorded[0].event.plan.workers}
-    origin, before = recorded[0].time, recorded[0].time
+    view = RunView(recorded[0].run_id)
+    lanes: dict[int, _OpenLane] = {}
     baseline_s: float | None = None
     resumed: list[float] = []
     now_s = 0.0
     for entry in recorded:
-        event = entry.event
-        if isinstance(event, RunResumed):
-            origin += entry.time - before  # no launcher ran in between
-        before = entry.time
-        # The machine's clock may be set back. This time never runs backwards.
-        now_s = max(now_s, (entry.time - origin).total_seconds())
-        if isinstance(event, RunResumed):
-            resumed.append(now_s)
-            for worker_id in event.worker_ids:
-                if worker_id in lanes:
-                    lanes[worker_id].leave(now_s)
-                    lanes[worker_id].enter(Phase.WAITING, now_s)
-        elif isinstance(event, BaselineFinished):
-            baseline_s = now_s
-        elif entry.worker_id in lanes:
-            lanes[entry.worker_id].add(event, now_s)
+        view.take(entry)
+        now_s = max(now_s, view.elapsed_s)  # The clock of a machine may be set back; time here never is.
+        match entry.event:
+            case RunStarted() | RunExtended():
+                for worker_id in view.workers.keys() - lanes.keys():
+                    lanes[worker_id] = _OpenLane(worker_id, now_s)
+            case RunResumed(worker_ids=worker_ids):
+                resumed.append(now_s)
+                for worker_id in worker_ids:
+                    if worker_id in lanes:
+                        lanes[worker_id].follow(view.workers[worker_id], now_s)
+            case BaselineFinished():
+                baseline_s = now_s
+            case event if entry.worker_id in lanes:
+                lanes[entry.worker_id].see(event, now_s)
+                lanes[entry.worker_id].follow(view.workers[entry.worker_id], now_s)
+            case _:
+                pass
     for lane in lanes.values():
         lane.leave(now_s, is_open=True)
     return Timeline(
@@ -142,14 +142,15 @@ def timeline(recorded: Sequence[Recorded]) -> Timeline:
 class _OpenLane:
     """A lane that grows with each event."""
 
-    def __init__(self, worker_id: int) -> None:
+    def __init__(self, worker_id: int, since_s: float) -> None:
         self.lane = Lane(worker_id=worker_id)
         self._phase: Phase | None = Phase.WAITING
-        self._since_s = 0.0
+        self._since_s = since_s
         self._attempt = 1
         self._checked = False
 
-    def add(self, event: Event, now_s: float) -> None:
+    def see(self, event: Event, now_s: float) -> None:
+        """Note what happened at a moment."""
         match event:
             case RateLimited(message=message):
                 self.lane.marks.append(Mark(at_s=now_s, text=f"the provider refused: {message}"))
@@ -158,16 +159,20 @@ class _OpenLane:
                 self.lane.marks.append(Mark(at_s=now_s, text=text))
             case CheckFinished():
                 self._checked = True
-            case WorkerFinished():
-                self.leave(now_s)
             case _:
-                phase = _NEXT.get(type(event))
-                if phase is None:
-                    return
-                self.leave(now_s)
-                if isinstance(event, WorkerStarting):
-                    self._attempt = event.attempt
-                self.enter(phase, now_s)
+                pass
+
+    def follow(self, worker: worker_view.WorkerView, now_s: float) -> None:
+        """Begin a new span if the worker has changed its phase."""
+        phase = _PHASES.get(worker.phase)
+        starts_again = phase is Phase.WORKTREE and worker.attempt != self._attempt
+        if phase is self._phase and not starts_again:
+            return
+        self.leave(now_s)
+        if phase is Phase.WORKTREE:
+            self._attempt = worker.attempt
+        if phase is not None:
+            self.enter(phase, now_s)
 
     def enter(self, phase: Phase, now_s: float) -> None:
         self._phase, self._since_s, self._checked = phase, now_s, False
