@@ -1,7 +1,7 @@
 """The configuration file as a pydantic model: names, types, bounds, and the words for what is wrong.
 
-The only pydantic of the program. It knows nothing of files, layers or trust, and its models go no further than this
-room: `load` turns them into the frozen types of `domain`. The descriptions become the JSON schema.
+Knows nothing of files, layers or trust. Its models stay in this room: `loader` turns them into the frozen types of
+`domain`. The descriptions become the JSON schema.
 """
 
 from __future__ import annotations
@@ -9,33 +9,39 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from architect_parallel.backends.command import PLACEHOLDERS
+from architect_parallel.config.fields import (
+    Boolean,
+    Checks,
+    Count,
+    Duration,
+    FilledText,
+    Identifier,
+    Memory,
+    Model,
+    Retries,
+    Section,
+    Size,
+    Text,
+    TripwireWord,
+    Usd,
+    Variable,
+    Variables,
+    read_filled_text,
+    read_number,
+    read_text,
+)
 from architect_parallel.domain import ApprovalMode, SandboxMode
 from architect_parallel.scheduling.assignment import Assign
-from architect_parallel.scheduling.check_policy import read_command
-from architect_parallel.text.names import read_identifier, read_model
-from architect_parallel.text.quantities import (
-    MOST_RETRIES,
-    SMALLEST_MEMORY_BYTES,
-    read_count,
-    read_duration,
-    read_size,
-    read_usd,
-)
+from architect_parallel.text.quantities import read_count
 
 HIGHEST_CEILING = 1000
 """What `workers_ceiling` may be raised to."""
-
-PLACEHOLDERS = frozenset(
-    {
-        "prompt", "prompt_file", "model", "system_prompt", "max_steps", "budget", "timeout", "session_id", "worktree",
-        "branch", "worker_id", "run_id",
-    }
-)  # fmt: skip
-"""What may stand in braces in a backend's command."""
 
 ALIASES: Mapping[tuple[str, ...], str] = {
     ("parallel",): "parallel_runs",
@@ -46,80 +52,17 @@ ALIASES: Mapping[tuple[str, ...], str] = {
 """Path of a key's other name (its parents by their own names, `*` for any) → its own name."""
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    if "\0" in value:
-        raise ValueError("must not hold a NUL character")
-    return value
-
-
-def _word(value: object) -> str:
-    if not _text(value).strip():
-        raise ValueError("must not be empty")
-    return _text(value)
-
-
-def _boolean(value: object) -> bool:
-    """`true` and `false`, and the words of YAML 1.1 and of environment variables that mean them."""
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    found = words.get(str(value).lower()) if isinstance(value, (bool, str, int)) else None
-    if found is None:
-        raise ValueError("must be true or false")
-    return found
-
-
-def _checks(value: object) -> tuple[str, ...]:
-    """A list of commands, or a text with one in each line (an environment variable has no lists)."""
-    if isinstance(value, str):
-        value = [line.strip() for line in value.splitlines() if line.strip()]
-    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-        raise ValueError("must be a list of commands")
-    return tuple(read_command(each) for each in value)
-
-
-def _price(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e9:
-        raise ValueError("must be a number of at least 0, in US dollars per million tokens")
-    return float(value)
-
-
-def _variable(value: object) -> str:
-    name = _text(value)
-    if not _VARIABLE.fullmatch(name):
-        raise ValueError("must be the name of an environment variable; a * at its end matches any rest")
-    return name
-
-
-def _variables(value: object) -> tuple[str, ...]:
-    """A list of names, or a text with names between commas or blanks (an environment variable has no lists)."""
-    if isinstance(value, str):
-        value = value.replace(",", " ").split()
-    if not isinstance(value, (list, tuple)):
-        raise ValueError("must be a list of names of environment variables")
-    return tuple(_variable(each) for each in value)
 
 
 def _inner_path(value: object) -> str:
-    path = _word(value)
+    path = read_filled_text(value)
     if os.path.isabs(path) or ".." in path.split("/"):
         raise ValueError("must be a path inside the repository")
     return path
 
 
-def _model(value: object) -> str:
-    return read_model(_text(value))
-
-
-def _identifier(value: object) -> str:
-    return read_identifier(_text(value))
-
-
 def _argument(value: object) -> str:
-    text = _text(value)
+    text = read_text(value)
     for name in _PLACEHOLDER.findall(text):
         if name and name not in PLACEHOLDERS:  # an empty one is a doubled brace, which stands for itself
             raise ValueError(f"unknown placeholder {{{name}}}; known: {', '.join(sorted(PLACEHOLDERS))}")
@@ -146,55 +89,6 @@ def _command(value: object) -> tuple[str | tuple[str, ...], ...]:
     return tuple(words)
 
 
-def _count(value: object) -> int:
-    return read_count(value if isinstance(value, (str, int, float)) else "")
-
-
-def _retries(value: object) -> int:
-    return read_count(value if isinstance(value, (str, int, float)) else "", low=0, high=MOST_RETRIES)
-
-
-def _rate(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1e6:
-        raise ValueError("must be a number above 0")
-    return float(value)
-
-
-def _capacity(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 1e6:
-        raise ValueError("must be a number of at least 1")
-    return float(value)
-
-
-def _ceiling(value: object) -> int:
-    return read_count(value if isinstance(value, (str, int, float)) else "", high=HIGHEST_CEILING)
-
-
-def _duration(value: object) -> float:
-    return read_duration(value if isinstance(value, (str, int, float)) else "")
-
-
-def _memory(value: object) -> int:
-    return read_size(value if isinstance(value, (str, int, float)) else "", low=SMALLEST_MEMORY_BYTES)
-
-
-def _size(value: object) -> int:
-    return read_size(value if isinstance(value, (str, int, float)) else "")
-
-
-def _usd(value: object) -> float:
-    return read_usd(value if isinstance(value, (str, int, float)) else "")
-
-
-_DURATION_SCHEMA = {
-    "anyOf": [
-        {"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
-        {"type": "string", "pattern": "^[0-9.]+[smh]?$"},
-    ]
-}
-_SIZE_SCHEMA = {
-    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9.]+([KMGTkmgt]?[Ii]?[Bb])?$"}]
-}
 _COMMAND_SCHEMA = {
     "type": "array",
     "minItems": 1,
@@ -202,51 +96,35 @@ _COMMAND_SCHEMA = {
     "items": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
 }
 
-Text = Annotated[str, BeforeValidator(_text)]
-Word = Annotated[str, BeforeValidator(_word)]
-Boolean = Annotated[bool, BeforeValidator(_boolean)]
-Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
 Ceiling = Annotated[
-    int, BeforeValidator(_ceiling), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": HIGHEST_CEILING})
+    int,
+    BeforeValidator(
+        lambda value: read_count(value if isinstance(value, (str, int, float)) else "", high=HIGHEST_CEILING)
+    ),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": HIGHEST_CEILING}),
 ]
-Retries = Annotated[
-    int, BeforeValidator(_retries), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MOST_RETRIES})
+Rate = Annotated[
+    float,
+    BeforeValidator(partial(read_number, low=0, high=1e6, above=True, what="must be a number above 0")),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
 ]
-Rate = Annotated[float, BeforeValidator(_rate), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
-Capacity = Annotated[float, BeforeValidator(_capacity), WithJsonSchema({"type": "number", "minimum": 1})]
-Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
-Memory = Annotated[int, BeforeValidator(_memory), WithJsonSchema(_SIZE_SCHEMA)]
-Checks = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_checks),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string", "minLength": 1}}, {"type": "string"}]}),
+Capacity = Annotated[
+    float,
+    BeforeValidator(partial(read_number, low=1, high=1e6, what="must be a number of at least 1")),
+    WithJsonSchema({"type": "number", "minimum": 1}),
 ]
-Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
-Usd = Annotated[float, BeforeValidator(_usd), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
-PerMillion = Annotated[float, BeforeValidator(_price), WithJsonSchema({"type": "number", "minimum": 0})]
-Variable = Annotated[str, BeforeValidator(_variable)]
-Variables = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_variables),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+PerMillion = Annotated[
+    float,
+    BeforeValidator(
+        partial(read_number, low=0, high=1e9, what="must be a number of at least 0, in US dollars per million tokens")
+    ),
+    WithJsonSchema({"type": "number", "minimum": 0}),
 ]
 InnerPath = Annotated[str, BeforeValidator(_inner_path)]
-Model = Annotated[str, BeforeValidator(_model)]
-Identifier = Annotated[str, BeforeValidator(_identifier)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
-TripwireWord = Annotated[
-    Literal["auto", "fail", "warn", "off"], BeforeValidator(lambda value: "off" if value is False else value)
-]
-"""An `off` without quotes is `false` to YAML 1.1."""
 FieldName = Literal[
     "output", "cost", "steps", "session_id", "is_error", "error", "input_tokens", "cached_tokens", "output_tokens"
 ]
-
-
-class Section(BaseModel):
-    """A mapping with a closed set of keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ParallelSection(Section):
@@ -310,7 +188,9 @@ class BackendSection(Section):
     env: tuple[Variable, ...] = Field(default=(), description="Names of further environment variables to pass through.")
     prompt: Literal["argument", "stdin", "file"] = Field(default="argument", description="How the prompt travels.")
     output: Literal["text", "json", "jsonl"] = Field(default="text", description="What the program prints.")
-    fields: dict[FieldName, Word] = Field(default={}, description="Our name of a value: its (dotted) key in the JSON.")
+    fields: dict[FieldName, FilledText] = Field(
+        default={}, description="Our name of a value: its (dotted) key in the JSON."
+    )
 
 
 class PriceSection(Section):
@@ -338,10 +218,12 @@ class ProviderSection(Section):
 class WorktreeSection(Section):
     """How a fresh worktree is made ready."""
 
-    copy_: tuple[Word, ...] = Field(
+    copy_: tuple[FilledText, ...] = Field(
         default=(), alias="copy", description="Ignored files to copy from the main checkout."
     )
-    setup: tuple[Word, ...] = Field(default=(), description="Shell commands run in the worktree before the agent.")
+    setup: tuple[FilledText, ...] = Field(
+        default=(), description="Shell commands run in the worktree before the agent."
+    )
     setup_env: Variables = Field(default=(), description="Names of further environment variables that setup gets.")
     include_file: InnerPath = Field(default=".worktreeinclude", description="File with further patterns to copy.")
 

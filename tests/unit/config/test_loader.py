@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from architect_parallel.config.layers import FaultList, dangerous, file_layer
 from architect_parallel.config.loader import Loaded, load
-from architect_parallel.config.schema import ALIASES, PLACEHOLDERS, ConfigFile, ParallelSection, config_schema
+from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection, config_schema
 from architect_parallel.config.settings import load_settings
 from architect_parallel.config.trust import TRUST_FILE, distrust_repository, trust_repository
 from architect_parallel.domain import (
@@ -481,13 +481,12 @@ def test_json_schema_holds_every_key_and_other_name() -> None:
     assert len(ALIASES) == 4
 
 
-def test_placeholders_and_fields_are_those_of_the_backend() -> None:
+def test_fields_are_those_of_the_backend() -> None:
     from typing import get_args
 
-    from architect_parallel.backends import command, command_reader
+    from architect_parallel.backends import command_reader
     from architect_parallel.config.schema import FieldName
 
-    assert set(command.PLACEHOLDERS) == PLACEHOLDERS
     assert set(command_reader.FIELDS) == set(get_args(FieldName))
 
 
