@@ -12,7 +12,7 @@ from pathlib import Path
 from architect_parallel.api.launch import recorded_plan
 from architect_parallel.backends.environment import key_names
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import SHELL, AgentProfile, Limits, RunPlan, SandboxMode
+from architect_parallel.domain import AgentProfile, Limits, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.brake import Brake
@@ -121,7 +121,7 @@ def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
 
 def _resolver(here: Workspace, name: str) -> Resolver:
     backend = require_backend(here.backends, name)
-    if backend.name == SHELL:
+    if backend.capabilities.runs_its_prompt:
         raise UsageError(f"--resolve {name}: this backend runs its task as a program", hint="architect backends")
     settings = here.settings.parallel
     profile = here.settings.agents.get(settings.agent, AgentProfile(name=settings.agent))

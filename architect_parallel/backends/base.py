@@ -182,6 +182,8 @@ class Capabilities:
     sessions: bool = False
     sessions_in_state: bool = False
     """Whether its sessions are in `Request.state_dir` and nowhere else (not: in the user's own home)."""
+    runs_its_prompt: bool = False
+    """The prompt is a program, not a request: this backend cannot judge, resolve conflicts or answer a question."""
     output_format: OutputFormat = OutputFormat.STREAM_JSON
     """The one form in which this program reads it; another cannot be asked for."""
 

@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import typer
 
@@ -47,10 +47,6 @@ from architect_parallel.cli.console import ReaderGone, answer, note, open_closed
 from architect_parallel.cli.error_log import DetailsFile
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
-
-# Typer carries its own copy of click, which is private; these are its errors by way of public names.
-ClickUsageError: type[Any] = typer.BadParameter.__mro__[1]
-ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("parallel", parallel.parallel),
@@ -101,6 +97,13 @@ def build_app() -> typer.Typer:
     return app
 
 
+@runtime_checkable
+class ParserError(Protocol):
+    """An error of typer's parser. Typer does not export the base class of these errors."""
+
+    def format_message(self) -> str: ...
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         answer(f"architect-parallel {__version__}")
@@ -138,10 +141,6 @@ def run(argv: list[str]) -> int:
         return outcome if isinstance(outcome, int) else ExitCode.SUCCESS
     except typer.Exit as stop:
         return stop.exit_code
-    except ClickUsageError as error:
-        return _fail(error.format_message(), f"{error.ctx.command_path} --help" if error.ctx else None, ExitCode.USAGE)
-    except ClickException as error:
-        return _fail(error.format_message(), None, ExitCode.USAGE)
     except ArchitectParallelError as error:
         return _fail(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -149,6 +148,9 @@ def run(argv: list[str]) -> int:
     except (ReaderGone, SystemExit):  # typer exits by itself when the reader of a help text has left
         return ExitCode.SUCCESS
     except Exception as error:
+        if isinstance(error, ParserError):
+            context = getattr(error, "ctx", None)
+            return _fail(error.format_message(), f"{context.command_path} --help" if context else None, ExitCode.USAGE)
         problem = _problem_of_the_machine(error)
         return _report_bug(error) if problem is None else _fail(problem.message, problem.hint, problem.exit_code)
 

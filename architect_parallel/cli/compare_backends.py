@@ -31,11 +31,9 @@ def compare_backends(
 
     Then look at what they did: `architect compare RUN`, `architect diff RUN N`.
     """
-    import json as json_text
-
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.backends.registry import require_backend
-    from architect_parallel.domain import SHELL, TaskText
+    from architect_parallel.domain import ApprovalMode, Task
     from architect_parallel.runs.plan import ParallelConfig
     from architect_parallel.runs.workspace import load_workspace
 
@@ -43,8 +41,8 @@ def compare_backends(
         raise UsageError("give either --backends or --all", hint='architect compare-backends "..." --backends a,b')
     here = load_workspace(Path.cwd(), config)
     if every:
-        found = [each.name for each in here.backends.values() if each.availability(os.environ).ready]
-        names = [name for name in found if name != SHELL]
+        agents = [backend for backend in here.backends.values() if not backend.capabilities.runs_its_prompt]
+        names = [backend.name for backend in agents if backend.availability(os.environ).ready]
         if not names:
             raise NothingToDo("no agent is ready here", hint="architect backends")
     else:
@@ -55,9 +53,9 @@ def compare_backends(
             raise UsageError("--backends names one twice", hint="leave it out once")
         for name in names:
             require_backend(here.backends, name)
-    tasks = [{"name": name, "backend": name, "prompt": prompt, "approval_mode": "none"} for name in names]
     request = ParallelConfig(
-        file=TaskText(name="--backends", data=json_text.dumps({"tasks": tasks}).encode()),
+        tasks=[Task(prompt=prompt, name=name, backend=name, approval_mode=ApprovalMode.NONE) for name in names],
+        listed=True,
         max_parallel=max_parallel,
         budget=budget,
         budget_per_worker=budget_per_worker,

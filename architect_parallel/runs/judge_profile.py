@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from architect_parallel.backends.base import Backend
-from architect_parallel.domain import SHELL, AgentProfile, SandboxMode
+from architect_parallel.domain import AgentProfile, SandboxMode
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.text.suggest import require_known
@@ -19,9 +19,9 @@ def require_judge(name: str, here: Workspace) -> Backend:
         EnvironmentProblem: It is not ready here.
     """
     backend = here.backends[require_known("--judge", name, here.backends)]
-    if backend.name == SHELL:
+    if backend.capabilities.runs_its_prompt:
         hint = "name an agent: architect backends"
-        raise UsageError(f"--judge {name}: it runs what it is told and cannot judge", hint=hint)
+        raise UsageError(f"--judge {name}: this backend runs its prompt as a program and cannot judge", hint=hint)
     found = backend.availability(here.environ, model=judge_profile(here, backend).model)
     if found.missing is not None:
         raise EnvironmentProblem(f"judge {backend.name} cannot run: {found.missing}", hint=found.remedy)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import (
-    SHELL,
     Competition,
     Isolation,
     Limits,
@@ -28,7 +28,7 @@ from architect_parallel.runs.judge_profile import judge_warnings, require_judge
 from architect_parallel.runs.task_sources import (
     TaskList,
     place_warnings,
-    require_task_texts,
+    require_tasks,
     task_places,
     tasks_for_each,
     tasks_of_file,
@@ -65,8 +65,8 @@ class ParallelConfig:
     Durations and sizes may be numbers (seconds, bytes) or text as on the command line (`5m`, `2GiB`).
     """
 
-    tasks: Sequence[str] = ()
-    """What to do; at least one unless `file` is given, none empty."""
+    tasks: Sequence[str | Task] = ()
+    """What to do, as text or with a backend, model or limits of its own. At least one unless `file` is given."""
     file: str | os.PathLike[str] | TaskText | None = None
     """A task file (JSON or YAML) instead of `tasks`; what is given here beside it beats what it says."""
     foreach: str | None = None
@@ -249,16 +249,18 @@ def given_tasks(config: ParallelConfig, here: Workspace) -> TaskList:
             raise UsageError("tasks come from a file or from the command line, not both", hint="leave one out")
         return tasks_of_file(config.file, here, backend_given=config.backend is not None)
     if config.foreach is not None:
-        name = require_agent(here.settings, config.agent or here.settings.parallel.agent).backend
+        profile = require_agent(here.settings, config.agent or here.settings.parallel.agent)
+        backend = require_backend(
+            here.backends, config.backend or profile.backend or here.settings.parallel.backend
+        ).name
         return tasks_for_each(
             config.tasks,
             config.foreach,
             here,
-            quoted=(config.backend or name or here.settings.parallel.backend) == SHELL,
+            quoted=here.backends[backend].capabilities.runs_its_prompt,
             carries_dirty=config.include_dirty,
         )
-    tasks = tuple(Task(prompt=text) for text in require_task_texts(config.tasks))
-    return TaskList(tasks=tasks, listed=config.listed)
+    return TaskList(tasks=tuple(require_tasks(config.tasks)), listed=config.listed)
 
 
 def read_tripwire(text: str, *, on_terminal: bool) -> TripwireMode:

@@ -33,8 +33,8 @@ class TaskList:
     warnings: tuple[str, ...] = ()
 
 
-def require_task_texts(tasks: Sequence[str]) -> list[str]:
-    """The tasks, each checked.
+def require_tasks(tasks: Sequence[str | Task]) -> list[Task]:
+    """The tasks, the text of each checked.
 
     Raises:
         UsageError: None at all, an empty one, one with a NUL byte (no program can be given that), or one that is not
@@ -42,13 +42,14 @@ def require_task_texts(tasks: Sequence[str]) -> list[str]:
     """
     if not tasks:
         raise UsageError("there is no task", hint='architect parallel "what to do"')
-    for position, task in enumerate(tasks, 1):
-        if not task.strip():
+    checked = [task if isinstance(task, Task) else Task(prompt=task) for task in tasks]
+    for position, task in enumerate(checked, 1):
+        if not task.prompt.strip():
             raise UsageError(f"task {position} is empty", hint='architect parallel "what to do"')
-        if "\0" in task:
+        if "\0" in task.prompt:
             raise UsageError(f"task {position} holds a NUL byte", hint="give the task as text")
-        require_utf8(task, f"task {position}")
-    return list(tasks)
+        require_utf8(task.prompt, f"task {position}")
+    return checked
 
 
 def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *, backend_given: bool) -> TaskList:
@@ -79,7 +80,7 @@ def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *,
 
 
 def tasks_for_each(
-    words: Sequence[str], pattern: str, here: Workspace, *, quoted: bool, carries_dirty: bool
+    given: Sequence[str | Task], pattern: str, here: Workspace, *, quoted: bool, carries_dirty: bool
 ) -> TaskList:
     """Every task once for every file that matches `pattern`, `{path}` replaced by its path from the top.
 
@@ -93,9 +94,9 @@ def tasks_for_each(
         UsageError: No task has a `{path}`, the pattern is none, or a path cannot be quoted where it stands.
         NothingToDo: No file matches.
     """
-    texts = require_task_texts(words)
-    for position, text in enumerate(texts, 1):
-        if PATH_WORD not in text:
+    templates = require_tasks(given)
+    for position, task in enumerate(templates, 1):
+        if PATH_WORD not in task.prompt:
             raise UsageError(f"task {position} holds no {PATH_WORD}", hint=f'--foreach "*.py" "explain {PATH_WORD}"')
     tracked = _listed(here, pattern, "--cached")
     untracked = _listed(here, pattern, "--others", "--exclude-standard") - tracked
@@ -106,7 +107,7 @@ def tasks_for_each(
     if untracked and not carries_dirty:
         some = ", ".join(sorted(untracked)[:3]) + (" and more" if len(untracked) > 3 else "")
         warnings = (f"not in the commit the worktrees start from: {some} (--include-dirty carries them over)",)
-    tasks = tuple(Task(prompt=_filled(text, path, quoted)) for path in paths for text in texts)
+    tasks = tuple(replace(task, prompt=_filled(task.prompt, path, quoted)) for path in paths for task in templates)
     return TaskList(tasks=tasks, listed=True, warnings=warnings)
 
 
