@@ -10,7 +10,7 @@ from architect_parallel.evaluation.leaderboard import standings
 from architect_parallel.evaluation.pass_rates import pass_rates
 from architect_parallel.events import RunStarted
 from architect_parallel.journal import Journal
-from architect_parallel.runs.plan import ParallelConfig
+from architect_parallel.runs.options import ParallelConfig
 from architect_parallel.text.quantities import parse_count
 from architect_parallel.text.suggest import require_known
 

@@ -92,9 +92,7 @@ def _examine_repository(here: Workspace, journal: Journal) -> Iterator[Finding]:
     except ArchitectParallelError as error:
         yield Finding(check="repository", level="problem", text=error.message, remedy=error.hint)
     parallel = here.settings.parallel
-    rules = Rules(
-        min_free_memory_bytes=parallel.min_free_memory_bytes, min_free_disk_bytes=parallel.min_free_disk_bytes
-    )
+    rules = Rules(min_free_memory_bytes=parallel.min_free_memory, min_free_disk_bytes=parallel.min_free_disk)
     room = FreeResources(
         memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
     )

@@ -37,7 +37,8 @@ from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.reports.state_file import StateFile
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.inputs import HandingOn
-from architect_parallel.runs.plan import ParallelConfig, draft_plan, numbered
+from architect_parallel.runs.options import ParallelConfig
+from architect_parallel.runs.plan import draft_plan, numbered
 from architect_parallel.runs.runner import Listener, Runner
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal, require_planned
 from architect_parallel.scheduling.admission import FreeResources, Rules
@@ -301,9 +302,9 @@ def start_rules(here: Workspace, plan: RunPlan | None = None) -> Rules:
         provider_of=provider_of,
         rate_limits={name: each.rate_limit for name, each in settings.providers.items() if each.rate_limit is not None}
         | {each.provider: each.rate_limit for each in (plan.workflow.rates if plan and plan.workflow else ())},
-        rate_limit_wait_s=settings.parallel.rate_limit_wait_s,
-        min_free_memory_bytes=settings.parallel.min_free_memory_bytes,
-        min_free_disk_bytes=settings.parallel.min_free_disk_bytes,
+        rate_limit_wait_s=settings.parallel.rate_limit_wait,
+        min_free_memory_bytes=settings.parallel.min_free_memory,
+        min_free_disk_bytes=settings.parallel.min_free_disk,
     )
 
 

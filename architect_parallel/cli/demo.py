@@ -33,7 +33,7 @@ def demo(
     from architect_parallel.agent import demo as content
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.reports.terminal import ProgressReport
-    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.runs.options import ParallelConfig
 
     place = content.prepare_demo(_target(directory))
     say = note if json else answer

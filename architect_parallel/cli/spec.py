@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +28,13 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A spec, YAML or JSON
 
 
 @app.command(cls=PlainCommand)
+@options.run_options(
+    *("max_parallel", "backend", "budget", "timeout", "base", "include_dirty", "fail_fast", "allow_partial"),
+    *("strict", "tripwire"),
+    max_parallel="Number of workers that run at the same time [as the spec says, else 4].",
+    backend="Agent CLI for every task.",
+    base="Start the first tasks from this commit.",
+)
 def run(
     file: File,
     only: Annotated[
@@ -38,29 +44,12 @@ def run(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Go on with a run of this spec: what is left of it.")
     ] = None,
-    max_parallel: Annotated[
-        str | None, typer.Option(metavar="N", help="How many run at the same time [as the spec says, else 4].")
-    ] = None,
-    backend: Annotated[str | None, typer.Option(metavar="NAME", help="Agent CLI for every task.")] = None,
-    budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of the whole run.")] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit of the whole run.")] = None,
-    base: Annotated[str, typer.Option(metavar="REF", help="Commit the first tasks start from.")] = "HEAD",
-    include_dirty: Annotated[
-        bool, typer.Option("--include-dirty", help="Carry the uncommitted state over into the worktrees.")
-    ] = False,
-    fail_fast: Annotated[
-        bool | None, typer.Option("--fail-fast/--no-fail-fast", help="Cancel the rest at the first failure.")
-    ] = None,
-    allow_partial: Annotated[
-        bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Tasks whose `files` overlap are an error.")] = False,
-    tripwire: options.Tripwire = None,
     artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
+    **flags: Any,
 ) -> None:
     """Run a spec: each task as soon as what it depends on is done.
 
@@ -69,37 +58,14 @@ def run(
     """
     from architect_parallel.cli.parallel import print_result, show_plan
     from architect_parallel.reports.terminal import ProgressReport
-    from architect_parallel.runs.plan import ParallelConfig
     from architect_parallel.specs.plan import SpecConfig
     from architect_parallel.specs.runner import SpecRunner, resume_spec
 
-    flags = ParallelConfig(
-        max_parallel=max_parallel,
-        backend=backend,
-        budget=budget,
-        timeout=timeout,
-        base=base,
-        include_dirty=include_dirty,
-        fail_fast=fail_fast,
-        allow_partial=allow_partial,
-        strict=strict,
-        tripwire=tripwire,
-        on_terminal=sys.stderr.isatty(),
-        artifacts=artifacts,
-        config_file=config,
-    )
-    request = SpecConfig(file=file, only=tuple(only or ()), flags=flags)
+    parallel_config = options.request(flags, artifacts=artifacts, config_file=config)
+    request = SpecConfig(file=file, only=tuple(only or ()), flags=parallel_config)
     report = ProgressReport(as_json=json, quiet=quiet)
     if resume is not None:
-        _require_as_planned(
-            {
-                "--dry-run": dry_run, "--max-parallel": max_parallel, "--backend": backend, "--budget": budget,
-                "--timeout": timeout, "--base": base != "HEAD", "--include-dirty": include_dirty,
-                "--fail-fast": fail_fast is not None, "--allow-partial": allow_partial is not None,
-                "--strict": strict, "--tripwire": tripwire, "--artifacts": artifacts,
-            },
-            resume,
-        )  # fmt: skip
+        _require_as_planned({"dry_run": dry_run, **flags, "artifacts": artifacts}, resume)
         with report:
             result = resume_spec(
                 request, resume, Path.cwd(), listeners=[report.take], started=report.begin, say=report.say
@@ -124,8 +90,8 @@ def warn_of_merge(result: RunResult) -> None:
 
 
 def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
-    """Raises UsageError for a flag that a run which was planned before cannot be told any more."""
-    given = [flag for flag, value in flags.items() if value]
+    """Raise `UsageError` for a flag that cannot change a run which is planned already."""
+    given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value not in (None, False, "HEAD")]
     if given:
         raise UsageError(f"--resume goes on as it was planned: leave out {', '.join(given)}", hint=f"--resume {run}")
 

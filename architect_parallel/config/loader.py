@@ -30,13 +30,13 @@ from architect_parallel.config.yaml_source import Fault, Faulty, KeyPath, dotted
 from architect_parallel.domain import (
     AgentProfile,
     BackendSettings,
-    ParallelSettings,
     Price,
     ProviderSettings,
     RateLimit,
     Settings,
     WorktreeSettings,
 )
+from architect_parallel.options import RunOptions
 from architect_parallel.text.suggest import did_you_mean
 
 
@@ -142,14 +142,8 @@ def _check_together(
 
 
 def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, ...]) -> Settings:
-    parallel = dict(document["parallel_runs"])
-    for key in ("timeout_per_worker", "timeout", "idle_timeout", "grace", "rate_limit_wait", "check_timeout"):
-        parallel[f"{key}_s"] = parallel.pop(key)
-    for key in ("memory_per_worker", "output_per_worker", "min_free_memory", "min_free_disk"):
-        parallel[f"{key}_bytes"] = parallel.pop(key)
-    parallel["assign"] = str(parallel["assign"])
     return Settings(
-        parallel=ParallelSettings(**parallel),
+        parallel=RunOptions(**document["parallel_runs"]),
         agents={name: AgentProfile(name=name, **entry) for name, entry in document["agents"].items()},
         backends={name: BackendSettings(**entry) for name, entry in document["backends"].items()},
         prices={name: Price(**entry) for name, entry in document["prices"].items()},

@@ -6,30 +6,25 @@ Knows nothing of files, layers or trust. Its models stay in this room: `loader` 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
 from architect_parallel.backends.command import PLACEHOLDERS
+from architect_parallel.config import fields
 from architect_parallel.config.fields import (
     Boolean,
-    Checks,
     Count,
-    Duration,
     FilledText,
     Identifier,
-    Memory,
     Model,
-    Retries,
     Section,
-    Size,
     Text,
-    TripwireWord,
-    Usd,
     Variable,
     Variables,
     read_filled_text,
@@ -37,6 +32,7 @@ from architect_parallel.config.fields import (
     read_text,
 )
 from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.options import KEYS, kind_of
 from architect_parallel.scheduling.assignment import Assign
 from architect_parallel.text.quantities import read_count
 
@@ -127,46 +123,19 @@ FieldName = Literal[
 ]
 
 
-class ParallelSection(Section):
-    """Defaults of the flags of `architect parallel`."""
+def _key(declared: dataclasses.Field[Any]) -> tuple[Any, Any]:
+    """Type and field of a key of `parallel_runs`, from its declaration."""
+    name, null = kind_of(declared), declared.metadata["null"]
+    kind = _KINDS[name] if name in _KINDS else getattr(fields, name)
+    description = declared.metadata["text"] + ("" if null is None else f" null means {null}.")
+    default = Assign(str(declared.default)) if kind is Assign else declared.default
+    return (kind | None if null else kind), Field(default=default, description=description)
 
-    workers: Count | None = Field(
-        default=None, description="Number of workers; null: as many as tasks or models need, else 3."
-    )
-    workers_ceiling: Ceiling = Field(default=10, description="The most that workers and max_parallel may ask for.")
-    max_parallel: Count | None = Field(
-        default=None, description="How many run at a time; null: workers if given, else 3."
-    )
-    agent: Identifier = Field(default="build", description="Agent profile.")
-    backend: Identifier = Field(default="architect", description="Which agent CLI runs the task.")
-    model: Model | None = Field(
-        default=None, description="Model of every worker; null: the agent profile's, else the backend's default."
-    )
-    assign: Assign = Field(default=Assign.FILL, description="How tasks and models meet workers.")
-    max_steps: Count = Field(default=50, description="Agent steps per worker.")
-    budget_per_worker: Usd | None = Field(default=None, description="USD per worker; null: no limit.")
-    budget: Usd | None = Field(default=None, description="USD of a whole run; null: no limit.")
-    timeout_per_worker: Duration | None = Field(default=None, description="Seconds or 30s, 5m, 1h; null: no limit.")
-    timeout: Duration | None = Field(default=None, description="Time limit of a whole run; null: no limit.")
-    idle_timeout: Duration | None = Field(default=None, description="Stops a worker that printed nothing for so long.")
-    memory_per_worker: Memory | None = Field(default=None, description="Such as 2GiB, at least 64MiB; null: no limit.")
-    output_per_worker: Size = Field(default=1024**3, description="Most output of one worker.")
-    grace: Duration = Field(default=5.0, description="Between the polite signal and the kill.")
-    retries: Retries = Field(default=0, description="Further attempts after a failure that another may mend.")
-    refine: Boolean = Field(default=False, description="Tell a further attempt what went wrong before.")
-    rate_limit_wait: Duration = Field(default=1800.0, description="Longest wait of one worker for its provider.")
-    min_free_memory: Size = Field(default=512 * 1024**2, description="No worker starts beside others with less free.")
-    min_free_disk: Size = Field(default=512 * 1024**2, description="No worker starts with less free.")
-    fail_fast: Boolean = Field(default=False, description="Cancel the rest at the first failure.")
-    allow_partial: Boolean = Field(default=False, description="Exit 0 if at least one worker succeeded.")
-    commit: Boolean = Field(default=True, description="Commit what an agent left uncommitted.")
-    checks: Checks = Field(default=(), description="Commands that every result must pass; as a text, one a line.")
-    check_timeout: Duration = Field(default=600.0, description="Time limit of each run of a check.")
-    checks_env: Variables = Field(default=(), description="Names of further environment variables that checks get.")
-    baseline: Boolean = Field(default=True, description="Run the checks on the base commit as well, before the agents.")
-    tripwire: TripwireWord = Field(
-        default="auto", description="When the main checkout changes meanwhile: auto, fail, warn or off."
-    )
+
+_KINDS: Mapping[str, Any] = {"WorkerCount": Count, "Ceiling": Ceiling, "AssignWord": Assign}
+_DECLARED: dict[str, Any] = {name: _key(declared) for name, declared in KEYS.items()}
+ParallelSection = create_model("ParallelSection", __base__=Section, __module__=__name__, **_DECLARED)
+ParallelSection.__doc__ = "Defaults of the flags of `architect parallel`."
 
 
 class AgentSection(Section):
@@ -231,7 +200,7 @@ class WorktreeSection(Section):
 class ConfigFile(Section):
     """A whole configuration file."""
 
-    parallel_runs: ParallelSection = ParallelSection()
+    parallel_runs: ParallelSection = ParallelSection()  # type: ignore[valid-type]  # made from the declaration
     agents: dict[Identifier, AgentSection] = Field(default={}, description="Agent profiles by name.")
     backends: dict[Identifier, BackendSection] = Field(default={}, description="Backends by name.")
     prices: dict[Model, PriceSection] = Field(default={}, description="Prices by model name.")

@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 from architect_parallel.config.paths import REPOSITORY_FILE, USER_FILE, user_config_dir
-from architect_parallel.domain import AgentProfile, ParallelSettings, SandboxMode, Settings, WorktreeSettings
+from architect_parallel.domain import AgentProfile, SandboxMode, Settings, WorktreeSettings
+from architect_parallel.options import KEYS, RunOptions
 
 VARIABLE_PREFIX = "ARCHITECT_"
 OTHER_VARIABLES = frozenset(
@@ -75,7 +76,7 @@ def load_settings(root: Path | None, config_file: Path | None, environ: Mapping[
 def default_settings() -> Settings:
     """What holds where nobody set anything."""
     return Settings(
-        parallel=ParallelSettings(),
+        parallel=RunOptions(),
         agents={name: AgentProfile(name=name, **entry) for name, entry in BUILT_IN_AGENTS.items()},
         backends={},
         prices={},
@@ -88,8 +89,7 @@ def default_settings() -> Settings:
 def _keys() -> list[str]:
     """Every key that has a default, in the names of the configuration file."""
     found = ["backends", "prices", "providers"]
-    for field in fields(ParallelSettings):
-        found.append(f"parallel_runs.{field.name.removesuffix('_s').removesuffix('_bytes')}")
+    found += [f"parallel_runs.{name}" for name in KEYS]
     found += [f"worktrees.{field.name}" for field in fields(WorktreeSettings)]
     for name, entry in BUILT_IN_AGENTS.items():
         found += [f"agents.{name}.{key}" for key in entry] or [f"agents.{name}"]

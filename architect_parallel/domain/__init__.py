@@ -64,7 +64,6 @@ from architect_parallel.domain.results import (
 )
 from architect_parallel.domain.settings import (
     BackendSettings,
-    ParallelSettings,
     Price,
     ProviderSettings,
     Settings,
@@ -99,7 +98,6 @@ __all__ = [
     "Outcome",
     "OutputFormat",
     "Pair",
-    "ParallelSettings",
     "Pause",
     "Price",
     "ProviderRate",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from architect_parallel.domain.plans import AgentProfile, RateLimit
+from architect_parallel.options import RunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,46 +50,6 @@ class WorktreeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParallelSettings:
-    """Section `parallel_runs` of the configuration: the defaults of `architect parallel`'s flags."""
-
-    workers: int | None = None
-    workers_ceiling: int = 10
-    max_parallel: int | None = None
-    agent: str = "build"
-    backend: str = "architect"
-    model: str | None = None
-    """Model of every worker; `None` means the backend's default."""
-    assign: str = "fill"
-    max_steps: int = 50
-    budget_per_worker: float | None = None
-    budget: float | None = None
-    timeout_per_worker_s: float | None = None
-    timeout_s: float | None = None
-    idle_timeout_s: float | None = None
-    memory_per_worker_bytes: int | None = None
-    output_per_worker_bytes: int = 1024**3
-    grace_s: float = 5.0
-    retries: int = 0
-    refine: bool = False
-    rate_limit_wait_s: float = 1800.0
-    """The longest one worker waits for its provider, over all its attempts."""
-    min_free_memory_bytes: int = 512 * 1024**2
-    min_free_disk_bytes: int = 512 * 1024**2
-    fail_fast: bool = False
-    allow_partial: bool = False
-    commit: bool = True
-    checks: tuple[str, ...] = ()
-    check_timeout_s: float = 600.0
-    """Of each run of a check."""
-    checks_env: tuple[str, ...] = ()
-    """Names of variables that checks get beside the usual ones; a trailing `*` matches any rest."""
-    baseline: bool = True
-    tripwire: str = "auto"
-    """`auto` or one of `Tripwire`'s words."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
     """What the configuration says of one provider (of models, or a backend's name)."""
 
@@ -100,7 +61,7 @@ class ProviderSettings:
 class Settings:
     """The effective configuration: defaults, files and environment merged; flags come on top."""
 
-    parallel: ParallelSettings = field(default_factory=ParallelSettings)
+    parallel: RunOptions = field(default_factory=RunOptions)
     agents: Mapping[str, AgentProfile] = field(default_factory=dict)
     backends: Mapping[str, BackendSettings] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.config.paths import is_inside
-from architect_parallel.domain import Isolation, Task, TaskFile, TaskText
+from architect_parallel.domain import Isolation, Task, TaskFile, TaskText, WorkerSpec
 from architect_parallel.errors import NothingToDo, UsageError
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.system.git import GitError, Repository
@@ -187,27 +187,31 @@ def _place(task: Task, here: Workspace) -> TaskPlace:
     return TaskPlace(directory="" if below == "." else below)
 
 
-def place_warnings(places: Sequence[tuple[int, TaskPlace]], repository: Repository) -> list[str]:
-    """What a user should know of the workers (by id) that run in place."""
-    found, owners = [], dict[str, int]()
+def place_warnings(workers: Sequence[WorkerSpec], repository: Repository) -> list[str]:
+    """Warnings about the workers that run in place."""
+    warnings, owners = [], dict[str, int]()
     top = _real(repository.checkout)
-    for worker_id, place in places:
-        if place.isolation is not Isolation.NONE:
-            continue
-        if place.directory in owners:
-            both = f"workers {owners[place.directory]} and {worker_id}"
-            found.append(f"{both} work in the same directory, {place.directory}")
-        owners.setdefault(place.directory, worker_id)
-        if _overlaps(place.directory, top):
-            found.append(f"worker {worker_id} works in place in your own checkout: nothing it does there can be undone")
-    return found
+    for worker in _in_place(workers):
+        directory = worker.worktree_path
+        if directory in owners:
+            both = f"workers {owners[directory]} and {worker.worker_id}"
+            warnings.append(f"{both} work in the same directory, {directory}")
+        owners.setdefault(directory, worker.worker_id)
+        if _overlaps(directory, top):
+            who = f"worker {worker.worker_id}"
+            warnings.append(f"{who} works in place in your own checkout: nothing it does there can be undone")
+    return warnings
 
 
-def tripwire_warnings(places: Sequence[tuple[int, TaskPlace]], repository: Repository) -> tuple[str, ...]:
-    """Why the main checkout cannot be watched: a worker (by id) works there in place; empty: it can."""
+def tripwire_warnings(workers: Sequence[WorkerSpec], repository: Repository) -> tuple[str, ...]:
+    """Why the main checkout cannot be watched. An empty tuple means that it can."""
     top = _real(repository.main_checkout)
-    found = (who for who, each in places if each.isolation is Isolation.NONE and _overlaps(each.directory, top))
-    return tuple(f"the tripwire is off: worker {who} works in place in the main checkout" for who in found)[:1]
+    inside = (worker.worker_id for worker in _in_place(workers) if _overlaps(worker.worktree_path, top))
+    return tuple(f"the tripwire is off: worker {who} works in place in the main checkout" for who in inside)[:1]
+
+
+def _in_place(workers: Sequence[WorkerSpec]) -> list[WorkerSpec]:
+    return [worker for worker in workers if worker.isolation is Isolation.NONE]
 
 
 def _overlaps(directory: str, top: Path | None) -> bool:

@@ -24,6 +24,8 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.options import RunOptions
+from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.task_sources import TaskPlace
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.scheduling import graph
@@ -34,30 +36,6 @@ from architect_parallel.text.suggest import require_known
 
 _MOST_OVERLAPS = 20
 """So many pairs of tasks are named."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
-    """What was said on the command line and holds for every task."""
-
-    backend: str | None
-    agent: str | None
-    limits: Limits
-    """Of a worker, from flags and configuration."""
-    limits_given: frozenset[str]
-    """Names of those `Limits` that flags gave: they beat the task's own."""
-    commit: bool
-    run_budget: bool
-    retries: int
-    """From flag or configuration."""
-    retries_given: bool
-    """The flag was given: it beats the task's own."""
-    refine: bool
-    checks: tuple[str, ...]
-    """From flag or configuration."""
-    checks_given: bool
-    """The flag was given: it beats the task's own."""
-    check_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,27 +50,18 @@ class ResolvedTask:
     limits: Limits
 
 
-def resolve_task(
-    task: Task,
-    model: str | None,
-    flags: Flags,
-    here: Workspace,
-    *,
-    models_given: bool,
-    default_model: str | None = None,
-) -> ResolvedTask:
-    """What `task` amounts to here.
+def resolve_task(task: Task, model: str | None, options: RunOptions, here: Workspace) -> ResolvedTask:
+    """`task` with its backend, agent profile, model and limits.
 
     Args:
-        model: What the assignment gave it; `None`: nothing.
-        models_given: Models were named on the command line: a task without one then takes the backend's default.
-        default_model: For a task where neither it nor its profile names one; `None` means the backend's default.
+        model: The model that the assignment gave it. `None` means that it gave none. If `options` has models to
+            compare, the task then takes its own model or the backend's default.
 
     Raises:
         UsageError: An unknown backend or agent.
     """
-    profile = require_agent(here.settings, flags.agent or task.agent or here.settings.parallel.agent)
-    name = flags.backend or task.backend or profile.backend or here.settings.parallel.backend
+    profile = require_agent(here.settings, options.over("agent", task.agent))
+    backend = options.over("backend", task.backend or profile.backend)
     prompts = [prompt for prompt in (profile.system_prompt, task.system_prompt) if prompt]
     agent = replace(
         profile,
@@ -100,17 +69,16 @@ def resolve_task(
         approval_mode=task.approval_mode or profile.approval_mode,
         sandbox_mode=task.sandbox_mode or profile.sandbox_mode,
     )
-    own = {"timeout_s": task.timeout_s, "budget_usd": task.budget_usd, "max_steps": task.max_turns}
-    limits = flags.limits
-    for field, value in own.items():
-        if value is not None and field not in flags.limits_given:
-            limits = replace(limits, **{field: value})  # type: ignore[arg-type]  # names and values are those of Limits
+    if "model" in options.given:
+        model = options.model
+    elif model is None:
+        model = task.model or (None if options.models else profile.model or options.model)
     return ResolvedTask(
         task=task,
-        backend=require_backend(here.backends, name),
+        backend=require_backend(here.backends, backend),
         agent=agent,
-        model=model or task.model or (None if models_given else profile.model or default_model),
-        limits=limits,
+        model=model,
+        limits=worker_limits(options, task),
     )
 
 
@@ -162,8 +130,37 @@ def require_ready(
             raise EnvironmentProblem(f"backend {backend.name} cannot run: {found.missing}", hint=hint or None)
 
 
+def draft_specs(
+    resolved: Sequence[ResolvedTask],
+    places: Sequence[TaskPlace],
+    options: RunOptions,
+    run_id: str,
+    base_commit: str,
+) -> tuple[WorkerSpec, ...]:
+    """The workers of a run before they have numbers, linked to those they depend on.
+
+    Args:
+        resolved: The task of each worker.
+        places: Where each worker starts.
+    """
+    tasks = [order.task for order in resolved]
+    names = worker_names(tasks)
+    specs = [
+        draft_spec(order, index, name, place, options, run_id=run_id, base_commit=base_commit)
+        for index, (order, name, place) in enumerate(zip(resolved, names, places, strict=True))
+    ]
+    return linked(specs, tasks)
+
+
 def draft_spec(
-    order: ResolvedTask, index: int, name: str, place: TaskPlace, flags: Flags, *, run_id: str, base_commit: str
+    order: ResolvedTask,
+    index: int,
+    name: str,
+    place: TaskPlace,
+    options: RunOptions,
+    *,
+    run_id: str,
+    base_commit: str,
 ) -> WorkerSpec:
     """The worker before it has a number: no branch, and no path unless it works in place."""
     task = order.task
@@ -188,18 +185,18 @@ def draft_spec(
         subdirectory="" if in_place else place.directory,
         isolation=place.isolation,
         base_commit=base_commit,
-        commit=flags.commit and not in_place,
+        commit=options.commit and not in_place,
         critical=task.critical,
-        retries=flags.retries if flags.retries_given or task.retries is None else task.retries,
-        refine=flags.refine,
+        retries=options.over("retries", task.retries),
+        refine=options.refine,
         complexity=task.complexity or Complexity.LOW,
         on_partial=task.on_partial,
         role=task.role,
-        checks=_checks(task, flags),
-        check_timeout_s=flags.check_timeout_s,
+        checks=tuple(dict.fromkeys(options.over("checks", task.checks))),
+        check_timeout_s=options.check_timeout,
         files=task.files,
         extra_argv=task.extra_argv,
-        warnings=tuple(_warnings(order, flags, in_place=in_place)),
+        warnings=tuple(_warnings(order, options, in_place=in_place)),
         tags=task.tags,
         meta=task.meta,
     )
@@ -229,11 +226,6 @@ def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSp
         replace(spec, dependencies=tuple(dict.fromkeys(ids[each] for each in task.dependencies)))
         for spec, task in zip(specs, tasks, strict=True)
     )
-
-
-def _checks(task: Task, flags: Flags) -> tuple[str, ...]:
-    written = flags.checks if flags.checks_given or task.checks is None else task.checks
-    return tuple(dict.fromkeys(written))
 
 
 def worker_names(tasks: Sequence[Task]) -> list[str]:
@@ -301,9 +293,9 @@ def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Reposi
     return lines + (["further scopes overlap"] if len(found) > _MOST_OVERLAPS else [])
 
 
-def _warnings(order: ResolvedTask, flags: Flags, *, in_place: bool) -> Iterator[str]:
+def _warnings(order: ResolvedTask, options: RunOptions, *, in_place: bool) -> Iterator[str]:
     backend, task = order.backend, order.task
-    budget = order.limits.budget_usd is not None or flags.run_budget
+    budget = order.limits.budget_usd is not None or options.budget is not None
     for each in backend.capabilities.cannot_honour(order.agent, model=order.model is not None, budget=budget):
         yield f"backend {backend.name} {each}"
     has_modes = ApprovalMode.AUTO in backend.capabilities.approval_modes
