@@ -1,4 +1,4 @@
-"""The roof: the table of commands and the one place where errors become a line and an exit code.
+"""The table of commands, and the one place where an error becomes a line and an exit code.
 
 Nothing heavy is imported here or at the top of a command's module (no git, pydantic, rich, model SDKs): `--help`
 must stay cheap. A new command is one file and one row.
@@ -115,11 +115,11 @@ def _common(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """What stands before every command."""
+    """Options before every command."""
 
 
 def main() -> None:
-    """Entry point of the console scripts; ends the process with the exit code of the contract."""
+    """Run the command line of this process and exit with its code."""
     open_closed_streams()
     _keep_own_rights()
     with DetailsFile():
@@ -135,7 +135,7 @@ def _keep_own_rights() -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Runs one command line and returns its exit code; prints at most one line about an error."""
+    """Run one command line and return its exit code. An error becomes one message on stderr."""
     try:
         outcome = build_app()(args=argv, standalone_mode=False)
         return outcome if isinstance(outcome, int) else ExitCode.SUCCESS
@@ -168,11 +168,11 @@ MACHINE_ERRORS = {
     errno.EIO: "dmesg",
     **dict.fromkeys((errno.EFBIG, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOLCK, errno.ESTALE)),
 }
-"""Error number → what to type. Each has its cause outside this program; any other one is taken for our bug."""
+"""Error number → what to type. These causes are outside this program. Any other error counts as a bug."""
 
 
 def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem | None:
-    """The error, or what it came from, as a problem of the machine; `None` means that it is a bug of ours."""
+    """The error or its cause as a problem of the machine. `None` means that it is a bug of this program."""
     if error is None:
         return None
     try:
@@ -180,7 +180,7 @@ def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem |
     except FileNotFoundError:
         return EnvironmentProblem("the current directory has been removed", hint="cd to your repository")
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
-        return EnvironmentProblem("no memory is left, or no process", hint="ulimit -a; close other programs")
+        return EnvironmentProblem("out of memory or processes", hint="ulimit -a; close other programs")
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
         return EnvironmentProblem(f"{error.strerror}", hint="export TMPDIR=/a/writable/directory")
     if not isinstance(error, OSError) or error.errno not in MACHINE_ERRORS:
@@ -193,7 +193,7 @@ def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem |
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:
-    # Several faults of one file come as several lines; within a line, blanks of any kind are one.
+    # Several faults of one file are several lines. Within a line any white space becomes one blank.
     text = "\n  ".join(line for part in message.split("\n") if (line := " ".join(part.split())))
     note(f"architect: {text}" + (f"\n  try: {hint}" if hint else ""))
     return int(code)

@@ -19,7 +19,7 @@ def cancel(
 ) -> None:
     """Stop a live run, or one of its workers.
 
-    Politely, and its work is collected as after any limit.
+    The agent is asked to stop before it is killed, and its work is collected as after any limit.
     """
     from architect_parallel.api import launch
     from architect_parallel.cli.console import answer, answer_json

@@ -21,16 +21,16 @@ from architect_parallel.errors import NothingToDo, UsageError
 def compare_backends(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to do.")],
     backends: Annotated[str | None, typer.Option(metavar="CSV", help="Backends, separated by commas.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every agent that is ready here.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Use every agent that is ready here.")] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
     **flags: Any,
 ) -> None:
-    """Give one task to several agents, each in a worktree of its own.
+    """Give one task to several agents, each in its own worktree.
 
-    Then look at what they did: `architect compare RUN`, `architect diff RUN N`.
+    Compare the results with `architect compare RUN` and `architect diff RUN N`.
     """
     from architect_parallel.backends.registry import require_backend
     from architect_parallel.domain import ApprovalMode, Task
@@ -49,7 +49,8 @@ def compare_backends(
         if not all(names):
             raise UsageError("--backends has an empty name", hint="architect backends")
         if len(set(names)) < len(names):
-            raise UsageError("--backends names one twice", hint="leave it out once")
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UsageError(f"--backends names {twice} twice", hint="leave it out once")
         for name in names:
             require_backend(here.backends, name)
     tasks = [Task(prompt=prompt, name=name, backend=name, approval_mode=ApprovalMode.NONE) for name in names]

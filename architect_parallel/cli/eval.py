@@ -1,4 +1,4 @@
-"""`architect eval`: a competition. Words in, a ranking out."""
+"""`architect eval`: several models do one task and are ranked."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ from architect_parallel.cli.stdin_tasks import stdin_text
 def evaluate(
     task: Annotated[str, typer.Argument(metavar="TASK", help="What to do; `-` reads it from stdin.")],
     runs_per_model: Annotated[
-        str, typer.Option(metavar="K", help="So often each model; with more than one, pass rates.")
+        str, typer.Option(metavar="K", help="Number of runs of each model; more than one gives pass rates.")
     ] = "1",
     score: Annotated[
-        str, typer.Option(metavar="HOW", help="How results are ranked: lexicographic, weighted.")
+        str, typer.Option(metavar="HOW", help="Rank the results by this rule: lexicographic, weighted.")
     ] = "lexicographic",
     judge: Annotated[
         str | None,
-        typer.Option(metavar="BACKEND", help="Agent that chooses between the best diffs, without their names."),
+        typer.Option(
+            metavar="BACKEND", help="Let this agent choose between the best diffs without knowing their models."
+        ),
     ] = None,
     artifacts: options.Artifacts = None,
     json: options.Json = False,
@@ -42,7 +44,7 @@ def evaluate(
     config: options.Config = None,
     **flags: Any,
 ) -> None:
-    """Let several models do the same task and rank what they did.
+    """Let several models do the same task and rank the results.
 
     Every model works as with `architect parallel`, under the same checks. `architect merge RUN --best` lands the
     winner; `architect leaderboard` shows all competitions together.

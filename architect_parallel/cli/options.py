@@ -17,17 +17,18 @@ from architect_parallel.options import FLAGS, kind_of, show_value
 if TYPE_CHECKING:
     from architect_parallel.runs.options import ParallelConfig
 
-RUN_HELP = "A run: its id, how it begins, at least four characters of its end, or `latest`."
+RUN_HELP = "A run: its id, the start of its id, at least four characters of its end, or `latest`."
 Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
 RunOrWorker = Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP} A number is a worker of the newest run.")]
 OptionalRun = Annotated[str | None, typer.Argument(metavar="RUN", help="A run; without it, all or the newest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")]
 Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file to use.")]
 Artifacts = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Write result, report, and a patch and a bundle per worker there (`architect import`)."
+        metavar="DIR",
+        help="Write result, report, and a patch and a bundle per worker to this directory (`architect import`).",
     ),
 ]
 CHECK = "Command that every finished result must pass; repeatable."
@@ -95,10 +96,10 @@ def _help(declared: Field[Any]) -> str:
 
 
 def run_and_workers(run: str, workers: Sequence[str | int]) -> tuple[str, list[int]]:
-    """The run and the worker ids that the words of a command line mean.
+    """The run and the worker ids that arguments of a command line mean.
 
     Raises:
-        UsageError: One of `workers` is no number.
+        UsageError: One of `workers` is not a number.
     """
     from architect_parallel.text.names import is_worker_number
 

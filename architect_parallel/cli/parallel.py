@@ -1,4 +1,4 @@
-"""`architect parallel`: the main job. Words in, a plan, a run, words out."""
+"""`architect parallel`: run tasks in parallel."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ def parallel(
         ),
     ] = None,
     lines: Annotated[
-        bool, typer.Option("--lines", help="One task per line of stdin; empty lines do not count.")
+        bool, typer.Option("--lines", help="Read one task per line of stdin; empty lines do not count.")
     ] = False,
     foreach: Annotated[
         str | None,
         typer.Option(
-            metavar="GLOB", help="The task once for every matching file, its path in place of `{path}`; quote the glob."
+            metavar="GLOB",
+            help="Run the task once for every matching file, with its path in place of `{path}`; quote the glob.",
         ),
     ] = None,
     continue_: Annotated[
@@ -45,7 +46,7 @@ def parallel(
         typer.Option(
             "--continue",
             metavar="RUN N",
-            help="Worker N of an ended run goes on with TASK, where it left off; the exit code is its own.",
+            help="Continue worker N of an ended run with TASK; the exit code is that of the worker.",
         ),
     ] = None,
     artifacts: options.Artifacts = None,
@@ -55,9 +56,9 @@ def parallel(
     config: options.Config = None,
     **flags: Any,
 ) -> None:
-    """Run tasks in parallel, each in a worktree of its own.
+    """Run tasks in parallel, each in its own worktree.
 
-    Each worker N works on branch architect/parallel-N in .architect-parallel-N. What it changed is committed there;
+    Each worker N works on branch architect/parallel-N in .architect-parallel-N. Its changes are committed there;
     your checkout is not touched. Look with `architect diff RUN N`, land with `architect merge RUN N`, clean up with
     `architect parallel-cleanup`.
     """
@@ -101,7 +102,7 @@ def run_or_show(request: ParallelConfig, *, as_json: bool, quiet: bool, dry_run:
 
 
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
-    """Runs `request`, shows it live as the streams allow, and prints the answer."""
+    """Run `request`, show it live as far as the streams allow, and print the answer."""
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.reports.terminal import ProgressReport
 
@@ -114,8 +115,7 @@ def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResu
 
 
 def print_result(result: RunResult, *, as_json: bool) -> None:
-    """The final answer of a run on stdout, of a competition with its ranking, and on a terminal what to type next on
-    stderr."""
+    """Print the result of a run, of a competition with its ranking. On a terminal add the next commands on stderr."""
     from architect_parallel.api.competition import rates_of
     from architect_parallel.evaluation.ranking import ranking_of
     from architect_parallel.reports import competition
@@ -137,19 +137,19 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
 
 
 def show_plan(runner: ParallelRunner, plan: RunPlan, *, as_json: bool) -> None:
-    """The whole plan with exact argv and cost ceiling; nothing was started."""
+    """Print the plan with exact argv and cost ceiling. Nothing is started."""
     from dataclasses import replace
 
     from architect_parallel.reports import plan as plan_report
 
     commands = runner.command_lines(plan)
     lines = {worker_id: command.argv for worker_id, command in commands.items()}
-    # What a backend says only when it writes the command line is said of the run as it happens; here it is now.
-    told = {worker_id: command.warnings for worker_id, command in commands.items()}
+    # Some warnings of a backend come only with the command line.
+    extra = {worker_id: command.warnings for worker_id, command in commands.items()}
     plan = replace(
         plan,
-        workers=tuple(replace(each, warnings=(*each.warnings, *told[each.worker_id])) for each in plan.workers),
-        warnings=(*plan.warnings, *dict.fromkeys(text for texts in told.values() for text in texts)),
+        workers=tuple(replace(each, warnings=(*each.warnings, *extra[each.worker_id])) for each in plan.workers),
+        warnings=(*plan.warnings, *dict.fromkeys(text for texts in extra.values() for text in texts)),
     )
     for warning in plan.warnings:
         warn(warning)

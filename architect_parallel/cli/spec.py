@@ -39,10 +39,10 @@ def run(
     file: File,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="NAME", help="This task and all it depends on, nothing else; repeatable."),
+        typer.Option("--only", metavar="NAME", help="Run only this task and all it depends on; repeatable."),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run of this spec: what is left of it.")
+        str | None, typer.Option(metavar="RUN", help="Continue a run of this spec: run what is left of it.")
     ] = None,
     artifacts: options.Artifacts = None,
     json: options.Json = False,
@@ -53,7 +53,7 @@ def run(
 ) -> None:
     """Run a spec: each task as soon as what it depends on is done.
 
-    Each task works in a worktree of its own that starts from the merged work of its dependencies. What depends on a
+    Each task works in its own worktree, which starts from the merged work of its dependencies. What depends on a
     task that failed is skipped; nothing else is.
     """
     from architect_parallel.cli.parallel import print_result, show_plan
@@ -83,7 +83,7 @@ def run(
 
 
 def warn_of_merge(result: RunResult) -> None:
-    """Says what was heard of the merge at a run's end, when the live report was over."""
+    """Show the warnings of the merge, which come after the live report has ended."""
     for warning in result.warnings:
         if warning.startswith("merge: "):
             warn(warning)
@@ -93,12 +93,12 @@ def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
     """Raise `UsageError` for a flag that cannot change a run which is planned already."""
     given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value not in (None, False, "HEAD")]
     if given:
-        raise UsageError(f"--resume goes on as it was planned: leave out {', '.join(given)}", hint=f"--resume {run}")
+        raise UsageError(f"--resume keeps the plan of the run: leave out {', '.join(given)}", hint=f"--resume {run}")
 
 
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
-    """Check a spec: every fault at once, nothing started."""
+    """Check a spec and list all its faults."""
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.scheduling.graph import critical_path
     from architect_parallel.specs.plan import task_graph, validated
@@ -141,7 +141,7 @@ def graph(
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Draw a spec's graph on stdout; arrows go from what comes first to what waits for it."""
+    """Draw a spec's graph on stdout; arrows lead from a task to those that depend on it."""
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.reports.graph import FORMATS
     from architect_parallel.scheduling import graph as graphs

@@ -42,10 +42,10 @@ def read_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
     if "\0" in value:
-        raise ValueError("must not hold a NUL character")
+        raise ValueError("must not contain a NUL character")
     # JSON can write half a surrogate pair, which has no UTF-8.
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError("must not hold half a surrogate pair")
+        raise ValueError("must not contain half a surrogate pair")
     return value
 
 

@@ -16,19 +16,19 @@ class Price:
     input_per_mtok: float
     output_per_mtok: float
     cached_input_per_mtok: float | None = None
-    """`None`: as `input_per_mtok`."""
+    """`None` means the same as `input_per_mtok`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSettings:
-    """What the configuration says of one backend; a whole backend where the name is not a built-in one."""
+    """Settings of a backend. An unknown name makes a new backend."""
 
     command: tuple[str | tuple[str, ...], ...] | None = None
     """argv template; a nested tuple is dropped as a whole when a placeholder in it has no value."""
     env: tuple[str, ...] = ()
     """Further variable names to pass through."""
     prompt: str = "argument"
-    """How the prompt travels where the template names no placeholder for it: `argument`, `stdin` or `file`."""
+    """How the prompt is passed if the template has no placeholder for it: `argument`, `stdin` or `file`."""
     output: str = "text"
     """`text`, `json` or `jsonl`."""
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -37,24 +37,24 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorktreeSettings:
-    """How a fresh worktree is made ready for work."""
+    """How a new worktree is prepared."""
 
     copy: tuple[str, ...] = ()
     """Paths or globs of ignored files to copy from the main checkout."""
     setup: tuple[str, ...] = ()
     """Shell commands run in the new worktree before the agent."""
     setup_env: tuple[str, ...] = ()
-    """Names of variables that setup commands get beside the usual ones; a trailing `*` matches any rest."""
+    """Names of further variables that setup commands get. A trailing `*` matches any rest."""
     include_file: str = ".worktreeinclude"
     """File in the main checkout with further patterns to copy, in .gitignore syntax."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
-    """What the configuration says of one provider (of models, or a backend's name)."""
+    """Settings of a provider of models, or of a backend by its name."""
 
     rate_limit: RateLimit | None = None
-    """`None`: starts are not spread."""
+    """`None` means that starts are not spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,6 @@ class Settings:
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Dotted key → where its value comes from (`default`, a file, `environment NAME`)."""
+    """Dotted key → the origin of its value (`default`, a file, `environment NAME`)."""
     warnings: tuple[str, ...] = ()
-    """What was ignored and why (an untrusted file's backend commands, say)."""
+    """What was ignored and why, for example backend commands of an untrusted file."""

@@ -12,10 +12,10 @@ from architect_parallel.text.suggest import require_known
 
 
 def require_judge(name: str, here: Workspace) -> Backend:
-    """The backend that is to judge.
+    """The backend called `name`, which is to judge.
 
     Raises:
-        UsageError: There is none of that name, or it cannot judge.
+        UsageError: It is unknown, or it cannot judge.
         EnvironmentProblem: It is not ready here.
     """
     backend = here.backends[require_known("--judge", name, here.backends)]
@@ -29,14 +29,17 @@ def require_judge(name: str, here: Workspace) -> Backend:
 
 
 def judge_warnings(judge: Backend, here: Workspace, *, budget: bool) -> tuple[str, ...]:
-    """What the judge's backend cannot honour, for the plan."""
+    """Warnings about what the judge's backend cannot honour."""
     profile = judge_profile(here, judge)
     lacking = judge.capabilities.cannot_honour(profile, model=profile.model is not None, budget=budget)
     return tuple(f"judge {judge.name} {each}" for each in lacking)
 
 
 def judge_profile(here: Workspace, judge: Backend) -> AgentProfile:
-    """That of a reviewer, who only reads, without what a reviewer is told; its model where it is one of the judge's."""
+    """The `review` profile for the judge: read-only, without a system prompt.
+
+    Keeps the profile's model only if it belongs to the judge's backend.
+    """
     review = here.settings.agents["review"]
     model = review.model if review.backend in (None, judge.name) else None
     return replace(review, model=model, system_prompt=None, approval_mode=None, sandbox_mode=SandboxMode.READ_ONLY)

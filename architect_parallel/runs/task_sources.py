@@ -1,6 +1,6 @@
-"""Where tasks come from: words on the command line, a task file, one task per file of the repository.
+"""The tasks of a run: from the command line, from a task file, or one for each file of the repository.
 
-Reads, and asks git which files there are; makes nothing. What comes out is `domain.Task`, wherever it was written.
+This module reads files and asks git. It writes nothing.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class TaskList:
 
     tasks: tuple[Task, ...]
     file: TaskFile | None = None
-    """The file they stand in; `None`: they were given as words."""
+    """Their task file. `None` means that they were given as text."""
     listed: bool = False
-    """They are a list to be worked through: each is done once unless more workers are asked for."""
+    """A list to work through: each task is done once unless more workers are requested."""
     warnings: tuple[str, ...] = ()
 
 
@@ -37,26 +37,25 @@ def require_tasks(tasks: Sequence[str | Task]) -> list[Task]:
     """The tasks, the text of each checked.
 
     Raises:
-        UsageError: None at all, an empty one, one with a NUL byte (no program can be given that), or one that is not
-            UTF-8 (no model can).
+        UsageError: No task, an empty one, one with a NUL byte (no argv can contain it), or one that is not UTF-8.
     """
     if not tasks:
-        raise UsageError("there is no task", hint='architect parallel "what to do"')
+        raise UsageError("no task given", hint='architect parallel "what to do"')
     checked = [task if isinstance(task, Task) else Task(prompt=task) for task in tasks]
     for position, task in enumerate(checked, 1):
         if not task.prompt.strip():
             raise UsageError(f"task {position} is empty", hint='architect parallel "what to do"')
         if "\0" in task.prompt:
-            raise UsageError(f"task {position} holds a NUL byte", hint="give the task as text")
+            raise UsageError(f"task {position} contains a NUL byte", hint="give the task as text")
         require_utf8(task.prompt, f"task {position}")
     return checked
 
 
 def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *, backend_given: bool) -> TaskList:
-    """The tasks of a task file, its words held against what is here.
+    """The tasks of a task file, checked against the backends, agents and limits here.
 
     Raises:
-        UsageError: With every fault.
+        UsageError: Every fault of the file.
     """
     # Here, because a run without a file needs neither parser nor schema.
     from architect_parallel.config.task_common import ValidationContext
@@ -73,7 +72,7 @@ def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *,
     if isinstance(source, TaskText):
         file = read_task_file(source, around)
     else:
-        # A relative path begins where the tool stands, as its messages show it.
+        # A relative path starts at the working directory, as messages show it.
         path = Path(source)
         file = load_task_file(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
     return TaskList(tasks=file.tasks, file=file, listed=True)
@@ -82,22 +81,22 @@ def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *,
 def tasks_for_each(
     given: Sequence[str | Task], pattern: str, here: Workspace, *, quoted: bool, carries_dirty: bool
 ) -> TaskList:
-    """Every task once for every file that matches `pattern`, `{path}` replaced by its path from the top.
+    """Every task once for every file that matches `pattern`, with its path from the top in place of `{path}`.
 
     Tracked files and untracked ones that are not ignored; `*` stops at a slash, `**` does not.
 
     Args:
-        quoted: The task is a shell command: a path goes in as one word of it.
-        carries_dirty: Untracked files come along into the worktrees.
+        quoted: The task is a shell command, and a path becomes one word of it.
+        carries_dirty: Untracked files are carried over into the worktrees.
 
     Raises:
-        UsageError: No task has a `{path}`, the pattern is none, or a path cannot be quoted where it stands.
+        UsageError: No task contains `{path}`, the pattern is invalid, or a path cannot be quoted safely.
         NothingToDo: No file matches.
     """
     templates = require_tasks(given)
     for position, task in enumerate(templates, 1):
         if PATH_WORD not in task.prompt:
-            raise UsageError(f"task {position} holds no {PATH_WORD}", hint=f'--foreach "*.py" "explain {PATH_WORD}"')
+            raise UsageError(f"task {position} contains no {PATH_WORD}", hint=f'--foreach "*.py" "explain {PATH_WORD}"')
     tracked = _listed(here, pattern, "--cached")
     untracked = _listed(here, pattern, "--others", "--exclude-standard") - tracked
     if not tracked | untracked:
@@ -120,7 +119,7 @@ def _listed(here: Workspace, pattern: str, *which: str) -> set[str]:
     try:
         found = git.run("ls-files", "-z", "--full-name", *which, "--", pattern, env=as_glob).fields
     except GitError as error:
-        raise UsageError(f"--foreach {pattern!r} is no pattern inside the repository") from error
+        raise UsageError(f"--foreach {pattern!r} is not a pattern inside the repository") from error
     return {path for path in found if os.path.isfile(top / path)}
 
 
@@ -129,7 +128,7 @@ def _filled(text: str, path: str, quoted: bool) -> str:
         return text.replace(PATH_WORD, path)
     word = shlex.quote(path)
     if word != path:
-        # Around the placeholder quotes are ours to give; inside others the name could become a command.
+        # Only quotes around the placeholder itself are replaced. Inside other quotes the name could become a command.
         for mark in "\"'":
             text = text.replace(f"{mark}{PATH_WORD}{mark}", PATH_WORD)
         if any(mark in text for mark in "\"'`\\"):
@@ -145,17 +144,17 @@ class TaskPlace:
 
     isolation: Isolation = Isolation.WORKTREE
     directory: str = ""
-    """Below the top of the worktree; without isolation absolute."""
+    """Relative to the top of the worktree. Absolute without isolation."""
 
 
 def task_places(given: TaskList, here: Workspace, base_commit: str) -> list[TaskPlace]:
-    """Where each task of `given` works, in order.
+    """The directory of each task of `given`, in order.
 
     A directory inside the repository means the same one in the worktree. In place a task runs where its `workdir` is
     outside, or where `isolation: none` is written.
 
     Raises:
-        UsageError: With every directory that the base commit has not.
+        UsageError: Every directory that the base commit does not contain.
     """
     places = [_place(task, here) for task in given.tasks]
     faults = []

@@ -1,7 +1,7 @@
-"""What one worker is told: a task, the flags above it and the settings below it, made into the draft of a worker.
+"""Make a task and the options of the run into the draft of a worker.
 
-Flags beat the task file, the file beats the agent's profile and the configuration. What the chosen backend cannot
-honour, or what nothing acts on yet, becomes a warning of that worker, never silence.
+Flags beat the task file, and the file beats the agent's profile and the configuration. A setting that the
+chosen backend cannot honour becomes a warning of that worker.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from architect_parallel.text.quantities import quoted, show_workers
 from architect_parallel.text.suggest import require_known
 
 _MOST_OVERLAPS = 20
-"""So many pairs of tasks are named."""
+"""Pairs of tasks named in warnings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedTask:
-    """A task that has met its backend, model and profile."""
+    """A task with its backend, model and profile."""
 
     task: Task
     backend: Backend
     agent: AgentProfile
-    """With the task's own prompt and modes in it; a mode that nobody wrote is `None`."""
+    """With the task's own prompt and modes. `None` means that the mode is not set anywhere."""
     model: str | None
     limits: Limits
 
@@ -86,16 +86,16 @@ def require_agent(settings: Settings, name: str) -> AgentProfile:
     """The agent profile called `name`.
 
     Raises:
-        UsageError: There is none; the nearest name is offered.
+        UsageError: It is unknown; the message offers the nearest name.
     """
     return settings.agents[require_known("agent", name, settings.agents)]
 
 
 def require_all_ready(orders: Sequence[ResolvedTask], here: Workspace) -> None:
-    """Checks that every backend can be started here for every model it is to run.
+    """Check that every backend can be started here for every model it is to run.
 
     Raises:
-        EnvironmentProblem: With all that is missing, each with its remedy.
+        EnvironmentProblem: Everything that is missing, each with its remedy.
     """
     models: dict[str, set[str | None]] = {}
     for order in orders:
@@ -116,10 +116,10 @@ def require_all_ready(orders: Sequence[ResolvedTask], here: Workspace) -> None:
 def require_ready(
     backends: Mapping[str, Backend], backend: Backend, models: set[str | None], environ: Mapping[str, str]
 ) -> None:
-    """Checks that `backend` can be started here for every one of `models`.
+    """Check that `backend` can be started here for every one of `models`.
 
     Raises:
-        EnvironmentProblem: With what is missing, its remedy and the backends that are ready.
+        EnvironmentProblem: What is missing, its remedy and the backends that are ready.
     """
     for model in sorted(models, key=lambda each: each or ""):
         found = backend.availability(environ, model=model)
@@ -164,7 +164,7 @@ def draft_spec(
 ) -> WorkerSpec:
     """The worker before it has a number: no branch, and no path unless it works in place."""
     task = order.task
-    # In a worktree of its own an agent that cannot ask need not: what it changes is looked at before it lands.
+    # In its own worktree an agent need not ask: its changes are reviewed before they land.
     in_place = place.isolation is Isolation.NONE
     approval = ApprovalMode.DEFAULT if in_place else ApprovalMode.NONE
     return WorkerSpec(
@@ -203,13 +203,13 @@ def draft_spec(
 
 
 def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSpec, ...]:
-    """The workers with the ids of those they depend on.
+    """The workers with the ids of the workers they depend on.
 
     Args:
-        tasks: The task of each.
+        tasks: The task of each worker.
 
     Raises:
-        UsageError: Several workers do one task of a graph: their work could not be told apart.
+        UsageError: Several workers do one task of a graph, so their results could not be told apart.
     """
     if not any(task.dependencies for task in tasks):
         return tuple(specs)
@@ -218,7 +218,7 @@ def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSp
         for word in dict.fromkeys(each for each in (task.name, task.id) if each):
             if word in ids:
                 raise UsageError(
-                    f"{quoted(word)} is done by several workers, and tasks depend on one another",
+                    f"{quoted(word)} is done by several workers, but tasks depend on one another",
                     hint="leave out --workers",
                 )
             ids[word] = spec.worker_id
@@ -245,7 +245,7 @@ def worker_names(tasks: Sequence[Task]) -> list[str]:
 
 
 def shared_warnings(workers: Sequence[WorkerSpec]) -> list[str]:
-    """The warnings of all workers for the plan: one that is everybody's once, else with whose it is."""
+    """The warnings of all workers for the plan. One that all workers share comes once, another names its workers."""
     owners: dict[str, list[int]] = {}
     for spec in workers:
         for warning in spec.warnings:
@@ -257,12 +257,12 @@ def shared_warnings(workers: Sequence[WorkerSpec]) -> list[str]:
 
 
 def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Repository, base_commit: str) -> list[str]:
-    """Every two tasks whose scopes overlap, named with the patterns that do. Workers of one task share its scope, and a
-    task may change what a task that it waits for changed before.
+    """Warn of every two tasks whose scopes overlap. Workers of one task share its scope, and a task may change what a
+    task it depends on changed before.
 
     Args:
-        workers: Each with the number of its task, from 0.
-        base_commit: What is a file in it is not taken for a directory that might hold more.
+        workers: Each worker with the number of its task, from 0.
+        base_commit: A path that is a file in it is not taken for a directory.
     """
     names: dict[int, str] = {}
     scopes: dict[int, tuple[str, ...]] = {}
@@ -300,12 +300,12 @@ def _warnings(order: ResolvedTask, options: RunOptions, *, in_place: bool) -> It
         yield f"backend {backend.name} {each}"
     has_modes = ApprovalMode.AUTO in backend.capabilities.approval_modes
     if in_place and has_modes and order.agent.approval_mode is None and order.agent.sandbox_mode is None:
-        yield f"in place, without an approval_mode: what {backend.name} would have to ask for may be denied"
+        yield f"in place, without an approval_mode: {backend.name} may be denied what it would have to ask for"
     wanted = task.output_format
     if wanted is not None and wanted is not backend.capabilities.output_format:
         used = backend.capabilities.output_format
-        yield f"backend {backend.name} is read as {used}: output_format {wanted} is left out"
+        yield f"backend {backend.name} is read as {used}: output_format {wanted} is ignored"
     if task.max_tokens is not None:
-        yield f"backend {backend.name} cannot be told a number of tokens: max_tokens is left out"
+        yield f"backend {backend.name} cannot limit output tokens: max_tokens is ignored"
     if task.files and in_place:
-        yield "files: it works in place, where nobody sees what it changes; its scope is not looked at"
+        yield "files: the task works in place, so its changes are not compared with its scope"

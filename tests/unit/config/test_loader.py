@@ -205,7 +205,7 @@ def test_backends_and_prices_arrive_as_written(place: Place) -> None:
         ("prices: {m: {input_per_mtok: -1, output_per_mtok: 1}}", "1:14: prices.m.input_per_mtok is -1: must be a"),
         ("worktrees: {setup: [make, ' ']}", "1:27: worktrees.setup[1] is ' ': must not be empty"),
         ("worktrees: {include_file: ../x}", "1:13: worktrees.include_file is '../x': must be a path inside the"),
-        ('agents: {a: {system_prompt: "\\0"}}', "1:14: agents.a.system_prompt is '\\x00': must not hold a NUL"),
+        ('agents: {a: {system_prompt: "\\0"}}', "1:14: agents.a.system_prompt is '\\x00': must not contain a NUL"),
     ],
 )  # fmt: skip
 def test_fault_names_place_key_and_what_is_allowed(place: Place, text: str, fault: str) -> None:
