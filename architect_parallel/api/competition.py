@@ -39,7 +39,7 @@ def as_competition(
     if twice is not None:
         raise UsageError(f"--models names {twice} twice", hint="--runs-per-model 2 runs each of them twice")
     runs = parse_count(runs_per_model, "--runs-per-model", high=MOST_RUNS_PER_MODEL)
-    chosen = Score(require_known("--score", score, [each.value for each in Score]))
+    chosen = Score(require_known("--score", score, [word.value for word in Score]))
     if chosen is Score.WEIGHTED and judge is not None:
         hint = "leave out one of the two"
         raise UsageError("--score weighted leaves a judge nothing to decide: points for steps and cost do", hint=hint)

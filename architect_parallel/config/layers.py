@@ -202,17 +202,17 @@ def _canonical(document: Document) -> Document:
 
 def _owners(data: Tree, pattern: tuple[str, ...]) -> list[tuple[KeyPath, Tree]]:
     """The places where an alias is written: its path and the mapping that contains it."""
-    found: list[tuple[KeyPath, Any]] = [((), data)]
+    owners: list[tuple[KeyPath, Any]] = [((), data)]
     for step in pattern[:-1]:
         below = [
             ((*path, name), owner[name])
-            for path, owner in found
+            for path, owner in owners
             if isinstance(owner, dict)
             for name in (list(owner) if step == "*" else [step])
             if name in owner
         ]
-        found = below
-    return [((*path, pattern[-1]), owner) for path, owner in found if isinstance(owner, dict) and pattern[-1] in owner]
+        owners = below
+    return [((*path, pattern[-1]), owner) for path, owner in owners if isinstance(owner, dict) and pattern[-1] in owner]
 
 
 def _checked(document: Document) -> Tree:
@@ -222,8 +222,8 @@ def _checked(document: Document) -> Tree:
     try:
         data = plain(ConfigFile.model_validate(document.data), only_set=True)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        faults += [fault_of(dict(each), document.data, document.places) for each in found]
+        errors = error.errors(include_url=False)
+        faults += [fault_of(dict(found), document.data, document.places) for found in errors]
     if faults:
         raise Faulty(*sorted(faults, key=lambda fault: fault.place or Position(0, 0)))
     return data
@@ -285,7 +285,7 @@ def _known_keys(parents: KeyPath) -> list[str]:
     if model is None and parents:
         kind = ConfigFile.model_fields[str(parents[0])].annotation
         candidates = [kind, *getattr(kind, "__args__", ())]
-        model = next((each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)), None)
+        model = next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     if model is None:
         return []
     names = [spec.alias or name for name, spec in model.model_fields.items()]

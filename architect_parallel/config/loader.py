@@ -67,12 +67,12 @@ def load(root: Path | None, config_file: Path | None, environ: Mapping[str, str]
     user_dir = user_config_dir(environ, home)
     layers = [_defaults()]
     sources: list[ConfigSource] = []
-    wanted = [(user_dir / USER_FILE, "user")]
+    files = [(user_dir / USER_FILE, "user")]
     if config_file is not None:
-        wanted.append((config_file, "flag"))
+        files.append((config_file, "flag"))
     elif root is not None:
-        wanted.append((root / REPOSITORY_FILE, "repository"))
-    for path, kind in wanted:
+        files.append((root / REPOSITORY_FILE, "repository"))
+    for path, kind in files:
         source, layer = _file(path, kind, user_dir, faults)
         sources.append(source)
         layers += [layer] if layer else []

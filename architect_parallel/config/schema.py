@@ -75,9 +75,9 @@ def _command(value: object) -> tuple[str | tuple[str, ...], ...]:
     words: list[str | tuple[str, ...]] = []
     for word in value:
         if isinstance(word, Sequence) and not isinstance(word, str):
-            if not word or not all(isinstance(each, str) for each in word):
+            if not word or not all(isinstance(inner, str) for inner in word):
                 raise ValueError(what)
-            words.append(tuple(_argument(each) for each in word))
+            words.append(tuple(_argument(inner) for inner in word))
         elif isinstance(word, str):
             words.append(_argument(word))
         else:

@@ -87,12 +87,12 @@ def default_settings() -> Settings:
 
 def _keys() -> list[str]:
     """Every key that has a default, under its name in the configuration file."""
-    found = ["backends", "prices", "providers"]
-    found += [f"parallel_runs.{name}" for name in KEYS]
-    found += [f"worktrees.{field.name}" for field in fields(WorktreeSettings)]
+    keys = ["backends", "prices", "providers"]
+    keys += [f"parallel_runs.{name}" for name in KEYS]
+    keys += [f"worktrees.{field.name}" for field in fields(WorktreeSettings)]
     for name, entry in BUILT_IN_AGENTS.items():
-        found += [f"agents.{name}.{key}" for key in entry] or [f"agents.{name}"]
-    return found
+        keys += [f"agents.{name}.{key}" for key in entry] or [f"agents.{name}"]
+    return keys
 
 
 def _absent(path: Path) -> bool:

@@ -22,9 +22,9 @@ def require_judge(name: str, here: Workspace) -> Backend:
     if backend.capabilities.runs_its_prompt:
         hint = "name an agent: architect backends"
         raise UsageError(f"--judge {name}: this backend runs its prompt as a program and cannot judge", hint=hint)
-    found = backend.availability(here.environ, model=judge_profile(here, backend).model)
-    if found.missing is not None:
-        raise EnvironmentProblem(f"judge {backend.name} cannot run: {found.missing}", hint=found.remedy)
+    state = backend.availability(here.environ, model=judge_profile(here, backend).model)
+    if state.missing is not None:
+        raise EnvironmentProblem(f"judge {backend.name} cannot run: {state.missing}", hint=state.remedy)
     return backend
 
 
@@ -32,7 +32,7 @@ def judge_warnings(judge: Backend, here: Workspace, *, budget: bool) -> tuple[st
     """Warnings about what the judge's backend cannot honour."""
     profile = judge_profile(here, judge)
     lacking = judge.capabilities.cannot_honour(profile, model=profile.model is not None, budget=budget)
-    return tuple(f"judge {judge.name} {each}" for each in lacking)
+    return tuple(f"judge {judge.name} {lack}" for lack in lacking)
 
 
 def judge_profile(here: Workspace, judge: Backend) -> AgentProfile:

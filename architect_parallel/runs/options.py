@@ -84,7 +84,9 @@ def resolve(config: ParallelConfig, settings: RunOptions, file: TaskFile | None 
         raise UsageError("--model and --models exclude each other", hint="--model is that of every worker")
     written = {spec.name: getattr(config, spec.name) for spec in fields(config) if spec.name in OPTIONS}
     unset = {spec.name: spec.default for spec in fields(config)}
-    given = {name: _read(name, value, settings) for name, value in written.items() if value != unset[name]}
+    given = {
+        name: _read(name, value, settings) for name, value in written.items() if value not in (unset[name], [], ())
+    }
     in_file = {} if file is None else {"max_parallel": file.max_parallel, "fail_fast": file.fail_fast}
     of_file = {name: value for name, value in in_file.items() if value is not None}
     return replace(settings, **(of_file | given), given=frozenset(given))

@@ -117,10 +117,10 @@ def _listed(here: Workspace, pattern: str, *which: str) -> set[str]:
     git = replace(here.repository.git, cwd=here.start)
     as_glob = {"GIT_LITERAL_PATHSPECS": "0", "GIT_GLOB_PATHSPECS": "1"}
     try:
-        found = git.run("ls-files", "-z", "--full-name", *which, "--", pattern, env=as_glob).fields
+        paths = git.run("ls-files", "-z", "--full-name", *which, "--", pattern, env=as_glob).fields
     except GitError as error:
         raise UsageError(f"--foreach {pattern!r} is not a pattern inside the repository") from error
-    return {path for path in found if os.path.isfile(top / path)}
+    return {path for path in paths if os.path.isfile(top / path)}
 
 
 def _filled(text: str, path: str, quoted: bool) -> str:

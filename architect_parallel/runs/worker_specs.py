@@ -101,15 +101,17 @@ def require_all_ready(orders: Sequence[ResolvedTask], here: Workspace) -> None:
     for order in orders:
         models.setdefault(order.backend.name, set()).add(order.model)
     problems = []
-    for name, wanted in models.items():
+    for name, names_of_models in models.items():
         try:
-            require_ready(here.backends, here.backends[name], wanted, here.environ)
+            require_ready(here.backends, here.backends[name], names_of_models, here.environ)
         except EnvironmentProblem as error:
             problems.append(error)
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        lines = "\n".join(f"{each.message} ({each.hint})" if each.hint else each.message for each in problems)
+        lines = "\n".join(
+            f"{problem.message} ({problem.hint})" if problem.hint else problem.message for problem in problems
+        )
         raise EnvironmentProblem(f"{len(problems)} backends cannot run:\n{lines}", hint="architect backends")
 
 
@@ -121,13 +123,13 @@ def require_ready(
     Raises:
         EnvironmentProblem: What is missing, its remedy and the backends that are ready.
     """
-    for model in sorted(models, key=lambda each: each or ""):
-        found = backend.availability(environ, model=model)
-        if found.missing is not None:
-            ready = [each.name for each in backends.values() if each.availability(environ).ready]
+    for model in sorted(models, key=lambda name: name or ""):
+        state = backend.availability(environ, model=model)
+        if state.missing is not None:
+            ready = [other.name for other in backends.values() if other.availability(environ).ready]
             others = [f"--backend {name} is ready here" for name in sorted(ready) if name != backend.name]
-            hint = "; or ".join([*([found.remedy] if found.remedy else []), *others[:3]])
-            raise EnvironmentProblem(f"backend {backend.name} cannot run: {found.missing}", hint=hint or None)
+            hint = "; or ".join([*([state.remedy] if state.remedy else []), *others[:3]])
+            raise EnvironmentProblem(f"backend {backend.name} cannot run: {state.missing}", hint=hint or None)
 
 
 def draft_specs(
@@ -215,7 +217,7 @@ def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSp
         return tuple(specs)
     ids: dict[str, int] = {}
     for spec, task in zip(specs, tasks, strict=True):
-        for word in dict.fromkeys(each for each in (task.name, task.id) if each):
+        for word in dict.fromkeys(filter(None, (task.name, task.id))):
             if word in ids:
                 raise UsageError(
                     f"{quoted(word)} is done by several workers, but tasks depend on one another",
@@ -223,7 +225,7 @@ def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSp
                 )
             ids[word] = spec.worker_id
     return tuple(
-        replace(spec, dependencies=tuple(dict.fromkeys(ids[each] for each in task.dependencies)))
+        replace(spec, dependencies=tuple(dict.fromkeys(ids[name] for name in task.dependencies)))
         for spec, task in zip(specs, tasks, strict=True)
     )
 
@@ -232,7 +234,7 @@ def worker_names(tasks: Sequence[Task]) -> list[str]:
     """A name for every worker, given the task of each: the task's own (a second worker of it gets `-2`), its id, or
     `worker-<id>`."""
     names: list[str] = []
-    taken = {each for task in tasks for each in (task.name, task.id) if each}
+    taken = {name for task in tasks for name in (task.name, task.id) if name}
     for index, task in enumerate(tasks):
         own = task.name or task.id
         name = own or f"worker-{index + 1}"
@@ -250,10 +252,10 @@ def shared_warnings(workers: Sequence[WorkerSpec]) -> list[str]:
     for spec in workers:
         for warning in spec.warnings:
             owners.setdefault(warning, []).append(spec.worker_id)
-    found = []
+    warnings = []
     for warning, ids in owners.items():
-        found.append(warning if len(ids) == len(workers) else f"{show_workers(ids)}: {warning}")
-    return found
+        warnings.append(warning if len(ids) == len(workers) else f"{show_workers(ids)}: {warning}")
+    return warnings
 
 
 def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Repository, base_commit: str) -> list[str]:
@@ -280,31 +282,33 @@ def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Reposi
     def ordered(one: int, other: int) -> bool:
         return one in before(other) or other in before(one)
 
-    found = list(overlapping(scopes, most=_MOST_OVERLAPS + 1, may=ordered))
-    literal = {pattern for patterns in scopes.values() for pattern in patterns if is_literal(pattern)} if found else ()
+    overlaps = list(overlapping(scopes, most=_MOST_OVERLAPS + 1, may=ordered))
+    literal = (
+        {pattern for patterns in scopes.values() for pattern in patterns if is_literal(pattern)} if overlaps else ()
+    )
     if literal:
         listed = repository.store.run("ls-tree", "-r", "-z", "--name-only", base_commit).fields
         files = frozenset(literal).intersection(listed)
-        found = list(overlapping(scopes, files=files, most=_MOST_OVERLAPS + 1, may=ordered))
+        overlaps = list(overlapping(scopes, files=files, most=_MOST_OVERLAPS + 1, may=ordered))
     lines = [
-        f"the scopes of {names[each.one]} and {names[each.other]} overlap: {each.patterns[0]} and {each.patterns[1]}"
-        for each in found[:_MOST_OVERLAPS]
+        f"the scopes of {names[pair.one]} and {names[pair.other]} overlap: {pair.patterns[0]} and {pair.patterns[1]}"
+        for pair in overlaps[:_MOST_OVERLAPS]
     ]
-    return lines + (["further scopes overlap"] if len(found) > _MOST_OVERLAPS else [])
+    return lines + (["further scopes overlap"] if len(overlaps) > _MOST_OVERLAPS else [])
 
 
 def _warnings(order: ResolvedTask, options: RunOptions, *, in_place: bool) -> Iterator[str]:
     backend, task = order.backend, order.task
     budget = order.limits.budget_usd is not None or options.budget is not None
-    for each in backend.capabilities.cannot_honour(order.agent, model=order.model is not None, budget=budget):
-        yield f"backend {backend.name} {each}"
+    for lack in backend.capabilities.cannot_honour(order.agent, model=order.model is not None, budget=budget):
+        yield f"backend {backend.name} {lack}"
     has_modes = ApprovalMode.AUTO in backend.capabilities.approval_modes
     if in_place and has_modes and order.agent.approval_mode is None and order.agent.sandbox_mode is None:
         yield f"in place, without an approval_mode: {backend.name} may be denied what it would have to ask for"
-    wanted = task.output_format
-    if wanted is not None and wanted is not backend.capabilities.output_format:
+    requested = task.output_format
+    if requested is not None and requested is not backend.capabilities.output_format:
         used = backend.capabilities.output_format
-        yield f"backend {backend.name} is read as {used}: output_format {wanted} is ignored"
+        yield f"backend {backend.name} is read as {used}: output_format {requested} is ignored"
     if task.max_tokens is not None:
         yield f"backend {backend.name} cannot limit output tokens: max_tokens is ignored"
     if task.files and in_place:

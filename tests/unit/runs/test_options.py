@@ -33,6 +33,7 @@ def test_python_api_and_command_line_have_every_declared_flag() -> None:
 def test_a_request_without_flags_leaves_the_configuration_as_it_is() -> None:
     settings = RunOptions(max_steps=7, fail_fast=True, grace=1.0)
     assert resolve(ParallelConfig(), settings) == settings
+    assert resolve(ParallelConfig(checks=[], models=[]), settings) == settings
 
 
 def test_flags_beat_the_task_file_which_beats_the_configuration() -> None:
