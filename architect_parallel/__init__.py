@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.domain import WorkerResult
-    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.runs.options import ParallelConfig
     from architect_parallel.runs.watch import watch
     from architect_parallel.system.gitpython import open_repository
 
@@ -25,7 +25,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     homes = {
-        "ParallelConfig": "runs.plan",
+        "ParallelConfig": "runs.options",
         "ParallelRunner": "api.launch",
         "WorkerResult": "domain",
         "open_repository": "system.gitpython",

@@ -238,9 +238,9 @@ def start_rules(here: Workspace, plan: RunPlan | None = None) -> Rules:
         provider_of=provider_of,
         rate_limits={name: each.rate_limit for name, each in settings.providers.items() if each.rate_limit is not None}
         | {each.provider: each.rate_limit for each in (plan.workflow.rates if plan and plan.workflow else ())},
-        rate_limit_wait_s=settings.parallel.rate_limit_wait_s,
-        min_free_memory_bytes=settings.parallel.min_free_memory_bytes,
-        min_free_disk_bytes=settings.parallel.min_free_disk_bytes,
+        rate_limit_wait_s=settings.parallel.rate_limit_wait,
+        min_free_memory_bytes=settings.parallel.min_free_memory,
+        min_free_disk_bytes=settings.parallel.min_free_disk,
     )
 
 

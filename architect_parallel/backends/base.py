@@ -192,6 +192,8 @@ class Capabilities:
     sessions: bool = False
     sessions_in_state: bool = False
     """Its sessions are in `Request.state_dir` only, not in the user's home."""
+    runs_its_prompt: bool = False
+    """The prompt is a program, not a request: this backend cannot judge, resolve conflicts or answer a question."""
     budget_file: str | None = None
     """Name of the file through which its workers share the run's budget, beside their state directories.
 

@@ -51,6 +51,7 @@ class ShellBackend(BuiltIn):
             approval_modes=frozenset({ApprovalMode.DEFAULT, ApprovalMode.NONE}),
             sandbox_modes=frozenset({SandboxMode.DEFAULT, SandboxMode.FULL}),
             cost=True,
+            runs_its_prompt=True,
             output_format=OutputFormat.TEXT,
         )
 

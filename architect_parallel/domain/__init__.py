@@ -65,7 +65,6 @@ from architect_parallel.domain.results import (
 )
 from architect_parallel.domain.settings import (
     BackendSettings,
-    ParallelSettings,
     Price,
     ProviderSettings,
     Settings,
@@ -100,7 +99,6 @@ __all__ = [
     "Outcome",
     "OutputFormat",
     "Pair",
-    "ParallelSettings",
     "Pause",
     "Price",
     "ProviderRate",
