@@ -11,7 +11,7 @@ from typing import Any
 
 from architect_parallel.config.layers import place_of
 from architect_parallel.config.yaml_source import Document, Fault, KeyPath, Position
-from architect_parallel.flows.machine import placeholders
+from architect_parallel.templates.scanner import scan
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import did_you_mean
 
@@ -69,12 +69,10 @@ def as_flow(document: Document) -> Document:
             if index == 0 and _PREVIOUS.search(value):
                 fault((*at, key), f"steps[0].{key}: there is no step before it, {{{{ previous }}}} means nothing")
             arguments[key] = _PREVIOUS.sub(f"{{{{ {names[index - 1]} }}}}", value) if index else value
-            for kind, later in placeholders(arguments[key]):
-                if kind is None and later in names[index:]:
-                    fault(
-                        (*at, key),
-                        f"steps[{index}].{key}: {{{{ {later} }}}} has said nothing yet when this step begins",
-                    )
+            for later in scan(arguments[key]):
+                if later.text in names[index:]:
+                    what = f"{{{{ {later.text} }}}} has said nothing yet when this step begins"
+                    fault((*at, key), f"steps[{index}].{key}: {what}")
         state: dict[str, Any] = {"tool": step.get("backend"), "arguments": arguments, "output": f"var({name})"}
         if index + 1 < len(steps):
             state["next"] = names[index + 1]

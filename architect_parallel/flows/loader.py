@@ -30,28 +30,25 @@ from architect_parallel.config.yaml_source import (
 from architect_parallel.domain import ApprovalMode, Isolation, SandboxMode
 from architect_parallel.flows.chain import as_flow, is_chain
 from architect_parallel.flows.machine import (
-    BRACES,
     COMMANDS,
     CONDITIONS,
     CONTROL,
     INTERACTIVE,
     MAX_TRANSITIONS,
     OTHERWISE,
-    PLACEHOLDER,
     Destination,
     Flow,
     FlowState,
     FlowTask,
     Kind,
-    odd_braces,
-    placeholders,
 )
-from architect_parallel.templates.shell import OUT_OF_REACH, out_of_reach
+from architect_parallel.templates.scanner import scan, unreachable
 from architect_parallel.text.quantities import quoted, read_count, read_duration, read_usd
 from architect_parallel.text.suggest import did_you_mean
 
 HINT = "architect flow --help"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _OUTPUT = re.compile(r"(var|file)\(\s*(.+?)\s*\)")
 _CODES = frozenset(map(str, range(1, 256)))
 _TOP = ("name", "start_at", "variables", "states", "max_transitions")
@@ -369,7 +366,7 @@ class _Reading:
 
     def _place_of(self, output: Destination) -> str:
         """The same for two outputs that go to one place; what placeholders amount to is seen when it is written."""
-        if output.kind is Kind.VAR or BRACES.search(output.name):
+        if output.kind is Kind.VAR or "{{" in output.name:
             return f"{output.kind}({output.name})"
         return os.path.realpath(self.around.directory / output.name)
 
@@ -400,12 +397,12 @@ class _Reading:
         name = COMMANDS.get(tool, "")
         command = arguments.get(name)
         if isinstance(command, str):
-            for text in out_of_reach(command, [found[0] for found in PLACEHOLDER.finditer(command)]):
-                self._fault((*at, name), f"{quoted(text)} {OUT_OF_REACH}")
+            for fault in unreachable(command):
+                self._fault((*at, name), fault)
 
     def _default(self, arguments: Mapping[str, Any], at: KeyPath) -> None:
         choices, default = arguments.get("choices"), arguments.get("default")
-        if not choices or default is None or default in choices or any(map(BRACES.search, [*choices, default])):
+        if not choices or default is None or default in choices or any("{{" in each for each in [*choices, default]):
             return
         self._fault((*at, "default"), f"{quoted(default)} is none of the choices")
 
@@ -454,15 +451,13 @@ class _Reading:
             for each in value.values() if isinstance(value, dict) else value:
                 self._placeholders(at, each)
             return
-        if not isinstance(value, str) or not BRACES.search(value):
-            return
-        for odd in odd_braces(value):
-            self._fault(at, f"{quoted(odd)} is neither a variable nor file(PATH) nor path(PATH)")
-        for kind, name in placeholders(value):
-            if kind is None and name not in self.names:
-                self._fault(at, f"no variable is called {quoted(name)}{did_you_mean(name, self.names)}")
-            elif kind is not None and not name:
-                self._fault(at, f"{kind}() needs a path")
+        for each in scan(value) if isinstance(value, str) else ():
+            if re.search("[(){}]", each.argument) if each.function else not _NAME.fullmatch(each.text):
+                self._fault(at, f"{quoted(each.written)} is neither a variable nor file(PATH) nor path(PATH)")
+            elif each.function is None and each.text not in self.names:
+                self._fault(at, f"no variable is called {quoted(each.text)}{did_you_mean(each.text, self.names)}")
+            elif each.function is not None and not each.argument:
+                self._fault(at, f"{each.function}() needs a path")
 
     def _target(self, at: KeyPath, state: Any) -> None:
         if not isinstance(state, str) or state not in self.states:

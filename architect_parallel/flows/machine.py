@@ -12,13 +12,14 @@ command of a `bash` task nothing is filled in: its values go along with it (`pla
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from architect_parallel.errors import ArchitectParallelError, ExitCode
+from architect_parallel.templates import scanner
+from architect_parallel.templates.scanner import Placeholder
 
 TIMED_OUT = 124
 """Exit code of a task that a time limit ended, as `timeout(1)` has it."""
@@ -26,10 +27,6 @@ MAX_TRANSITIONS = 1000
 OUTPUT = "output"
 """The variable whose value is the output of a sub-flow."""
 OTHERWISE = "_"
-
-PLACEHOLDER = re.compile(r"\{\{\s*(?:(file|path)\(\s*([^(){}]*?)\s*\)|([A-Za-z_][A-Za-z0-9_-]*))\s*\}\}")
-"""`{{ name }}`, `{{ file(PATH) }}`, `{{ path(PATH) }}`."""
-BRACES = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 CONDITIONS: Mapping[str, Callable[[str, str], bool]] = {
     "if-equal": lambda left, right: left == right,
@@ -422,7 +419,7 @@ class Machine:
         arguments = self._filled(task.arguments, skip=command)
         if command is not None:
             arguments[command] = task.arguments[command]
-            values = {found[0]: self._value(found) for found in PLACEHOLDER.finditer(arguments[command])}
+            values = scanner.values(arguments[command], self._value)
         return Job(tool=task.tool, arguments=arguments, values=values, isolated=isolated)
 
     def _filled(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
@@ -437,15 +434,14 @@ class Machine:
         self._frame["variables"][name] = text.replace("\0", "").strip()
 
     def _text(self, text: str) -> str:
-        return PLACEHOLDER.sub(lambda found: self._value(found), text)
+        return scanner.fill(text, self._value)
 
-    def _value(self, found: re.Match[str]) -> str:
-        kind, path, name = found.groups()
-        if kind is not None:
-            return self._read(kind, path)
-        value = self._frame["variables"].get(name)
+    def _value(self, placeholder: Placeholder) -> str:
+        if placeholder.function is not None:
+            return self._read(placeholder.function, placeholder.argument)
+        value = self._frame["variables"].get(placeholder.text)
         if value is None:
-            raise FlowFault(f"{name} has no value yet")
+            raise FlowFault(f"{placeholder.text} has no value yet")
         return str(value)
 
 
@@ -457,19 +453,3 @@ def _number(text: str) -> float:
     if not math.isfinite(value):
         raise FlowFault(f"{text[:40]!r} is not a number")
     return value
-
-
-def placeholders(text: str) -> Iterator[tuple[str | None, str]]:
-    """(kind, path) or (None, name) for each placeholder of a text.
-
-    >>> list(placeholders("{{ a }} {{file(b.txt)}}"))
-    [(None, 'a'), ('file', 'b.txt')]
-    """
-    for found in PLACEHOLDER.finditer(text):
-        kind, path, name = found.groups()
-        yield kind, path if kind is not None else name
-
-
-def odd_braces(text: str) -> list[str]:
-    """What stands between double braces and is no placeholder."""
-    return [each for each in BRACES.findall(text) if not PLACEHOLDER.fullmatch(each)]

@@ -33,6 +33,7 @@ from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling import graph
 from architect_parallel.system.git import Repository
 from architect_parallel.templates import references
+from architect_parallel.templates.scanner import scan
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import require_known
 from architect_parallel.worktrees.create import require_base
@@ -198,7 +199,7 @@ def coordinator_name(names: Collection[str]) -> str:
 
 def _told_all(coordinator: WorkerSpec) -> WorkerSpec:
     """The coordinator is given the results wherever it does not say itself; a command has to name them."""
-    named = references.Reference(text=references.RESULTS) in references.references(coordinator.prompt)
+    named = any(each.text == references.RESULTS for each in scan(coordinator.prompt))
     if named or coordinator.backend == SHELL:
         return coordinator
     return replace(coordinator, prompt=f"{coordinator.prompt}\n\n{{{{ {references.RESULTS} }}}}")
