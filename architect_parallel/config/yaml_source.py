@@ -307,7 +307,7 @@ def as_written(places: Mapping[KeyPath, Position], path: KeyPath) -> str:
 
 
 def _word(key: str) -> str:
-    return key if key.isprintable() and len(key) <= 80 else quoted(key)
+    return key if key and key.isprintable() and len(key) <= 80 else quoted(key)
 
 
 def _decode(data: bytes) -> str:

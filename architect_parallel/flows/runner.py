@@ -43,7 +43,7 @@ from architect_parallel.events import (
     WorkerFinished,
 )
 from architect_parallel.flows.instance import FlowChanged, Instance
-from architect_parallel.flows.loader import FlowContext, load_flow
+from architect_parallel.flows.loader import load_flow
 from architect_parallel.flows.machine import (
     COMMANDS,
     TIMED_OUT,
@@ -69,7 +69,7 @@ from architect_parallel.runs.plan import ParallelConfig, numbered_workers, worke
 from architect_parallel.runs.runner import Listener, Runner
 from architect_parallel.runs.task_sources import TaskPlace
 from architect_parallel.runs.worker_specs import Flags, draft_spec, require_ready, resolve_task
-from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
+from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal, validation_context
 from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.system import clock
 from architect_parallel.system.files import write_out
@@ -103,7 +103,7 @@ def read_flow(file: Path, here: Workspace) -> Flow:
     Raises:
         UsageError: With every fault.
     """
-    return load_flow(file, FlowContext(directory=here.start, backends=tuple(here.backends)))
+    return load_flow(file, validation_context(here))
 
 
 def run_flow(

@@ -18,7 +18,6 @@ from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.schema import Section
 from architect_parallel.config.task_common import (
     Make,
-    ValidationContext,
     above_ceiling,
     canonical_keys,
     checked,
@@ -33,6 +32,7 @@ from architect_parallel.config.task_common import (
     tasks_of,
     waited_for,
 )
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, in_order
 from architect_parallel.domain import (
     SHELL,

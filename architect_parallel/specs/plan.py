@@ -29,7 +29,7 @@ from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.runs.inputs import file_fault
 from architect_parallel.runs.plan import ParallelConfig, draft_plan
 from architect_parallel.runs.task_sources import TaskList
-from architect_parallel.runs.workspace import Workspace, load_workspace
+from architect_parallel.runs.workspace import Workspace, load_workspace, validation_context
 from architect_parallel.scheduling import graph
 from architect_parallel.system.git import Repository
 from architect_parallel.templates import references
@@ -62,27 +62,22 @@ def read(file: str | os.PathLike[str], here: Workspace | None, base: str | None 
     Raises:
         UsageError: With every fault.
     """
-    from architect_parallel.config.task_common import ValidationContext
     from architect_parallel.specs.loader import load_spec
 
     if here is None:
         return load_spec(Path(file), None)
-    repository, checkout = here.repository, here.repository.checkout
+    repository = here.repository
     commit = None
     if base is not None:
         with contextlib.suppress(ArchitectParallelError):  # whoever starts from there hears of it
             commit = require_base(repository, base)
-    around = ValidationContext(
-        directory=here.start,
-        checkout=None if checkout is None else Path(os.path.realpath(checkout)),
-        backends=tuple(here.backends),
-        agents=tuple(here.settings.agents),
-        ceiling=here.settings.parallel.workers_ceiling,
+    context = replace(
+        validation_context(here),
         branches=lambda: _branches(repository),
         file_fault=lambda path: None if commit is None else file_fault(repository, commit, path),
     )
     path = Path(file)
-    return load_spec(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
+    return load_spec(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, context)
 
 
 def _branches(repository: Repository) -> list[str]:
