@@ -93,6 +93,7 @@ class Task:
     dependencies: tuple[str, ...] = ()
     """Names or ids of tasks of the same file."""
     on_partial: OnPartial = OnPartial.SKIP
+    role: Role = Role.WORKER
     role_name: str | None = None
     """The spec's name for its agent, where no profile has that name. `None` means the profile's name."""
 

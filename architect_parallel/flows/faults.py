@@ -14,7 +14,7 @@ from typing import Any
 
 from architect_parallel.config.task_common import Make
 from architect_parallel.config.yaml_source import Fault, KeyPath
-from architect_parallel.flows.machine import COMMANDS, CONTROL, Destination, Kind
+from architect_parallel.flows.model import COMMANDS, CONTROL, Destination, Kind
 from architect_parallel.flows.schema import destination
 from architect_parallel.templates.scanner import scan, unreachable
 from architect_parallel.text.quantities import quoted

@@ -28,7 +28,7 @@ from architect_parallel.config.yaml_source import (
 )
 from architect_parallel.flows.chain import as_flow, is_chain
 from architect_parallel.flows.faults import graph_faults, output_faults, placeholder_faults, uses_of
-from architect_parallel.flows.machine import CONTROL, INTERACTIVE, Flow, FlowState, FlowTask
+from architect_parallel.flows.model import CONTROL, INTERACTIVE, Flow, FlowState, FlowTask
 from architect_parallel.flows.schema import (
     ARGUMENTS,
     AgentArguments,

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Discriminator, Field, InstanceOf, Tag, Val
 from architect_parallel.config.schema import Boolean, Count, Duration, Section, Usd
 from architect_parallel.config.task_schema import Prompt, SoundText, snake_name
 from architect_parallel.domain import ApprovalMode, Isolation, SandboxMode
-from architect_parallel.flows.machine import CONDITIONS, MAX_TRANSITIONS, OTHERWISE, Destination, Kind
+from architect_parallel.flows.model import CONDITIONS, MAX_TRANSITIONS, OTHERWISE, Destination, Kind
 
 PREVIOUS = "previous"
 """The name in a chain's step for the step before it."""

@@ -194,6 +194,7 @@ def draft_spec(
         refine=flags.refine,
         complexity=task.complexity or Complexity.LOW,
         on_partial=task.on_partial,
+        role=task.role,
         role_name=task.role_name,
         checks=_checks(task, flags),
         check_timeout_s=flags.check_timeout_s,

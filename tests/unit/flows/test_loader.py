@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from architect_parallel.config.validation import ValidationContext
 from architect_parallel.errors import UsageError
 from architect_parallel.flows.loader import load_flow
-from architect_parallel.flows.machine import Destination, Done, Flow, Jobs, Kind, Machine
+from architect_parallel.flows.machine import Machine
+from architect_parallel.flows.model import Destination, Done, Flow, Jobs, Kind
 
 BACKENDS = ("claude", "codex", "shell")
 
