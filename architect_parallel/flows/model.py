@@ -11,7 +11,7 @@ from typing import Any
 from architect_parallel.errors import ArchitectParallelError, ExitCode
 
 TIMED_OUT = 124
-"""Exit code of a task that a time limit ended, as `timeout(1)` has it."""
+"""Exit code of a task that a time limit ended, as of `timeout(1)`."""
 MAX_TRANSITIONS = 1000
 OUTPUT = "output"
 """The variable whose value is the output of a sub-flow."""
@@ -25,16 +25,16 @@ CONDITIONS: Mapping[str, Callable[[str, str], bool]] = {
     "if-greater": lambda left, right: _number(left) > _number(right),
     "if-empty": lambda left, right: not left,
 }
-"""Tool → what it holds `left` against `right` for."""
+"""Tool → its comparison of `left` and `right`."""
 CONTROL = frozenset({"parallel", "switch", "for-each", "sub-flow", "ask-user", "pause", *CONDITIONS})
-"""Tools that are the machine's own; every other one is `bash` or a backend."""
+"""Tools of the machine itself. Every other tool is `bash` or a backend."""
 INTERACTIVE = frozenset({"ask-user", "pause"})
 COMMANDS: Mapping[str, str] = {"bash": "command", "shell": "prompt"}
-"""Tools whose text is run by a shell, and the argument it stands in."""
+"""Tools whose text a shell runs, and the argument that holds it."""
 
 
 class Kind(StrEnum):
-    """Where a task's output goes."""
+    """The kinds of places for a task's output."""
 
     VAR = "var"
     FILE = "file"
@@ -56,26 +56,26 @@ class FlowTask:
     arguments: Mapping[str, Any]
     output: Destination | None = None
     isolation: str | None = None
-    """`worktree` or `none`; `None`: the tool's default where it stands."""
+    """`worktree` or `none`. `None` means the default of the tool at its place."""
     tasks: tuple[FlowTask, ...] = ()
-    """Of `parallel`."""
+    """The tasks of `parallel`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowState:
-    """A state: its task and where its outcome leads."""
+    """A state: its task, and the states that follow."""
 
     name: str
     task: FlowTask
     next: str | None = None
-    """`None`: the flow ends here."""
+    """`None` means that the flow ends here."""
     on_error: Mapping[str, str] = field(default_factory=dict)
-    """Exit code, or `_` for any other, → state."""
+    """Exit code → state. `_` is any other code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """A flow file, checked: every name in it leads somewhere."""
+    """A checked flow: every name in it exists."""
 
     name: str
     start_at: str
@@ -83,25 +83,25 @@ class Flow:
     variables: Mapping[str, str] = field(default_factory=dict)
     max_transitions: int = MAX_TRANSITIONS
     flows: Mapping[str, Flow] = field(default_factory=dict)
-    """Its sub-flows by what it calls them."""
+    """Its sub-flows, by the name in `workflow`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A task ready to be run by somebody."""
+    """A task that is ready to run."""
 
     tool: str
     arguments: Mapping[str, Any]
-    """Texts filled in; a command as it was written."""
+    """The texts are filled in, but a command is as it is written."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Of a command: each placeholder in it, as written, and what it stands for."""
+    """Each placeholder of a command, as it is written → its value."""
     isolated: bool = False
-    """Whether it gets a worktree of its own."""
+    """Whether it runs in its own worktree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """Work of one state; all of it starts at once unless `at_once` says otherwise."""
+    """The jobs of one state. At most `at_once` of them run at the same time; `None` means no limit."""
 
     state: str
     jobs: tuple[Job, ...]
@@ -110,18 +110,18 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubFlow:
-    """A flow to be run as one task of a `parallel` state; its end is that of the task."""
+    """A flow that runs as one task of a `parallel` state."""
 
     flow: Flow
     variables: Mapping[str, str]
-    """In place of the flow's own of the same names."""
+    """Values that replace those of the flow's own variables."""
     within: str
-    """Where it runs: the states around it."""
+    """The states around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubFlows:
-    """The tasks of a `parallel` state in which flows run; all begin at once unless `at_once` limits it."""
+    """The flows of one `parallel` state. At most `at_once` of them run at the same time; `None` means no limit."""
 
     state: str
     flows: tuple[SubFlow, ...]
@@ -130,7 +130,7 @@ class SubFlows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Somebody has to answer; `choices` empty: anything."""
+    """A question to a person. Without `choices` any answer will do."""
 
     state: str
     text: str
@@ -140,7 +140,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Go on after so many seconds; `None`: when somebody says so."""
+    """A pause of some seconds. `None` means until a person goes on."""
 
     state: str
     seconds: float | None
@@ -149,13 +149,13 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The flow is over."""
+    """The end of the flow."""
 
     exit_code: int
     state: str
-    """The one it ended in."""
+    """The state it ended in."""
     message: str = ""
-    """Why, where that is not a task's failure."""
+    """The reason, where it is not the failure of a task."""
 
 
 Demand = Jobs | SubFlows | Question | Wait | Ended
@@ -163,12 +163,12 @@ Demand = Jobs | SubFlows | Question | Wait | Ended
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """How a task ended: a job, or a flow inside `parallel`."""
+    """The end of a task: a job, or a flow inside `parallel`."""
 
     exit_code: int
     output: str = ""
     message: str = ""
-    """Why it failed, where the exit code does not say it."""
+    """The reason of a failure that the exit code does not give."""
 
 
 class FlowFault(ArchitectParallelError):
