@@ -16,7 +16,7 @@ from architect_parallel.errors import UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
-    from architect_parallel.flows.machine import Demand, Flow
+    from architect_parallel.flows.model import Demand, Flow
     from architect_parallel.reports.terminal import ProgressReport
 
 app = typer.Typer(
@@ -87,7 +87,8 @@ def run_shown(
     config: Path | None,
 ) -> None:
     """Run the flow in `file`, show it live as far as the streams allow, and end with its exit code."""
-    from architect_parallel.flows.runner import FlowConfig, plan_flow, run_flow
+    from architect_parallel.flows.plan import FlowConfig, plan_flow
+    from architect_parallel.flows.runner import run_flow
     from architect_parallel.reports.terminal import ProgressReport
 
     wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
@@ -141,7 +142,7 @@ def _asking(report: ProgressReport) -> Callable[[Demand], str | None]:
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a flow and its sub-flows; every fault is listed."""
-    from architect_parallel.flows.runner import read_flow
+    from architect_parallel.flows.plan import read_flow
     from architect_parallel.runs.workspace import load_workspace
 
     _show(read_flow(file, load_workspace(Path.cwd(), config)), as_json=json)
@@ -175,7 +176,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def ask_person(demand: Demand) -> str | None:
     """Ask on the terminal. Return `None` if there is none."""
-    from architect_parallel.flows.machine import Question, Wait
+    from architect_parallel.flows.model import Question, Wait
     from architect_parallel.text.sanitize import plain_text
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -240,8 +240,7 @@ def fault_of(
     Args:
         meant: Suggests a known key for an unknown one. `None` means a key of the configuration.
     """
-    # pydantic marks a fault in a mapping's key with a last step "[key]".
-    path: KeyPath = tuple(step for step in error["loc"] if step != "[key]")
+    path, value = _path_in(data, error["loc"])
     where = as_written(places, path)
     if error["type"] == "extra_forbidden":
         return Fault(place_of(places, path), f"unknown key {where}{(meant or _meant)(path)}")
@@ -249,11 +248,22 @@ def fault_of(
         return Fault(place_of(places, path), f"{where} is missing")
     if error["loc"][-1] == "[key]":
         return Fault(place_of(places, path), f"{where}: the name {_words(error)}")
-    value: Any = data
-    for step in path:
-        value = value[step]
     what = "" if isinstance(value, (dict, list)) else f" is {'null' if value is None else quoted(value)}"
     return Fault(place_of(places, path), f"{where}{what}: {_words(error)}")
+
+
+def _path_in(data: Any, location: KeyPath) -> tuple[KeyPath, Any]:
+    """The path of a fault in the data, and the value there.
+
+    pydantic adds steps that the data does not have: the kind of a union's member, and `[key]` for a fault in a key.
+    """
+    path: KeyPath = ()
+    for position, step in enumerate(location):
+        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int)):
+            path, data = (*path, step), cast("Any", data)[step]
+        elif position == len(location) - 1 and step != "[key]":
+            path, data = (*path, step), None  # a key that is missing
+    return path, data
 
 
 def _words(error: Mapping[str, Any]) -> str:

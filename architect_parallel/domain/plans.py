@@ -96,6 +96,7 @@ class Task:
     dependencies: tuple[str, ...] = ()
     """Names or ids of tasks of the same file."""
     on_partial: OnPartial = OnPartial.SKIP
+    role: Role = Role.WORKER
     role_name: str | None = None
     """The name of its agent in a spec if no profile has that name. `None` means that the profile's name says it."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from architect_parallel.config.paths import is_inside
 from architect_parallel.domain import Isolation, Task, TaskFile, TaskText, WorkerSpec
 from architect_parallel.errors import NothingToDo, UsageError
-from architect_parallel.runs.workspace import Workspace
+from architect_parallel.runs.workspace import Workspace, validation_context
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.text.sanitize import require_utf8
 
@@ -58,23 +58,15 @@ def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *,
         UsageError: Every fault of the file.
     """
     # Here, because a run without a file needs neither parser nor schema.
-    from architect_parallel.config.task_common import ValidationContext
     from architect_parallel.config.task_file import load_task_file, read_task_file
 
-    around = ValidationContext(
-        directory=here.start,
-        checkout=_real(here.repository.checkout),
-        backends=tuple(here.backends),
-        agents=tuple(here.settings.agents),
-        ceiling=here.settings.parallel.workers_ceiling,
-        backend_given=backend_given,
-    )
+    context = replace(validation_context(here), backend_given=backend_given)
     if isinstance(source, TaskText):
-        file = read_task_file(source, around)
+        file = read_task_file(source, context)
     else:
         # A relative path starts at the working directory, as messages show it.
         path = Path(source)
-        file = load_task_file(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
+        file = load_task_file(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, context)
     return TaskList(tasks=file.tasks, file=file, listed=True)
 
 

@@ -193,6 +193,7 @@ def draft_spec(
         refine=options.refine,
         complexity=task.complexity or Complexity.LOW,
         on_partial=task.on_partial,
+        role=task.role,
         role_name=task.role_name,
         checks=tuple(dict.fromkeys(options.over("checks", task.checks))),
         check_timeout_s=options.check_timeout,

@@ -10,7 +10,7 @@ from pathlib import Path
 from support.console import wait_until
 from support.dispatching import ended, spec
 
-from architect_parallel.config.task_common import ValidationContext
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.domain import Attempt, Reason, RunPlan, RunStatus, Status, TaskText, Workflow
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AttemptEnded, Event, Recorded, RunFinished, RunResumed, WorkerStarting
