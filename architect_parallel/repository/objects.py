@@ -1,8 +1,9 @@
-"""Bring objects of another object directory into the repository's own, each checked by its content."""
+"""Bring objects of another object directory into a repository. Git checks each by its content."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from architect_parallel.repository import registry
@@ -49,6 +50,22 @@ def bring_objects(repository: Repository, objects: Path) -> None:
         else:
             receive = ("index-pack", "--stdin", "--fsck-objects", *(("--promisor",) if promisor else ()))
         copy_objects(source, oids, repository.store, *receive)
+
+
+def bring_reachable_objects(source: Git, tips: Iterable[str], known: Iterable[str], destination: Path) -> None:
+    """Copy the objects that `tips` reach and `known` do not into the git directory `destination`.
+
+    Args:
+        known: Objects of the destination. Those that `source` does not see are ignored.
+
+    Raises:
+        GitError: An object is missing or damaged, or the destination cannot be written.
+    """
+    lines = "".join(f"{oid}\n" for oid in known).encode()
+    listed = source.run("cat-file", "--batch-check=%(objectname)", input=lines).text.splitlines()
+    visible = [line for line in listed if " " not in line]  # another line is `<name> missing`
+    target = Git(cwd=destination, git_dir=destination, no_user_config=True)
+    copy_objects(source, [*tips, "--not", *visible], target, "index-pack", "--stdin", reachable=True)
 
 
 def _own_objects(repository: Repository, objects: Path) -> list[str]:
