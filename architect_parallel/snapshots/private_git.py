@@ -38,7 +38,8 @@ from architect_parallel.snapshots.baseline import (
     observe,
 )
 from architect_parallel.snapshots.filtered_paths import FilteredPaths, note_filtered, take_back
-from architect_parallel.snapshots.staging import Staging, nul_terminated
+from architect_parallel.snapshots.staging import Staging
+from architect_parallel.snapshots.worktree_index import nul_terminated
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
 
@@ -219,7 +220,7 @@ class PrivateGit:
         )
         staging.stage(agent_index=agent_index)
         tree, found = staging.write_tree(since or self.base_commit, missing_ok=self.facts.partial)
-        staging.finish()
+        staging.restore_date()
         if staging.current:
             enter_times(work, staging.current, len(self.base_commit) // 2)
         left_out = self.directory / LEFT_OUT

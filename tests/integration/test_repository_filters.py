@@ -26,7 +26,7 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, merge, undo
 from architect_parallel.repository import filters
-from architect_parallel.snapshots import filtered_paths, staging
+from architect_parallel.snapshots import filtered_paths, worktree_index
 from architect_parallel.snapshots.collect import collect
 from architect_parallel.snapshots.filtered_paths import FilteredPaths
 from architect_parallel.snapshots.keep_attempt import keep_attempt
@@ -353,7 +353,7 @@ def test_an_unreadable_file_is_not_stored_plain(tmp_path: Path) -> None:
 
 def test_a_large_fresh_checkout_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With so many young files git decides which to read, by whole seconds."""
-    monkeypatch.setattr(staging, "MAX_REREAD", 0)
+    monkeypatch.setattr(worktree_index, "MAX_REREAD", 0)
     site = site_of(tmp_path, SALT, UNSALT, more="for n in 1 2 3 4 5 6; do echo $n > $n.env; done")
     monkeypatch.setattr(filters, "_run", None)
     assert site.private.write_tree().diff.files == ()
