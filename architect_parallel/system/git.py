@@ -31,7 +31,9 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 from architect_parallel.system.files import make_private_dir, share
 from architect_parallel.system.git_errors import find_reason
-from architect_parallel.system.programs import ConfiguredPrograms, SealedConfiguration, Setting, parse_settings
+from architect_parallel.system.git_settings import Setting, parse_settings
+from architect_parallel.system.programs import ConfiguredPrograms
+from architect_parallel.system.sealed_configuration import SealedConfiguration
 
 MINIMUM_VERSION = (2, 31)
 """Oldest git everything but `merge` works with (`--path-format`)."""
