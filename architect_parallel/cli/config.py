@@ -17,7 +17,7 @@ from architect_parallel.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     from architect_parallel.config.loader import ConfigSource, Loaded
-    from architect_parallel.system.programs import Unconfirmed
+    from architect_parallel.system.program_record import Unconfirmed
 
 app = typer.Typer(
     cls=PlainGroup,

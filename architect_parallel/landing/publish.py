@@ -17,7 +17,7 @@ from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.supervision.consume import run_command
 from architect_parallel.system.git import GitError, Repository
-from architect_parallel.system.programs import PUSH_KEYS
+from architect_parallel.system.git_settings import PUSH_KEYS
 from architect_parallel.text.quantities import summarize
 from architect_parallel.text.sanitize import one_line
 

@@ -31,7 +31,9 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 from architect_parallel.system.files import make_private_dir, share
 from architect_parallel.system.git_errors import find_reason
-from architect_parallel.system.programs import ConfiguredPrograms, SealedConfiguration, Setting, parse_settings
+from architect_parallel.system.git_settings import Setting, parse_settings
+from architect_parallel.system.programs import ConfiguredPrograms
+from architect_parallel.system.sealed_configuration import SealedConfiguration
 
 MINIMUM_VERSION = (2, 31)
 """Oldest git everything but `merge` works with (`--path-format`)."""
@@ -264,13 +266,18 @@ class Git:
         return environment
 
 
-def copy_objects(source: Git, oids: Iterable[str], target: Git, *receive: str) -> None:
+def copy_objects(source: Git, oids: Iterable[str], target: Git, *receive: str, reachable: bool = False) -> None:
     """Pack the objects `oids` of `source` and feed the pack to `git <receive…>` in `target`, without holding it.
+
+    Args:
+        reachable: Pack what `oids` reach as well. They may then be any arguments of `git rev-list`.
 
     Raises:
         GitError: One of the two failed; objects that arrived before are harmless.
     """
-    packing_argv, packing_env = source.command("pack-objects", "--quiet", "--stdout")
+    packing_argv, packing_env = source.command(
+        "pack-objects", "--quiet", "--stdout", *(("--revs",) if reachable else ())
+    )
     taking_argv, taking_env = target.command(*receive)
     with tempfile.TemporaryFile() as wanted, tempfile.TemporaryFile() as errors:
         wanted.write("".join(f"{oid}\n" for oid in oids).encode())

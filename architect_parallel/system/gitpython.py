@@ -41,7 +41,7 @@ from git.util import remove_password_if_present, stream_copy
 from architect_parallel.errors import UsageError
 from architect_parallel.system.discovery import locate
 from architect_parallel.system.git import SAFE_SETTINGS, Git, git_dir_at, programs_of, settings_of
-from architect_parallel.system.programs import SealedConfiguration, without_programs
+from architect_parallel.system.sealed_configuration import SealedConfiguration, without_programs
 
 _NEED_THE_FILES = frozenset({"config", "init", "rev-parse", "worktree"})
 """Commands that have to read the configuration itself. `worktree add` is refused where it would run a program."""
