@@ -9,7 +9,8 @@ from pathlib import Path
 from architect_parallel.repository import registry
 from architect_parallel.repository.git_dir_files import OBJECT_ID, read_regular_file
 from architect_parallel.system.files import replace_file
-from architect_parallel.system.git import Git, Repository, copy_objects
+from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git_command import copy_objects
 
 UNPACK_LIMIT = 100
 """Up to this many objects are written one by one, more as one pack; the same number as git's `fetch.unpackLimit`."""
