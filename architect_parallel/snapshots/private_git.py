@@ -30,8 +30,10 @@ from architect_parallel.repository.filters import Filters
 from architect_parallel.repository.index_file import Entry, enter_times, read_index
 from architect_parallel.snapshots import diff as differences
 from architect_parallel.snapshots.baseline import Facts, Identity, git_dir_of, is_real_directory, observe
-from architect_parallel.snapshots.filtered_paths import FilteredPaths, note_filtered, take_back
+from architect_parallel.snapshots.filtered_baseline import record_filtered_files
+from architect_parallel.snapshots.filtered_paths import FilteredPaths
 from architect_parallel.snapshots.private_layout import FACTS, LEFT_OUT, write_private_files
+from architect_parallel.snapshots.put_aside import copy_back
 from architect_parallel.snapshots.staging import Staging
 from architect_parallel.snapshots.worktree_index import nul_terminated
 from architect_parallel.system.files import make_private_dir
@@ -91,7 +93,7 @@ class PrivateGit:
         private = cls(directory=unfinished, facts=facts)
         write_private_files(private.directory, private.facts)
         private._join_index()
-        facts = note_filtered(private.git, facts, private.index)
+        facts = record_filtered_files(private.git, facts, private.index)
         (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
         os.rename(unfinished, directory)
         private = cls(directory=directory, facts=facts)
@@ -251,10 +253,8 @@ class PrivateGit:
             if path not in target and file is not None and path not in left_out:
                 (self.worktree / path).unlink()
             elif path in target and path not in left_out:
-                same = path in current and (current[path].oid, current[path].mode) == (
-                    target[path].oid,
-                    target[path].mode,
-                )
+                old, new = current.get(path), target[path]
+                same = old is not None and (old.oid, old.mode) == (new.oid, new.mode)
                 if not same or file is None or not stat.S_ISREG(file.st_mode):
                     wrong.append(path)
         smudged = filtered.runner().smudged(tree, wrong) if wrong else contextlib.nullcontext((self.directory, ""))
@@ -262,7 +262,7 @@ class PrivateGit:
             if missing := [path for path in wrong if not (smudged_dir / path).is_file()]:
                 raise GitError(("checkout-index", missing[0]), 1, reason or "its filter wrote nothing")
             self._restore_others(tree, names, {path: target[path] for path in names if path in target}, wrong)
-            take_back(smudged_dir, wrong, self.worktree)
+            copy_back(smudged_dir, wrong, self.worktree)
         enter_times(self.index, {path: (self.worktree / path).lstat() for path in wrong}, hash_bytes)
 
     def _restore_others(self, tree: str, names: set[str], target: Mapping[str, Entry], wrong: list[str]) -> None:
@@ -276,9 +276,8 @@ class PrivateGit:
             (("read-tree", "--reset", "-u", tree), b""),
             (("update-index", "-z", "--no-skip-worktree", "--stdin"), kept),
         ):
-            later_ns = (
-                time.time_ns() + 2 * 10**9
-            )  # otherwise git reads files of this second again, without their filter
+            # Otherwise git reads files of this second again, without their filter.
+            later_ns = time.time_ns() + 2 * 10**9
             os.utime(self.index, ns=(later_ns, later_ns))
             self.git.run(*command, input=data)
         os.utime(self.index)
