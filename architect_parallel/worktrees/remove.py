@@ -1,9 +1,9 @@
 """Inspect and remove worktrees and branches that provably belong to a run.
 
 This module neither decides what to remove (see `landing`) nor keeps anything: callers keep first, under
-`refs/architect/keep/`. Invariant: a name alone is no reason to remove anything. A worktree needs its registration's mark
-or its branch, a branch its expected tip. Trees are removed before registrations, and registrations before branches. So
-a process killed in between leaves a state that the next call can handle.
+`refs/architect/keep/`. Invariant: a name alone is no reason to remove anything. A worktree needs its registration's
+mark or its branch, a branch its expected tip. Trees are removed before registrations, and registrations before
+branches. So a process killed in between leaves a state that the next call can handle.
 """
 
 from __future__ import annotations
