@@ -1,4 +1,4 @@
-"""Whose a branch is: recorded in its reflog and in a ref of ours, so that either may be lost.
+"""The run that owns a branch, recorded in its reflog and in a separate ref, so that either may be lost.
 
 A run that makes a branch writes its id into the branch's reflog and points `refs/architect/owned/<run>/<branch>` at the
 commit it left the branch at. Reflogs expire, and a branch that is deleted and made again has a new one. The ref stays,
@@ -28,7 +28,7 @@ def reset_message(run_id: str) -> str:
 
 
 def owns_branch(repository: Repository, branch: str, run_id: str, base_commit: str | None = None) -> bool:
-    """Whether the branch of that name is the one run `run_id` made.
+    """Return whether the branch of that name is the one run `run_id` made.
 
     A branch that somebody deleted and made again is not, unless it is at the work that the run left on it.
 
@@ -76,7 +76,7 @@ def _messages(repository: Repository, branch: str) -> list[str]:
 
 
 def _was_made_again(repository: Repository, branch: str, messages: list[str]) -> bool:
-    """Whether the branch's reflog begins with its creation, by somebody else, or there is none at all."""
+    """Return whether the branch's reflog begins with its creation, by somebody else, or there is none at all."""
     try:
         with (repository.common_dir / "logs" / "refs" / "heads" / branch).open("rb") as log:
             first = log.readline()

@@ -32,7 +32,7 @@ NOBODY = {
     for role in ("AUTHOR", "COMMITTER")
     for key, value in {"NAME": "nobody", "EMAIL": "nobody@example.invalid", "DATE": "@0 +0000"}.items()
 }
-"""Who makes commits that only serve a computation."""
+"""The author of commits that only serve a computation."""
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def temporary_repository(repository: Repository, *, as_merged: bool = False) -> 
 
 
 def alternate_of(repository: Repository) -> bytes:
-    """What `objects/info/alternates` has to hold to borrow the repository's objects."""
+    """The content of `objects/info/alternates` that borrows the repository's objects."""
     path = os.fsencode(repository.common_dir / "objects").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'"' + path + b'"\n'
 

@@ -81,7 +81,7 @@ def _is_written(pid: str, descriptor: str) -> bool:
 
 
 def has_pidfd() -> bool:
-    """Whether signals can be sent without hitting a process that took over a number."""
+    """Return whether signals can be sent without hitting a process that took over a number."""
     if not hasattr(os, "pidfd_open"):
         return False
     try:
