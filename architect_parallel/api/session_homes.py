@@ -17,9 +17,8 @@ from pathlib import Path
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.errors import EnvironmentProblem, UsageError
-from architect_parallel.repository.registry import delete_tree
 from architect_parallel.system.clock import now
-from architect_parallel.system.files import HeldLock, make_private_dir, replace_file
+from architect_parallel.system.files import HeldLock, delete_tree, make_private_dir, replace_file
 from architect_parallel.system.retention import outdated
 from architect_parallel.text.names import read_session
 

@@ -15,12 +15,12 @@ import stat
 from pathlib import Path
 
 from architect_parallel.domain import FileChange
-from architect_parallel.repository.registry import admin_dir_from_dotgit, delete_tree
+from architect_parallel.repository.registry import admin_dir_from_dotgit
 from architect_parallel.snapshots.baseline import is_real_directory
 from architect_parallel.snapshots.filtered_paths import put_aside, take_back
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.private_git import PrivateGit
-from architect_parallel.system.files import replace_file
+from architect_parallel.system.files import delete_tree, replace_file
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.create import restore_branch
 from architect_parallel.worktrees.worker_repository import WorkerRepository

@@ -22,7 +22,8 @@ from architect_parallel.landing.inventory import Leftover, integration_leftover
 from architect_parallel.landing.removal import Removal, remove_leftover
 from architect_parallel.landing.strategies import tree_of
 from architect_parallel.landing.target_branch import Target, find_target, move, require_movable, require_unoccupied
-from architect_parallel.repository.registry import admin_dir_of, checkout_of, mismatch
+from architect_parallel.repository.checkouts import checkout_of
+from architect_parallel.repository.registry import admin_dir_of, mismatch
 from architect_parallel.snapshots.filtered_paths import take_back
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.git import Git, Repository

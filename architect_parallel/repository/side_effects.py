@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from architect_parallel.repository.checkouts import checkouts
 from architect_parallel.repository.heads import read_reflog
-from architect_parallel.repository.registry import checkouts
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 

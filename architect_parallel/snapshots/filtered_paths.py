@@ -24,9 +24,8 @@ from typing import NamedTuple
 from architect_parallel.repository.filter_runner import Runner
 from architect_parallel.repository.filters import drivers_of
 from architect_parallel.repository.index_file import Entry, parse_index, read_index
-from architect_parallel.repository.registry import delete_tree
 from architect_parallel.snapshots.baseline import Facts, is_real_directory
-from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.files import delete_tree, make_private_dir
 from architect_parallel.system.git import Git
 from architect_parallel.text.quantities import summarize
 

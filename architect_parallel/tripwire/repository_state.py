@@ -19,6 +19,7 @@ from pathlib import Path
 
 from architect_parallel.repository import heads, registry, side_effects
 from architect_parallel.snapshots.keep_refs import KEEP
+from architect_parallel.system.files import names
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.system.git_settings import Setting
 from architect_parallel.tripwire.attribution import Change
@@ -244,7 +245,7 @@ class RepositoryState:
         pending = [self._files / "refs"]
         while pending:
             directory = pending.pop()
-            for name in sorted(registry.names(directory)):
+            for name in sorted(names(directory)):
                 path = directory / name
                 ref = os.path.relpath(path, self._files)
                 kept = ref == os.path.dirname(KEEP) or f"{ref}/".startswith(f"{KEEP}/")

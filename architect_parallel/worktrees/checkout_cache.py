@@ -17,10 +17,9 @@ import threading
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError
-from architect_parallel.repository.registry import delete_tree, names
 from architect_parallel.repository.temporary_repository import alternate_of
 from architect_parallel.system import machine
-from architect_parallel.system.files import HeldLock, is_locked, make_private_dir
+from architect_parallel.system.files import HeldLock, delete_tree, is_locked, make_private_dir, names
 from architect_parallel.system.git import Git, Repository
 
 WORTH_WORKTREES = 4

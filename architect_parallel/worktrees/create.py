@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
+from architect_parallel.repository.checkouts import checkout_of
 from architect_parallel.repository.filters import share_filter_state
 from architect_parallel.repository.heads import is_taken
 from architect_parallel.repository.ownership import creation_message, owner_ref, owns_branch, reset_message
@@ -28,18 +29,15 @@ from architect_parallel.repository.registry import (
     admin_dir_from_dotgit,
     admin_dir_of,
     admin_dirs,
-    checkout_of,
-    empty_trash,
-    move_to_trash,
-    names,
-    not_writable,
     partial_worktrees,
     registered_path,
     registration_lock,
     require_ours,
     write_owner,
 )
+from architect_parallel.repository.trash import empty_trash, move_to_trash
 from architect_parallel.system import machine
+from architect_parallel.system.files import names, not_writable
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.checkout_cache import UnpackedBase, check_out
 

@@ -17,22 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
+from architect_parallel.repository.checkouts import checkout_of
 from architect_parallel.repository.heads import head_branch
 from architect_parallel.repository.ownership import owners, owns_branch
 from architect_parallel.repository.registry import (
     INITIALIZING,
     Mismatch,
     admin_dir_of,
-    checkout_of,
-    empty_trash,
     is_ours,
     lock_reason,
     mismatch,
-    move_to_trash,
     partial_worktrees,
     registration_lock,
     require_ours,
 )
+from architect_parallel.repository.trash import empty_trash, move_to_trash
 from architect_parallel.snapshots.nested_repositories import find_nested, unsaved
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.system.git import Git, Repository, make_state_dir
