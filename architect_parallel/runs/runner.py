@@ -203,7 +203,7 @@ class Runner:
             self._give_up(problem)
         self.record([(None, ended)])
         for check in check_policy.failing(ended.checks):
-            self.warn(f"a check fails on the base commit already: {check_policy.words(check)}")
+            self.warn(f"check already fails on the base commit: {check_policy.words(check)}")
 
     def _give_up(self, problem: ArchitectParallelError) -> NoReturn:
         """Abort the launch before any worker starts, and raise `problem`.
