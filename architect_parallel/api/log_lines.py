@@ -51,12 +51,12 @@ class LogLines:
     def _readable(self, data: bytes, *, cut: bool) -> list[str]:
         raw = data.split(b"\n")[1 if cut else 0 :]
         reader = self._make_reader() if self._make_reader is not None else None
-        found: list[str] = []
+        lines: list[str] = []
         for line in raw:
             if reader is not None and line.lstrip().startswith(b"{"):
-                said = [fact.text for fact in reader.line(line) if isinstance(fact, Text)]
-                found += [line for text in said for line in text.splitlines()]
+                texts = [fact.text for fact in reader.line(line) if isinstance(fact, Text)]
+                lines += [line for text in texts for line in text.splitlines()]
             else:
-                found.append(line[: 4 * LINE_CHARACTERS].decode(errors="replace"))
-        plain = (plain_text(line[:LINE_CHARACTERS]).replace("\n", " ").expandtabs(4).rstrip() for line in found)
+                lines.append(line[: 4 * LINE_CHARACTERS].decode(errors="replace"))
+        plain = (plain_text(line[:LINE_CHARACTERS]).replace("\n", " ").expandtabs(4).rstrip() for line in lines)
         return [line for line in plain if line]

@@ -31,10 +31,10 @@ def as_text(title: str, needs: Names) -> str:
     for number, level in enumerate(graph.levels(needs), 1):
         lines.append(f"Step {number}")
         for name in level:
-            after = f"  ← {', '.join(one_line(each, 120) for each in needs[name])}" if needs[name] else ""
+            after = f"  ← {', '.join(one_line(before, 120) for before in needs[name])}" if needs[name] else ""
             lines.append(f"  {one_line(name, 120)}{after}")
     chain = graph.critical_path(needs)
-    lines.append(f"Longest chain ({len(chain.names)}): {' → '.join(one_line(each, 120) for each in chain.names)}")
+    lines.append(f"Longest chain ({len(chain.names)}): {' → '.join(one_line(name, 120) for name in chain.names)}")
     return "\n".join(lines)
 
 

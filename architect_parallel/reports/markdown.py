@@ -135,7 +135,7 @@ class _Page:
         """Add a section with a table. Without rows there is no section."""
         head = [
             f"| {' | '.join(headings)} |",
-            f"|{'|'.join('---:' if each in _RIGHT else '---' for each in headings)}|",
+            f"|{'|'.join('---:' if heading in _RIGHT else '---' for heading in headings)}|",
         ]
         self._add_lines(title, head, [f"| {' | '.join(row)} |" for row in rows])
 

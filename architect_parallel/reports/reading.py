@@ -124,8 +124,8 @@ def _checked(kind: Any, value: Any, place: str) -> Any:
     if origin in (tuple, list):
         if not isinstance(value, list):
             raise ValueError(f"{place}: must be a list")
-        item = typing.get_args(kind)[0]
-        items = [_checked(item, each, f"{place}[{index}]") for index, each in enumerate(value)]
+        of = typing.get_args(kind)[0]
+        items = [_checked(of, item, f"{place}[{index}]") for index, item in enumerate(value)]
         return tuple(items) if origin is tuple else items
     if origin is not None:  # a mapping of anything
         return dict(_object(value, place))
@@ -168,9 +168,9 @@ def _scalar(kind: Any, value: Any, place: str) -> Any:
 
 def _time(value: str, place: str) -> datetime:
     try:
-        found = datetime.fromisoformat(value)
-        if found.tzinfo is None or not 2000 <= found.year <= 9000:
+        time = datetime.fromisoformat(value)
+        if time.tzinfo is None or not 2000 <= time.year <= 9000:
             raise ValueError
-        return found.astimezone(UTC)
+        return time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{place}: must be a time with its zone") from None

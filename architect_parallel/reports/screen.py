@@ -59,7 +59,7 @@ class View:
     up: int = 0
     """Lines the log is scrolled up from its end."""
     asks_cancel: bool = False
-    """Whether the screen asks about a cancellation."""
+    """The screen asks about a cancellation."""
     message: str = ""
     """Shown in the last line instead of the keys. Empty means no message."""
 

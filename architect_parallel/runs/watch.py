@@ -28,7 +28,7 @@ class Follower:
 
     def __init__(self, journal: Journal, run_id: str) -> None:
         self.over = False
-        """Whether the run has ended, or its launcher died. A later resume continues it."""
+        """True once the run has ended, or its launcher died. A later resume continues it."""
         self._journal = journal
         self._run_id = run_id
         self._last_seq = 0

@@ -308,8 +308,8 @@ def _usage(history: Sequence[Attempt]) -> Usage:
     bases = {usage.cost_basis for usage in usages}
 
     def known(values: list[int | None]) -> int | None:
-        found = [value for value in values if value is not None]
-        return sum(found) if len(found) == len(values) else None
+        numbers = [value for value in values if value is not None]
+        return sum(numbers) if len(numbers) == len(values) else None
 
     basis = CostBasis.UNKNOWN if CostBasis.UNKNOWN in bases else CostBasis.REPORTED
     basis = bases.pop() if len(bases) == 1 else basis

@@ -27,12 +27,12 @@ Characters = tuple[Span, ...]
 
 def _without(spans: Iterable[Span], *, low: int = 1) -> Characters:
     """All other characters that a path part can have."""
-    found, at = [], low
+    gaps, at = [], low
     for first, last in sorted([*spans, (ord("/"), ord("/"))]):
         if first > at:
-            found.append((at, first - 1))
+            gaps.append((at, first - 1))
         at = max(at, last + 1)
-    return (*found, (at, _LAST)) if at <= _LAST else tuple(found)
+    return (*gaps, (at, _LAST)) if at <= _LAST else tuple(gaps)
 
 
 _ANY = _without(())
@@ -140,24 +140,24 @@ def overlapping(
     """
     order = {owner: place for place, owner in enumerate(scopes)}
     by_beginning: dict[tuple[str, ...], list[tuple[Owner, str]]] = {}
-    found: dict[tuple[Owner, Owner], tuple[str, str]] = {}
+    pairs: dict[tuple[Owner, Owner], tuple[str, str]] = {}
     every = sorted(
         ((_beginning(pattern), owner, pattern) for owner, patterns in scopes.items() for pattern in patterns),
         key=lambda item: (len(item[0]), order[item[1]]),
     )
     for beginning, owner, pattern in every:
-        if len(found) >= most:
+        if len(pairs) >= most:
             break
         for length in range(len(beginning) + 1):
             for earlier, theirs in by_beginning.get(beginning[:length], ()):
                 pair = (earlier, owner) if order[earlier] < order[owner] else (owner, earlier)
-                if earlier == owner or pair in found or may(*pair):
+                if earlier == owner or pair in pairs or may(*pair):
                     continue
                 if overlaps(theirs, pattern, files):
-                    found[pair] = (theirs, pattern) if pair[0] == earlier else (pattern, theirs)
+                    pairs[pair] = (theirs, pattern) if pair[0] == earlier else (pattern, theirs)
         by_beginning.setdefault(beginning, []).append((owner, pattern))
-    for one, other in sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))[:most]:
-        yield Overlap(one=one, other=other, patterns=found[one, other])
+    for one, other in sorted(pairs, key=lambda pair: (order[pair[0]], order[pair[1]]))[:most]:
+        yield Overlap(one=one, other=other, patterns=pairs[one, other])
 
 
 def _beginning(pattern: str) -> tuple[str, ...]:
@@ -267,10 +267,10 @@ def _class(name: str, at: int) -> tuple[Characters, int]:
         if character <= last:
             spans.append((ord(character), ord(last)))
     others = _without(spans)
-    found = others if negated else _without(others)
-    if not found:
+    characters = others if negated else _without(others)
+    if not characters:
         raise ValueError("has a class that no character is in")
-    return found, at
+    return characters, at
 
 
 def _meet(mine: _Way, theirs: _Way) -> bool:
