@@ -20,11 +20,12 @@ from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.backends.command_reader import FIELDS, JsonReader
 from architect_parallel.backends.shell import OutputReader
 from architect_parallel.domain import Limits
+from architect_parallel.supervision.messages import Launch
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.output import LogFile
-from architect_parallel.supervision.process import Launch
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.workers.agent_run import UsageMeter, run_agent
+from architect_parallel.workers.agent_session import AgentOutputReader
+from architect_parallel.workers.usage import UsageMeter
 from benchmarks.measure import Goal, folder
 
 LINES = 1_000_000
@@ -75,7 +76,7 @@ def _run(place: Path, name: str, block: Path) -> tuple[float, float]:
     log = LogFile(place / "log")
     (place / "log").unlink()
     stop_token = StopToken()
-    tally = UsageMeter(
+    meter = UsageMeter(
         limits=Limits(output_bytes=2**40, max_steps=50),
         requested_model=None,
         prices={},
@@ -93,17 +94,8 @@ def _run(place: Path, name: str, block: Path) -> tuple[float, float]:
         cookie=f"reading-{os.getpid()}-{time.monotonic_ns()}",
     )
     cpu_s, wall_s = time.process_time(), time.monotonic()
-    ran = run_agent(
-        launch,
-        _reader(name, place),
-        shown_argv=("cat",),
-        secrets=("sk-a-secret-of-some-length",),
-        log=log,
-        tally=tally,
-        sampler=Sampler(),
-        stop_token=stop_token,
-        emit=lambda event: None,
-    )
+    output = AgentOutputReader(_reader(name, place), log, meter, stop_token, lambda event: None)
+    ran = output.read(launch, ("cat",), ("sk-a-secret-of-some-length",), Sampler())
     cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - wall_s
     log.close()
     if ran is None or ran.exit_code != 0:

@@ -16,7 +16,7 @@ from architect_parallel.backends.environment import filtered_environment
 from architect_parallel.backends.program import packaged_version
 from architect_parallel.backends.registry import AGENT_CLIS
 from architect_parallel.domain import BackendSettings
-from architect_parallel.supervision import process
+from architect_parallel.supervision.consume import run_command
 
 LIMIT_S = 10.0
 _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?(?:[-+][0-9A-Za-z.-]+)?)\b")
@@ -36,7 +36,7 @@ def agent_version(
         packaged = packaged_version(Path(found.program))
         if packaged is not None:
             return packaged
-    outcome = process.run_command(
+    outcome = run_command(
         (found.program, *words[1:], "--version"),
         cwd=Path("/"),
         env=filtered_environment(backend, environ),

@@ -25,7 +25,7 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
 from architect_parallel.runs.runner import Listener
-from architect_parallel.runs.task_sources import require_task_texts
+from architect_parallel.runs.task_sources import require_tasks
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, require_planned
 from architect_parallel.scheduling.retries import history_of
@@ -97,7 +97,7 @@ def _next_attempt(
     here: Workspace, journal: Journal, run_id: str, worker_id: int, instructions: str
 ) -> tuple[WorkerSpec, tuple[Attempt, ...]]:
     """The worker's next attempt, and those before it."""
-    (prompt,) = require_task_texts([instructions])
+    (task,) = require_tasks([instructions])
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
@@ -118,7 +118,7 @@ def _next_attempt(
     lost = f"backend {backend.name} has no session to go on with: the agent sees its files, not what was said before"
     following = replace(
         spec,
-        prompt=prompt,
+        prompt=task.prompt,
         first_prompt=spec.first_prompt or spec.prompt,
         values={},
         session_id=session,

@@ -1,7 +1,7 @@
 """`architect run --backend NAME`: one task with one backend in the current directory, under the same supervision.
 
-No worktree, no journal, no collection: what the agent changes stays where it is, as the user asked. The agent's process
-tree is proven gone before this returns, and the claim is weighed as a worker's is.
+There is no worktree, no journal and no collection: the agent edits the directory in place, as the user task. The
+agent's process tree is proven gone before this returns, and its claim is judged like a worker's.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from architect_parallel.scheduling import verdict
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import open_repository
-from architect_parallel.workers.agent_run import AgentRun
-from architect_parallel.workers.alone import Alone, run_alone
+from architect_parallel.workers.agent_session import AgentRun, AgentSession
+from architect_parallel.workers.request import profile_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InPlace:
-    """One task for one backend, here."""
+    """One task for one backend in one directory."""
 
     task: str
     backend: str
@@ -41,27 +41,27 @@ class InPlace:
     approval_mode: ApprovalMode
     limits: Limits
     resume: str | None = None
-    """The id of the session to go on with, as `read_session` takes it."""
+    """The id of the session to continue, as `read_session` takes it."""
 
 
 def run_in_place(
-    asked: InPlace, settings: Settings, environ: Mapping[str, str], say: Callable[[str], None] | None = None
+    task: InPlace, settings: Settings, environ: Mapping[str, str], say: Callable[[str], None] | None = None
 ) -> tuple[Report, int | None]:
-    """Runs the task; returns its report and the number of the signal that stopped it (`None`: none did).
+    """Run the task; return its report and the number of the signal that stopped it. `None` means no signal.
 
     Args:
-        say: Takes a line of progress or a warning for a person; `None`: nobody listens.
+        say: Takes a line of progress. `None` means that no progress is shown.
 
     Raises:
-        UsageError: For an unknown backend, one that cannot go on with a session, and an unknown session.
-        EnvironmentProblem: When the backend cannot be used here.
+        UsageError: The backend or the session is unknown, or the backend cannot continue a session.
+        EnvironmentProblem: The backend cannot be used here.
     """
     backends = load_backends(settings, environ)
-    backend = require_backend(backends, asked.backend)
-    if asked.resume is not None and not backend.capabilities.sessions:
+    backend = require_backend(backends, task.backend)
+    if task.resume is not None and not backend.capabilities.sessions:
         hint = "`architect backends` shows which can"
         raise UsageError(f"--resume: backend {backend.name} cannot go on with a session", hint=hint)
-    require_ready(backends, backend, {asked.model}, environ)
+    require_ready(backends, backend, {task.model}, environ)
     warnings: list[str] = []
 
     def emit(event: Event) -> None:
@@ -76,29 +76,33 @@ def run_in_place(
     stop_token = StopToken()
     ended: list[AgentRun | None] = []
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ArchitectParallelError):  # no repository, or one that is only read here
-            stack.enter_context(open_repository(asked.directory).programs.agents_running())
+        with contextlib.suppress(ArchitectParallelError):  # no repository, or a read-only one
+            stack.enter_context(open_repository(task.directory).programs.agents_running())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="architect-run-")))
         if backend.capabilities.sessions:
             base = user_state_dir(environ, home_dir()) / "agents"
-            home = stack.enter_context(session_home(base, backend, asked.resume))
+            home = stack.enter_context(session_home(base, backend, task.resume))
         else:
             home = SessionHome(path=make_private_dir(folder / "state"))
-        alone = Alone(
-            task=asked.task,
-            backend=backend,
-            directory=asked.directory,
-            folder=folder,
+        request = profile_request(
+            task.task,
+            task.agent,
+            model=task.model,
+            approval_mode=task.approval_mode,
+            limits=task.limits,
+            directory=task.directory,
+            prompt_file=folder / "prompt.txt",
             state_dir=home.path,
-            agent=asked.agent,
-            model=asked.model,
-            approval_mode=asked.approval_mode,
-            limits=asked.limits,
-            session_id=asked.resume,
-            environ=environ,
-            prices=settings.prices,
+            session_id=task.resume,
         )
-        worker = threading.Thread(target=lambda: ended.append(run_alone(alone, stop_token, emit)))
+        session = AgentSession(backend=backend, environ=environ, prices=settings.prices)
+
+        log = folder / "log"
+
+        def run() -> None:
+            ended.append(session.run(request, limits=task.limits, log=log, stop_token=stop_token, emit=emit))
+
+        worker = threading.Thread(target=run)
         with stop_on_signals(stop_token):
             worker.start()
             while worker.is_alive():
@@ -106,10 +110,10 @@ def run_in_place(
         home.session_id = ended[0].session_id if ended and ended[0] is not None else None
     if not ended:
         raise InternalError("the agent's thread ended without a result")
-    return _report(asked, ended[0], stop_token, warnings), stop_token.signal
+    return _report(task, ended[0], stop_token, warnings), stop_token.signal
 
 
-def _report(asked: InPlace, run: AgentRun | None, stop_token: StopToken, warnings: list[str]) -> Report:
+def _report(task: InPlace, run: AgentRun | None, stop_token: StopToken, warnings: list[str]) -> Report:
     ending = run.ending if run is not None else None
     status, reason = verdict.decide(
         outcome=ending.outcome if ending is not None else None,
@@ -118,7 +122,7 @@ def _report(asked: InPlace, run: AgentRun | None, stop_token: StopToken, warning
         spawn_failed=run is not None and run.spawn_error is not None,
         files_changed=1 if run is not None and run.steps else None,
     )
-    error = stop_token.detail or str(stop_token.reason) if stop_token.reason is not None else None
+    error = stop_token.description
     if error is None and run is not None and status != "success":
         error = run.spawn_error or (ending.error if ending is not None else None)
     return Report(
@@ -127,8 +131,8 @@ def _report(asked: InPlace, run: AgentRun | None, stop_token: StopToken, warning
         steps=run.steps if run is not None else 0,
         cost=run.cost if run is not None else 0.0,
         usage=run.usage if run is not None else Usage(),
-        output=ending.text if ending is not None else "",
-        model=(run.model if run is not None else None) or asked.model or "default",
+        output=run.output if run is not None else "",
+        model=(run.model if run is not None else None) or task.model or "default",
         session_id=(run.session_id if run is not None else None) or "",
         error=error,
         retry_after_s=ending.retry_after_s if ending is not None else None,

@@ -1,8 +1,8 @@
-"""The judge of a competition: an agent that is asked which of two diffs is better, after the run is over.
+"""The judge of a competition: an agent that chooses the better of two diffs, after the run has ended.
 
-It works in an empty directory of its own that goes when it ends, read-only as far as its program can be told so, under
-the limits of a worker. Every answer is recorded as it comes (`Judged`), after the run's own end: a launcher killed in
-between leaves a finished run with fewer answers, and a pair with one of its two answers counts for nothing.
+It works in a temporary empty directory, read-only if its program can be, under the limits of a worker. Every answer is
+recorded as it comes (`Judged`), after the run's own end. A launcher killed in between leaves a finished run with fewer
+answers. A pair with one of its two answers counts for nothing.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from architect_parallel.snapshots.diff import patch
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.workers.agent_run import AgentRun
-from architect_parallel.workers.alone import Alone, run_alone
+from architect_parallel.workers.agent_session import AgentRun, AgentSession
+from architect_parallel.workers.request import profile_request
 
 ANSWER_TIMEOUT_S = 300.0
-"""For one answer, where workers have no time limit."""
+"""Seconds for one answer if workers have no time limit."""
 MOST_STEPS = 10
 
 _log = logging.getLogger(__name__)
@@ -54,22 +54,22 @@ _log = logging.getLogger(__name__)
 def judge(
     plan: RunPlan, result: RunResult, journal: Journal, here: Workspace, listeners: Sequence[Listener] = ()
 ) -> RunResult:
-    """Has the best successes of an ended competition judged, where only a judge could order them.
+    """Let a judge order the best successes of an ended competition that only a judge can order.
 
     Returns:
-        The run's result as the journal tells it then. Where a signal ended the judging its `exit_code` says so, here
-        alone: the run itself had ended before.
+        The run's result with the judgements. After a signal its `exit_code` names it; the recorded exit code stays,
+        because the run itself had ended before.
     """
     competition = plan.competition
     if competition is None or competition.judge is None or result.status is RunStatus.CANCELED:
         return result
     if result.exit_code is not None and result.exit_code >= 128:
         return result
-    return _JudgeSession(plan, competition, result, journal, here, listeners).sit()
+    return _JudgeSession(plan, competition, result, journal, here, listeners).run()
 
 
 class _JudgeSession:
-    """One sitting: questions in one thread, answers and signals in the caller's."""
+    """One judging: the questions in a thread, the answers and requests to cancel in the caller's."""
 
     def __init__(
         self,
@@ -88,12 +88,12 @@ class _JudgeSession:
         self._listeners = list(listeners)
         self._messages: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._stop_token = StopToken()
-        costs = [each.cost for each in result.results] + [each.cost for each in result.judged]
+        costs = [worker.cost for worker in result.results] + [judgement.cost for judgement in result.judged]
         self._spent = sum(cost for cost in costs if cost is not None)
         self._began_s = monotonic_s()
         self._cut: set[int] = set()
 
-    def sit(self) -> RunResult:
+    def run(self) -> RunResult:
         asking = threading.Thread(target=self._ask_all, name="judge")
         with stop_on_signals(self._stop_token):
             asking.start()
@@ -118,9 +118,9 @@ class _JudgeSession:
             if message is None:
                 return
             for recorded in self._journal.append([(self._plan.run_id, None, message)]):
-                self._tell(recorded)
+                self._notify(recorded)
 
-    def _tell(self, recorded: Recorded) -> None:
+    def _notify(self, recorded: Recorded) -> None:
         for listener in tuple(self._listeners):
             try:
                 listener(recorded)
@@ -129,16 +129,16 @@ class _JudgeSession:
                 _log.warning("listener dropped", exc_info=True)
 
     def _ask_all(self) -> None:
-        """Asks until all is answered or an answer fails; in its own thread."""
+        """Ask until all questions are answered or an answer fails; in a thread."""
         try:
-            backend = require_judge(self._name, self._here)  # a resumed run may stand in another configuration
-            for each in self._judgements(backend):
-                self._messages.put(Judged(judgement=each))
-                if each.error is not None:
+            backend = require_judge(self._name, self._here)  # the configuration may have changed before a resume
+            for judgement in self._judgements(backend):
+                self._messages.put(Judged(judgement=judgement))
+                if judgement.error is not None:
                     if self._stop_token.reason not in (Reason.INTERRUPTED, Reason.CANCELED):
-                        self._warn(f"judge {self._name}: {each.error}; it is asked no more")
+                        self._warn(f"judge {self._name}: {judgement.error}; it is asked no more")
                     return
-        except Exception as error:  # here the judge ends: the run's results must not be lost with it
+        except Exception as error:  # the run's results must not be lost with the judge
             _log.exception("the judge failed")
             self._warn(f"judge {self._name}: {error}; it is asked no more")
         finally:
@@ -150,15 +150,16 @@ class _JudgeSession:
     def _judgements(self, backend: Backend) -> Iterator[Judgement]:
         diffs = self._diffs()
         results = self._result.results
-        models = {each.worker_id: each.model for each in results}
+        models = {worker.worker_id: worker.model for worker in results}
         pairs = judge_prompt.pairs_to_judge(ranking.tiers(results), models, diffs)
-        answered = {(each.a, each.b): each.best for each in self._result.judged if each.error is None}
+        judged = self._result.judged
+        answered = {(answer.a, answer.b): answer.best for answer in judged if answer.error is None}
         if pairs:
             candidates = sorted({worker_id for pair in pairs for worker_id in pair})
             text = f"judge {self._name}: asked to choose between workers {', '.join(map(str, candidates))}"
             self._messages.put(AgentOutput(text=text))
         for first, second in pairs:
-            # An answer that cannot be read decides the pair: the other one is not paid for.
+            # An unreadable answer decides the pair, so the second question is not paid for.
             for a, b in ((first, second), (second, first)):
                 if (a, b) not in answered:
                     judgement = self._ask(backend, a, b, diffs[a], diffs[b])
@@ -170,24 +171,24 @@ class _JudgeSession:
                     break
 
     def _diffs(self) -> dict[int, str]:
-        """Worker id → its diff as the judge sees it; of successes that changed something."""
+        """Worker id → its diff as the judge sees it, of successes with changes."""
         names: set[str] = set()
-        for each in self._result.results:
-            names |= judge_prompt.names_of(each.model) if each.model != "default" else set()
+        for worker in self._result.results:
+            names |= judge_prompt.names_of(worker.model) if worker.model != "default" else set()
         for spec in self._plan.workers:
             names |= {spec.branch, Path(spec.worktree_path).name}
         shown = {}
-        for each in self._result.results:
-            if each.status is not Status.SUCCESS or each.diff is None or not each.diff.files:
+        for worker in self._result.results:
+            if worker.status is not Status.SUCCESS or worker.diff is None or not worker.diff.files:
                 continue
-            data = patch(self._here.repository.store, each.diff.base, each.diff.head)
-            shown[each.worker_id], cut = judge_prompt.shown_diff(data.decode(errors="replace"), names)
-            if cut:
-                self._cut.add(each.worker_id)
+            data = patch(self._here.repository.store, worker.diff.base, worker.diff.head)
+            shown[worker.worker_id], is_cut = judge_prompt.shown_diff(data.decode(errors="replace"), names)
+            if is_cut:
+                self._cut.add(worker.worker_id)
         return shown
 
     def _ask(self, backend: Backend, a: int, b: int, diff_a: str, diff_b: str) -> Judgement | None:
-        """One answer; `None`: nothing is left of the run's budget or time."""
+        """Ask one question. `None` means that nothing is left of the run's budget or time, or that a stop came."""
         limits = self._limits()
         if limits is None:
             return None
@@ -202,21 +203,26 @@ class _JudgeSession:
         task = judge_prompt.question(self._plan.workers[0].prompt, diff_a, diff_b, mark=secrets.token_hex(8))
         profile = judge_profile(self._here, backend)
         with tempfile.TemporaryDirectory(prefix="architect-judge-", ignore_cleanup_errors=True) as directory:
-            alone = Alone(
-                task=task,
-                backend=backend,
-                directory=Path(directory),
-                folder=make_private_dir(run_dir / name),
-                state_dir=make_private_dir(run_dir / "state" / name),
-                agent=profile,
+            folder = make_private_dir(run_dir / name)
+            request = profile_request(
+                task,
+                profile,
                 model=profile.model,
                 approval_mode=ApprovalMode.DEFAULT,
                 limits=limits,
-                environ=self._here.environ,
-                prices=self._here.settings.prices,
+                directory=Path(directory),
+                prompt_file=folder / "prompt.txt",
+                state_dir=make_private_dir(run_dir / "state" / name),
             )
+            session = AgentSession(backend=backend, environ=self._here.environ, prices=self._here.settings.prices)
             try:
-                run = run_alone(alone, self._stop_token, lambda event: None)
+                run = session.run(
+                    request,
+                    limits=limits,
+                    log=folder / "log",
+                    stop_token=self._stop_token,
+                    emit=lambda event: None,
+                )
             except ArchitectParallelError as error:
                 return Judgement(a=a, b=b, best=None, backend=backend.name, cost=0.0, error=str(error))
         if run is None:
@@ -244,16 +250,12 @@ class _JudgeSession:
 
 def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, stop_token: StopToken) -> Judgement:
     ending = run.ending
-    text = ending.text if ending is not None else ""
     error = run.spawn_error
     completed = ending is not None and ending.outcome is Outcome.COMPLETED and run.exit_code == 0
-    if error is None and not completed:  # an answer that is there counts, also where it was the budget's last
-        said = ending.error if ending is not None else None
-        error = (
-            stop_token.detail or str(stop_token.reason) if stop_token.reason else said or f"exit code {run.exit_code}"
-        )
-    answer = judge_prompt.read_answer(text) if error is None else None
-    started_s, ended_s = run.started_s, run.ended_s
+    if error is None and not completed:  # an answer counts even if it spent the rest of the budget
+        claimed = ending.error if ending is not None else None
+        error = stop_token.description or claimed or f"exit code {run.exit_code}"
+    answer = judge_prompt.read_answer(run.output) if error is None else None
     return Judgement(
         a=a,
         b=b,
@@ -261,7 +263,7 @@ def _judgement(run: AgentRun, a: int, b: int, backend: str, model: str | None, s
         backend=backend,
         model=run.model or model or "default",
         cost=run.cost if run.spawn_error is None else 0.0,
-        duration=0.0 if started_s is None or ended_s is None else round(ended_s - started_s, 3),
-        output=text,
+        duration=round(run.ended_s - run.started_s, 3),
+        output=run.output,
         error=error,
     )

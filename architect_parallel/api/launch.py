@@ -23,7 +23,8 @@ from architect_parallel.events import (
 from architect_parallel.journal import Journal
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.repository.registry import registration_lock
-from architect_parallel.runs.plan import ParallelConfig, draft_plan, numbered
+from architect_parallel.runs.options import ParallelConfig
+from architect_parallel.runs.plan import draft_plan, numbered
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.workspace import load_workspace
 from architect_parallel.system import machine

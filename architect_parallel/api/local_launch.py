@@ -45,7 +45,7 @@ from architect_parallel.system import clock, machine
 from architect_parallel.system.files import hand_over_tree, make_private_dir, replace_file
 from architect_parallel.tripwire.attribution import programs_changed
 from architect_parallel.tripwire.monitor import Tripwire
-from architect_parallel.workers.worker import WorkerContext
+from architect_parallel.workers.context import WorkerContext
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
 
 
@@ -240,9 +240,9 @@ def start_rules(here: Workspace, plan: RunPlan | None = None) -> Rules:
     return Rules(
         provider_of=provider_of,
         rate_limits=rate_limits,
-        rate_limit_wait_s=settings.parallel.rate_limit_wait_s,
-        min_free_memory_bytes=settings.parallel.min_free_memory_bytes,
-        min_free_disk_bytes=settings.parallel.min_free_disk_bytes,
+        rate_limit_wait_s=settings.parallel.rate_limit_wait,
+        min_free_memory_bytes=settings.parallel.min_free_memory,
+        min_free_disk_bytes=settings.parallel.min_free_disk,
     )
 
 

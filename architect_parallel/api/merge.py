@@ -1,4 +1,4 @@
-"""`architect merge`: results land on a branch, with what checks and a resolving agent need to run."""
+"""`architect merge`: land results on a branch, with checks after each step and an agent for conflicts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 from architect_parallel.api.launch import recorded_plan
 from architect_parallel.backends.environment import key_names
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import SHELL, AgentProfile, Limits, RunPlan, SandboxMode
+from architect_parallel.domain import AgentProfile, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.conflicts import Resolver
-from architect_parallel.landing.integration import IntegrationContext, Interrupted
+from architect_parallel.landing.integration import Interrupted
+from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
+from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
@@ -25,7 +27,7 @@ from architect_parallel.system.git import open_repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeRequest:
-    """What `architect merge` was asked for."""
+    """The options of `architect merge`."""
 
     run: str
     workers: Sequence[int] = ()
@@ -33,12 +35,12 @@ class MergeRequest:
     into: str | None = None
     method: Method = Method.MERGE
     resolve: str | None = None
-    """Backend that resolves conflicts; `None`: they are left out."""
+    """Backend that resolves conflicts. `None` means that results with conflicts are left out."""
     push: bool = False
     pull_request: bool = False
     dry_run: bool = False
     makes_target: bool = False
-    """Whether the caller has made `into` for this merge: undo takes it away again."""
+    """True if the caller created `into` for this merge: undo deletes it again."""
 
 
 def merge(
@@ -51,23 +53,23 @@ def merge(
     warned: Callable[[str], None] = lambda line: None,
     planned: Callable[[MergePlan], None] = lambda plan: None,
 ) -> tuple[MergePlan, MergeOutcome | None]:
-    """Plans and, unless it is a dry run, lands.
+    """Plan the merge and, unless it is a dry run, land it.
 
     Args:
         say: Takes a line of progress for people.
-        warned: Takes each warning of what ran, at once; the outcome has them too, where there is one.
+        warned: Takes each warning at once; the outcome has them too, if there is one.
         planned: Called with the plan before anything is done.
 
     Returns:
-        The plan, and what came of it (`None`: it was a dry run).
+        The plan and its outcome. `None` means a dry run.
 
     Raises:
         NothingToDo, UsageError, EnvironmentProblem: See `landing.merge`; also for an unknown backend or one that is
             not ready. Nothing was moved then.
-        Interrupted: A signal came; nothing was moved, nothing is left running.
+        Interrupted: A signal came. Nothing was moved, and nothing is left running.
     """
     environ = dict(os.environ if environ is None else environ)
-    # Who lands one result needs no configuration, and is not to be stopped by one that is broken.
+    # Landing one result needs no configuration, so a broken one must not prevent it.
     here = load_workspace(workspace_root, config_file, environ) if asked.resolve is not None else None
     resolver = _resolver(here, asked.resolve) if here is not None and asked.resolve is not None else None
     repository = here.repository if here is not None else open_repository(workspace_root)
@@ -98,7 +100,7 @@ def merge(
 
 
 def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
-    """`plan` with the check that a spec wants after each step, beside the results' own; an imported run has none."""
+    """Add the check that a spec runs after each step to `plan`. An imported run has no checks."""
     if run.imported:
         return replace(plan, warnings=(*plan.warnings, "the run was imported: no check of it runs here"))
     order = run.workflow.merge if run.workflow is not None else None
@@ -113,7 +115,7 @@ def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
 
 def _resolver(here: Workspace, name: str) -> Resolver:
     backend = require_backend(here.backends, name)
-    if backend.name == SHELL:
+    if backend.capabilities.runs_its_prompt:
         raise UsageError(f"--resolve {name}: this backend runs its task as a program", hint="architect backends")
     settings = here.settings.parallel
     profile = here.settings.agents.get(settings.agent, AgentProfile(name=settings.agent))
@@ -123,9 +125,4 @@ def _resolver(here: Workspace, name: str) -> Resolver:
     fits = profile.backend in (None, backend.name)
     agent = profile if fits else replace(profile, model=None)
     require_ready(here.backends, backend, {agent.model}, here.environ)
-    limits = Limits(
-        timeout_s=settings.timeout_per_worker_s, idle_timeout_s=settings.idle_timeout_s,
-        memory_bytes=settings.memory_per_worker_bytes, output_bytes=settings.output_per_worker_bytes,
-        max_steps=settings.max_steps, budget_usd=settings.budget_per_worker, grace_s=settings.grace_s,
-    )  # fmt: skip
-    return Resolver(backend=backend, agent=agent, limits=limits, prices=here.settings.prices)
+    return Resolver(backend=backend, agent=agent, limits=worker_limits(settings), prices=here.settings.prices)

@@ -1,1 +1,1 @@
-"""Checks: a user's commands that judge a worker's result, and what they wrote put back."""
+"""Checks: a user's commands that judge a worker's result; their changes to the worktree are undone."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
-from architect_parallel.checks.commands import CheckOrder, run_checks
+from architect_parallel.checks.commands import CheckHooks, CheckOrder, run_checks
 from architect_parallel.checks.restore import RestorableTree
 from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
@@ -18,7 +18,7 @@ from architect_parallel.events import BaselineFinished, CheckFinished, Event
 from architect_parallel.repository.filters import record
 from architect_parallel.repository.registry import delete_tree
 from architect_parallel.snapshots.private_git import PrivateGit
-from architect_parallel.supervision import process
+from architect_parallel.supervision.consume import CommandOutcome, run_command
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.files import make_private_dir
@@ -146,8 +146,8 @@ class Checker:
     ) -> list[CheckResult]:
         directory = self.run_dir / "git" / "base"
 
-        def run(command: str) -> process.CommandOutcome:
-            return process.run_command(
+        def run(command: str) -> CommandOutcome:
+            return run_command(
                 ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ.of(command),
                 timeout_s=order.limits.timeout_s, is_cancelled=self.stop_token.is_cancelled,
             )  # fmt: skip
@@ -194,7 +194,7 @@ class Checker:
         emit: Callable[[Event], None],
         warn: Callable[[str], None],
     ) -> list[CheckResult]:
-        def after_each() -> None:
+        def after_run() -> None:
             try:
                 if lent is not None:
                     lent.put_back()
@@ -206,9 +206,11 @@ class Checker:
             directory,
             sampler=self.sampler,
             stop_token=self.stop_token,
-            before_each=(lambda: None) if lent is None else lent.lend,
-            after_each=after_each,
-            heard=lambda result: emit(CheckFinished(check=result)),
+            hooks=CheckHooks(
+                before_run=(lambda: None) if lent is None else lent.lend,
+                after_run=after_run,
+                on_result=lambda result: emit(CheckFinished(check=result)),
+            ),
         )
 
 

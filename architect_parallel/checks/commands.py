@@ -1,8 +1,8 @@
-"""Checks: the user's commands on a finished tree, one after another, each under supervision and limits of its own.
+"""Checks: the user's commands on a finished tree, one after another, each supervised and held to limits of its own.
 
-A check runs code an agent wrote, so it is held like an agent: its process tree ends with it, its memory and output are
-bounded, and it gets no agent's key. Before and after each run the tree is the collected one (`lent`). A stop of the
-worker ends the check that runs and starts no other one; what was cut short has no result.
+A check runs code that an agent wrote, so it is held like an agent: its process tree ends with it, its memory and output
+are bounded, and it gets no agent's key. Before and after each run the tree is the collected one (`restore`). A stop of
+the worker ends the running check and starts no other one. A check that was cut short has no result.
 """
 
 from __future__ import annotations
@@ -11,189 +11,137 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.backends.environment import CommandEnvironment, Redactor
+from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.domain import CheckResult, Limits, Reason
 from architect_parallel.scheduling.check_policy import worth_repeating
-from architect_parallel.scheduling.limits import Observation, exceeded
-from architect_parallel.supervision import process
-from architect_parallel.supervision.monitor import Sampler, WatchedProcess
+from architect_parallel.supervision.consume import run_limited
+from architect_parallel.supervision.messages import Launch, Stream
+from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.output import LogFile, Tail
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.system.clock import monotonic_s
 from architect_parallel.text.sanitize import plain_text
 
 TAIL_LINES = 40
 TAIL_BYTES = 8 * 2**10
-"""How much of a check's output stands in its result; its log has more."""
+"""The part of a check's output that its result keeps; its log has more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOrder:
-    """What to run and how it is held."""
+    """The checks to run, and how they are held."""
 
     commands: tuple[str, ...]
     limits: Limits
     """`timeout_s`, `memory_bytes`, `output_bytes` and `grace_s` of each run of a check."""
     environ: CommandEnvironment
     secrets: tuple[str, ...]
-    """Blanked out in what they print: an agent may have written them into a file."""
+    """Values blanked out in the output: an agent may have written them into a file."""
     log: Path
     cookie: str
     variables: Mapping[str, str] = field(default_factory=dict)
     """Further variables of each command."""
     repeat: bool = True
-    """Whether one that failed is run again."""
+    """Run a check that failed again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckHooks:
+    """What happens around each run of a check; nothing by default."""
+
+    before_run: Callable[[], None] = lambda: None
+    after_run: Callable[[], None] = lambda: None
+    """Called when the processes of a check are gone, before the next one starts."""
+    on_result: Callable[[CheckResult], None] = lambda result: None
 
 
 def run_checks(
-    order: CheckOrder,
-    directory: Path,
-    *,
-    sampler: Sampler,
-    stop_token: StopToken,
-    before_each: Callable[[], None],
-    after_each: Callable[[], None],
-    heard: Callable[[CheckResult], None],
+    order: CheckOrder, directory: Path, *, sampler: Sampler, stop_token: StopToken, hooks: CheckHooks
 ) -> list[CheckResult]:
-    """Runs all checks in their order in `directory`; of a stopped run those that came to their end.
-
-    Args:
-        before_each: Called before a check starts.
-        after_each: Called when the processes of a check are gone, before the next one starts.
-        heard: Called with each result.
-    """
-    results = []
+    """Run all checks in their order in `directory`; after a stop, return the results of those that ended before it."""
     log = LogFile(order.log)
     try:
-        for command in order.commands:
-            result = _settle(order, command, directory, log, sampler, stop_token, before_each, after_each)
+        return _CheckRuns(order, directory, log, sampler, stop_token, hooks).run()
+    finally:
+        log.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckRuns:
+    order: CheckOrder
+    directory: Path
+    log: LogFile
+    sampler: Sampler
+    stop_token: StopToken
+    hooks: CheckHooks
+
+    def run(self) -> list[CheckResult]:
+        results: list[CheckResult] = []
+        for command in self.order.commands:
+            if self.stop_token.is_cancelled():
+                break
+            result = self._run_repeated(command)
             if result is None:
                 break
             results.append(result)
-            heard(result)
-    finally:
-        log.close()
-    return results
+            self.hooks.on_result(result)
+        return results
 
+    def _run_repeated(self, command: str) -> CheckResult | None:
+        """Run one check with its repetitions. `None` means that it was cut short before it had any result."""
+        failed: CheckResult | None = None
+        runs = 0
+        while True:
+            self.hooks.before_run()
+            result = self._run_once(command)
+            self.hooks.after_run()
+            if result is None:
+                return failed
+            runs += 1
+            if result.passed and failed is not None:
+                return replace(result, flaky=True, output_tail=failed.output_tail)
+            if not self.order.repeat or not worth_repeating(result, runs):
+                return result
+            failed = result
 
-def _settle(
-    order: CheckOrder,
-    command: str,
-    directory: Path,
-    log: LogFile,
-    sampler: Sampler,
-    stop_token: StopToken,
-    before_each: Callable[[], None],
-    after_each: Callable[[], None],
-) -> CheckResult | None:
-    """One check with its repetitions; `None`: it was cut short before it had any result."""
-    failed: CheckResult | None = None
-    runs = 0
-    while True:
-        before_each()
-        result = _Run(order, command, log).until_gone(directory, sampler, stop_token)
-        after_each()
-        if result is None:
-            return failed
-        runs += 1
-        if result.passed and failed is not None:
-            return replace(result, flaky=True, output_tail=failed.output_tail)
-        if not order.repeat or not worth_repeating(result, runs):
-            return result
-        failed = result
+    def _run_once(self, command: str) -> CheckResult | None:
+        """Run one check once. `None` means that a stop came before its end."""
+        order, tail = self.order, Tail(TAIL_BYTES)
 
+        def keep(stream: Stream, data: bytes) -> None:
+            self.log.write(stream, data)
+            tail.feed(data)
 
-class _Run:
-    """One run of one check."""
-
-    def __init__(self, order: CheckOrder, command: str, log: LogFile) -> None:
-        self._order = order
-        self._command = command
-        self._log = log
-        self._tail = Tail(TAIL_BYTES)
-        secrets = (*order.secrets, *order.environ.secrets(command))
-        self._redactors = {stream: Redactor(secrets) for stream in ("stdout", "stderr")}
-        self._bytes = 0
-        self._exit_code: int | None = None
-        self._excess: tuple[Reason, str] | None = None
-        self._supervised: process.Supervised | None = None
-
-    def until_gone(self, directory: Path, sampler: Sampler, stop_token: StopToken) -> CheckResult | None:
-        """Its result; `None`: a stop came before its end."""
-        launch = process.Launch(
-            argv=("/bin/sh", "-c", self._command),
-            cwd=directory,
-            env={**self._order.environ.of(self._command), **self._order.variables},
-            grace_s=self._order.limits.grace_s,
-            cookie=self._order.cookie,
+        self.log.write("stdout", f"$ {command}\n".encode(errors="replace"))
+        limits_token = self.stop_token.child()  # a limit of the check stops only the check
+        run = run_limited(
+            Launch(
+                argv=("/bin/sh", "-c", command),
+                cwd=self.directory,
+                env={**order.environ.of(command), **order.variables},
+                grace_s=order.limits.grace_s,
+                cookie=order.cookie,
+            ),
+            keep,
+            limits=replace(order.limits, idle_timeout_s=None),
+            stop_token=limits_token,
+            sampler=self.sampler,
+            secrets=(*order.secrets, *order.environ.secrets(command)),
         )
-        supervised = stop_token.start(lambda: process.start_supervised(launch), after_agent=True)
-        if supervised is None:
+        is_cancelled = self.stop_token.is_cancelled()
+        if run is None or (is_cancelled and run.facts.exit_code != 0):
             return None
-        self._supervised = supervised
-        self._log.write("stdout", f"$ {self._command}\n".encode(errors="replace"))
-        started_s = monotonic_s()
-        watched = WatchedProcess(
-            limits=replace(self._order.limits, idle_timeout_s=None),
-            root_pid=supervised.supervisor_pid or 0,
-            stop=self._stop,
-            started_s=started_s,
-            last_output_s=started_s,
-        )
-        if supervised.supervisor_pid is not None:
-            sampler.watch(watched)
-        try:
-            while not supervised.finished:
-                for message in supervised.wait():
-                    self._take(message, supervised, watched)
-        finally:
-            supervised.close()
-            sampler.forget(watched)
-            stop_token.ended()
-        for stream, redactor in self._redactors.items():
-            self._pass_on(stream, redactor.finish())
-        if stop_token.is_cancelled() and self._exit_code != 0:
-            return None
-        return self._result(round(monotonic_s() - started_s, 3))
-
-    def _stop(self, reason: Reason, detail: str) -> None:
-        """A limit of the check's own: the worker goes on."""
-        if self._excess is None and self._supervised is not None:
-            self._excess = (reason, detail)
-            self._supervised.stop()
-
-    def _take(self, message: process.Message, supervised: process.Supervised, watched: WatchedProcess) -> None:
-        match message:
-            case process.Output(stream=stream, data=data):
-                self._bytes += len(data)
-                excess = exceeded(self._order.limits, Observation(output_bytes=self._bytes))
-                if excess is not None:
-                    self._stop(excess.reason, excess.detail)
-                self._pass_on(stream, self._redactors[stream].feed(data))
-            case process.Started():
-                watched.root_pid = supervised.supervisor_pid or 0
-            case process.SpawnFailed(message=text):
-                self._pass_on("stderr", text.encode())
-            case process.Exited(exit_code=code):
-                self._exit_code = code
-            case _:
-                pass
-
-    def _pass_on(self, stream: str, data: bytes) -> None:
-        self._log.write(stream, data)
-        self._tail.feed(data)
-
-    def _result(self, duration_s: float) -> CheckResult:
-        lines = plain_text(self._tail.text).splitlines()[-TAIL_LINES:]
-        if self._excess is not None:
-            lines.append(f"[stopped: {self._excess[1]}]")
-            self._log.write("stdout", f"\n{lines[-1]}\n".encode())
-        timed_out = self._excess is not None and self._excess[0] is Reason.WORKER_TIMEOUT
+        if run.facts.spawn_error is not None:
+            keep("stderr", run.facts.spawn_error.encode())
+        lines = plain_text(tail.text).splitlines()[-TAIL_LINES:]
+        limit = None if is_cancelled else limits_token.reason
+        if limit is not None:
+            lines.append(f"[stopped: {limits_token.detail}]")
+            self.log.write("stdout", f"\n{lines[-1]}\n".encode())
         return CheckResult(
-            command=self._command,
-            passed=self._exit_code == 0 and self._excess is None,
-            exit_code=self._exit_code,
-            duration_seconds=duration_s,
+            command=command,
+            passed=run.facts.exit_code == 0 and limit is None,
+            exit_code=run.facts.exit_code,
+            duration_seconds=round(run.ended_s - run.started_s, 3),
             output_tail="\n".join(lines),
-            timed_out=timed_out,
+            timed_out=limit is Reason.WORKER_TIMEOUT,
         )

@@ -1,9 +1,9 @@
-"""A finished tree lent to commands: whatever they do to it is taken back.
+"""Restore a finished worktree after each check that ran in it.
 
-A check runs where its agent worked, because what it needs and git ignores (installed packages, build directories) is
-there. It runs code the agent wrote, so it gets a git directory of its own (`worker_repository`), and afterwards the
-tree is read through the private git directory only. What git ignores stays as the check left it. Everything else that
-it wrote or committed is kept under `refs/architect/keep/<run>/<n>-check`, and then it goes.
+A check runs in the agent's worktree, because it needs ignored files there (installed packages, build directories). It
+runs code that the agent wrote, so it gets a git directory of its own (`worker_repository`), and afterwards the tree is
+read through the private git directory only. Files that git ignores stay as the check left them. Everything else that it
+wrote or committed is saved under `refs/architect/keep/<run>/<n>-check` and then removed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ROUNDS = 3
 
 
 class RestorableTree:
-    """A tree nobody works in any more, from before the first command until after the last."""
+    """A finished worktree, from before the first command until after the last."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class RestorableTree:
         number: int | None,
     ) -> None:
         """Args:
-        lent: Where the commands' own git directory is made.
-        tree: What is in the worktree now, as an object.
-        branch: Short name of the branch that must stay where it is; empty: there is none.
-        number: The worker's, for the keep ref; `None`: nothing is kept.
+        lent: The place of the commands' own git directory.
+        tree: The worktree's content now, as a tree object.
+        branch: Short name of the branch that must not move. Empty means none.
+        number: The worker's, for the keep ref. `None` means that nothing is kept.
 
         Raises:
             GitError: The worktree cannot be read.
@@ -64,19 +64,18 @@ class RestorableTree:
         self._strays: frozenset[str] = frozenset()
         self._left_out = private.left_out if is_real_directory(private.worktree) else ()
         self._files = lent.directory.with_name(f"{lent.directory.name}-files")
-        """Copies of the files that are not in `tree` because no filter could store them."""
+        """Directory with copies of the files that are not in `tree` because no filter could store them."""
         self.written: dict[str, None] = {}
-        """Paths that were taken back, in the order they were found; not the bytecode that Python leaves wherever it
-        runs."""
+        """Paths that were restored, in order; without the bytecode that Python writes where it runs."""
         self.kept: dict[str, None] = {}
-        """Refs that hold what was taken back."""
+        """Refs that hold the changes of the checks."""
         self.branch_moved = False
-        """Whether a command moved the branch."""
+        """True if a command moved the branch."""
         delete_tree(self._files)
         if self._left_out:
             put_aside(private.worktree, self._left_out, self._files)
         if not is_real_directory(private.worktree):
-            self._number = None  # there is nothing of a check's to keep yet
+            self._number = None  # no check has run yet
             self.put_back()
             self._number = number
             self.written.clear()
@@ -97,11 +96,11 @@ class RestorableTree:
             self._lent.lend()
 
     def close(self) -> None:
-        """Forget the copies of files; the tree is not lent any more."""
+        """Delete the copies of files."""
         delete_tree(self._files)
 
     def put_back(self) -> None:
-        """Makes the tree, its git directory and its branch what they were.
+        """Restore the tree, its git directory and its branch.
 
         Raises:
             ArchitectParallelError, OSError: Something cannot be undone.
@@ -117,32 +116,32 @@ class RestorableTree:
         self._put_back_branch()
 
     def _put_back_files(self) -> bool:
-        """Whether there was anything to put back."""
+        """Restore the files once; return true if something had changed."""
         snapshot = self._private.write_tree()
-        # They are in no tree: a new one goes, and one that was there before gets its content again.
+        # They are in no tree: a new one is deleted, and an old one gets its content back.
         secret = [path for path in snapshot.left_out if path not in self._left_out]
-        secret += [path for path in self._left_out if not self._is_as_it_was(path)]
+        secret += [path for path in self._left_out if not self._is_unchanged(path)]
         changed = snapshot.tree != self._tree or bool(secret)
         if changed:
-            found = self._private.diff(self._tree, snapshot.tree)
-            self.written |= {change.path: None for change in found.files if not _is_bytecode(change)}
+            diff = self._private.diff(self._tree, snapshot.tree)
+            self.written |= {change.path: None for change in diff.files if not _is_bytecode(change)}
             self.written |= dict.fromkeys(secret)
-            if self._number is not None and found.files:
+            if self._number is not None and diff.files:
                 self._keep(self._private.commit(snapshot.tree, (self._parent,), "architect: what a check wrote\n"))
             try:
                 self._private.restore(self._tree, left_out=self._left_out)
             except GitError:
-                _open_up(self._private.worktree)
+                _grant_write_access(self._private.worktree)
                 self._private.restore(self._tree, left_out=self._left_out)
             take_back(self._files, self._left_out, self._private.worktree)
-        # Repositories of its own, and what cannot be collected: git's listing knows them, its trees do not.
+        # Nested repositories and files that cannot be collected: git lists them, but its trees do not hold them.
         strays = [path for path in self._untracked() if path not in self._strays]
         for path in strays:
             delete_tree(self._private.worktree / path.rstrip("/"))
             self.written[path.rstrip("/")] = None
         return changed or bool(strays)
 
-    def _is_as_it_was(self, path: str) -> bool:
+    def _is_unchanged(self, path: str) -> bool:
         copy, place = self._files / path, self._private.worktree / path
         return not place.is_symlink() and place.is_file() and filecmp.cmp(copy, place, shallow=False)
 
@@ -158,7 +157,7 @@ class RestorableTree:
         return self._private.git.run("ls-files", "-z", "--others", "--exclude-standard").fields
 
     def _put_back_git(self) -> None:
-        """Keeps what the command committed, and lets `.git` of the worktree be what it was."""
+        """Save the command's commits and restore the worktree's `.git` file."""
         if self._number is None:
             self._lent.discard()
         else:
@@ -189,13 +188,13 @@ class RestorableTree:
 
 
 def _is_bytecode(change: FileChange) -> bool:
-    """What Python writes beside each module it reads; one that is tracked is somebody's file."""
+    """Return true for new bytecode that Python wrote; a tracked file is the user's."""
     path = Path(change.path)
     return change.status == "A" and path.suffix == ".pyc" and path.parent.name == "__pycache__"
 
 
 def _link(worktree: Path) -> bytes | None:
-    """Content of the worktree's `.git`; `None`: it is no file."""
+    """Content of the worktree's `.git`. `None` means that it is no regular file."""
     place = worktree / ".git"
     with contextlib.suppress(OSError):
         if stat.S_ISREG(place.lstat().st_mode):
@@ -203,8 +202,8 @@ def _link(worktree: Path) -> bytes | None:
     return None
 
 
-def _open_up(directory: Path) -> None:
-    """Lets its owner write into every directory below."""
+def _grant_write_access(directory: Path) -> None:
+    """Let the owner write into every directory below."""
     for here, inner, _ in os.walk(directory):
         for name in (".", *inner):
             place = os.path.normpath(os.path.join(here, name))

@@ -19,7 +19,7 @@ def cancel(
 ) -> None:
     """Stop a live run, or one of its workers.
 
-    Politely, and its work is collected as after any limit.
+    The agent is asked to stop before it is killed, and its work is collected as after any limit.
     """
     from architect_parallel.api.cancel import cancel as cancel_run
     from architect_parallel.cli.console import answer, answer_json

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from architect_parallel.config.fields import Section
 from architect_parallel.config.layers import FaultList, fault_of, place_of
 from architect_parallel.config.paths import is_inside
-from architect_parallel.config.schema import Section
 from architect_parallel.config.task_schema import own_name
 from architect_parallel.config.yaml_source import (
     Document,

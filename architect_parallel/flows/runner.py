@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
 from architect_parallel.api.local_launch import local_runner
@@ -66,10 +67,10 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.reports.paused import asked, to_go_on
 from architect_parallel.repository.registry import registration_lock
-from architect_parallel.runs.plan import ParallelConfig, numbered_workers, worker_limits
+from architect_parallel.runs.plan import numbered_workers
 from architect_parallel.runs.runner import Listener, Runner
 from architect_parallel.runs.task_sources import TaskPlace
-from architect_parallel.runs.worker_specs import Flags, draft_spec, require_ready, resolve_task
+from architect_parallel.runs.worker_specs import draft_spec, require_ready, resolve_task
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.system import clock
@@ -479,14 +480,20 @@ def _outcome(result: WorkerResult) -> Done:
 
 def _draft(job: Job, index: int, name: str, here: Workspace, plan: RunPlan, base: str) -> WorkerSpec:
     arguments = job.arguments
-    settings = here.settings.parallel
-    limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None)
-    flags = Flags(
-        backend=SHELL if job.tool in COMMANDS else job.tool, agent=arguments.get("agent"), limits=limits,
-        limits_given=frozenset(),
-        commit=settings.commit, run_budget=plan.budget_usd is not None, retries=0, retries_given=True, refine=False,
-        checks=(), checks_given=True, check_timeout_s=0.0,
-    )  # fmt: skip
+    # Of the configuration's options only the limits of an agent and `commit` count for a state.
+    own: dict[str, Any] = {"backend": SHELL if job.tool in COMMANDS else job.tool, "retries": 0, "checks": ()}
+    if (agent := arguments.get("agent")) is not None:
+        own["agent"] = agent
+    options = replace(
+        here.settings.parallel,
+        **own,
+        given=frozenset(own),
+        model=None,
+        timeout_per_worker=None,
+        budget=plan.budget_usd,
+        refine=False,
+        check_timeout=0.0,
+    )
     approval, sandbox = arguments.get("approval_mode"), arguments.get("sandbox_mode")
     task = Task(
         prompt=_words(job),
@@ -500,7 +507,7 @@ def _draft(job: Job, index: int, name: str, here: Workspace, plan: RunPlan, base
         budget_usd=arguments.get("budget"),
         extra_argv=tuple(arguments.get("extra", ())),
     )
-    order = resolve_task(task, None, flags, here, models_given=False)
+    order = resolve_task(task, None, options, here)
     where = os.path.join(here.start, str(arguments.get("cwd", "")))
     if job.isolated:
         top = here.repository.checkout or here.repository.root
@@ -510,7 +517,7 @@ def _draft(job: Job, index: int, name: str, here: Workspace, plan: RunPlan, base
         place = TaskPlace(directory="" if below == os.curdir else below)
     else:
         place = TaskPlace(isolation=Isolation.NONE, directory=os.path.normpath(where))
-    spec = draft_spec(order, index, name, place, flags, run_id=plan.run_id, base_commit=base)
+    spec = draft_spec(order, index, name, place, options, run_id=plan.run_id, base_commit=base)
     return replace(spec, values=job.values)
 
 

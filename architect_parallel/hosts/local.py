@@ -1,4 +1,4 @@
-"""The host that is this machine: a thread per worker, one sampler for all, one gate before every start.
+"""The host that is this machine: a thread per worker, one sampler for all, one stop token each.
 
 The gate is the promise that nothing starts after a stop: a worker's process is started under the lock of its
 `StopToken`. A thread that breaks still reports the end of its worker, because the runner would wait for it for ever.
@@ -11,15 +11,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from architect_parallel.backends.environment import key_names
-from architect_parallel.checks.checker import BaselineOrder, Checker
+from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import Reason, Role, Status, WorkerSpec
 from architect_parallel.events import BaselineFinished, Event, WorkerFinished
 from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.scheduling.retries import unstarted
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.workers.worker import WorkerContext, run_worker
+from architect_parallel.workers.context import WorkerContext
+from architect_parallel.workers.worker import run_worker
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 class LocalHost:
     """Runs workers on this machine, in the repository's own worktrees."""
 
-    def __init__(self, workplace: WorkerContext, emit: Emit) -> None:
-        self._workplace = workplace
+    def __init__(self, context: WorkerContext, emit: Emit) -> None:
+        self._context = context
         self._emit = emit
         self._sampler = Sampler()
         self._stop_tokens: dict[Target, StopToken] = {}
@@ -36,17 +36,17 @@ class LocalHost:
 
     def start(self, spec: WorkerSpec) -> None:
         """See `Host.start`."""
-        if self._workplace.tripwire is not None:
-            self._workplace.tripwire.arm()
+        if self._context.tripwire is not None:
+            self._context.tripwire.arm()
         stop_token = StopToken()
         self._stop_tokens[spec.worker_id] = stop_token
         worker_id = spec.worker_id
 
         def work() -> None:
-            run_worker(spec, self._workplace, self._sampler, stop_token, lambda event: self._emit(worker_id, event))
+            run_worker(spec, self._context, self._sampler, stop_token, lambda event: self._emit(worker_id, event))
 
         def broken(error: str) -> Event:
-            # Its agent may have run: its work may stand in the worktree uncollected, and what it cost is not known.
+            # Its agent may have run: there may be uncollected work in the worktree, and its cost is unknown.
             blank = unstarted(spec, Status.FAILED, Reason.COLLECT_FAILED)
             return WorkerFinished(result=replace(blank, error=error, cost=None), retryable=False)
 
@@ -54,26 +54,18 @@ class LocalHost:
 
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""
-        stop_token, place = StopToken(), self._workplace
+        stop_token, context = StopToken(), self._context
         self._stop_tokens[Role.BASELINE] = stop_token
-        checker = Checker(
-            repository=place.repository,
-            run_dir=place.run_dir,
-            environ=place.environ,
-            checks_env=place.checks_env,
-            keys=key_names(place.backends.values()),
-            sampler=self._sampler,
-            stop_token=stop_token,
-        )
+        checker = context.checker(self._sampler, stop_token)
 
         def check() -> None:
-            environ = place.setup_environment(place.backends[order.backend])
-            checker.check_base(order, place.worktrees, environ, lambda event: self._emit(None, event))
+            environ = context.setup_environment(context.backends[order.backend])
+            checker.check_base(order, context.worktrees, environ, lambda event: self._emit(None, event))
 
         self._begin(Role.BASELINE, check, lambda error: BaselineFinished(checks=(), error=error))
 
     def _begin(self, target: Target, work: Callable[[], None], broken: Callable[[str], Event]) -> None:
-        """Does `work` in a thread; `broken` makes its end where it cannot tell one itself."""
+        """Do `work` in a thread. `broken` makes the event of its end if it raises."""
 
         def run() -> None:
             try:
@@ -105,5 +97,5 @@ class LocalHost:
         """See `Host.close`."""
         for thread in self._threads:
             thread.join()
-        if self._workplace.tripwire is not None:
-            self._workplace.tripwire.close()
+        if self._context.tripwire is not None:
+            self._context.tripwire.close()

@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.supervision import process
+from architect_parallel.supervision.consume import ProcessFacts, consume
+from architect_parallel.supervision.messages import Launch, Stream
+from architect_parallel.supervision.process import CHUNK_BYTES, SLICE_S, start_supervised
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.text.sanitize import one_line
@@ -367,33 +369,31 @@ def _run(git: Git, cwd: Path, *words: str, stdin_file: Path) -> _Ended:
     argv, environment = git.command(*words)
     # `python -m` must not find modules beside the files, and no program is looked up there.
     environment |= {"PATH": search_path(), "PYTHONSAFEPATH": "1"}
-    launch = process.Launch(argv=argv, cwd=cwd, env=environment, stdin_file=stdin_file, grace_s=1.0)
-    streams = {"stdout": b"", "stderr": b""}
-    exit_code: int | None = None
+    launch = Launch(argv=argv, cwd=cwd, env=environment, stdin_file=stdin_file, grace_s=1.0)
+    streams: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
     until = time.monotonic() + TIME_LIMIT_S
     timed_out = False
-    with process.start_supervised(launch) as command:
-        while not command.finished:
-            for message in command.wait(process.SLICE_S):
-                match message:
-                    case process.Output(stream=stream, data=data):
-                        streams[stream] += data
-                        if stream == "stdout" and b"\n" in data:
-                            until = time.monotonic() + TIME_LIMIT_S
-                        streams["stderr"] = streams["stderr"][-process.CHUNK_BYTES :]
-                    case process.SpawnFailed(message=text):
-                        streams["stderr"] = text.encode()
-                    case process.Exited(exit_code=code):
-                        exit_code = code
-                    case _:
-                        pass
-            if not timed_out and exit_code is None and time.monotonic() >= until:
-                timed_out = True
-                command.kill()
+
+    def keep(stream: Stream, data: bytes) -> None:
+        nonlocal until
+        streams[stream] += data
+        if stream == "stdout" and b"\n" in data:
+            until = time.monotonic() + TIME_LIMIT_S
+        streams["stderr"] = streams["stderr"][-CHUNK_BYTES:]
+
+    def check_time(facts: ProcessFacts) -> None:
+        nonlocal timed_out
+        if not timed_out and facts.exit_code is None and time.monotonic() >= until:
+            timed_out = True
+            command.kill()
+
+    with start_supervised(launch) as command:
+        facts = consume(command, keep, on_tick=check_time, tick_s=SLICE_S)
     lines = os.fsdecode(streams["stdout"]).split("\n")[:-1]
     if timed_out:
         return _Ended(lines, f"it took longer than {TIME_LIMIT_S:g} s", True)
-    if exit_code == 0:
+    if facts.exit_code == 0:
         return _Ended(lines, "", False)
-    said = [line for line in os.fsdecode(streams["stderr"]).splitlines() if line.strip()]
-    return _Ended(lines, one_line(said[0], 200) if said else f"exit code {exit_code}", False)
+    errors = facts.spawn_error or os.fsdecode(streams["stderr"])
+    said = [line for line in errors.splitlines() if line.strip()]
+    return _Ended(lines, one_line(said[0], 200) if said else f"exit code {facts.exit_code}", False)

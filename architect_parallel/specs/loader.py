@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from architect_parallel.config.fields import Section
 from architect_parallel.config.layers import FaultList, place_of
-from architect_parallel.config.schema import Section
 from architect_parallel.config.task_common import (
     Make,
     ValidationContext,

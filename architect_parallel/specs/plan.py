@@ -27,7 +27,8 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.runs.inputs import file_fault
-from architect_parallel.runs.plan import ParallelConfig, draft_plan
+from architect_parallel.runs.options import ParallelConfig
+from architect_parallel.runs.plan import draft_plan
 from architect_parallel.runs.task_sources import TaskList
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling import graph

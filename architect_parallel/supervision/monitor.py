@@ -2,8 +2,8 @@
 
 One snapshot of the process table serves all workers of a tick: a snapshot per worker costs over a second of CPU per
 tick at 100 workers, a shared one some milliseconds. Steps, output and money are counted where they arrive, in the
-worker's own thread; this thread only watches what no output announces. It stops nothing itself: it tells the worker's
-`StopSwitch`.
+worker's own thread. The sampler watches only what no output announces. It stops nothing itself: it calls `stop` of the
+`WatchedProcess`, which is that of a `StopToken`.
 """
 
 from __future__ import annotations
@@ -20,40 +20,50 @@ from architect_parallel.supervision import process_table
 from architect_parallel.system.clock import monotonic_s
 
 TICK_S = 1.0
-"""Between two looks at the process table; deadlines are met exactly, memory within a tick."""
+"""Seconds between two snapshots of the process table. Deadlines are met exactly, memory limits within a tick."""
 TIGHT_TICK_S = 0.25
-"""While a worker with a memory limit runs."""
+"""The same while a worker with a memory limit runs."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
 class WatchedProcess:
-    """A running agent as the sampler sees it. `last_output_s` is written by the worker's thread."""
+    """A running program and its limits. The worker's thread counts the output, the sampler's thread time and memory."""
 
     limits: Limits
     root_pid: int
-    """The supervisor: every process of the worker descends from it."""
+    """The supervisor's pid: every process of the worker descends from it."""
     stop: Callable[[Reason, str], None]
-    """Called at most once, from the sampler's thread."""
+    """Called for the first exceeded limit, from the sampler's or the worker's thread."""
     started_s: float
     last_output_s: float
+    output_bytes: int = 0
     peak_memory_bytes: int | None = None
-    told: bool = False
+    """`None` means not measured yet."""
+    is_stopped: bool = False
 
     def check(self, now_s: float, memory_bytes: int | None = None) -> None:
-        """Reports the first exceeded limit of time or memory, once."""
-        seen = Observation(
-            elapsed_s=now_s - self.started_s, idle_s=now_s - self.last_output_s, memory_bytes=memory_bytes
+        """Stop the program when it exceeds a limit of time or memory; do nothing once it was stopped."""
+        self._check(
+            Observation(elapsed_s=now_s - self.started_s, idle_s=now_s - self.last_output_s, memory_bytes=memory_bytes)
         )
-        excess = exceeded(self.limits, seen)
-        if excess is not None and not self.told:
-            self.told = True
+
+    def take_output(self, size_bytes: int) -> None:
+        """Count a chunk of output, and stop the program when it printed too much."""
+        self.last_output_s = monotonic_s()
+        self.output_bytes += size_bytes
+        self._check(Observation(output_bytes=self.output_bytes))
+
+    def _check(self, observation: Observation) -> None:
+        excess = None if self.is_stopped else exceeded(self.limits, observation)
+        if excess is not None:
+            self.is_stopped = True
             self.stop(excess.reason, excess.detail)
 
     def next_deadline_s(self) -> float:
-        """Monotonic time of the next time limit still ahead; infinite without one."""
-        if self.told:
+        """Return the monotonic time of the next time limit; infinite without one."""
+        if self.is_stopped:
             return math.inf
         by_timeout = self.started_s + (math.inf if self.limits.timeout_s is None else self.limits.timeout_s)
         by_idleness = self.last_output_s + (
@@ -63,7 +73,7 @@ class WatchedProcess:
 
 
 class Sampler:
-    """Watches any number of running agents from one thread, which lives only while there are some."""
+    """Watches any number of running programs from one thread, which lives only while there are some."""
 
     def __init__(
         self,
@@ -78,7 +88,7 @@ class Sampler:
         self._thread: threading.Thread | None = None
 
     def watch(self, watched: WatchedProcess) -> None:
-        """Begins to watch; returns at once."""
+        """Begin to watch; return at once."""
         with self._changed:
             self._watched.append(watched)
             if self._thread is None:
@@ -87,43 +97,43 @@ class Sampler:
             self._changed.notify()
 
     def forget(self, watched: WatchedProcess) -> None:
-        """Ends watching; unknown ones are ignored."""
+        """Stop watching; a program that is not watched is ignored."""
         with self._changed:
             if watched in self._watched:
                 self._watched.remove(watched)
             self._changed.notify()
 
     def _run(self) -> None:
-        next_look = self._clock() + 0.2
+        next_sample = self._clock() + 0.2
         while True:
             with self._changed:
                 if not self._watched:
                     self._thread = None
                     return
-                self._changed.wait(self._pause_s(next_look))
+                self._changed.wait(self._pause_s(next_sample))
                 watched = list(self._watched)
             now = self._clock()
-            for each in watched:
-                each.check(now)
-            if now >= next_look:
+            for program in watched:
+                program.check(now)
+            if now >= next_sample:
                 try:
-                    self._look_at_memory(watched)
+                    self._measure_memory(watched)
                 except Exception:  # a worker must not outlive its time limit because /proc surprised us
                     _log.exception("sampling failed")
-                tight = any(each.limits.memory_bytes is not None for each in watched)
-                next_look = self._clock() + (TIGHT_TICK_S if tight else TICK_S)
+                tight = any(program.limits.memory_bytes is not None for program in watched)
+                next_sample = self._clock() + (TIGHT_TICK_S if tight else TICK_S)
 
-    def _pause_s(self, next_look: float) -> float:
-        nearest = min([next_look, *(each.next_deadline_s() for each in self._watched)])
+    def _pause_s(self, next_sample: float) -> float:
+        nearest = min([next_sample, *(program.next_deadline_s() for program in self._watched)])
         return max(0.005, nearest - self._clock())
 
-    def _look_at_memory(self, watched: list[WatchedProcess]) -> None:
+    def _measure_memory(self, watched: list[WatchedProcess]) -> None:
         table = self._snapshot()
-        for each in watched:
-            pids = table.descendants(each.root_pid)
-            peak = each.peak_memory_bytes or 0
+        for program in watched:
+            pids = table.descendants(program.root_pid)
+            peak = program.peak_memory_bytes or 0
             if table.resident_sum_bytes(pids) <= peak:
-                continue  # an upper bound below what was seen already: the exact and dearer figure tells nothing new
+                continue  # the upper bound is below the known peak: the exact, slower figure would add nothing
             used = process_table.memory_bytes(pids)
-            each.peak_memory_bytes = max(used, peak)
-            each.check(self._clock(), used)
+            program.peak_memory_bytes = max(used, peak)
+            program.check(self._clock(), used)

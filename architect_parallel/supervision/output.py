@@ -1,7 +1,7 @@
-"""An agent's output on its way in: lines for the reader, a log file for people, and a bound on both.
+"""A program's output on its way in: lines for a reader, a log file for people, and a bound on both.
 
-Nothing here trusts the output: a line without end is cut, a flood stops being logged. Secrets have been blanked out
-before (`agent_run`).
+Nothing here trusts the output. A line that is too long is cut, and a flood is no longer logged. Secrets have been
+blanked out before (`consume.run_limited`).
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import os
 from pathlib import Path
 
 LINE_BYTES = 8 * 2**20
-"""A longer line is cut there; agents put whole files into one JSON line, seldom more."""
+"""A longer line is cut. Agents put whole files into one JSON line, seldom more."""
 LOG_BYTES = 64 * 2**20
-"""What is logged of one attempt; what comes after is counted and dropped."""
+"""The size of the log of one attempt; further output is counted and dropped."""
 TAIL_BYTES = 16 * 2**10
-"""How much of stderr is kept for the error message."""
+"""The part of stderr that is kept for the error message."""
 
 
 class LineSplitter:
-    """Chunks in, complete lines out, at most `limit` bytes each; the rest of an over-long line is dropped."""
+    """Turns chunks into complete lines of at most `limit` bytes; the rest of a longer line is dropped."""
 
     def __init__(self, limit: int = LINE_BYTES) -> None:
         self._limit = limit
@@ -26,7 +26,7 @@ class LineSplitter:
         self._held = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their newlines."""
+        """Return the lines that `data` completes, without their newlines."""
         if b"\n" not in data:
             self._hold(data)
             return []
@@ -38,7 +38,7 @@ class LineSplitter:
         return lines
 
     def feed_block(self, data: bytes) -> bytes:
-        """The same lines as `feed` in one piece, each with its newline; empty: none is complete."""
+        """Return the same lines as `feed` in one piece, each with its newline. Empty means that none is complete."""
         end = data.rfind(b"\n") + 1
         if end == 0:
             self._hold(data)
@@ -53,18 +53,18 @@ class LineSplitter:
         return block
 
     def rest(self) -> list[bytes]:
-        """The last line, when it has no newline at its end."""
+        """Return the last line if it has no newline at its end."""
         return [b"".join(self._parts)] if self._held else []
 
     def _hold(self, data: bytes) -> None:
-        room = self._limit - self._held
-        if data and room > 0:
-            self._parts.append(data[:room])
-            self._held += min(room, len(data))
+        free = self._limit - self._held
+        if data and free > 0:
+            self._parts.append(data[:free])
+            self._held += min(free, len(data))
 
 
 class LogFile:
-    """Both streams of one attempt in one file (0600), whole lines at a time so that they do not mix."""
+    """Both streams of one attempt in one file (0600), in whole lines so that they do not mix."""
 
     def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
         self.path = path
@@ -74,7 +74,7 @@ class LogFile:
         self._pending: dict[str, bytes] = {}
 
     def write(self, stream: str, data: bytes) -> None:
-        """Logs what is complete of `data`; a part of a line waits for its end, up to 64 KiB."""
+        """Log the complete lines of `data`; a part of a line waits for its end, up to 64 KiB."""
         if self._left <= 0:
             return
         held = self._pending.pop(stream, b"") + data
@@ -86,7 +86,7 @@ class LogFile:
         self._append(held[:end])
 
     def close(self) -> None:
-        """Logs what is left and closes the file."""
+        """Log the incomplete lines and close the file."""
         for rest in self._pending.values():
             self._append(rest + b"\n")
         self._pending.clear()
@@ -109,10 +109,10 @@ class Tail:
         self._data = b""
 
     def feed(self, data: bytes) -> None:
-        """Takes the next chunk."""
+        """Take the next chunk."""
         self._data = (self._data + data)[-self._limit :]
 
     @property
     def text(self) -> str:
-        """What is kept, as text; undecodable bytes as replacement characters."""
+        """The kept bytes as text; undecodable ones as replacement characters."""
         return self._data.decode(errors="replace")

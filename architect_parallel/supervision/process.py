@@ -1,12 +1,12 @@
-"""The door to processes: start a program under a supervisor, hear what comes of it, end it for certain.
+"""The door to processes: start a program under a supervisor, receive its messages, end its whole tree for certain.
 
-Callers see messages, never pids they would have to signal. Nothing here reads what the program prints or decides how
-a worker ended. Each program has its own supervisor process (`child/supervisor.py` says how it works and what it
-proves), which also ends the program's whole tree when this process dies, however it dies.
+Callers see messages, never pids that they would have to signal. Nothing here reads what the program prints or decides
+how a worker ended. Each program has a supervisor process of its own (`child/supervisor.py` documents how it works and
+what it proves). It ends the program's whole tree when this process dies, however it dies.
 
-Output comes straight from the program's pipes, in chunks and only when the caller asks for it: a caller that is slow
-slows the program down, and no line is ever held here. The end of a pipe is never waited for, because a process
-elsewhere may hold it open for ever; when the tree is gone what lies in the pipes is read, and that is all.
+Output comes straight from the program's pipes, in chunks and only when the caller asks for it. A slow caller slows the
+program down, and no line is held here. The end of a pipe is never waited for, because a process elsewhere may hold it
+open for ever. When the tree is gone, the rest in the pipes is read.
 
 `Gone` comes exactly once and last. Where the supervisor can prove nothing (it was killed, or this is macOS, which has
 no child subreaper), the tree is swept from here by the cookie in the environment and by session.
@@ -18,7 +18,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import select
 import signal
 import socket
@@ -26,13 +25,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import psutil
+
+from architect_parallel.supervision.messages import (
+    Exited,
+    Gone,
+    Launch,
+    Message,
+    Output,
+    SpawnFailed,
+    Started,
+    Stream,
+)
 
 COOKIE = "ARCHITECT_WORKER_COOKIE"
 """Environment variable that marks every process of one worker."""
@@ -42,89 +50,20 @@ PIPE_BYTES = 4 * CHUNK_BYTES
 DRAIN_BYTES = 1 << 20
 """No pipe of an unprivileged process holds more than this."""
 SLICE_S = 0.25
-"""How long `wait` sleeps at most before it looks at the deadline of a stop ordered meanwhile."""
+"""The longest sleep of `wait` before it checks the deadline of a stop that was ordered meanwhile, in seconds."""
 OVERDUE_S = 1.5
-"""How long after the end of grace a silent supervisor is taken for dead."""
+"""Seconds after the end of grace until a silent supervisor is taken for dead."""
 OVERDUE_SWEEP_S = 0.4
-"""What a sweep from here may take after that: together they keep a stop within its grace and 2 s."""
+"""Seconds that a sweep from here may take after that. Together they keep a stop within its grace and 2 s."""
 LOST_S = 1.5
-"""What it may take when the supervisor died, which is noticed at once."""
+"""Seconds that a sweep may take when the supervisor died, which is noticed at once."""
 REAP_S = 0.2
-"""What a guard has to exit after `gone`."""
+"""Seconds that a guard has to exit after `gone`."""
 PROVES_EMPTINESS = sys.platform == "linux"
-"""Whether this system can prove that nothing of a tree is left; elsewhere group, parentage and cookie are swept."""
+"""True if this system can prove that no process of a tree is left; elsewhere group, parentage and cookie are swept."""
 LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
-"""What some Python builds need to start; nothing else of our environment is for the supervisor."""
+"""Variables that some Python builds need to start; the supervisor gets nothing else of our environment."""
 SUPERVISOR = Path(__file__).resolve().parent / "child" / "supervisor.py"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """What to start and how to stop it."""
-
-    argv: tuple[str, ...]
-    """A program without a slash is looked up in the `PATH` of `env`."""
-    cwd: Path
-    env: Mapping[str, str]
-    """The whole environment; the cookie is added."""
-    stdin_file: Path | None = None
-    """`None`: /dev/null."""
-    polite_signal: signal.Signals = signal.SIGTERM
-    """Sent first, to the program's process group."""
-    polite_wait_s: float = 2.0
-    """Between it and SIGTERM for everybody; counts towards the grace."""
-    grace_s: float = 5.0
-    """Between the polite signal and the kill; also used when the launcher dies."""
-    cookie: str = field(default_factory=lambda: secrets.token_hex(16))
-    nice: int = 5
-    """Added to the niceness, so that a sweep outruns what it sweeps."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """The program runs."""
-
-    pid: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpawnFailed:
-    """The program could not be started; only `Gone` follows."""
-
-    message: str
-    """What is wrong, in one line for the user."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """Bytes as they were printed; cut anywhere."""
-
-    stream: Literal["stdout", "stderr"]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exited:
-    """The program itself ended; what it left behind may live on until `Gone`."""
-
-    exit_code: int
-    """Negative: killed by that signal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gone:
-    """Nothing of the tree is alive, and its output has been delivered. Without an `Exited` before it nobody saw how
-    the program itself ended."""
-
-    leaked: int | None
-    """Processes alive after the program's own end, all killed; `None`: not known."""
-    survivors: int = 0
-    """Processes that could not be killed in time (another user's, or stuck in a disk wait)."""
-    proven: bool = True
-    """Whether the kernel vouches for the count; not where the supervisor was killed or silent, and not on macOS."""
-
-
-Message = Output | Started | SpawnFailed | Exited | Gone
 
 
 class Supervised:
@@ -139,24 +78,24 @@ class Supervised:
         self._deadline: float | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._pipes: dict[int, Literal["stdout", "stderr"]] = {}
+        self._pipes: dict[int, Stream] = {}
         self._poll = select.poll()
         self._facts = b""
         self._agent_pid: int | None = None
         self._ready: list[Message] = []
         self.supervisor_pid: int | None = None
-        """Its descendants are the program's tree; of the guard until `Started` has come. `None`: never started."""
+        """Its descendants are the program's tree; the guard's pid until `Started`. `None` means never started."""
         self.finished = False
-        """Whether `Gone` has been returned."""
+        """True once `Gone` has been returned."""
 
     def wait(self, timeout_s: float | None = None) -> list[Message]:
-        """What happened, oldest first; waits until there is something. At most one chunk per stream at a time.
+        """Wait for messages and return them, oldest first; at most one chunk per stream at a time.
 
-        Returns an empty list after `timeout_s` seconds (`None`: never), and at once after `Gone`.
+        Returns an empty list after `timeout_s` seconds, and at once after `Gone`. `None` waits without a limit.
         """
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while not self.finished:
-            messages = self._ready or self._look(until)
+            messages = self._ready or self._poll_once(until)
             self._ready = []
             if messages:
                 self.finished = isinstance(messages[-1], Gone)
@@ -166,19 +105,19 @@ class Supervised:
         return []
 
     def stop(self, grace_s: float | None = None) -> None:
-        """Orders the end of the tree: politely first, by force after `grace_s` (`None`: as in the `Launch`).
+        """Stop the tree: politely first, by force after `grace_s`. `None` means the grace of the `Launch`.
 
-        A further order can only bring the end forward.
+        A further call can only bring the end forward.
         """
         grace = self._launch.grace_s if grace_s is None else max(0.0, grace_s)
         self._order(f"stop {grace:.3f}\n", grace)
 
     def kill(self) -> None:
-        """Orders the end of the tree at once."""
+        """Kill the tree at once."""
         self._order("kill\n", 0.0)
 
     def close(self) -> None:
-        """Kills what is left and waits for the end; does nothing after `Gone`."""
+        """Kill the processes that are left and wait for the end; do nothing after `Gone`."""
         self.kill()
         while not self.finished:
             self.wait()
@@ -233,20 +172,20 @@ class Supervised:
         with contextlib.suppress(OSError):  # a supervisor that died is noticed by `wait`
             self._channel.sendall(_configuration(self._launch))
 
-    def _look(self, until: float | None) -> list[Message]:
-        """One look at everything that may speak, after sleeping for at most a slice."""
+    def _poll_once(self, until: float | None) -> list[Message]:
+        """Poll the channel and the pipes once, for at most a slice."""
         slice_s = SLICE_S if until is None else min(SLICE_S, max(0.0, until - time.monotonic()))
         messages: list[Message] = []
-        heard: list[Message] = []
+        reports: list[Message] = []
         assert self._channel is not None
         for descriptor, _ in self._poll.poll(slice_s * 1000):
             if descriptor == self._channel.fileno():
-                heard = self._hear()
+                reports = self._receive()
             elif (chunk := self._read(descriptor)) is not None:
                 messages.append(chunk)
-        messages += heard
+        messages += reports
         if self._deadline is not None and time.monotonic() > self._deadline and not _ends(messages):
-            messages.append(self._take_over(OVERDUE_SWEEP_S))
+            messages.append(self._sweep_without_supervisor(OVERDUE_SWEEP_S))
         if _ends(messages):
             gone = messages.pop()
             messages += self._drain()
@@ -265,8 +204,8 @@ class Supervised:
         return Output(stream=self._pipes[descriptor], data=data)
 
     def _drain(self) -> list[Message]:
-        """What lies in the pipes now."""
-        found: list[Message] = []
+        """Read what lies in the pipes now."""
+        chunks: list[Message] = []
         for descriptor in self._pipes:
             size = 0
             while size < DRAIN_BYTES:
@@ -277,22 +216,22 @@ class Supervised:
                 if not data:
                     break
                 size += len(data)
-                found.append(Output(stream=self._pipes[descriptor], data=data))
-        return found
+                chunks.append(Output(stream=self._pipes[descriptor], data=data))
+        return chunks
 
-    def _hear(self) -> list[Message]:
-        """What the supervisor says; its silence is death."""
+    def _receive(self) -> list[Message]:
+        """Receive from the supervisor; the end of the channel means that it died."""
         assert self._channel is not None
         try:
             data = self._channel.recv(CHUNK_BYTES)
         except OSError:
             data = b""
         if not data:
-            return [self._take_over(LOST_S)]
+            return [self._sweep_without_supervisor(LOST_S)]
         *lines, self._facts = (self._facts + data).split(b"\n")
-        return [message for line in lines for message in self._understand(*line.decode().split(" "))]
+        return [message for line in lines for message in self._parse_fact(*line.decode().split(" "))]
 
-    def _understand(self, fact: str, *details: str) -> list[Message]:
+    def _parse_fact(self, fact: str, *details: str) -> list[Message]:
         if fact == "spawn_failed":
             return [SpawnFailed(message=bytes.fromhex(details[0]).decode())]
         numbers = [None if word == "-" else int(word) for word in details]
@@ -312,8 +251,8 @@ class Supervised:
             case _:
                 raise AssertionError(f"not a fact of a supervisor: {fact}")
 
-    def _take_over(self, timeout_s: float) -> Gone:
-        """Ends the tree from here: the supervisor is dead, or overdue and left to finish what it can."""
+    def _sweep_without_supervisor(self, timeout_s: float) -> Gone:
+        """End the tree from here: the supervisor is dead, or overdue and left to finish what it can."""
         survivors = sweep(self._launch.cookie, self._agent_pid, timeout_s=timeout_s)
         return Gone(leaked=None, survivors=survivors, proven=False)
 
@@ -328,7 +267,7 @@ class Supervised:
         assert self._guard is not None
         try:
             self._guard.wait(REAP_S)
-        except subprocess.TimeoutExpired:  # it hunts survivors; somebody must take it in when it is done
+        except subprocess.TimeoutExpired:  # it hunts survivors; a thread must reap it when it is done
             threading.Thread(target=self._guard.wait, name="guard-reaper", daemon=True).start()
 
 
@@ -337,7 +276,7 @@ def _ends(messages: list[Message]) -> bool:
 
 
 def _configuration(launch: Launch) -> bytes:
-    """The line the supervisor reads; `supervision.channel.Config` says how it is made up."""
+    """The line that the supervisor reads; `child.channel.Config` documents its fields."""
 
     def word(text: str | Path) -> str:
         return os.fsencode(text).hex()
@@ -352,13 +291,13 @@ def _configuration(launch: Launch) -> bytes:
         word(launch.cwd.absolute()),
         str(len(launch.argv)),
         *map(word, launch.argv),
-        *(word(each) for pair in env.items() for each in pair),
+        *(word(text) for pair in env.items() for text in pair),
     ]
     return " ".join(words).encode() + b"\n"
 
 
 def start_supervised(launch: Launch) -> Supervised:
-    """Starts the program; returns before it runs. A program that cannot start is told by `SpawnFailed`, not raised."""
+    """Start the program and return before it runs. A failed start is reported by `SpawnFailed`, not raised."""
     supervised = Supervised(launch)
     try:
         supervised._start()
@@ -379,10 +318,10 @@ def _explain(error: OSError, launch: Launch) -> str:
 
 
 def sweep(cookie: str, session: int | None = None, *, timeout_s: float) -> int:
-    """Kills every process that carries the cookie or is in the session; returns how many remain after `timeout_s`.
+    """Kill every process that carries the cookie or is in the session; return how many remain after `timeout_s`.
 
-    This is the second best way, for when no supervisor is left: a process that left the session and dropped its
-    environment is not found.
+    This is the second best way, used when no supervisor is left: it misses a process that left the session and
+    dropped its environment.
     """
     until = time.monotonic() + timeout_s
     while True:
@@ -405,54 +344,3 @@ def _belongs(process: psutil.Process, cookie: str, session: int | None) -> bool:
         return process.environ().get(COOKIE) == cookie
     except (psutil.Error, OSError):
         return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandOutcome:
-    """How a short command ended."""
-
-    exit_code: int | None
-    """Negative: killed by that signal; `None`: it never started."""
-    output: str
-    """The last part of stdout and stderr together; why it did not start, where it did not."""
-    timed_out: bool = False
-    """Whether it was stopped, by the time limit or because it was cancelled."""
-
-
-def run_command(
-    argv: tuple[str, ...],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    timeout_s: float | None,
-    is_cancelled: Callable[[], bool] = lambda: False,
-    tail_bytes: int = CHUNK_BYTES,
-) -> CommandOutcome:
-    """Runs a short command (a setup step, a check) to its end under supervision; nothing of it is left running.
-
-    Args:
-        timeout_s: `None`: no limit.
-        is_cancelled: Called about four times a second; true stops the command.
-        tail_bytes: How much of the output is kept.
-    """
-    until = None if timeout_s is None else time.monotonic() + timeout_s
-    exit_code: int | None = None
-    tail = b""
-    stopped = False
-    with start_supervised(Launch(argv=argv, cwd=cwd, env=env)) as command:
-        while not command.finished:
-            left_s = SLICE_S if until is None or stopped else max(0.0, until - time.monotonic())
-            for message in command.wait(min(SLICE_S, left_s)):
-                match message:
-                    case Output(data=data):
-                        tail = (tail + data)[-tail_bytes:]
-                    case SpawnFailed(message=text):
-                        tail = text.encode()
-                    case Exited(exit_code=code):
-                        exit_code = code
-                    case _:
-                        pass
-            if not stopped and (is_cancelled() or (until is not None and time.monotonic() >= until)):
-                stopped = exit_code is None
-                command.stop()
-    return CommandOutcome(exit_code=exit_code, output=tail.decode(errors="replace"), timed_out=stopped)

@@ -1,8 +1,8 @@
-"""The door to the process table: one look at the whole machine that serves every worker's sampler.
+"""The door to the process table: one snapshot of the whole machine, shared by the limits of all workers.
 
-One `snapshot` per tick is shared by all workers; asking per worker (`psutil.children(recursive=True)`) reads the whole
-table once for each. On Linux `/proc/<pid>/stat` is read directly, elsewhere psutil is asked. A snapshot is a picture,
-good for limits and display and for nothing else: who is signalled is decided in `supervision/child/supervisor.py`.
+One `snapshot` per tick serves all workers; `psutil.children(recursive=True)` per worker would read the whole table once
+for each. On Linux `/proc/<pid>/stat` is read directly, elsewhere through psutil. A snapshot may be out of date at once,
+so it serves limits and display only: `supervision/child/supervisor.py` decides which processes get a signal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class ProcessTable:
-    """Who was whose child at one moment."""
+    """The parents and children of all processes at one moment."""
 
     children: Mapping[int, tuple[int, ...]]
     """pid → its children; pids without children are absent."""
@@ -27,19 +27,19 @@ class ProcessTable:
     """pid → resident memory; summed over a tree it counts shared pages once per process, so it is an upper bound."""
 
     def descendants(self, pid: int) -> tuple[int, ...]:
-        """All below `pid`, without it, parents before their children; empty for an unknown pid."""
-        found = list(self.children.get(pid, ()))
-        for each in found:  # grows while it is walked
-            found += self.children.get(each, ())
-        return tuple(found)
+        """Return all processes below `pid`, parents before their children; empty for an unknown pid."""
+        pids = list(self.children.get(pid, ()))
+        for child in pids:  # the list grows during the loop
+            pids += self.children.get(child, ())
+        return tuple(pids)
 
     def resident_sum_bytes(self, pids: Iterable[int]) -> int:
-        """Upper bound of `memory_bytes`, at no cost: only above a limit need the exact figure be asked for."""
+        """Return an upper bound of `memory_bytes`, at no cost; the exact figure is only needed above a limit."""
         return sum(self.resident_bytes.get(pid, 0) for pid in pids)
 
 
 def snapshot() -> ProcessTable:
-    """The process table now."""
+    """Read the process table."""
     rows = _rows_of_proc() if sys.platform == "linux" else _rows_of_psutil()
     children: dict[int, list[int]] = {}
     resident: dict[int, int] = {}
@@ -47,13 +47,13 @@ def snapshot() -> ProcessTable:
         if pid != parent:
             children.setdefault(parent, []).append(pid)
         resident[pid] = resident_bytes
-    return ProcessTable({pid: tuple(found) for pid, found in children.items()}, resident)
+    return ProcessTable({pid: tuple(pids) for pid, pids in children.items()}, resident)
 
 
 def runs_since(pid: int, time: datetime) -> bool:
-    """Whether process `pid` lives and is the one that did at `time`, not a later one that got its number.
+    """Return true if process `pid` is alive and was started before `time`; a later process may reuse the number.
 
-    A few seconds of doubt (the clock may have been set) count as the same.
+    A difference of a few seconds counts as the same: the clock may have been set.
     """
     try:
         process = psutil.Process(pid)
@@ -63,9 +63,9 @@ def runs_since(pid: int, time: datetime) -> bool:
 
 
 def memory_bytes(pids: Iterable[int]) -> int:
-    """Memory of these processes together, shared pages counted by their share (PSS); processes that are gone count 0.
+    """Return the memory of these processes together, shared pages counted by their share (PSS).
 
-    Where the system has no PSS, or does not let us see it, the memory of a process's own (USS), else its resident set.
+    Processes that are gone count 0. Without access to PSS, a process's own memory (USS) counts, else its resident set.
     """
     return sum(_proportional_bytes(pid) for pid in pids)
 

@@ -26,7 +26,7 @@ class StopToken:
         self._lock = threading.Lock()
         self._reason: Reason | None = None
         self._detail = ""
-        self._is_cancelled = False
+        self._cancelled_by: tuple[Reason, str] | None = None
         self._running: Supervised | None = None
         self._children: list[StopToken] = []
         self.signal: Signals | None = None
@@ -42,27 +42,28 @@ class StopToken:
         """The reason in words; may be empty."""
         return self._detail
 
+    @property
+    def description(self) -> str | None:
+        """The detail, or the reason when there is none. `None` means that it was not stopped."""
+        return None if self._reason is None else self._detail or str(self._reason)
+
     def is_cancelled(self) -> bool:
         """Return true when nothing more may start. A limit of the agent (`AGENT_LIMITS`) does not cancel."""
-        return self._is_cancelled
+        return self._cancelled_by is not None
 
     def child(self) -> StopToken:
-        """Make a token that is stopped with this one. A stop of the child leaves this one alone."""
+        """Make a token that is cancelled with this one; a stop of the child leaves this one alone."""
         child = StopToken()
         with self._lock:
             self._children.append(child)
-            if self._reason is not None:
-                child.stop(self._reason, self._detail)
+            if self._cancelled_by is not None:
+                child.stop(*self._cancelled_by)
         return child
 
-    def start(self, begin: Callable[[], Supervised], *, after_agent: bool = False) -> Supervised | None:
-        """Call `begin` and return the process that it started, or `None` after a stop; then `begin` is not called.
-
-        Args:
-            after_agent: Start also after a limit of the agent.
-        """
+    def start(self, begin: Callable[[], Supervised]) -> Supervised | None:
+        """Call `begin` and return the process that it started, or `None` after a stop; then `begin` is not called."""
         with self._lock:
-            if self._is_cancelled if after_agent else self._reason is not None:
+            if self._reason is not None:
                 return None
             self._running = begin()
             return self._running
@@ -72,9 +73,11 @@ class StopToken:
         with self._lock:
             if self._reason is None:
                 self._reason, self._detail = reason, detail
-            self._is_cancelled = self._is_cancelled or reason not in AGENT_LIMITS
             if self._running is not None:
                 self._running.stop()
+            if reason in AGENT_LIMITS:
+                return
+            self._cancelled_by = self._cancelled_by or (reason, detail)
             for child in self._children:
                 child.stop(reason, detail)
 
@@ -83,7 +86,7 @@ class StopToken:
         with self._lock:
             if self._reason is None:
                 self._reason = Reason.INTERRUPTED
-            self._is_cancelled = True
+            self._cancelled_by = self._cancelled_by or (Reason.INTERRUPTED, "")
             if self._running is not None:
                 self._running.kill()
             for child in self._children:

@@ -150,6 +150,26 @@ class SealedConfiguration:
                     os.lchown(self.directory / name, owner.st_uid, owner.st_gid)
 
 
+def without_programs(common_dir: Path, settings: Sequence[Setting], directory: Path) -> SealedConfiguration:
+    """The configuration of a repository that an agent may have written: none of its own program entries counts.
+
+    The programs of the user's and the system's configuration do.
+
+    Args:
+        settings: All entries, in git's order.
+        directory: Where the copy is put; it must belong to the caller alone.
+    """
+    own = [setting for setting in settings if setting.scope == "local" and not setting.is_program]
+    return SealedConfiguration(
+        common_dir=common_dir,
+        directory=directory,
+        repository=_written(setting for setting in own if setting.key != _WORKTREE_FILES),
+        user=_written(setting for setting in settings if setting.scope in ("system", "global")),
+        programs=frozenset(),
+        has_worktree_files=any(setting.key == _WORKTREE_FILES and setting.value != "false" for setting in own),
+    )
+
+
 _NOT_LINKED = frozenset({"architect", "config", "config.worktree", "hooks", "user"})
 
 

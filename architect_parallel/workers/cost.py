@@ -1,7 +1,7 @@
-"""What an agent's tokens cost, from totals that grow.
+"""The cost of an agent's tokens, computed from totals that grow.
 
-Some models cost more per token where a request is long, so a price holds for one request and not for the sum of many:
-each growth of the totals is priced as the requests that it is, by the model that was at work then.
+Some models cost more per token in a long request, so a price holds for one request and not for the sum of many. Each
+growth of the totals is priced as the requests that it consists of, by the model that was used for them.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ class CostMeter:
     def __init__(self, prices: Mapping[str, Price]) -> None:
         self._prices = prices
         self._counted = (0, 0, 0, 0)
-        """Input, cached, cache write and output tokens that are in the cost."""
+        """Input, cached, cache write and output tokens that the cost includes."""
         self._steps = 0
         self._cost = 0.0
 
     def cost(self, usage: Usage, model: str | None, steps: int) -> float | None:
-        """USD of everything up to these totals; `None`: the tokens or the price of what is new are not known. What
-        could not be priced is tried again with the next growth.
+        """Return the USD of everything up to these totals. `None` means that new tokens or their price are unknown.
+
+        Tokens that could not be priced are tried again with the next growth.
 
         Args:
-            model: Who used what is new.
-            steps: Model replies so far: what came at once is shared out among the new ones.
+            model: The model that used the new tokens.
+            steps: Model replies so far. The new tokens are divided among the new replies.
         """
         if usage.input_tokens is None or usage.output_tokens is None:
             return None
         total = (usage.input_tokens, usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.output_tokens)
         grown = [max(0, now - before) for now, before in zip(total, self._counted, strict=True)]
-        # An agent's last word may correct its earlier ones.
-        taken_back = [max(0, before - now) for now, before in zip(total, self._counted, strict=True)]
+        # An agent's last totals may correct the earlier ones.
+        corrected = [max(0, before - now) for now, before in zip(total, self._counted, strict=True)]
         more = self._price(grown, max(1, steps - self._steps), model)
-        less = self._price(taken_back, 1, model) if any(taken_back) else 0.0
+        less = self._price(corrected, 1, model) if any(corrected) else 0.0
         if more is None or less is None:
             return None
         self._counted, self._steps = total, max(steps, self._steps)
@@ -45,15 +46,15 @@ class CostMeter:
         return self._cost
 
     def _price(self, tokens: list[int], requests: int, model: str | None) -> float | None:
-        each = [count // requests for count in tokens]
-        last = [count - share * (requests - 1) for count, share in zip(tokens, each, strict=True)]
+        share = [count // requests for count in tokens]
+        last = [count - part * (requests - 1) for count, part in zip(tokens, share, strict=True)]
         price = self._price_one(last, model)
         if price is None or requests == 1:
             return price
-        others = self._price_one(each, model)
+        others = self._price_one(share, model)
         return None if others is None else price + others * (requests - 1)
 
     def _price_one(self, tokens: list[int], model: str | None) -> float | None:
-        given, cached, written, out = tokens
-        usage = Usage(input_tokens=given, cached_tokens=cached, cache_write_tokens=written, output_tokens=out)
+        input_tokens, cached, written, output = tokens
+        usage = Usage(input_tokens=input_tokens, cached_tokens=cached, cache_write_tokens=written, output_tokens=output)
         return cost_usd(usage, model, self._prices)

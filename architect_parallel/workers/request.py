@@ -1,4 +1,4 @@
-"""What a worker asks of its backend, and how its command line is shown."""
+"""The request that a worker or a single agent gets, and its command line for the journal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.backends.base import Request
-from architect_parallel.domain import WorkerSpec
+from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, SandboxMode, WorkerSpec
 from architect_parallel.templates.shell import as_script
 
 
 def as_started(spec: WorkerSpec) -> WorkerSpec:
-    """`spec` as its backend is given it: variables of the shell where its command names values."""
+    """Return `spec` as its backend gets it: values in a shell command become variables of the shell."""
     if not spec.values:
         return spec
     script, variables = as_script(spec.prompt, spec.values)
@@ -19,7 +19,7 @@ def as_started(spec: WorkerSpec) -> WorkerSpec:
 
 
 def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Request:
-    """What `spec` asks of its backend. Neither path needs to exist to build a command line from it."""
+    """The request of a worker. Neither path needs to exist to build a command line from it."""
     return Request(
         prompt=spec.prompt + spec.lesson,
         prompt_file=prompt_file,
@@ -41,8 +41,38 @@ def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Requ
     )
 
 
+def profile_request(
+    prompt: str,
+    profile: AgentProfile,
+    *,
+    model: str | None,
+    approval_mode: ApprovalMode,
+    limits: Limits,
+    directory: Path,
+    prompt_file: Path,
+    state_dir: Path,
+    session_id: str | None = None,
+) -> Request:
+    """The request of an agent that is no worker: the judge, or `architect run --backend`."""
+    return Request(
+        prompt=prompt,
+        prompt_file=prompt_file,
+        worktree=directory,
+        state_dir=state_dir,
+        model=model,
+        agent=profile.name,
+        system_prompt=profile.system_prompt,
+        approval_mode=approval_mode,
+        sandbox_mode=profile.sandbox_mode or SandboxMode.DEFAULT,
+        max_steps=limits.max_steps,
+        budget_usd=limits.budget_usd,
+        timeout_s=limits.timeout_s,
+        session_id=session_id,
+    )
+
+
 def shown_argv(argv: tuple[str, ...], prompt: str) -> tuple[str, ...]:
-    """The argv as the journal keeps it: a long prompt in it is cut."""
+    """Return the argv as the journal keeps it: a long prompt in it is cut."""
     return tuple(
         f"{word[:80]}… ({len(word)} characters)" if len(word) > 200 and word in prompt else word for word in argv
     )

@@ -1,6 +1,6 @@
-"""What is known of a worker on its way, and what becomes of it: its result.
+"""The state of a worker while it runs, and the result made of it at the end.
 
-The facts are put in as they are seen (`worker`); what they amount to is said here, whichever step was the last.
+`worker` fills in the facts as they are seen. The result is made here, however far the worker came.
 """
 
 from __future__ import annotations
@@ -27,56 +27,59 @@ from architect_parallel.scheduling.retries import unstarted
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import now
 from architect_parallel.text.names import DEFAULT_MODEL
-from architect_parallel.workers.agent_run import AgentRun
+from architect_parallel.workers.agent_session import AgentRun
 
 
 @dataclass(slots=True, kw_only=True)
 class WorkerState:
-    """What is known of a worker so far; turned into its result at the end, however far it came."""
+    """The facts about a worker so far."""
 
     started_at: datetime | None = None
     finished_at: datetime | None = None
     agent: AgentRun | None = None
     diff: Diff | None = None
     hides_files: bool = False
-    """Whether ignore rules of the agent's hide files that the diff does not have."""
+    """True if ignore rules of the agent hide files that the diff does not have."""
     error: str | None = None
     spawn_failed: bool = False
     collect_failed: bool = False
     checks: list[CheckResult] = field(default_factory=list)
     checked: bool = True
-    """False while its checks are about to run: should they not come to their end, it has not passed them."""
+    """False while its checks run: a worker whose checks did not end has not passed them."""
     outside_scope: list[str] = field(default_factory=list)
     escaped: bool = False
     warnings: list[str] = field(default_factory=list)
     log_path: str | None = None
 
 
-def verdict_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> verdict.Verdict:
-    """How the worker ended as far as its agent goes."""
-    agent = course.agent
+def verdict_of(spec: WorkerSpec, state: WorkerState, stop_token: StopToken) -> verdict.Verdict:
+    """Decide how the worker ended, without its checks.
+
+    Asked before the checks, which run only for good work, and again at the end: a stop may come while they run.
+    """
+    agent = state.agent
     ending = agent.ending if agent is not None else None
     denied = _denied(spec, agent)
     return verdict.decide(
         outcome=ending.outcome if ending is not None else None,
         exit_code=agent.exit_code if agent is not None else None,
         stopped_by=stop_token.reason,
-        spawn_failed=course.spawn_failed or (agent is not None and agent.spawn_error is not None),
-        collect_failed=course.collect_failed,
-        escaped=course.escaped,
-        files_changed=_files_changed(spec, course, denied=bool(denied)),
+        spawn_failed=state.spawn_failed or (agent is not None and agent.spawn_error is not None),
+        collect_failed=state.collect_failed,
+        escaped=state.escaped,
+        files_changed=_files_changed(spec, state, denied=bool(denied)),
         denied=bool(denied),
     )
 
 
-def result_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> WorkerResult:
-    """The worker's result, of this attempt alone, however far it came."""
-    agent, diff = course.agent, course.diff
+def result_of(spec: WorkerSpec, state: WorkerState, stop_token: StopToken) -> WorkerResult:
+    """Make the result of this attempt, however far it came."""
+    agent, diff = state.agent, state.diff
     ran = agent is not None and agent.spawn_error is None
     ending = agent.ending if agent is not None else None
-    before_checks = verdict_of(spec, course, stop_token)
-    status, reason = verdict.checked(before_checks, course.checks, complete=course.checked)
-    warnings = list(course.warnings)
+    before_checks = verdict_of(spec, state, stop_token)
+    status, reason = verdict.checked(before_checks, state.checks, complete=state.checked)
+    warnings = list(state.warnings)
     if reason is Reason.CHECK_FAILED and before_checks[0] is Status.PARTIAL:
         warnings.append(f"before its checks it had ended as partial ({before_checks[1]})".replace("_", " "))
     if ending is not None:
@@ -85,8 +88,8 @@ def result_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> W
         warnings.append(
             f"it changed nothing: with approval_mode {spec.approval_mode} {spec.backend} may lack permission"
         )
-    warnings += [each for each in _budget_warnings(spec, agent) if each not in warnings]
-    duration = agent.ended_s - agent.started_s if ran and agent and agent.ended_s and agent.started_s else 0.0
+    warnings += [warning for warning in _budget_warnings(spec, agent) if warning not in warnings]
+    duration = agent.ended_s - agent.started_s if ran and agent is not None else 0.0
     finished_at = now()
     return replace(
         unstarted(spec, status, reason),
@@ -96,25 +99,25 @@ def result_of(spec: WorkerSpec, course: WorkerState, stop_token: StopToken) -> W
         duration=round(duration, 3),
         files_modified=sorted(change.path for change in diff.files) if diff is not None else [],
         exit_code=agent.exit_code if agent is not None else None,
-        output=ending.text if ending is not None else "",
+        output=agent.output if agent is not None else "",
         session_id=agent.session_id if agent is not None else None,
-        error=_error_text(spec, course, stop_token, status, reason),
+        error=_error_text(spec, state, stop_token, status, reason),
         duration_seconds=round(duration, 3),
-        started_at=course.started_at if ran else None,
+        started_at=state.started_at if ran else None,
         finished_at=finished_at,
         usage=agent.usage if agent is not None else Usage(),
         diff=diff,
-        checks=course.checks,
+        checks=state.checks,
         peak_memory_bytes=agent.peak_memory_bytes if agent is not None else None,
-        log_path=course.log_path,
+        log_path=state.log_path,
         leaked=agent.leaked if agent is not None else None,
         warnings=warnings,
-        outside_scope=course.outside_scope,
+        outside_scope=state.outside_scope,
     )
 
 
 def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
-    """What a user who set a budget has to know of it at the end."""
+    """Warnings about a budget that was exceeded or could not be held."""
     limits = spec.limits
     if agent is None or agent.spawn_error is not None or (limits.budget_usd is None and limits.run_budget_usd is None):
         return []
@@ -126,50 +129,50 @@ def _budget_warnings(spec: WorkerSpec, agent: AgentRun | None) -> list[str]:
     return []
 
 
-def _files_changed(spec: WorkerSpec, course: WorkerState, *, denied: bool) -> int | None:
-    if course.diff is None:
-        return None if denied else _changed_in_place(spec, course.agent)
-    return len(course.diff.files) or int(course.hides_files)
+def _files_changed(spec: WorkerSpec, state: WorkerState, *, denied: bool) -> int | None:
+    if state.diff is None:
+        return None if denied else _changed_in_place(spec, state.agent)
+    return len(state.diff.files) or int(state.hides_files)
 
 
 def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
-    """Without isolation nobody collects: what an agent did that took steps is there, whatever it is."""
+    """Nothing is collected without isolation: an agent that took steps counts as having changed something."""
     return 1 if spec.isolation is Isolation.NONE and agent is not None and agent.steps else None
 
 
 def _denied(spec: WorkerSpec, agent: AgentRun | None) -> tuple[str, ...]:
-    """The tools that the agent was refused; none where it was to read only, and a refusal is what was asked for."""
+    """The tools that the agent was denied; empty for a read-only agent, where a denial is intended."""
     if agent is None or agent.ending is None or spec.sandbox_mode is SandboxMode.READ_ONLY:
         return ()
     return agent.ending.denied
 
 
 def _may_not_write(spec: WorkerSpec) -> bool:
-    """Whether a refusal may leave no trace: codex, gemini and qwen do not offer what they would ask for."""
+    """Return true if a denial may leave no trace: codex, gemini and qwen do not offer tools that need permission."""
     restricted = spec.approval_mode in (ApprovalMode.DEFAULT, ApprovalMode.ALWAYS)
     return restricted and spec.sandbox_mode is not SandboxMode.READ_ONLY and spec.backend != SHELL
 
 
 def _error_text(
-    spec: WorkerSpec, course: WorkerState, stop_token: StopToken, status: Status, reason: Reason
+    spec: WorkerSpec, state: WorkerState, stop_token: StopToken, status: Status, reason: Reason
 ) -> str | None:
     if status is Status.SUCCESS:
         return None
-    failed = checks.failing(course.checks)
+    failed = checks.failing(state.checks)
     if reason is Reason.CHECK_FAILED and failed:
         return checks.error_of(failed)
-    if course.error is not None:
-        return course.error
+    if state.error is not None:
+        return state.error
     if stop_token.reason is not None:
-        return stop_token.detail or str(stop_token.reason)
-    agent = course.agent
+        return stop_token.description
+    agent = state.agent
     if agent is None:
         return None
     if agent.spawn_error is not None:
         return agent.spawn_error
-    said = agent.ending.error if agent.ending is not None else None
-    if said is not None:
-        return said
+    claimed = agent.ending.error if agent.ending is not None else None
+    if claimed is not None:
+        return claimed
     if reason is Reason.BLOCKED:
         where = "nobody sees what it changed in place" if spec.isolation is Isolation.NONE else "it changed nothing"
         tools = ", ".join(_denied(spec, agent))

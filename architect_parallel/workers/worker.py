@@ -1,33 +1,22 @@
 """One worker, start to finish: worktree, preparation, agent, collection, checks, verdict.
 
 The order is what keeps work safe. The private git directory is made before the agent starts, because afterwards
-nothing in the tree can be believed; the agent's tree is proven gone before the collection, because a living process
-could still write; the collection always happens once an agent ran, whatever ended it. Every way through ends in
-exactly one `WorkerFinished`.
+nothing in the tree can be trusted. The agent's process tree is proven gone before the collection, because a living
+process could still write. The collection always happens once an agent ran, whatever ended it. Every way through ends
+in exactly one `WorkerFinished`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from architect_parallel.backends import environment
-from architect_parallel.backends.base import Backend, CommandLine, Request
-from architect_parallel.checks.checker import Checker
-from architect_parallel.domain import (
-    SHELL,
-    Isolation,
-    Price,
-    Status,
-    WorkerSpec,
-    WorktreeSettings,
-)
+from architect_parallel.backends.base import Request
+from architect_parallel.domain import SHELL, Isolation, Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import (
     Collected,
@@ -38,143 +27,78 @@ from architect_parallel.events import (
     WorkerStarting,
     WorktreeReady,
 )
-from architect_parallel.repository import filters
 from architect_parallel.scheduling import scopes
 from architect_parallel.snapshots.collect import collect
-from architect_parallel.snapshots.keep_attempt import keep_attempt
 from architect_parallel.snapshots.private_git import PrivateGit
-from architect_parallel.supervision import process
 from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.output import LogFile
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import now
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Repository
 from architect_parallel.text.sanitize import one_line
-from architect_parallel.tripwire.monitor import Tripwire
-from architect_parallel.workers.agent_run import AgentRun, Emit, UsageMeter, run_agent
-from architect_parallel.workers.request import as_started, request_for, shown_argv
+from architect_parallel.workers.agent_session import AgentRun, AgentSession
+from architect_parallel.workers.context import WorkerContext
+from architect_parallel.workers.request import as_started, request_for
 from architect_parallel.workers.result import WorkerState, result_of, verdict_of
+from architect_parallel.workers.usage import Emit
+from architect_parallel.workers.worktree import WorkerWorktree
 from architect_parallel.worktrees import worker_repository
-from architect_parallel.worktrees.checkout_cache import UnpackedBase
-from architect_parallel.worktrees.create import Cancelled, Worktree, add_worktree, reopen_worktree, take_up_worktree
-from architect_parallel.worktrees.prepare import prepare
+from architect_parallel.worktrees.create import Cancelled
 from architect_parallel.worktrees.worker_repository import WorkerRepository
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerContext:
-    """What all workers of a run on this machine share."""
+def run_worker(spec: WorkerSpec, context: WorkerContext, sampler: Sampler, stop_token: StopToken, emit: Emit) -> None:
+    """Run one worker in the calling thread; its last event is `WorkerFinished`.
 
-    repository: Repository
-    run_dir: Path
-    """The run's directory below the git common directory: prompts, logs, private git directories, agents' homes."""
-    backends: Mapping[str, Backend]
-    environ: Mapping[str, str]
-    """The launcher's environment; each backend gets what its allow-list names."""
-    worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
-    checks_env: tuple[str, ...] = ()
-    """Names of further variables that checks get."""
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    unpacked: UnpackedBase | None = None
-    """The base commit's objects, quick to check out; `None`: it is not worth it."""
-    resolve_inputs: Callable[[WorkerSpec], WorkerSpec] = lambda spec: spec
-    """Makes a worker's spec whole with the results of those it depends on, which have ended by now."""
-    tripwire: Tripwire | None = None
-    """Watches the main checkout while agents run; `None`: nobody does."""
-
-    def setup_environment(self, backend: Backend) -> environment.CommandEnvironment:
-        """What setup commands of a worker with this backend get."""
-        return replace(self.task_environment(backend), names=self.worktrees.setup_env)
-
-    def task_environment(self, backend: Backend) -> environment.CommandEnvironment:
-        """What a task gets that is itself a command."""
-        return environment.CommandEnvironment(
-            environ=self.environ,
-            base=(*environment.COMMON, *backend.environment),
-            keys=environment.key_names(self.backends.values()),
-        )
-
-
-def run_worker(
-    spec: WorkerSpec, place: WorkerContext, sampler: Sampler, stop_token: StopToken, emit: Callable[[Event], None]
-) -> None:
-    """Runs one worker in the calling thread; its last event is `WorkerFinished`. Raises only what no worker could go
-    on from (its backend is gone, say): whoever called it tells of the end then."""
-    course = WorkerState(warnings=list(spec.warnings))
-    handed_on = False
-
-    def hear(event: Event) -> None:
-        if isinstance(event, Warned):
-            if event.message in course.warnings:
-                return
-            course.warnings.append(event.message)
-        emit(event)
-
-    journey = _WorkerRun(spec, place, sampler, stop_token, hear, course)
+    Raises:
+        KeyError: The worker's backend is gone. No event was emitted then; the caller reports the end.
+    """
+    run = WorkerRun(spec, context, sampler, stop_token, emit)
     try:
-        spec, handed_on = place.resolve_inputs(spec), True
-        journey = _WorkerRun(spec, place, sampler, stop_token, hear, course)
-        journey.execute()
+        run.resolve_inputs()
+        run.execute()
     except ArchitectParallelError as error:
-        # A step that a stop cut short is not what ended the worker.
-        if stop_token.reason is None:
-            course.error = str(error)
-            course.spawn_failed = course.agent is None
-    except Exception as error:  # here a worker ends: our bug in one must not take the others along
-        _log.exception("worker %d failed", spec.worker_id)
-        course.error = f"internal error: {type(error).__name__}: {error}"
-        course.spawn_failed = course.agent is None
-        course.collect_failed = course.agent is not None and course.diff is None
-    journey.check_tripwire()
-    ending = course.agent.ending if course.agent is not None else None
-    emit(
-        WorkerFinished(
-            result=result_of(spec, course, stop_token),
-            retry_after_s=ending.retry_after_s if ending is not None else None,
-            retryable=ending.retryable if ending is not None else handed_on,
-        )
-    )
+        run.fail(error)
+    except Exception as error:  # a bug in one worker must not end the others
+        run.fail_unexpectedly(error)
+    run.check_tripwire()
+    emit(run.finished())
 
 
-class _WorkerRun:
-    """The steps of one worker, in order."""
+class WorkerRun:
+    """The steps of one worker, in order, and what is known of it so far."""
 
     def __init__(
-        self,
-        spec: WorkerSpec,
-        place: WorkerContext,
-        sampler: Sampler,
-        stop_token: StopToken,
-        emit: Emit,
-        course: WorkerState,
+        self, spec: WorkerSpec, context: WorkerContext, sampler: Sampler, stop_token: StopToken, emit: Emit
     ) -> None:
         self._spec = spec
-        self._place = place
+        self._context = context
         self._sampler = sampler
         self._stop_token = stop_token
-        self._emit = emit
-        self._course = course
-        self._backend = place.backends[spec.backend]
+        self._on_event = emit
+        self._backend = context.backends[spec.backend]
+        self._state = WorkerState(warnings=list(spec.warnings))
+        self._has_inputs = False
 
-    @cached_property
-    def _ran(self) -> WorkerSpec:
-        """The spec as its backend is given it."""
-        return as_started(self._spec)
+    def resolve_inputs(self) -> None:
+        """Complete the spec with the results of the worker's dependencies."""
+        self._spec = self._context.resolve_inputs(self._spec)
+        self._has_inputs = True
 
     def execute(self) -> None:
-        if self._stopped_before_start():
+        """Run the agent in its worktree (or in place), then collect and check its work."""
+        if self._is_stopped_before_start():
             return
         self._emit(WorkerStarting(attempt=self._spec.attempt))
         if self._spec.isolation is Isolation.NONE:
             self._work_in_place()
             return
+        tree = WorkerWorktree(self._spec, self._context, self._stop_token, self._warn)
         try:
-            worktree = self._take_worktree()
+            worktree = tree.take()
         except Cancelled:
-            self._stopped_before_start()
+            self._is_stopped_before_start()
             return
         self._emit(
             WorktreeReady(
@@ -185,269 +109,212 @@ class _WorkerRun:
             )
         )
         if not self._spec.continues:
-            self._prepare(worktree)
-        private = self._private_git(worktree)
-        directory = worktree.path / self._spec.subdirectory
-        if not directory.is_dir():
+            tree.prepare(worktree)
+        private = tree.private_git(worktree)
+        if not (worktree.path / self._spec.subdirectory).is_dir():
             raise EnvironmentProblem(f"the worktree has no directory {self._spec.subdirectory}")
-        lent = worker_repository.of_worker(self._place.repository, self._place.run_dir, self._spec)
+        lent = worker_repository.of_worker(self._context.repository, self._context.run_dir, self._spec)
         lent.lend()
         try:
-            agent = self._watch_agent(directory)
+            agent = self._watch_agent()
         finally:
-            taken = self._take_back(lent)
-        if agent is not None and agent.spawn_error is None and taken:
+            is_taken_back = self._take_back(lent)
+        if agent is not None and agent.spawn_error is None and is_taken_back:
             self._collect(private)
             self._check(private)
 
-    def _take_back(self, lent: WorkerRepository) -> bool:
-        """Take the agent's commits over and give the worktree its registration back; return whether that worked."""
-        try:
-            for warning in lent.take_back(self._spec.run_id, self._spec.number).warnings:
-                self._warn(warning)
-        except ArchitectParallelError as error:
-            self._course.collect_failed = True
-            self._course.error = f"{error}; the work is untouched in {lent.worktree}, its commits in {lent.directory}"
-            return False
-        return True
+    def fail(self, error: ArchitectParallelError) -> None:
+        """Record the error that ended the worker. After a stop it is not recorded: the stop ended the worker."""
+        if self._stop_token.reason is None:
+            self._state.error = str(error)
+            self._state.spawn_failed = self._state.agent is None
 
-    def _work_in_place(self) -> None:
-        """Supervised and limited like any other, but what the agent does stays where it does it."""
-        directory = Path(self._spec.worktree_path)
-        if not directory.is_dir():
-            raise EnvironmentProblem(f"there is no directory {directory}")
-        if self._spec.attempt > 1:
-            self._warn(f"the earlier attempt's work in {directory} is still there: it ran in place")
-        self._watch_agent(directory)
-        self._check(None)
-
-    def _watch_agent(self, directory: Path) -> AgentRun | None:
-        """Runs the agent in `directory` to its proven end; `None`: a stop came first."""
-        if self._stopped_before_start():
-            return None
-        tripwire = self._place.tripwire
-        if tripwire is not None:
-            tripwire.begin(self._spec)
-        try:
-            self._course.started_at = now()
-            self._course.agent = self._run_agent(directory)
-            self._course.finished_at = now()
-        finally:
-            if tripwire is not None:
-                tripwire.end(self._spec)
-        agent = self._course.agent
-        if agent is not None and agent.exit_code and self._spec.backend == SHELL:
-            output = agent.ending.text if agent.ending is not None else ""
-            task = self._place.task_environment(self._backend)
-            if (held_back := task.held_back(self._ran.prompt, output, "backends.shell.env")) is not None:
-                self._warn(held_back)
-        if self._course.agent is None:
-            self._course.started_at = None
-            self._stopped_before_start()
-        return self._course.agent
+    def fail_unexpectedly(self, error: Exception) -> None:
+        """Record a bug of this program that ended the worker."""
+        _log.exception("worker %d failed", self._spec.worker_id)
+        state = self._state
+        state.error = f"internal error: {type(error).__name__}: {error}"
+        state.spawn_failed = state.agent is None
+        state.collect_failed = state.agent is not None and state.diff is None
 
     def check_tripwire(self) -> None:
-        """Whether the main checkout changed while the agent ran, and whose doing that was.
+        """Ask the tripwire whether this worker changed the main checkout.
 
-        After the collection, so that workers that ended together share one look.
+        Done after the collection, so that workers that ended together share one look.
         """
-        tripwire, agent, log = self._place.tripwire, self._course.agent, self._course.log_path
+        tripwire, state = self._context.tripwire, self._state
         if tripwire is None:
             return
-        output = agent.ending.text if agent is not None and agent.ending is not None else ""
-        judgement = tripwire.judge(self._spec, output, Path(log) if log is not None else None)
+        output = state.agent.output if state.agent is not None else ""
+        log_path = Path(state.log_path) if state.log_path is not None else None
+        judgement = tripwire.judge(self._spec, output, log_path)
         if judgement.escaped:
-            self._course.escaped, self._course.error = True, judgement.escaped
+            state.escaped, state.error = True, judgement.escaped
         if judgement.warning:
             self._warn(judgement.warning)
 
-    def _stopped_before_start(self) -> bool:
+    def finished(self) -> WorkerFinished:
+        """The worker's end, however far it came."""
+        ending = self._state.agent.ending if self._state.agent is not None else None
+        return WorkerFinished(
+            result=result_of(self._spec, self._state, self._stop_token),
+            retry_after_s=ending.retry_after_s if ending is not None else None,
+            retryable=ending.retryable if ending is not None else self._has_inputs,
+        )
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            if event.message in self._state.warnings:
+                return
+            self._state.warnings.append(event.message)
+        self._on_event(event)
+
+    def _warn(self, message: str) -> None:
+        self._emit(Warned(message=message))
+
+    def _is_stopped_before_start(self) -> bool:
         reason = self._stop_token.reason
         if reason is None:
             return False
         self._emit(LimitReached(reason=reason, detail=self._stop_token.detail))
         return True
 
-    def _private_dir(self, attempt: int) -> Path:
-        return self._place.run_dir / "git" / f"worker-{self._spec.worker_id}-{attempt}"
+    def _take_back(self, lent: WorkerRepository) -> bool:
+        """Take over the agent's commits and give the worktree its registration back; return true on success."""
+        try:
+            for warning in lent.take_back(self._spec.run_id, self._spec.number).warnings:
+                self._warn(warning)
+        except ArchitectParallelError as error:
+            self._state.collect_failed = True
+            self._state.error = f"{error}; the work is untouched in {lent.worktree}, its commits in {lent.directory}"
+            return False
+        return True
 
-    def _earlier_private_dir(self) -> Path | None:
-        """Of the newest attempt before this one that has one; `None`: no agent has started here."""
-        every = (self._private_dir(attempt) for attempt in range(self._spec.attempt - 1, 0, -1))
-        return next((each for each in every if each.is_dir()), None)
+    # The agent
 
-    def _private_git(self, worktree: Worktree) -> PrivateGit:
-        directory, earlier = self._private_dir(self._spec.attempt), self._earlier_private_dir()
-        if self._spec.continues and earlier is not None:
-            with suppress(EnvironmentProblem):  # an older version made it
-                before = PrivateGit.open(earlier)
-                if before.admin_dir == worktree.admin_dir:  # not after an undo that registered the worktree anew
-                    return PrivateGit.renew(self._place.repository, directory, before)
-        recorded = filters.record(self._place.repository, self._place.run_dir)
-        return PrivateGit.create(self._place.repository, directory, worktree.path, filters=recorded)
+    @cached_property
+    def _started_spec(self) -> WorkerSpec:
+        """The spec as its backend gets it."""
+        return as_started(self._spec)
 
-    def _take_worktree(self) -> Worktree:
-        spec, repository = self._spec, self._place.repository
-        path = Path(spec.worktree_path)
-        if spec.attempt == 1:
-            return add_worktree(
-                repository,
-                path=path,
-                branch=spec.branch,
-                base_commit=spec.base_commit,
-                run_id=spec.run_id,
-                is_cancelled=self._stop_token.is_cancelled,
-                unpacked=self._place.unpacked,
-            )
-        for warning in worker_repository.settle(repository, self._place.run_dir, spec):
-            self._warn(warning)
-        # An attempt that never came to its agent left what the one before had left.
-        kept = keep_attempt(repository, spec, self._earlier_private_dir() or self._private_dir(spec.attempt - 1))
-        if kept is not None:
-            self._warn(f"the earlier attempt's work is kept as {kept}")
-        if spec.continues:
-            return take_up_worktree(
-                repository, path=path, branch=spec.branch, base_commit=spec.base_commit, run_id=spec.run_id
-            )
-        return reopen_worktree(
-            repository,
-            path=path,
-            branch=spec.branch,
-            base_commit=spec.base_commit,
-            run_id=spec.run_id,
-            is_cancelled=self._stop_token.is_cancelled,
-            unpacked=self._place.unpacked,
-        )
+    def _work_in_place(self) -> None:
+        """Run without a worktree: the agent edits the directory in place and nothing is collected."""
+        directory = Path(self._spec.worktree_path)
+        if not directory.is_dir():
+            raise EnvironmentProblem(f"there is no directory {directory}")
+        if self._spec.attempt > 1:
+            self._warn(f"the earlier attempt's work in {directory} is still there: it ran in place")
+        self._watch_agent()
+        self._check(None)
 
-    def _prepare(self, worktree: Worktree) -> None:
-        environ = self._place.setup_environment(self._backend)
+    def _watch_agent(self) -> AgentRun | None:
+        """Run the agent to its proven end, watched by the tripwire. `None` means that a stop came first."""
+        if self._is_stopped_before_start():
+            return None
+        tripwire, state = self._context.tripwire, self._state
+        if tripwire is not None:
+            tripwire.begin(self._spec)
+        try:
+            state.started_at = now()
+            state.agent = self._run_agent()
+            state.finished_at = now()
+        finally:
+            if tripwire is not None:
+                tripwire.end(self._spec)
+        if state.agent is None:
+            state.started_at = None
+            self._is_stopped_before_start()
+        elif state.agent.exit_code and self._spec.backend == SHELL:
+            commands = self._context.task_environment(self._backend)
+            held_back = commands.held_back(self._started_spec.prompt, state.agent.output, "backends.shell.env")
+            if held_back is not None:
+                self._warn(held_back)
+        return state.agent
 
-        def run(command: str) -> process.CommandOutcome:
-            return process.run_command(
-                ("/bin/sh", "-c", command),
-                cwd=worktree.path,
-                env=environ.of(command),
-                timeout_s=self._spec.limits.timeout_s,
-                is_cancelled=self._stop_token.is_cancelled,
-            )
-
-        for warning in prepare(self._place.repository, worktree, self._place.worktrees, run=run, environment=environ):
-            self._warn(warning)
-
-    def _warn(self, message: str) -> None:
-        self._emit(Warned(message=message))
-
-    def _run_agent(self, directory: Path) -> AgentRun | None:
-        spec = self._spec
-        request = self._request()
-        command = self._backend.command(request)
-        for warning in command.warnings:
-            self._warn(warning)
-        log_dir = make_private_dir(self._place.run_dir / "logs")
-        suffix = "" if spec.attempt == 1 else f"-{spec.attempt}"
-        log = LogFile(log_dir / f"worker-{spec.worker_id}{suffix}.log")
-        self._course.log_path = str(log.path)
-        tally = UsageMeter(
-            limits=spec.limits,
-            requested_model=spec.model,
-            prices=self._place.prices,
-            emit=self._emit,
-            stop=self._stop_token.stop,
+    def _run_agent(self) -> AgentRun | None:
+        spec, context = self._spec, self._context
+        attempt = "" if spec.attempt == 1 else f"-{spec.attempt}"
+        log = make_private_dir(context.run_dir / "logs") / f"worker-{spec.worker_id}{attempt}.log"
+        session = AgentSession(
+            backend=self._backend, environ=context.environ, prices=context.prices, sampler=self._sampler
         )
         try:
-            return run_agent(
-                self._launch(command, directory),
-                self._backend.reader(request),
-                shown_argv=shown_argv(command.argv, request.prompt),
-                secrets=self._secrets(),
+            return session.run(
+                self._request(),
+                limits=spec.limits,
                 log=log,
-                tally=tally,
-                sampler=self._sampler,
                 stop_token=self._stop_token,
                 emit=self._emit,
+                variables=self._variables(),
+                secrets=self._command_secrets(),
             )
         finally:
-            log.close()
+            if log.exists():
+                self._state.log_path = str(log)
 
     def _request(self) -> Request:
-        spec, run_dir = self._spec, self._place.run_dir
+        spec, run_dir = self._spec, self._context.run_dir
         prompt_file = make_private_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
-        descriptor = os.open(prompt_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write((self._ran.prompt + spec.lesson).encode(errors="surrogateescape"))
         state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
-        request = request_for(self._ran, prompt_file=prompt_file, state_dir=state_dir)
+        request = request_for(self._started_spec, prompt_file=prompt_file, state_dir=state_dir)
         kept_there = self._backend.capabilities.sessions_in_state
-        if request.session_id is not None and kept_there and not any(state_dir.iterdir()):  # a cleanup took it
+        if request.session_id is not None and kept_there and not any(state_dir.iterdir()):  # a cleanup removed it
             self._warn(f"session {one_line(request.session_id, 40)} is not kept any more: the agent begins anew")
             request = replace(request, session_id=None)
         return request
 
-    def _secrets(self) -> tuple[str, ...]:
-        found = environment.secret_values(self._backend, self._place.environ)
-        if self._spec.backend == SHELL:
-            found += self._place.task_environment(self._backend).secrets(self._ran.prompt)
-        return found
+    def _variables(self) -> dict[str, str]:
+        """Variables on top of the agent's environment; for a shell task also those that its text names."""
+        spec = self._started_spec
+        is_isolated = spec.isolation is Isolation.WORKTREE
+        ceiling = worker_repository.ceiling(Path(spec.worktree_path)) if is_isolated else {}
+        named = self._context.task_environment(self._backend).of(spec.prompt) if spec.backend == SHELL else {}
+        return {**named, **ceiling, **spec.variables}
 
-    def _ceiling(self) -> dict[str, str]:
-        spec = self._spec
-        return worker_repository.ceiling(Path(spec.worktree_path)) if spec.isolation is Isolation.WORKTREE else {}
+    def _command_secrets(self) -> tuple[str, ...]:
+        """Secrets that a shell task gets because its text names them."""
+        if self._spec.backend != SHELL:
+            return ()
+        return self._context.task_environment(self._backend).secrets(self._started_spec.prompt)
 
-    def _launch(self, command: CommandLine, directory: Path) -> process.Launch:
-        passed = environment.filtered_environment(self._backend, self._place.environ)
-        if self._spec.backend == SHELL:
-            passed = self._place.task_environment(self._backend).of(self._ran.prompt)
-        return process.Launch(
-            argv=command.argv,
-            cwd=directory,
-            env={**passed, **self._ceiling(), **command.env, **self._ran.variables},
-            stdin_file=command.stdin_file,
-            polite_signal=command.polite_signal,
-            polite_wait_s=command.polite_wait_s,
-            grace_s=self._spec.limits.grace_s,
-            cookie=f"{self._spec.run_id}.{self._spec.worker_id}.{secrets.token_hex(8)}",
-        )
+    # Its work
 
     def _collect(self, private: PrivateGit) -> None:
+        state = self._state
         try:
-            collection = collect(self._place.repository, private, self._spec)
+            collection = collect(self._context.repository, private, self._spec)
         except ArchitectParallelError as error:
-            self._course.collect_failed = True
-            self._course.error = f"{error}; the work is untouched in {self._spec.worktree_path}"
+            state.collect_failed = True
+            state.error = f"{error}; the work is untouched in {self._spec.worktree_path}"
             return
         for warning in collection.warnings:
             self._warn(warning)
-        self._course.diff = collection.diff
-        self._course.hides_files = collection.hides
+        state.diff = collection.diff
+        state.hides_files = collection.hides
         self._emit(Collected(diff=collection.diff))
-        changed = [path for each in collection.diff.files for path in (each.path, each.old_path) if path is not None]
-        self._course.outside_scope = scopes.outside(changed, self._spec.files)
-        if self._course.outside_scope:
-            self._warn(scopes.outside_words(self._course.outside_scope, self._spec.files))
+        changes = collection.diff.files
+        paths = [path for change in changes for path in (change.path, change.old_path) if path is not None]
+        state.outside_scope = scopes.outside(paths, self._spec.files)
+        if state.outside_scope:
+            self._warn(scopes.outside_words(state.outside_scope, self._spec.files))
 
     def _check(self, private: PrivateGit | None) -> None:
-        """The checks, where there is a result to check: what was stopped, crashed or failed stays that."""
-        spec, course = self._spec, self._course
-        if not spec.checks or verdict_of(spec, course, self._stop_token)[0] not in (Status.SUCCESS, Status.PARTIAL):
+        """Run the checks, unless the worker was stopped, crashed or failed."""
+        spec, state = self._spec, self._state
+        if not spec.checks or verdict_of(spec, state, self._stop_token)[0] not in (Status.SUCCESS, Status.PARTIAL):
             return
-        checker = Checker(
-            repository=self._place.repository,
-            run_dir=self._place.run_dir,
-            environ=self._place.environ,
-            checks_env=self._place.checks_env,
-            keys=environment.key_names(self._place.backends.values()),
-            sampler=self._sampler,
-            stop_token=self._stop_token,
-        )
-        course.checked = False
-        tripwire = self._place.tripwire
+        state.checked = False
+        tripwire = self._context.tripwire
         with nullcontext() if tripwire is None else tripwire.checking(spec):
-            course.checks = checker.check_worker(
+            state.checks = self._context.checker(self._sampler, self._stop_token).check_worker(
                 spec,
                 private,
-                course.diff.head if course.diff is not None else None,
-                secret_values=self._secrets(),
+                state.diff.head if state.diff is not None else None,
+                secret_values=(
+                    *environment.secret_values(self._backend, self._context.environ),
+                    *self._command_secrets(),
+                ),
                 emit=self._emit,
                 warn=self._warn,
             )
-        course.checked = True
+        state.checked = True

@@ -104,7 +104,7 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
     assert "the flow waits in state ask: ok? (yes / no)" in architect("watch", run["run_id"]).out
 
     dry = architect("resume", run["run_id"], "--dry-run")
-    assert (dry.code, dry.out) == (0, "would go on with the flow in state ask\n")
+    assert (dry.code, dry.out) == (0, "would continue the flow in state ask\n")
     seen, code = on_terminal(checkout, "yes", "resume", run["run_id"])
     assert code == 0, seen
     whole = architect("status", run["run_id"], "--json").json
@@ -232,7 +232,7 @@ def test_instances_of_a_sub_flow_at_once_and_gone_on_with_after_one_failed(
     assert not (checkout / "made").exists()
 
     dry = architect("resume", "latest", "--dry-run")
-    assert (dry.code, dry.out) == (0, "would go on with the flow in state p\n")
+    assert (dry.code, dry.out) == (0, "would continue the flow in state p\n")
     (checkout / "c").touch()
     again = architect("resume", "latest", "--json")
     assert (again.code, again.json["status"]) == (0, "success"), again.err

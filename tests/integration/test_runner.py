@@ -49,7 +49,8 @@ from architect_parallel.scheduling.admission import FreeResources, Rules
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import Repository
-from architect_parallel.workers.worker import WorkerContext, run_worker
+from architect_parallel.workers.context import WorkerContext
+from architect_parallel.workers.worker import run_worker
 
 RUN = "20260101-000000-test"
 Behaviour = Callable[[WorkerSpec, Emit, threading.Event], Status]

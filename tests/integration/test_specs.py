@@ -17,7 +17,7 @@ from architect_parallel.events import Recorded, WorktreeReady
 from architect_parallel.journal import Journal
 from architect_parallel.landing import undo
 from architect_parallel.landing.selection import Pick
-from architect_parallel.runs.plan import ParallelConfig
+from architect_parallel.runs.options import ParallelConfig
 from architect_parallel.runs.workspace import load_workspace
 from architect_parallel.specs.plan import SpecConfig
 from architect_parallel.specs.runner import SpecRunner, land, resume_and_land, resume_spec

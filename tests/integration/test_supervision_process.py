@@ -17,19 +17,12 @@ import psutil
 import pytest
 from support.process_trees import until_gone, wait_for
 
-from architect_parallel.supervision.process import (
-    COOKIE,
-    Exited,
-    Gone,
-    Launch,
-    Message,
-    Output,
-    SpawnFailed,
-    Started,
-    Supervised,
-    run_command,
-    start_supervised,
-)
+from architect_parallel.domain import Limits, Reason
+from architect_parallel.supervision.consume import run_command, run_limited
+from architect_parallel.supervision.messages import Exited, Gone, Launch, Message, Output, SpawnFailed, Started
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.process import COOKIE, Supervised, start_supervised
+from architect_parallel.supervision.stop import StopToken
 
 ENVIRONMENT = {"PATH": os.defpath}
 
@@ -131,7 +124,8 @@ def test_running_out_of_descriptors_is_a_failed_start() -> None:
     """In a process of its own, since the limit is the process's."""
     code = (
         "import os, resource; from pathlib import Path\n"
-        "from architect_parallel.supervision.process import Launch, start_supervised\n"
+        "from architect_parallel.supervision.messages import Launch\n"
+        "from architect_parallel.supervision.process import start_supervised\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
         "held = []\n"
         "try:\n"
@@ -182,7 +176,8 @@ def test_sigint_ignored_by_the_launcher_reaches_the_program(tmp_path: Path) -> N
     ask = "grep SigIgn /proc/self/status"
     code = (
         "import signal, subprocess, sys; from pathlib import Path\n"
-        "from architect_parallel.supervision.process import Launch, run_command\n"
+        "from architect_parallel.supervision.consume import run_command\n"
+        "from architect_parallel.supervision.messages import Launch\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         f"argv = ('sh', '-c', {ask!r})\n"
         "print(subprocess.run(argv, capture_output=True, text=True).stdout.split()[1])\n"
@@ -284,7 +279,8 @@ def test_output_nobody_asks_for_is_not_read(tmp_path: Path) -> None:
     """Back-pressure: a gigabyte without a newline costs nothing, because the program has to wait for its reader."""
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from architect_parallel.supervision.process import Launch, Output, start_supervised\n"
+        "from architect_parallel.supervision.messages import Launch, Output\n"
+        "from architect_parallel.supervision.process import start_supervised\n"
         "import resource\n"
         "argv = (sys.executable, '-c', 'import os\\nfor _ in range(4096): os.write(1, b\"x\" * 65536)')\n"
         "size = 0\n"
@@ -340,6 +336,32 @@ def test_a_command_stopped_leaves_nothing_running(way: str, tmp_path: Path) -> N
     )
     assert outcome.timed_out
     assert all(not psutil.pid_exists(int(pid)) for pid in outcome.output.split())
+
+
+def test_a_program_is_gone_when_its_output_cannot_be_handled(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def fail(stream: str, data: bytes) -> None:
+        pids.append(int(data))
+        raise OSError("no space left on device")
+
+    launch, stop_token = shell("echo $$; sleep 60", tmp_path), StopToken()
+    with pytest.raises(OSError, match="no space left"):
+        run_limited(launch, fail, limits=Limits(), stop_token=stop_token, sampler=Sampler())
+    assert pids
+    assert not psutil.pid_exists(pids[0])
+
+
+@pytest.mark.parametrize("limits", [Limits(output_bytes=10), Limits(timeout_s=0.2)], ids=["output", "time"])
+def test_a_limit_stops_a_child_token_and_not_its_parent(limits: Limits, tmp_path: Path) -> None:
+    parent = StopToken()
+    child = parent.child()
+    launch = shell("seq 100; sleep 60", tmp_path)
+    run = run_limited(launch, lambda stream, data: None, limits=limits, stop_token=child, sampler=Sampler())
+    assert run is not None
+    assert run.facts.exit_code == -signal.SIGTERM
+    assert child.reason is (Reason.OUTPUT_LIMIT if limits.output_bytes else Reason.WORKER_TIMEOUT)
+    assert parent.reason is None
 
 
 @pytest.fixture

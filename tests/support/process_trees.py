@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from architect_parallel.supervision.process import Gone, Launch, Message, Output, Supervised, start_supervised
+from architect_parallel.supervision.messages import Gone, Launch, Message, Output
+from architect_parallel.supervision.process import Supervised, start_supervised
 from architect_parallel.system.files import is_locked
 
 KINDS = (

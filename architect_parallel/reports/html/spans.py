@@ -1,6 +1,6 @@
-"""What each worker did when, from the events of a run. Pure.
+"""The phases of each worker over time, from the events of a run. Pure.
 
-Time is counted in seconds the run was going on: between a launcher's end and a resume nothing is.
+Times are seconds during which a launcher was running: the time between its end and a resume does not count.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from architect_parallel.journal.view import RunView
 
 
 class Phase(StrEnum):
-    """What a worker is at."""
+    """What a worker is doing."""
 
     WAITING = "waiting"
     WORKTREE = "worktree"
@@ -43,7 +43,7 @@ class Span:
     end_s: float
     attempt: int = 1
     is_open: bool = False
-    """Whether it goes on, or nobody saw its end."""
+    """The phase continues, or its end was not recorded."""
 
     @property
     def length_s(self) -> float:
@@ -52,15 +52,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A moment worth pointing at."""
+    """An event to show: a rate limit or a limit of the run."""
 
     at_s: float
-    words: str
+    text: str
 
 
 @dataclass(slots=True, kw_only=True)
 class Lane:
-    """One worker's time."""
+    """The time of one worker."""
 
     worker_id: int
     spans: list[Span] = field(default_factory=list)
@@ -69,15 +69,25 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All workers' time."""
+    """The time of all workers."""
 
     lanes: tuple[Lane, ...]
     """In order of worker id."""
     total_s: float
     baseline_s: float | None
-    """When the checks on the base were through; `None`: there were none."""
+    """When the checks on the base ended. `None` means that there were none."""
     resumed_s: tuple[float, ...]
-    """When a later launcher took the run up."""
+    """When a later launcher resumed the run."""
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases in which any worker was, in their usual order."""
+        return [phase for phase in Phase if any(span.phase is phase for lane in self.lanes for span in lane.spans)]
+
+    @property
+    def phases_with_baseline(self) -> list[Phase]:
+        """The phases to explain in a legend."""
+        return [phase for phase in Phase if phase in self.phases or (phase is Phase.CHECKS and self.baseline_s)]
 
 
 _PHASES = {
@@ -130,7 +140,7 @@ def timeline(recorded: Sequence[Recorded]) -> Timeline:
 
 
 class _OpenLane:
-    """A lane that still grows."""
+    """A lane that grows with each event."""
 
     def __init__(self, worker_id: int, since_s: float) -> None:
         self.lane = Lane(worker_id=worker_id)
@@ -143,17 +153,17 @@ class _OpenLane:
         """Note what happened at a moment."""
         match event:
             case RateLimited(message=message):
-                self.lane.marks.append(Mark(at_s=now_s, words=f"the provider refused: {message}"))
+                self.lane.marks.append(Mark(at_s=now_s, text=f"the provider refused: {message}"))
             case LimitReached(reason=reason, detail=detail):
-                words = f"stopped: {str(reason).replace('_', ' ')}" + (f", {detail}" if detail else "")
-                self.lane.marks.append(Mark(at_s=now_s, words=words))
+                text = f"stopped: {str(reason).replace('_', ' ')}" + (f", {detail}" if detail else "")
+                self.lane.marks.append(Mark(at_s=now_s, text=text))
             case CheckFinished():
                 self._checked = True
             case _:
                 pass
 
     def follow(self, worker: worker_view.WorkerView, now_s: float) -> None:
-        """Begin a new span where the worker has changed its phase."""
+        """Begin a new span if the worker has changed its phase."""
         phase = _PHASES.get(worker.phase)
         starts_again = phase is Phase.WORKTREE and worker.attempt != self._attempt
         if phase is self._phase and not starts_again:

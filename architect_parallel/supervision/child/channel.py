@@ -1,7 +1,7 @@
 """The supervisor's side of the channel: the configuration and the orders in, the facts out.
 
-No JSON: its modules would take as long to load as the interpreter itself. In `supervision` the C modules stand in for
-`signal` and `ctypes` for the same reason, and `try` for `contextlib`.
+No JSON: its modules would take as long to load as the interpreter itself. For the same reason this package uses the C
+modules instead of `signal` and `ctypes`, and `try` instead of `contextlib`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 
 
 class Config:
-    """What to start and how to stop it.
+    """The program to start, and how to stop it.
 
     The line holds, with one space between: niceness, polite signal, polite wait and grace in seconds, cookie, working
-    directory, the number of words in the argv, these words, and name and value of each environment variable. All that
-    is text is in hexadecimal: paths and values may hold spaces and newlines, and need not be text in any encoding.
+    directory, the number of words in the argv, these words, and name and value of each environment variable. All text
+    is in hexadecimal: paths and values may hold spaces and newlines, and need not be valid in any encoding.
     """
 
     def __init__(self, line: str) -> None:
@@ -33,7 +33,7 @@ class Config:
         self.grace_s = float(grace_s)
 
     def forget(self) -> None:
-        """Drops what may hold secrets, once it is used."""
+        """Drop the parts that may hold secrets, once they are used."""
         self.argv, self.env = [], {}
 
 
@@ -45,7 +45,7 @@ class Channel:
         self._pending = b""
 
     def lines(self) -> list[str] | None:
-        """Lines that arrived, after waiting for some bytes; `None`: the launcher closed it or is gone."""
+        """Wait for bytes and return the complete lines. `None` means that the launcher closed it or is gone."""
         try:
             data = os.read(self.descriptor, 1 << 20)
         except OSError:
@@ -55,12 +55,11 @@ class Channel:
         *complete, self._pending = (self._pending + data).split(b"\n")
         return [line.decode() for line in complete]
 
-    def say(self, fact: str, *details: int | str | None) -> None:
-        """Tells one fact and its details: numbers, `-` for `None`, text in hexadecimal. A launcher that is gone is not
-        told."""
+    def report(self, fact: str, *details: int | str | None) -> None:
+        """Send one fact and its details (numbers, `-` for `None`, text in hexadecimal), unless the launcher is gone."""
         words = [fact]
-        for each in details:
-            words.append("-" if each is None else str(each) if isinstance(each, int) else each.encode().hex())
+        for detail in details:
+            words.append("-" if detail is None else str(detail) if isinstance(detail, int) else detail.encode().hex())
         try:
             os.write(self.descriptor, " ".join(words).encode() + b"\n")
         except OSError:

@@ -1,4 +1,4 @@
-"""The guard and the supervisor; `supervision/child/supervisor.py` says what they are for."""
+"""The guard and the supervisor; `supervision/child/supervisor.py` explains them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ else:
 
 INFINITY = float("inf")
 SETTLE_S = 0.1
-"""What an agent's helpers have, after its own end, to end by themselves before they count as left behind."""
+"""Seconds that an agent's helpers have to end by themselves, after its own end, before they count as leaked."""
 LEFTOVER_GRACE_S = 1.0
-"""Between SIGTERM and the kill for what an agent left behind."""
+"""Seconds between SIGTERM and the kill for leaked processes."""
 
 
 class Supervisor:
@@ -33,7 +33,7 @@ class Supervisor:
         self.channel = channel
         self.tree = Tree(config.cookie, channel)
         self.kill_at = INFINITY
-        """When grace ends; infinite while nobody asked for a stop."""
+        """When the grace ends; infinite until a stop is ordered."""
         self.poll = select.poll()
         self.wake, wake_end = os.pipe()
         os.set_blocking(wake_end, False)
@@ -42,27 +42,27 @@ class Supervisor:
         self.poll.register(channel.descriptor, select.POLLIN)
 
     def watch_launcher(self, pid: int) -> None:
-        """Notices the launcher's death even if a copy of its end of the channel lives on in another process."""
+        """Notice the launcher's death even if another process holds a copy of its end of the channel."""
         try:
             self.poll.register(os.pidfd_open(pid), select.POLLIN)
-        except (OSError, AttributeError):  # an old kernel, macOS: then the channel alone tells
+        except (OSError, AttributeError):  # an old kernel, macOS: then only the channel shows it
             pass
 
     def run(self) -> None:
         agent, problem = spawn(self.config)
         quiet_streams()
         if problem is not None:
-            self.channel.say("spawn_failed", problem)
-            self.channel.say("gone", 0, 0)
+            self.channel.report("spawn_failed", problem)
+            self.channel.report("gone", 0, 0)
             return
         self.tree.agent = agent
-        self.channel.say("started", agent, os.getpid())
+        self.channel.report("started", agent, os.getpid())
         self.config.forget()
         self.tree.empty = False
         while self.tree.exit_code is None and self.kill_at == INFINITY:
             self.pause(INFINITY)
         if self.tree.exit_code is None:
-            self.ask()
+            self.stop_politely()
         leaked = 0
         if self.tree.exit_code is not None:
             leaked = self.count_leftovers()
@@ -73,18 +73,18 @@ class Supervisor:
             self.pause_while(lambda: not self.tree.empty, INFINITY)
         end_tree(self.tree, leaked)
 
-    def ask(self) -> None:
-        """The agent's own polite signal to its group, and some time for it."""
+    def stop_politely(self) -> None:
+        """Send the agent's own polite signal to its group, and wait."""
         if time.monotonic() < self.kill_at:
-            for each in (self.config.polite_signal, signal.SIGCONT):
+            for number in (self.config.polite_signal, signal.SIGCONT):
                 try:
-                    os.killpg(self.tree.agent, each)
+                    os.killpg(self.tree.agent, number)
                 except OSError:
                     pass
             self.pause_while(lambda: self.tree.exit_code is None, time.monotonic() + self.config.polite_wait_s)
 
     def count_leftovers(self) -> int:
-        """How many the agent left behind at its own end; sets the end of their grace."""
+        """Count the processes that outlived the agent, and set the end of their grace."""
         self.pause_while(lambda: not self.tree.empty, time.monotonic() + SETTLE_S)
         if self.tree.empty:
             return 0
@@ -93,16 +93,16 @@ class Supervisor:
         return leaked
 
     def stop(self, grace_s: float) -> None:
-        """Sets the end of grace; a later order can only bring it forward."""
+        """Set the end of the grace; a later order can only bring it forward."""
         self.kill_at = min(self.kill_at, time.monotonic() + grace_s)
 
     def pause_while(self, condition: Callable[[], bool], until: float) -> None:
-        """Waits until the condition fails, `until`, or the end of grace."""
+        """Wait until the condition fails, `until`, or the end of the grace."""
         while condition() and time.monotonic() < min(until, self.kill_at):
             self.pause(until)
 
     def pause(self, until: float) -> None:
-        """Sleeps until something happens, `until`, or the end of grace; then takes orders and takes in the dead."""
+        """Sleep until an event, `until`, or the end of the grace; then take orders and reap."""
         left_s = min(until, self.kill_at) - time.monotonic()
         timeout_ms = None if left_s == INFINITY else max(0, int(left_s * 1000) + 1)
         for descriptor, _ in self.poll.poll(timeout_ms):
@@ -116,7 +116,7 @@ class Supervisor:
         self.tree.reap()
 
     def take_orders(self, lines: list[str] | None) -> None:
-        """Does what the launcher says; `None`, its death, is an order too."""
+        """Obey the launcher. `None` means that it is gone, which is a stop."""
         if lines is None:
             self.poll.unregister(self.channel.descriptor)
             self.stop(self.config.grace_s)
@@ -127,7 +127,7 @@ class Supervisor:
 
 
 def guard(supervisor: int, config: Config, channel: Channel) -> None:
-    """Keeps the supervisor going, and does its work when it is killed."""
+    """Keep the supervisor running, and do its work when it is killed."""
     quiet_streams()
     config.forget()
     while True:
@@ -143,13 +143,13 @@ def main() -> None:
     channel = Channel(int(sys.argv[1]))
     os.set_inheritable(channel.descriptor, False)
     launcher = os.getppid()
-    set_all_signals(signal.SIG_IGN)  # nothing an agent sends its parent, short of SIGKILL, ends it
+    set_all_signals(signal.SIG_IGN)  # no signal of an agent to its parent ends it, except SIGKILL
     signal.signal(signal.SIGCHLD, lambda *_: None)
     first: list[str] = []
     while not first:
         lines = channel.lines()
         if lines is None:
-            return  # the launcher died before it said what to start
+            return  # the launcher died before it sent the configuration
         first = lines
     config = Config(first[0])
     become_subreaper()

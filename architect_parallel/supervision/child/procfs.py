@@ -1,4 +1,4 @@
-"""What the kernel tells about processes right now; any of it may be untrue a moment later."""
+"""The kernel's view of processes right now; any of it may be out of date a moment later."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parent_and_state(pid: int) -> tuple[int, str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; a zombie does not, unless only its first thread has ended."""
+    """Return true if it runs; a zombie does not, unless only its first thread has ended."""
     if not LINUX:
         return True  # it was just listed
     state = parent_and_state(pid)[1]
@@ -30,10 +30,10 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Children of `pid`; empty when it is gone.
+    """Return the children of `pid`; empty when it is gone.
 
     Raises:
-        NotImplementedError: Where the kernel does not tell (no CONFIG_PROC_CHILDREN, no /proc).
+        NotImplementedError: The kernel cannot list them (no CONFIG_PROC_CHILDREN, no /proc).
     """
     found: list[int] = []
     try:
@@ -67,7 +67,7 @@ def below(root: int, parent_of: dict[int, int]) -> dict[int, int]:
 
 
 def carries(pid: int, cookie: bytes) -> bool:
-    """Whether the process was started with the cookie in its environment."""
+    """Return true if the process was started with the cookie in its environment."""
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
             return cookie in file.read(1 << 22)

@@ -1,4 +1,4 @@
-"""Starting the agent: a fresh session, default signals, nothing inherited but its three streams."""
+"""Start the agent: a fresh session, default signals, nothing inherited but its three streams."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ else:
 
 
 def spawn(config: Config) -> tuple[int, str | None]:
-    """Starts the agent; (pid, None), or (0, what is wrong).
+    """Start the agent; return (pid, None), or (0, error message).
 
     It gets its own session, default signals, an empty signal mask and no descriptor but 0, 1 and 2.
     """
@@ -50,7 +50,7 @@ def become_agent(config: Config) -> None:
 
 
 def explain(config: Config, error: BaseException) -> str:
-    """What kept the agent from starting, for the user."""
+    """Explain to the user why the agent did not start."""
     program, cwd = os.fsdecode(config.argv[0]), os.fsdecode(config.cwd)
     if not isinstance(error, OSError):
         return f"cannot start {program}: {error}"
@@ -71,15 +71,15 @@ def explain(config: Config, error: BaseException) -> str:
 
 
 def set_all_signals(disposition: signal.Handlers) -> None:
-    for each in range(1, signal.NSIG):
+    for number in range(1, signal.NSIG):
         try:
-            signal.signal(each, disposition)
+            signal.signal(number, disposition)
         except (OSError, ValueError):  # SIGKILL, SIGSTOP and libc's own
             pass
 
 
 def quiet_streams() -> None:
-    """Lets go of the agent's pipes, so that their end shows when the tree's last holder is gone."""
+    """Close the agent's pipes here, so that they end when the tree's last process is gone."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)

@@ -1,4 +1,4 @@
-"""The tree of one worker: who is in it, signals to all of it, its end and the proof of that.
+"""The process tree of one worker: its processes, signals to all of them, their end and the proof of it.
 
 Acts only on descendants of the calling process and, at the very end, on carriers of the worker's cookie.
 """
@@ -19,9 +19,9 @@ else:
     import _signal as signal
 
 PROOF_S = 1.0
-"""How long the kill loop may take before it reports survivors (a process in a disk wait, or another user's)."""
+"""Seconds that the kill loop has before it reports survivors (a process in a disk wait, or another user's)."""
 LINGER_S = 30.0
-"""How long survivors are hunted after they were reported."""
+"""Seconds for which survivors are hunted after they were reported."""
 FREEZE_PASSES = 10
 NEXT_PIDS = 8
 
@@ -33,14 +33,14 @@ class Tree:
         self.cookie = cookie
         self.channel = channel
         self.agent = 0
-        """pid of the agent; 0: not started."""
+        """The agent's pid. 0 means not started."""
         self.exit_code: int | None = None
-        """Of the agent; `None`: not reaped."""
+        """The agent's. `None` means not reaped."""
         self.empty = True
         self.last_reaped = 0
 
     def reap(self) -> None:
-        """Takes in the dead, tells of the agent's own end, and sets `empty`, which is the proof."""
+        """Reap dead children, report the agent's own end, and set `empty`, which is the proof."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -53,10 +53,10 @@ class Tree:
             self.last_reaped = pid
             if pid == self.agent:
                 self.exit_code = os.waitstatus_to_exitcode(status)
-                self.channel.say("exited", self.exit_code)
+                self.channel.report("exited", self.exit_code)
 
     def descendants(self) -> dict[int, int]:
-        """pid → parent, as far as one look can tell: those that fork meanwhile may be missed."""
+        """pid → parent, from one look; it may miss processes that fork meanwhile."""
         me = os.getpid()
         found: dict[int, int] = {}
         try:
@@ -76,7 +76,7 @@ class Tree:
         return found
 
     def send(self, pid: int, parent: int, number: int) -> None:
-        """Signals a descendant, and nobody who got its pid meanwhile."""
+        """Signal a descendant, and no other process that got its pid meanwhile."""
         try:
             if parent == os.getpid() or not LINUX:
                 os.kill(pid, number)  # our own child: its pid is taken until we reap it
@@ -91,11 +91,11 @@ class Tree:
             pass
 
     def living(self) -> int:
-        """How many descendants are not zombies."""
+        """Count the descendants that are not zombies."""
         return sum(map(alive, self.descendants()))
 
     def freeze_and_kill(self) -> set[int]:
-        """One round of the kill loop; the pids it met."""
+        """Do one round of the kill loop; return the pids that it met."""
         frozen: dict[int, int] = {}
         for _ in range(FREEZE_PASSES):
             fresh = {pid: parent for pid, parent in self.descendants().items() if pid not in frozen}
@@ -114,7 +114,7 @@ class Tree:
         return set(frozen)
 
     def kill_strays(self) -> set[int]:
-        """Kills what carries the cookie outside the tree, started for the agent by some service; the pids."""
+        """Kill processes outside the tree with the cookie, which a service started for the agent; return their pids."""
         killed: set[int] = set()
         for pid in carriers(self.cookie):
             try:
@@ -131,7 +131,7 @@ class Tree:
 
 
 def end_tree(tree: Tree, leaked: int | None) -> None:
-    """Kills until nothing is left, and says so. What cannot be killed in time is said too, and hunted further."""
+    """Kill until no process is left, and report it. Survivors are reported after `PROOF_S` and hunted further."""
     begun = time.monotonic()
     pause_s = 0.0
     reported = False
@@ -146,7 +146,7 @@ def end_tree(tree: Tree, leaked: int | None) -> None:
         all_strays |= strays
         now = time.monotonic()
         if not reported and now > begun + PROOF_S:
-            tree.channel.say("gone", leaked, tree.living() + len(strays) or 1)
+            tree.channel.report("gone", leaked, tree.living() + len(strays) or 1)
             reported = True
         if now > begun + PROOF_S + LINGER_S:
             return
@@ -157,11 +157,11 @@ def end_tree(tree: Tree, leaked: int | None) -> None:
         if pause_s:
             time.sleep(pause_s)
     if not reported:
-        tree.channel.say("gone", leaked, 0)
+        tree.channel.report("gone", leaked, 0)
 
 
 def become_subreaper() -> None:
-    """Makes this process the parent of orphans below it; does nothing where there is no such thing (macOS)."""
+    """Make this process the parent of orphans below it; do nothing on systems without subreapers (macOS)."""
     if LINUX:
         import ctypes
 

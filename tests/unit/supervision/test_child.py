@@ -10,7 +10,8 @@ import pytest
 
 from architect_parallel.supervision.child.channel import Channel, Config
 from architect_parallel.supervision.child.procfs import below
-from architect_parallel.supervision.process import COOKIE, Launch, _configuration
+from architect_parallel.supervision.messages import Launch
+from architect_parallel.supervision.process import COOKIE, _configuration
 
 
 def test_below_finds_grandchildren_whatever_the_order() -> None:
@@ -73,8 +74,8 @@ def test_an_incomplete_configuration_is_refused(kept: int) -> None:
 def test_facts_travel_as_words() -> None:
     ours, theirs = os.pipe()
     channel = Channel(theirs)
-    channel.say("gone", None, 3)
-    channel.say("spawn_failed", "no ä\nb")
+    channel.report("gone", None, 3)
+    channel.report("spawn_failed", "no ä\nb")
     os.close(theirs)
     assert os.read(ours, 4096).decode() == f"gone - 3\nspawn_failed {'no ä'.encode().hex()}0a62\n"
     os.close(ours)

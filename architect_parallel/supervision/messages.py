@@ -1,0 +1,83 @@
+"""The contract of a supervised process: what to start (`Launch`), and the messages that report what happens to it."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Stream = Literal["stdout", "stderr"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A program to start, and how to stop it."""
+
+    argv: tuple[str, ...]
+    """A program without a slash is looked up in the `PATH` of `env`."""
+    cwd: Path
+    env: Mapping[str, str]
+    """The whole environment; the cookie is added."""
+    stdin_file: Path | None = None
+    """`None` means /dev/null."""
+    polite_signal: signal.Signals = signal.SIGTERM
+    """Sent first, to the program's process group."""
+    polite_wait_s: float = 2.0
+    """Seconds from the polite signal to SIGTERM for every process; counts towards the grace."""
+    grace_s: float = 5.0
+    """Seconds from the polite signal to the kill; also used when the launcher dies."""
+    cookie: str = field(default_factory=lambda: secrets.token_hex(16))
+    nice: int = 5
+    """Added to the niceness, so that a sweep outruns the processes that it sweeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The program runs."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnFailed:
+    """The program could not be started; only `Gone` follows."""
+
+    message: str
+    """The error, in one line for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Bytes as they were printed; cut anywhere."""
+
+    stream: Stream
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited:
+    """The program itself ended; processes that it started may live on until `Gone`."""
+
+    exit_code: int
+    """Negative means killed by that signal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """No process of the tree is alive, and its output has been delivered.
+
+    Without an `Exited` before it, the end of the program itself is unknown.
+    """
+
+    leaked: int | None
+    """Number of processes alive after the program's own end, all killed. `None` means unknown."""
+    survivors: int = 0
+    """Number of processes that could not be killed in time (another user's, or stuck in a disk wait)."""
+    proven: bool = True
+    """True if the kernel vouches for the count; false after the supervisor was killed or silent, and on macOS."""
+
+
+Message = Output | Started | SpawnFailed | Exited | Gone

@@ -1,0 +1,63 @@
+"""The things that all workers of a run on this machine share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from architect_parallel.backends import environment
+from architect_parallel.backends.base import Backend
+from architect_parallel.checks.checker import Checker
+from architect_parallel.domain import Price, WorkerSpec, WorktreeSettings
+from architect_parallel.supervision.monitor import Sampler
+from architect_parallel.supervision.stop import StopToken
+from architect_parallel.system.git import Repository
+from architect_parallel.tripwire.monitor import Tripwire
+from architect_parallel.worktrees.checkout_cache import UnpackedBase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerContext:
+    """The repository, backends, environment and settings of a run's workers."""
+
+    repository: Repository
+    run_dir: Path
+    """The run's directory below the git common directory: prompts, logs, private git directories, agents' homes."""
+    backends: Mapping[str, Backend]
+    environ: Mapping[str, str]
+    """The launcher's environment; each backend gets what its allow-list names."""
+    worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
+    checks_env: tuple[str, ...] = ()
+    """Names of further variables that checks get."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    unpacked: UnpackedBase | None = None
+    """The base commit's objects, quick to check out. `None` means that a cache is not worth it."""
+    resolve_inputs: Callable[[WorkerSpec], WorkerSpec] = lambda spec: spec
+    """Completes a worker's spec with the results of its dependencies, which have ended by then."""
+    tripwire: Tripwire | None = None
+    """Watches the main checkout while agents run. `None` means that nothing does."""
+
+    def setup_environment(self, backend: Backend) -> environment.CommandEnvironment:
+        """The environment of setup commands of a worker with this backend."""
+        return replace(self.task_environment(backend), names=self.worktrees.setup_env)
+
+    def task_environment(self, backend: Backend) -> environment.CommandEnvironment:
+        """The environment of a task that is itself a command."""
+        return environment.CommandEnvironment(
+            environ=self.environ,
+            base=(*environment.COMMON, *backend.environment),
+            keys=environment.key_names(self.backends.values()),
+        )
+
+    def checker(self, sampler: Sampler, stop_token: StopToken) -> Checker:
+        """A checker for a worker of the run, or for its base commit."""
+        return Checker(
+            repository=self.repository,
+            run_dir=self.run_dir,
+            environ=self.environ,
+            checks_env=self.checks_env,
+            keys=environment.key_names(self.backends.values()),
+            sampler=sampler,
+            stop_token=stop_token,
+        )
