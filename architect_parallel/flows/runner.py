@@ -50,7 +50,8 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.reports.paused import asked, to_go_on
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.plan import numbered_workers
-from architect_parallel.runs.runner import Listener, Runner
+from architect_parallel.runs.recorder import Listener
+from architect_parallel.runs.runner import Runner
 from architect_parallel.runs.workspace import Workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.system.files import write_out
