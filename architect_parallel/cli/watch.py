@@ -46,6 +46,6 @@ def watch(
         board = Board(run_id)
         for seen in follow(journal, run_id):
             board.take(seen)
-            if (said := as_line(board, seen)) is not None:
-                answer_line_while_read(said)
+            if (text := as_line(board, seen)) is not None:
+                answer_line_while_read(text)
     return 0
