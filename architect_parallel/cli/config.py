@@ -103,7 +103,7 @@ def trust(
         return
     waiting = repository.programs.unconfirmed()
     if waiting.keys:
-        # Only these: who confirms what git may run has not looked at a file that an agent may have changed as well.
+        # Only these entries: the user has not reviewed the file, which an agent may have changed as well.
         if not dry_run:
             repository.programs.confirm(waiting)
         if as_json:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
 
 ALLOWED = frozenset({"task", "continue_", "artifacts", "json", "quiet", "dry_run", "config"})
-"""Parameters that mean something beside `--continue`: all else stays as the run was started."""
+"""Parameters allowed with `--continue`. The worker keeps its other settings."""
 
 
 def go_on(

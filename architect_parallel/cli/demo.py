@@ -88,8 +88,8 @@ def _show(result: RunResult, place: DemoRepository, repository: Repository, *, a
     answer(text.results(result))
     answer(
         f"""
-The tests ran on the commit before anybody began (there they fail) and on each result. Worker 2 said that all tests
-pass: what an agent says is shown, not believed. Worker 3 was stopped by its budget; what it had written is kept.
+The tests ran on the base commit, where they fail, and on each result. Worker 2 claims that all tests pass: a claim is
+shown, but the checks decide. Worker 3 was stopped by its budget. What it had written is kept.
 
 What to type next:
   {_way_in(place.path)}
@@ -103,7 +103,7 @@ What to type next:
   architect parallel-cleanup      # remove what the run left; what is not merged stays
   architect undo                  # change your mind
 
-In a repository of your own:
+In your own repository:
   architect backends              # which agents are ready here
   architect parallel "what to do" --backend claude --workers 3"""
     )

@@ -1,6 +1,6 @@
 """Commands that convert only those parameters that need it.
 
-Typer (0.29) hands every value to pydantic, also text that stays text and options that nobody gave: 80 ms of imports
+Typer (0.29) passes every value to pydantic, even text that stays text and options that are not given: 80 ms of imports
 and schemas before any command begins. These classes of commands ask typer only for values that have to become
 something else (numbers, paths). An empty word is refused before that.
 """

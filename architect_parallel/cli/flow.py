@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Run a flow: a state machine of commands and agents, with loops, choices and parallel steps.",
 )
 
-SAID = ("command", "prompt", "question", "message", "workflow", "items", "value", "left")
+TEXT_KEYS = ("command", "prompt", "question", "message", "workflow", "items", "value", "left")
 """Arguments that say what a tool does, at most one of each tool's."""
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A flow file, YAML or JSON.")]
@@ -149,7 +149,7 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
 
 
 def _show(flow: Flow, *, as_json: bool, whole: bool = False) -> None:
-    """The way through a flow; with `whole` what it does in each state, as it is written."""
+    """Print the states of a flow and their transitions. `whole` adds the text of each task."""
     from architect_parallel.text.quantities import show_count
     from architect_parallel.text.sanitize import one_line
 
@@ -162,7 +162,7 @@ def _show(flow: Flow, *, as_json: bool, whole: bool = False) -> None:
         ways += [f"{code} → {target}" for code, target in state.on_error.items()]
         answer(f"  {state.name} ({state.task.tool}) {', '.join(ways)}".rstrip())
         for task in (state.task.tasks or (state.task,)) if whole else ():
-            text = next((task.arguments[key] for key in SAID if key in task.arguments), None)
+            text = next((task.arguments[key] for key in TEXT_KEYS if key in task.arguments), None)
             if text is not None:
                 answer(f"      {f'{task.tool}: ' if state.task.tasks else ''}{one_line(str(text), 200)}")
 
@@ -198,7 +198,7 @@ def ask_person(demand: Demand) -> str | None:
         line = sys.stdin.readline()
         if not line:
             return None
-        said = line.strip() or (demand.default or "")
-        if not demand.choices or said in demand.choices:
-            return said
-        warn(f"{said!r} is not one of the choices")
+        reply = line.strip() or (demand.default or "")
+        if not demand.choices or reply in demand.choices:
+            return reply
+        warn(f"{reply!r} is not one of the choices")

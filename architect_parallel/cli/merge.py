@@ -76,10 +76,10 @@ def merge(
         pull_request=pull_request, dry_run=dry_run,
     )  # fmt: skip
     plans: list[MergePlan] = []
-    told: list[str] = []
+    shown: list[str] = []
 
     def warned(warning: str) -> None:
-        told.append(warning)
+        shown.append(warning)
         warn(warning)
 
     try:
@@ -88,9 +88,9 @@ def merge(
         )
     except Interrupted as stopped:
         if as_json:
-            _json(plans[0], _nothing(plans[0]), told, error=stopped.message)
+            _json(plans[0], _nothing(plans[0]), shown, error=stopped.message)
         raise
-    _json(plan, outcome, told) if as_json else _show(plan, outcome, told)
+    _json(plan, outcome, shown) if as_json else _show(plan, outcome, shown)
     problem = outcome.published.problem if outcome is not None else None
     if problem is not None:
         note(f"architect: {problem}")
@@ -113,12 +113,12 @@ def _nothing(plan: MergePlan) -> MergeOutcome:
     )  # fmt: skip
 
 
-def _json(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str], error: str | None = None) -> None:
+def _json(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], error: str | None = None) -> None:
     from architect_parallel.reports.json import left_out
 
     done = outcome or plan
-    warnings = list(dict.fromkeys([*_warnings(plan, outcome), *told]))
-    _warn_of(warnings, told)
+    warnings = list(dict.fromkeys([*_warnings(plan, outcome), *shown]))
+    _warn_of(warnings, shown)
     for left in done.left_out:
         note(_left_out_words(plan, left, resolved=outcome is None and plan.resolve))
     warnings += [f"worker {each.worker_id} is left out: {each.detail}" for each in done.left_out if each.detail]
@@ -146,12 +146,12 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str], er
     )
 
 
-def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) -> None:
+def _show(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str]) -> None:
     from architect_parallel.text.quantities import show_workers
     from architect_parallel.text.sanitize import one_line
 
     done = outcome or plan
-    _warn_of(_warnings(plan, outcome), told)
+    _warn_of(_warnings(plan, outcome), shown)
     for left in done.left_out:
         if outcome is None and plan.resolve and left.reason == "conflict":
             note(f"worker {left.worker_id} conflicts; the agent would be asked to resolve it")
@@ -170,7 +170,7 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) ->
     at = f"{done.commit[:12]} ({how})"
     if plan.opens_pull_request:
         branch = outcome.branch if outcome is not None else f"architect/merged-{plan.run_id}"
-        verb = "would stand" if outcome is None else "stands"
+        verb = "would be" if outcome is None else "is"
         answer(f"{words} {verb} on {branch} at {at}; {plan.target.branch} stays where it is")
     else:
         answer(f"{words} {'would land' if outcome is None else 'landed'} on {plan.target.branch} at {at}")
@@ -187,9 +187,9 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) ->
     answer("to take it back: architect undo")
 
 
-def _warn_of(warnings: Sequence[str], told: Sequence[str]) -> None:
+def _warn_of(warnings: Sequence[str], shown: Sequence[str]) -> None:
     for warning in warnings:
-        if warning not in told:
+        if warning not in shown:
             warn(warning)
 
 

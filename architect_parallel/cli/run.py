@@ -49,8 +49,8 @@ def run(
         str,
         typer.Option(
             metavar="MODE",
-            help="Nobody can be asked here. yolo: everything the profile may do; confirm-sensitive: files are changed, "
-            "no shell; confirm-all: reading only.",
+            help="What the agent may do without asking. yolo: all that its profile may do; confirm-sensitive: change"
+            " files, no shell; confirm-all: only read.",
         ),
     ] = "confirm-sensitive",
     backend: Annotated[

@@ -88,9 +88,8 @@ def test_a_run_has_begun_with_its_first_worker_or_with_a_later_launch() -> None:
 
 def test_a_new_attempt_keeps_the_worktree_and_the_history_and_nothing_else() -> None:
     first = Attempt(number=1, status=Status.FAILED, cost=0.25)
-    between = view_of(
-        (1, WorkerStarting(attempt=1)), (1, READY), (1, STARTED), (1, AttemptEnded(attempt=first, because="x"))
-    )
+    failed = (1, AttemptEnded(attempt=first, because="x"))
+    between = view_of((1, WorkerStarting(attempt=1)), (1, READY), (1, STARTED), failed)
     worker = between.workers[1]
     assert (worker.state, worker.note, worker.spent, worker.running_since) == ("retrying", "x", 0.25, None)
     again = view_of(
