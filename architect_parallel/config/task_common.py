@@ -1,6 +1,6 @@
-"""What files with a list of tasks (task files, specs) have in common, on the way from text to data that can be checked.
+"""The common part of task files, specs and flows: text into checked data.
 
-Text becomes data, keys get their own names, and words are held against what is here. Nothing ends at the first fault.
+Text becomes data, keys get their own names, and names are checked against the workspace. All faults are collected.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from architect_parallel.text.suggest import did_you_mean
 LARGEST_TASK_FILE_BYTES = 16 * 1024**2
 MOST_TEXT_FAULTS = 1000
 MOST_TASKS = 10_000
-"""Each is a branch, a worktree and money: more than that is data in the wrong place."""
+"""Each task is a branch, a worktree and money: a file with more holds other data."""
 
 Make = Callable[[KeyPath, str], Fault]
-"""A fault at a path of the document."""
+"""Makes a fault for a path of the document."""
 Model = TypeVar("Model", bound=Section)
 
 _JSON_BEGINS = re.compile(r"\s*[\[{]")
 
 
 def read_text(path: Path, what: str, hint: str) -> TaskText:
-    """The text of the file at `path`; `what` it is to be, and a `hint`, are for the error.
+    """Read the file at `path`. `what` it should be, and a `hint`, are for the error.
 
     Raises:
         UsageError: It is not there, cannot be read or is too large.
@@ -63,7 +63,7 @@ def read_text(path: Path, what: str, hint: str) -> TaskText:
 
 
 def document_of(text: TaskText) -> Document:
-    """`text` as data: JSON when its name ends so or it begins like it, else YAML.
+    """Parse `text`: as JSON when its name ends so or it begins like it, else as YAML.
 
     Raises:
         Faulty: It is neither, or too large.
@@ -84,10 +84,10 @@ def document_of(text: TaskText) -> Document:
 
 
 def require_tasks(data: Any, places: Mapping[KeyPath, Position], faults: Collection[Fault]) -> dict[str, Any]:
-    """`data`, when it is a mapping, and its list of tasks is none too long.
+    """Return `data` when it is a mapping with a list of tasks that is not too long.
 
     Raises:
-        Faulty: It is not; the `faults` that were found before come first.
+        Faulty: It is not. The `faults` found before come first.
     """
     if data is None:
         raise Faulty(*faults, Fault(None, "is empty: there is no task"))
@@ -107,7 +107,7 @@ def canonical_keys(
     faults: list[Fault],
     name_of: Callable[[str, Collection[str]], str] = own_name,
 ) -> dict[str, Any]:
-    """`data` under its own names; `places` and `faults` are added to."""
+    """Rename the keys of `data` to their own names; adds to `places` and `faults`."""
     renamed: dict[str, Any] = {}
     for key, value in data.items():
         own = name_of(key, known)
@@ -135,7 +135,7 @@ def canonical_keys(
 
 
 def _put_places(old: KeyPath, new: KeyPath, value: Any, places: dict[KeyPath, Position]) -> None:
-    """What stands below a key stands where it did when the key goes by another name."""
+    """Copy the places below a key to its other name."""
     inner = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for step in inner:
         if (*old, step) in places:
@@ -146,7 +146,7 @@ def _put_places(old: KeyPath, new: KeyPath, value: Any, places: dict[KeyPath, Po
 def checked(
     document: Document, model: type[Model], meant: Callable[[KeyPath], str]
 ) -> tuple[Model | None, list[Fault]]:
-    """The document as its model, or what is wrong with its form.
+    """Validate the document. Return its model, or `None` and the faults of its form.
 
     Args:
         meant: Offers a known key for the unknown one at a path, as the end of a message.
@@ -159,43 +159,43 @@ def checked(
 
 
 def maker(document: Document) -> Make:
-    """Makes faults that name their place in `document`, and the path."""
+    """Return a maker of faults that name their place in `document`, and the path."""
     return lambda path, message: Fault(
         place_of(document.places, path), f"{as_written(document.places, path)}: {message}"
     )
 
 
 def tasks_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Its tasks; what is none stands there as one that says nothing."""
+    """The tasks of a document. Anything else in the list is an empty task."""
     tasks = data.get("tasks")
     return [each if isinstance(each, dict) else {} for each in tasks] if isinstance(tasks, list) else []
 
 
 def defaults_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What holds for tasks that do not say otherwise."""
+    """The defaults of a document."""
     defaults = data.get("defaults")
     return defaults if isinstance(defaults, dict) else {}
 
 
-def above_ceiling(most: object, around: ValidationContext) -> str | None:
-    """What is wrong with `most` tasks at the same time; `None`: nothing, or the form tells of it."""
-    if isinstance(most, int) and not isinstance(most, bool) and most > around.ceiling:
-        return f"{quoted(most)} is more than workers_ceiling {around.ceiling} allows"
+def above_ceiling(most: object, context: ValidationContext) -> str | None:
+    """The fault of `most` tasks at the same time. `None` means no fault, or one that the form reports."""
+    if isinstance(most, int) and not isinstance(most, bool) and most > context.ceiling:
+        return f"{quoted(most)} is more than workers_ceiling {context.ceiling} allows"
     return None
 
 
-def section_faults(data: Mapping[str, Any], around: ValidationContext, fault: Make) -> Iterator[Fault]:
-    """Names of backends and agents, and directories, that are not there: in the defaults and in each task."""
+def section_faults(data: Mapping[str, Any], context: ValidationContext, fault: Make) -> Iterator[Fault]:
+    """Yield faults of backends, agents and directories that do not exist, in the defaults and in each task."""
     defaults = defaults_of(data)
-    yield from _section_faults(("defaults",), defaults, defaults, around, fault)
+    yield from _section_faults(("defaults",), defaults, defaults, context, fault)
     for index, each in enumerate(tasks_of(data)):
-        yield from _section_faults(("tasks", index), each, defaults, around, fault)
+        yield from _section_faults(("tasks", index), each, defaults, context, fault)
 
 
 def _section_faults(
-    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: ValidationContext, fault: Make
+    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], context: ValidationContext, fault: Make
 ) -> Iterator[Fault]:
-    for key, known in (("backend", around.backends), ("agent", around.agents)):
+    for key, known in (("backend", context.backends), ("agent", context.agents)):
         name = section.get(key)
         if known is not None and isinstance(name, str) and name not in known:
             near = did_you_mean(name, known) or f"; known: {', '.join(sorted(known))}"
@@ -203,11 +203,11 @@ def _section_faults(
     workdir = section.get("workdir")
     if not isinstance(workdir, str) or not is_path(workdir):
         return
-    directory = around.directory / workdir
+    directory = context.directory / workdir
     if not os.path.isdir(directory):
         what = "is not a directory" if os.path.lexists(directory) else "there is no such directory"
         yield fault((*path, "workdir"), f"{quoted(workdir)}: {what}")
-    elif {**defaults, **section}.get("isolation") == Isolation.WORKTREE and not is_inside(directory, around.checkout):
+    elif {**defaults, **section}.get("isolation") == Isolation.WORKTREE and not is_inside(directory, context.checkout):
         yield fault(
             (*path, "workdir"),
             f"{quoted(workdir)} is outside the repository, where there is no worktree; isolation: none runs in it",
@@ -217,7 +217,8 @@ def _section_faults(
 def waited_for(
     data: Mapping[str, Any], owners: Mapping[str, int], fault: Make
 ) -> tuple[dict[int, list[int]], list[Fault]]:
-    """Which tasks each task waits for, by its own words or else those of the defaults, and the names nobody has.
+    """Return the tasks that each task waits for, and faults of unknown names. The defaults hold for tasks without
+    dependencies of their own.
 
     Args:
         owners: Name or id → index of the task.
@@ -241,12 +242,12 @@ def waited_for(
 
 
 def is_path(text: str) -> bool:
-    """Whether `text` can be a path at all."""
+    """Return whether `text` can be a path at all."""
     return bool(text.strip()) and "\0" not in text
 
 
 def not_a_directory(path: Path) -> str | None:
-    """What stands where a directory is or would be made; `None`: nothing does."""
+    """The path that is in the way of a directory. `None` means that nothing is."""
     for each in (path, *path.parents):
         if os.path.isdir(each):
             return None

@@ -1,8 +1,8 @@
 """A task file, JSON or YAML: text into `domain.TaskFile`, or all of its faults at once.
 
-Like the configuration it goes through the hardened reader and pydantic, whose models go no further than this room.
-What only the surroundings can tell (backends and agents by name, directories) is looked at here too, so that the user
-sees every fault in one report, each with file, line, column and field. Starts nothing and makes nothing.
+Like the configuration it goes through the hardened reader and pydantic. Names of backends and agents, and directories,
+are checked here too, so that the user sees every fault in one report, each with file, line, column and field. Starts
+nothing and makes nothing.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ _IS_FILE = re.compile(
 _MAYBE_LIST = re.compile(rb"^[\s\xef\xbb\xbf]*(?:---\s)?[^\S\n]*(?:[\[{]|-\s)", re.MULTILINE)
 
 
-def load_task_file(path: Path, around: ValidationContext) -> TaskFile:
-    """The task file at `path`. A pipe will do: the user named it.
+def load_task_file(path: Path, context: ValidationContext) -> TaskFile:
+    """Load the task file at `path`, which may be a pipe.
 
     Raises:
         UsageError: With every fault, or why it cannot be read.
     """
-    return read_task_file(read_text(path, "the task file", SCHEMA_HINT), around)
+    return read_task_file(read_text(path, "the task file", SCHEMA_HINT), context)
 
 
-def read_task_file(text: TaskText, around: ValidationContext) -> TaskFile:
-    """The tasks in `text`: JSON when its name ends so or it begins like it, else YAML.
+def read_task_file(text: TaskText, context: ValidationContext) -> TaskFile:
+    """Read the tasks in `text`: as JSON when its name ends so or it begins like it, else as YAML.
 
     Raises:
         UsageError: With every fault, each on a line of its own.
@@ -73,7 +73,7 @@ def read_task_file(text: TaskText, around: ValidationContext) -> TaskFile:
     try:
         document = _canonical(document_of(text))
         read, faults = checked(document, TaskFileSection, _meant)
-        faults += [*document.faults, *_surrounding_faults(document, around)]
+        faults += [*document.faults, *_surrounding_faults(document, context)]
         if not faults:
             assert read is not None  # without a fault there is a model
             return _task_file(text.name, read, document.places)
@@ -136,29 +136,29 @@ def _meant(path: KeyPath) -> str:
             return did_you_mean(key, TaskSection.model_fields)
 
 
-def _surrounding_faults(document: Document, around: ValidationContext) -> Iterator[Fault]:
-    """What is wrong beside the form, as far as the form lets it be seen: it is looked at whatever else is wrong."""
+def _surrounding_faults(document: Document, context: ValidationContext) -> Iterator[Fault]:
+    """Yield the faults beyond the form, whatever else is wrong."""
     data, fault = document.data, maker(document)
-    yield from section_faults(data, around, fault)
+    yield from section_faults(data, context, fault)
     defaults, tasks = defaults_of(data), data.get("tasks")
     for index, each in enumerate(tasks if isinstance(tasks, list) else ()):
-        if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not around.backend_given:
+        if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not context.backend_given:
             path = ("tasks", index, "backend")
             yield Fault(place_of(document.places, path), f"{as_written(document.places, path)} is missing")
     yield from _name_faults(data, fault)
-    if problem := above_ceiling(data.get("max_parallel"), around):
+    if problem := above_ceiling(data.get("max_parallel"), context):
         yield fault(("max_parallel",), problem)
     output_dir = data.get("output_dir")
     if (
         isinstance(output_dir, str)
         and is_path(output_dir)
-        and (blocked := not_a_directory(around.directory / output_dir)) is not None
+        and (blocked := not_a_directory(context.directory / output_dir)) is not None
     ):
         yield fault(("output_dir",), f"{quoted(output_dir)}: {quoted(os.path.basename(blocked))} is not a directory")
 
 
 def _name_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
-    """Names and ids are one space: `dependencies` may use either."""
+    """Yield faults of names and ids, which `dependencies` may both use."""
     tasks = tasks_of(data)
     owners: dict[str, int] = {}
     for index, each in enumerate(tasks):
@@ -206,7 +206,7 @@ def _task(values: dict[str, Any], place: str) -> Task:
 
 
 def require_no_fault(faults: Collection[str], name: str) -> None:
-    """Raises one `UsageError` for faults of tasks that were found later (their places are in the lines)."""
+    """Raise one `UsageError` for faults of tasks that were found later (their places are in the lines)."""
     if faults:
         found = FaultList(lines=list(faults), in_text=True)
         raise found.error(f"the tasks of {name}", SCHEMA_HINT) if len(faults) > 1 else UsageError(next(iter(faults)))

@@ -1,7 +1,7 @@
 """A spec, YAML or JSON: text into `domain.SpecFile`, or all of its faults at once.
 
-It goes the way of a task file (hardened reader, aliases under their own names, pydantic), and what is wrong with the
-graph is looked at whatever else is wrong: unknown and duplicate names, cycles, references to what is not there.
+It is read as a task file is: hardened reader, keys under their own names, pydantic. The graph is checked whatever else
+is wrong: unknown and duplicate names, cycles, references that lead nowhere.
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ from architect_parallel.text.suggest import did_you_mean
 
 SCHEMA_HINT = "architect config schema spec"
 DEBUGGER = "debugger"
-"""What the one who is asked about failures is called."""
+"""The name of the agent that explains failures."""
 
 _STATE_FILE = re.compile(rb"\s*# [^\n]*\n\s*Run `[0-9]{8}-[0-9]{6}-[a-z0-9]{4}`: \*\*")
-"""How the account begins that a run writes (`reports.state_file`)."""
+"""The beginning of a state file that a run writes (`reports.state_file`)."""
 
 
-def load_spec(path: Path, around: ValidationContext | None) -> SpecFile:
+def load_spec(path: Path, context: ValidationContext | None) -> SpecFile:
     """The spec at `path`.
 
     Args:
-        around: What its words are held against; `None`: only its own text is looked at.
+        context: The surroundings to check it against. `None` means that only its own text is checked.
 
     Raises:
         UsageError: With every fault, or why it cannot be read.
     """
-    return read_spec(read_text(path, "the spec", SCHEMA_HINT), around)
+    return read_spec(read_text(path, "the spec", SCHEMA_HINT), context)
 
 
-def read_spec(text: TaskText, around: ValidationContext | None) -> SpecFile:
+def read_spec(text: TaskText, context: ValidationContext | None) -> SpecFile:
     """The spec in `text`.
 
     Raises:
@@ -84,10 +84,10 @@ def read_spec(text: TaskText, around: ValidationContext | None) -> SpecFile:
     try:
         document = _canonical(document_of(text))
         read, faults = checked(document, SpecSection, _meant)
-        faults += [*document.faults, *_graph_faults(document), *_surrounding_faults(document, around)]
+        faults += [*document.faults, *_graph_faults(document), *_surrounding_faults(document, context)]
         if not faults:
             assert read is not None  # without a fault there is a model
-            return _spec(text.name, read, document.places, around)
+            return _spec(text.name, read, document.places, context)
         found.add(text.name, in_order(faults))
     except Faulty as error:
         found.add(text.name, error.faults)
@@ -130,7 +130,7 @@ def _meant(path: KeyPath) -> str:
 
 
 def _graph_faults(document: Document) -> Iterator[Fault]:
-    """What is wrong with names, dependencies and references, as far as they can be made out."""
+    """Faults of names, dependencies and references, as far as they can be read."""
     fault, listed = maker(document), tasks_of(document.data)
     owners: dict[str, int] = {}
     for index, each in enumerate(listed):
@@ -172,7 +172,7 @@ def _reference_faults(
 
 
 def _command_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
-    """What a shell would not fill in."""
+    """References that a shell cannot expand."""
     common = defaults_of(data).get("backend")
     commands: list[tuple[KeyPath, object]] = [
         (("tasks", index, "prompt"), each.get("prompt"))
@@ -192,7 +192,7 @@ def _name(task: Mapping[str, Any], index: int) -> str:
     return found if isinstance(found, str) else f"tasks[{index}]"
 
 
-def _surrounding_faults(document: Document, around: ValidationContext | None) -> Iterator[Fault]:
+def _surrounding_faults(document: Document, context: ValidationContext | None) -> Iterator[Fault]:
     data, fault = document.data, maker(document)
     coordinator = data.get("coordinator")
     text = coordinator.get("task") if isinstance(coordinator, dict) else None
@@ -202,19 +202,19 @@ def _surrounding_faults(document: Document, around: ValidationContext | None) ->
         }
         for what in references.faults(text, known, near=lambda word: did_you_mean(word, known)):
             yield fault(("coordinator", "task"), what)
-    if around is None:
+    if context is None:
         return
-    yield from section_faults(data, replace(around, agents=None), fault)
+    yield from section_faults(data, replace(context, agents=None), fault)
     execution = data.get("execution")
     most = execution.get("max_concurrent_agents") if isinstance(execution, dict) else None
-    if problem := above_ceiling(most, around):
+    if problem := above_ceiling(most, context):
         yield fault(("execution", "max_concurrent_agents"), problem)
     state = data.get("state_file")
-    if isinstance(state, str) and is_path(state) and (problem := _state_file_fault(around.directory, state)):
+    if isinstance(state, str) and is_path(state) and (problem := _state_file_fault(context.directory, state)):
         yield fault(("state_file",), f"{quoted(state)} {problem}")
     merge = data.get("merge")
     into = merge.get("into") if isinstance(merge, dict) else None
-    if isinstance(into, str) and into.strip() and (problem := _branch_fault(into, around)):
+    if isinstance(into, str) and into.strip() and (problem := _branch_fault(into, context)):
         yield fault(("merge", "into"), f"{quoted(into)} {problem}")
     defaults = defaults_of(data)
     for index, each in enumerate(tasks_of(data)):
@@ -222,12 +222,12 @@ def _surrounding_faults(document: Document, around: ValidationContext | None) ->
         if not isinstance(prompt, str) or {**defaults, **each}.get("dependencies"):
             continue  # a task before it may still make the file
         for path in references.files(prompt):
-            if problem := around.file_fault(path):
+            if problem := context.file_fault(path):
                 yield fault(("tasks", index, "prompt"), f"{{{{ file({path}) }}}}: {problem}")
 
 
-def _branch_fault(into: str, around: ValidationContext) -> str | None:
-    """Why results cannot land on a branch of this name; `None`: they can."""
+def _branch_fault(into: str, context: ValidationContext) -> str | None:
+    """The reason why results cannot land on a branch of this name. `None` means that they can."""
     try:
         read_branch(into)
     except ValueError as error:
@@ -235,14 +235,14 @@ def _branch_fault(into: str, around: ValidationContext) -> str | None:
     if into == "architect" or parse_branch_number("/".join(into.split("/")[:2])) is not None:
         return "is in the way of the workers' own branches; architect/merged is not"
     below = f"{into}/"
-    for each in around.branches():
+    for each in context.branches():
         if each.startswith(below) or into.startswith(f"{each}/"):
             return f"cannot stand beside the branch {each}"
     return None
 
 
 def _state_file_fault(directory: Path, state: str) -> str | None:
-    """Why a state file cannot be written there: it takes the place of what is there, which must be one already."""
+    """The reason why a state file cannot be written there. It may replace nothing but an earlier state file."""
     path = directory / state
     if state.startswith("~"):
         return "begins with ~, which means nothing here; write the whole path"
@@ -268,7 +268,7 @@ def _state_file_fault(directory: Path, state: str) -> str | None:
 
 
 def _spec(
-    file: str, read: SpecSection, places: Mapping[KeyPath, Position], around: ValidationContext | None
+    file: str, read: SpecSection, places: Mapping[KeyPath, Position], context: ValidationContext | None
 ) -> SpecFile:
     defaults = {} if read.defaults is None else read.defaults.model_dump(exclude_unset=True)
     if read.on_partial is not None:
@@ -316,7 +316,7 @@ def _spec(
         coordinator=None
         if coordinator is None
         else _task(SpecTaskSection(prompt=coordinator.task, agent=coordinator.agent), defaults, names, file),
-        warnings=tuple(_warnings(read, agents, around.agents if around else None)),
+        warnings=tuple(_warnings(read, agents, context.agents if context else None)),
     )
 
 
