@@ -1,8 +1,8 @@
 """JSON text as the events of a YAML parser, so that one reader applies the same rules to both.
 
 YAML parsers do not read all JSON: tabs, `\\/` and surrogate pairs fail. This parser is strict (RFC 8259): no comments,
-no trailing commas. A NaN is an event of its own, so that reading goes on. It keeps a stack and never recurses. A token
-costs the same at any depth and in a line of any length.
+no trailing commas. A NaN is an event of its own, so that reading goes on. It goes as deep as its reader asks for
+events. A token costs the same in a line of any length.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import yaml
 
@@ -44,62 +43,46 @@ def json_events(text: str) -> Iterator[yaml.Event]:
     """
     scanner = _Scanner(text)
     yield yaml.DocumentStartEvent(start_mark=scanner.mark())
-    yield from _value(scanner, scanner.token())
-    while scanner.open:
-        yield from _member(scanner)
+    yield from _value(scanner)
     if scanner.token() != "":
         raise scanner.unexpected("the end")
 
 
-def _member(scanner: _Scanner) -> Iterator[yaml.Event]:
-    """Yield the next member of the innermost mapping or list, or its end."""
-    inside = scanner.open[-1]
-    token = scanner.token()
-    if token == inside.closing and not inside.wants_member:
-        scanner.step()
-        scanner.open.pop()
-        yield yaml.MappingEndEvent(scanner.mark()) if token == "}" else yaml.SequenceEndEvent(scanner.mark())
-        return
-    if inside.begun and not inside.wants_member:
-        if token != ",":
-            raise scanner.unexpected(f"`,` or `{inside.closing}`")
-        scanner.step()
-        inside.wants_member = True
-        return
-    inside.begun, inside.wants_member = True, False
-    if inside.closing == "}":
-        if token != '"':
-            raise scanner.unexpected("a key in double quotes")
-        yield scanner.string()
-        if scanner.token() != ":":
-            raise scanner.unexpected("`:`")
-        scanner.step()
-        token = scanner.token()
-    yield from _value(scanner, token)
-
-
-def _value(scanner: _Scanner, token: str) -> Iterator[yaml.Event]:
-    match token:
+def _value(scanner: _Scanner) -> Iterator[yaml.Event]:
+    match scanner.token():
         case "{":
             yield yaml.MappingStartEvent(None, None, True, scanner.mark())
-            scanner.enter("}")
+            yield from _members(scanner, "}")
+            yield yaml.MappingEndEvent(scanner.mark())
         case "[":
             yield yaml.SequenceStartEvent(None, None, True, scanner.mark())
-            scanner.enter("]")
+            yield from _members(scanner, "]")
+            yield yaml.SequenceEndEvent(scanner.mark())
         case '"':
             yield scanner.string()
         case _:
             yield scanner.word()
 
 
-@dataclass(slots=True)
-class _Open:
-    """A mapping or list that has not ended."""
-
-    closing: str
-    begun: bool = False
-    wants_member: bool = False
-    """Whether the last token was a comma."""
+def _members(scanner: _Scanner, closing: str) -> Iterator[yaml.Event]:
+    """Yield the members of a mapping or list, and go past its end."""
+    scanner.step()
+    separator = "" if scanner.token() == closing else ","
+    while separator == ",":
+        if closing == "}":
+            if scanner.token() != '"':
+                raise scanner.unexpected("a key in double quotes")
+            yield scanner.string()
+            if scanner.token() != ":":
+                raise scanner.unexpected("`:`")
+            scanner.step()
+        yield from _value(scanner)
+        separator = scanner.token()
+        if separator not in (",", closing):
+            raise scanner.unexpected(f"`,` or `{closing}`")
+        if separator == ",":
+            scanner.step()
+    scanner.step()
 
 
 class _Scanner:
@@ -110,7 +93,6 @@ class _Scanner:
         self._at = 0
         self._line = 0
         self._line_began = 0
-        self.open: list[_Open] = []
 
     def token(self) -> str:
         """The first character of the next token, after blanks. Empty means the end of the text."""
@@ -125,11 +107,6 @@ class _Scanner:
     def step(self) -> None:
         """Go past a token of one character."""
         self._go(self._at + 1)
-
-    def enter(self, closing: str) -> None:
-        """Go past the beginning of a mapping or list, into it."""
-        self.step()
-        self.open.append(_Open(closing))
 
     def string(self) -> yaml.Event:
         """The string that begins here."""
