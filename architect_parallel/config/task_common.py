@@ -25,12 +25,15 @@ from architect_parallel.config.yaml_source import (
     KeyPath,
     Position,
     as_written,
+    in_order,
     read_bytes,
     read_data,
 )
 from architect_parallel.config.yaml_source import require_size as require_bytes
 from architect_parallel.domain import Isolation, TaskText
+from architect_parallel.scheduling.graph import cycles
 from architect_parallel.text.quantities import quoted
+from architect_parallel.text.sanitize import one_line
 from architect_parallel.text.suggest import did_you_mean
 
 LARGEST_TASK_FILE_BYTES = 16 * 1024**2
@@ -154,8 +157,41 @@ def checked(
     try:
         return model.model_validate(document.data), []
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        return None, [fault_of(dict(each), document.data, document.places, meant) for each in found]
+        details = error.errors(include_url=False)
+        return None, [fault_of(dict(each), document.data, document.places, meant) for each in details]
+
+
+def read_section(
+    text: TaskText,
+    model: type[Model],
+    what: str,
+    hint: str,
+    *,
+    canonical: Callable[[Document], Document],
+    meant: Callable[[KeyPath], str],
+    further: Callable[[Document], Iterator[Fault]],
+) -> tuple[Model, Document]:
+    """Read `text` as a model; `what` it should be, and a `hint`, are for the error.
+
+    Args:
+        canonical: Puts the keys of the document under their own names.
+        meant: As for `checked`.
+        further: Yields the faults beyond the form, whatever else is wrong.
+
+    Raises:
+        UsageError: With every fault, each on a line of its own.
+    """
+    found = FaultList()
+    try:
+        document = canonical(document_of(text))
+        section, faults = checked(document, model, meant)
+        faults += [*document.faults, *further(document)]
+        if section is not None and not faults:
+            return section, document
+        found.add(text.name, in_order(faults))
+    except Faulty as error:
+        found.add(text.name, error.faults)
+    raise found.error(what, hint)
 
 
 def maker(document: Document) -> Make:
@@ -214,11 +250,26 @@ def _section_faults(
         )
 
 
-def waited_for(
+def named_tasks(data: Mapping[str, Any], fault: Make) -> tuple[dict[str, int], list[Fault]]:
+    """Map every name and id of a task to its index, and return the faults of duplicates."""
+    owners: dict[str, int] = {}
+    faults = []
+    for index, task in enumerate(tasks_of(data)):
+        for key in ("name", "id"):
+            word = task.get(key)
+            if isinstance(word, str) and word.strip():
+                first = owners.setdefault(word, index)
+                if first != index:
+                    what = f"duplicate name {quoted(word)} (first used by tasks[{first}])"
+                    faults.append(fault(("tasks", index, key), what))
+    return owners, faults
+
+
+def dependency_graph(
     data: Mapping[str, Any], owners: Mapping[str, int], fault: Make
 ) -> tuple[dict[int, list[int]], list[Fault]]:
-    """Return the tasks that each task waits for, and faults of unknown names. The defaults hold for tasks without
-    dependencies of their own.
+    """Return the tasks that each task waits for, and faults of unknown names and cycles. The defaults hold for tasks
+    without dependencies of their own.
 
     Args:
         owners: Name or id → index of the task.
@@ -226,19 +277,33 @@ def waited_for(
 
     def named(section: Mapping[str, Any], path: KeyPath) -> list[int] | None:
         words = section.get("dependencies")
-        found: list[int] = []
+        known: list[int] = []
         for position, word in enumerate(words if isinstance(words, list) else ()):
             if isinstance(word, str) and word in owners:
-                found.append(owners[word])
+                known.append(owners[word])
             elif isinstance(word, str):
                 what = f"no task is called {quoted(word)}{did_you_mean(word, owners)}"
                 faults.append(fault((*path, "dependencies", position), what))
-        return None if words is None else found
+        return None if words is None else known
 
     faults: list[Fault] = []
+    tasks = tasks_of(data)
     common = named(defaults_of(data), ("defaults",)) or []
-    own = [named(each, ("tasks", index)) for index, each in enumerate(tasks_of(data))]
-    return {index: list(common) if each is None else each for index, each in enumerate(own)}, faults
+    own = [named(task, ("tasks", index)) for index, task in enumerate(tasks)]
+    needs = {index: list(common) if each is None else each for index, each in enumerate(own)}
+    for index, wanted in needs.items():
+        if index in wanted:
+            words = tasks[index].get("dependencies") or ()
+            at = [
+                position for position, word in enumerate(words) if isinstance(word, str) and owners.get(word) == index
+            ]
+            faults.append(fault(("tasks", index, "dependencies", *at[:1]), "a task cannot wait for itself"))
+            needs[index] = [each for each in wanted if each != index]
+    for ring in cycles(needs):
+        names = " → ".join(str(tasks[index].get("name") or tasks[index].get("id")) for index in ring)
+        what = f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
+        faults.append(fault(("tasks", ring[0], "dependencies"), what))
+    return needs, faults
 
 
 def is_path(text: str) -> bool:

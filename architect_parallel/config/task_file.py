@@ -17,29 +17,26 @@ from typing import Any
 from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.task_common import (
     LARGEST_TASK_FILE_BYTES,
-    Make,
     above_ceiling,
     canonical_keys,
-    checked,
     defaults_of,
+    dependency_graph,
     document_of,
     is_path,
     maker,
+    named_tasks,
     not_a_directory,
+    read_section,
     read_text,
     require_tasks,
     section_faults,
-    tasks_of,
-    waited_for,
 )
 from architect_parallel.config.task_schema import DefaultsSection, TaskFileSection, TaskSection
 from architect_parallel.config.validation import ValidationContext
-from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, as_written, in_order
+from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, as_written
 from architect_parallel.domain import Task, TaskFile, TaskText
 from architect_parallel.errors import UsageError
-from architect_parallel.scheduling.graph import cycles
 from architect_parallel.text.quantities import quoted
-from architect_parallel.text.sanitize import one_line
 from architect_parallel.text.suggest import did_you_mean
 
 SCHEMA_HINT = "architect config schema tasks"
@@ -69,18 +66,16 @@ def read_task_file(text: TaskText, context: ValidationContext) -> TaskFile:
     Raises:
         UsageError: With every fault, each on a line of its own.
     """
-    found = FaultList()
-    try:
-        document = _canonical(document_of(text))
-        read, faults = checked(document, TaskFileSection, _meant)
-        faults += [*document.faults, *_surrounding_faults(document, context)]
-        if not faults:
-            assert read is not None  # without a fault there is a model
-            return _task_file(text.name, read, document.places)
-        found.add(text.name, in_order(faults))
-    except Faulty as error:
-        found.add(text.name, error.faults)
-    raise found.error("the task file", _STDIN_HINT if text.name == STDIN else SCHEMA_HINT)
+    section, document = read_section(
+        text,
+        TaskFileSection,
+        "the task file",
+        _STDIN_HINT if text.name == STDIN else SCHEMA_HINT,
+        canonical=_canonical,
+        meant=_meant,
+        further=lambda document: _surrounding_faults(document, context),
+    )
+    return _task_file(text.name, section, document.places)
 
 
 def holds_tasks(data: bytes) -> bool:
@@ -145,7 +140,9 @@ def _surrounding_faults(document: Document, context: ValidationContext) -> Itera
         if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not context.backend_given:
             path = ("tasks", index, "backend")
             yield Fault(place_of(document.places, path), f"{as_written(document.places, path)} is missing")
-    yield from _name_faults(data, fault)
+    owners, duplicates = named_tasks(data, fault)
+    yield from duplicates
+    yield from dependency_graph(data, owners, fault)[1]
     if problem := above_ceiling(data.get("max_parallel"), context):
         yield fault(("max_parallel",), problem)
     output_dir = data.get("output_dir")
@@ -155,33 +152,6 @@ def _surrounding_faults(document: Document, context: ValidationContext) -> Itera
         and (blocked := not_a_directory(context.directory / output_dir)) is not None
     ):
         yield fault(("output_dir",), f"{quoted(output_dir)}: {quoted(os.path.basename(blocked))} is not a directory")
-
-
-def _name_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
-    """Yield faults of names and ids, which `dependencies` may both use."""
-    tasks = tasks_of(data)
-    owners: dict[str, int] = {}
-    for index, each in enumerate(tasks):
-        for key in ("name", "id"):
-            word = each.get(key)
-            if not isinstance(word, str) or not word.strip():
-                continue
-            first = owners.setdefault(word, index)
-            if first != index:
-                yield fault(("tasks", index, key), f"{quoted(word)} stands for tasks[{first}] already")
-    graph, unknown = waited_for(data, owners, fault)
-    yield from unknown
-    for index, wanted in graph.items():
-        if index in wanted:
-            own = tasks[index].get("dependencies")
-            at = [n for n, word in enumerate(own) if isinstance(word, str) and owners.get(word) == index] if own else []
-            yield fault(("tasks", index, "dependencies", *at[:1]), "a task cannot wait for itself")
-            graph[index] = [each for each in wanted if each != index]
-    for ring in cycles(graph):
-        names = " → ".join(str(tasks[index].get("name") or tasks[index].get("id")) for index in ring)
-        yield fault(
-            ("tasks", ring[0], "dependencies"), f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
-        )
 
 
 def _task_file(name: str, read: TaskFileSection, places: Mapping[KeyPath, Position]) -> TaskFile:

@@ -6,6 +6,7 @@ is wrong: unknown and duplicate names, cycles, references that lead nowhere.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -14,26 +15,26 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from architect_parallel.config.layers import FaultList, place_of
+from architect_parallel.config.layers import place_of
 from architect_parallel.config.schema import Section
 from architect_parallel.config.task_common import (
     Make,
     above_ceiling,
     canonical_keys,
-    checked,
     defaults_of,
-    document_of,
+    dependency_graph,
     is_path,
     maker,
+    named_tasks,
     not_a_directory,
+    read_section,
     read_text,
     require_tasks,
     section_faults,
     tasks_of,
-    waited_for,
 )
 from architect_parallel.config.validation import ValidationContext
-from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, in_order
+from architect_parallel.config.yaml_source import Document, Fault, KeyPath, Position
 from architect_parallel.domain import (
     SHELL,
     MergeOrder,
@@ -51,7 +52,6 @@ from architect_parallel.specs.schema import SECTIONS, SpecSection, SpecTaskSecti
 from architect_parallel.templates import references, scanner
 from architect_parallel.text.names import parse_branch_number, read_branch
 from architect_parallel.text.quantities import quoted
-from architect_parallel.text.sanitize import one_line
 from architect_parallel.text.suggest import did_you_mean
 
 SCHEMA_HINT = "architect config schema spec"
@@ -80,18 +80,16 @@ def read_spec(text: TaskText, context: ValidationContext | None) -> SpecFile:
     Raises:
         UsageError: With every fault, each on a line of its own.
     """
-    found = FaultList()
-    try:
-        document = _canonical(document_of(text))
-        read, faults = checked(document, SpecSection, _meant)
-        faults += [*document.faults, *_graph_faults(document), *_surrounding_faults(document, context)]
-        if not faults:
-            assert read is not None  # without a fault there is a model
-            return _spec(text.name, read, document.places, context)
-        found.add(text.name, in_order(faults))
-    except Faulty as error:
-        found.add(text.name, error.faults)
-    raise found.error("the spec", SCHEMA_HINT)
+    section, document = read_section(
+        text,
+        SpecSection,
+        "the spec",
+        SCHEMA_HINT,
+        canonical=_canonical,
+        meant=_meant,
+        further=lambda document: itertools.chain(_graph_faults(document), _surrounding_faults(document, context)),
+    )
+    return _spec(text.name, section, document.places, context)
 
 
 def _canonical(document: Document) -> Document:
@@ -131,31 +129,19 @@ def _meant(path: KeyPath) -> str:
 
 def _graph_faults(document: Document) -> Iterator[Fault]:
     """Faults of names, dependencies and references, as far as they can be read."""
-    fault, listed = maker(document), tasks_of(document.data)
-    owners: dict[str, int] = {}
-    for index, each in enumerate(listed):
-        words = [word for key in ("name", "id") if isinstance(word := each.get(key), str) and word.strip()]
-        if not words and each and each.get("name") is None and each.get("id") is None:
+    fault, tasks = maker(document), tasks_of(document.data)
+    owners, duplicates = named_tasks(document.data, fault)
+    yield from duplicates
+    for index, task in enumerate(tasks):
+        words = {key: word for key in ("name", "id") if isinstance(word := task.get(key), str) and word.strip()}
+        if not words and task and task.get("name") is None and task.get("id") is None:
             yield fault(("tasks", index), "has neither name nor id")
-        for key in ("name", "id"):
-            word = each.get(key)
-            if not isinstance(word, str) or not word.strip():
-                continue
+        for key, word in words.items():
             if word == references.RESULTS or word.startswith("file(") or "}}" in word:
                 yield fault(("tasks", index, key), f"{quoted(word)} means something else between braces")
-            first = owners.setdefault(word, index)
-            if first != index:
-                yield fault(
-                    ("tasks", index, key), f"duplicate name {quoted(word)}: tasks[{first}] is called so already"
-                )
-    wanted, unknown = waited_for(document.data, owners, fault)
-    yield from unknown
-    for ring in graph.cycles(wanted):
-        names = " → ".join(_name(listed[index], index) for index in ring)
-        yield fault(
-            ("tasks", ring[0], "dependencies"), f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
-        )
-    yield from _reference_faults(listed, owners, wanted, fault)
+    needs, faults = dependency_graph(document.data, owners, fault)
+    yield from faults
+    yield from _reference_faults(tasks, owners, needs, fault)
     yield from _command_faults(document.data, fault)
 
 
@@ -185,11 +171,6 @@ def _command_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
     for path, text in commands:
         if isinstance(text, str):
             yield from (fault(path, what) for what in scanner.unreachable(text))
-
-
-def _name(task: Mapping[str, Any], index: int) -> str:
-    found = task.get("name") or task.get("id")
-    return found if isinstance(found, str) else f"tasks[{index}]"
 
 
 def _surrounding_faults(document: Document, context: ValidationContext | None) -> Iterator[Fault]:

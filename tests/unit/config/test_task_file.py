@@ -261,8 +261,8 @@ def test_what_is_no_json_number_hides_no_other_fault() -> None:
 def test_duplicate_names_and_ids_are_named() -> None:
     tasks = [sound(0) | {"name": "a"}, sound(1) | {"name": "a"}, sound(2) | {"id": "a"}]
     assert [line.split(": ", 1)[1] for line in faults(json.dumps({"tasks": tasks}), "t.json")] == [
-        "tasks[1].name: 'a' stands for tasks[0] already",
-        "tasks[2].id: 'a' stands for tasks[0] already",
+        "tasks[1].name: duplicate name 'a' (first used by tasks[0])",
+        "tasks[2].id: duplicate name 'a' (first used by tasks[0])",
     ]
 
 
