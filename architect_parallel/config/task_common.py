@@ -282,7 +282,7 @@ def dependency_graph(
             if isinstance(word, str) and word in owners:
                 known.append(owners[word])
             elif isinstance(word, str):
-                what = f"no task is called {quoted(word)}{did_you_mean(word, owners)}"
+                what = f"unknown task {quoted(word)}{did_you_mean(word, owners)}"
                 faults.append(fault((*path, "dependencies", position), what))
         return None if words is None else known
 

@@ -195,7 +195,7 @@ class _Reader:
         place = self._node(event)
         if isinstance(event, yaml.ScalarEvent):
             if isinstance(event, NotJsonEvent):
-                self._fault(place, f"{quoted(event.value)} is no JSON value")
+                self._fault(place, f"{quoted(event.value)} is not a JSON value")
             return event.value if event.style else _plain(event.value)
         if len(path) >= DEEPEST:
             self._stop(place, _TOO_DEEP)
@@ -217,7 +217,7 @@ class _Reader:
                 self._stop(place, "a key must be a single word")
             key = (*path, event.value)
             if event.value in content:
-                self._fault(place, f"{dotted(key)} stands here again, first in line {self.places[key].line}")
+                self._fault(place, f"duplicate key {dotted(key)} (first in line {self.places[key].line})")
             else:
                 self.places[key] = replace(place, path=key)
             content.setdefault(event.value, self._value(next(self._events), key))

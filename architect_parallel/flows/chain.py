@@ -69,7 +69,7 @@ def _meant(path: KeyPath) -> str:
     if len(path) == 1:
         return did_you_mean(str(path[0]), keys_of(ChainSection))
     if path[2] == "output":
-        return "; `name` names what a step says"
+        return "; the output of a step has its `name`"
     return did_you_mean(str(path[2]), keys_of(StepSection))
 
 
@@ -82,9 +82,9 @@ def _step_faults(steps: Sequence[Mapping[str, Any]], names: Sequence[str], fault
         for key, text in step.items():
             for placeholder in scan(text) if isinstance(text, str) else ():
                 if placeholder.text == PREVIOUS and index == 0:
-                    yield fault((*at, key), "there is no step before it, {{ previous }} means nothing")
+                    yield fault((*at, key), "there is no step before it for {{ previous }}")
                 elif placeholder.text in names[index:] and placeholder.text != PREVIOUS:
-                    what = f"{{{{ {placeholder.text} }}}} has said nothing yet when this step begins"
+                    what = f"{{{{ {placeholder.text} }}}} has no value yet when this step begins"
                     yield fault((*at, key), what)
 
 

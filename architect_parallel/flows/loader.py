@@ -124,7 +124,7 @@ class _Loader:
             flows[name] = flow
             state = _interactive_state(flow, set()) if use.inside else None
             if state is not None:
-                what = f"its state {quoted(state.name)} is {state.task.tool} and cannot stand inside parallel"
+                what = f"its state {quoted(state.name)} is {state.task.tool}, which is not allowed inside parallel"
                 yield fault(place, what)
 
     def _find(self, name: str, beside: Path) -> Path | None:
@@ -191,7 +191,8 @@ def _tool_problem(tool: object, tools: Collection[str], *, inside: bool) -> str 
     if not isinstance(tool, str) or tool not in tools:
         return f"unknown tool {quoted(tool)}{did_you_mean(str(tool), tools)}"
     if inside and tool in CONTROL - {"sub-flow"}:
-        return f"{tool} {'asks somebody' if tool in INTERACTIVE else 'is no task'} and cannot stand inside parallel"
+        what = "asks a person" if tool in INTERACTIVE else "is not a task"
+        return f"{tool} {what} and is not allowed inside parallel"
     return None
 
 

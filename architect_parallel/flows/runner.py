@@ -104,7 +104,7 @@ def resume_flow(
         journal, run_id = held.journal, held.run_id
         plan = require_not_imported(recorded_plan(journal, run_id))
         if plan.flow is None:
-            raise NothingToDo(f"run {run_id} is no flow", hint=f"architect resume {run_id}")
+            raise NothingToDo(f"run {run_id} is not a flow", hint=f"architect resume {run_id}")
         earlier, moved = _recorded(journal, run_id)
         here = replace(held.workspace, start=Path(plan.flow.directory))
         flow = read_flow(Path(plan.flow.file), here)
@@ -112,10 +112,11 @@ def resume_flow(
         try:
             instance = _restored(flow, here, plan.flow.variables, moved[-1] if moved else None)
         except KeyError as error:
-            raise UsageError(f"{plan.flow.file} has no state {error} any more", hint="run it anew") from error
+            text = f"{plan.flow.file} has no state {error} any more"
+            raise UsageError(text, hint=f"architect flow run {plan.flow.file}") from error
         except FlowChanged as error:
-            text = f"{plan.flow.file}: state {error} is another one than when the flow came to it"
-            raise UsageError(text, hint="run it anew") from error
+            text = f"{plan.flow.file}: state {error} does other work than in the recorded run"
+            raise UsageError(text, hint=f"architect flow run {plan.flow.file}") from error
         if answer is not None:
             _require_answer(instance.demanded, answer, run_id)
         forget_requests(journal.run_dir(run_id))
@@ -269,8 +270,8 @@ class _FlowRun:
         ids = tuple(spec.worker_id for specs, _ in again for spec in specs)
         self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=ids))
         for state in changed:
-            text = f"state {state} was changed since: what had begun is done as it was written then"
-            runner.warn(f"{text}; for the new one run the flow anew")
+            text = f"state {state} was changed: the jobs that had begun run as they were written then"
+            runner.warn(f"{text}; to use the new text, run the flow again")
         for specs, at_once in again:
             runner.add(specs, at_once=at_once)
 
@@ -297,7 +298,7 @@ class _FlowRun:
         if ended.message:
             runner.warn(f"the flow ended in state {ended.state}: {ended.message}")
         elif ended.exit_code:
-            runner.warn(f"the flow ended in state {ended.state} with {ended.exit_code}")
+            runner.warn(f"the flow ended in state {ended.state} with exit code {ended.exit_code}")
         status = RunStatus.SUCCESS if ended.exit_code == 0 else RunStatus.FAILED
         return runner.finish((status, ended.exit_code))
 
@@ -332,7 +333,7 @@ def _require_answer(demanded: Demand, answer: str, run_id: str) -> None:
     """Raise `UsageError` for an answer without a question, or one that is not among the choices."""
     pause = _pause_of(demanded)
     if pause is None:
-        raise UsageError(f"the flow of run {run_id} asks nothing now", hint=f"architect flow run --resume {run_id}")
+        raise UsageError(f"the flow of run {run_id} has no open question", hint=f"architect flow run --resume {run_id}")
     require_utf8(answer, "--answer")
     if pause.choices and answer not in pause.choices:
         raise UsageError(f"--answer {answer!r} is none of the choices: {', '.join(pause.choices)}")

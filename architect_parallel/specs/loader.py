@@ -138,7 +138,7 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
             yield fault(("tasks", index), "has neither name nor id")
         for key, word in words.items():
             if word == references.RESULTS or word.startswith("file(") or "}}" in word:
-                yield fault(("tasks", index, key), f"{quoted(word)} means something else between braces")
+                yield fault(("tasks", index, key), f"{quoted(word)} has another meaning between braces")
     needs, faults = dependency_graph(document.data, owners, fault)
     yield from faults
     yield from _reference_faults(tasks, owners, needs, fault)
@@ -218,7 +218,7 @@ def _branch_fault(into: str, context: ValidationContext) -> str | None:
     below = f"{into}/"
     for each in context.branches():
         if each.startswith(below) or into.startswith(f"{each}/"):
-            return f"cannot stand beside the branch {each}"
+            return f"conflicts with the branch {each}"
     return None
 
 
@@ -226,14 +226,14 @@ def _state_file_fault(directory: Path, state: str) -> str | None:
     """The reason why a state file cannot be written there. It may replace nothing but an earlier state file."""
     path = directory / state
     if state.startswith("~"):
-        return "begins with ~, which means nothing here; write the whole path"
+        return "begins with ~, which is not expanded here; write the whole path"
     try:
         if ".git" in (part.lower() for part in (*path.parts, *Path(os.path.realpath(path)).parts)):
-            return "lies in git's own directory"
+            return "is inside git's own directory"
         if os.path.isdir(path):
             return "is a directory"
         if not_a_directory(path.parent) is not None:
-            return ": what is above it is not a directory"
+            return "is below a path that is not a directory"
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             return "is not a file"
@@ -244,7 +244,7 @@ def _state_file_fault(directory: Path, state: str) -> str | None:
     except OSError as error:
         return f"cannot be written: {error.strerror}"
     if begin.strip() and not _STATE_FILE.match(begin):
-        return "is there already and is no state file; move it away, or write another name"
+        return "exists and is not a state file; move it away, or write another name"
     return None
 
 
@@ -318,4 +318,4 @@ def _warnings(read: SpecSection, agents: list[str | None], known: Collection[str
     missing = [quoted(name) for name in dict.fromkeys(agents) if name is not None and name not in (known or (name,))]
     if missing:
         roles = "that role" if len(missing) == 1 else "these roles"
-        yield f"no agent profile is called {', '.join(missing)}: the default one plays {roles}"
+        yield f"no agent profile has the name {', '.join(missing)}: the default one takes {roles}"

@@ -83,7 +83,7 @@ def resume_spec(
         )
         left = [each for each in todo if each.worker_id in wanted]
         if not left:
-            text = f"nothing is left to do of {', '.join(config.only)} in run {plan.run_id}"
+            text = f"nothing is left to do for {', '.join(config.only)} in run {plan.run_id}"
             raise NothingToDo(text, hint="leave out --only")
         return left
 

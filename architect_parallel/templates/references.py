@@ -166,7 +166,7 @@ def faults(text: str, known: Mapping[str, bool], *, near: Callable[[str], str]) 
         elif each.text == RESULTS:
             continue
         elif each.text not in known:
-            found.append(f"{{{{ {each.text} }}}}: no task is called so{near(each.text)}")
+            found.append(f"{{{{ {each.text} }}}}: unknown task{near(each.text)}")
         elif not known[each.text]:
             found.append(f"{{{{ {each.text} }}}}: it is not among its dependencies, so its result may not be there yet")
     return found

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     | .""",
     re.DOTALL | re.VERBOSE,
 )
-OUT_OF_REACH = "stands in a here-document whose end word is quoted: the shell puts nothing in there"
+OUT_OF_REACH = "is in a here-document whose end word is quoted, where the shell expands nothing"
 _INNER = " )"
 """The end of a parenthesis inside arithmetic."""
 _ARITHMETIC = ("))", _INNER)
