@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from architect_parallel.config.layers import FaultList, fault_of, place_of
 from architect_parallel.config.paths import is_inside
 from architect_parallel.config.schema import Section
-from architect_parallel.config.task_schema import own_name
 from architect_parallel.config.validation import ValidationContext
 from architect_parallel.config.yaml_source import (
     Document,
@@ -100,50 +99,6 @@ def require_tasks(data: Any, places: Mapping[KeyPath, Position], faults: Collect
         what = f"tasks: holds {len(data['tasks'])} tasks, at most {MOST_TASKS} are allowed"
         raise Faulty(*faults, Fault(place_of(places, ("tasks",)), what))
     return data
-
-
-def canonical_keys(
-    data: Mapping[str, Any],
-    path: KeyPath,
-    known: Collection[str],
-    places: dict[KeyPath, Position],
-    faults: list[Fault],
-    name_of: Callable[[str, Collection[str]], str] = own_name,
-) -> dict[str, Any]:
-    """Rename the keys of `data` to their own names; adds to `places` and `faults`."""
-    renamed: dict[str, Any] = {}
-    for key, value in data.items():
-        own = name_of(key, known)
-        if own != key and own in data:
-            faults.append(
-                Fault(
-                    place_of(places, (*path, key)),
-                    f"{as_written(places, (*path, key))} is another name of {own}, which is there too",
-                )
-            )
-            continue
-        if own in renamed:
-            faults.append(
-                Fault(
-                    place_of(places, (*path, key)),
-                    f"{as_written(places, (*path, key))} is another name of {own}, which is there under yet another",
-                )
-            )
-            continue
-        if own != key:
-            places[(*path, own)] = place_of(places, (*path, key))
-            _put_places((*path, key), (*path, own), value, places)
-        renamed[own] = value
-    return renamed
-
-
-def _put_places(old: KeyPath, new: KeyPath, value: Any, places: dict[KeyPath, Position]) -> None:
-    """Copy the places below a key to its other name."""
-    inner = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    for step in inner:
-        if (*old, step) in places:
-            places[(*new, step)] = places[(*old, step)]
-        _put_places((*old, step), (*new, step), value[step], places)
 
 
 def checked(

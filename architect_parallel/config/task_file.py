@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.config.canonical import Sections, canonical_sections, keys_of, meant_in
 from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.task_common import (
     LARGEST_TASK_FILE_BYTES,
     above_ceiling,
-    canonical_keys,
     defaults_of,
     dependency_graph,
     document_of,
@@ -44,6 +44,8 @@ SCHEMA_HINT = "architect config schema tasks"
 STDIN = "stdin"
 """The name of a task file that was read from a pipe."""
 _STDIN_HINT = f"{SCHEMA_HINT} (`architect parallel -` takes stdin as one task in words)"
+
+SECTIONS: Sections = {(): TaskFileSection, ("defaults",): DefaultsSection, ("tasks", "*"): TaskSection}
 
 _IS_FILE = re.compile(
     rb"\A[\s\xef\xbb\xbf]*(?:---\s+)?[\[{]|^(?:\xef\xbb\xbf)?[\"']?tasks[\"']?[^\S\n]*:(?=\s|$)", re.MULTILINE
@@ -107,28 +109,13 @@ def _canonical(document: Document) -> Document:
     if isinstance(data, list):
         places = {("tasks", *path): replace(place, path=("tasks", *place.path)) for path, place in places.items()}
         data = {"tasks": data}
-    top = canonical_keys(require_tasks(data, places, faults), (), TaskFileSection.model_fields, places, faults)
-    if isinstance(top.get("defaults"), dict):
-        top["defaults"] = canonical_keys(top["defaults"], ("defaults",), DefaultsSection.model_fields, places, faults)
-    if isinstance(top.get("tasks"), list):
-        top["tasks"] = [
-            canonical_keys(each, ("tasks", index), TaskSection.model_fields, places, faults)
-            if isinstance(each, dict)
-            else each
-            for index, each in enumerate(top["tasks"])
-        ]
+    top = canonical_sections(require_tasks(data, places, faults), SECTIONS, places, faults)
     return Document(top, places, tuple(faults))
 
 
 def _meant(path: KeyPath) -> str:
-    key = str(path[-1])
-    match path[:-1]:
-        case ():
-            return did_you_mean(key, TaskFileSection.model_fields) or did_you_mean(key, TaskSection.model_fields)
-        case ("defaults",):
-            return did_you_mean(key, DefaultsSection.model_fields)
-        case _:
-            return did_you_mean(key, TaskSection.model_fields)
+    inside_task = did_you_mean(str(path[-1]), keys_of(TaskSection)) if len(path) == 1 else ""
+    return meant_in(SECTIONS)(path) or inside_task
 
 
 def _surrounding_faults(document: Document, context: ValidationContext) -> Iterator[Fault]:

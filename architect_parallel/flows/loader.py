@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.config.canonical import canonical_keys, keys_of
 from architect_parallel.config.layers import FaultList
 from architect_parallel.config.schema import Section
-from architect_parallel.config.task_common import Make, canonical_keys, checked, maker
+from architect_parallel.config.task_common import Make, checked, maker
 from architect_parallel.config.validation import ValidationContext
 from architect_parallel.config.yaml_source import (
     Document,
@@ -36,7 +37,6 @@ from architect_parallel.flows.schema import (
     ParallelArguments,
     StateSection,
     TaskSection,
-    keys_of,
     own_key,
 )
 from architect_parallel.text.quantities import quoted

@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from architect_parallel.config.canonical import canonical_sections, meant_in
 from architect_parallel.config.layers import place_of
-from architect_parallel.config.schema import Section
 from architect_parallel.config.task_common import (
     Make,
     above_ceiling,
-    canonical_keys,
     defaults_of,
     dependency_graph,
     is_path,
@@ -86,7 +85,7 @@ def read_spec(text: TaskText, context: ValidationContext | None) -> SpecFile:
         "the spec",
         SCHEMA_HINT,
         canonical=_canonical,
-        meant=_meant,
+        meant=meant_in(SECTIONS),
         further=lambda document: itertools.chain(_graph_faults(document), _surrounding_faults(document, context)),
     )
     return _spec(text.name, section, document.places, context)
@@ -94,37 +93,8 @@ def read_spec(text: TaskText, context: ValidationContext | None) -> SpecFile:
 
 def _canonical(document: Document) -> Document:
     places, faults, data = dict(document.places), list(document.faults), document.data
-    data = require_tasks(data, places, faults)
-
-    def renamed(value: Any, pattern: tuple[str, ...], path: KeyPath, rest: tuple[str, ...]) -> Any:
-        if not rest:
-            known = SECTIONS[pattern].model_fields
-            return (
-                canonical_keys(value, path, known, places, faults, own_spec_name) if isinstance(value, dict) else value
-            )
-        if rest[0] == "*" and isinstance(value, list):
-            return [renamed(each, pattern, (*path, index), rest[1:]) for index, each in enumerate(value)]
-        if isinstance(value, dict):
-            keys = list(value) if rest[0] == "*" else [rest[0]] if rest[0] in value else []
-            return value | {key: renamed(value[key], pattern, (*path, key), rest[1:]) for key in keys}
-        return value
-
-    for pattern in SECTIONS:
-        data = renamed(data, pattern, (), pattern)
+    data = canonical_sections(require_tasks(data, places, faults), SECTIONS, places, faults, own_spec_name)
     return Document(data, places, tuple(faults))
-
-
-def _names(kind: type[Section]) -> list[str]:
-    """The keys of a section as people write them."""
-    return [each.alias or name for name, each in kind.model_fields.items()]
-
-
-def _meant(path: KeyPath) -> str:
-    parents = tuple("*" if isinstance(step, int) else step for step in path[:-1])
-    if parents[:1] == ("providers",) and len(parents) > 1:
-        parents = ("providers", "*", *parents[2:])
-    kind = SECTIONS.get(parents)
-    return did_you_mean(str(path[-1]), _names(kind)) if kind else ""
 
 
 def _graph_faults(document: Document) -> Iterator[Fault]:
