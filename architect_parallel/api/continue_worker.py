@@ -1,8 +1,8 @@
-"""`--continue`: one ended worker goes on where it left its worktree, with further instructions.
+"""Continue one ended worker in its worktree, with further instructions (`--continue`).
 
-It is a further attempt of the same run: number, branch, worktree, the agent's own home and the run's lock stay what
-they are, so that landing, cleanup and undo need to know nothing of it. What stands in the worktree is kept under
-`refs/architect/keep/` before the agent starts, and the journal has the instructions as a change to the plan.
+It is a further attempt of the same run. Number, branch, worktree, the agent's home and the run's lock stay the same, so
+that landing, cleanup and undo are not affected. The content of the worktree is kept under `refs/architect/keep/` before
+the agent starts. The journal has the instructions as a change to the plan.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def continue_worker(
     started: Callable[[RunPlan], None] = lambda plan: None,
     environ: Mapping[str, str] | None = None,
 ) -> RunResult:
-    """Runs one worker of an ended run again in its worktree as it is, in the same session where its backend can.
+    """Run one worker of an ended run again in its worktree as it is, in the same session where its backend can.
 
     Args:
         artifacts: Where the run's artifacts go at its end; those it wrote before are replaced. `None`: nowhere.
@@ -80,7 +80,7 @@ def continue_worker(
 def continued(
     workspace_root: Path, run: str, worker_id: int, instructions: str, *, config_file: Path | None = None
 ) -> WorkerSpec:
-    """The attempt that `continue_worker` would run; raises like it, and changes nothing."""
+    """Return the attempt that `continue_worker` would run; raises like it, and changes nothing."""
     here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
@@ -92,7 +92,7 @@ def continued(
 def _next_attempt(
     here: Workspace, journal: Journal, run_id: str, worker_id: int, instructions: str
 ) -> tuple[WorkerSpec, tuple[Attempt, ...]]:
-    """The worker's next attempt, and those before it."""
+    """Return the worker's next attempt, and the earlier ones."""
     (task,) = require_tasks([instructions])
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
@@ -126,7 +126,7 @@ def _next_attempt(
 
 
 def _resumable(session_id: str | None) -> str | None:
-    """The id when it can stand in a command line: an agent named it, and may have meant an option."""
+    """The id where it is safe in a command line: an agent named it, and may have meant an option."""
     try:
         return None if session_id is None else read_session(session_id)
     except ValueError:

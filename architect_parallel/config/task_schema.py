@@ -1,6 +1,6 @@
-"""The task file as a pydantic model: names, types, bounds, the dialect's other names, and the JSON schema.
+"""The task file as a pydantic model: names, types, bounds, other names, and the JSON schema.
 
-Knows nothing of files or places. The words for what is wrong are those of the configuration's schema.
+Knows nothing of files or places. The messages are those of the configuration's schema.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from architect_parallel.domain import ApprovalMode, Complexity, Isolation, Outpu
 
 
 class DefaultsSection(Section):
-    """What holds for every task of the file that does not say otherwise."""
+    """The defaults for every task of the file."""
 
     backend: Identifier | None = Field(default=None, description="Agent CLI to run: see `architect backends`.")
     model: Model | None = Field(default=None, description="null: the agent profile's, else the backend's default.")
@@ -102,7 +102,7 @@ class TaskFileSection(Section):
 
 
 def own_name(key: str, known: Collection[str]) -> str:
-    """The field that `key` is a name of: `task` is `prompt`, camelCase is snake_case; another key as it is.
+    """The field that `key` is a name of: `task` is `prompt`, camelCase is snake_case. Another key is returned as it is.
 
     >>> own_name("systemPrompt", TaskSection.model_fields), own_name("task", TaskSection.model_fields)
     ('system_prompt', 'prompt')

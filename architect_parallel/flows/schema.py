@@ -263,11 +263,6 @@ ARGUMENTS: Mapping[str, type[Section]] = {
 """Tool → its arguments. Every other tool is a backend, which takes `AgentArguments`."""
 
 
-def keys_of(model: type[Section]) -> list[str]:
-    """The keys of a section as people write them."""
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
 def own_key(key: str, known: Collection[str]) -> str:
     """The field that `key` is a name of; another key as it is.
 

@@ -1,6 +1,6 @@
-"""The spec as a pydantic model: names, types, bounds, the dialect's other names, and the JSON schema.
+"""The spec as a pydantic model: names, types, bounds, other names, and the JSON schema.
 
-Knows nothing of files or places. A task is what it is in a task file; what is added is what makes a graph of tasks.
+Knows nothing of files or places. A task is that of a task file, with what makes a graph of tasks.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ Attempts = Annotated[
 
 
 class ExecutionSection(Section):
-    """How the graph is run."""
+    """The execution of the graph."""
 
     max_concurrent_agents: Count | None = Field(default=None, description="How many run at the same time; null: 4.")
 
 
 class SpecProviderSection(Section):
-    """How workers of one provider are started in this run."""
+    """The starts of one provider's workers in this run."""
 
     rate_limit: RateLimitSection | None = Field(default=None, description="null: as the configuration says.")
 
 
 class RetrySection(Section):
-    """How a failed task is repeated, whatever its failure."""
+    """The repetition of failed tasks, whatever their failure."""
 
     max_attempts: Attempts = Field(default=3, description="In all, the first one included.")
     initial_delay: Milliseconds = Field(default=1000.0, description="Milliseconds before the second attempt.")
@@ -66,13 +66,13 @@ class RetrySection(Section):
 
 
 class DebuggerSection(Section):
-    """Who is asked when several tasks fail."""
+    """The agent that explains the failures of several tasks."""
 
     agent: Name = Field(description="Agent profile, or a role for the default one.")
 
 
 class RecoverySection(Section):
-    """What is tried once a task has failed for good."""
+    """The further attempts after a task has failed for good."""
 
     retries: Retries = Field(default=1, description="Further attempts.")
     refine: Boolean = Field(default=True, description="Tell them the error, the state and what others found.")
@@ -83,7 +83,7 @@ class RecoverySection(Section):
 
 
 class MergeSection(Section):
-    """What becomes of the results."""
+    """The merge of the results."""
 
     strategy: Literal["sequential"] = Field(default="sequential", description="sequential.")
     into: Prompt = Field(description="Branch to land on; made where it is missing.")
@@ -91,7 +91,7 @@ class MergeSection(Section):
 
 
 class CoordinatorSection(Section):
-    """A last task that is given the results of all others; its final text is the run's synthesis."""
+    """A last task that gets the results of all others. Its final text is the synthesis of the run."""
 
     task: Prompt = Field(
         default="Synthesise the results, name the conflicts between them, recommend what to do.",
@@ -154,13 +154,13 @@ SECTIONS: Mapping[tuple[str, ...], type[Section]] = {
     ("defaults",): DefaultsSection,
     ("tasks", "*"): SpecTaskSection,
 }
-"""Where which section stands, parents first; `*` is any key or index."""
+"""The section at each path, parents first. `*` is any key or index."""
 
 _ALIASES: Mapping[str, str] = {"deps": "dependencies", "depends_on": "dependencies"}
 
 
 def own_spec_name(key: str, known: Collection[str]) -> str:
-    """The field that `key` is a name of; another key as it is.
+    """The field that `key` is a name of. Another key is returned as it is.
 
     >>> own_spec_name("dependsOn", SpecTaskSection.model_fields), own_spec_name("deps", RetrySection.model_fields)
     ('dependencies', 'deps')

@@ -76,7 +76,7 @@ def test_a_faulty_spec_is_exit_2_with_every_fault_and_starts_nothing(
         answer = architect("spec", *words, file)
         assert answer.code == 2
         assert "a → c → b → a" in answer.err
-        assert "no task is called 'x'" in answer.err
+        assert "unknown task 'x'" in answer.err
     found = architect("spec", "validate", file, "--json")
     assert (found.code, found.json["valid"]) == (2, False)
     assert [each.removeprefix(f"{file}:").partition(" ")[0] for each in found.json["faults"]] == ["2:15:", "4:25:"]
