@@ -19,7 +19,7 @@ from architect_parallel.landing.integration import IntegrationContext, Interrupt
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
-from architect_parallel.supervision.stop import StopToken, stop_on_signals
+from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import open_repository
 
 
@@ -73,9 +73,18 @@ def merge(
     repository = here.repository if here is not None else open_repository(workspace_root)
     with Journal.of(repository) as journal:
         plan = plan_merge(
-            repository, journal, asked.run, *asked.workers, pick=asked.pick, into=asked.into, method=asked.method,
-            resolve=resolver is not None, push=asked.push, pull_request=asked.pull_request, environ=environ,
-        )  # fmt: skip
+            repository,
+            journal,
+            asked.run,
+            *asked.workers,
+            pick=asked.pick,
+            into=asked.into,
+            method=asked.method,
+            resolve=resolver is not None,
+            push=asked.push,
+            pull_request=asked.pull_request,
+            environ=environ,
+        )
         if asked.pick is Pick.ALL or len(asked.workers) > 1 or len(plan.steps) > 1:
             plan = _checked(plan, recorded_plan(journal, plan.run_id))
         plan = replace(plan, makes_target=asked.makes_target)
@@ -87,10 +96,16 @@ def merge(
         here = here or load_workspace(workspace_root, config_file, environ)
         stop_token = StopToken()
         workshop = IntegrationContext(
-            run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
-            checks_env=here.settings.parallel.checks_env, keys=key_names(here.backends.values()),
-            stop_token=stop_token, say=say, warn=warned, guard=lambda: stop_on_signals(stop_token),
-        )  # fmt: skip
+            run_dir=journal.run_dir(plan.run_id),
+            environ=environ,
+            settings=here.settings.worktrees,
+            resolver=resolver,
+            checks_env=here.settings.parallel.checks_env,
+            keys=key_names(here.backends.values()),
+            stop_token=stop_token,
+            say=say,
+            warn=warned,
+        )
         try:
             return plan, execute(repository, journal, plan, workshop)
         except Interrupted as stopped:
@@ -124,8 +139,12 @@ def _resolver(here: Workspace, name: str) -> Resolver:
     agent = profile if fits else replace(profile, model=None)
     require_ready(here.backends, backend, {agent.model}, here.environ)
     limits = Limits(
-        timeout_s=settings.timeout_per_worker_s, idle_timeout_s=settings.idle_timeout_s,
-        memory_bytes=settings.memory_per_worker_bytes, output_bytes=settings.output_per_worker_bytes,
-        max_steps=settings.max_steps, budget_usd=settings.budget_per_worker, grace_s=settings.grace_s,
-    )  # fmt: skip
+        timeout_s=settings.timeout_per_worker_s,
+        idle_timeout_s=settings.idle_timeout_s,
+        memory_bytes=settings.memory_per_worker_bytes,
+        output_bytes=settings.output_per_worker_bytes,
+        max_steps=settings.max_steps,
+        budget_usd=settings.budget_per_worker,
+        grace_s=settings.grace_s,
+    )
     return Resolver(backend=backend, agent=agent, limits=limits, prices=here.settings.prices)

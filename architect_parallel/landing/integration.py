@@ -11,10 +11,8 @@ through the `.git` inside, which whatever ran may have bent. The branch moves on
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,7 +29,7 @@ from architect_parallel.repository.registry import admin_dir_from_dotgit, relink
 from architect_parallel.scheduling.check_policy import cannot_start
 from architect_parallel.supervision.consume import CommandOutcome, run_command
 from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.stop import StopToken
+from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.text.quantities import show_cost, show_count
@@ -62,13 +60,11 @@ class IntegrationContext:
     resolver: Resolver | None = None
     """`None`: conflicts are left out."""
     stop_token: StopToken = field(default_factory=StopToken)
-    """Stops the merge. Each check and agent gets a child of it, so that its own limits end only itself."""
+    """Stops the merge; signals stop it while something runs. Each check and agent gets a child of it."""
     say: Callable[[str], None] = lambda line: None
     """Takes a line of progress."""
     warn: Callable[[str], None] = lambda line: None
     """Takes each warning at once; a merge that fails later has no outcome to hold them."""
-    guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
-    """Entered around everything that runs: there signals stop `stop_token`. Outside they end the program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +119,7 @@ def combine_in_worktree(repository: Repository, order: MergeOrder, workshop: Int
         EnvironmentProblem: The worktree cannot be made or prepared.
     """
     bench = _IntegrationWorktree(repository, order, workshop)
-    with workshop.guard():
+    with stop_on_signals(workshop.stop_token):
         try:
             bench.open()
             done = _MergeSequence(repository, order, workshop, bench).take()
