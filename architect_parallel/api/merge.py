@@ -19,7 +19,6 @@ from architect_parallel.landing.integration import IntegrationContext, Interrupt
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
-from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import open_repository
 
 
@@ -94,22 +93,22 @@ def merge(
         if not plan.needs_worktree:
             return plan, execute(repository, journal, plan)
         here = here or load_workspace(workspace_root, config_file, environ)
-        stop_token = StopToken()
-        workshop = IntegrationContext(
-            run_dir=journal.run_dir(plan.run_id),
-            environ=environ,
-            settings=here.settings.worktrees,
-            resolver=resolver,
-            checks_env=here.settings.parallel.checks_env,
-            keys=key_names(here.backends.values()),
-            stop_token=stop_token,
-            say=say,
-            warn=warned,
-        )
+        context = replace(_integration_context(here, journal.run_dir(plan.run_id), resolver), say=say, warn=warned)
         try:
-            return plan, execute(repository, journal, plan, workshop)
+            return plan, execute(repository, journal, plan, context)
         except Interrupted as stopped:
-            raise stopped.by(stop_token.signal or signal.SIGINT) from None
+            raise stopped.by(context.stop_token.signal or signal.SIGINT) from None
+
+
+def _integration_context(here: Workspace, run_dir: Path, resolver: Resolver | None) -> IntegrationContext:
+    return IntegrationContext(
+        run_dir=run_dir,
+        environ=here.environ,
+        settings=here.settings.worktrees,
+        resolver=resolver,
+        checks_env=here.settings.parallel.checks_env,
+        keys=key_names(here.backends.values()),
+    )
 
 
 def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
