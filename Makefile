@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-agent
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-real fuzz check bench docs format lock clean
+.PHONY: demo test test-real fuzz coverage check bench docs changelog dist format lock clean
 
 demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scripted models
 	@$(BIN)/architect demo
@@ -24,6 +24,14 @@ fuzz: $(DEV_STAMP)  ## Random repositories, agents and commands: nothing is lost
 	@echo "FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED)"
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest -q -n 0 -s tests/fuzz
 
+TESTS ?= tests
+coverage: $(DEV_STAMP)  ## Branch coverage by room, at least 90 % where work can be lost; TESTS=tests/unit for a part
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q $(TESTS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage json -q
+	@$(BIN)/python tests/support/coverage_rooms.py coverage.json
+
 check: $(DEV_STAMP)  ## Style, types, floors between the rooms, generated documents
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -37,6 +45,13 @@ bench: $(DEV_STAMP)  ## Every timing and memory goal, as ratios measured in one 
 docs: $(DEV_STAMP)  ## The generated documents: command reference, JSON schemas
 	@$(BIN)/python docs/generate.py
 
+changelog: $(DEV_STAMP)  ## The fragments in changelog.d become the section of VERSION in CHANGELOG.md; VERSION=1.2.3
+	@test -n "$(VERSION)" || { echo "no version given (try: make changelog VERSION=1.2.3)" >&2; exit 2; }
+	@$(BIN)/towncrier build --yes --version "$(VERSION)"
+
+dist: $(DEV_STAMP)  ## Wheel and sdist in dist/, with the version of the git tag
+	@$(BIN)/python -m hatchling build -d dist
+
 format: $(DEV_STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -45,7 +60,7 @@ lock:  ## requirements*.lock anew from the ranges in pyproject.toml: after a cha
 	@.ci/lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage* coverage.json dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

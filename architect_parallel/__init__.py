@@ -1,6 +1,6 @@
 """architect-parallel: coding agents in parallel git worktrees, supervised and collected from git.
 
-The Python API is the names below; they are imported when first asked for, so that `architect --help` stays cheap.
+The Python API is the names below. They are imported on first use, so that `architect --help` stays fast.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.domain import WorkerResult
-    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.runs.options import ParallelConfig
     from architect_parallel.runs.watch import watch
+    from architect_parallel.system.gitpython import open_repository
 
-__all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "watch"]
-__version__ = "0.1.0"
+__all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "open_repository", "watch"]
+
+try:
+    # The build writes this module from the git tag. Reading the package's metadata would slow down every start.
+    from architect_parallel._version import __version__ as __version__
+except ImportError:  # a checkout that was never installed
+    __version__ = "0.0.0"
 
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     homes = {
-        "ParallelConfig": "runs.plan",
+        "ParallelConfig": "runs.options",
         "ParallelRunner": "api.launch",
         "WorkerResult": "domain",
+        "open_repository": "system.gitpython",
         "watch": "runs.watch",
     }
     if name not in homes:

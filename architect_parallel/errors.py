@@ -1,8 +1,7 @@
-"""What can go wrong for the user, as one tree, and the exit codes of the program.
+"""The errors that a user can see, as one tree, and the exit codes of the program.
 
-A worker's failure is data (`domain.WorkerResult`); an exception of this tree means that the tool itself
-cannot do what was asked. Each carries what the one line on stderr needs: what is wrong with the thing
-named, and what to type next.
+A worker's failure is data (`domain.WorkerResult`). An exception of this tree means that the program cannot do what was
+asked. Each carries the parts of its one line on stderr: what is wrong, with the thing named, and what to type next.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command; the table stands in the command reference."""
+    """Exit codes of every command. The command reference has the table."""
 
     SUCCESS = 0
     NOT_ALL_SUCCEEDED = 1
@@ -29,9 +28,9 @@ class ArchitectParallelError(Exception):
     """Base of all errors shown to the user.
 
     Args:
-        message: What is wrong, with the thing named; one sentence without a full stop.
-        hint: The next command to type, or what to change; `None` when there is nothing to add.
-        exit_code: Overrides the class's own exit code.
+        message: What is wrong, with the thing named. One sentence without a full stop.
+        hint: The next command to type, or what to change. `None` means no hint.
+        exit_code: Overrides the exit code of the class.
     """
 
     exit_code: ExitCode = ExitCode.BUG
@@ -48,13 +47,13 @@ class ArchitectParallelError(Exception):
 
 
 class UsageError(ArchitectParallelError):
-    """What the user typed or wrote is wrong: flags, names, refs, files. Nothing was started."""
+    """A flag, name, ref or file that the user gave is wrong. Nothing was started."""
 
     exit_code = ExitCode.USAGE
 
 
 class EnvironmentProblem(ArchitectParallelError):
-    """The machine or the repository does not allow it: no git, no repository, no backend program, disk full."""
+    """The machine or the repository does not allow it: no git, no repository, no backend program, a full disk."""
 
     exit_code = ExitCode.ENVIRONMENT
 
@@ -66,12 +65,12 @@ class NothingToDo(ArchitectParallelError):
 
 
 class ConflictLeftOut(ArchitectParallelError):
-    """A merge conflict left something out; it is named in the message."""
+    """A conflict left a result out of a merge. The message names it."""
 
     exit_code = ExitCode.CONFLICT
 
 
 class InternalError(ArchitectParallelError):
-    """Our own bug or a fact that cannot be (a broken journal); the message says where the details are."""
+    """A bug of this program, or an impossible fact (a broken journal). The message says where the details are."""
 
     exit_code = ExitCode.BUG

@@ -1,8 +1,8 @@
 """What happens during a run, as a closed set of frozen types, and their JSON form in the journal.
 
-An event has no run, worker or time of its own: the `Recorded` envelope around it has. The codec is
-`encode`/`decode`; decoding ignores unknown keys, so that an older program reads a newer journal as far as it can.
-Replay of a run's events, in order, is the only way a `RunResult` comes about.
+An event itself has no run, worker or time: its envelope `Recorded` has them. The codec is `encode` and `decode`.
+Decoding ignores unknown keys, so that an older program reads a newer journal as far as it can. A `RunResult` is made
+only by a replay of the run's events in order.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KEY = "key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The plan is decided and its numbers are reserved; nothing has been made yet."""
+    """The plan is decided and its numbers are reserved. Nothing has been made yet."""
 
     plan: RunPlan
     launcher_pid: int
@@ -47,38 +47,38 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed:
-    """A later launcher goes on with this run; the workers named start again with the given attempt."""
+    """A later launcher continues this run. The named workers start again with the given attempt."""
 
     launcher_pid: int
     worker_ids: tuple[int, ...]
     workers: tuple[WorkerSpec, ...] = ()
-    """Those of them that are told something new: each takes the place of its part of the plan."""
+    """New specs of those workers whose spec changed. Each replaces its part of the plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunExtended:
-    """Workers are added to the plan, their numbers reserved; nothing of them has been made yet."""
+    """Workers are added to the plan and their numbers reserved. Nothing of them has been made yet."""
 
     workers: tuple[WorkerSpec, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowMoved:
-    """A flow has come to a state, or to its end."""
+    """A flow has reached a state or its end."""
 
     state: str
-    """Name of the state, those of the flows around it before it."""
+    """Name of the state, after the names of the flows around it."""
     machine: Mapping[str, Any]
-    """All that its machine knows (`planning.flow`), from which it can go on."""
+    """The complete state of its machine (`flows.machine`), from which it can continue."""
     workers: tuple[int, ...] = ()
-    """Ids of the workers that do this state's jobs, in their order; empty: it has none."""
+    """Ids of the workers that do this state's jobs, in order. Empty means no jobs."""
     pause: Pause | None = None
     """The pause of the state. `None` means that it does not wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStarting:
-    """Intent: the worker's branch and worktree are about to be made (or taken up again)."""
+    """Intent: the worker's branch and worktree are about to be made or reused."""
 
     attempt: int
 
@@ -101,12 +101,12 @@ class AgentStarted:
     supervisor_pid: int
     agent_pid: int
     argv: tuple[str, ...]
-    """As started, without secrets; a long prompt is shortened."""
+    """As started, without secrets. A long prompt is shortened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentOutput:
-    """A line worth showing live. Not journaled: the log file has everything."""
+    """A line to show live. It is not stored in the journal: the log file has everything."""
 
     text: str
 
@@ -138,7 +138,7 @@ class SessionKnown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimited:
-    """The provider refused for now; the agent or the runner will try again."""
+    """The provider refused for now. The agent or the runner will retry."""
 
     message: str
     retry_after_s: float | None = None
@@ -146,14 +146,14 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """Something the user should know that does not change how the worker ends."""
+    """A warning for the user that does not change how the worker ends."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
-    """A limit or a person decided to stop the worker; the stop ladder begins now."""
+    """A limit or a person decided to stop the worker. The stop begins now."""
 
     reason: Reason
     detail: str = ""
@@ -161,7 +161,7 @@ class LimitReached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentExited:
-    """The agent's process tree is gone, as proven by its supervisor."""
+    """The agent's process tree has ended, as proven by its supervisor."""
 
     exit_code: int | None
     leaked: int | None
@@ -170,7 +170,7 @@ class AgentExited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """What is in the worktree stands in git now."""
+    """The content of the worktree is now in git."""
 
     diff: Diff
 
@@ -184,69 +184,73 @@ class CheckFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineFinished:
-    """The checks ran on the base commit; of the run as a whole, before its first agent."""
+    """The checks ran on the base commit, for the whole run and before its first agent."""
 
     checks: tuple[CheckResult, ...]
     error: str | None = None
-    """Why there was no tree to run them in; only from a host, never recorded."""
+    """Why they could not run. Only a host sends it, and it is never recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escaped:
-    """The main checkout changed while workers ran; of the run as a whole. A later one takes an earlier one's place."""
+    """The main checkout changed while workers ran. It concerns the whole run, and replaces an earlier one."""
 
     escape: Escape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The judge of a competition gave an answer, or failed to; of the run as a whole, after its `RunFinished`."""
+    """The judge of a competition gave an answer or failed to. It follows the `RunFinished` of the run."""
 
     judgement: Judgement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebuggerEnded:
-    """A spec's debugger was asked about several failures; of the run as a whole. What it said is a `Warned`."""
+    """A spec's debugger was asked about several failures. Its answer is a `Warned`."""
 
     cost: float | None
-    """USD; `None`: unknown."""
+    """USD. `None` means unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
-    """An attempt failed and the worker waits for its next one; the last attempt ends with `WorkerFinished`."""
+    """An attempt failed and the worker waits for its next one. The last attempt ends with `WorkerFinished`."""
 
     attempt: Attempt
-    """With `next_in_seconds`: it may have to wait longer for its turn."""
+    """Has `next_in_seconds`. The worker may have to wait longer for its turn."""
     because: str
     """Why there is another one, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFinished:
-    """The worker's final result. A host reports one per attempt, and the dispatcher makes it an `AttemptEnded` where
-    another attempt follows."""
+    """The worker's final result.
+
+    A host reports one per attempt. If another attempt follows, the scheduler turns it into an `AttemptEnded`.
+    """
 
     result: WorkerResult
     retry_after_s: float | None = None
-    """When the provider said to come back; `None`: it did not."""
+    """Seconds to wait, as the provider said. `None` means that it did not."""
     retryable: bool = field(default=True, metadata={KEY: "mendable"})
     """Another attempt may end better, as far as the backend can tell. Not so for a refused key or for bad input."""
     given_up: str | None = None
-    """What a debugger said of the group that failed alike and is left to a person with this worker, maybe nothing;
-    `None`: there is no such group."""
+    """The debugger's text about the group of workers that failed alike and is left to a person with this one.
+
+    It may be empty. `None` means that there is no such group.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """The run is over and nothing of it is left running."""
+    """The run is over and none of its processes is left."""
 
     status: RunStatus
     exit_code: int
     warnings: tuple[str, ...] = ()
     briefing: str | None = None
-    """Of an escalated run: what was asked, what was tried, the choices."""
+    """Of an escalated run: the question, what was tried, and the choices."""
 
 
 Event = (
@@ -277,16 +281,20 @@ Event = (
 )
 
 
+Entry = tuple[int | None, Event]
+"""An event to record, and the id of its worker. `None` means that it is the run's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """An event in its place: which run and worker, when, and its number in the run's journal."""
+    """An event with its run, its worker, its time and its number in the run's journal."""
 
     run_id: str
     seq: int
-    """From 1 without gaps within a run; 0 for events that are shown live and not journaled."""
+    """From 1 without gaps within a run. 0 means an event that is shown live and not stored."""
     time: datetime
     worker_id: int | None
-    """`None`: of the run as a whole."""
+    """`None` means the whole run."""
     event: Event
 
 
@@ -294,22 +302,22 @@ EVENT_TYPES: Mapping[str, type[Any]] = types.MappingProxyType({cls.__name__: cls
 
 
 def encode(event: Event) -> tuple[str, str]:
-    """The event as (type name, JSON text). Non-UTF-8 bytes in paths survive as escaped surrogates."""
+    """Encode the event as type name and JSON text. Non-UTF-8 bytes in paths are stored as escaped surrogates."""
     return type(event).__name__, json.dumps(to_plain(event), ensure_ascii=True, separators=(",", ":"))
 
 
 def decode(name: str, text: str) -> Event:
-    """The event back from `encode`.
+    """Decode the result of `encode`.
 
     Raises:
-        KeyError: For a type this version does not know.
-        ValueError: For JSON that does not fit the type.
+        KeyError: This version does not know the type.
+        ValueError: The JSON does not fit the type.
     """
     return typing.cast(Event, from_plain(EVENT_TYPES[name], json.loads(text)))
 
 
 def to_plain(value: Any) -> Any:
-    """Domain data as what `json.dumps` takes: enums as their values, times as ISO 8601 UTC, tuples as lists."""
+    """Convert domain data for `json.dumps`: enums to values, times to ISO 8601 UTC, tuples to lists."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -347,7 +355,7 @@ _AS_IS: tuple[Any, ...] = (str, int, bool, Any, str | None, int | None, bool | N
 
 
 def from_plain(kind: Any, value: Any) -> Any:
-    """`to_plain` undone for the type `kind`; unknown keys are dropped, missing ones take their default."""
+    """Reverse `to_plain` for the type `kind`. Unknown keys are dropped, missing ones take their default."""
     if kind is Any or value is None:
         return value
     origin = typing.get_origin(kind)
@@ -355,10 +363,10 @@ def from_plain(kind: Any, value: Any) -> Any:
         return from_plain(next(arm for arm in typing.get_args(kind) if arm is not type(None)), value)
     if origin is tuple:
         item = typing.get_args(kind)[0]
-        return tuple(value) if item in _AS_IS else tuple(from_plain(item, each) for each in value)
+        return tuple(value) if item in _AS_IS else tuple(from_plain(item, element) for element in value)
     if origin is list:
         item = typing.get_args(kind)[0]
-        return list(value) if item in _AS_IS else [from_plain(item, each) for each in value]
+        return list(value) if item in _AS_IS else [from_plain(item, entry) for entry in value]
     if origin is not None:
         return value
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):

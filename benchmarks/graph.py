@@ -22,8 +22,9 @@ from unittest import mock
 
 from architect_parallel.domain import RunStatus
 from architect_parallel.events import FlowMoved, Recorded
-from architect_parallel.flows.runner import FlowConfig, run_flow
-from architect_parallel.runs.plan import ParallelConfig
+from architect_parallel.flows.plan import FlowConfig
+from architect_parallel.flows.runner import run_flow
+from architect_parallel.runs.options import ParallelConfig
 from architect_parallel.specs.plan import SpecConfig
 from architect_parallel.specs.runner import SpecRunner
 from benchmarks.measure import ARCHITECT, Cost, Goal, Site, alternate, folder, median_of, run_measured, wall

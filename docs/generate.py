@@ -1,4 +1,4 @@
-"""Writes the generated documents: the command reference and the JSON schemas. `make docs` runs it.
+"""Write the command reference, the JSON schemas and the example configuration. `make docs` runs it.
 
 `tests/rules/test_generated_docs.py` holds the files to what this would write, so they cannot drift from the code.
 """
@@ -6,22 +6,27 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import typer.main
 
 from architect_parallel.cli.app import build_app
-from architect_parallel.config.schema import config_schema
+from architect_parallel.config.schema import ALIASES, config_schema
 from architect_parallel.config.task_schema import task_file_schema
+from architect_parallel.options import KEYS, kind_of, show_value
 from architect_parallel.specs.schema import spec_schema
 
 HERE = Path(__file__).resolve().parent
+EXAMPLE = HERE.parent / "config.example.yaml"
 HEAD = """# Command reference
 
 Generated from the program by `make docs`; do not edit. Durations are seconds or `30s`, `5m`, `1h`; sizes are bytes or
-`512MiB`, `2GiB`; `RUN` is a run's id, how it begins, at least four characters of its end,
-or `latest`; with `merge`, `diff`, `logs` and `cancel` a number in its place is a worker of the newest run.
+`512MiB`, `2GiB`; `RUN` is a run's id, the start of its id, at least four
+characters of its end, or `latest`. With `merge`, `diff`, `logs` and `cancel` a number in its place is a worker of the
+newest run.
 """
 
 
@@ -30,9 +35,25 @@ def documents() -> dict[Path, str]:
     return {
         HERE / "cli.md": command_reference(),
         HERE / "schema" / "config.json": json.dumps(config_schema(), indent=2, sort_keys=True) + "\n",
+        EXAMPLE: example_configuration(),
         HERE / "schema" / "spec.json": json.dumps(spec_schema(), indent=2, sort_keys=True) + "\n",
         HERE / "schema" / "tasks.json": json.dumps(task_file_schema(), indent=2, sort_keys=True) + "\n",
     }
+
+
+def example_configuration() -> str:
+    """`config.example.yaml` with the section `parallel_runs` as the options are declared."""
+    lines = []
+    for name, declared in KEYS.items():
+        null = declared.metadata["null"]
+        sentences = [declared.metadata["text"], *([] if null is None else [f"null means {null}."])]
+        sentences += [f"(other name: {path[-1]})" for path, own in ALIASES.items() if own == name]
+        comment = {"initial_indent": "  # ", "subsequent_indent": "  # ", "break_on_hyphens": False}
+        lines += textwrap.wrap(" ".join(sentences), 120, **comment)  # type: ignore[arg-type]  # keywords of wrap
+        lines.append(f"  {name}: {show_value(declared.default, kind_of(declared))}")
+    head, rest = re.split(r"(?<=\nparallel_runs:)(?=.*\n)", EXAMPLE.read_text())
+    title, _, rest = rest.partition("\n")
+    return head + title + "\n" + "\n".join(lines) + "\n" + rest[rest.index("\n# Agent profiles") :]
 
 
 def command_reference() -> str:

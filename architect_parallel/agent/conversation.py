@@ -1,7 +1,8 @@
-"""What the agent's loop knows of a model: it is asked with a task or with tool results, and it replies.
+"""The model as the agent's loop sees it: it is given a task or tool results, and it replies.
 
-One protocol, two kinds: a provider's model (`provider.py`, pydantic-ai) and a scripted one (`scripted.py`, a file). The
-loop cannot tell them apart, so what the offline demo and the tests show holds for real models too.
+One protocol with two implementations: a provider's model (`provider.py`, pydantic-ai) and a scripted one
+(`scripted.py`, a file). The loop cannot tell them apart, so what the offline demo and the tests show holds for real
+models too.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ class ToolCall:
     id: str
     tool: str
     arguments: Mapping[str, Any] | None
-    """`None`: what the model sent is not a JSON object."""
+    """`None` means that the model did not send a JSON object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a tool call gave, as text for the model."""
+    """The result of a tool call, as text for the model."""
 
     call: ToolCall
     text: str
@@ -34,7 +35,7 @@ class ToolResult:
 
 
 class Finish(StrEnum):
-    """Why the model stopped in the middle of its own words."""
+    """Why the model stopped before the end of its reply."""
 
     DONE = "done"
     CUT = "cut"
@@ -50,14 +51,14 @@ class Reply:
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(default_factory=Usage)
-    """Of this reply alone."""
+    """Usage of this reply alone."""
     cost: float | None = None
-    """USD of this reply; `None`: unknown."""
+    """USD for this reply. `None` means unknown."""
     finish: Finish = Finish.DONE
 
 
 class Conversation(Protocol):
-    """A model and all that was said so far."""
+    """A model and the messages so far."""
 
     @property
     def model(self) -> str:
@@ -65,33 +66,35 @@ class Conversation(Protocol):
         ...
 
     async def start(self, task: str) -> Reply:
-        """Puts the task to the model.
+        """Give the task to the model.
 
         Raises:
-            ModelFailure: When there is no reply.
+            ModelFailure: There is no reply.
         """
         ...
 
     async def proceed(self, results: tuple[ToolResult, ...]) -> Reply:
-        """Gives the model the results of all calls of its last reply; raises like `start`."""
+        """Give the model the results of all calls of its last reply. Raises like `start`."""
         ...
 
     def said(self) -> Any:
-        """All that was said up to the last reply, as JSON data; raises `ValueError` when it cannot be that."""
+        """The messages up to the last reply, as JSON data. Raises `ValueError` if they cannot be JSON."""
         ...
 
     def take_up(self, said: Any) -> None:
-        """Before `start`: goes on after what `said` gave; raises `ValueError` when it is not of this kind of model."""
+        """Continue after the messages of `said`; call before `start`. Raises `ValueError` if they are not of this kind
+        of model.
+        """
         ...
 
 
 class ModelFailure(Exception):
-    """The model gave no reply; data for the report, not a crash.
+    """The model gave no reply. This is data for the report, not a crash.
 
     Args:
         message: One line, without secrets.
-        rate_limited: Whether the provider said *later*.
-        retry_after_s: When to try again, if it said so.
+        rate_limited: The provider refused for now.
+        retry_after_s: Seconds to wait. `None` means that the provider named none.
     """
 
     def __init__(self, message: str, *, rate_limited: bool = False, retry_after_s: float | None = None) -> None:

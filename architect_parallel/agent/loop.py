@@ -1,7 +1,7 @@
-"""The agent's loop: ask the model, do what it asks for, tell it the results, until it is done or a limit is reached.
+"""The agent's loop: ask the model, run the tools that it asks for, return the results, until the end or a limit.
 
-A step is one model reply. Limits are looked at after each reply and before its tools run, so money is overshot by at
-most one reply and nothing is done that no model will see the result of. However the loop ends, there is one `Report`.
+A step is one model reply. Limits are checked after each reply and before its tools run. So the budget is exceeded by at
+most one reply, and nothing is done whose result no model will see. However the loop ends, there is one `Report`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from architect_parallel.agent.conversation import Conversation, Finish, ModelFailure, Reply, ToolCall, ToolResult
 from architect_parallel.agent.progress import ProgressLog
-from architect_parallel.agent.sessions import Kept, Sessions
+from architect_parallel.agent.sessions import Sessions, StoredSession
 from architect_parallel.agent.shared_budget import SharedBudget
 from architect_parallel.agent.tools import Toolbox
 from architect_parallel.domain import CostBasis, Limits, Reason, Status, Usage
@@ -21,17 +21,17 @@ from architect_parallel.text.sanitize import one_line
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What `architect run --json` prints."""
+    """The output of `architect run --json`."""
 
     status: Status
     """`success`, `partial` or `failed`."""
     reason: Reason
     steps: int
     cost: float | None
-    """USD; `None`: unknown, because the price of at least one reply is."""
+    """USD. `None` means unknown, because the price of at least one reply is unknown."""
     usage: Usage
     output: str
-    """The model's last words."""
+    """The model's last text."""
     model: str
     session_id: str
     error: str | None = None
@@ -39,7 +39,7 @@ class Report:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The public form."""
+        """The public JSON form."""
         return {
             "status": self.status.value,
             "reason": self.reason.value,
@@ -61,27 +61,27 @@ class Report:
 
 @dataclass(slots=True, kw_only=True)
 class Agent:
-    """One task on its way; `run` is called once."""
+    """The work on one task. `run` is called once."""
 
     conversation: Conversation
     toolbox: Toolbox
     limits: Limits
-    """`max_steps`, `budget_usd` and `timeout_s` are held here."""
+    """`max_steps`, `budget_usd` and `timeout_s` are enforced here."""
     session_id: str
     progress: ProgressLog = field(default_factory=ProgressLog)
     purse: SharedBudget = field(default_factory=SharedBudget)
     sessions: Sessions = field(default_factory=lambda: Sessions(None))
     model_asked: str = ""
-    """The model's name for who resumes the session; `""`: as reports name it."""
+    """The model's name as stored for a later resume. Empty means the name in reports."""
     not_kept: str | None = None
-    """Why the session could not be kept the last time, if it could not."""
+    """Why the session could not be saved the last time. `None` means that it was saved."""
     steps: int = 0
     cost: float | None = 0.0
     usage: Usage = field(default_factory=lambda: Usage(cost_basis=CostBasis.TOKENS))
     output: str = ""
 
     async def run(self, task: str) -> Report:
-        """Works on `task` to its end. A cancellation ends it with the reason `interrupted`, and is not passed on."""
+        """Work on `task` to its end. A cancellation ends it with the reason `interrupted` and is not raised."""
         self._keep()
         self.progress.tell(session=self.session_id, model=self.conversation.model)
         try:
@@ -134,7 +134,7 @@ class Agent:
 
     def _keep(self) -> None:
         try:
-            kept = Kept(model=self.model_asked or self.conversation.model, said=self.conversation.said())
+            kept = StoredSession(model=self.model_asked or self.conversation.model, said=self.conversation.said())
         except ValueError as error:
             self.not_kept = f"the session was not kept: {one_line(str(error), 200)}"
         else:
@@ -165,7 +165,7 @@ class Agent:
     def _report(self, status: Status, reason: Reason, error: str | None = None) -> Report:
         warnings = [] if self.not_kept is None else [self.not_kept]
         if self.limits.budget_usd is not None and self.cost is None:
-            warnings.append(f"the price of {self.conversation.model} is unknown: the budget was not held")
+            warnings.append(f"the price of {self.conversation.model} is unknown: the budget was not enforced")
         if self.toolbox.withheld:
             names = ", ".join(sorted(self.toolbox.withheld))
             warnings.append(f"not allowed by the profile or --confirm-mode, and asked for: {names}")

@@ -1,4 +1,4 @@
-"""What the agent is told about itself: one system prompt per profile, and whether the profile may change anything."""
+"""System prompts of the embedded agent, one per profile, and whether the profile may change anything."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ PROFILES = {
 
 
 def system_prompt(profile: Profile, directory: str, extra: str | None) -> str:
-    """The whole system prompt; `extra` is the user's own addition."""
+    """The whole system prompt. `extra` is the user's addition."""
     parts = (COMMON.format(directory=directory), profile.instructions, extra or "")
     return "\n\n".join(part for part in parts if part)

@@ -1,7 +1,7 @@
-"""What the agent tells while it works: JSON lines appended to the file the launcher names, or nothing.
+"""The agent's progress, as JSON lines in the file that the launcher names.
 
-Every line is complete in itself and carries totals, so that a reader may miss any of them. Only counts, the model's
-words and tool names are written; never a key, never the content of a file.
+Every line is complete and has totals, so that a reader may miss any of them. Only counts, the model's text and tool
+names are written, never a key or the content of a file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ TEXT_CHARACTERS = 500
 
 
 class ProgressLog:
-    """Appends lines to a file (`None`: to none), and says the words among them to a person (`None`: to nobody)."""
+    """Appends lines to a file and passes the text in them to a person.
+
+    `None` means no file, or nobody who reads.
+    """
 
     def __init__(self, path: Path | None = None, say: Callable[[str], None] | None = None) -> None:
         self._say = say
@@ -30,10 +33,10 @@ class ProgressLog:
 
     @classmethod
     def of(cls, environ: Mapping[str, str], say: Callable[[str], None] | None) -> ProgressLog:
-        """For the progress file the environment names.
+        """Open the progress file that the environment names.
 
         Raises:
-            EnvironmentProblem: When it cannot be written.
+            EnvironmentProblem: It cannot be written.
         """
         path = environ.get(PROGRESS_VARIABLE)
         try:
@@ -43,7 +46,7 @@ class ProgressLog:
             raise EnvironmentProblem(problem, hint=f"unset {PROGRESS_VARIABLE}") from error
 
     def tell(self, **facts: Any) -> None:
-        """Appends one line; a full disk does not stop the agent."""
+        """Append one line. A full disk does not stop the agent."""
         if "text" in facts:
             facts["text"] = one_line(str(facts["text"]), TEXT_CHARACTERS)
         if self._say is not None and (facts.get("text") or facts.get("tool")):
@@ -57,7 +60,7 @@ class ProgressLog:
             self.close()
 
     def close(self) -> None:
-        """Gives the file up."""
+        """Close the file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

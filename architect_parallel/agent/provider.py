@@ -1,8 +1,8 @@
-"""Real models, through pydantic-ai's model layer: it knows each provider's wire format, we keep the loop.
+"""Real models through pydantic-ai's model layer: it knows each provider's wire format, the loop is ours.
 
-Only the SDK of the provider asked for is imported (`import pydantic_ai` costs 0.6 s of CPU, OpenAI's 0.9 s, Anthropic's
-1.8 s). Few retries: a launcher that sees `rate_limited` at once can decide, an SDK that waits for minutes looks hung.
-Keys come from the environment and go to the SDK, nowhere else.
+Only the SDK of the requested provider is imported (`import pydantic_ai` costs 0.6 s of CPU, OpenAI's 0.9 s, Anthropic's
+1.8 s). Retries are few: a launcher that sees `rate_limited` at once can decide, an SDK that waits for minutes looks
+hung. Keys come from the environment and are passed to the SDK only.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class ProviderConversation:
 
         return await self._ask(
             [
-                ToolReturnPart(tool_name=each.call.tool, content=_sendable(each.text), tool_call_id=each.call.id)
-                for each in results
+                ToolReturnPart(tool_name=result.call.tool, content=_sendable(result.text), tool_call_id=result.call.id)
+                for result in results
             ]
         )
 
@@ -86,12 +86,12 @@ class ProviderConversation:
 
     @property
     def _answered(self) -> list[ModelMessage]:
-        """The messages up to the last reply: a question that failed is asked again by whoever resumes."""
+        """The messages up to the last reply. A resumed session asks a failed question again."""
         messages = self._messages
         return messages[:-1] if messages and messages[-1].kind == "request" else messages
 
     def _unanswered(self) -> list[ModelRequestPart]:
-        """A result for each call the last reply still waits for: no provider takes a conversation without."""
+        """A result for each call that the last reply still waits for: every provider requires one."""
         from pydantic_ai.messages import ToolCallPart, ToolReturnPart
 
         parts = self._messages[-1].parts if self._messages and self._messages[-1].kind == "response" else ()
@@ -128,7 +128,7 @@ class ProviderConversation:
         return self._reply(response)
 
     def _told(self, error: Exception) -> str:
-        """One line of an error, without the key: some servers repeat it in their answer."""
+        """One line of an error, without the key, which some servers repeat in their answer."""
         status, body = getattr(error, "status_code", None), getattr(error, "body", None)
         text = f"HTTP {status}: {_message(body) or 'no reason given'}" if status else str(error)
         for secret in self._secrets:  # before the line is cut, or the first half of a key would pass
@@ -166,11 +166,11 @@ def open_conversation(
     environ: Mapping[str, str],
     prices: Mapping[str, Price],
 ) -> ProviderConversation:
-    """A new conversation with a provider's model.
+    """Open a new conversation with a provider's model.
 
     Raises:
-        EnvironmentProblem: Without the `[agent]` extra or the provider's SDK, or when the SDK refuses its settings.
-        UsageError: For a provider pydantic-ai does not know.
+        EnvironmentProblem: The `[agent]` extra or the provider's SDK is missing, or the SDK refuses its settings.
+        UsageError: pydantic-ai does not know the provider.
     """
     if importlib.util.find_spec("pydantic_ai") is None:
         raise EnvironmentProblem("the embedded agent's extra is not installed", hint=INSTALL_AGENT)
@@ -189,8 +189,8 @@ def open_conversation(
             raise UsageError(f"unknown provider {choice.provider.name!r}", hint="--model openai:gpt-4o") from error
         raise EnvironmentProblem(one_line(str(error)), hint="set the provider's key") from error
     definitions = [
-        ToolDefinition(name=each.name, description=each.description, parameters_json_schema=each.schema, strict=False)
-        for each in specs
+        ToolDefinition(name=spec.name, description=spec.description, parameters_json_schema=spec.schema, strict=False)
+        for spec in specs
     ]
     secrets = tuple(value for name, value in environ.items() if re.search("KEY|TOKEN|SECRET", name) and len(value) >= 8)
     parameters = ModelRequestParameters(function_tools=definitions)
@@ -210,7 +210,7 @@ def _model(choice: ModelChoice, environ: Mapping[str, str]) -> Model:
 
 
 def _message(body: object) -> str:
-    """The words in an error's body; providers put them at `message` or `error.message`."""
+    """The text in an error's body. Providers put it at `message` or `error.message`."""
     if isinstance(body, dict):
         inner = body.get("error")
         return _message(inner) if isinstance(inner, dict) else str(body.get("message") or inner or "")

@@ -1,7 +1,7 @@
-"""One task from its request to its report: chooses the model, puts the agent together, lets signals stop it.
+"""One task from request to report: choose the model, build the agent, stop on signals.
 
-SIGINT, SIGTERM and SIGHUP (unless ignored) cancel the work at its next await, which ends what a tool has started; the
-report still comes. The SDKs are imported only here and below, and only the one of the provider that is needed.
+SIGINT, SIGTERM and SIGHUP (unless ignored) cancel the work at its next await, which ends what a tool has started. The
+report is still printed. SDKs are imported only here and below, and only that of the needed provider.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from architect_parallel.agent.loop import Agent, Report
 from architect_parallel.agent.profiles import PROFILES, system_prompt
 from architect_parallel.agent.progress import ProgressLog
 from architect_parallel.agent.scripted import scripted_conversation
-from architect_parallel.agent.sessions import Kept, Sessions, damaged
+from architect_parallel.agent.sessions import Sessions, StoredSession, damaged
 from architect_parallel.agent.shared_budget import SharedBudget
 from architect_parallel.agent.tools import ConfirmMode, Toolbox, ToolSpec, tools_of
 from architect_parallel.agent.workspace import WorkingDirectory
@@ -32,34 +32,34 @@ from architect_parallel.system.signals import stopping_signals
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRequest:
-    """What `architect run` was asked to do."""
+    """The arguments of `architect run`."""
 
     task: str
     directory: Path
     agent: AgentProfile
     model: str | None = None
-    """`None`: the profile's, else the default of the first provider whose key is set."""
+    """`None` means the profile's model, otherwise the default of the first provider whose key is set."""
     api_base: str | None = None
     limits: Limits = field(default_factory=Limits)
     prices: Mapping[str, Price] = field(default_factory=dict)
     confirm_mode: ConfirmMode = ConfirmMode.YOLO
     session_dir: Path | None = None
-    """Where sessions are kept; `None`: nowhere."""
+    """Directory of the sessions. `None` means that none are kept."""
     resume: str | None = None
-    """The session to go on with, by its id; its model stands where none is named."""
+    """Id of the session to continue. Its model is used unless another is named."""
 
 
-def run_agent(
+def run_embedded_agent(
     request: AgentRequest, environ: Mapping[str, str], say: Callable[[str], None] | None = None
 ) -> tuple[Report, int | None]:
-    """Runs the task; returns its report and the number of the signal that stopped it (`None`: none did).
+    """Run the task. Return its report and the number of the signal that stopped it. `None` means no signal.
 
     Args:
-        say: Takes a line of progress for a person; `None`: nobody listens.
+        say: Called with a line of progress. `None` means that nobody reads it.
 
     Raises:
-        UsageError: For a model or profile that nobody knows, and a session that is unknown or damaged.
-        EnvironmentProblem: For a missing key or the missing extra.
+        UsageError: An unknown model or profile, or an unknown or damaged session.
+        EnvironmentProblem: A missing key, or the missing extra.
     """
     return asyncio.run(_run(request, environ, say))
 
@@ -93,9 +93,9 @@ async def _run(
 
 
 async def _in_thread(make: Callable[[], Agent]) -> Agent:
-    """The result of `make`, made beside the loop: importing an SDK takes seconds, and a signal must not wait for it.
+    """Run `make` beside the loop: importing an SDK takes seconds, and a signal must not wait for it.
 
-    A daemon thread: what is half imported when the program ends is of no use to anybody.
+    It is a daemon thread: a half-finished import is useless when the program ends.
     """
     loop = asyncio.get_running_loop()
     made: asyncio.Future[Agent] = loop.create_future()
@@ -162,7 +162,7 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
     )
 
 
-def _take_up(conversation: Conversation, session_id: str, before: Kept) -> None:
+def _take_up(conversation: Conversation, session_id: str, before: StoredSession) -> None:
     try:
         conversation.take_up(before.said)
     except (ValueError, RecursionError) as error:

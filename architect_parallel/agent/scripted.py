@@ -50,7 +50,7 @@ class ScriptedConversation:
 
     def __init__(self, name: str, script: Mapping[str, Any]) -> None:
         self.model = f"scripted:{name}"
-        self._steps = tuple(_step(each) for each in script["steps"])
+        self._steps = tuple(_step(item) for item in script["steps"])
         self._repeat = bool(script.get("repeat", False))
         price = script.get("price")
         self._prices = {} if price is None else {self.model: Price(**price)}
@@ -58,7 +58,7 @@ class ScriptedConversation:
         self._task = ""
         self._messages = 0
         self._said = (0, 0)
-        """The next entry and the number of messages, after the last reply."""
+        """The next entry and the number of messages after the last reply."""
 
     async def start(self, task: str) -> Reply:
         self._task = task
@@ -108,10 +108,10 @@ class ScriptedConversation:
 
 
 def scripted_conversation(name: str, environ: Mapping[str, str]) -> ScriptedConversation:
-    """The scripted model `name` of the file in force.
+    """Load the scripted model `name` from the file in use.
 
     Raises:
-        UsageError: No such file or model, or not in the form above.
+        UsageError: There is no such file or model, or it does not have the form above.
     """
     from yaml import YAMLError
 
@@ -122,12 +122,12 @@ def scripted_conversation(name: str, environ: Mapping[str, str]) -> ScriptedConv
         models = _parse(text)
         script = models.get(name)
         if script is None:
-            known = ", ".join(f"scripted:{each}" for each in models)
+            known = ", ".join(f"scripted:{model}" for model in models)
             raise UsageError(f"{origin} has no scripted model {name!r}", hint=f"one of {known}")
         return ScriptedConversation(name, _checked(script))
     except (OSError, UnicodeDecodeError, YAMLError, ValueError, TypeError, KeyError) as error:
         what = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(f"scripted models in {origin} cannot be used: {what}", hint=f"mend {origin}") from error
+        raise UsageError(f"scripted models in {origin} cannot be used: {what}", hint=f"fix {origin}") from error
 
 
 def _bundled() -> str:
@@ -154,11 +154,11 @@ def _step(given: Any) -> ScriptedStep:
     unknown = set(entry) - {"text", "tool", "tools", "args", "usage", "sleep", "error"}
     if unknown:
         raise ValueError(f"unknown keys in a step: {', '.join(sorted(map(str, unknown)))}")
-    named = [entry] if "tool" in entry else [_mapping(each, "a tool") for each in entry.get("tools", ())]
+    named = [entry] if "tool" in entry else [_mapping(item, "a tool") for item in entry.get("tools", ())]
     usage = _mapping(entry.get("usage", {}), "usage")
     return ScriptedStep(
         text=str(entry.get("text", "")),
-        tools=tuple((str(each["tool"]), _mapping(each.get("args", {}), "args")) for each in named),
+        tools=tuple((str(element["tool"]), _mapping(element.get("args", {}), "args")) for element in named),
         usage=Usage(
             input_tokens=int(usage.get("input_tokens", 1000)),
             cached_tokens=int(usage.get("cached_tokens", 0)),

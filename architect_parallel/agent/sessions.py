@@ -1,9 +1,9 @@
-"""Sessions of the embedded agent: one file each, so that a further task goes on with what was said.
+"""Sessions of the embedded agent, one file each, so that a later task continues the conversation.
 
-Written whole before the model is asked first and after each of its replies, so a session whose id was told can be
-resumed however its agent ended. What a file holds is what the model and the tools said, and no key beyond that: 0600 in
-a directory of 0700. A session that cannot be written does not stop the agent; its report says so. How long they stay
-is in `planning.retention`.
+A session is written before the first request and after each reply. So a session whose id was printed can be resumed,
+however its agent ended. The file holds what the model and the tools said, and no key beyond that: 0600 in a directory
+of 0700. A session that cannot be written does not stop the agent, and its report says so. `system.retention` decides
+when sessions are removed.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from architect_parallel.text.names import read_session
 from architect_parallel.text.sanitize import one_line
 
 FORM = 1
-"""Of the file; another number is a file of another version."""
+"""Version of the file's form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A session as its file tells it."""
+class StoredSession:
+    """A session as stored."""
 
     model: str
-    """As it was asked for, `provider:model` where it was so written."""
+    """The model as it was requested, `provider:model` if it was written so."""
     said: Any
-    """What `Conversation.said` gave."""
+    """The messages, as `Conversation.said` returned them."""
 
 
 class Sessions:
-    """The sessions in a directory; `None`: none are kept and none are known."""
+    """The sessions in a directory. `None` means that none are kept and none are known."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
 
-    def load(self, session_id: str) -> Kept:
-        """The session `session_id`.
+    def load(self, session_id: str) -> StoredSession:
+        """Load the session `session_id`.
 
         Raises:
-            UsageError: The id cannot be one, there is no such session, or its file is damaged.
+            UsageError: The id is invalid, there is no such session, or its file is damaged.
         """
         path = self._path(session_id)
         if path is None:
@@ -53,7 +53,7 @@ class Sessions:
             found = json.loads(path.read_bytes())
             if found["form"] != FORM or found["session_id"] != session_id or not isinstance(found["model"], str):
                 raise ValueError("not the form of a session")
-            return Kept(model=found["model"], said=found["said"])
+            return StoredSession(model=found["model"], said=found["said"])
         except FileNotFoundError as error:
             hint = "the session id of a run is in its --json report"
             raise UsageError(f"there is no session {session_id} in {path.parent}", hint=hint) from error
@@ -62,8 +62,8 @@ class Sessions:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise damaged(session_id) from error
 
-    def save(self, session_id: str, kept: Kept) -> str | None:
-        """Keeps the session in place of what was kept of it; why it could not be, in words, else `None`."""
+    def save(self, session_id: str, kept: StoredSession) -> str | None:
+        """Save the session over its last version. Return the reason of a failure, otherwise `None`."""
         path = self._path(session_id)
         if path is None:
             return None
@@ -79,8 +79,10 @@ class Sessions:
         return None
 
     def remove_outdated(self, now_s: float, besides: str | None = None) -> None:
-        """Removes sessions that nobody resumed for long, but for `besides`, which is about to be resumed. One that
-        another process is at is written whole again at its next reply."""
+        """Remove sessions that were not resumed for long, except `besides`, which is about to be resumed.
+
+        If another process uses one of them, its next reply writes the session again as a whole.
+        """
         if self._directory is None:
             return
         with contextlib.suppress(OSError):
@@ -98,5 +100,5 @@ class Sessions:
 
 
 def damaged(session_id: str) -> UsageError:
-    """What to say of a session whose file holds no conversation for this model."""
+    """The error for a session whose file holds no conversation for this model."""
     return UsageError(f"the session {session_id} is damaged, or another kind of model's", hint="begin without --resume")

@@ -1,11 +1,11 @@
-"""The purse of a run: a file all embedded agents of a run share, so that none asks its model when all is spent.
+"""The shared budget of a run: a file of all embedded agents of the run. None asks its model when everything is spent.
 
-The launcher hears of a reply only when it is over and stops agents from outside, which takes a moment; on a busy
-machine a model can be through with further replies by then (100 runs there: 9 went up to 4 replies beyond). Whoever
-looks into the purse before each reply needs no luck: the run goes over its budget by at most one reply of each worker
-that runs. The launcher, which makes the file, believes nothing in it and counts for itself.
+The launcher learns of a reply only when it is over, and it takes a moment to stop agents from outside. On a busy
+machine a model can give further replies meanwhile (of 100 runs there, 9 gave up to 4 replies more). An agent that reads
+the file before each reply avoids that: the run exceeds its budget by at most one reply of each running worker. The
+launcher, which makes the file, trusts nothing in it and counts for itself.
 
-First line: the budget in USD; each further line: what one reply cost.
+First line: the budget in USD. Each further line: the cost of one reply.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ PURSE_VARIABLE = "ARCHITECT_PURSE"
 
 
 class SharedBudget:
-    """The run's money as this agent sees it; without a file (`None`) it is never empty."""
+    """The run's money as this agent sees it. Without a file (`None`) it never runs out."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> SharedBudget:
-        """The purse the environment names."""
+        """Open the shared budget that the environment names."""
         path = environ.get(PURSE_VARIABLE)
         return cls(Path(path) if path else None)
 
     def pay(self, cost: float | None) -> None:
-        """Writes down what a reply cost (`None`: unknown, nothing to write); a full disk does not stop the agent."""
+        """Record the cost of a reply. `None` means unknown, and nothing is written. A full disk does not stop the
+        agent.
+        """
         if self._path is None or not cost:
             return
         try:
@@ -44,7 +46,7 @@ class SharedBudget:
             self._path = None
 
     def spent_of(self) -> tuple[float, float] | None:
-        """What the whole run spent and its budget, in USD, once nothing is left; `None` before."""
+        """Total cost and budget of the run in USD, once nothing is left. `None` before."""
         if self._path is None:
             return None
         try:

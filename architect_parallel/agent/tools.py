@@ -1,7 +1,7 @@
-"""The tools a model may use, as data (name, description, JSON schema) and one way to call them.
+"""The tools that a model may use, as data (name, description, JSON schema), and one way to call them.
 
-A tool never raises out of here: what goes wrong is text for the model, so that it can try something else. Which tools a
-profile has is decided here and nowhere else: `plan` and `review` have none that changes anything.
+A tool never raises: a failure is text for the model, so that it can try something else. Only this module decides which
+tools a profile has: `plan` and `review` have none that changes anything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WITHHELD = frozenset(
     {PROGRESS_VARIABLE, "ARCHITECT_SYSTEM_PROMPT", *OTHER_KEYS}
     | {key for provider in PROVIDERS for key in provider.keys}
 )
-"""Variables the model's commands do not get: the key it runs on, and the file its progress is believed from."""
+"""Variables that the model's commands do not get: the key that it runs on, and the progress file, which is trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,40 +109,40 @@ CHANGING = (
 
 
 class ConfirmMode(StrEnum):
-    """What the agent may do without asking; nobody can be asked here, so what would need it is withheld."""
+    """What the agent may do without asking. Nobody can be asked here, so what would need a question is withheld."""
 
     YOLO = "yolo"
-    """Everything the profile may do."""
+    """Everything that the profile may do."""
     SENSITIVE = "confirm-sensitive"
-    """Commands would need a question: files are changed, no shell."""
+    """Commands would need a question: files may be changed, there is no shell."""
     ALL = "confirm-all"
-    """Every change would need a question: reading only."""
+    """Every change would need a question: read only."""
 
 
 def tools_of(read_only: bool, mode: ConfirmMode) -> tuple[ToolSpec, ...]:
-    """The tools a profile has in a confirm mode."""
+    """The tools of a profile in a confirm mode."""
     if read_only or mode is ConfirmMode.ALL:
         return READ_ONLY
-    return READ_ONLY + tuple(each for each in CHANGING if mode is ConfirmMode.YOLO or each.name != "shell")
+    return READ_ONLY + tuple(item for item in CHANGING if mode is ConfirmMode.YOLO or item.name != "shell")
 
 
 class Toolbox:
-    """Calls tools in one workspace."""
+    """Calls tools in one working directory."""
 
     def __init__(self, workspace: WorkingDirectory, specs: tuple[ToolSpec, ...], environ: Mapping[str, str]) -> None:
         self.specs = specs
         self.withheld: set[str] = set()
-        """Tools the model asked for and was not given."""
+        """Tools that the model asked for and did not get."""
         self._workspace = workspace
         self._env = {name: value for name, value in environ.items() if name not in WITHHELD}
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """The result of a call; failures are text too. Cancelling it ends what it started."""
-        spec = next((each for each in self.specs if each.name == call.tool), None)
+        """Return the result of a call. Failures are text too. Cancelling the call ends what it started."""
+        spec = next((candidate for candidate in self.specs if candidate.name == call.tool), None)
         try:
             if spec is None:
-                names = ", ".join(each.name for each in self.specs)
-                if any(each.name == call.tool for each in CHANGING):
+                names = ", ".join(item.name for item in self.specs)
+                if any(entry.name == call.tool for entry in CHANGING):
                     self.withheld.add(call.tool)
                     raise ToolProblem(f"{call.tool} is not allowed in this run; there are {names}")
                 raise ToolProblem(f"there is no tool {call.tool!r}; there are {names}")
@@ -167,7 +167,7 @@ class Toolbox:
         root = self._workspace.root
         place = self._workspace.locate(path).relative_to(root)
         # Asked beforehand: outside a repository, git 2.39 answers --untracked with a BUG line and an abort.
-        in_repository = any((each / ".git").exists() for each in (root, *root.parents))
+        in_repository = any((item / ".git").exists() for item in (root, *root.parents))
         argv = ("git", "--literal-pathspecs", "-c", "core.fsmonitor=false", "grep", "-nIE", "--no-color")
         scope = "--untracked" if in_repository else "--no-index"
         outcome = await self._run((*argv, scope, "-e", pattern, "--", str(place)), SHELL_TIMEOUT_S)

@@ -1,8 +1,8 @@
-"""The file tools: reading, writing, editing, listing, searching below one directory and nowhere else.
+"""The file tools: read, write, edit, list and search below one directory and nowhere else.
 
-A path is taken relative to that directory; `..`, absolute paths and symbolic links may be used as long as they end
-inside it. Nothing below `.git` is written. This holds against a model that errs, not against the processes its shell
-tool starts: those can do what the user can, and are kept apart by worktrees, not by this.
+A path is relative to that directory. `..`, absolute paths and symbolic links are allowed if they end inside it. Nothing
+below `.git` is written. This holds against a model that errs, not against the processes of its shell tool: those can do
+what the user can, and worktrees keep them apart.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIST_ENTRIES = 1000
 
 
 class ToolProblem(Exception):
-    """A tool cannot do what the model asked; the text is for the model."""
+    """A tool cannot do what the model asked. The text is for the model."""
 
 
 class WorkingDirectory:
@@ -30,10 +30,10 @@ class WorkingDirectory:
         self.root = Path(os.path.realpath(root))
 
     def locate(self, path: str, *, for_writing: bool = False) -> Path:
-        """The real place of a path given by the model.
+        """Resolve a path that the model gave.
 
         Raises:
-            ToolProblem: When it is outside, cannot be a path, or lies below `.git` and is to be written.
+            ToolProblem: It is outside, is not a path, or is below `.git` and is to be written.
         """
         if not path or "\0" in path:
             raise ToolProblem("path is empty or holds a NUL byte")
@@ -45,7 +45,7 @@ class WorkingDirectory:
         return place
 
     def read(self, path: str, offset: int = 1, limit: int = READ_LINES) -> str:
-        """Lines `offset` (from 1) and following of a text file, numbered; undecodable bytes are replaced."""
+        """Lines of a text file from `offset` (from 1) on, numbered. Undecodable bytes are replaced."""
         lines = self._bytes(path, self.locate(path)).decode("utf-8", "replace").split("\n")
         if lines and not lines[-1]:
             lines.pop()
@@ -58,7 +58,7 @@ class WorkingDirectory:
         return shown + (f"\n({rest} more lines)" if rest else "")
 
     def write(self, path: str, content: str) -> str:
-        """Creates or replaces a file; missing directories are made."""
+        """Create or replace a file. Missing directories are made."""
         place = self.locate(path, for_writing=True)
         if place.is_dir():
             raise ToolProblem(f"{path} is a directory")
@@ -67,7 +67,7 @@ class WorkingDirectory:
         return f"wrote {path}"
 
     def edit(self, path: str, old: str, new: str, replace_all: bool = False) -> str:
-        """Replaces text that stands in the file exactly once (or everywhere, with `replace_all`); other bytes stay."""
+        """Replace text that occurs exactly once in the file, or everywhere with `replace_all`. Other bytes stay."""
         place = self.locate(path, for_writing=True)
         data = self._bytes(path, place)
         before, after = old.encode("utf-8", "replace"), new.encode("utf-8", "replace")
@@ -84,15 +84,15 @@ class WorkingDirectory:
         return f"edited {path} ({count} place{'s' if count > 1 else ''})"
 
     def list(self, path: str = ".") -> str:
-        """Names in a directory, sorted; directories end in `/`, `.git` is left out."""
+        """Names in a directory, sorted. Directories end in `/`, and `.git` is left out."""
         place = self.locate(path)
         if not place.is_dir():
             raise ToolProblem(f"{path} is not a directory")
         with os.scandir(place) as entries:
             names = sorted(
-                _shown(each.name) + ("/" if each.is_dir(follow_symlinks=False) else "")
-                for each in entries
-                if each.name != ".git"
+                _shown(entry.name) + ("/" if entry.is_dir(follow_symlinks=False) else "")
+                for entry in entries
+                if entry.name != ".git"
             )
         more = f"\n({len(names) - LIST_ENTRIES} more)" if len(names) > LIST_ENTRIES else ""
         return "\n".join(names[:LIST_ENTRIES]) + more or "(empty)"

@@ -13,14 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.api.artifacts import require_place
-from architect_parallel.api.launch import (
-    EarlierLaunches,
-    add_artifacts,
-    hold,
-    recorded_plan,
-    require_not_imported,
-    run_plan,
-)
+from architect_parallel.api.launch import add_artifacts, recorded_plan, require_not_imported
+from architect_parallel.api.local_launch import EarlierLaunches, run_plan
+from architect_parallel.api.resume import hold_run
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Attempt, Isolation, RunPlan, RunResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem
@@ -31,7 +26,7 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
 from architect_parallel.runs.runner import Listener
-from architect_parallel.runs.task_sources import require_task_texts
+from architect_parallel.runs.task_sources import require_tasks
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, require_planned
 from architect_parallel.scheduling.retries import history_of
@@ -63,28 +58,23 @@ def continue_worker(
         UsageError: It has no such worker, the instructions are empty, or something else is at `artifacts`.
         EnvironmentProblem: The run is live, the worktree is gone, or the backend is not ready.
     """
-    here = load_workspace(workspace_root, config_file, environ)
-    with Journal.of(here.repository) as journal:
-        run_id = journal.find(run)
-        lock = hold(journal, run_id)
-        try:
-            spec, earlier = _next_attempt(here, journal, run_id, worker_id, instructions)
-            place = None if artifacts is None else require_place(here.start / artifacts, run_id)
-            plan = recorded_plan(journal, run_id)
-            # The exit code is that of this worker, whatever the others came to.
-            others = [replace(each, critical=False) for each in plan.workers if each.worker_id != worker_id]
-            workers = sorted([*others, replace(spec, critical=True)], key=lambda each: each.worker_id)
-            plan = replace(plan, workers=tuple(workers), allow_partial=False)
-            forget_requests(journal.run_dir(run_id))
-            event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
-            started(replace(plan, workers=(spec,), warnings=spec.warnings))
-            before = EarlierLaunches(standing={}, attempts={worker_id: earlier}, begun=(), ended=True)
-            result = run_plan(plan, journal, here, listeners, todo=[spec], first_event=event, before=before)
-            if place is not None:
-                add_artifacts(result, place, here.repository, journal, listeners)
-            return result
-        finally:
-            lock.release()
+    with hold_run(workspace_root, run, config_file=config_file, environ=environ) as held:
+        here, journal, run_id = held.workspace, held.journal, held.run_id
+        spec, earlier = _next_attempt(here, journal, run_id, worker_id, instructions)
+        place = None if artifacts is None else require_place(here.start / artifacts, run_id)
+        plan = recorded_plan(journal, run_id)
+        # The exit code is that of this worker, whatever the others came to.
+        others = [replace(each, critical=False) for each in plan.workers if each.worker_id != worker_id]
+        workers = sorted([*others, replace(spec, critical=True)], key=lambda each: each.worker_id)
+        plan = replace(plan, workers=tuple(workers), allow_partial=False)
+        forget_requests(journal.run_dir(run_id))
+        event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
+        started(replace(plan, workers=(spec,), warnings=spec.warnings))
+        before = EarlierLaunches(standing={}, attempts={worker_id: earlier}, begun=(), ended=True)
+        result = run_plan(plan, journal, here, listeners, todo=[spec], first_event=event, before=before)
+        if place is not None:
+            add_artifacts(result, place, here.repository, journal, listeners)
+        return result
 
 
 def continued(
@@ -103,7 +93,7 @@ def _next_attempt(
     here: Workspace, journal: Journal, run_id: str, worker_id: int, instructions: str
 ) -> tuple[WorkerSpec, tuple[Attempt, ...]]:
     """The worker's next attempt, and those before it."""
-    (prompt,) = require_task_texts([instructions])
+    (task,) = require_tasks([instructions])
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
@@ -124,7 +114,7 @@ def _next_attempt(
     lost = f"backend {backend.name} has no session to go on with: the agent sees its files, not what was said before"
     following = replace(
         spec,
-        prompt=prompt,
+        prompt=task.prompt,
         first_prompt=spec.first_prompt or spec.prompt,
         values={},
         session_id=session,

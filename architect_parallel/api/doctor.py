@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from architect_parallel.domain import SHELL, RunStatus
+from architect_parallel.domain import RunStatus
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.runs.workspace import Workspace, load_workspace
@@ -43,7 +43,7 @@ def examine(workspace_root: Path, config_file: Path | None = None) -> list[Findi
     found = {name: backend.availability(here.environ) for name, backend in here.backends.items()}
     ready = sorted(name for name, each in found.items() if each.ready)
     missing = sorted(set(found) - set(ready))
-    usable = [name for name in ready if name != SHELL]
+    usable = [name for name in ready if not here.backends[name].capabilities.runs_its_prompt]
     findings.append(
         Finding(
             check="backends",
@@ -92,9 +92,7 @@ def _examine_repository(here: Workspace, journal: Journal) -> Iterator[Finding]:
     except ArchitectParallelError as error:
         yield Finding(check="repository", level="problem", text=error.message, remedy=error.hint)
     parallel = here.settings.parallel
-    rules = Rules(
-        min_free_memory_bytes=parallel.min_free_memory_bytes, min_free_disk_bytes=parallel.min_free_disk_bytes
-    )
+    rules = Rules(min_free_memory_bytes=parallel.min_free_memory, min_free_disk_bytes=parallel.min_free_disk)
     room = FreeResources(
         memory_bytes=machine.free_memory_bytes(), disk_bytes=machine.free_disk_bytes(here.repository.common_dir)
     )

@@ -11,12 +11,14 @@ from pathlib import Path
 from architect_parallel.api.launch import recorded_plan
 from architect_parallel.backends.environment import key_names
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import SHELL, AgentProfile, Limits, RunPlan, SandboxMode
+from architect_parallel.domain import AgentProfile, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.conflicts import Resolver
-from architect_parallel.landing.integration import IntegrationContext, Interrupted
+from architect_parallel.landing.integration import Interrupted
+from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
+from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.system.git import open_repository
@@ -127,7 +129,7 @@ def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
 
 def _resolver(here: Workspace, name: str) -> Resolver:
     backend = require_backend(here.backends, name)
-    if backend.name == SHELL:
+    if backend.capabilities.runs_its_prompt:
         raise UsageError(f"--resolve {name}: this backend runs its task as a program", hint="architect backends")
     settings = here.settings.parallel
     profile = here.settings.agents.get(settings.agent, AgentProfile(name=settings.agent))
@@ -137,13 +139,4 @@ def _resolver(here: Workspace, name: str) -> Resolver:
     fits = profile.backend in (None, backend.name)
     agent = profile if fits else replace(profile, model=None)
     require_ready(here.backends, backend, {agent.model}, here.environ)
-    limits = Limits(
-        timeout_s=settings.timeout_per_worker_s,
-        idle_timeout_s=settings.idle_timeout_s,
-        memory_bytes=settings.memory_per_worker_bytes,
-        output_bytes=settings.output_per_worker_bytes,
-        max_steps=settings.max_steps,
-        budget_usd=settings.budget_per_worker,
-        grace_s=settings.grace_s,
-    )
-    return Resolver(backend=backend, agent=agent, limits=limits, prices=here.settings.prices)
+    return Resolver(backend=backend, agent=agent, limits=worker_limits(settings), prices=here.settings.prices)

@@ -7,11 +7,13 @@ base, after what an earlier attempt left there has been kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import EarlierLaunches, hold, recorded_plan, require_not_imported, run_plan
+from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
+from architect_parallel.api.local_launch import EarlierLaunches, run_plan
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
@@ -22,12 +24,41 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.runner import Listener
 from architect_parallel.runs.worker_specs import require_ready
-from architect_parallel.runs.workspace import load_workspace, open_journal
+from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.scheduling.retries import history_of, lesson_of
 from architect_parallel.system.git import Repository
 from architect_parallel.text.names import branch_name, worktree_name
 from architect_parallel.worktrees.create import highest_number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRun:
+    """A recorded run whose lock this process holds."""
+
+    workspace: Workspace
+    journal: Journal
+    run_id: str
+
+
+@contextmanager
+def hold_run(
+    workspace_root: Path, run: str, *, config_file: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[HeldRun]:
+    """Find a run and hold its lock: the beginning of everything that goes on with one.
+
+    Raises:
+        NothingToDo: There is no such run.
+        EnvironmentProblem: The run is still live.
+    """
+    workspace = load_workspace(workspace_root, config_file, environ)
+    with Journal.of(workspace.repository) as journal:
+        run_id = journal.find(run)
+        lock = hold(journal, run_id)
+        try:
+            yield HeldRun(workspace=workspace, journal=journal, run_id=run_id)
+        finally:
+            lock.release()
 
 
 def resume(
@@ -52,28 +83,23 @@ def resume(
         NothingToDo: No such run, or it has ended and every worker succeeded.
         EnvironmentProblem: The run is still live, or a backend is not ready.
     """
-    here = load_workspace(workspace_root, config_file, environ)
-    with Journal.of(here.repository) as journal:
-        run_id = journal.find(run)
-        lock = hold(journal, run_id)
-        try:
-            plan, todo, before = unfinished(journal, run_id)
-            todo = _require_work(list(choose(plan, todo)), before, run_id)
-            for spec in todo:
-                backend = require_backend(here.backends, spec.backend)
-                require_ready(here.backends, backend, {spec.model}, here.environ)
-            forget_requests(journal.run_dir(run_id))
-            with registration_lock(here.repository):
-                moved = _moved(todo, before.begun, here.repository, journal, run_id)
-                todo = [moved.get(spec.worker_id, spec) for spec in todo]
-                ids = tuple(spec.worker_id for spec in todo)
-                event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=tuple(moved.values()))
-                journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
-            plan = replace(plan, workers=tuple(moved.get(spec.worker_id, spec) for spec in plan.workers))
-            started(replace(plan, workers=tuple(todo)))
-            return run_plan(plan, journal, here, listeners, todo=todo, before=before)
-        finally:
-            lock.release()
+    with hold_run(workspace_root, run, config_file=config_file, environ=environ) as held:
+        here, journal, run_id = held.workspace, held.journal, held.run_id
+        plan, todo, before = unfinished(journal, run_id)
+        todo = _require_work(list(choose(plan, todo)), before, run_id)
+        for spec in todo:
+            backend = require_backend(here.backends, spec.backend)
+            require_ready(here.backends, backend, {spec.model}, here.environ)
+        forget_requests(journal.run_dir(run_id))
+        with registration_lock(here.repository):
+            moved = _moved(todo, before.begun, here.repository, journal, run_id)
+            todo = [moved.get(spec.worker_id, spec) for spec in todo]
+            ids = tuple(spec.worker_id for spec in todo)
+            event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=tuple(moved.values()))
+            journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
+        plan = replace(plan, workers=tuple(moved.get(spec.worker_id, spec) for spec in plan.workers))
+        started(replace(plan, workers=tuple(todo)))
+        return run_plan(plan, journal, here, listeners, todo=todo, before=before)
 
 
 def is_flow(workspace_root: Path, run: str) -> bool:

@@ -15,14 +15,15 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from architect_parallel.api import launch
+from architect_parallel.api.cancel import cancel
 from architect_parallel.api.log_lines import LogLines
 from architect_parallel.backends.base import Backend, Reader
 from architect_parallel.domain import WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, ExitCode
 from architect_parallel.journal import Journal
-from architect_parallel.reports.run_view import Board
+from architect_parallel.journal.view import RunView
 from architect_parallel.reports.screen import View, frame
+from architect_parallel.reports.watch_events import take
 from architect_parallel.runs.watch import LOOK_S, Follower
 from architect_parallel.runs.workspace import load_workspace
 from architect_parallel.system import clock, signals
@@ -53,7 +54,7 @@ class LiveView:
 
     def __init__(self, workspace_root: Path, run_id: str, journal: Journal) -> None:
         self.view = View()
-        self.board = Board(run_id)
+        self.run = RunView(run_id)
         self._root = workspace_root
         self._journal = journal
         self._follower = Follower(journal, run_id)
@@ -69,16 +70,16 @@ class LiveView:
         if clock.monotonic_s() > self._said_s + MESSAGE_S:
             self.view.message = ""
         for seen in self._follower.poll():
-            self.board.take(seen)
-        if self.view.selected not in self.board.lanes and self.board.lanes:
-            self.view.selected = min(self.board.lanes)
+            take(self.run, seen)
+        if self.view.selected not in self.run.workers and self.run.workers:
+            self.view.selected = min(self.run.workers)
 
     def picture(self, console: Console) -> Group:
         """The whole screen."""
         width, height = console.size
         self._page = max(1, height - 4)
-        lines = {worker_id: self._log(lane.spec).lines() for worker_id, lane in self.board.lanes.items()}
-        return Group(*frame(self.view, self.board, now=clock.now(), width=width, height=height, lines=lines))
+        lines = {worker_id: self._log(lane.spec).lines() for worker_id, lane in self.run.workers.items()}
+        return Group(*frame(self.view, self.run, now=clock.now(), width=width, height=height, lines=lines))
 
     def press(self, key: str) -> bool:
         """Does what the key means; False: leave."""
@@ -109,21 +110,21 @@ class LiveView:
         if self.view.mode == "log":
             self.view.up = max(0, self.view.up - step)  # the frame holds it to what there is
             return
-        ids = sorted(self.board.lanes)
+        ids = sorted(self.run.workers)
         if ids and step:
             place = ids.index(self.view.selected) + step
             self.view.selected = ids[max(0, min(place, len(ids) - 1))]
 
     def _ask_cancel(self) -> None:
-        lane = self.board.lanes.get(self.view.selected)
-        if lane is None or lane.over or self.board.over:
+        lane = self.run.workers.get(self.view.selected)
+        if lane is None or lane.over or self.run.over:
             self._say(f"worker {self.view.selected} has ended already")
         else:
             self.view.asks_cancel = True
 
     def _cancel(self) -> None:
         try:
-            launch.cancel(self._root, self.board.run_id, self.view.selected, wait=False)
+            cancel(self._root, self.run.run_id, self.view.selected, wait=False)
         except ArchitectParallelError as error:
             self._say(str(error))
         else:
@@ -134,7 +135,7 @@ class LiveView:
 
     def _log(self, spec: WorkerSpec) -> LogLines:
         if spec.worker_id not in self._logs:
-            run_dir = self._journal.run_dir(self.board.run_id)
+            run_dir = self._journal.run_dir(self.run.run_id)
             reader = partial(_reader, self._backends, spec, run_dir) if spec.backend in self._backends else None
             self._logs[spec.worker_id] = LogLines(run_dir, spec.worker_id, reader)
         return self._logs[spec.worker_id]

@@ -17,9 +17,8 @@ from signal import Signals
 
 from architect_parallel.backends.aider_reader import AiderReader
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.isolated_home import holds, home_of, write_private
-from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.backends.program import BuiltIn, fits_argument, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = (
@@ -38,8 +37,10 @@ _OURS = (
 )
 
 _READING = ("--chat-mode", "ask", "--dry-run", "--no-auto-lint", "--no-auto-test")
-"""For one that may only read. --dry-run alone still takes edits in, and then runs the command for tests that the
-user's own settings name (seen with 0.86.2)."""
+"""Arguments of an agent that may only read.
+
+`--dry-run` alone still accepts edits, and then runs the test command of the user's own settings (seen with 0.86.2).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""What aider prints, and the log of events it writes beside, turned into facts.
+"""Read aider's output and the log of events that it writes.
 
-Success is a `message_send` for every `message_send_starting`, and `exit` because the message was completed; the exit
-code is 0 in any case, and text alone decides nothing but the words of an error.
+Success needs a `message_send` for every `message_send_starting`, and an `exit` because the message was completed. The
+exit code is 0 in any case. Text alone decides only the words of an error.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Step, Text, Throttled, Tokens
-from architect_parallel.backends.followed import FollowedLines
 from architect_parallel.backends.provider_errors import retry_after_s, says_later
+from architect_parallel.backends.reader_tools import FollowedLines
 from architect_parallel.backends.shell import LastLines
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
@@ -21,12 +21,12 @@ from architect_parallel.text.sanitize import one_line, plain_text
 _ERROR = re.compile(r"litellm\.(\w+)")
 _LATER = frozenset({"RateLimitError", "ServiceUnavailableError"})
 _NEVER = frozenset({"AuthenticationError", "BadRequestError", "NotFoundError", "PermissionDeniedError"})
-"""litellm's names for refusals that stay."""
+"""litellm's names for permanent refusals."""
 _NOISE = (
     *(b"Aider v", b"Main model:", b"Weak model:", b"Editor model:", b"Git repo:", b"Repo-map:", b"Tokens:"),
     *(b"Update git ", b"HTTPSConnectionPool(", b"Added ", b"Warning: Input is not a terminal"),
 )
-"""What it says about itself; the rest is the answer."""
+"""Lines about aider itself. The rest is the answer."""
 _RETRYING = re.compile(rb"Retrying in (\d{1,4}(?:\.\d+)?) seconds")
 
 

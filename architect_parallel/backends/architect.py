@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from signal import Signals
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import (
     AgentEvent,
     AgentReport,
@@ -28,9 +28,8 @@ from architect_parallel.backends.base import (
     Text,
     Tokens,
 )
-from architect_parallel.backends.built_in import BuiltIn
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.program import (
+    BuiltIn,
     fits_argument,
     locate,
     plain_amount,
@@ -48,6 +47,7 @@ from architect_parallel.backends.providers import (
     default_model,
     missing_key,
 )
+from architect_parallel.backends.reader_tools import Json
 from architect_parallel.domain import (
     ApprovalMode,
     CostBasis,
@@ -59,13 +59,12 @@ from architect_parallel.domain import (
 from architect_parallel.text.sanitize import one_line, plain_text
 
 OWN_PROGRAM = (sys.executable, "-P", "-m", "architect_parallel")
-PURSE = "purse"
-"""Name of the file beside the workers' state directories that holds the run's budget and what replies cost; made by the
-launcher where a run has a budget."""
+BUDGET_FILE = "purse"
+"""See `Capabilities.budget_file`. Runs of earlier versions resume with this name."""
 SESSIONS = "sessions"
-"""Name of the directory in a worker's state that holds the sessions of the embedded agent."""
+"""Name of the directory with the embedded agent's sessions, in a worker's state directory."""
 READ_ONLY_AGENTS = ("plan", "review")
-"""Profiles that only read whatever the confirm mode."""
+"""Profiles that only read, in every confirm mode."""
 BUILT_IN_AGENTS = ("build", *READ_ONLY_AGENTS)
 
 _KEYS = (*(key for provider in PROVIDERS for key in provider.keys), *OTHER_KEYS)
@@ -87,7 +86,7 @@ _LIMITS = {
     "rate_limited": Outcome.RATE_LIMITED,
     "blocked": Outcome.BLOCKED,
 }
-"""Words that say more than the status, as `status` or as `reason`."""
+"""Words in `status` or `reason` that say more than the status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +107,8 @@ class ArchitectBackend(BuiltIn):
             cost=True,
             sessions=self._is_own,
             sessions_in_state=self._is_own,
+            budget_file=BUDGET_FILE if self._is_own else None,
+            calls_providers=True,
             output_format=OutputFormat.JSON,
         )
 
@@ -136,9 +137,9 @@ class ArchitectBackend(BuiltIn):
         progress = _progress_file(request)
         progress.unlink(missing_ok=True)  # an earlier attempt's
         env = {"ARCHITECT_PROGRESS_FILE": str(progress)}
-        purse = request.state_dir.parent / PURSE
-        if self._is_own and purse.is_file():
-            env["ARCHITECT_PURSE"] = str(purse)
+        budget_file = request.state_dir.parent / BUDGET_FILE
+        if self._is_own and budget_file.is_file():
+            env["ARCHITECT_PURSE"] = str(budget_file)
         if self._is_own:
             env["ARCHITECT_SESSION_DIR"] = str(request.state_dir / SESSIONS)
             if request.session_id is not None:
@@ -173,7 +174,7 @@ def _progress_file(request: Request) -> Path:
 
 
 def _missing(environ: Mapping[str, str], model: str | None) -> tuple[str, str] | None:
-    """What the model needs and has not, and the remedy; `None`: nothing that can be told from here."""
+    """What the model needs and lacks, and the remedy. `None` means that nothing is known to be missing."""
     variables = {name for name, value in environ.items() if value}
     name = model or default_model(variables)
     if name is None:
@@ -221,7 +222,7 @@ class ArchitectReader:
 
     def __init__(self, progress_file: Path, *, is_own: bool = True) -> None:
         """Args:
-        is_own: Whether the program is ours, whose ways are known.
+        is_own: The program is this project's own, so its behaviour is known.
         """
         self._progress_file = progress_file
         self._is_own = is_own
@@ -254,7 +255,11 @@ class ArchitectReader:
         text = plain_text(read.text(final, "output") or read.text(final, "result"))
         said = one_line(read.text(final, "error")) or None
         warnings = final.get("warnings")
-        told = tuple(one_line(each) for each in warnings if isinstance(each, str)) if isinstance(warnings, list) else ()
+        told = (
+            tuple(one_line(warning) for warning in warnings if isinstance(warning, str))
+            if isinstance(warnings, list)
+            else ()
+        )
         if final.get("cost") is not None and read.money(final["cost"]) is None:
             told += (f"the agent's cost is no amount of money: {one_line(repr(final['cost']), 60)}",)
         status = read.text(final, "status").strip().lower()
@@ -276,7 +281,7 @@ class ArchitectReader:
     def _without_object(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         printed = plain_text(b"\n".join(self._stdout).decode(errors="replace")).strip()[:65536]
         # Our own errors are one line `architect: …` and a hint below.
-        own = [each.removeprefix("architect: ") for each in stderr_tail.splitlines() if each.startswith("architect: ")]
+        own = [line.removeprefix("architect: ") for line in stderr_tail.splitlines() if line.startswith("architect: ")]
         if own and not printed and exit_code is not None and exit_code > 0:
             # 2 and 3 are bad input and a missing key or extra: the same again would end the same.
             return AgentReport(outcome=Outcome.ERROR, error=one_line(own[-1]), retryable=exit_code not in (2, 3))
@@ -291,7 +296,9 @@ class ArchitectReader:
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, error=error, no_model_call=never_began)
 
     def _never_began(self, exit_code: int | None, stderr_tail: str) -> bool:
-        """Whether our polite signal came before the program listened. It makes the file later, and asks after that."""
+        """Tell whether the polite signal arrived before the program listened: it creates the file later and asks after
+        that.
+        """
         # While Python itself begins the signal is an error like any other.
         interrupted = exit_code == -Signals.SIGINT or (
             exit_code == 1 and stderr_tail.rstrip().endswith("KeyboardInterrupt")
@@ -336,7 +343,7 @@ def _counts(told: Json, tokens: Json, cost: object) -> Iterable[AgentEvent]:
     if steps is not None:
         yield Step(count=steps)
     known = [read.count(tokens.get(name)) for name in ("input_tokens", "cached_tokens", "output_tokens")]
-    if paid is None and all(each is None for each in known):
+    if paid is None and all(item is None for item in known):
         return
     yield Tokens(
         usage=Usage(

@@ -1,8 +1,8 @@
-"""The contract between a worker and an agent CLI: request in, command line out; output in, facts out.
+"""The contract between a worker and an agent CLI: request in, command line out; output in, events out.
 
-A backend starts nothing and touches no file but those it names in its `CommandLine`. Success is the agent's
-final event and its error flag, never the exit code alone; a missing final event means *crashed*. All that a
-reader returns is what the agent claims; `planning.verdict` weighs it against what was observed.
+A backend starts nothing and touches only the files that it names in its `CommandLine`. Success is the agent's final
+event and its error flag, never the exit code alone. Without a final event the agent *crashed*. Everything that a reader
+returns is the agent's claim: `scheduling.verdict` compares it with what was observed.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from typing import Protocol, runtime_checkable
 from architect_parallel.domain import AgentProfile, ApprovalMode, Outcome, OutputFormat, SandboxMode, Usage
 
 CANNOT_ASK = "cannot ask: with approval_mode always it is denied what its own settings do not allow"
-"""What an agent does that has nobody to ask; after its name, a warning."""
+"""A warning about agents that cannot ask the user. The agent's name goes in front."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What one worker asks of its backend."""
+    """A worker's request to its backend."""
 
     prompt: str
     prompt_file: Path
-    """Holds the prompt as UTF-8, mode 0600; for prompts that are long or begin with `-`."""
+    """A file with the prompt (UTF-8, mode 0600), for prompts that are long or begin with `-`."""
     worktree: Path
-    """Where the agent works; its current directory."""
+    """The directory that the agent works in."""
     state_dir: Path
-    """A directory of this worker's own (0700) for the agent's home or config; exists, empty at the first attempt."""
+    """A directory (0700) of this worker for the agent's home or configuration. It exists, and is empty at the first
+    attempt.
+    """
     model: str | None = None
     agent: str = "build"
     system_prompt: str | None = None
@@ -48,31 +50,33 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandLine:
-    """What to start: no shell, no secret in `argv`."""
+    """The program to start and its arguments: no shell, no secret in `argv`."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Set on top of what the backend's allow-list lets through."""
+    """Variables set on top of those that the backend's allow-list passes."""
     stdin_file: Path | None = None
-    """`None`: /dev/null. An open silent pipe hangs codex and opencode for ever, so there is no third way."""
+    """`None` means /dev/null. An open silent pipe would hang codex and opencode for ever, so nothing else is
+    possible.
+    """
     polite_signal: Signals = Signals.SIGTERM
-    """What makes this agent stop and still report; sent to the agent's group first."""
+    """The signal that makes this agent stop and still report. It is sent to the agent's group first."""
     polite_wait_s: float = 2.0
-    """How long to wait after it before SIGTERM; counts towards the grace."""
+    """Seconds between it and SIGTERM. They count towards the grace period."""
     warnings: tuple[str, ...] = ()
-    """Options of the request this backend cannot honour, in words."""
+    """Options of the request that this backend cannot honour, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One more step was taken; `count` is the new total."""
+    """A further step was taken. `count` is the new total."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """Token totals so far, for `model` as the agent names it (`None`: as requested)."""
+    """Token totals so far, for `model` as the agent names it. `None` means the requested model."""
 
     usage: Usage
     model: str | None = None
@@ -95,7 +99,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttled:
-    """The provider said *later*; the agent itself is still trying."""
+    """The provider refused for now. The agent itself still retries."""
 
     message: str
     retry_after_s: float | None = None
@@ -106,22 +110,22 @@ AgentEvent = Step | Tokens | Session | Text | Throttled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentReport:
-    """The agent's claim at its end."""
+    """The agent's own claim at its end."""
 
     outcome: Outcome
     text: str = ""
-    """Final text; `""` when there is none."""
+    """Final text. Empty when there is none."""
     error: str | None = None
-    """One line, in the agent's words; `None` without an error."""
+    """One line in the agent's words. `None` means no error."""
     retry_after_s: float | None = None
     retryable: bool = True
-    """Whether another attempt may end better (not: a refused key, an unknown model, bad input)."""
+    """Another attempt may succeed. Not so for a refused key, an unknown model or bad input."""
     no_model_call: bool = False
-    """It is sure that no model was asked, so that it cost nothing where no cost was told."""
+    """No model was called for certain, so that an unreported cost is 0."""
     denied: tuple[str, ...] = ()
-    """Names of the tools that the agent was refused for want of permission, sorted."""
+    """Names of the tools that the agent was denied, sorted."""
     warnings: tuple[str, ...] = ()
-    """With one that names the tools in `denied`."""
+    """They include one that names the tools in `denied`."""
 
     def __post_init__(self) -> None:
         refused = f"denied for want of permission: {', '.join(self.denied)}"
@@ -130,29 +134,35 @@ class AgentReport:
 
 
 class Reader(Protocol):
-    """Turns one worker's stdout into facts. Fed complete lines without the newline; never raises on any bytes."""
+    """Turn one worker's stdout into events. It is fed complete lines without the newline and never raises on any
+    bytes.
+    """
 
     def line(self, line: bytes) -> Iterable[AgentEvent]:
-        """Facts in one stdout line (over-long lines arrive cut)."""
+        """Read the events in one line of stdout. Over-long lines arrive cut."""
         ...
 
     def poll(self) -> Iterable[AgentEvent]:
-        """Facts from elsewhere (codex' rollout file); called about once a second and once after the end."""
+        """Read events from other sources, such as codex's rollout file. Called about once a second and once after the
+        end.
+        """
         ...
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
-        """What it all amounts to; called once, after the process tree is gone. `exit_code` negative: signal."""
+        """Return the agent's report. Called once, after the process tree has ended. A negative `exit_code` is a
+        signal.
+        """
         ...
 
 
 @runtime_checkable
 class BlockFilter(Protocol):
-    """What a reader also is when most lines mean nothing to it: a chunk of output then costs it one call."""
+    """A reader that ignores most lines can also be a block filter: a chunk of output then costs it one call."""
 
     def filter_block(self, block: bytes) -> list[bytes]:
-        """Those lines of `block`, in order and without their newlines, that `line` has to see.
+        """Return the lines of `block`, in order and without newlines, that `line` has to read.
 
-        What the reader needs of the others it takes here: this, and `line` on what it returns, amounts to `line` on
+        The reader takes here what it needs from the other lines: this call, and `line` on its result, equals `line` on
         all of them. `block` is never empty and ends with a newline. Never raises on any bytes.
         """
         ...
@@ -168,55 +178,64 @@ def lines_without(block: bytes, prefixes: tuple[bytes, ...]) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a backend can honour, for `architect backends` and for the warnings of a plan."""
+    """The options that a backend can honour, for `architect backends` and for the warnings of a plan."""
 
     model: bool = True
     system_prompt: bool = True
     approval_modes: frozenset[ApprovalMode] = frozenset(ApprovalMode)
     sandbox_modes: frozenset[SandboxMode] = frozenset({SandboxMode.DEFAULT})
     max_steps: bool = False
-    """By the agent itself; the worker always counts and stops from outside."""
+    """Enforced by the agent itself. The worker always counts and stops from outside."""
     budget: bool = False
     cost: bool = False
-    """Whether a cost can be known at all (from tokens or the agent's word)."""
+    """A cost can be computed from tokens or is reported."""
     sessions: bool = False
     sessions_in_state: bool = False
-    """Whether its sessions are in `Request.state_dir` and nowhere else (not: in the user's own home)."""
+    """Its sessions are in `Request.state_dir` only, not in the user's home."""
+    runs_its_prompt: bool = False
+    """The prompt is a program, not a request: this backend cannot judge, resolve conflicts or answer a question."""
+    budget_file: str | None = None
+    """Name of the file through which its workers share the run's budget, beside their state directories.
+
+    The launcher writes the budget, the agents the cost of replies. `None` means that they do not share one.
+    """
+    calls_providers: bool = False
+    """Its workers call the provider that their model names. Otherwise the backend is its own provider."""
     output_format: OutputFormat = OutputFormat.STREAM_JSON
-    """The one form in which this program reads it; another cannot be asked for."""
+    """The one output format that this program reads."""
 
     def cannot_honour(self, agent: AgentProfile, *, model: bool, budget: bool) -> tuple[str, ...]:
-        """What of a plan this backend cannot do, in words.
+        """List in words what a plan asks for and this backend cannot do.
 
         Args:
             agent: The profile of the workers.
-            model: Whether a model was named.
-            budget: Whether a worker or the run has a budget.
+            model: A model was named.
+            budget: A worker or the run has a budget.
         """
         lacking = []
         if model and not self.model:
-            lacking.append("cannot be told a model")
+            lacking.append("has no option for the model")
         if agent.system_prompt is not None and not self.system_prompt:
-            lacking.append(f"takes no system prompt: that of agent {agent.name} is left out")
+            lacking.append(f"has no option for a system prompt: the one of agent {agent.name} is left out")
         if agent.approval_mode is not None and agent.approval_mode not in self.approval_modes:
             lacking.append(f"has no approval mode {agent.approval_mode}")
         if agent.sandbox_mode is not None and agent.sandbox_mode not in self.sandbox_modes:
             lacking.append(f"has no sandbox mode {agent.sandbox_mode}")
         if budget and not self.cost:
-            lacking.append("does not tell its cost: the budget cannot be held, only the time limits")
+            lacking.append("does not report its cost: the budget is not enforced, only the time limits")
         return tuple(lacking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
-    """Whether a backend can be used here, found out without starting it."""
+    """Tells whether a backend can be used here. Found out without starting it."""
 
     program: str | None
-    """Absolute path of the program; `None`: missing."""
+    """Absolute path of the program. `None` means that it is missing."""
     missing: str | None = None
-    """What is missing, in words; `None`: ready."""
+    """The missing thing, in words. `None` means ready."""
     remedy: str | None = None
-    """The command to type or the variable to set."""
+    """A command to type, or a variable to set."""
 
     @property
     def ready(self) -> bool:
@@ -234,26 +253,26 @@ class Backend(Protocol):
 
     @property
     def environment(self) -> tuple[str, ...]:
-        """Names of variables passed through beside the common allow-list; a trailing `*` matches any rest."""
+        """Names of variables passed in addition to the common allow-list. A trailing `*` matches any rest."""
         ...
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Those of `environment` whose values are redacted from logs; same pattern form."""
+        """Names from `environment` whose values are redacted in logs, in the same form."""
         ...
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        """Looks for the program, its login or key, as far as that can be told without a call."""
+        """Look for the program and its login or key, as far as that is possible without a call."""
         ...
 
     def command(self, request: Request) -> CommandLine:
-        """The command line for one worker. May create files below `request.state_dir`, nothing else.
+        """Build the command line for one worker. May create files below `request.state_dir` only.
 
         Raises:
-            UsageError: When the request cannot be expressed for this agent.
+            UsageError: The request cannot be expressed for this agent.
         """
         ...
 
     def reader(self, request: Request) -> Reader:
-        """A fresh reader for the output of that command."""
+        """Return a new reader for the output of that command."""
         ...

@@ -14,9 +14,9 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.claude_reader import ClaudeReader
 from architect_parallel.backends.program import (
+    BuiltIn,
     fits_argument,
     locate,
     plain_amount,
@@ -45,9 +45,11 @@ _QUIET = {
 }
 
 _READING = "Read,Grep,Glob"
-"""All the tools of one that may only read. Not `--permission-mode plan`: there commands that the user's own settings
-allow still run, a plan file is written to the user's home, and the model is told to end its turn with a tool call
-instead of an answer (seen with 2.1.329)."""
+"""All tools of an agent that may only read.
+
+Not `--permission-mode plan`: commands that the user's own settings allow still run there, a plan file is written to the
+user's home, and the model is told to end its turn with a tool call instead of an answer (seen with 2.1.329).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

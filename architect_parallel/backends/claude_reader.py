@@ -1,6 +1,6 @@
-"""What Claude Code prints with `--output-format stream-json`, turned into facts.
+"""Read what Claude Code prints with `--output-format stream-json`.
 
-Believes only the `result` event and its error flag; keeps no more than a bounded number of messages in mind.
+Only the `result` event and its error flag decide the outcome. The number of remembered messages is bounded.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import (
     AgentEvent,
     AgentReport,
@@ -21,29 +21,30 @@ from architect_parallel.backends.base import (
     Tokens,
     lines_without,
 )
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import LATER, may_pass, retry_after_s
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import Json, UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
 _UNINTERESTING = (b'{"type":"stream_event","event":{"type":"content_block_', b'{"type":"user"')
-"""How most lines begin: text deltas and tool results. With their keys in another order they are only slower."""
+"""The beginnings of most lines: text deltas and tool results. With their keys in another order they are only slower."""
 _SUBSCRIPTION_LIMIT = re.compile(r"(Claude( AI)?|Session|Weekly|Your) (usage )?limit reached", re.IGNORECASE)
-"""How a login that pays by month says that its hours are used up; no status comes with it."""
+"""The message of a monthly login whose hours are used up. It has no status."""
 _REMEMBERED_MESSAGES = 64
-"""An event repeats its message's id soon or never; a bound, so that a flood of ids cannot fill the launcher."""
+"""An event repeats its message's id soon or never. The bound keeps a flood of ids from filling the launcher's
+memory.
+"""
 
 
 class ClaudeReader:
-    """Reads stream-json. The same message id comes once per content block, so usage is kept per message."""
+    """Reads stream-json. The same message id comes once per content block, so usage is stored per message."""
 
     def __init__(self, *, resumed: bool = False) -> None:
         self._resumed = resumed
         self._session: str | None = None
         self._model: str | None = None
         self._messages: OrderedDict[str, tuple[_Spent, str]] = OrderedDict()
-        """What each took, and the model that wrote it: sub-agents have models of their own."""
+        """Usage of each message, and the model that wrote it: sub-agents have models of their own."""
         self._steps = 0
         self._total = _Spent()
         self._streaming = ""
@@ -85,7 +86,7 @@ class ClaudeReader:
         text = plain_text(read.text(result, "result"))
         subtype = read.text(result, "subtype")
         denials = read.children(result, "permission_denials")
-        denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
+        denied = tuple(sorted({one_line(read.text(denial, "tool_name"), 60) or "a tool" for denial in denials}))
         if subtype == "success" and result.get("is_error") is False:
             return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
         status = read.count(result.get("api_error_status"))
@@ -166,7 +167,9 @@ class ClaudeReader:
                 return ()
 
     def _spend(self, message_id: str, usage: Json, model: str, *, final: bool) -> Iterable[AgentEvent]:
-        """Counts a message's usage in. `final`: it replaces what was known, else it only fills what was not."""
+        """Add a message's usage. With `final` it replaces the known figures, otherwise it only fills the unknown
+        ones.
+        """
         if not message_id or not usage:
             return ()
         facts: list[AgentEvent] = []
@@ -192,7 +195,7 @@ class ClaudeReader:
         self._result = event
         facts: list[AgentEvent] = list(self._known_session(event, ""))
         reported = read.money(event.get("total_cost_usd"))
-        models = {name: each for name, each in read.child(event, "modelUsage").items() if isinstance(each, dict)}
+        models = {name: usage for name, usage in read.child(event, "modelUsage").items() if isinstance(usage, dict)}
         # A resumed session's totals hold what earlier attempts paid for; the messages seen here do not.
         if self._resumed:
             return facts
@@ -203,17 +206,17 @@ class ClaudeReader:
             return facts
         # Summed over the models: after a budget stop `usage` lacks the last turn, `modelUsage` has it.
         total = _Spent()
-        for each in models.values():
-            total = total.plus(_Spent.of_model(each), _Spent())
+        for model in models.values():
+            total = total.plus(_Spent.of_model(model), _Spent())
         dearest = max(models, key=lambda name: read.money(models[name].get("costUSD")) or 0.0)
         # Versions that say so mark a guessed price; the guess (opus' price for anything unknown) is not a cost.
-        trusted = reported is not None and all(each.get("costBasis") == "list" for each in models.values())
+        trusted = reported is not None and all(item.get("costBasis") == "list" for item in models.values())
         basis = CostBasis.REPORTED if trusted else CostBasis.UNKNOWN
         facts.append(Tokens(usage=total.usage(reported, basis), model=one_line(dearest, 200) or None))
         return facts
 
     def _usage_without_models(self, event: Json, reported: float) -> Usage:
-        """The tokens of the messages, else those of the result; no field says how the cost was found."""
+        """The tokens of the messages, otherwise those of the result. No field says how the cost was computed."""
         spent = self._total if self._total != _Spent() else _Spent.of(read.child(event, "usage"))
         return Usage(reported_cost=reported) if spent == _Spent() else spent.usage(reported)
 
@@ -225,14 +228,14 @@ class ClaudeReader:
 @dataclass(frozen=True, slots=True)
 class _Spent:
     fresh: int = 0
-    """Input tokens that were neither read from nor written to a cache."""
+    """Input tokens that were neither read from a cache nor written to it."""
     read: int = 0
     written: int = 0
     output: int = 0
 
     @classmethod
     def of(cls, usage: Json) -> _Spent:
-        """From the API's `usage`, where `input_tokens` leaves out what the cache had."""
+        """Read the API's `usage`, where `input_tokens` leaves out the cached ones."""
         return cls(
             read.count(usage.get("input_tokens")) or 0,
             read.count(usage.get("cache_read_input_tokens")) or 0,
@@ -242,7 +245,7 @@ class _Spent:
 
     @classmethod
     def of_model(cls, usage: Json) -> _Spent:
-        """From an entry of `modelUsage`."""
+        """Read an entry of `modelUsage`."""
         return cls(
             read.count(usage.get("inputTokens")) or 0,
             read.count(usage.get("cacheReadInputTokens")) or 0,
@@ -251,7 +254,7 @@ class _Spent:
         )
 
     def plus(self, new: _Spent, old: _Spent) -> _Spent:
-        """This total with `new` in the place of `old`."""
+        """This total with `new` in place of `old`."""
         return _Spent(
             self.fresh + new.fresh - old.fresh,
             self.read + new.read - old.read,
@@ -272,9 +275,9 @@ class _Spent:
 
 def _errors(result: Json) -> str:
     errors = result.get("errors")
-    said = [each for each in errors if isinstance(each, str)] if isinstance(errors, list) else []
+    said = [error for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
     # After a signal claude names its inner state only: `[ede_diagnostic] result_type=user …`.
-    return "; ".join(each for each in said if not each.startswith("["))
+    return "; ".join(item for item in said if not item.startswith("["))
 
 
 def _content_text(message: Json) -> str:

@@ -20,10 +20,10 @@ from signal import Signals
 from typing import Any
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.backends.isolated_home import holds, home_of, link_all, own_home
 from architect_parallel.backends.program import (
+    BuiltIn,
     fits_argument,
     locate,
     program_availability,
@@ -34,7 +34,7 @@ from architect_parallel.domain import ApprovalMode, SandboxMode
 _KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
 _ENVIRONMENT = (*_KEYS, "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "CODEX_CA_CERTIFICATE", "RUST_LOG")
 _LINKED = ("auth.json", "config.toml", ".credentials.json", "AGENTS.md", "AGENTS.override.md", "rules", "prompts")
-"""What of the user's CODEX_HOME a worker's own one has too."""
+"""Entries of the user's CODEX_HOME that are linked into the worker's."""
 _QUIET = (
     *("-c", "check_for_update_on_startup=false"),
     *("-c", "analytics.enabled=false"),
@@ -97,7 +97,7 @@ class CodexBackend(BuiltIn):
         return CodexReader(home=self._home(request), resumed=request.session_id, model=request.model)
 
     def _home(self, request: Request) -> Path:
-        """The worker's CODEX_HOME, made and linked up at the first call."""
+        """Make the worker's CODEX_HOME and its links at the first call."""
         user_home = _user_home(self.environ)
         if _login_in_keyring(user_home):
             return user_home  # the keyring knows a login by its CODEX_HOME: under another one it is not found
@@ -105,12 +105,14 @@ class CodexBackend(BuiltIn):
         (home / "skills").mkdir(mode=0o700, exist_ok=True)  # codex itself writes skills/.system
         with contextlib.suppress(OSError):
             link_all(
-                home / "skills", (each for each in (user_home / "skills").iterdir() if not each.name.startswith("."))
+                home / "skills", (entry for entry in (user_home / "skills").iterdir() if not entry.name.startswith("."))
             )
         return home
 
     def _key(self) -> dict[str, str]:
-        """The built-in provider takes CODEX_API_KEY only; users set OPENAI_API_KEY. A login goes before both."""
+        """The built-in provider takes only CODEX_API_KEY, but users set OPENAI_API_KEY. A login takes precedence over
+        both.
+        """
         key = self.environ.get("OPENAI_API_KEY")
         if not key or self.environ.get("CODEX_API_KEY") or _has_login(_user_home(self.environ)):
             return {}
@@ -152,12 +154,12 @@ def _sandbox(request: Request) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _reading(home: Path, directory: Path) -> list[str]:
-    """Options against what the sandbox does not hold: MCP servers, and commands that somebody's rules allow.
+    """Options against what the sandbox does not contain: MCP servers, and commands that a user's rules allow.
 
-    Both were seen to write (0.169.0). There is no option for all servers: those of the user and of the repository are
-    switched off by name. (To have no trust in a repository would keep its AGENTS.md from being read.)
+    Both were seen to write (0.169.0). No option covers all servers, so those of the user and of the repository are
+    switched off by name. Without trust in the repository, its AGENTS.md would not be read.
     """
-    places = dict.fromkeys(each for path in (directory, directory.resolve()) for each in (path, *path.parents))
+    places = dict.fromkeys(item for path in (directory, directory.resolve()) for item in (path, *path.parents))
     files = [home / "config.toml", *(place / ".codex" / "config.toml" for place in places)]
     off = {name: _switched_off(server) for path in files for name, server in _servers(path).items()}
     told = ", ".join(f"{_toml_string(name)} = {{{server}}}" for name, server in off.items())
@@ -173,13 +175,16 @@ def _servers(path: Path) -> dict[str, Any]:
 
 
 def _switched_off(server: Any) -> str:
-    """With its address: a server without one is an error where the file that names it is not read for want of trust."""
+    """An entry that switches a server off, with its address.
+
+    A server without an address is an error if the file that names it is not read for want of trust.
+    """
     known = server if isinstance(server, dict) else {}
     address = next((f"{key} = {_toml_string(str(known[key]))}, " for key in ("command", "url") if key in known), "")
     return f"{address}enabled = false"
 
 
 def _toml_string(text: str) -> str:
-    """A TOML basic string; JSON's is one but for DEL and lone surrogates."""
+    """A TOML basic string. JSON strings differ from it only for DEL and lone surrogates."""
     clean = text.replace("\x7f", "").encode(errors="replace").decode()
     return json.dumps(clean, ensure_ascii=False)

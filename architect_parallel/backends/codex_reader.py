@@ -1,6 +1,6 @@
-"""What codex prints with `--json`, and what its rollout file adds, turned into facts.
+"""Read what codex prints with `--json`, and its rollout file.
 
-Success is `turn.completed` without a later failure; `error` events may be retries, `error` items are warnings.
+Success is `turn.completed` without a later failure. `error` events may be retries, `error` items are warnings.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import (
     AgentEvent,
     AgentReport,
@@ -20,23 +20,22 @@ from architect_parallel.backends.base import (
     lines_without,
 )
 from architect_parallel.backends.codex_rollout import Rollout, thread_usage, token_usage
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later, status_of
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import Json, UnreadText
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
 _TOOLS = frozenset({"command_execution", "file_change", "mcp_tool_call", "web_search", "collab_tool_call"})
 _MOST_WARNINGS = 10
 _UNINTERESTING = (b'{"type":"item.updated"',)
-"""The output so far, again and again."""
+"""Events that repeat the output so far."""
 
 
 class CodexReader:
-    """Reads `--json` events and, beside them, the rollout file.
+    """Reads `--json` events and the rollout file.
 
     A step is a model reply. stdout does not show replies: there each finished tool call and the completed turn count,
-    in the rollout each growth of the thread's tokens; the larger number is nearer to the truth.
+    in the rollout each growth of the thread's tokens. The larger number is closer to the truth.
     """
 
     def __init__(self, *, home: Path, resumed: str | None, model: str | None) -> None:
@@ -169,7 +168,7 @@ class CodexReader:
             case "command_execution":
                 return (Text(text=one_line(read.text(item, "command"), 200)),)
             case "file_change":
-                paths = " ".join(read.text(each, "path") for each in read.children(item, "changes"))
+                paths = " ".join(read.text(child, "path") for child in read.children(item, "changes"))
                 return (Text(text=one_line(f"change {paths}", 200)),)
             case _:
                 return ()
@@ -198,7 +197,7 @@ class CodexReader:
 
 
 def _since(total: Usage, before: Usage | None) -> Usage:
-    """A resumed thread counts on from its earlier turns; those were paid for by an earlier attempt."""
+    """Subtract earlier turns: a resumed thread continues their count, and an earlier attempt has paid for them."""
     if before is None:
         return total
 

@@ -1,4 +1,4 @@
-"""The session file of codex, followed while codex writes it."""
+"""Follow the session file of codex while codex writes it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
-from architect_parallel.backends.followed import FollowedLines
-from architect_parallel.backends.json_output import Json
+from architect_parallel.backends import reader_tools as read
+from architect_parallel.backends.reader_tools import FollowedLines, Json
 from architect_parallel.domain import Usage
 
 _MARKERS = (b'"token_usage_record"', b'"token_count"', b'"turn_context"')
@@ -22,12 +21,12 @@ class Rollout:
         self._file: FollowedLines | None = None
 
     def entries(self, session: str) -> Iterable[Json]:
-        """Entries with tokens or the model's name that are new since the last call."""
+        """Yield the new entries with tokens or the model's name."""
         file = self._find(session)
         return file.objects(*_MARKERS) if file is not None else ()
 
     def skip(self, session: str) -> Usage | None:
-        """Goes to the end of what is there; the tokens the thread had used by then."""
+        """Skip to the end of the file. Return the tokens that the thread had used by then."""
         usage: Usage | None = None
         file, before = self._find(session), -1
         while file is not None and file.offset != before:
@@ -44,7 +43,7 @@ class Rollout:
 
 
 def token_usage(counted: Json) -> Usage | None:
-    """codex' token counts; `input_tokens` includes the cached, `output_tokens` the reasoning ones."""
+    """Codex's token counts. `input_tokens` includes cached tokens, `output_tokens` reasoning tokens."""
     if not counted:
         return None
     return Usage(
@@ -56,7 +55,7 @@ def token_usage(counted: Json) -> Usage | None:
 
 
 def thread_usage(entry: Json) -> Usage | None:
-    """The thread's tokens so far, when the entry tells them (`token_usage_record`; in older versions `token_count`)."""
+    """The thread's tokens so far, if the entry has them (`token_usage_record`, in older versions `token_count`)."""
     payload = read.child(entry, "payload")
     counted = read.child(read.child(payload, "info"), "total_token_usage")
     return token_usage(read.child(payload, "thread_token_usage") or counted)

@@ -1,7 +1,7 @@
-"""A backend described in YAML: an argv template, how the prompt travels, and what the tool prints.
+"""A backend described in YAML: an argument template, how the prompt is passed, and what the tool prints.
 
-The template is filled word by word, never by a shell. A nested list is an optional group: it goes as a whole when a
-placeholder in it has no value. What the tool reports is read only under the names given in `fields`.
+The template is filled word by word, never by a shell. A nested list is an optional group: it is left out as a whole if
+a placeholder in it has no value. What the tool reports is read only under the names given in `fields`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FORMATS = {"json": OutputFormat.JSON, "jsonl": OutputFormat.STREAM_JSON}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandBackend:
-    """A backend from the configuration; made by `command_backend`, which looks at it first."""
+    """A backend from the configuration. `command_backend` validates the configuration first and then makes it."""
 
     name: str
     settings: BackendSettings
@@ -110,7 +110,7 @@ class CommandBackend:
         return [self._argument(word, values) if "prompt" in _names(word) else _fill(word, values) for word in words]
 
     def _argument(self, word: str, values: Mapping[str, str | None] | None = None) -> str:
-        """A word that holds the prompt."""
+        """Fill a word that holds the prompt."""
         text = word if values is None else _fill(word, values)
         if len(text.encode(errors="surrogateescape")) > LONGEST_ARGUMENT_BYTES:
             raise UsageError(
@@ -122,10 +122,10 @@ class CommandBackend:
 
 
 def command_backend(name: str, settings: BackendSettings, environ: Mapping[str, str]) -> CommandBackend:
-    """The backend `name` as the configuration describes it.
+    """Make the backend `name` from its configuration.
 
     Raises:
-        UsageError: No command, an unknown placeholder, prompt or output word, or field.
+        UsageError: There is no command, or an unknown placeholder, prompt mode, output format or field.
     """
     key = f"backends.{name}"
     if not settings.command or not isinstance(settings.command[0], str) or not settings.command[0]:
@@ -150,7 +150,7 @@ def _names(word: str) -> list[str]:
 
 
 def _fill(word: str, values: Mapping[str, str | None]) -> str:
-    """One pass, so that braces inside a value stay what they are. `{{` and `}}` are single braces."""
+    """Fill the placeholders in one pass, so that braces inside a value stay. `{{` and `}}` are single braces."""
     return _PLACEHOLDER.sub(lambda match: values[match[1]] or "" if match[1] else match[0][0], word)
 
 

@@ -1,6 +1,6 @@
-"""What a tool described in YAML prints as JSON, turned into facts.
+"""Read the JSON that a tool described in YAML prints.
 
-Only what stands under the configured names is read, and only when it can be what it claims to be.
+Only values under the configured names are read, and only if they have the right type.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
-from architect_parallel.backends.json_output import Json
+from architect_parallel.backends.reader_tools import Json
 from architect_parallel.backends.shell import LastLines, by_exit_code
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
@@ -27,14 +27,14 @@ FIELDS: Mapping[str, str] = {
     "cached_tokens": "usage.cached_tokens",
     "output_tokens": "usage.output_tokens",
 }
-"""Our field → the (dotted) key it is read from when `fields` does not say otherwise."""
+"""Our field → the dotted key it is read from, unless `fields` names another."""
 
 _JSON_BYTES = 2**20
-"""Of stdout, how much is kept to find the last JSON object in."""
+"""Bytes of stdout kept to find the last JSON object in."""
 
 
 class JsonReader:
-    """Reads `output: json` (the last JSON object on stdout) or `jsonl` (an object a line; the last word counts)."""
+    """Reads `output: json` (the last JSON object on stdout) or `jsonl` (an object per line, the last value counts)."""
 
     def __init__(self, *, what: str, fields: Mapping[str, str], lines: bool) -> None:
         self._what = what
@@ -83,7 +83,7 @@ class JsonReader:
         return AgentReport(outcome=by_code.outcome, text=text, error=by_code.error)
 
     def facts(self) -> Iterable[AgentEvent]:
-        """Everything known by now."""
+        """Everything known so far."""
         steps = read.count(self._said.get("steps"))
         if steps is not None:
             yield Step(count=steps)
@@ -118,7 +118,7 @@ class JsonReader:
 
 
 def last_object(text: str) -> Json | None:
-    """The last JSON object in `text` that begins a line; it may span lines."""
+    """Return the last JSON object in `text` that begins a line. It may span lines."""
     decoder = json.JSONDecoder()
     found: Json | None = None
     position, tries = 0, 0

@@ -17,10 +17,9 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.copilot_reader import CopilotReader
 from architect_parallel.backends.isolated_home import holds, home_of, own_home, write_private
-from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.backends.program import BuiltIn, fits_argument, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = (
@@ -37,10 +36,12 @@ _LINKED = (
     *("config.json", "settings.json", "mcp-config.json", "lsp-config.json", "permissions-config.json"),
     *("agents", "skills", "instructions", "hooks", "installed-plugins"),
 )
-"""What of the user's COPILOT_HOME a worker's own one has too; copilot-instructions.md beside it."""
+"""Entries of the user's COPILOT_HOME that are linked into the worker's, in addition to copilot-instructions.md."""
 _READING = ("view", "glob", "rg", "grep")
-"""All the tools of one that may only read (`rg` or `grep`, as the model is). Denying writes and commands is not enough:
-tools of the user's MCP servers ran all the same (seen with 1.0.102)."""
+"""All tools of an agent that may only read (`rg` or `grep`, depending on the model).
+
+Denying writes and commands is not enough: tools of the user's MCP servers ran all the same (seen with 1.0.102).
+"""
 _INSTRUCTIONS = "copilot-instructions.md"
 
 

@@ -1,4 +1,4 @@
-"""What Copilot CLI prints with `--output-format json`, and what it exports about its model calls, turned into facts.
+"""Read what Copilot CLI prints with `--output-format json`, and its export of model calls.
 
 Success is a `result` with exit code 0 and neither an error nor an `abort` before it. Most lines are deltas and progress
 of tools, megabytes of them, and are dropped unread.
@@ -10,13 +10,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Throttled, Tokens
-from architect_parallel.backends.followed import FollowedLines
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later
-from architect_parallel.backends.sums import NOTHING, plus
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import NO_USAGE, FollowedLines, Json, UnreadText, add_usage
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -28,7 +25,7 @@ _MOST_TOOLS = 10_000
 
 
 class CopilotReader:
-    """Reads the events and follows the export. A step is a model reply: a whole `assistant.message`."""
+    """Reads the events and follows the export. A step is a model reply: a complete `assistant.message`."""
 
     def __init__(self, *, calls_file: Path, model: str | None) -> None:
         self._model = model
@@ -36,7 +33,7 @@ class CopilotReader:
         self._calls.skip()
         self._session: str | None = None
         self._steps = 0
-        self._total = NOTHING
+        self._total = NO_USAGE
         self._text = ""
         self._tools: dict[str, str] = {}
         self._denied: set[str] = set()
@@ -86,7 +83,7 @@ class CopilotReader:
             calls += 1
             self._model = one_line(read.text(told, "gen_ai.request.model"), 200) or self._model
             facts += self._known_session(read.text(told, "gen_ai.conversation.id"))
-            self._total = plus(self._total, _used(told))
+            self._total = add_usage(self._total, _used(told))
         return [*facts, Tokens(usage=self._total, model=self._model)] if calls else facts
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:

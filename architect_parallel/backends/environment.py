@@ -1,13 +1,13 @@
-"""What of the launcher's environment an agent gets to see, and how its secrets stay out of logs.
+"""The part of the launcher's environment that an agent sees, and the redaction of its secrets in logs.
 
-An allow-list, never a deny-list: the common names below, those of the backend, nothing else. `PYTHONPATH` is left out
-on purpose: it would make an agent's tests import the main checkout's code instead of the worktree's.
+An allow-list, never a deny-list: the common names below and those of the backend. `PYTHONPATH` is left out on purpose:
+it would make an agent's tests import the main checkout's code instead of the worktree's.
 
-A command of the user's own (a check, a setup step, a shell task) also gets the variables that its text names (`$NAME`):
-the user typed it, and means them. What did not pass is said by name when such a command fails.
+A command of the user (a check, a setup step, a shell task) also gets the variables that its text names (`$NAME`): the
+user typed it and means them. If such a command fails, the variables that were not passed are named.
 
-git's settings in `GIT_CONFIG_COUNT` pass one by one (`GIT_SETTINGS`): a container declares `safe.directory` that way,
-and a CI job the token of a server (`http.*.extraHeader`), which no agent gets.
+git's settings in `GIT_CONFIG_COUNT` are passed one by one (`GIT_SETTINGS`). A container declares `safe.directory` that
+way, and a CI job the token of a server (`http.*.extraHeader`), which no agent gets.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ COMMON: tuple[str, ...] = (
     *("VIRTUAL_ENV", "JAVA_HOME", "GOPATH", "GOROOT", "GOPROXY", "CARGO_HOME", "RUSTUP_HOME", "NVM_DIR", "PNPM_HOME"),
     *("PYENV_ROOT", "RBENV_ROOT", "ASDF_DIR", "ASDF_DATA_DIR", "VOLTA_HOME", "NIX_PATH", "NIX_SSL_CERT_FILE"),
 )
-"""Names every agent gets; a trailing `*` matches any rest."""
+"""Names that every agent gets. A trailing `*` matches any rest."""
 
 GIT_SETTINGS = (
     *("safe.*", "user.*", "author.*", "committer.*", "init.*", "advice.*", "protocol.*"),
     *("core.autocrlf", "core.eol", "core.filemode", "core.symlinks"),
 )
-"""git settings of the environment, in lower case, that pass as well. None of them holds a credential."""
+"""git settings of the environment, in lower case, that are passed as well. None of them holds a credential."""
 
 _NAME = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]*\b", re.ASCII)
 _EXPANSION = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
@@ -87,30 +87,30 @@ _SHOWN_NAMES = 4
 
 _LOOKS_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET = 6
-"""A shorter value would blank out ordinary words."""
+"""A shorter value would redact ordinary words."""
 BLANK = b"[redacted]"
 
 
 def filtered_environment(backend: Backend, environ: Mapping[str, str]) -> dict[str, str]:
-    """Those variables of `environ` that an agent of `backend` gets."""
+    """The variables of `environ` that an agent of `backend` gets."""
     return _passed(environ, (*COMMON, *backend.environment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandEnvironment:
-    """The part of the launcher's environment that commands of the user's get."""
+    """The part of the launcher's environment that the user's commands get."""
 
     environ: Mapping[str, str]
     """The launcher's."""
     base: tuple[str, ...] = COMMON
-    """Names that always pass."""
+    """Names that are always passed."""
     names: tuple[str, ...] = ()
-    """Names that the configuration adds; they pass whatever they hold."""
+    """Names that the configuration adds. They are passed with any value."""
     keys: tuple[str, ...] = ()
-    """Names of agents' keys, which pass only if `names` has them."""
+    """Names of agents' keys. They are passed only if `names` has them."""
 
     def of(self, command: str) -> dict[str, str]:
-        """The variables of one command: the listed ones, and those its text names."""
+        """The variables of one command: the listed ones, and those that its text names."""
         listed = _passed(self.environ, (*self.base, *self.names))
         return {name: self.environ[name] for name in self._meant(command)} | listed
 
@@ -123,13 +123,13 @@ class CommandEnvironment:
         return _longest_first(found)
 
     def held_back(self, command: str, output: str, setting: str) -> str | None:
-        """For a command that failed: which of the user's variables it did not get; `None` means none.
+        """For a command that failed, say which of the user's variables it did not get. `None` means none.
 
-        Names, never values; those that the command or its output mentions come first. Agents' keys are only said
-        where they are mentioned.
+        Names, never values. Those that the command or its output mentions come first. Agents' keys are named only if
+        they are mentioned.
 
         Args:
-            setting: The configuration key that passes further ones.
+            setting: The configuration key that passes further variables.
         """
         passed, mentioned = self.of(command), {*_NAME.findall(f"{command}\n{output}")}
         held = [
@@ -158,7 +158,10 @@ def key_names(backends: Iterable[Backend]) -> tuple[str, ...]:
 
 
 def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Values to redact, longest first: the backend's secrets, passed variables with a telling name, proxy passwords."""
+    """Values to redact, longest first.
+
+    They are the backend's secrets, passed variables with a telling name, and passwords of proxies.
+    """
     found: set[str] = set()
     for name, value in filtered_environment(backend, environ).items():
         if _matches(name, backend.secrets) or _LOOKS_SECRET.search(name):
@@ -169,16 +172,16 @@ def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ..
 
 
 def redact(data: bytes, secrets: Iterable[str]) -> bytes:
-    """`data` with every secret blanked out, as it is and as JSON would spell it."""
+    """`data` with every secret redacted, as it is and as JSON would spell it."""
     for spelling in _spellings(secrets):
         data = data.replace(spelling, BLANK)
     return data
 
 
 class Redactor:
-    """`redact` for a stream: a secret cut by a chunk's end is found too. One per stream.
+    """`redact` for a stream, one per stream. A secret that is cut by the end of a chunk is found too.
 
-    At most the longest secret's length is held back; `finish` gives it out.
+    At most the longest secret's length is held back. `finish` returns it.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -186,7 +189,7 @@ class Redactor:
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What may be written now."""
+        """Add data and return what may be written now."""
         data = self._held + data
         for spelling in self._spellings:
             data = data.replace(spelling, BLANK)
@@ -195,7 +198,7 @@ class Redactor:
         return data[: len(data) - keep]
 
     def finish(self) -> bytes:
-        """The rest, at the stream's end."""
+        """Return the rest at the end of the stream."""
         rest, self._held = self._held, b""
         return rest
 
@@ -212,7 +215,7 @@ class Redactor:
 
 def _longest_first(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(
-        sorted((each for each in values if len(each) >= _SHORTEST_SECRET), key=lambda each: (-len(each), each))
+        sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=lambda item: (-len(item), item))
     )
 
 
@@ -250,8 +253,8 @@ def _password(url: str) -> set[str]:
 
 
 def _spellings(secrets: Iterable[str]) -> tuple[bytes, ...]:
-    """Longest first, so that a secret which holds another is blanked as a whole."""
+    """Longest first, so that a secret that contains another is redacted as a whole."""
     found: set[bytes] = set()
     for secret in secrets:
         found |= {secret.encode(errors="surrogateescape"), json.dumps(secret)[1:-1].encode()}
-    return tuple(sorted(found - {b""}, key=lambda each: (-len(each), each)))
+    return tuple(sorted(found - {b""}, key=lambda item: (-len(item), item)))

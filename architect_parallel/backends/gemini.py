@@ -19,10 +19,9 @@ from signal import Signals
 from typing import Any
 
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.gemini_reader import GeminiReader
 from architect_parallel.backends.isolated_home import holds, home_of, own_home, worker_settings, write_private
-from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.backends.program import BuiltIn, fits_argument, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -36,9 +35,9 @@ _LINKED = (
     *("oauth_creds.json", "google_accounts.json", "gemini-credentials.json", "mcp-oauth-tokens.json"),
     *("installation_id", "trustedFolders.json", ".env", "extensions", "commands", "skills", "agents", "policies"),
 )
-"""What of the user's ~/.gemini a worker's own one has too; GEMINI.md beside it, with the system prompt."""
+"""Entries of the user's ~/.gemini that are linked into the worker's. GEMINI.md, with the system prompt, is added."""
 _ATTEMPTS = 3
-"""Of one model request; its own default of 10 keeps a refused worker waiting for minutes, instead of in our queue."""
+"""Attempts of one model request. With the default of 10 a refused worker waits for minutes, instead of in our queue."""
 
 _READING = """\
 [[rule]]
@@ -51,11 +50,15 @@ toolName = ["read_file", "read_many_files", "list_directory", "glob", "grep_sear
 decision = "allow"
 priority = 999
 """
-"""A policy for one that may only read. Not `--approval-mode plan`: there commands and tools of MCP servers ran that the
-user's own settings or policies allow, and the model is told to write its plan to a file (seen with 0.61.0)."""
+"""A policy for an agent that may only read.
+
+Not `--approval-mode plan`: commands and tools of MCP servers ran there that the user's own settings or policies allow,
+and the model is told to write its plan to a file (seen with 0.61.0).
+"""
 NOTHING_ADDED = ("--allowed-mcp-server-names", "no-server-for-one-that-reads", "--extensions", "none")
-"""No MCP server is started and no extension loaded; qwen's options, too. There is no option for no server: a name that
-none has."""
+"""Start no MCP server and load no extension (qwen has the same options). Without an option for none, a name that no
+server has is allowed.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

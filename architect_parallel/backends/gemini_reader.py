@@ -1,7 +1,7 @@
-"""What Gemini CLI prints with `-o stream-json`, and what its session file adds, turned into facts.
+"""Read what Gemini CLI prints with `-o stream-json`, and its session file.
 
-Success is a `result` with `status: "success"`; without a result the run was cut short, whatever the exit code. That
-code is the HTTP status modulo 256 after an API error, and the only place where the status stands.
+Success is a `result` with `status: "success"`. Without a result the run was cut short, whatever the exit code. After an
+API error that code is the HTTP status modulo 256, and the status is nowhere else.
 """
 
 from __future__ import annotations
@@ -11,23 +11,20 @@ from collections.abc import Iterable, Iterator
 from functools import reduce
 from pathlib import Path
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
-from architect_parallel.backends.followed import FollowedLines
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import LATER, may_pass, retry_after_s, says_later
-from architect_parallel.backends.sums import NOTHING, plus
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import NO_USAGE, FollowedLines, Json, UnreadText, add_usage
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
 _REFUSED_ITSELF = frozenset({41, 42})
-"""Exit codes of its own before anything was asked: login or settings, input or session."""
+"""Exit codes before any request: login or settings, input or session."""
 _TURN_LIMIT = 53
 _DENIED = re.compile(r"(?<!permission )denied|not permitted by policy|rejected", re.IGNORECASE)
-"""How a tool says that it was refused; "permission denied" is the operating system's word."""
+"""The words with which a tool says that it was denied. "permission denied" comes from the operating system."""
 _NEVER = frozenset(status % 256 for status in range(400, 500) if not may_pass(status))
-"""Exit codes of refusals that stay."""
+"""Exit codes of permanent refusals."""
 _NOISE = ("Warning: 256-color", "YOLO mode", "Ripgrep is not", "[STARTUP]", "    at ", "Loaded cached credentials")
 _TEXT_LIMIT = 4 * 2**20
 _MOST_REPLIES = 100_000
@@ -35,9 +32,9 @@ _MOST_MODELS = 20
 
 
 class GeminiReader:
-    """Reads stream-json and, beside it, the session file, where each reply's tokens stand as soon as it is there.
+    """Reads stream-json and the session file, which has each reply's tokens as soon as it is complete.
 
-    A step is a model reply: in the session file an entry with tokens, on stdout what lies between two tool results.
+    A step is a model reply: in the session file an entry with tokens, on stdout the events between two tool results.
     """
 
     def __init__(self, *, home: Path, model: str | None) -> None:
@@ -176,7 +173,7 @@ class GeminiReader:
         facts = list(self.poll())  # what its replies took: the rest it spent beside them (choosing a model, say)
         stats = read.child(event, "stats")
         models = {one_line(name, 200): each for name, each in read.child(stats, "models").items()}
-        parts = {name: _used(each) for name, each in models.items() if isinstance(each, dict)}
+        parts = {name: _used(model) for name, model in models.items() if isinstance(model, dict)}
         if not any(parts.values()):
             parts = {self._model or "": _used(stats)}
         for name, usage in list(parts.items())[:_MOST_MODELS]:
@@ -190,7 +187,7 @@ class GeminiReader:
 
 
 class _Chats:
-    """The tokens of all replies in the sessions of one home, by model, without those that were there before."""
+    """The tokens of all replies in the sessions of one home, by model, without those of earlier attempts."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -198,7 +195,7 @@ class _Chats:
         self._seen: set[str] = set()
         self._replied = dict[str, Usage]()
         self._told = dict[str, Usage]()
-        """As the final event says."""
+        """Totals of the final event."""
         self.replies = 0
         self.model: str | None = None
         while list(self._entries()):  # an earlier attempt's, also where a resumed session writes them anew
@@ -206,35 +203,35 @@ class _Chats:
 
     @property
     def total(self) -> Usage:
-        """All of it: of each model what is more, its replies in the file or the final event's word."""
+        """The total: for each model the larger of its replies in the file and the final event's figure."""
         every = [_larger(self._replied.get(name), self._told.get(name)) for name in {**self._replied, **self._told}]
-        return reduce(plus, every, NOTHING)
+        return reduce(add_usage, every, NO_USAGE)
 
     def new_total(self) -> Usage | None:
-        """The total when it has grown since the last call."""
+        """The total if it has grown since the last call."""
         before = _output(self.total)
         for used in self._entries():
             self.replies += 1
             name = (self.model if len(self._replied) < _MOST_MODELS else None) or ""
-            self._replied[name] = plus(self._replied.get(name, NOTHING), used)
+            self._replied[name] = add_usage(self._replied.get(name, NO_USAGE), used)
         return self.total if _output(self.total) > before else None
 
     def at_least(self, model: str, usage: Usage) -> bool:
-        """Takes the final event's word for `model`; whether it is more than the file told."""
+        """Take the final event's figure for `model`. Returns whether it is larger than the file's."""
         self._told[model] = usage
-        return _output(usage) > _output(self._replied.get(model, NOTHING))
+        return _output(usage) > _output(self._replied.get(model, NO_USAGE))
 
     def _entries(self) -> Iterator[Usage]:
-        """Of the replies not seen before."""
+        """Entries of the replies not seen before."""
         for path in sorted(self._home.glob("tmp/*/chats/**/*.jsonl")):
             followed = self._files.setdefault(path, FollowedLines(path))
             for entry in followed.objects(b'"tokens"'):
-                for each in (entry, *read.children(read.child(entry, "$set"), "messages")):
-                    tokens, name = read.child(each, "tokens"), read.text(each, "id")
+                for item in (entry, *read.children(read.child(entry, "$set"), "messages")):
+                    tokens, name = read.child(item, "tokens"), read.text(item, "id")
                     if not tokens or not name or name in self._seen or len(self._seen) >= _MOST_REPLIES:
                         continue
                     self._seen.add(name)
-                    self.model = one_line(read.text(each, "model"), 200) or self.model
+                    self.model = one_line(read.text(item, "model"), 200) or self.model
                     given = (read.count(tokens.get("input")) or 0) + (read.count(tokens.get("tool")) or 0)
                     out = (read.count(tokens.get("output")) or 0) + (read.count(tokens.get("thoughts")) or 0)
                     cached = read.count(tokens.get("cached")) or 0
@@ -242,7 +239,7 @@ class _Chats:
 
 
 def _used(told: Json) -> Usage | None:
-    """From the final event's figures; `None`: it tells none."""
+    """Usage from the final event's figures. `None` means that it has none."""
     given, out = read.count(told.get("input_tokens")), read.count(told.get("output_tokens"))
     if not given or out is None:
         return None
@@ -252,7 +249,7 @@ def _used(told: Json) -> Usage | None:
 
 
 def _larger(one: Usage | None, other: Usage | None) -> Usage:
-    return max(one or NOTHING, other or NOTHING, key=_output)
+    return max(one or NO_USAGE, other or NO_USAGE, key=_output)
 
 
 def _output(usage: Usage) -> int:
@@ -260,7 +257,7 @@ def _output(usage: Usage) -> int:
 
 
 def _http_status(exit_code: int | None) -> int | None:
-    """The status that an exit code stands for; `None`: none that says *later*."""
+    """The status that an exit code means. `None` means no temporary refusal."""
     return next((status for status in LATER if status % 256 == exit_code), None)
 
 

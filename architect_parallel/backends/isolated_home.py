@@ -1,8 +1,8 @@
-"""A home of its own for a worker's agent, in which the user's login and configuration are linked.
+"""A home directory for one worker's agent, with links to the user's login and configuration.
 
-Linked, not copied: no login is written a second time, and a refreshed one is written through the link. Only a settings
-file that needs words of ours is a copy (0600). What is not named is not there: sessions, histories and databases are
-the worker's own.
+Links instead of copies: no login is written a second time, and a refreshed one is written through the link. Only a
+settings file that needs values of ours is a copy (0600). Everything else is absent: sessions, histories and databases
+belong to the worker.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 
 
 def own_home(directory: Path, user_home: Path, names: Iterable[str]) -> Path:
-    """`directory`, made (0700) where it is missing, with those `names` linked that `user_home` has."""
+    """Make `directory` (0700) if it is missing, and link those `names` that `user_home` has."""
     for place in (directory.parent, directory):
         if place.is_symlink():  # an earlier attempt's agent pointed its home elsewhere
             place.unlink()
@@ -28,7 +28,7 @@ def own_home(directory: Path, user_home: Path, names: Iterable[str]) -> Path:
 
 
 def link_all(directory: Path, targets: Iterable[Path]) -> None:
-    """Links those of `targets` that exist into `directory` under their own names; what is there already stays."""
+    """Link those of `targets` that exist into `directory` under their own names. Existing entries stay."""
     for target in targets:
         link = directory / target.name
         if target.exists() and not link.is_symlink() and not link.exists():
@@ -36,7 +36,7 @@ def link_all(directory: Path, targets: Iterable[Path]) -> None:
 
 
 def holds(path: Path, word: bytes) -> bool:
-    """Whether the file `path` can be read and has `word` in it."""
+    """Tell whether the file `path` can be read and contains `word`."""
     try:
         return word in path.read_bytes()
     except OSError:
@@ -44,13 +44,15 @@ def holds(path: Path, word: bytes) -> bool:
 
 
 def home_of(environ: Mapping[str, str]) -> Path:
-    """The user's home directory; one that does not exist when the environment names none."""
+    """The user's home directory, or a path that does not exist if the environment names none."""
     return Path(environ.get("HOME") or "/nonexistent")
 
 
 def write_private(path: Path, text: str) -> Path:
-    """Writes a file of the worker's own (0600) and returns its path. A link that stands there is replaced, never
-    followed: an earlier attempt's agent may have left one."""
+    """Write a file of the worker (0600) and return its path.
+
+    A link at that path is replaced, never followed: an earlier attempt's agent may have left one.
+    """
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
@@ -59,9 +61,10 @@ def write_private(path: Path, text: str) -> Path:
 
 
 def worker_settings(path: Path, user_file: Path, *, under: Mapping[str, Any], over: Mapping[str, Any]) -> Path:
-    """Writes a settings file of the worker's own: the user's, with `under` where it says nothing and `over` on top.
+    """Write a worker's settings file: the user's values, `under` where the user has none, and `over` on top.
 
-    The user's file may hold comments. One that cannot be read even so is linked as it is: the agent has to judge it.
+    The user's file may hold comments. A file that cannot be parsed even so is linked as it is: the agent has to judge
+    it.
     """
     try:
         text = user_file.read_text(encoding="utf-8", errors="replace")
@@ -76,7 +79,7 @@ def worker_settings(path: Path, user_file: Path, *, under: Mapping[str, Any], ov
 
 
 def _without_comments(text: str) -> str:
-    """JSON text without `//` and `/* */` comments and without commas before a closing bracket."""
+    """Remove `//` and `/* */` comments and trailing commas from JSON text."""
     kept = re.sub(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', lambda found: found[1] or " ", text, flags=re.DOTALL)
     return re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda found: found[1] or "", kept, flags=re.DOTALL)
 

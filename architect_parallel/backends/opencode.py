@@ -19,12 +19,11 @@ from secrets import token_hex
 from signal import Signals
 from typing import Any
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.isolated_home import holds, home_of, write_private
 from architect_parallel.backends.opencode_reader import OpencodeReader
-from architect_parallel.backends.program import locate, program_availability
+from architect_parallel.backends.program import BuiltIn, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
 
@@ -57,8 +56,11 @@ _READING: Mapping[str, Any] = {
     "read": {"*": "allow", "*.env": "deny", "*.env.*": "deny", "*.env.example": "allow"},
     **dict.fromkeys(("glob", "grep", "list"), "allow"),
 }
-"""All that an agent of ours may do, which only reads. Rules for every agent would not do: what the user's settings
-allow one of theirs goes before, and tools of MCP servers have any name (seen with 1.18.33)."""
+"""All that a read-only agent of ours may do.
+
+Rules for every agent would not suffice: what the user's settings allow one agent takes precedence, and tools of MCP
+servers have any name (seen with 1.18.33).
+"""
 _DENIED_WRITES = {"edit": "deny", "bash": "deny", "external_directory": "deny"}
 
 
@@ -114,7 +116,7 @@ class OpencodeBackend(BuiltIn):
         if request.model is not None:
             if "/" not in request.model:
                 raise UsageError(
-                    f"opencode wants its model as provider/model, not {request.model!r}",
+                    f"opencode needs its model as provider/model, not {request.model!r}",
                     hint=f"for example --models openai/{request.model}; `opencode models` lists them",
                 )
             argv += ["-m", request.model]
@@ -136,7 +138,7 @@ class OpencodeBackend(BuiltIn):
         return OpencodeReader(model=request.model)
 
     def _config(self, request: Request, permission: Mapping[str, str], reader: str | None) -> dict[str, Any]:
-        """Merged by opencode over the user's configuration; over what the user's own variable holds, here."""
+        """The configuration that opencode merges over the user's configuration and over the user's own variable."""
         config: dict[str, Any] = dict(read.parse_object(self.environ.get("OPENCODE_CONFIG_CONTENT") or "{}") or {})
         # Its snapshots are a second copy of what git has; `share` could publish a session.
         config |= {"autoupdate": False, "share": "disabled", "snapshot": False}
@@ -162,14 +164,14 @@ def _configures_a_provider(environ: Mapping[str, str]) -> bool:
 
 
 def _rewritten(worktree: Path) -> tuple[str, ...]:
-    """A warning about what the program itself changes in a repository when it starts; there is no option against it."""
+    """Warn about what the program itself changes in a repository when it starts. No option prevents it."""
     files = [f"{place}opencode.{kind}" for place in ("", ".opencode/") for kind in ("json", "jsonc")]
     found = [name for name in files if (worktree / name).is_file() and not holds(worktree / name, b'"$schema"')]
     return tuple(f"opencode writes its $schema into the repository's {name}, though it may only read" for name in found)
 
 
 def _permissions(request: Request) -> tuple[bool, dict[str, str], tuple[str, ...]]:
-    """Whether to approve what it asks for, rules of its own, warnings."""
+    """Returns whether to approve what it asks for, its rules, and warnings."""
     match request.sandbox_mode:
         case SandboxMode.READ_ONLY:
             return False, _DENIED_WRITES, ()

@@ -1,6 +1,6 @@
-"""What opencode prints with `--format json`, turned into facts.
+"""Read what opencode prints with `--format json`.
 
-There is no final event: the last step's reason, the absence of an error and the exit code say together how it ended.
+There is no final event. The last step's reason, the absence of an error and the exit code together decide the outcome.
 """
 
 from __future__ import annotations
@@ -8,17 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import Json, UnreadText
 from architect_parallel.domain import CostBasis, Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
 _REJECTED = "rejected permission"
 _NEVER = ("ProviderAuthError", "ProviderModelNotFoundError")
-"""Names of errors that another attempt would end with too."""
+"""Names of permanent errors."""
 _FORBIDDEN = "specified a rule which prevents"
 
 

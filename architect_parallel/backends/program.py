@@ -1,6 +1,6 @@
-"""What the backends have in common: where their program is, how a prompt travels, how a number is written.
+"""The program of a backend: where it is, which variables it gets, how a prompt and a number are passed to it.
 
-Looks at files, starts nothing.
+Reads files and starts nothing.
 """
 
 from __future__ import annotations
@@ -8,29 +8,58 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from architect_parallel.backends.base import Availability, Request
-from architect_parallel.backends.json_output import parse_object, text
+from architect_parallel.backends.reader_tools import parse_object, text
 from architect_parallel.domain import BackendSettings
 from architect_parallel.errors import UsageError
 
 LONG_PROMPT_BYTES = 64 * 1024
-"""A longer prompt goes by stdin or file: Linux takes at most 128 KiB in one argument, `ps` shows it to everyone."""
+"""A longer prompt is passed by stdin or file: Linux takes at most 128 KiB in one argument, and `ps` shows it to
+everyone.
+"""
 LONGEST_ARGUMENT_BYTES = 128 * 1024 - 1
-"""Linux' MAX_ARG_STRLEN without the closing NUL."""
+"""Linux's MAX_ARG_STRLEN without the closing NUL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltIn:
+    """A built-in backend. The configuration may name its program and further variables."""
+
+    settings: BackendSettings | None = None
+    environ: Mapping[str, str]
+    """The launcher's environment."""
+
+    name: ClassVar[str]
+    program: ClassVar[str] = ""
+    """The program to start without configuration. Empty means `name`."""
+    variables: ClassVar[tuple[str, ...]] = ()
+    """Variables of this backend, keys included."""
+    secrets: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        return (*self.variables, *(self.settings.env if self.settings else ()))
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The words that start its program."""
+        return program_prefix(self.name, self.program or self.name, self.settings)
 
 
 def fits_argument(prompt: str) -> bool:
-    """Whether a prompt may stand in argv: short, and not to be taken for an option."""
+    """Tell whether a prompt may be an argument: short, and not to be mistaken for an option."""
     return not prompt.startswith("-") and len(prompt.encode(errors="surrogateescape")) <= LONG_PROMPT_BYTES
 
 
 def program_prefix(name: str, default: str, settings: BackendSettings | None) -> tuple[str, ...]:
-    """The words that start a built-in backend's program: the configured ones, else `default`.
+    """The words that start a built-in backend's program: the configured ones, otherwise `default`.
 
     Raises:
-        UsageError: When the configuration gives a template instead of plain words.
+        UsageError: The configuration has a template instead of plain words.
     """
     if settings is None or settings.command is None:
         return (default,)
@@ -44,16 +73,16 @@ def program_prefix(name: str, default: str, settings: BackendSettings | None) ->
 
 
 def locate(prefix: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """`prefix` with its program as an absolute path where PATH has it, else unchanged.
+    """`prefix` with its program as an absolute path if PATH has it, otherwise unchanged.
 
-    A path with a slash that is relative stays so: it is looked up in the worktree, where the program starts.
+    A relative path with a slash stays relative: it is looked up in the worktree, where the program starts.
     """
     found = shutil.which(prefix[0], path=_absolute_path_entries(environ)) if "/" not in prefix[0] else None
     return (found or prefix[0], *prefix[1:])
 
 
 def program_availability(prefix: Sequence[str], environ: Mapping[str, str], *, install: str) -> Availability:
-    """Whether the program is there and may be started; `install` is the remedy when it is missing."""
+    """Tell whether the program exists and may be started. `install` is the remedy if it is missing."""
     program = locate(prefix, environ)[0]
     if not os.path.isabs(program):
         if "/" in program:
@@ -67,7 +96,7 @@ def program_availability(prefix: Sequence[str], environ: Mapping[str, str], *, i
 
 
 def packaged_version(program: Path) -> str | None:
-    """The version that the npm package says to which `program` belongs; `None`: it belongs to none."""
+    """The version of the npm package that `program` belongs to. `None` means that it belongs to none."""
     try:
         for directory in program.resolve().parents[:4]:
             if (directory / "package.json").is_file():
@@ -79,15 +108,15 @@ def packaged_version(program: Path) -> str | None:
 
 
 def plain_amount(amount: float) -> str:
-    """A number as a person writes it: no exponent, no trailing zeros."""
+    """Format a number without an exponent and without trailing zeros."""
     return f"{amount:.10f}".rstrip("0").rstrip(".")
 
 
 def require_short(text: str, what: str, request: Request) -> str:
-    """`text`, which must execute as one argument.
+    """Return `text`, which must fit in one argument.
 
     Raises:
-        UsageError: When it is too long for that.
+        UsageError: It is too long for that.
     """
     if len(text.encode(errors="surrogateescape")) > LONGEST_ARGUMENT_BYTES:
         raise UsageError(f"{what} of worker {request.worker_id} is longer than 128 KiB", hint="shorten it")

@@ -1,7 +1,7 @@
-"""How providers say *not now*: rate limits, overload, used-up quota, and when to come back; and how they say *never*.
+"""How providers refuse a request for now (rate limits, overload, used-up quota, with a time to wait) or for good.
 
-Agents hand on a provider's refusal as a status or as its words, so both are looked at. Words alone count only where
-the agent itself marks them as an API error: a model may talk about rate limits too.
+Agents pass on a provider's refusal as a status or as text, so both are read. Text counts only where the agent itself
+marks it as an API error: a model may talk about rate limits too.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 
 LATER = frozenset({429, 503, 529})
-"""HTTP statuses that mean *later*: too many requests, unavailable, overloaded."""
+"""HTTP statuses of a temporary refusal: too many requests, unavailable, overloaded."""
 
 _NOW_OR_NEVER = frozenset({408, 409, 425, 429})
-"""Statuses of the four hundreds that are not about the request itself."""
+"""Statuses from 400 to 499 that do not concern the request itself."""
 _STATUS = re.compile(r"\b(?:HTTP|status|API Error|code)[\s:\"]{1,4}([45]\d\d)\b", re.IGNORECASE)
-"""How agents hand on the status that a request was refused with."""
+"""The forms in which agents pass on the status of a refusal."""
 _WORDS = re.compile(
     r"\b429\b|\b529\b|rate.?limit|too many requests|resource.?exhausted|overloaded|quota|usage limit",
     re.IGNORECASE,
@@ -28,7 +28,7 @@ _LONGEST_WAIT_S = 7 * 24 * 3600.0
 
 
 def says_later(text: str, status: int | None = None) -> bool:
-    """Whether an API error means that the same request may do well later.
+    """Tell whether an API error is temporary.
 
     >>> says_later("[API Error: 429 slow down]"), says_later("[API Error: 401 no]"), says_later("", 529)
     (True, False, True)
@@ -37,7 +37,7 @@ def says_later(text: str, status: int | None = None) -> bool:
 
 
 def status_of(text: str) -> int | None:
-    """The HTTP status in an API error's words; `None`: none is told.
+    """The HTTP status in the text of an API error. `None` means that it has none.
 
     >>> status_of("unexpected status 401 Unauthorized"), status_of("[API Error: 500 no]"), status_of("line 404")
     (401, 500, None)
@@ -47,7 +47,7 @@ def status_of(text: str) -> int | None:
 
 
 def may_pass(status: int | None) -> bool:
-    """Whether the same request may do well another time: not after a refused key, an unknown model, bad input.
+    """Tell whether the same request may succeed later. Not so after a refused key, an unknown model or bad input.
 
     >>> may_pass(401), may_pass(429), may_pass(500), may_pass(None)
     (False, True, True, True)
@@ -56,7 +56,7 @@ def may_pass(status: int | None) -> bool:
 
 
 def retry_after_s(text: str) -> float | None:
-    """Seconds to wait, where the words say so; `None`: they do not.
+    """Seconds to wait, as the text says. `None` means that it says nothing.
 
     >>> retry_after_s("Rate limit reached. Please try again in 1.5s."), retry_after_s('"retryDelay": "34s"')
     (1.5, 34.0)

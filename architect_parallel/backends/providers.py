@@ -1,7 +1,7 @@
-"""Which model provider a model name means, and which key it needs: a table and the one rule that reads it.
+"""Model providers: the provider that a model name means, and the key that it needs.
 
-Pure: shared by the embedded agent (which calls the provider) and its backend (which says beforehand what is missing).
-It never sees a key's value, only the names of variables.
+Pure. Shared by the embedded agent, which calls the provider, and its backend, which reports beforehand what is missing.
+Keys' values are never read, only the names of variables.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 SCRIPTED = "scripted"
 """Provider name of models whose replies are read from a file."""
 COMPATIBLE = "openai-compatible"
-"""Provider name of whatever answers at a given base URL in OpenAI's Chat Completions form."""
+"""Provider name of any server at a given base URL that speaks OpenAI's Chat Completions."""
 INSTALL_AGENT = "in a clone of architect-parallel: pipx install --force '.[agent]', or pip install '.[agent]'"
-"""Hint for a program that was installed without the SDKs. It is in no registry: its name alone cannot be installed."""
+"""Hint for an installation without the SDKs. The package is in no registry, so its name alone cannot be installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +23,18 @@ class Provider:
     """A model provider."""
 
     name: str
-    """As in `provider:model`."""
+    """The name in `provider:model`."""
     keys: tuple[str, ...] = ()
-    """Variables that may hold its key, any one of them; empty: none needed, or not known here."""
+    """Variables that may hold its key, any one of them. Empty means that none is needed, or that it is not known
+    here.
+    """
     base_url_variable: str | None = None
-    """With this variable set the requests go elsewhere and a key is not asked for beforehand."""
+    """If this variable is set, requests go elsewhere and no key is required beforehand."""
     default_model: str | None = None
     models: str = r"(?!)"
-    """Pattern of the model names that mean it without a prefix."""
+    """Pattern of the model names that mean this provider without a prefix."""
     module: str | None = None
-    """Python package of its SDK; `None`: the one of OpenAI's."""
+    """Python package of its SDK. `None` means OpenAI's."""
 
 
 PROVIDERS = (
@@ -59,7 +61,7 @@ PROVIDERS = (
     ),
     Provider(name="deepseek", keys=("DEEPSEEK_API_KEY",), default_model="deepseek-chat", models=r"deepseek-"),
 )
-"""In the order in which a provider with a key is taken when no model is named."""
+"""In order of preference if no model is named."""
 
 OTHER_KEYS = tuple(
     f"{name}_API_KEY"
@@ -81,17 +83,17 @@ OTHER_KEYS = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """A model name taken apart."""
+    """A model name and its parts."""
 
     provider: Provider
     model: str
-    """The provider's own name of it, without a prefix; what is priced."""
+    """The provider's own name of the model, without a prefix. Prices are looked up by it."""
     api_base: str | None = None
-    """`None`: the provider's own address."""
+    """`None` means the provider's own address."""
 
 
 def choose_model(name: str, api_base: str | None = None) -> ModelChoice | None:
-    """What a model name means; `None` when no provider is known for it.
+    """Split a model name. `None` means that no provider is known for it.
 
     >>> choose_model("claude-sonnet-4-6").provider.name
     'anthropic'
@@ -105,7 +107,7 @@ def choose_model(name: str, api_base: str | None = None) -> ModelChoice | None:
     prefix, colon, rest = name.partition(":")
     if prefix == SCRIPTED and colon:
         return ModelChoice(provider=Provider(name=SCRIPTED), model=rest)
-    by_name = next((each for each in PROVIDERS if re.match(each.models, name)), None)
+    by_name = next((provider for provider in PROVIDERS if re.match(provider.models, name)), None)
     if api_base:
         model = rest if prefix in ("openai", "deepseek") and colon else name
         deepseek = prefix == "deepseek" or (by_name is not None and by_name.name == "deepseek")
@@ -114,22 +116,24 @@ def choose_model(name: str, api_base: str | None = None) -> ModelChoice | None:
     if by_name is not None:
         return ModelChoice(provider=by_name, model=name)
     if colon and rest and re.fullmatch(r"[a-z][a-z-]*", prefix):
-        known = next((each for each in PROVIDERS if each.name == prefix), None)
+        known = next((candidate for candidate in PROVIDERS if candidate.name == prefix), None)
         return ModelChoice(provider=known or Provider(name=prefix), model=rest)
     return None
 
 
 def default_model(variables: Collection[str]) -> str | None:
-    """The default model of the first provider whose key is among the names of set variables; `None`: no key is set.
+    """The default model of the first provider whose key is set. `None` means that no key is set.
 
     >>> default_model({"OPENAI_API_KEY"})
     'gpt-4o'
     """
-    return next((each.default_model for each in PROVIDERS if any(key in variables for key in each.keys)), None)
+    return next(
+        (provider.default_model for provider in PROVIDERS if any(key in variables for key in provider.keys)), None
+    )
 
 
 def missing_key(choice: ModelChoice, variables: Collection[str]) -> str | None:
-    """Name of the variable to set before this model can be called; `None`: nothing is known to be missing.
+    """Name of the variable to set before this model can be called. `None` means that nothing is known to be missing.
 
     >>> missing_key(choose_model("gpt-4o"), set())
     'OPENAI_API_KEY'

@@ -18,10 +18,10 @@ from pathlib import Path
 from signal import Signals
 
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.built_in import BuiltIn
 from architect_parallel.backends.gemini import NOTHING_ADDED
 from architect_parallel.backends.isolated_home import holds, home_of, own_home, worker_settings
 from architect_parallel.backends.program import (
+    BuiltIn,
     fits_argument,
     locate,
     program_availability,
@@ -31,7 +31,7 @@ from architect_parallel.backends.qwen_reader import QwenReader
 from architect_parallel.domain import ApprovalMode, SandboxMode
 
 _AUTH_TYPES = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic", "GEMINI_API_KEY": "gemini"}
-"""Which login a key stands for, where the user's settings choose none; the first that is set."""
+"""The login that a key stands for if the user's settings choose none. The first one that is set counts."""
 _KEYS = (
     *_AUTH_TYPES,
     *("GOOGLE_API_KEY", "DASHSCOPE_API_KEY", "BAILIAN_CODING_PLAN_API_KEY", "OPENROUTER_API_KEY", "DEEPSEEK_API_KEY"),
@@ -55,21 +55,24 @@ _QUIET = {
 }
 
 _NO_TOOLS_FOUND = {"tools": {"discoveryCommand": "", "callCommand": ""}}
-"""Tools that a command of the user's names have names of any kind."""
+"""Tools that a command of the user names may have any name."""
 _READING = ("read_file", "list_directory", "glob", "grep_search")
 _BESIDE = (
     *("edit", "write_file", "run_shell_command", "monitor", "save_memory", "web_fetch", "todo_write", "lsp"),
     *("cron_create", "cron_list", "cron_delete", "agent", "task", "skill", "send_message", "task_stop", "tool_search"),
     *("exit_plan_mode", "ask_user_question"),
 )
-"""All its other tools by name: the list of those it may have holds for some of its tools only."""
+"""All other tools by name: the allow-list holds only for some tools."""
 _READING_OPTIONS = (
     *(word for tool in _READING for word in ("--core-tools", tool)),
     *(word for tool in _BESIDE for word in ("--exclude-tools", tool)),
     *NOTHING_ADDED,
 )
-"""For one that may only read. Not `--approval-mode plan`: there files were written, and commands and tools of MCP
-servers ran, that the user's own settings allow (seen with 0.15.10)."""
+"""Arguments of an agent that may only read.
+
+Not `--approval-mode plan`: files were written there, and commands and tools of MCP servers ran that the user's own
+settings allow (seen with 0.15.10).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +149,7 @@ class QwenBackend(BuiltIn):
         return QwenReader(resumed=request.session_id is not None)
 
     def _auth_type(self) -> tuple[str, ...]:
-        """A headless run wants a login chosen; a choice in the user's settings goes first."""
+        """A headless run needs a chosen login. A choice in the user's settings takes precedence."""
         if holds(_user_home(self.environ) / "settings.json", b'"selectedType"'):
             return ()
         chosen = next((kind for key, kind in _AUTH_TYPES.items() if self.environ.get(key)), None)
@@ -158,7 +161,7 @@ def _user_home(environ: Mapping[str, str]) -> Path:
 
 
 def _rewritten(worktree: Path) -> tuple[str, ...]:
-    """A warning about what the program itself changes in a repository when it starts; there is no option against it."""
+    """Warn about what the program itself changes in a repository when it starts. No option prevents it."""
     settings = worktree / ".qwen" / "settings.json"
     if not settings.is_file() or holds(settings, b'"$version"'):
         return ()

@@ -1,19 +1,17 @@
-"""What Qwen Code prints with `-o stream-json`, turned into facts.
+"""Read what Qwen Code prints with `-o stream-json`.
 
-The events look like claude's and mean less: `is_error: false` may stand on a refused request (0.15), and `usage`
-of a message is filled on its last event only. So an answer that reads `[API Error` and cost no token is an error.
+The events look like claude's and mean less. `is_error: false` may come with a refused request (0.15), and `usage` of a
+message is filled on its last event only. So an answer that reads `[API Error` and used no token is an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import AgentEvent, AgentReport, Session, Step, Text, Tokens
-from architect_parallel.backends.json_output import Json
 from architect_parallel.backends.provider_errors import may_pass, retry_after_s, says_later, status_of
-from architect_parallel.backends.sums import NOTHING, plus
-from architect_parallel.backends.unread import UnreadText
+from architect_parallel.backends.reader_tools import NO_USAGE, Json, UnreadText, add_usage
 from architect_parallel.domain import Outcome, Usage
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -31,7 +29,7 @@ class QwenReader:
         self._session: str | None = None
         self._model: str | None = None
         self._steps = 0
-        self._total = NOTHING
+        self._total = NO_USAGE
         self._text = ""
         self._last_was_free = False
         self._understood = False
@@ -69,7 +67,7 @@ class QwenReader:
         text = plain_text(read.text(result, "result"))
         told = one_line(read.text(read.child(result, "error"), "message"))
         denials = read.children(result, "permission_denials")
-        denied = tuple(sorted({one_line(read.text(each, "tool_name"), 60) or "a tool" for each in denials}))
+        denied = tuple(sorted({one_line(read.text(denial, "tool_name"), 60) or "a tool" for denial in denials}))
         refused = told or (one_line(text) if text.startswith(_API_ERROR) and self._last_was_free else "")
         if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
             return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
@@ -107,7 +105,7 @@ class QwenReader:
         self._last_was_free = used is None
         if used is not None:
             self._steps += 1
-            self._total = plus(self._total, used)
+            self._total = add_usage(self._total, used)
             facts += [Step(count=self._steps), Tokens(usage=self._total, model=self._model)]
         for block in read.children(message, "content"):
             if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
@@ -133,7 +131,7 @@ class QwenReader:
 
 
 def _usage(told: Json) -> Usage | None:
-    """`input_tokens` includes the cached ones; all zero means *not told*."""
+    """`input_tokens` includes the cached ones. All zero means that nothing was reported."""
     given, out = read.count(told.get("input_tokens")), read.count(told.get("output_tokens"))
     if not given and not out:
         return None

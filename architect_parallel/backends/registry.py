@@ -1,13 +1,14 @@
-"""All backends by name: the built-in ones, and those the configuration describes.
+"""All backends by name: the built-in ones, and those from the configuration.
 
-Built-in backends are imported here and not before; an entry under a built-in name may say where its program is and
-which variables it gets, nothing else.
+Built-in backends are imported only here. A configuration entry under a built-in name may only set its program and its
+variables.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.domain import BackendSettings, Settings
@@ -16,14 +17,17 @@ from architect_parallel.text.suggest import require_known
 BUILT_IN = ("architect", "claude", "codex", "gemini", "opencode", "qwen", "copilot", "aider", "shell")
 """In the order in which they are shown."""
 AGENT_CLIS = tuple(name for name in BUILT_IN if name not in ("architect", "shell"))
-"""Programs of others, each of which knows `--version`."""
+"""Programs of other projects, each of which knows `--version`."""
 
 
 def load_backends(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, Backend]:
-    """Every backend by name, the built-in ones first. `environ`: the launcher's environment; `None`: this process'.
+    """Every backend by name, the built-in ones first.
+
+    Args:
+        environ: The launcher's environment. `None` means that of this process.
 
     Raises:
-        UsageError: When an entry of the configuration does not describe a backend.
+        UsageError: An entry of the configuration does not describe a backend.
     """
     environ = os.environ if environ is None else environ
     backends = {name: _built_in(name, settings.backends.get(name), environ) for name in BUILT_IN}
@@ -36,50 +40,17 @@ def load_backends(settings: Settings, environ: Mapping[str, str] | None = None) 
 
 
 def require_backend(backends: Mapping[str, Backend], name: str) -> Backend:
-    """The backend called `name`.
+    """Return the backend called `name`.
 
     Raises:
-        UsageError: When there is none; the nearest name is offered.
+        UsageError: There is none. The message offers the nearest name.
     """
     require_known("backend", name, backends, hint="`architect backends` lists them")
     return backends[name]
 
 
 def _built_in(name: str, settings: BackendSettings | None, environ: Mapping[str, str]) -> Backend:
-    match name:
-        case "architect":
-            from architect_parallel.backends.architect import ArchitectBackend
-
-            return ArchitectBackend(settings=settings, environ=environ)
-        case "claude":
-            from architect_parallel.backends.claude import ClaudeBackend
-
-            return ClaudeBackend(settings=settings, environ=environ)
-        case "codex":
-            from architect_parallel.backends.codex import CodexBackend
-
-            return CodexBackend(settings=settings, environ=environ)
-        case "gemini":
-            from architect_parallel.backends.gemini import GeminiBackend
-
-            return GeminiBackend(settings=settings, environ=environ)
-        case "opencode":
-            from architect_parallel.backends.opencode import OpencodeBackend
-
-            return OpencodeBackend(settings=settings, environ=environ)
-        case "qwen":
-            from architect_parallel.backends.qwen import QwenBackend
-
-            return QwenBackend(settings=settings, environ=environ)
-        case "copilot":
-            from architect_parallel.backends.copilot import CopilotBackend
-
-            return CopilotBackend(settings=settings, environ=environ)
-        case "aider":
-            from architect_parallel.backends.aider import AiderBackend
-
-            return AiderBackend(settings=settings, environ=environ)
-        case _:
-            from architect_parallel.backends.shell import ShellBackend
-
-            return ShellBackend(settings=settings, environ=environ)
+    """Import one built-in backend: a run of one agent loads no other."""
+    module = import_module(f"architect_parallel.backends.{name}")
+    backend: Backend = getattr(module, f"{name.capitalize()}Backend")(settings=settings, environ=environ)
+    return backend

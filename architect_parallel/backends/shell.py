@@ -1,6 +1,6 @@
 """Backend `shell`: the task is a shell command (a CI chore, a codemod, a linter), run by /bin/sh in the worktree.
 
-The one backend whose prompt is meant for a shell. Its exit code is its word: 0 is success. A shell command costs no
+It is the one backend whose prompt is meant for a shell. Its exit code decides: 0 is success. A shell command costs no
 model money, so its cost is a known 0, not an unknown.
 """
 
@@ -21,8 +21,7 @@ from architect_parallel.backends.base import (
     Text,
     Tokens,
 )
-from architect_parallel.backends.built_in import BuiltIn
-from architect_parallel.backends.program import fits_argument, locate, program_availability
+from architect_parallel.backends.program import BuiltIn, fits_argument, locate, program_availability
 from architect_parallel.domain import (
     ApprovalMode,
     CostBasis,
@@ -34,7 +33,7 @@ from architect_parallel.domain import (
 from architect_parallel.text.sanitize import one_line, plain_text
 
 TAIL_BYTES = 16 * 1024
-"""How much of stdout's end is the final text."""
+"""Bytes at the end of stdout that become the final text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,7 @@ class ShellBackend(BuiltIn):
             approval_modes=frozenset({ApprovalMode.DEFAULT, ApprovalMode.NONE}),
             sandbox_modes=frozenset({SandboxMode.DEFAULT, SandboxMode.FULL}),
             cost=True,
+            runs_its_prompt=True,
             output_format=OutputFormat.TEXT,
         )
 
@@ -76,7 +76,7 @@ class LastLines:
         self._size = 0
 
     def add(self, line: bytes) -> None:
-        """Takes the next line, without its newline; of a very long one its end."""
+        """Add the next line without its newline. Of a very long line only the end is kept."""
         if len(line) > self._limit:
             line = line[-self._limit :]
             # Not from within a letter of UTF-8, which has three bytes at most behind its first.
@@ -88,7 +88,7 @@ class LastLines:
             self._size -= len(self._lines.popleft()) + 1
 
     def extend(self, block: bytes) -> None:
-        """Takes many lines at once, the last with its newline; they stay together."""
+        """Add many lines at once, the last with its newline. They stay together."""
         block = block.removesuffix(b"\n")
         if len(block) > self._limit:
             block = block[block.find(b"\n", len(block) - self._limit) + 1 :]
@@ -96,12 +96,12 @@ class LastLines:
 
     @property
     def raw(self) -> str:
-        """What is kept, undecodable bytes as replacement characters."""
+        """The kept text, undecodable bytes as replacement characters."""
         return b"\n".join(self._lines).decode(errors="replace")
 
     @property
     def last(self) -> str:
-        """The last line that is not blank, plain; `""` when there is none."""
+        """The last line that is not blank, without control sequences. Empty when there is none."""
         for block in reversed(self._lines):
             words = block.rstrip()
             if words:
@@ -110,7 +110,7 @@ class LastLines:
 
 
 class OutputReader:
-    """Reads a program without a format of its own: the end of stdout is the text, the exit code decides."""
+    """Reads a program without an output format: the end of stdout is the text, the exit code decides."""
 
     def __init__(self, *, what: str, free: bool) -> None:
         self._what = what
@@ -145,7 +145,7 @@ class OutputReader:
 
 
 def by_exit_code(what: str, exit_code: int | None, stderr_tail: str, text: str) -> AgentReport:
-    """The ending of a program whose exit code is all it says."""
+    """Report a program of which only the exit code is known."""
     if exit_code is None:
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=text, error=f"nobody saw {what} end")
     if exit_code == 0:

@@ -1,4 +1,4 @@
-"""The roof: the table of commands and the one place where errors become a line and an exit code.
+"""The table of commands, and the one place where an error becomes a line and an exit code.
 
 Nothing heavy is imported here or at the top of a command's module (no git, pydantic, rich, model SDKs): `--help`
 must stay cheap. A new command is one file and one row.
@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import typer
 
@@ -47,10 +47,6 @@ from architect_parallel.cli.console import ReaderGone, answer, note, open_closed
 from architect_parallel.cli.error_log import DetailsFile
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
-
-# Typer carries its own copy of click, which is private; these are its errors by way of public names.
-ClickUsageError: type[Any] = typer.BadParameter.__mro__[1]
-ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("parallel", parallel.parallel),
@@ -101,6 +97,13 @@ def build_app() -> typer.Typer:
     return app
 
 
+@runtime_checkable
+class ParserError(Protocol):
+    """An error of typer's parser. Typer does not export the base class of these errors."""
+
+    def format_message(self) -> str: ...
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         answer(f"architect-parallel {__version__}")
@@ -112,11 +115,11 @@ def _common(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """What stands before every command."""
+    """Options before every command."""
 
 
 def main() -> None:
-    """Entry point of the console scripts; ends the process with the exit code of the contract."""
+    """Run the command line of this process and exit with its code."""
     open_closed_streams()
     _keep_own_rights()
     with DetailsFile():
@@ -132,16 +135,12 @@ def _keep_own_rights() -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Runs one command line and returns its exit code; prints at most one line about an error."""
+    """Run one command line and return its exit code. An error becomes one message on stderr."""
     try:
         outcome = build_app()(args=argv, standalone_mode=False)
         return outcome if isinstance(outcome, int) else ExitCode.SUCCESS
     except typer.Exit as stop:
         return stop.exit_code
-    except ClickUsageError as error:
-        return _fail(error.format_message(), f"{error.ctx.command_path} --help" if error.ctx else None, ExitCode.USAGE)
-    except ClickException as error:
-        return _fail(error.format_message(), None, ExitCode.USAGE)
     except ArchitectParallelError as error:
         return _fail(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -149,6 +148,9 @@ def run(argv: list[str]) -> int:
     except (ReaderGone, SystemExit):  # typer exits by itself when the reader of a help text has left
         return ExitCode.SUCCESS
     except Exception as error:
+        if isinstance(error, ParserError):
+            context = getattr(error, "ctx", None)
+            return _fail(error.format_message(), f"{context.command_path} --help" if context else None, ExitCode.USAGE)
         problem = _problem_of_the_machine(error)
         return _report_bug(error) if problem is None else _fail(problem.message, problem.hint, problem.exit_code)
 
@@ -166,11 +168,11 @@ MACHINE_ERRORS = {
     errno.EIO: "dmesg",
     **dict.fromkeys((errno.EFBIG, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOLCK, errno.ESTALE)),
 }
-"""Error number → what to type. Each has its cause outside this program; any other one is taken for our bug."""
+"""Error number → what to type. These causes are outside this program. Any other error counts as a bug."""
 
 
 def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem | None:
-    """The error, or what it came from, as a problem of the machine; `None` means that it is a bug of ours."""
+    """The error or its cause as a problem of the machine. `None` means that it is a bug of this program."""
     if error is None:
         return None
     try:
@@ -178,7 +180,7 @@ def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem |
     except FileNotFoundError:
         return EnvironmentProblem("the current directory has been removed", hint="cd to your repository")
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
-        return EnvironmentProblem("no memory is left, or no process", hint="ulimit -a; close other programs")
+        return EnvironmentProblem("out of memory or processes", hint="ulimit -a; close other programs")
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
         return EnvironmentProblem(f"{error.strerror}", hint="export TMPDIR=/a/writable/directory")
     if not isinstance(error, OSError) or error.errno not in MACHINE_ERRORS:
@@ -191,7 +193,7 @@ def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem |
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:
-    # Several faults of one file come as several lines; within a line, blanks of any kind are one.
+    # Several faults of one file are several lines. Within a line any white space becomes one blank.
     text = "\n  ".join(line for part in message.split("\n") if (line := " ".join(part.split())))
     note(f"architect: {text}" + (f"\n  try: {hint}" if hint else ""))
     return int(code)

@@ -19,9 +19,9 @@ def cancel(
 ) -> None:
     """Stop a live run, or one of its workers.
 
-    Politely, and its work is collected as after any limit.
+    The agent is asked to stop before it is killed, and its work is collected as after any limit.
     """
-    from architect_parallel.api import launch
+    from architect_parallel.api.cancel import cancel as cancel_run
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.errors import UsageError
 
@@ -29,7 +29,7 @@ def cancel(
     if len(worker_ids) > 1:
         raise UsageError("cancel takes one worker", hint=f"architect cancel {run} {worker_ids[0]}")
     worker = next(iter(worker_ids), None)
-    outcome = launch.cancel(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
+    outcome = cancel_run(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
     if json:
         answer_json(outcome)
         return

@@ -1,4 +1,4 @@
-"""`architect chain FILE`: prompts one after another, each given what the one before said."""
+"""`architect chain FILE`: prompts one after another, each with the output of the one before."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def chain(
 ) -> None:
     """Run prompts one after another, in the current directory.
 
-    Each step names a backend and a prompt; `{{ previous }}` in it is what the step before said. A chain is a flow:
-    `architect resume RUN` goes on where it failed.
+    Each step names a backend and a prompt; `{{ previous }}` in it is the output of the step before. A chain is a flow:
+    `architect resume RUN` continues it where it failed.
     """
     run_shown(file, {}, budget=budget, timeout=timeout, as_json=json, quiet=quiet, dry_run=dry_run, config=config)

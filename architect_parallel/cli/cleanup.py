@@ -1,4 +1,4 @@
-"""`architect parallel-cleanup`: removes what ended runs left behind, losing nothing."""
+"""`architect parallel-cleanup`: remove what ended runs left behind, losing nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from architect_parallel.cli.console import answer, answer_json, warn
 from architect_parallel.errors import ExitCode
 
 if TYPE_CHECKING:
-    from architect_parallel.landing.cleanup import CleanupOutcome, CleanupPlan, Stays
+    from architect_parallel.landing.cleanup import CleanupOutcome, CleanupPlan
+    from architect_parallel.landing.removal import Stays
 
 
 def parallel_cleanup(
@@ -20,17 +21,17 @@ def parallel_cleanup(
         str | None, typer.Option(metavar="RUN", help="Only this run: its id, how it begins or ends, or latest.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also what is dirty or not merged; its state is kept for undo.")
+        bool, typer.Option("--force", help="Also remove what is dirty or not merged; its state is kept for undo.")
     ] = False,
     keep_branches: Annotated[bool, typer.Option("--keep-branches", help="Remove worktrees only.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, remove nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed and remove nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> int:
     """Remove what ended runs left behind, losing nothing.
 
-    What is dirty, locked, live or not merged stays and is named.
+    Dirty, locked, live and unmerged work stays and is named.
 
-    Before anything goes its state is kept under refs/architect/keep, and `architect undo` brings it back.
+    The state is first kept under refs/architect/keep, and `architect undo` brings it back.
     """
     from architect_parallel.journal import Journal
     from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup, settle_runs
@@ -54,7 +55,7 @@ def parallel_cleanup(
 
 
 def _gone(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> list[dict[str, object]]:
-    """One entry per worker: what went, or would go; without one the tree in which a base commit was checked."""
+    """One entry per worker of what is removed. An entry without a worker is the worktree of a baseline."""
     scratch: list[dict[str, object]] = [
         {"run_id": each.run_id, "worker_id": None, "worktree": str(each.path), "branch": None, "kept": []}
         for each in (plan if dry_run else outcome).scratch

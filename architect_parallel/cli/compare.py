@@ -1,4 +1,4 @@
-"""`architect compare RUN`: the results side by side, and what of them can be combined."""
+"""`architect compare RUN`: the results side by side, and which of them merge cleanly together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from architect_parallel.cli.console import answer, answer_json
 def compare(run: options.Run, json: options.Json = False) -> None:
     """Show the results of a run side by side: changed files, conflicts, and what merges cleanly.
 
-    Of a live run, those that have ended. Looks and changes nothing.
+    Of a live run it shows the workers that have ended. It changes nothing.
     """
     from architect_parallel.events import to_plain
     from architect_parallel.landing.compare import compare as compare_results

@@ -17,7 +17,7 @@ from architect_parallel.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     from architect_parallel.config.loader import ConfigSource, Loaded
-    from architect_parallel.system.programs import Unconfirmed
+    from architect_parallel.system.program_record import Unconfirmed
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -77,8 +77,8 @@ def schema(
 
 @app.command(cls=PlainCommand)
 def trust(
-    revoke: Annotated[bool, typer.Option("--revoke", help="Take the trust in the file back.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trusted; record nothing.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Withdraw the trust in the file.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trusted and record nothing.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Trust entries of git's configuration that came while agents ran, else this repository's .architect-parallel.yaml.

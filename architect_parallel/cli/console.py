@@ -1,4 +1,4 @@
-"""stdout carries the answer, stderr everything else; this is the only place that writes to either for a command.
+"""The only module that writes to stdout (the answer) and stderr (everything else) for a command.
 
 A stream that fails loses output and nothing more: an answer that cannot be written is an error of the machine after
 everything is recorded, a note that cannot be written is left out. A stream that the caller closed is /dev/null.
@@ -15,7 +15,7 @@ from architect_parallel.errors import EnvironmentProblem
 
 
 class ReaderGone(Exception):
-    """Nobody reads standard output any more (`architect logs 1 | head`)."""
+    """The reader of standard output has left (`architect logs 1 | head`)."""
 
 
 def open_closed_streams() -> None:

@@ -1,4 +1,4 @@
-"""`architect parallel --continue RUN N TASK`: an ended worker goes on. Words in, words out."""
+"""`architect parallel --continue RUN N TASK`: continue an ended worker."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def go_on(
     dry_run: bool,
     config: Path | None,
 ) -> RunResult | None:
-    """Runs the worker on and shows it live; `None`: it was only to be shown what would be done.
+    """Continue the worker and show it live. Return `None` for `--dry-run`.
 
     Raises:
-        UsageError: There are no instructions, N is no number, or an option has no meaning here.
+        UsageError: No instructions, N is not a number, or an option that does not apply.
     """
     from architect_parallel.api.continue_worker import continue_worker, continued
     from architect_parallel.reports.terminal import ProgressReport
@@ -43,10 +43,10 @@ def go_on(
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name not in ALLOWED and source is not None and source.name == "COMMANDLINE":
-            hint = "backend, model and limits stay as the run was started"
-            raise UsageError(f"--continue does not go with {max(parameter.opts, key=len)}", hint=hint)
+            hint = "leave it out: the worker keeps its backend, model and limits"
+            raise UsageError(f"--continue and {max(parameter.opts, key=len)} exclude each other", hint=hint)
     if task is None:
-        raise UsageError("there are no instructions", hint=f'architect parallel --continue {run} {worker} "what to do"')
+        raise UsageError("no instructions given", hint=f'architect parallel --continue {run} {worker} "what to do"')
     text = stdin_text() if task == "-" else task
     here = Path.cwd()
     if dry_run:
@@ -62,7 +62,7 @@ def go_on(
             }
             answer_json({**plan, "worktree_path": spec.worktree_path, "warnings": spec.warnings, "dry_run": True})
         else:
-            answer(f"would go on with worker {worker_id} in {spec.worktree_path} (attempt {spec.attempt})")
+            answer(f"would continue worker {worker_id} in {spec.worktree_path} (attempt {spec.attempt})")
         return None
     report = ProgressReport(as_json=as_json, quiet=quiet)
     with report:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 def demo(
     directory: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to put the repository; new or empty [a temporary folder].")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory for the repository, new or empty [a temporary directory]."),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """See the main job done, offline, by scripted models.
+    """Show the main job, offline, with scripted models.
 
     Three of them run in parallel on a small repository with a failing test; no network, no key. The models are played
     back from a file; everything else is real. The repository stays for you to look at.
@@ -33,7 +34,7 @@ def demo(
     from architect_parallel.agent import demo as content
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.reports.terminal import ProgressReport
-    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.runs.options import ParallelConfig
 
     place = content.prepare_demo(_target(directory))
     say = note if json else answer
@@ -113,7 +114,7 @@ def _indented(patch: str) -> str:
 
 
 def _way_in(directory: Path) -> str:
-    """How to get where `architect` can be typed: a venv that is not active is not on PATH."""
+    """The commands that lead to where `architect` can be typed. An inactive venv is not on PATH."""
     import shlex
     import shutil
 

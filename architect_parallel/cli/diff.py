@@ -1,4 +1,4 @@
-"""`architect diff RUN [N]`: what the workers changed, according to git."""
+"""`architect diff RUN [N]`: the changes of the workers as patches."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def diff(
     workers: Annotated[
         list[int] | None, typer.Argument(metavar="N", help="Workers; without it, all that changed something.")
     ] = None,
-    stat: Annotated[bool, typer.Option("--stat", help="Only the changed files and their line counts.")] = False,
+    stat: Annotated[bool, typer.Option("--stat", help="Show only the changed files and their line counts.")] = False,
     json: options.Json = False,
 ) -> None:
     """Show what workers changed, as patches.
 
-    Against the commit it started from, according to git.
+    Each patch is against the commit that the worker started from.
     """
     from architect_parallel.events import to_plain
     from architect_parallel.reports.text import diff_stat
@@ -43,7 +43,7 @@ def diff(
         for each in chosen:
             if each.diff is None or not each.diff.files:
                 if worker_ids and each.diff is None and not each.branch:
-                    answer(f"worker {each.worker_id} worked in place: what it changed is not told apart")
+                    answer(f"worker {each.worker_id} worked in place: its changes cannot be told from others")
                 elif worker_ids:
                     answer(f"worker {each.worker_id} changed nothing")
                 continue

@@ -1,4 +1,4 @@
-"""`architect doctor`: what this machine can enforce, what is wrong, and how to mend it."""
+"""`architect doctor`: what this machine can enforce, what is wrong, and how to repair it."""
 
 from __future__ import annotations
 

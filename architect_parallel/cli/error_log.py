@@ -1,4 +1,4 @@
-"""Where the details of what went wrong beside the main thing go: a file for us, not the user's terminal."""
+"""Write the details of internal problems to a file instead of the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from architect_parallel.text.sanitize import one_line
 
 
 class DetailsFile(logging.Handler):
-    """Takes warnings and worse of this program; the file is made with the first one."""
+    """Write warnings and errors of this program to a file, which is made with the first one."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -20,13 +20,13 @@ class DetailsFile(logging.Handler):
         self._path = self._last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):  # a full disk, say: what matters is told elsewhere
+        with contextlib.suppress(OSError):  # for example a full disk; what matters is reported elsewhere
             file = self._file = self._file or self._made()
             file.write(f"{record.name}: {self.format(record)}\n")
             file.flush()
             error = record.exc_info[1] if record.exc_info else None
-            said = record.getMessage() if error is None else str(error) or type(error).__name__
-            self._last = one_line(said, 300)
+            text = record.getMessage() if error is None else str(error) or type(error).__name__
+            self._last = one_line(text, 300)
 
     def _made(self) -> TextIO:
         import tempfile
@@ -43,4 +43,4 @@ class DetailsFile(logging.Handler):
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
-            note(f"something did not work: {self._last}; details: {self._path}")
+            note(f"internal problem: {self._last} (details in {self._path})")

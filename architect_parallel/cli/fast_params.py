@@ -1,4 +1,4 @@
-"""Words of the command line that need no conversion are not converted.
+"""Commands that convert only those parameters that need it.
 
 Typer (0.29) hands every value to pydantic, also text that stays text and options that nobody gave: 80 ms of imports
 and schemas before any command begins. These classes of commands ask typer only for values that have to become
@@ -38,7 +38,7 @@ def _sparing(parameter: Any) -> Any:
 
 
 def _require_not_blank(parameter: Any, value: Any) -> None:
-    """Raises `UsageError` for a word that was given and is empty: mostly a variable of a script that is not set."""
+    """Raise `UsageError` for an empty value. Mostly it is a variable of a script that is not set."""
     for word in value if isinstance(value, tuple | list) else (value,):
         if isinstance(word, str) and not word.strip():
             is_option = parameter.param_type_name == "option"

@@ -16,7 +16,7 @@ from architect_parallel.errors import UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
-    from architect_parallel.flows.machine import Demand, Flow
+    from architect_parallel.flows.model import Demand, Flow
     from architect_parallel.reports.terminal import ProgressReport
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A flow file, YAML or
 def run(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A flow file, YAML or JSON.")] = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a flow from the state it stood in.")
+        str | None, typer.Option("--resume", metavar="RUN", help="Continue a flow from the state it stopped in.")
     ] = None,
     var: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="Set a variable of the flow; repeatable.")
@@ -56,12 +56,12 @@ def run(
     """Run a flow in the current directory.
 
     Commands and agents work in the repository as it is; agents inside `parallel` get worktrees. The exit code is that
-    of the state the flow ended in; a failure that `on-error` handled is over.
+    of the state the flow ended in; a failure that `on-error` handled does not count.
     """
     if (file is None) == (resume is None):
         raise UsageError("give either a FILE or --resume RUN", hint="architect flow run --help")
     if reply is not None and resume is None:
-        raise UsageError("--answer goes with --resume RUN", hint="architect status")
+        raise UsageError("--answer needs --resume RUN", hint="architect status")
     if file is not None:
         variables = dict(_assignment(each) for each in var or ())
         run_shown(
@@ -71,7 +71,7 @@ def run(
     assert resume is not None
     if var or budget or timeout or dry_run:
         hint = "leave out --var, --budget, --timeout and --dry-run"
-        raise UsageError("--resume goes on as the run was started", hint=hint)
+        raise UsageError("--resume keeps the settings of the run", hint=hint)
     finish(resumed(resume, answer=reply, as_json=json, quiet=quiet, config=config), as_json=json)
 
 
@@ -86,8 +86,9 @@ def run_shown(
     dry_run: bool,
     config: Path | None,
 ) -> None:
-    """Runs the flow in `file`, shows it live as the streams allow, and ends with its exit code."""
-    from architect_parallel.flows.runner import FlowConfig, plan_flow, run_flow
+    """Run the flow in `file`, show it live as far as the streams allow, and end with its exit code."""
+    from architect_parallel.flows.plan import FlowConfig, plan_flow
+    from architect_parallel.flows.runner import run_flow
     from architect_parallel.reports.terminal import ProgressReport
 
     wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
@@ -105,7 +106,7 @@ def run_shown(
 
 
 def finish(result: RunResult, *, as_json: bool) -> NoReturn:
-    """Prints the answer and ends with the flow's exit code."""
+    """Print the answer and end with the exit code of the flow."""
     from architect_parallel.cli.parallel import print_result
 
     print_result(result, as_json=as_json)
@@ -113,7 +114,7 @@ def finish(result: RunResult, *, as_json: bool) -> NoReturn:
 
 
 def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
-    """Goes on with a flow and shows it live; `answer` as for `resume_flow`."""
+    """Continue a flow and show it live; `answer` as for `resume_flow`."""
     from architect_parallel.flows.runner import resume_flow
     from architect_parallel.reports.terminal import ProgressReport
 
@@ -141,7 +142,7 @@ def _asking(report: ProgressReport) -> Callable[[Demand], str | None]:
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
     """Check a flow and its sub-flows; every fault is listed."""
-    from architect_parallel.flows.runner import read_flow
+    from architect_parallel.flows.plan import read_flow
     from architect_parallel.runs.workspace import load_workspace
 
     _show(read_flow(file, load_workspace(Path.cwd(), config)), as_json=json)
@@ -174,8 +175,8 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def ask_person(demand: Demand) -> str | None:
-    """Asks on the terminal; `None`: there is none."""
-    from architect_parallel.flows.machine import Question, Wait
+    """Ask on the terminal. Return `None` if there is none."""
+    from architect_parallel.flows.model import Question, Wait
     from architect_parallel.text.sanitize import plain_text
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -200,4 +201,4 @@ def ask_person(demand: Demand) -> str | None:
         said = line.strip() or (demand.default or "")
         if not demand.choices or said in demand.choices:
             return said
-        warn(f"{said!r} is none of the choices")
+        warn(f"{said!r} is not one of the choices")

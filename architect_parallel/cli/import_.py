@@ -12,7 +12,7 @@ from architect_parallel.cli.console import answer, answer_json
 
 
 def import_(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `--artifacts DIR` wrote.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory that `--artifacts DIR` wrote.")],
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
@@ -40,7 +40,7 @@ def import_(
         commit = imported.commits.get(worker_id)
         answer(f"  worker {worker_id}: {branch}{f' ({commit[:12]})' if commit else ''}")
     if imported.renamed:
-        answer("  its own numbers are taken here: these are the next free ones")
+        answer("  its numbers are in use here: these are the next free ones")
     if not dry_run:
         answer(f"look: architect status {imported.run_id}; take back: architect parallel-cleanup --force --run "
                f"{imported.run_id}")  # fmt: skip

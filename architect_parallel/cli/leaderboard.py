@@ -11,8 +11,8 @@ from architect_parallel.cli.console import answer, answer_json
 def leaderboard(json: options.Json = False) -> None:
     """Show how models did over all competitions in this repository.
 
-    Runs, how many passed, median cost and time, and a Bradley-Terry rating, each with its 95 % interval. What was
-    imported is another machine's word and does not count.
+    Runs, how many passed, median cost and time, and a Bradley-Terry rating, each with its 95 % interval. Imported
+    runs do not count.
     """
     from architect_parallel.api.competition import leaderboard as over_all
     from architect_parallel.reports import competition

@@ -23,15 +23,15 @@ CHUNK_BYTES = 65536
 def logs(
     run: options.RunOrWorker,
     workers: Annotated[list[int] | None, typer.Argument(metavar="N", help="Workers; without it, all.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until the run ends.")] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="The bytes as they are; default: without control sequences.")
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow the log as it grows, until the run ends.")
     ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the bytes as they are, with control sequences.")] = False,
     json: options.Json = False,
 ) -> None:
     """Show what the agents printed.
 
-    Both streams, control sequences removed, secrets blanked out.
+    Both streams are shown, without control sequences and secrets.
     """
     from architect_parallel.journal.logs import log_files
     from architect_parallel.runs.workspace import open_journal, require_planned
@@ -50,7 +50,7 @@ def logs(
 
 
 class _Printer:
-    """Prints logs as far as they go, and further while they grow."""
+    """Print logs up to their end, and further while they grow."""
 
     def __init__(self, journal: Journal, run_id: str, workers: list[int], *, raw: bool) -> None:
         self._journal = journal

@@ -1,4 +1,4 @@
-"""`architect merge RUN …`: lands one result on a branch, or several made one."""
+"""`architect merge RUN …`: land one result on a branch, or several combined."""
 
 from __future__ import annotations
 
@@ -30,21 +30,23 @@ def merge(
     into: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch to land on; default: the current one.")
     ] = None,
-    as_merge: Annotated[bool, typer.Option("--merge", help="As git merge does (default).")] = False,
-    as_squash: Annotated[bool, typer.Option("--squash", help="As one commit each.")] = False,
-    as_rebase: Annotated[bool, typer.Option("--rebase", help="Their commits on top of the branch.")] = False,
+    as_merge: Annotated[bool, typer.Option("--merge", help="Merge as git does (default).")] = False,
+    as_squash: Annotated[bool, typer.Option("--squash", help="Land each result as one commit.")] = False,
+    as_rebase: Annotated[bool, typer.Option("--rebase", help="Rebase the commits onto the branch.")] = False,
     resolve: Annotated[
         str | None, typer.Option(metavar="BACKEND", help="Hand conflicts to this agent; else they are left out.")
     ] = None,
-    push: Annotated[bool, typer.Option("--push", help="Then push the branch to its upstream, or to origin.")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="Push the branch afterwards to its upstream, or to origin.")
+    ] = False,
     pull_request: Annotated[
         bool, typer.Option("--pr", help="Push the result and open a pull request with gh; the branch stays as it is.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, move nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen and move nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     config: options.Config = None,
 ) -> int:
-    """Land one result on a branch, or several made one.
+    """Land one result on a branch, or several combined.
 
     One lands wholly, or not at all. Several are combined on architect/merged-RUN, with the run's checks after each;
     what conflicts or breaks a check is left out and named (exit 5). The branch moves last, and `architect undo` takes
@@ -65,7 +67,7 @@ def merge(
         raise UsageError(f"{flag} and workers' numbers exclude each other", hint=f"architect merge {run} {flag}")
     if not (best or every or worker_ids):
         raise UsageError(
-            "which worker is to land is not said", hint=f"architect merge {run} N, or --best, or --all"
+            "no worker given", hint=f"architect merge {run} N, or --best, or --all"
         )  # fmt: skip
     asked = merging.MergeRequest(
         run=run, workers=worker_ids,
@@ -196,7 +198,7 @@ def _warnings(plan: MergePlan, outcome: MergeOutcome | None) -> list[str]:
 
 
 def _left_out_words(plan: MergePlan, left: LeftOut, *, resolved: bool) -> str:
-    """One line for those who read the answer with a program.
+    """One line, for a program that reads the answer.
 
     Args:
         resolved: An agent would be asked to resolve a conflict.

@@ -1,9 +1,9 @@
-"""`architect parallel`: the main job. Words in, a plan, a run, words out."""
+"""`architect parallel`: run tasks in parallel."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +15,10 @@ from architect_parallel.cli.stdin_tasks import read_sources
 if TYPE_CHECKING:
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.domain import RunPlan, RunResult
-    from architect_parallel.runs.plan import ParallelConfig
+    from architect_parallel.runs.options import ParallelConfig
 
 
+@options.run_options(checks=options.CHECK)
 def parallel(
     context: typer.Context,
     task: Annotated[str | None, typer.Argument(metavar="TASK", help="What to do; `-` reads it from stdin.")] = None,
@@ -31,12 +32,13 @@ def parallel(
         ),
     ] = None,
     lines: Annotated[
-        bool, typer.Option("--lines", help="One task per line of stdin; empty lines do not count.")
+        bool, typer.Option("--lines", help="Read one task per line of stdin; empty lines do not count.")
     ] = False,
     foreach: Annotated[
         str | None,
         typer.Option(
-            metavar="GLOB", help="The task once for every matching file, its path in place of `{path}`; quote the glob."
+            metavar="GLOB",
+            help="Run the task once for every matching file, with its path in place of `{path}`; quote the glob.",
         ),
     ] = None,
     continue_: Annotated[
@@ -44,121 +46,63 @@ def parallel(
         typer.Option(
             "--continue",
             metavar="RUN N",
-            help="Worker N of an ended run goes on with TASK, where it left off; the exit code is its own.",
+            help="Continue worker N of an ended run with TASK; the exit code is that of the worker.",
         ),
     ] = None,
-    workers: Annotated[
-        str | None, typer.Option(metavar="N", help="Number of workers [as many as tasks or models, else 3].")
-    ] = None,
-    max_parallel: Annotated[
-        str | None, typer.Option(metavar="N", help="How many run at the same time [--workers, else 3].")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME", help="Model of every worker; not with --models.")
-    ] = None,
-    models: options.Models = None,
-    backend: options.Backend = None,
-    agent: options.Agent = None,
-    assign: Annotated[
-        str | None, typer.Option(metavar="HOW", help="How tasks and models meet: fill, round-robin, cross [fill].")
-    ] = None,
-    budget_per_worker: options.BudgetPerWorker = None,
-    budget: options.Budget = None,
-    timeout_per_worker: options.TimeoutPerWorker = None,
-    timeout: options.Timeout = None,
-    idle_timeout: options.IdleTimeout = None,
-    memory_per_worker: options.MemoryPerWorker = None,
-    grace: options.Grace = None,
-    max_steps: options.MaxSteps = None,
-    retries: options.Retries = None,
-    refine: Annotated[
-        bool | None, typer.Option("--refine/--no-refine", help="Tell a further attempt what went wrong before.")
-    ] = None,
-    check: options.Check = None,
-    check_timeout: options.CheckTimeout = None,
-    baseline: options.Baseline = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Tasks whose `files` overlap are an error.")] = False,
-    base: options.Base = "HEAD",
-    include_dirty: options.IncludeDirty = False,
-    fail_fast: Annotated[
-        bool | None, typer.Option("--fail-fast/--no-fail-fast", help="Cancel the rest at the first failure.")
-    ] = None,
-    allow_partial: options.AllowPartial = None,
-    commit: Annotated[
-        bool | None, typer.Option("--commit/--no-commit", help="Commit what the agent left uncommitted [commit].")
-    ] = None,
-    tripwire: options.Tripwire = None,
     artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
+    **flags: Any,
 ) -> None:
-    """Run tasks in parallel, each in a worktree of its own.
+    """Run tasks in parallel, each in its own worktree.
 
-    Each worker N works on branch architect/parallel-N in .architect-parallel-N. What it changed is committed there;
+    Each worker N works on branch architect/parallel-N in .architect-parallel-N. Its changes are committed there;
     your checkout is not touched. Look with `architect diff RUN N`, land with `architect merge RUN N`, clean up with
     `architect parallel-cleanup`.
     """
-    from architect_parallel.api.launch import ParallelRunner
-    from architect_parallel.runs.plan import ParallelConfig
-    from architect_parallel.text.names import split_models
-
     if continue_ is not None:
         result = go_on(
-            context, *continue_, task, artifacts=artifacts, as_json=json, quiet=quiet, dry_run=dry_run, config=config,
-        )  # fmt: skip
+            context,
+            *continue_,
+            task,
+            artifacts=artifacts,
+            as_json=json,
+            quiet=quiet,
+            dry_run=dry_run,
+            config=config,
+        )
         if result is None:
             return
         print_result(result, as_json=json)
         raise typer.Exit(result.exit_code or 0)
     source = read_sources(task, tasks or [], file=file, lines=lines)
-    request = ParallelConfig(
+    request = options.request(
+        flags,
         tasks=source.tasks,
         file=source.file,
         foreach=foreach,
         listed=lines,
-        workers=workers,
-        max_parallel=max_parallel,
-        model=model,
-        models=() if models is None else split_models(models),
-        backend=backend,
-        agent=agent,
-        assign=assign,
-        budget_per_worker=budget_per_worker,
-        budget=budget,
-        timeout_per_worker=timeout_per_worker,
-        timeout=timeout,
-        idle_timeout=idle_timeout,
-        memory_per_worker=memory_per_worker,
-        grace=grace,
-        max_steps=max_steps,
-        retries=retries,
-        refine=refine,
-        checks=tuple(check or ()),
-        check_timeout=check_timeout,
-        baseline=baseline,
-        strict=strict,
-        base=base,
-        include_dirty=include_dirty,
-        fail_fast=fail_fast,
-        allow_partial=allow_partial,
-        commit=commit,
-        tripwire=tripwire,
-        on_terminal=sys.stderr.isatty(),
         artifacts=artifacts,
         config_file=config,
     )
-    if dry_run:
-        runner = ParallelRunner(request)
-        show_plan(runner, runner.plan(), as_json=json)
-        return
-    result = run_shown(request, as_json=json, quiet=quiet)
-    raise typer.Exit(result.exit_code or 0)
+    run_or_show(request, as_json=json, quiet=quiet, dry_run=dry_run)
+
+
+def run_or_show(request: ParallelConfig, *, as_json: bool, quiet: bool, dry_run: bool) -> None:
+    """Run `request` and end with its exit code, or only show its plan."""
+    if not dry_run:
+        result = run_shown(request, as_json=as_json, quiet=quiet)
+        raise typer.Exit(result.exit_code or 0)
+    from architect_parallel.api.launch import ParallelRunner
+
+    runner = ParallelRunner(request)
+    show_plan(runner, runner.plan(), as_json=as_json)
 
 
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
-    """Runs `request`, shows it live as the streams allow, and prints the answer."""
+    """Run `request`, show it live as far as the streams allow, and print the answer."""
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.reports.terminal import ProgressReport
 
@@ -171,8 +115,7 @@ def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResu
 
 
 def print_result(result: RunResult, *, as_json: bool) -> None:
-    """The final answer of a run on stdout, of a competition with its ranking, and on a terminal what to type next on
-    stderr."""
+    """Print the result of a run, of a competition with its ranking. On a terminal add the next commands on stderr."""
     from architect_parallel.api.competition import rates_of
     from architect_parallel.evaluation.ranking import ranking_of
     from architect_parallel.reports import competition
@@ -194,19 +137,19 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
 
 
 def show_plan(runner: ParallelRunner, plan: RunPlan, *, as_json: bool) -> None:
-    """The whole plan with exact argv and cost ceiling; nothing was started."""
+    """Print the plan with exact argv and cost ceiling. Nothing is started."""
     from dataclasses import replace
 
     from architect_parallel.reports import plan as plan_report
 
     commands = runner.command_lines(plan)
     lines = {worker_id: command.argv for worker_id, command in commands.items()}
-    # What a backend says only when it writes the command line is said of the run as it happens; here it is now.
-    told = {worker_id: command.warnings for worker_id, command in commands.items()}
+    # Some warnings of a backend come only with the command line.
+    extra = {worker_id: command.warnings for worker_id, command in commands.items()}
     plan = replace(
         plan,
-        workers=tuple(replace(each, warnings=(*each.warnings, *told[each.worker_id])) for each in plan.workers),
-        warnings=(*plan.warnings, *dict.fromkeys(text for texts in told.values() for text in texts)),
+        workers=tuple(replace(each, warnings=(*each.warnings, *extra[each.worker_id])) for each in plan.workers),
+        warnings=(*plan.warnings, *dict.fromkeys(text for texts in extra.values() for text in texts)),
     )
     for warning in plan.warnings:
         warn(warning)

@@ -17,13 +17,14 @@ def report(
         str, typer.Option("--format", "-f", metavar="FORMAT", help="text, json, markdown, html or junit.")
     ] = "text",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there instead of to stdout.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the report to this file instead of stdout."),
     ] = None,
     artifacts: options.Artifacts = None,
 ) -> None:
     """Show a run as a report.
 
-    A live run is shown as far as it is.
+    Of a live run it shows what has happened so far.
     """
     from architect_parallel.api.artifacts import require_place, write_artifacts
     from architect_parallel.api.report import FORMATS, material

@@ -1,4 +1,4 @@
-"""`architect resume RUN`: run again what did not succeed."""
+"""`architect resume RUN`: run the workers again that did not succeed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def resume(
     dry_run: options.DryRun = False,
     config: options.Config = None,
 ) -> None:
-    """Run again what did not succeed in a run.
+    """Run the workers of a run again that did not succeed.
 
-    Each worker starts anew in its worktree, from its base. What an earlier attempt left, committed or not, is kept
-    first under refs/architect/keep/.
+    Each worker starts anew in its worktree, from its base. The work of earlier attempts, committed or not, is
+    first kept under refs/architect/keep/.
     """
     from architect_parallel.api import resume as resuming
     from architect_parallel.cli.console import answer, answer_json
@@ -34,7 +34,7 @@ def resume(
         if json:
             answer_json({"run_id": run_id, "state": state, "dry_run": True})
         else:
-            answer(f"would go on with the flow {'from its start' if state is None else f'in state {state}'}")
+            answer(f"would continue the flow {'from its start' if state is None else f'in state {state}'}")
         return
     if dry_run:
         run_id, todo = resuming.resumable(Path.cwd(), run)

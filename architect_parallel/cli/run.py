@@ -38,9 +38,9 @@ def run(
     agent: Annotated[
         str, typer.Option(help="Profile: build, plan (reads only), review (reads only), or your own.")
     ] = "build",
-    max_steps: Annotated[str, typer.Option(metavar="N", help="Model replies at most.")] = "50",
-    budget: Annotated[str | None, typer.Option(metavar="USD", help="Stop when this is spent.")] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="D", help="Seconds, or 30s, 5m, 1h.")] = None,
+    max_steps: Annotated[str, typer.Option(metavar="N", help="Limit of model replies.")] = "50",
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Stop when this amount is spent.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit: seconds, 30s, 5m, 1h.")] = None,
     api_base: Annotated[
         str | None,
         typer.Option(metavar="URL", envvar="ARCHITECT_API_BASE", help="Address of an OpenAI-compatible server."),
@@ -58,15 +58,17 @@ def run(
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="SESSION", help="Go on with the session of an earlier run; its id is in its report."),
+        typer.Option(
+            metavar="SESSION", help="Continue the session of an earlier run; its id is in the report of that run."
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Nothing on stderr but errors.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors on stderr.")] = False,
 ) -> int:
-    """Run one task with one agent, here.
+    """Run one task with one agent in the current directory.
 
-    In the current directory, with the embedded agent unless --backend names another.
+    The embedded agent runs it unless --backend names another.
     """
     from architect_parallel.agent.tools import ConfirmMode
     from architect_parallel.config.paths import home_dir
@@ -124,7 +126,7 @@ class _Order:
 
 
 def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
-    from architect_parallel.agent.run import AgentRequest, run_agent
+    from architect_parallel.agent.run import AgentRequest, run_embedded_agent
     from architect_parallel.config.paths import home_dir, session_dir
 
     request = AgentRequest(
@@ -139,7 +141,7 @@ def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
         session_dir=session_dir(os.environ, home_dir()),
         resume=order.resume,
     )
-    return run_agent(request, os.environ, order.say)
+    return run_embedded_agent(request, os.environ, order.say)
 
 
 def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
@@ -182,7 +184,7 @@ def _task(task: str | None, task_file: Path | None) -> str:
         except Faulty as error:
             raise UsageError(f"the task file {task_file} {error.faults[0].message}") from error
         if data is None:
-            raise UsageError(f"the task file {task_file} cannot be read: there is no such file")
+            raise UsageError(f"the task file {task_file} does not exist")
         text = _decoded(data, str(task_file))
     elif task == "-":
         text = _decoded(sys.stdin.buffer.read(LONGEST_TASK_BYTES), "stdin")
@@ -191,7 +193,7 @@ def _task(task: str | None, task_file: Path | None) -> str:
     if not text.strip():
         raise UsageError("the task is empty", hint='architect run "fix the tests"')
     if "\0" in text:
-        raise UsageError("the task holds a NUL byte", hint="write it as plain text")
+        raise UsageError("the task contains a NUL byte", hint="write it as plain text")
     require_utf8(text, "the task")
     return text
 

@@ -17,7 +17,7 @@ def serve(
 ) -> None:
     """Show the report of a run live in a browser, the newest run without RUN.
 
-    On this machine only, and only for who has the address: it has a token in it. Read-only. Ctrl-C ends it.
+    Only this machine can reach it, and only with the token in the address. Read-only. Ctrl-C ends it.
     """
     import queue
     import signal

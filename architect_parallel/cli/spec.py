@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,77 +28,44 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A spec, YAML or JSON
 
 
 @app.command(cls=PlainCommand)
+@options.run_options(
+    *("max_parallel", "backend", "budget", "timeout", "base", "include_dirty", "fail_fast", "allow_partial"),
+    *("strict", "tripwire"),
+    max_parallel="Number of workers that run at the same time [as the spec says, else 4].",
+    backend="Agent CLI for every task.",
+    base="Start the first tasks from this commit.",
+)
 def run(
     file: File,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="NAME", help="This task and all it depends on, nothing else; repeatable."),
+        typer.Option("--only", metavar="NAME", help="Run only this task and all it depends on; repeatable."),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run of this spec: what is left of it.")
+        str | None, typer.Option(metavar="RUN", help="Continue a run of this spec: run what is left of it.")
     ] = None,
-    max_parallel: Annotated[
-        str | None, typer.Option(metavar="N", help="How many run at the same time [as the spec says, else 4].")
-    ] = None,
-    backend: Annotated[str | None, typer.Option(metavar="NAME", help="Agent CLI for every task.")] = None,
-    budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of the whole run.")] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit of the whole run.")] = None,
-    base: Annotated[str, typer.Option(metavar="REF", help="Commit the first tasks start from.")] = "HEAD",
-    include_dirty: Annotated[
-        bool, typer.Option("--include-dirty", help="Carry the uncommitted state over into the worktrees.")
-    ] = False,
-    fail_fast: Annotated[
-        bool | None, typer.Option("--fail-fast/--no-fail-fast", help="Cancel the rest at the first failure.")
-    ] = None,
-    allow_partial: Annotated[
-        bool | None, typer.Option("--allow-partial/--no-allow-partial", help="Exit 0 if at least one succeeded.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Tasks whose `files` overlap are an error.")] = False,
-    tripwire: options.Tripwire = None,
     artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
+    **flags: Any,
 ) -> None:
     """Run a spec: each task as soon as what it depends on is done.
 
-    Each task works in a worktree of its own that starts from the merged work of its dependencies. What depends on a
+    Each task works in its own worktree, which starts from the merged work of its dependencies. What depends on a
     task that failed is skipped; nothing else is.
     """
     from architect_parallel.cli.parallel import print_result, show_plan
     from architect_parallel.reports.terminal import ProgressReport
-    from architect_parallel.runs.plan import ParallelConfig
     from architect_parallel.specs.plan import SpecConfig
     from architect_parallel.specs.runner import SpecRunner, resume_spec
 
-    flags = ParallelConfig(
-        max_parallel=max_parallel,
-        backend=backend,
-        budget=budget,
-        timeout=timeout,
-        base=base,
-        include_dirty=include_dirty,
-        fail_fast=fail_fast,
-        allow_partial=allow_partial,
-        strict=strict,
-        tripwire=tripwire,
-        on_terminal=sys.stderr.isatty(),
-        artifacts=artifacts,
-        config_file=config,
-    )
-    request = SpecConfig(file=file, only=tuple(only or ()), flags=flags)
+    parallel_config = options.request(flags, artifacts=artifacts, config_file=config)
+    request = SpecConfig(file=file, only=tuple(only or ()), flags=parallel_config)
     report = ProgressReport(as_json=json, quiet=quiet)
     if resume is not None:
-        _require_as_planned(
-            {
-                "--dry-run": dry_run, "--max-parallel": max_parallel, "--backend": backend, "--budget": budget,
-                "--timeout": timeout, "--base": base != "HEAD", "--include-dirty": include_dirty,
-                "--fail-fast": fail_fast is not None, "--allow-partial": allow_partial is not None,
-                "--strict": strict, "--tripwire": tripwire, "--artifacts": artifacts,
-            },
-            resume,
-        )  # fmt: skip
+        _require_as_planned({"dry_run": dry_run, **flags, "artifacts": artifacts}, resume)
         with report:
             result = resume_spec(
                 request, resume, Path.cwd(), listeners=[report.take], started=report.begin, say=report.say
@@ -117,22 +83,22 @@ def run(
 
 
 def warn_of_merge(result: RunResult) -> None:
-    """Says what was heard of the merge at a run's end, when the live report was over."""
+    """Show the warnings of the merge, which come after the live report has ended."""
     for warning in result.warnings:
         if warning.startswith("merge: "):
             warn(warning)
 
 
 def _require_as_planned(flags: Mapping[str, object], run: str) -> None:
-    """Raises UsageError for a flag that a run which was planned before cannot be told any more."""
-    given = [flag for flag, value in flags.items() if value]
+    """Raise `UsageError` for a flag that cannot change a run which is planned already."""
+    given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value not in (None, False, "HEAD")]
     if given:
-        raise UsageError(f"--resume goes on as it was planned: leave out {', '.join(given)}", hint=f"--resume {run}")
+        raise UsageError(f"--resume keeps the plan of the run: leave out {', '.join(given)}", hint=f"--resume {run}")
 
 
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
-    """Check a spec: every fault at once, nothing started."""
+    """Check a spec and list all its faults."""
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.scheduling.graph import critical_path
     from architect_parallel.specs.plan import task_graph, validated
@@ -175,7 +141,7 @@ def graph(
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Draw a spec's graph on stdout; arrows go from what comes first to what waits for it."""
+    """Draw a spec's graph on stdout; arrows lead from a task to those that depend on it."""
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.reports.graph import FORMATS
     from architect_parallel.scheduling import graph as graphs

@@ -1,4 +1,4 @@
-"""Where the tasks of `architect parallel` come from: words, stdin, or a file; stdin is read here and nowhere else."""
+"""Take the tasks of `architect parallel` from arguments, stdin or a file. Only this module reads stdin."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ LARGEST_STDIN_TASK = 64 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What the command line and stdin gave: tasks in their order, or a task file."""
+    """The tasks in their order, or a task file."""
 
     tasks: tuple[str, ...] = ()
     file: Path | TaskText | None = None
 
 
 def read_sources(first: str | None, others: list[str], *, file: str | None = None, lines: bool = False) -> Sources:
-    """The tasks from wherever they were said to be.
+    """The tasks of the command line, of stdin or of a file.
 
     `-` is one task on stdin. With no task, no file and stdin no terminal, stdin is a task file if it looks like one
     (`holds_tasks`), else one task.
 
     Raises:
-        UsageError: There is none, stdin is no text, or tasks come from two places.
+        UsageError: There is no task, stdin is not text, or tasks come from two places.
     """
     given = ([] if first is None else [first]) + others
     if sum((bool(given), file is not None, lines)) > 1:
@@ -68,7 +68,7 @@ def _stdin_file(data: bytes) -> TaskText:
 
 
 def stdin_text() -> str:
-    """One task on stdin. Raises `UsageError` when it is none."""
+    """The task on stdin. Raises `UsageError` if it is empty or not UTF-8."""
     return _text(_stdin())
 
 
@@ -78,5 +78,5 @@ def _text(data: bytes) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(f"the task on stdin is not UTF-8 (byte {error.start})", hint="convert it to UTF-8") from error
     if not text.strip():
-        raise UsageError("there is no task", hint='architect parallel "what to do"')
+        raise UsageError("no task given", hint='architect parallel "what to do"')
     return text.removesuffix("\n")

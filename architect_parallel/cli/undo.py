@@ -1,4 +1,4 @@
-"""`architect undo`: takes back the last cleanup or merge."""
+"""`architect undo`: take back the last cleanup or merge."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 def undo(
     list_only: Annotated[
-        bool, typer.Option("--list", help="Show what was done, newest first; change nothing.")
+        bool, typer.Option("--list", help="List the cleanups and merges, newest first, and change nothing.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would come back, change nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would come back and change nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Take back the last cleanup or merge.
 
-    Once more: the one before.
+    Each further `undo` takes back the one before.
     """
     from architect_parallel.journal import Journal
     from architect_parallel.landing.undo import execute, plan_undo

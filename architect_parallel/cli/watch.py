@@ -18,8 +18,8 @@ def watch(
 ) -> int:
     """Watch a run, from its first event to its end.
 
-    On a terminal a full-screen view of its workers: `?` shows the keys, `q` leaves and the run goes on. Elsewhere a
-    line per event.
+    On a terminal a full-screen view of its workers: `?` shows the keys, `q` leaves while the run continues. Elsewhere
+    it prints a line per event.
     """
     from architect_parallel.system.terminal import is_interactive
 
@@ -40,12 +40,13 @@ def watch(
 
             return show(Path.cwd(), run_id, journal)
 
-        from architect_parallel.reports.run_view import Board, as_line
+        from architect_parallel.journal.view import RunView
+        from architect_parallel.reports.watch_events import as_line, take
         from architect_parallel.runs.watch import follow
 
-        board = Board(run_id)
+        view = RunView(run_id)
         for seen in follow(journal, run_id):
-            board.take(seen)
-            if (said := as_line(board, seen)) is not None:
-                answer_line_while_read(said)
+            take(view, seen)
+            if (shown := as_line(view, seen)) is not None:
+                answer_line_while_read(shown)
     return 0

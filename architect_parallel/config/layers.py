@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -32,21 +32,21 @@ from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import did_you_mean, nearest
 
 MOST_SHOWN = 500
-"""More faults than this are counted, not told: a large file in the wrong format has one in every line."""
+"""Further faults are only counted: a large file in the wrong format has one in every line."""
 
 Tree = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """What one source sets, checked and in canonical names."""
+    """The settings of one source, checked and under canonical names."""
 
     data: Tree
-    """Nested mappings; only keys that are written there."""
+    """Nested mappings with the keys that are written there."""
     origins: Mapping[KeyPath, str]
     """Leaf → `default`, `<file>:<line>` or `environment <NAME>`."""
     names: Mapping[KeyPath, str] = field(default_factory=dict)
-    """Leaf → its name as it is written there, which may be an alias."""
+    """Leaf → its name as written there, which may be an alias."""
     warnings: tuple[str, ...] = ()
 
 
@@ -56,7 +56,7 @@ class FaultList:
 
     lines: list[str] = field(default_factory=list)
     in_text: bool = False
-    """Whether one of them is about what a file says, not about the file."""
+    """One of them is about the text of a file."""
 
     def add(self, name: str, faults: Iterable[Fault]) -> None:
         for fault in faults:
@@ -65,7 +65,7 @@ class FaultList:
             self.in_text = self.in_text or fault.place is not None
 
     def error(self, what: str = "the configuration", hint: str = "architect config schema") -> UsageError:
-        """All of them as one error; there must be one. The hint is for faults in a text."""
+        """All faults as one error. There must be at least one. The hint is shown for faults in a text."""
         lines = list(dict.fromkeys(self.lines))  # a file that is read for several others has its faults once
         lead = f"{len(lines)} faults in {what}:\n" if len(lines) > 1 else ""
         if len(lines) > MOST_SHOWN:
@@ -74,9 +74,9 @@ class FaultList:
 
 
 def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) -> Layer | None:
-    """The layer in a file's content; `None` when it is faulty, with the faults added to `faults`.
+    """The layer in a file's content. If it is faulty, the faults are added to `faults` and the result is `None`.
 
-    What an untrusted file may not set is left out, with a warning that names the command to type.
+    Keys that an untrusted file may not set are dropped, with a warning that names the command to type.
     """
     name = str(path)
     try:
@@ -97,7 +97,7 @@ def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) 
 
 
 def environment_layer(environ: Mapping[str, str], faults: FaultList) -> Layer:
-    """The layer of the variables `ARCHITECT_<KEY>`, one for each key of `parallel_runs`; an empty one is not set."""
+    """The layer of the variables `ARCHITECT_<KEY>`, one for each key of `parallel_runs`. An empty one is not set."""
     keys = dict(_variables())
     settings: Tree = {}
     origins: dict[KeyPath, str] = {}
@@ -157,7 +157,7 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
 
 
 def merge(below: Tree, above: Tree) -> Tree:
-    """`above` on top of `below`: mappings key by key, everything else replaced. Both stay as they are."""
+    """A merged copy: mappings are merged key by key, everything else in `above` replaces `below`."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
@@ -166,7 +166,7 @@ def merge(below: Tree, above: Tree) -> Tree:
 
 
 def plain(model: BaseModel, *, only_set: bool) -> Tree:
-    """A model as a tree, in the names of the file."""
+    """A model as a tree, under the names of the file."""
     return model.model_dump(by_alias=True, exclude_unset=only_set)
 
 
@@ -201,29 +201,29 @@ def _canonical(document: Document) -> Document:
 
 
 def _owners(data: Tree, pattern: tuple[str, ...]) -> list[tuple[KeyPath, Tree]]:
-    """Where an alias is written: its path, and the mapping that holds it."""
-    found: list[tuple[KeyPath, Any]] = [((), data)]
+    """The places where an alias is written: its path and the mapping that contains it."""
+    owners: list[tuple[KeyPath, Any]] = [((), data)]
     for step in pattern[:-1]:
         below = [
             ((*path, name), owner[name])
-            for path, owner in found
+            for path, owner in owners
             if isinstance(owner, dict)
             for name in (list(owner) if step == "*" else [step])
             if name in owner
         ]
-        found = below
-    return [((*path, pattern[-1]), owner) for path, owner in found if isinstance(owner, dict) and pattern[-1] in owner]
+        owners = below
+    return [((*path, pattern[-1]), owner) for path, owner in owners if isinstance(owner, dict) and pattern[-1] in owner]
 
 
 def _checked(document: Document) -> Tree:
-    """What the document sets, in canonical types; raises `Faulty` with its faults and all that the schema finds."""
+    """The settings of the document, in canonical types. Raises `Faulty` with its faults and those of the schema."""
     faults = list(document.faults)
     data: Tree = {}
     try:
         data = plain(ConfigFile.model_validate(document.data), only_set=True)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        faults += [fault_of(dict(each), document.data, document.places) for each in found]
+        errors = error.errors(include_url=False)
+        faults += [fault_of(dict(found), document.data, document.places) for found in errors]
     if faults:
         raise Faulty(*sorted(faults, key=lambda fault: fault.place or Position(0, 0)))
     return data
@@ -235,9 +235,12 @@ def fault_of(
     places: Mapping[KeyPath, Position],
     meant: Callable[[KeyPath], str] | None = None,
 ) -> Fault:
-    """What pydantic found wrong, in our words. `meant` offers a known key for an unknown one; `None`: a config's."""
-    # pydantic marks a fault in a mapping's key with a last step "[key]".
-    path: KeyPath = tuple(step for step in error["loc"] if step != "[key]")
+    """A fault from an error of pydantic.
+
+    Args:
+        meant: Suggests a known key for an unknown one. `None` means a key of the configuration.
+    """
+    path, value = _path_in(data, error["loc"])
     where = as_written(places, path)
     if error["type"] == "extra_forbidden":
         return Fault(place_of(places, path), f"unknown key {where}{(meant or _meant)(path)}")
@@ -245,11 +248,22 @@ def fault_of(
         return Fault(place_of(places, path), f"{where} is missing")
     if error["loc"][-1] == "[key]":
         return Fault(place_of(places, path), f"{where}: the name {_words(error)}")
-    value: Any = data
-    for step in path:
-        value = value[step]
     what = "" if isinstance(value, (dict, list)) else f" is {'null' if value is None else quoted(value)}"
     return Fault(place_of(places, path), f"{where}{what}: {_words(error)}")
+
+
+def _path_in(data: Any, location: KeyPath) -> tuple[KeyPath, Any]:
+    """The path of a fault in the data, and the value there.
+
+    pydantic adds steps that the data does not have: the kind of a union's member, and `[key]` for a fault in a key.
+    """
+    path: KeyPath = ()
+    for position, step in enumerate(location):
+        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int)):
+            path, data = (*path, step), cast("Any", data)[step]
+        elif position == len(location) - 1 and step != "[key]":
+            path, data = (*path, step), None  # a key that is missing
+    return path, data
 
 
 def _words(error: Mapping[str, Any]) -> str:
@@ -275,13 +289,13 @@ def _meant(path: KeyPath) -> str:
 
 
 def _known_keys(parents: KeyPath) -> list[str]:
-    """Keys that may stand below `parents`, other names included."""
+    """Keys that are allowed below `parents`, with their other names."""
     models: dict[KeyPath, type[BaseModel]] = {(): ConfigFile, ("parallel_runs",): ParallelSection}
     model = models.get(parents)
     if model is None and parents:
         kind = ConfigFile.model_fields[str(parents[0])].annotation
         candidates = [kind, *getattr(kind, "__args__", ())]
-        model = next((each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)), None)
+        model = next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     if model is None:
         return []
     names = [spec.alias or name for name, spec in model.model_fields.items()]
@@ -289,14 +303,14 @@ def _known_keys(parents: KeyPath) -> list[str]:
 
 
 def place_of(places: Mapping[KeyPath, Position], path: KeyPath) -> Position:
-    """Where `path` stands, or the nearest key above it that does."""
+    """The position of `path`, or of the nearest parent that is written."""
     while path and path not in places:
         path = path[:-1]
     return places.get(path, Position(1, 1))
 
 
 def _drop(data: Tree, path: KeyPath) -> None:
-    """Takes a key out, and its section when nothing else is in it."""
+    """Remove a key, and its section if it becomes empty."""
     owner: Any = data
     for step in path[:-1]:
         owner = owner[step]

@@ -1,4 +1,4 @@
-"""The effective configuration: defaults, the user's file, the repository's file, the environment; flags come later.
+"""Load the effective configuration: defaults, the user's file, the repository's file and the environment.
 
 `defaults < ~/.config/architect-parallel/config.yaml < <repo>/.architect-parallel.yaml < ARCHITECT_*`. A file named
 with `-c` takes the place of the repository's and is trusted, as the user's own is. Reads files, writes none; the same
@@ -30,19 +30,19 @@ from architect_parallel.config.yaml_source import Fault, Faulty, KeyPath, dotted
 from architect_parallel.domain import (
     AgentProfile,
     BackendSettings,
-    ParallelSettings,
     Price,
     ProviderSettings,
     RateLimit,
     Settings,
     WorktreeSettings,
 )
+from architect_parallel.options import RunOptions
 from architect_parallel.text.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigSource:
-    """A file that was looked for."""
+    """A configuration file, which may not exist."""
 
     path: Path
     kind: str
@@ -53,26 +53,26 @@ class ConfigSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The effective configuration in both forms, and where it was looked for."""
+    """The effective configuration in both forms, and its sources."""
 
     settings: Settings
     document: Tree
-    """In the names of the configuration file; durations in seconds, sizes in bytes."""
+    """Under the names of the configuration file. Durations are seconds, sizes are bytes."""
     sources: tuple[ConfigSource, ...]
 
 
 def load(root: Path | None, config_file: Path | None, environ: Mapping[str, str], home: Path) -> Loaded:
-    """What `settings.load_settings` answers, with all that `config show` tells; the same arguments and errors."""
+    """Like `settings.load_settings`, with the document and sources that `config show` prints."""
     faults = FaultList()
     user_dir = user_config_dir(environ, home)
     layers = [_defaults()]
     sources: list[ConfigSource] = []
-    wanted = [(user_dir / USER_FILE, "user")]
+    files = [(user_dir / USER_FILE, "user")]
     if config_file is not None:
-        wanted.append((config_file, "flag"))
+        files.append((config_file, "flag"))
     elif root is not None:
-        wanted.append((root / REPOSITORY_FILE, "repository"))
-    for path, kind in wanted:
+        files.append((root / REPOSITORY_FILE, "repository"))
+    for path, kind in files:
         source, layer = _file(path, kind, user_dir, faults)
         sources.append(source)
         layers += [layer] if layer else []
@@ -103,7 +103,7 @@ def _file(path: Path, kind: str, user_dir: Path, faults: FaultList) -> tuple[Con
 
 
 def _defaults() -> Layer:
-    """Every key that has a default. The entries of agents, backends and prices hold only what is set."""
+    """Every key that has a default. The entries of agents, backends and prices contain only what is set."""
     data = plain(ConfigFile(), only_set=False)
     data["agents"] = {name: dict(entry) for name, entry in BUILT_IN_AGENTS.items()}
     return Layer(data=data, origins={path: "default" for path, _ in walk(data)})
@@ -119,7 +119,7 @@ def _merged(layers: list[Layer]) -> tuple[Tree, dict[KeyPath, str]]:
 
 
 def _names(layers: list[Layer], origins: Mapping[KeyPath, str]) -> dict[KeyPath, str]:
-    """Leaf → its name as it is written where it comes from."""
+    """Leaf → its name as written in its source."""
     written = {(path, layer.origins[path]): name for layer in layers for path, name in layer.names.items()}
     return {path: written.get((path, origin), dotted(path)) for path, origin in origins.items()}
 
@@ -127,7 +127,7 @@ def _names(layers: list[Layer], origins: Mapping[KeyPath, str]) -> dict[KeyPath,
 def _check_together(
     document: Tree, origins: Mapping[KeyPath, str], names: Mapping[KeyPath, str], faults: FaultList
 ) -> None:
-    """What only the merged configuration can tell."""
+    """Check what depends on several layers."""
     parallel = document["parallel_runs"]
     for key in ("workers", "max_parallel"):
         if parallel[key] is not None and parallel[key] > parallel["workers_ceiling"]:
@@ -142,14 +142,8 @@ def _check_together(
 
 
 def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, ...]) -> Settings:
-    parallel = dict(document["parallel_runs"])
-    for key in ("timeout_per_worker", "timeout", "idle_timeout", "grace", "rate_limit_wait", "check_timeout"):
-        parallel[f"{key}_s"] = parallel.pop(key)
-    for key in ("memory_per_worker", "output_per_worker", "min_free_memory", "min_free_disk"):
-        parallel[f"{key}_bytes"] = parallel.pop(key)
-    parallel["assign"] = str(parallel["assign"])
     return Settings(
-        parallel=ParallelSettings(**parallel),
+        parallel=RunOptions(**document["parallel_runs"]),
         agents={name: AgentProfile(name=name, **entry) for name, entry in document["agents"].items()},
         backends={name: BackendSettings(**entry) for name, entry in document["backends"].items()},
         prices={name: Price(**entry) for name, entry in document["prices"].items()},

@@ -1,4 +1,4 @@
-"""Where configuration files are looked for, and where what outlasts a command is kept for the user."""
+"""Paths of configuration files and of the user's state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USER_FILE = "config.yaml"
 
 
 def home_dir() -> Path:
-    """The user's home directory: what `HOME` names, else what the user database knows.
+    """The user's home directory: `HOME`, else the entry of the user database.
 
     Raises:
         EnvironmentProblem: There is none.
@@ -30,23 +30,23 @@ def home_dir() -> Path:
 
 
 def user_config_dir(environ: Mapping[str, str], home: Path) -> Path:
-    """The user's own configuration directory; a relative `XDG_CONFIG_HOME` counts as none, as its standard says."""
+    """The user's configuration directory. A relative `XDG_CONFIG_HOME` is ignored, as its standard demands."""
     base = Path(environ.get("XDG_CONFIG_HOME", ""))
     return (base if base.is_absolute() else home / ".config") / "architect-parallel"
 
 
 def user_state_dir(environ: Mapping[str, str], home: Path) -> Path:
-    """Where state of the user's own is kept; a relative `XDG_STATE_HOME` counts as none."""
+    """The user's state directory. A relative `XDG_STATE_HOME` is ignored."""
     base = Path(environ.get("XDG_STATE_HOME", ""))
     return (base if base.is_absolute() else home / ".local" / "state") / "architect-parallel"
 
 
 def session_dir(environ: Mapping[str, str], home: Path) -> Path:
-    """Where the embedded agent keeps its sessions: what `ARCHITECT_SESSION_DIR` names, else in the user's state."""
+    """The directory of the embedded agent's sessions: `ARCHITECT_SESSION_DIR`, else in the user's state."""
     named = environ.get("ARCHITECT_SESSION_DIR")
     return Path(named).absolute() if named else user_state_dir(environ, home) / "sessions"
 
 
 def is_inside(directory: Path, checkout: Path | None) -> bool:
-    """Whether an existing directory is the checkout or lies below it, links resolved."""
+    """An existing directory is the checkout or lies below it, with links resolved."""
     return checkout is not None and Path(os.path.realpath(directory)).is_relative_to(checkout)

@@ -1,41 +1,43 @@
 """The configuration file as a pydantic model: names, types, bounds, and the words for what is wrong.
 
-The only pydantic of the program. It knows nothing of files, layers or trust, and its models go no further than this
-room: `load` turns them into the frozen types of `domain`. The descriptions become the JSON schema.
+Knows nothing of files, layers or trust. Its models stay in this room: `loader` turns them into the frozen types of
+`domain`. The descriptions become the JSON schema.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
-from architect_parallel.domain import ApprovalMode, SandboxMode
-from architect_parallel.scheduling.assignment import Assign
-from architect_parallel.scheduling.check_policy import read_command
-from architect_parallel.text.names import read_identifier, read_model
-from architect_parallel.text.quantities import (
-    MOST_RETRIES,
-    SMALLEST_MEMORY_BYTES,
-    read_count,
-    read_duration,
-    read_size,
-    read_usd,
+from architect_parallel.backends.command import PLACEHOLDERS
+from architect_parallel.config import fields
+from architect_parallel.config.fields import (
+    Boolean,
+    Count,
+    FilledText,
+    Identifier,
+    Model,
+    Section,
+    Text,
+    Variable,
+    Variables,
+    read_filled_text,
+    read_number,
+    read_text,
 )
+from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.options import KEYS, kind_of
+from architect_parallel.scheduling.assignment import Assign
+from architect_parallel.text.quantities import read_count
 
 HIGHEST_CEILING = 1000
 """What `workers_ceiling` may be raised to."""
-
-PLACEHOLDERS = frozenset(
-    {
-        "prompt", "prompt_file", "model", "system_prompt", "max_steps", "budget", "timeout", "session_id", "worktree",
-        "branch", "worker_id", "run_id",
-    }
-)  # fmt: skip
-"""What may stand in braces in a backend's command."""
 
 ALIASES: Mapping[tuple[str, ...], str] = {
     ("parallel",): "parallel_runs",
@@ -46,80 +48,17 @@ ALIASES: Mapping[tuple[str, ...], str] = {
 """Path of a key's other name (its parents by their own names, `*` for any) → its own name."""
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    if "\0" in value:
-        raise ValueError("must not hold a NUL character")
-    return value
-
-
-def _word(value: object) -> str:
-    if not _text(value).strip():
-        raise ValueError("must not be empty")
-    return _text(value)
-
-
-def _boolean(value: object) -> bool:
-    """`true` and `false`, and the words of YAML 1.1 and of environment variables that mean them."""
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    found = words.get(str(value).lower()) if isinstance(value, (bool, str, int)) else None
-    if found is None:
-        raise ValueError("must be true or false")
-    return found
-
-
-def _checks(value: object) -> tuple[str, ...]:
-    """A list of commands, or a text with one in each line (an environment variable has no lists)."""
-    if isinstance(value, str):
-        value = [line.strip() for line in value.splitlines() if line.strip()]
-    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-        raise ValueError("must be a list of commands")
-    return tuple(read_command(each) for each in value)
-
-
-def _price(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e9:
-        raise ValueError("must be a number of at least 0, in US dollars per million tokens")
-    return float(value)
-
-
-def _variable(value: object) -> str:
-    name = _text(value)
-    if not _VARIABLE.fullmatch(name):
-        raise ValueError("must be the name of an environment variable; a * at its end matches any rest")
-    return name
-
-
-def _variables(value: object) -> tuple[str, ...]:
-    """A list of names, or a text with names between commas or blanks (an environment variable has no lists)."""
-    if isinstance(value, str):
-        value = value.replace(",", " ").split()
-    if not isinstance(value, (list, tuple)):
-        raise ValueError("must be a list of names of environment variables")
-    return tuple(_variable(each) for each in value)
 
 
 def _inner_path(value: object) -> str:
-    path = _word(value)
+    path = read_filled_text(value)
     if os.path.isabs(path) or ".." in path.split("/"):
         raise ValueError("must be a path inside the repository")
     return path
 
 
-def _model(value: object) -> str:
-    return read_model(_text(value))
-
-
-def _identifier(value: object) -> str:
-    return read_identifier(_text(value))
-
-
 def _argument(value: object) -> str:
-    text = _text(value)
+    text = read_text(value)
     for name in _PLACEHOLDER.findall(text):
         if name and name not in PLACEHOLDERS:  # an empty one is a doubled brace, which stands for itself
             raise ValueError(f"unknown placeholder {{{name}}}; known: {', '.join(sorted(PLACEHOLDERS))}")
@@ -136,9 +75,9 @@ def _command(value: object) -> tuple[str | tuple[str, ...], ...]:
     words: list[str | tuple[str, ...]] = []
     for word in value:
         if isinstance(word, Sequence) and not isinstance(word, str):
-            if not word or not all(isinstance(each, str) for each in word):
+            if not word or not all(isinstance(inner, str) for inner in word):
                 raise ValueError(what)
-            words.append(tuple(_argument(each) for each in word))
+            words.append(tuple(_argument(inner) for inner in word))
         elif isinstance(word, str):
             words.append(_argument(word))
         else:
@@ -146,55 +85,6 @@ def _command(value: object) -> tuple[str | tuple[str, ...], ...]:
     return tuple(words)
 
 
-def _count(value: object) -> int:
-    return read_count(value if isinstance(value, (str, int, float)) else "")
-
-
-def _retries(value: object) -> int:
-    return read_count(value if isinstance(value, (str, int, float)) else "", low=0, high=MOST_RETRIES)
-
-
-def _rate(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1e6:
-        raise ValueError("must be a number above 0")
-    return float(value)
-
-
-def _capacity(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 1e6:
-        raise ValueError("must be a number of at least 1")
-    return float(value)
-
-
-def _ceiling(value: object) -> int:
-    return read_count(value if isinstance(value, (str, int, float)) else "", high=HIGHEST_CEILING)
-
-
-def _duration(value: object) -> float:
-    return read_duration(value if isinstance(value, (str, int, float)) else "")
-
-
-def _memory(value: object) -> int:
-    return read_size(value if isinstance(value, (str, int, float)) else "", low=SMALLEST_MEMORY_BYTES)
-
-
-def _size(value: object) -> int:
-    return read_size(value if isinstance(value, (str, int, float)) else "")
-
-
-def _usd(value: object) -> float:
-    return read_usd(value if isinstance(value, (str, int, float)) else "")
-
-
-_DURATION_SCHEMA = {
-    "anyOf": [
-        {"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
-        {"type": "string", "pattern": "^[0-9.]+[smh]?$"},
-    ]
-}
-_SIZE_SCHEMA = {
-    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9.]+([KMGTkmgt]?[Ii]?[Bb])?$"}]
-}
 _COMMAND_SCHEMA = {
     "type": "array",
     "minItems": 1,
@@ -202,93 +92,50 @@ _COMMAND_SCHEMA = {
     "items": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
 }
 
-Text = Annotated[str, BeforeValidator(_text)]
-Word = Annotated[str, BeforeValidator(_word)]
-Boolean = Annotated[bool, BeforeValidator(_boolean)]
-Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
 Ceiling = Annotated[
-    int, BeforeValidator(_ceiling), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": HIGHEST_CEILING})
+    int,
+    BeforeValidator(
+        lambda value: read_count(value if isinstance(value, (str, int, float)) else "", high=HIGHEST_CEILING)
+    ),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": HIGHEST_CEILING}),
 ]
-Retries = Annotated[
-    int, BeforeValidator(_retries), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MOST_RETRIES})
+Rate = Annotated[
+    float,
+    BeforeValidator(partial(read_number, low=0, high=1e6, above=True, what="must be a number above 0")),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
 ]
-Rate = Annotated[float, BeforeValidator(_rate), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
-Capacity = Annotated[float, BeforeValidator(_capacity), WithJsonSchema({"type": "number", "minimum": 1})]
-Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
-Memory = Annotated[int, BeforeValidator(_memory), WithJsonSchema(_SIZE_SCHEMA)]
-Checks = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_checks),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string", "minLength": 1}}, {"type": "string"}]}),
+Capacity = Annotated[
+    float,
+    BeforeValidator(partial(read_number, low=1, high=1e6, what="must be a number of at least 1")),
+    WithJsonSchema({"type": "number", "minimum": 1}),
 ]
-Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
-Usd = Annotated[float, BeforeValidator(_usd), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
-PerMillion = Annotated[float, BeforeValidator(_price), WithJsonSchema({"type": "number", "minimum": 0})]
-Variable = Annotated[str, BeforeValidator(_variable)]
-Variables = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_variables),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+PerMillion = Annotated[
+    float,
+    BeforeValidator(
+        partial(read_number, low=0, high=1e9, what="must be a number of at least 0, in US dollars per million tokens")
+    ),
+    WithJsonSchema({"type": "number", "minimum": 0}),
 ]
 InnerPath = Annotated[str, BeforeValidator(_inner_path)]
-Model = Annotated[str, BeforeValidator(_model)]
-Identifier = Annotated[str, BeforeValidator(_identifier)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
-TripwireWord = Annotated[
-    Literal["auto", "fail", "warn", "off"], BeforeValidator(lambda value: "off" if value is False else value)
-]
-"""An `off` without quotes is `false` to YAML 1.1."""
 FieldName = Literal[
     "output", "cost", "steps", "session_id", "is_error", "error", "input_tokens", "cached_tokens", "output_tokens"
 ]
 
 
-class Section(BaseModel):
-    """A mapping with a closed set of keys."""
+def _key(declared: dataclasses.Field[Any]) -> tuple[Any, Any]:
+    """Type and field of a key of `parallel_runs`, from its declaration."""
+    name, null = kind_of(declared), declared.metadata["null"]
+    kind = _KINDS[name] if name in _KINDS else getattr(fields, name)
+    description = declared.metadata["text"] + ("" if null is None else f" null means {null}.")
+    default = Assign(str(declared.default)) if kind is Assign else declared.default
+    return (kind | None if null else kind), Field(default=default, description=description)
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-
-class ParallelSection(Section):
-    """Defaults of the flags of `architect parallel`."""
-
-    workers: Count | None = Field(
-        default=None, description="Number of workers; null: as many as tasks or models need, else 3."
-    )
-    workers_ceiling: Ceiling = Field(default=10, description="The most that workers and max_parallel may ask for.")
-    max_parallel: Count | None = Field(
-        default=None, description="How many run at a time; null: workers if given, else 3."
-    )
-    agent: Identifier = Field(default="build", description="Agent profile.")
-    backend: Identifier = Field(default="architect", description="Which agent CLI runs the task.")
-    model: Model | None = Field(
-        default=None, description="Model of every worker; null: the agent profile's, else the backend's default."
-    )
-    assign: Assign = Field(default=Assign.FILL, description="How tasks and models meet workers.")
-    max_steps: Count = Field(default=50, description="Agent steps per worker.")
-    budget_per_worker: Usd | None = Field(default=None, description="USD per worker; null: no limit.")
-    budget: Usd | None = Field(default=None, description="USD of a whole run; null: no limit.")
-    timeout_per_worker: Duration | None = Field(default=None, description="Seconds or 30s, 5m, 1h; null: no limit.")
-    timeout: Duration | None = Field(default=None, description="Time limit of a whole run; null: no limit.")
-    idle_timeout: Duration | None = Field(default=None, description="Stops a worker that printed nothing for so long.")
-    memory_per_worker: Memory | None = Field(default=None, description="Such as 2GiB, at least 64MiB; null: no limit.")
-    output_per_worker: Size = Field(default=1024**3, description="Most output of one worker.")
-    grace: Duration = Field(default=5.0, description="Between the polite signal and the kill.")
-    retries: Retries = Field(default=0, description="Further attempts after a failure that another may mend.")
-    refine: Boolean = Field(default=False, description="Tell a further attempt what went wrong before.")
-    rate_limit_wait: Duration = Field(default=1800.0, description="Longest wait of one worker for its provider.")
-    min_free_memory: Size = Field(default=512 * 1024**2, description="No worker starts beside others with less free.")
-    min_free_disk: Size = Field(default=512 * 1024**2, description="No worker starts with less free.")
-    fail_fast: Boolean = Field(default=False, description="Cancel the rest at the first failure.")
-    allow_partial: Boolean = Field(default=False, description="Exit 0 if at least one worker succeeded.")
-    commit: Boolean = Field(default=True, description="Commit what an agent left uncommitted.")
-    checks: Checks = Field(default=(), description="Commands that every result must pass; as a text, one a line.")
-    check_timeout: Duration = Field(default=600.0, description="Time limit of each run of a check.")
-    checks_env: Variables = Field(default=(), description="Names of further environment variables that checks get.")
-    baseline: Boolean = Field(default=True, description="Run the checks on the base commit as well, before the agents.")
-    tripwire: TripwireWord = Field(
-        default="auto", description="When the main checkout changes meanwhile: auto, fail, warn or off."
-    )
+_KINDS: Mapping[str, Any] = {"WorkerCount": Count, "Ceiling": Ceiling, "AssignWord": Assign}
+_DECLARED: dict[str, Any] = {name: _key(declared) for name, declared in KEYS.items()}
+ParallelSection = create_model("ParallelSection", __base__=Section, __module__=__name__, **_DECLARED)
+ParallelSection.__doc__ = "Defaults of the flags of `architect parallel`."
 
 
 class AgentSection(Section):
@@ -310,7 +157,9 @@ class BackendSection(Section):
     env: tuple[Variable, ...] = Field(default=(), description="Names of further environment variables to pass through.")
     prompt: Literal["argument", "stdin", "file"] = Field(default="argument", description="How the prompt travels.")
     output: Literal["text", "json", "jsonl"] = Field(default="text", description="What the program prints.")
-    fields: dict[FieldName, Word] = Field(default={}, description="Our name of a value: its (dotted) key in the JSON.")
+    fields: dict[FieldName, FilledText] = Field(
+        default={}, description="Our name of a value: its (dotted) key in the JSON."
+    )
 
 
 class PriceSection(Section):
@@ -338,10 +187,12 @@ class ProviderSection(Section):
 class WorktreeSection(Section):
     """How a fresh worktree is made ready."""
 
-    copy_: tuple[Word, ...] = Field(
+    copy_: tuple[FilledText, ...] = Field(
         default=(), alias="copy", description="Ignored files to copy from the main checkout."
     )
-    setup: tuple[Word, ...] = Field(default=(), description="Shell commands run in the worktree before the agent.")
+    setup: tuple[FilledText, ...] = Field(
+        default=(), description="Shell commands run in the worktree before the agent."
+    )
     setup_env: Variables = Field(default=(), description="Names of further environment variables that setup gets.")
     include_file: InnerPath = Field(default=".worktreeinclude", description="File with further patterns to copy.")
 
@@ -349,7 +200,7 @@ class WorktreeSection(Section):
 class ConfigFile(Section):
     """A whole configuration file."""
 
-    parallel_runs: ParallelSection = ParallelSection()
+    parallel_runs: ParallelSection = ParallelSection()  # type: ignore[valid-type]  # made from the declaration
     agents: dict[Identifier, AgentSection] = Field(default={}, description="Agent profiles by name.")
     backends: dict[Identifier, BackendSection] = Field(default={}, description="Backends by name.")
     prices: dict[Model, PriceSection] = Field(default={}, description="Prices by model name.")

@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from architect_parallel.config.fields import Section
 from architect_parallel.config.layers import FaultList, fault_of, place_of
 from architect_parallel.config.paths import is_inside
-from architect_parallel.config.schema import Section
 from architect_parallel.config.task_schema import own_name
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.config.yaml_source import (
     Document,
     Fault,
@@ -43,27 +43,6 @@ Make = Callable[[KeyPath, str], Fault]
 Model = TypeVar("Model", bound=Section)
 
 _JSON_BEGINS = re.compile(r"\s*[\[{]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidationContext:
-    """What a task file's words are held against."""
-
-    directory: Path
-    """Where its relative paths begin; absolute."""
-    checkout: Path | None
-    """Top of the checkout, resolved; `None`: there is none."""
-    backends: Collection[str]
-    agents: Collection[str] | None
-    """`None`: any name will do."""
-    ceiling: int
-    """The most `max_parallel` may say."""
-    backend_given: bool = False
-    """A flag names the backend, so that a task need not."""
-    branches: Callable[[], Collection[str]] = tuple
-    """Short names of the local branches; asked for only where it matters."""
-    file_fault: Callable[[str], str | None] = lambda path: None
-    """What is wrong with a `file(…)` by its path as written; `None`: nothing, or it is not known."""
 
 
 def read_text(path: Path, what: str, hint: str) -> TaskText:

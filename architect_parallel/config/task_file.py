@@ -18,7 +18,6 @@ from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.task_common import (
     LARGEST_TASK_FILE_BYTES,
     Make,
-    ValidationContext,
     above_ceiling,
     canonical_keys,
     checked,
@@ -34,6 +33,7 @@ from architect_parallel.config.task_common import (
     waited_for,
 )
 from architect_parallel.config.task_schema import DefaultsSection, TaskFileSection, TaskSection
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, as_written, in_order
 from architect_parallel.domain import Task, TaskFile, TaskText
 from architect_parallel.errors import UsageError

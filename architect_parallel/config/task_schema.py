@@ -9,98 +9,26 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field
 
-from architect_parallel.config.schema import Boolean, Count, Duration, Identifier, Model, Section, Usd
+from architect_parallel.config.fields import (
+    Boolean,
+    Count,
+    Duration,
+    FilledTexts,
+    Identifier,
+    Meta,
+    Model,
+    Name,
+    Prompt,
+    Retries,
+    Scope,
+    Section,
+    Text,
+    Texts,
+    Usd,
+)
 from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode
-from architect_parallel.scheduling.scopes import read_pattern
-from architect_parallel.text.quantities import MOST_RETRIES, read_count
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    if "\0" in value:
-        raise ValueError("must not hold a NUL character")
-    # JSON can write half a surrogate pair, which no file, program or terminal can be given.
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not hold half a surrogate pair") from None
-    return value
-
-
-def _word(value: object) -> str:
-    if not _text(value).strip():
-        raise ValueError("must not be empty")
-    return _text(value)
-
-
-def _name(value: object) -> str:
-    name = _word(value)
-    if len(name) > 120 or not name.isprintable() or name != name.strip():
-        raise ValueError("must be one line of at most 120 characters, without blanks around it")
-    return name
-
-
-def _words(value: object) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError("must be a list of texts")
-    return tuple(_word(each) for each in value)
-
-
-def _listed(value: object) -> object:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError("must be a list of texts")
-    return value
-
-
-def _pattern(value: object) -> str:
-    return read_pattern(_text(value))
-
-
-def _arguments(value: object) -> tuple[str, ...]:
-    """Words of an argv; an empty one is one too."""
-    if not isinstance(value, (list, tuple)):
-        raise ValueError("must be a list of texts")
-    return tuple(_text(each) for each in value)
-
-
-def _meta(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("must hold a mapping of keys to values")
-    left: list[object] = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            left += [*each.keys(), *each.values()]
-        elif isinstance(each, list):
-            left += each
-        elif isinstance(each, str):
-            _text(each)
-    return value
-
-
-def _retries(value: object) -> int:
-    return read_count(value if isinstance(value, (str, int, float)) else "", low=0, high=MOST_RETRIES)
-
-
-_LIST = {"type": "array", "items": {"type": "string"}}
-
-SoundText = Annotated[str, BeforeValidator(_text)]
-Prompt = Annotated[str, BeforeValidator(_word), WithJsonSchema({"type": "string", "pattern": r"\S"})]
-Name = Annotated[
-    str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": r"^\S(.*\S)?$", "maxLength": 120})
-]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words), WithJsonSchema(_LIST)]
-Scope = Annotated[
-    tuple[Annotated[str, BeforeValidator(_pattern)], ...], BeforeValidator(_listed), WithJsonSchema(_LIST)
-]
-Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments), WithJsonSchema(_LIST)]
-Meta = Annotated[dict[str, Any], BeforeValidator(_meta), WithJsonSchema({"type": "object"})]
-Retries = Annotated[
-    int, BeforeValidator(_retries), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MOST_RETRIES})
-]
 
 
 class DefaultsSection(Section):
@@ -128,20 +56,22 @@ class DefaultsSection(Section):
     output_format: OutputFormat | None = Field(default=None, description="What the agent is asked to print.")
     max_tokens: Count | None = Field(default=None, description="Output tokens per model reply.")
     max_turns: Count | None = Field(default=None, description="Agent steps; null: max_steps of the configuration.")
-    system_prompt: SoundText | None = Field(default=None, description="Appended to the agent's own system prompt.")
+    system_prompt: Text | None = Field(default=None, description="Appended to the agent's own system prompt.")
     timeout: Duration | None = Field(default=None, description="Seconds or 30s, 5m, 1h.")
     budget: Usd | None = Field(default=None, description="USD.")
-    tags: Words = Field(default=(), description="Handed on to the result.")
+    tags: FilledTexts = Field(default=(), description="Handed on to the result.")
     meta: Meta = Field(default={}, description="Handed on to the result.")
-    extra: Arguments = Field(default=(), description="Further arguments for the agent's command line.")
+    extra: Texts = Field(default=(), description="Further arguments for the agent's command line.")
     files: Scope = Field(
         default=(), description="What the task means to change: paths or globs from the repository's root."
     )
     critical: Boolean = Field(default=True, description="false: its failure does not fail the run.")
     complexity: Complexity | None = Field(default=None, description="How much of the machine it takes.")
     retries: Retries | None = Field(default=None, description="Further attempts after a failure.")
-    checks: Words | None = Field(default=None, description="Commands run in the finished worktree; all must pass.")
-    dependencies: Words = Field(default=(), description="Names or ids of tasks of this file that come first.")
+    checks: FilledTexts | None = Field(
+        default=None, description="Commands run in the finished worktree; all must pass."
+    )
+    dependencies: FilledTexts = Field(default=(), description="Names or ids of tasks of this file that come first.")
 
 
 class TaskSection(DefaultsSection):
@@ -161,9 +91,7 @@ def _tasks(value: object) -> object:
 class TaskFileSection(Section):
     """A whole task file. A list at its top is the list of tasks."""
 
-    schema_: Annotated[str, BeforeValidator(_text)] | None = Field(
-        default=None, alias="$schema", description="For editors."
-    )
+    schema_: Text | None = Field(default=None, alias="$schema", description="For editors.")
     tasks: Annotated[list[TaskSection], BeforeValidator(_tasks)] = Field(description="At least one.", min_length=1)
     max_parallel: Count | None = Field(default=None, description="How many run at the same time.")
     fail_fast: Boolean | None = Field(default=None, description="Cancel the rest at the first failure.")

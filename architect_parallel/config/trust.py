@@ -1,4 +1,4 @@
-"""Which repository configuration the user trusts: a path together with the SHA-256 of its content.
+"""The repository configuration that the user trusts: a path together with the SHA-256 of its content.
 
 A cloned repository may bring a `.architect-parallel.yaml`; what in it could run a program, pass secrets on or widen
 what an agent may do counts only after `architect config trust`. The record holds for exactly the bytes that were
@@ -26,7 +26,7 @@ TRUST_FILE = "trusted.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
-    """What the user trusts from now on."""
+    """The file that the user trusts from now on."""
 
     path: Path
     sha256: str
@@ -35,12 +35,12 @@ class Trusted:
 
 
 def is_trusted(config_dir: Path, path: Path, content: bytes) -> bool:
-    """Whether the user trusted `path` with exactly this content."""
+    """The user trusted `path` with exactly this content."""
     return _load(config_dir).get(_key(path)) == _digest(content)
 
 
 def trust_repository(config_dir: Path, checkout: Path, *, dry_run: bool = False) -> Trusted:
-    """Records that the configuration file of the repository at `checkout` is trusted as it is now.
+    """Record that the configuration file of the repository at `checkout` is trusted as it is now.
 
     Args:
         dry_run: Record nothing.
@@ -74,7 +74,7 @@ def trust_repository(config_dir: Path, checkout: Path, *, dry_run: bool = False)
 
 
 def distrust_repository(config_dir: Path, checkout: Path) -> Path:
-    """Forgets the file of the repository at `checkout`; returns its path.
+    """Forget the file of the repository at `checkout` and return its path.
 
     Raises:
         NothingToDo: It was not trusted.

@@ -3,8 +3,8 @@
 A configuration file may come with a cloned repository, so the reader takes a small, closed part of YAML 1.2: one
 document, mappings with text keys, lists, and scalars. No aliases or anchors (a file of 1 KiB can stand for
 gigabytes), no tags, no duplicate keys, no nesting beyond `DEEPEST`, no file beyond `LARGEST_BYTES`.
-`no`, `.nan` or `12:30` stay text: what they mean is for the schema. It builds from the parser's
-events and never recurses, so depth costs nothing; `json_events` gives the same events for JSON.
+`no`, `.nan` or `12:30` stay text: what they mean is for the schema. It builds from the parser's events;
+`json_events` gives the same events for JSON.
 Invariant: it returns data or raises `Faulty`, whatever the bytes.
 """
 
@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -140,130 +140,109 @@ def read_document(data: bytes) -> Document:
 
 
 def read_data(data: bytes, *, as_json: bool = False, most_faults: int = MOST_FAULTS) -> Document:
-    """Whatever `data` holds as YAML or, with `as_json`, as JSON. Raises like `read_document`."""
-    builder = _Builder(most_faults=most_faults)
+    """The value that `data` holds as YAML or, with `as_json`, as JSON. Raises like `read_document`."""
     text = _decode(data)
+    reader = _Reader(json_events(text) if as_json else yaml.parse(text, Loader=_PARSER), most_faults)
     try:
-        for event in json_events(text) if as_json else yaml.parse(text, Loader=_PARSER):
-            builder.take(event)
+        return Document(reader.document(), reader.places, tuple(reader.faults))
     except JsonFault as error:
         fault = Fault(Position(error.line + 1, error.column + 1), f"is not JSON: {error.problem}")
-        raise Faulty(*builder.faults, fault) from error
+        raise Faulty(*reader.faults, fault) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # PyYAML 6.0.4 has a limit of its own and reads ahead: it may end before the builder counts past `DEEPEST`.
+        # PyYAML 6.0.4 has a limit of its own and reads ahead: it may end before the reader counts past `DEEPEST`.
         too_deep = "maximum nesting depth" in str(error.problem)
         problem = _TOO_DEEP if too_deep else f"is not YAML: {error.problem}"
         fault = Fault(_place(mark) if mark else None, problem)
-        raise Faulty(*builder.faults, fault) from error
+        raise Faulty(*reader.faults, fault) from error
     except yaml.reader.ReaderError as error:
-        raise Faulty(*builder.faults, Fault(None, f"is not YAML: {error.reason}")) from error
+        raise Faulty(*reader.faults, Fault(None, f"is not YAML: {error.reason}")) from error
     except _Stop:
-        raise Faulty(*builder.faults) from None
-    return Document(builder.top, builder.places, tuple(builder.faults))
+        raise Faulty(*reader.faults) from None
 
 
 class _Stop(Exception):
-    """No use to read on."""
+    """Reading on makes no sense."""
 
 
-@dataclass(slots=True)
-class _Open:
-    """A mapping or list that has not ended."""
+class _Reader:
+    """Builds data from a parser's events.
 
-    path: KeyPath
-    content: dict[str, Any] | list[Any]
-    key: str | None = None
-    """Of a mapping: the key that waits for its value."""
+    Nodes (`yaml.compose`) would not do: they do not say which anchors and tags are written, or where an alias is.
+    """
 
+    def __init__(self, events: Iterator[yaml.Event], most_faults: int) -> None:
+        self.faults: list[Fault] = []
+        self.places: dict[KeyPath, Position] = {}
+        self._events = events
+        self._most_faults = most_faults
+        self._anchor: Fault | None = None
+        """The fault of the first anchor. `None` means that there was none."""
 
-@dataclass(slots=True)
-class _Builder:
-    most_faults: int = MOST_FAULTS
-    faults: list[Fault] = field(default_factory=list)
-    places: dict[KeyPath, Position] = field(default_factory=dict)
-    top: Any = None
-    stack: list[_Open] = field(default_factory=list)
-    documents: int = 0
-    anchor: Fault | None = None
-    """The fault of the first anchor; `None` means that there was none."""
+    def document(self) -> Any:
+        """The value of the one document; raises `_Stop`."""
+        top, documents = None, 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    self._stop(_place(event.start_mark), "a second document begins here; only one is allowed")
+            elif isinstance(event, yaml.NodeEvent):
+                top = self._value(event, ())
+        return top
 
-    def take(self, event: yaml.Event) -> None:
+    def _value(self, event: yaml.Event, path: KeyPath) -> Any:
+        place = self._node(event)
+        if isinstance(event, yaml.ScalarEvent):
+            if isinstance(event, NotJsonEvent):
+                self._fault(place, f"{quoted(event.value)} is no JSON value")
+            return event.value if event.style else _plain(event.value)
+        if len(path) >= DEEPEST:
+            self._stop(place, _TOO_DEEP)
+        return self._list(path) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path)
+
+    def _list(self, path: KeyPath) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            item = (*path, len(items))
+            self.places[item] = replace(_place(event.start_mark), path=item)
+            items.append(self._value(event, item))
+        return items
+
+    def _mapping(self, path: KeyPath) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            place = self._node(event)
+            if not isinstance(event, yaml.ScalarEvent):
+                self._stop(place, "a key must be a single word")
+            key = (*path, event.value)
+            if event.value in content:
+                self._fault(place, f"{dotted(key)} stands here again, first in line {self.places[key].line}")
+            else:
+                self.places[key] = replace(place, path=key)
+            content.setdefault(event.value, self._value(next(self._events), key))
+        return content
+
+    def _node(self, event: Any) -> Position:
+        """The place of a key or value, which may be no alias and have neither anchor nor tag."""
         place = _place(event.start_mark)
-        match event:
-            case yaml.DocumentStartEvent():
-                self.documents += 1
-                if self.documents > 1:
-                    self._stop(place, "a second document begins here; only one is allowed")
-            case yaml.AliasEvent():
-                # One line, whatever follows: each alias of a bomb of them says the same.
-                self.faults = [fault for fault in self.faults if fault is not self.anchor]
-                self._stop(place, f"alias *{event.anchor} is not allowed; write the value out")
-            case yaml.ScalarEvent():
-                self._refuse_decoration(event, place)
-                if isinstance(event, NotJsonEvent):
-                    self._fault(place, f"{quoted(event.value)} is no JSON value")
-                if self._wants_key():
-                    self._open_key(place, event.value)
-                else:
-                    self._put(place, event.value if event.style else _plain(event.value))
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                self._refuse_decoration(event, place)
-                if self._wants_key():
-                    self._stop(place, "a key must be a single word")
-                if len(self.stack) >= DEEPEST:
-                    self._stop(place, _TOO_DEEP)
-                content: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
-                self.stack.append(_Open(self._put(place, content), content))
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self.stack.pop()
-            case _:
-                pass  # the stream's begin and end, and the document's end
-
-    def _wants_key(self) -> bool:
-        return bool(self.stack) and isinstance(self.stack[-1].content, dict) and self.stack[-1].key is None
-
-    def _open_key(self, place: Position, key: str) -> None:
-        inside = self.stack[-1]
-        path = (*inside.path, key)
-        if key in inside.content:
-            first = self.places[path]
-            self._fault(place, f"{dotted(path)} stands here again, first in line {first.line}")
-        else:
-            self.places[path] = replace(place, path=path)
-        inside.key = key
-
-    def _put(self, place: Position, value: Any) -> KeyPath:
-        """Puts a value where it belongs; returns its path."""
-        if not self.stack:
-            self.top = value
-            return ()
-        inside = self.stack[-1]
-        if isinstance(inside.content, list):
-            path: KeyPath = (*inside.path, len(inside.content))
-            inside.content.append(value)
-            self.places[path] = replace(place, path=path)
-            return path
-        key = inside.key
-        assert key is not None  # a value comes only after its key
-        inside.content.setdefault(key, value)
-        inside.key = None
-        return (*inside.path, key)
-
-    def _refuse_decoration(self, event: yaml.NodeEvent, place: Position) -> None:
-        if event.anchor is not None and self.anchor is None:
+        if isinstance(event, yaml.AliasEvent):
+            # One line for a bomb of aliases: the fault of its anchor and of every further alias would say the same.
+            self.faults = [fault for fault in self.faults if fault is not self._anchor]
+            self._stop(place, f"alias *{event.anchor} is not allowed; write the value out")
+        if event.anchor is not None and self._anchor is None:
             self._fault(place, f"anchor &{event.anchor} is not allowed; write the value out")
-            self.anchor = self.faults[-1]
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            self._fault(place, f"tag {quoted(tag)} is not allowed")
+            self._anchor = self.faults[-1]
+        if event.tag is not None:
+            self._fault(place, f"tag {quoted(event.tag)} is not allowed")
+        return place
 
     def _fault(self, place: Position, message: str) -> None:
         self.faults.append(Fault(place, message))
-        if len(self.faults) >= self.most_faults:
+        if len(self.faults) >= self._most_faults:
             raise _Stop
 
-    def _stop(self, place: Position, message: str) -> None:
+    def _stop(self, place: Position, message: str) -> NoReturn:
         self.faults.append(Fault(place, message))
         raise _Stop
 
@@ -307,7 +286,7 @@ def as_written(places: Mapping[KeyPath, Position], path: KeyPath) -> str:
 
 
 def _word(key: str) -> str:
-    return key if key.isprintable() and len(key) <= 80 else quoted(key)
+    return key if key and key.isprintable() and len(key) <= 80 else quoted(key)
 
 
 def _decode(data: bytes) -> str:

@@ -1,8 +1,8 @@
-"""The nouns of the program as frozen data: what is planned, what limits it, how it ended.
+"""The nouns of the program as frozen data: plans, limits, results.
 
-No behaviour beyond cheap derived values, no imports from the rest of the package, no I/O. Units stand in the
-names (`_s` seconds, `_usd` US dollars, `_bytes`); the public fields fixed by the contract (`cost`, `duration`)
-are USD and seconds. `None` means *unknown* or *no limit* and is never written as 0. Times are UTC and aware.
+No behaviour beyond cheap derived values, no imports from the rest of the package, no I/O. Names carry the unit (`_s`
+seconds, `_usd` US dollars, `_bytes`). The public fields fixed by the contract (`cost`, `duration`) are USD and seconds.
+`None` means *unknown* or *no limit* and is never written as 0. Times are UTC and aware.
 """
 
 from architect_parallel.domain.enums import (
@@ -16,6 +16,7 @@ from architect_parallel.domain.enums import (
     Outcome,
     OutputFormat,
     Reason,
+    Role,
     RunStatus,
     SandboxMode,
     Score,
@@ -64,7 +65,6 @@ from architect_parallel.domain.results import (
 )
 from architect_parallel.domain.settings import (
     BackendSettings,
-    ParallelSettings,
     Price,
     ProviderSettings,
     Settings,
@@ -99,7 +99,6 @@ __all__ = [
     "Outcome",
     "OutputFormat",
     "Pair",
-    "ParallelSettings",
     "Pause",
     "Price",
     "ProviderRate",
@@ -109,6 +108,7 @@ __all__ = [
     "Reason",
     "Recovery",
     "Retry",
+    "Role",
     "RunPlan",
     "RunResult",
     "RunStatus",

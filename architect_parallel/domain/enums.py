@@ -1,4 +1,4 @@
-"""The closed vocabularies: how things end, and what may be asked for."""
+"""The closed vocabularies: ends of workers and runs, and values of options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a worker ended as it did. The table of status × reason stands in the command reference."""
+    """The reason why a worker ended so. The command reference has the table of status × reason."""
 
     COMPLETED = "completed"
     NO_CHANGES = "no_changes"
@@ -46,7 +46,7 @@ class Reason(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What the agent's own output amounts to; a claim, weighed by `planning.verdict`."""
+    """The meaning of the agent's own output. It is a claim, and `scheduling.verdict` weighs it."""
 
     COMPLETED = "completed"
     PARTIAL = "partial"
@@ -83,7 +83,7 @@ class ApprovalMode(StrEnum):
 
 
 class SandboxMode(StrEnum):
-    """How far the agent's own sandbox, where it has one, lets it write."""
+    """How far the agent's own sandbox, if it has one, lets it write."""
 
     DEFAULT = "default"
     READ_ONLY = "read-only"
@@ -92,7 +92,7 @@ class SandboxMode(StrEnum):
 
 
 class Complexity(StrEnum):
-    """How much of the machine or of attention a task takes; bounds how many run side by side."""
+    """The load of a task on the machine. It bounds how many run side by side."""
 
     LOW = "low"
     """Any number at a time."""
@@ -103,7 +103,7 @@ class Complexity(StrEnum):
 
 
 class CostBasis(StrEnum):
-    """Where a cost comes from: our price table times tokens, the agent's own word, or nowhere."""
+    """The source of a cost: our price table times tokens, the agent's own figure, or none."""
 
     TOKENS = "tokens"
     REPORTED = "reported"
@@ -111,7 +111,7 @@ class CostBasis(StrEnum):
 
 
 class OutputFormat(StrEnum):
-    """In what form a task file asks an agent to print."""
+    """The format in which a task file asks an agent to print."""
 
     TEXT = "text"
     JSON = "json"
@@ -119,29 +119,48 @@ class OutputFormat(StrEnum):
 
 
 class Isolation(StrEnum):
-    """Where a worker works."""
+    """The place where a worker works."""
 
     WORKTREE = "worktree"
-    """On a branch and in a worktree of its own; what it did is collected from git."""
+    """In a worktree on a branch made for it. Its changes are collected from git."""
     NONE = "none"
-    """In a directory as it is: supervised alike, but without branch, commit or diff."""
+    """In a directory as it is: supervised in the same way, but without branch, commit or diff."""
+
+
+class Role(StrEnum):
+    """What an agent or a tree is for in its run."""
+
+    WORKER = "worker"
+    """A task of the plan."""
+    COORDINATOR = "coordinator"
+    """The last task of a spec: it gets the results of all others."""
+    DEBUGGER = "debugger"
+    """Explains why several tasks of a group failed; has no result of its own."""
+    JUDGE = "judge"
+    """Compares the results of a competition."""
+    RESOLVER = "resolver"
+    """Resolves the conflicts of a merge."""
+    BASELINE = "baseline"
+    """The checks on the base commit; no agent."""
+    INTEGRATION = "integration"
+    """The worktree in which results are merged; no agent."""
 
 
 class OnPartial(StrEnum):
-    """What a task does when something it depends on did not succeed."""
+    """What a task does if one of its dependencies did not succeed."""
 
     SKIP = "skip"
     """It is skipped as well."""
     CONTINUE = "continue"
-    """It goes on with what there is and is told what is missing."""
+    """It continues with what there is, and its prompt says what is missing."""
 
 
 SHELL = "shell"
-"""The backend to which a task is a command: whatever it is asked, it would run the question."""
+"""The backend whose task is a command: it would run any question."""
 
 
 class CheckChange(StrEnum):
-    """What a worker did to a check, against the same check on the base commit."""
+    """The change of a check's result against the same check on the base commit."""
 
     NEWLY_BROKEN = "newly_broken"
     """Passed on the base, fails now."""
@@ -154,19 +173,19 @@ class CheckChange(StrEnum):
 
 
 class TripwireMode(StrEnum):
-    """What follows when the main checkout changes while workers run."""
+    """What happens if the main checkout changes while workers run."""
 
     FAIL = "fail"
-    """Who surely did it has failed; every other suspect is warned."""
+    """A worker that certainly did it has failed. Every other suspect gets a warning."""
     WARN = "warn"
     OFF = "off"
-    """Nobody looks."""
+    """The main checkout is not watched."""
 
 
 class Score(StrEnum):
     """How results are ranked."""
 
     LEXICOGRAPHIC = "lexicographic"
-    """One criterion after another; the next one only where the one before is even."""
+    """One criterion after another. The next one applies only if the one before is equal."""
     WEIGHTED = "weighted"
     """A sum of points: checks 40, status 30, steps 20, cost 10."""

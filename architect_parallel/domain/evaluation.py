@@ -1,4 +1,4 @@
-"""What helps to choose between results: places, conflicts, and what of it can be combined."""
+"""Data for the choice between results: ranks, conflicts, and sets that merge."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rank:
-    """A worker's place in a ranking."""
+    """A worker's rank among the results of its task."""
 
     place: int
-    """From 1; no two workers share one."""
+    """From 1. No two workers share one."""
     worker_id: int
     model: str
     reason: str
-    """Why it stands here and not one place further up, in words."""
+    """Why the rank is not one better, in words."""
     score: float | None = None
-    """Points of 100; `None` in a lexicographic ranking."""
+    """Points of 100. `None` in a lexicographic ranking."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """One answer of a judge that was shown two diffs; each pair is asked about twice, in both orders."""
+    """One answer of a judge that was shown two diffs. Each pair is asked twice, in both orders."""
 
     a: int
     """Id of the worker whose diff was shown as A."""
     b: int
     best: int | None
-    """Id of the worker it chose; `None`: it chose neither, or its answer could not be read."""
+    """Id of the chosen worker. `None` means that the judge chose neither, or that its answer could not be read."""
     backend: str
     model: str = "default"
     cost: float | None = None
-    """USD; `None`: unknown."""
+    """USD. `None` means unknown."""
     duration: float = 0.0
     """Seconds."""
     output: str = ""
-    """Its final text, control sequences removed."""
+    """The judge's final text, control sequences removed."""
     error: str | None = None
-    """Why there is no answer; `None`: there is one."""
+    """Why there is no answer. `None` means that there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRate:
-    """How often a model succeeded."""
+    """The share of a model's results that succeeded."""
 
     model: str
     runs: int
@@ -56,30 +56,30 @@ class ModelRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardRow:
-    """A model over all competitions of a repository."""
+    """One model over all competitions of a repository."""
 
     model: str
-    """`default` where the backend chose."""
+    """`default` if the backend chose."""
     backend: str
     runs: int
-    """That count: its agent ran, and nobody stopped it from outside."""
+    """Runs that count: the agent ran, and nobody stopped it from outside."""
     pass_rate: float
     """0 to 1."""
     interval: tuple[float, float]
     """95 %, Wilson."""
     median_cost: float | None
-    """USD, of the runs whose cost is known; `None`: of none."""
+    """USD, over the runs whose cost is known. `None` means that no cost is known."""
     median_seconds: float | None
-    """`None`: no run counts."""
+    """`None` means that no run counts."""
     rating: float | None
-    """Bradley-Terry on Elo's scale, 1500 in the middle; `None`: it never met another model."""
+    """Bradley-Terry on Elo's scale, 1500 in the middle. `None` means that it never met another model."""
     rating_interval: tuple[float, float] | None
     """95 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Whether two results can be merged with each other."""
+    """Two results, and whether they merge cleanly."""
 
     a: int | str
     """Worker id, or the current branch's name."""
@@ -96,7 +96,7 @@ class Comparison:
     conflicts: tuple[Pair, ...]
     """Every pair of workers with changes, and each with the current branch."""
     shared_files: Mapping[str, tuple[int, ...]]
-    """Paths that several workers changed."""
+    """Paths that several workers changed, with the ids of these workers."""
     proposed: tuple[int, ...]
     """The largest set that merges cleanly with the current branch and with each other, in the order to merge."""
     order: tuple[int, ...]
@@ -113,12 +113,12 @@ class LeftOut:
     files: tuple[str, ...] = ()
     """Conflicting paths, sorted."""
     detail: str | None = None
-    """More in words: the check that broke, how the worker ended; `None`: the reason says it all."""
+    """The failed check, or how the worker ended. `None` means that the reason is complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
-    """The last merge of a run that stands, as its envelope shows it."""
+    """The last merge of a run that was not undone, as in the envelope."""
 
     merged: tuple[int, ...]
     """Worker ids in the order they landed."""
@@ -126,10 +126,10 @@ class Landing:
     target: str
     """Short name of the branch."""
     commit: str
-    """Where the target went; for a pull request, where `branch` is."""
+    """The new commit of the target. For a pull request, the commit of `branch`."""
     method: str
     branch: str | None = None
-    """The integration branch that was made; `None`: none was needed."""
+    """The integration branch that was made. `None` means that none was needed."""
     pull_request: bool = False
-    """Whether it went out as a pull request, the target staying where it was."""
+    """It was published as a pull request, and the target stayed."""
     time: datetime | None = None

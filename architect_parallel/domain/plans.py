@@ -12,6 +12,7 @@ from architect_parallel.domain.enums import (
     Isolation,
     OnPartial,
     OutputFormat,
+    Role,
     SandboxMode,
     Score,
     TripwireMode,
@@ -25,20 +26,20 @@ class AgentProfile:
     name: str
     """The name given with `--agent`."""
     backend: str | None = None
-    """Backend to use where the user named none; `None`: the configured default."""
+    """Backend to use if the user named none. `None` means the configured default."""
     model: str | None = None
-    """Model to use where the user named none; `None`: the backend's default."""
+    """Model to use if the user named none. `None` means the backend's default."""
     system_prompt: str | None = None
-    """Text appended to the agent's own system prompt; `None`: nothing."""
+    """Text appended to the agent's own system prompt. `None` means no text."""
     approval_mode: ApprovalMode | None = None
-    """`None`: as the task says."""
+    """`None` means that the task decides."""
     sandbox_mode: SandboxMode | None = None
-    """`None`: as the task says."""
+    """`None` means that the task decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of one worker; `None` is *no limit* everywhere."""
+    """Limits of one worker. `None` means no limit."""
 
     timeout_s: float | None = None
     idle_timeout_s: float | None = None
@@ -49,30 +50,33 @@ class Limits:
     max_steps: int | None = None
     budget_usd: float | None = None
     run_budget_usd: float | None = None
-    """What was left of the whole run's budget when the worker began: shared, and held by the dispatcher."""
+    """The rest of the run's budget when the worker began. It is shared, and the scheduler enforces it."""
     grace_s: float = 5.0
     """Between the polite signal and the kill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What to do, as the user wrote it, before it meets a worker. `None`: not written; the next source decides."""
+    """A task as the user wrote it, before it is assigned to a worker.
+
+    `None` means that it was not written. The next source of settings then decides.
+    """
 
     prompt: str
     name: str | None = None
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     place: str | None = None
-    """Where it is written, for messages: `tasks.yaml:3:5: tasks[0]`; `None`: on the command line."""
+    """Where it is written, for messages: `tasks.yaml:3:5: tasks[0]`. `None` means the command line."""
     id: str | None = None
-    """Its author's own identifier, for `dependencies`; its name where it has no other."""
+    """Its author's identifier, for `dependencies`. Without one it is the task's name."""
     backend: str | None = None
     model: str | None = None
     agent: str | None = None
     workdir: str | None = None
-    """As written; relative to the directory the tool was called from."""
+    """As written, relative to the directory that the program was called from."""
     isolation: Isolation | None = None
-    """`None`: by `workdir`, in place outside the repository, else a worktree."""
+    """`None` means: by `workdir`, in place outside the repository, otherwise in a worktree."""
     approval_mode: ApprovalMode | None = None
     sandbox_mode: SandboxMode | None = None
     output_format: OutputFormat | None = None
@@ -83,22 +87,23 @@ class Task:
     budget_usd: float | None = None
     extra_argv: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    """What it means to change: patterns as `planning.scope` reads them."""
+    """Patterns of the files that it intends to change, as `scheduling.scopes` reads them."""
     critical: bool = True
-    """Whether its failure is the run's."""
+    """Its failure is the run's failure."""
     complexity: Complexity | None = None
     retries: int | None = None
     checks: tuple[str, ...] | None = None
     dependencies: tuple[str, ...] = ()
     """Names or ids of tasks of the same file."""
     on_partial: OnPartial = OnPartial.SKIP
-    role: str | None = None
-    """What a spec calls its agent where no profile is called so; `None`: its profile's name says it."""
+    role: Role = Role.WORKER
+    role_name: str | None = None
+    """The name of its agent in a spec if no profile has that name. `None` means that the profile's name says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskText:
-    """A task file that was read from somewhere and not looked into yet."""
+    """The text of a task file that was not parsed yet."""
 
     name: str
     """For messages: `stdin`."""
@@ -107,17 +112,17 @@ class TaskText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFile:
-    """A task file as written, checked, its `defaults` already in its tasks."""
+    """A valid task file as written. Its `defaults` are applied to its tasks."""
 
     name: str
     """Its path as the user gave it, or `stdin`."""
     tasks: tuple[Task, ...]
     """At least one."""
     max_parallel: int | None = None
-    """`None`, here and below: not written."""
+    """`None`, here and below, means not written."""
     fail_fast: bool | None = None
     output_dir: str | None = None
-    """As written; relative to the directory the tool was called from."""
+    """As written, relative to the directory that the program was called from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +131,7 @@ class RateLimit:
 
     enabled: bool = True
     capacity: float = 10.0
-    """Starts that may come at once."""
+    """Starts that may happen at once."""
     refill_rate: float = 1.0
     """Starts per second after that."""
 
@@ -144,18 +149,18 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What is tried once a task has failed and, where it is repeated, its repetitions too."""
+    """What is tried once a task has failed, after its repetitions if it has any."""
 
     retries: int = 1
     refine: bool = True
-    """Whether the further attempt is told of the error, the state and what others found."""
+    """The next attempt's prompt has the error, the state and what others found."""
     escalate: bool = True
-    """Whether a group that failed alike is left to a person instead of being tried again."""
+    """A group of tasks that failed alike is left to a person instead of being tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRate:
-    """A provider's token bucket for this run."""
+    """A provider's token bucket in this run."""
 
     provider: str
     rate_limit: RateLimit
@@ -163,57 +168,60 @@ class ProviderRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeOrder:
-    """What becomes of a spec's results."""
+    """What happens to the results of a spec."""
 
     into: str
-    """Short name of a local branch; where there is none it is made at the run's base."""
+    """Short name of a local branch. If it does not exist, it is made at the run's base."""
     check: str | None = None
-    """Command that must pass after each step, beside the tasks' own checks."""
+    """Command that must pass after each step, in addition to the tasks' checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """What a spec asks for beside its tasks."""
+    """The settings of a spec beyond its tasks."""
 
     name: str
     state_file: str | None = None
-    """Absolute path of the account that is written while the run goes on; `None`: none is."""
+    """Absolute path of the state file that is written while the run goes on. `None` means no file."""
     coordinator: int | None = None
-    """Id of the worker whose final text is the run's synthesis; `None`: there is none."""
+    """Id of the worker whose final text is the run's synthesis. `None` means that there is none."""
     rates: tuple[ProviderRate, ...] = ()
-    """They beat the configuration's."""
+    """They override the configuration's."""
     debugger: WorkerSpec | None = None
-    """Who is asked, in an empty directory, when several tasks of a group fail: without a prompt, a number or a path."""
+    """The agent that is asked, in an empty directory, when several tasks of a group fail.
+
+    It has no prompt, no number and no path.
+    """
     merge: MergeOrder | None = None
-    """`None`: nothing lands by itself."""
+    """`None` means that nothing lands automatically."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecFile:
-    """A spec as written and checked."""
+    """A valid spec as written."""
 
     name: str
     file: str
     """Its path as the user gave it, or `stdin`."""
     tasks: tuple[Task, ...]
-    """Their `dependencies` are names; each has a name of its own."""
+    """Their `dependencies` are names, and each has a unique name."""
     max_parallel: int | None = None
     rates: tuple[ProviderRate, ...] = ()
     retry: Retry | None = None
     recovery: Recovery | None = None
     debugger: Task | None = None
-    """Who is asked when several tasks fail; `None`: nobody is."""
+    """The agent that is asked when several tasks fail. `None` means that there is none."""
     merge: MergeOrder | None = None
     state_file: str | None = None
-    """As written; relative to the directory the tool was called from."""
+    """As written, relative to the directory that the program was called from."""
     coordinator: Task | None = None
-    """The last task, which is given the results of all others; without a name."""
+    """The last task, which gets the results of all others. It has no name."""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSpec:
-    """Everything a host needs to run one worker, as plain data: no open file, no live object, no secret."""
+    """Everything that a host needs to run one worker, as plain data: no open file, no live object, no secret."""
 
     run_id: str
     worker_id: int
@@ -223,7 +231,7 @@ class WorkerSpec:
     number: int
     """The N of `architect/parallel-N`; unique in the repository until cleaned up."""
     name: str
-    """Shown name; the task's own or `worker-<id>`."""
+    """Shown name: the task's, or `worker-<id>`."""
     prompt: str
     backend: str
     model: str | None
@@ -235,93 +243,97 @@ class WorkerSpec:
     branch: str
     """Short name of the branch, `architect/parallel-N`."""
     worktree_path: str
-    """Absolute path of the worktree; without isolation, of the directory the agent works in."""
+    """Absolute path of the worktree. Without isolation, of the directory that the agent works in."""
     base_commit: str
     """Full id of the commit the worktree starts from."""
     isolation: Isolation = Isolation.WORKTREE
-    """Without, `branch` is empty and nothing is committed or collected."""
+    """Without isolation, `branch` is empty and nothing is committed or collected."""
     subdirectory: str = ""
-    """Directory below the worktree in which the agent starts; empty: its top."""
+    """Directory below the worktree in which the agent starts. Empty means the top."""
     critical: bool = True
-    """Whether its failure is the run's."""
+    """Its failure is the run's failure."""
     commit: bool = True
-    """Whether what the agent left uncommitted is committed on its branch."""
+    """What the agent left uncommitted is committed on its branch."""
     session_id: str | None = None
-    """Session of the backend to go on with; `None`: a new one."""
+    """Session of the backend to continue. `None` means a new one."""
     attempt: int = 1
-    """Counts from 1; a resumed worker has the next number."""
+    """From 1. A resumed worker has the next number."""
     retries: int = 0
-    """Further attempts after a failure that another attempt may mend; waits for a provider are not among them."""
+    """Further attempts after a failure that another attempt may avoid. Waits for a provider do not count."""
     refine: bool = False
-    """Whether a further attempt is told what went wrong before; then the same error twice in a row ends it."""
+    """A further attempt is given the errors of those before. The same error twice in a row then ends the worker."""
     lesson: str = ""
-    """What this attempt is told after its prompt of the attempts before it; empty: nothing."""
+    """Text about earlier attempts, after the prompt. Empty means none."""
     complexity: Complexity = Complexity.LOW
     checks: tuple[str, ...] = ()
     """Shell commands that must pass in its finished worktree, in order."""
     check_timeout_s: float = 600.0
     """Of each check."""
     files: tuple[str, ...] = ()
-    """Its scope: paths or globs it means to change; empty: none was declared."""
+    """Its scope: paths or globs that it intends to change. Empty means that none was declared."""
     dependencies: tuple[int, ...] = ()
     """Ids of the workers that have to end before this one begins."""
     inherits: bool = True
-    """Whether its worktree starts from the merged work of its dependencies, else from the base alone."""
+    """Its worktree starts from the merged results of its dependencies. Otherwise it starts from the base."""
     on_partial: OnPartial = OnPartial.SKIP
     fills: bool = False
-    """Whether `{{ name }}` in its prompt stands for a result, as in a spec."""
+    """`{{ name }}` in its prompt is replaced by a result, as in a spec."""
     retry: Retry | None = None
     recovery: Recovery | None = None
-    role: str | None = None
-    """What a spec calls its agent where no profile is called so; `None`: its profile's name says it."""
+    role: Role = field(default=Role.WORKER, metadata={"key": "kind"})
+    """Its purpose in the run. Its stored key differs, because `role` already names its agent there."""
+    role_name: str | None = field(default=None, metadata={"key": "role"})
+    """The name of its agent in a spec if no profile has that name. `None` means that the profile's name says it."""
     continues: bool = False
-    """Whether it goes on where the attempt before left its worktree, instead of from the base."""
+    """It continues in the worktree of the attempt before, instead of from the base."""
     first_prompt: str = ""
-    """Its task, where `prompt` only says how to go on with it; empty means that `prompt` is its task."""
+    """Its task, if `prompt` only says how to continue. Empty means that `prompt` is its task."""
     extra_argv: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Further environment variables of its process. No secrets: they are journaled."""
+    """Further environment variables of its process. No secrets: they are stored in the journal."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Of a shell command: texts in `prompt` (`{{ name }}`) → what they stand for. The shell is given variables in their
-    place (`planning.shell_values`); whoever reads the prompt reads what was written."""
+    """Values of the placeholders in a shell command, by their text in `prompt` (`{{ name }}`).
+
+    The shell gets variables in their place (`templates.shell`). Readers of the prompt see what was written.
+    """
     warnings: tuple[str, ...] = ()
-    """What the chosen backend cannot honour, found while planning."""
+    """Options that the chosen backend cannot honour, found while planning."""
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Competition:
-    """What makes a run a competition: one task, several models, and how they are ranked."""
+    """A competition: one task, several models, and a ranking."""
 
     score: Score = Score.LEXICOGRAPHIC
     runs_per_model: int = 1
     judge: str | None = None
-    """Backend that chooses between the diffs; `None`: nobody is asked."""
+    """Backend that chooses between the diffs. `None` means no judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowOrigin:
-    """What a run of a flow goes by; its workers are added to the plan as its states come up."""
+    """The flow of a run. Its workers are added to the plan as its states are reached."""
 
     file: str
     """Absolute path of the flow file."""
     directory: str
-    """Absolute path of the directory it is run in, where its paths begin."""
+    """Absolute path of the directory that it runs in. Its paths are relative to that."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Given on the command line."""
+    """Variables given on the command line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """A decided run: nothing has been done yet, and nothing is left to decide."""
+    """A decided run. Nothing has been done yet, and nothing is left to decide."""
 
     run_id: str
     repository: str
     """Root of the main checkout, or the git directory of a bare repository; absolute."""
     base_commit: str
     base_ref: str
-    """What the user called the base, for display."""
+    """The user's name for the base, for display."""
     workers: tuple[WorkerSpec, ...]
     max_parallel: int
     timeout_s: float | None = None
@@ -330,20 +342,22 @@ class RunPlan:
     allow_partial: bool = False
     warnings: tuple[str, ...] = ()
     output_dir: str | None = None
-    """Absolute path of the directory for a result file per worker and `summary.json`; `None`: none are written."""
+    """Absolute path of the directory for a result file per worker and `summary.json`. `None` means that none are
+    written.
+    """
     baseline: bool = True
-    """Whether the checks run on the base commit as well, before the agents."""
+    """The checks run on the base commit as well, before the agents."""
     tripwire: TripwireMode = TripwireMode.OFF
     competition: Competition | None = None
-    """`None`: not a competition."""
+    """`None` means that the run is not a competition."""
     workflow: Workflow | None = None
-    """`None`: not a spec's run."""
+    """`None` means that the run is not a spec's."""
     flow: FlowOrigin | None = None
-    """`None`: not a flow."""
+    """`None` means that the run is not a flow's."""
     imported: bool = False
-    """Whether it ran on another machine: its words are only somebody's, and none of its tasks is run here again."""
+    """It ran on another machine. Its text is untrusted, and none of its tasks is run here again."""
 
     @property
     def is_graph(self) -> bool:
-        """Whether something goes from one of its workers to another."""
+        """One of its workers depends on another."""
         return any(spec.dependencies or spec.fills for spec in self.workers)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from architect_parallel.domain.plans import AgentProfile, RateLimit
+from architect_parallel.options import RunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,19 +16,19 @@ class Price:
     input_per_mtok: float
     output_per_mtok: float
     cached_input_per_mtok: float | None = None
-    """`None`: as `input_per_mtok`."""
+    """`None` means the same as `input_per_mtok`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSettings:
-    """What the configuration says of one backend; a whole backend where the name is not a built-in one."""
+    """Settings of a backend. An unknown name makes a new backend."""
 
     command: tuple[str | tuple[str, ...], ...] | None = None
     """argv template; a nested tuple is dropped as a whole when a placeholder in it has no value."""
     env: tuple[str, ...] = ()
     """Further variable names to pass through."""
     prompt: str = "argument"
-    """How the prompt travels where the template names no placeholder for it: `argument`, `stdin` or `file`."""
+    """How the prompt is passed if the template has no placeholder for it: `argument`, `stdin` or `file`."""
     output: str = "text"
     """`text`, `json` or `jsonl`."""
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -36,77 +37,37 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorktreeSettings:
-    """How a fresh worktree is made ready for work."""
+    """How a new worktree is prepared."""
 
     copy: tuple[str, ...] = ()
     """Paths or globs of ignored files to copy from the main checkout."""
     setup: tuple[str, ...] = ()
     """Shell commands run in the new worktree before the agent."""
     setup_env: tuple[str, ...] = ()
-    """Names of variables that setup commands get beside the usual ones; a trailing `*` matches any rest."""
+    """Names of further variables that setup commands get. A trailing `*` matches any rest."""
     include_file: str = ".worktreeinclude"
     """File in the main checkout with further patterns to copy, in .gitignore syntax."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParallelSettings:
-    """Section `parallel_runs` of the configuration: the defaults of `architect parallel`'s flags."""
-
-    workers: int | None = None
-    workers_ceiling: int = 10
-    max_parallel: int | None = None
-    agent: str = "build"
-    backend: str = "architect"
-    model: str | None = None
-    """Model of every worker; `None` means the backend's default."""
-    assign: str = "fill"
-    max_steps: int = 50
-    budget_per_worker: float | None = None
-    budget: float | None = None
-    timeout_per_worker_s: float | None = None
-    timeout_s: float | None = None
-    idle_timeout_s: float | None = None
-    memory_per_worker_bytes: int | None = None
-    output_per_worker_bytes: int = 1024**3
-    grace_s: float = 5.0
-    retries: int = 0
-    refine: bool = False
-    rate_limit_wait_s: float = 1800.0
-    """The longest one worker waits for its provider, over all its attempts."""
-    min_free_memory_bytes: int = 512 * 1024**2
-    min_free_disk_bytes: int = 512 * 1024**2
-    fail_fast: bool = False
-    allow_partial: bool = False
-    commit: bool = True
-    checks: tuple[str, ...] = ()
-    check_timeout_s: float = 600.0
-    """Of each run of a check."""
-    checks_env: tuple[str, ...] = ()
-    """Names of variables that checks get beside the usual ones; a trailing `*` matches any rest."""
-    baseline: bool = True
-    tripwire: str = "auto"
-    """`auto` or one of `Tripwire`'s words."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
-    """What the configuration says of one provider (of models, or a backend's name)."""
+    """Settings of a provider of models, or of a backend by its name."""
 
     rate_limit: RateLimit | None = None
-    """`None`: starts are not spread."""
+    """`None` means that starts are not spread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The effective configuration: defaults, files and environment merged; flags come on top."""
 
-    parallel: ParallelSettings = field(default_factory=ParallelSettings)
+    parallel: RunOptions = field(default_factory=RunOptions)
     agents: Mapping[str, AgentProfile] = field(default_factory=dict)
     backends: Mapping[str, BackendSettings] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Dotted key → where its value comes from (`default`, a file, `environment NAME`)."""
+    """Dotted key → the origin of its value (`default`, a file, `environment NAME`)."""
     warnings: tuple[str, ...] = ()
-    """What was ignored and why (an untrusted file's backend commands, say)."""
+    """What was ignored and why, for example backend commands of an untrusted file."""

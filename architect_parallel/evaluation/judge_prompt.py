@@ -1,10 +1,10 @@
-"""What a judge is asked, and what counts as its answer. Pure.
+"""The question for a judge, and the reading of its answer. Pure.
 
-The judge is an agent like any other, and the diffs it reads were written by agents nobody vouches for: they may well
-say that they are the best, or what it is to answer. So they stand between marks that nobody could know when they were
-written, control sequences and names taken out; and only the last line of the judge's own final text is its answer. A
-diff that sways a judge in spite of that has to sway it in both orders, and then has a say only between results that are
-even in checks and status.
+The judge is an agent like any other, and the diffs that it reads were written by untrusted agents: they may say that
+they are the best, or what to answer. So they are put between marks that nobody could know when they were written, and
+control sequences and names are removed. Only the last line of the judge's own final text is its answer. A diff that
+sways a judge in spite of that has to sway it in both orders, and then decides only between results with equal checks
+and status.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from architect_parallel.backends.providers import choose_model
 from architect_parallel.text.sanitize import plain_text
 
 SHOWN_CHARACTERS = 60_000
-"""Of each diff, and of the task; some 15,000 tokens."""
+"""Characters of each diff, and of the task: some 15,000 tokens."""
 CANDIDATES = 3
-"""So many results at most are held against each other, two at a time."""
+"""Results compared at most, two at a time."""
 LEAST_NAME = 4
-"""Shorter names are words like others: to take them out would garble the diff."""
+"""Shorter names are ordinary words: removing them would garble the diff."""
 
 _ANSWER = re.compile(r"[\s*`_>]*BEST:[\s*`_]*([AB])[\s*`_.]*", re.ASCII)
 
@@ -82,17 +82,17 @@ def pairs_to_judge(
 
 
 def question(task: str, a: str, b: str, *, mark: str) -> str:
-    """What the judge is told.
+    """Build the question for the judge.
 
     Args:
-        a: A diff as `shown_diff` gives it; `b` likewise.
+        a: A diff as `shown_diff` returns it. `b` likewise.
         mark: Random text that neither diff could know.
     """
     return _TEXT.format(mark=mark, task=plain_text(task[:SHOWN_CHARACTERS]).rstrip("\n"), a=a, b=b)
 
 
 def names_of(model: str) -> frozenset[str]:
-    """What a model may be called in a diff: with and without its provider.
+    """The names that a diff may use for a model: with and without its provider.
 
     >>> sorted(names_of("openai:gpt-4o")), sorted(names_of("openrouter/acme/model-1"))
     (['gpt-4o', 'openai:gpt-4o'], ['model-1', 'openrouter/acme/model-1'])
@@ -102,7 +102,7 @@ def names_of(model: str) -> frozenset[str]:
 
 
 def shown_diff(diff: str, names: Iterable[str], *, limit: int = SHOWN_CHARACTERS) -> tuple[str, bool]:
-    """A diff as the judge sees it, and whether something of it was cut off.
+    """The diff as the judge sees it, and whether a part was cut off.
 
     Args:
         names: What would tell whose it is: models, branches, worktrees. Whole words, in any case.

@@ -24,11 +24,11 @@ def standings(competitions: Sequence[RunResult]) -> tuple[LeaderboardRow, ...]:
     results: dict[_Player, list[WorkerResult]] = {}
     wins: dict[tuple[_Player, _Player], float] = {}
     for run in competitions:
-        counted = {each.worker_id: each for each in run.results if counts(each)}
+        counted = {result.worker_id: result for result in run.results if counts(result)}
         runs: dict[_Player, int] = {}
-        for each in counted.values():
-            results.setdefault(_player(each), []).append(each)
-            runs[_player(each)] = runs.get(_player(each), 0) + 1
+        for item in counted.values():
+            results.setdefault(_player(item), []).append(item)
+            runs[_player(item)] = runs.get(_player(item), 0) + 1
         for duel in duels(run.results, judged=run.judged):
             if duel.a not in counted or duel.b not in counted:
                 continue
@@ -38,7 +38,7 @@ def standings(competitions: Sequence[RunResult]) -> tuple[LeaderboardRow, ...]:
                 wins[winner, loser] = wins.get((winner, loser), 0.0) + weight * share
     rated = ratings(wins)
     found = [_standing(player, own, rated.get(player)) for player, own in results.items()]
-    return tuple(sorted(found, key=lambda each: (*_from_the_top(each), each.model, each.backend)))
+    return tuple(sorted(found, key=lambda item: (*_from_the_top(item), item.model, item.backend)))
 
 
 def _player(result: WorkerResult) -> _Player:
@@ -50,8 +50,8 @@ def _from_the_top(standing: LeaderboardRow) -> tuple[bool, float, float]:
 
 
 def _standing(player: _Player, results: Sequence[WorkerResult], rating: Rating | None) -> LeaderboardRow:
-    passed = sum(each.status is Status.SUCCESS for each in results)
-    costs = [each.cost for each in results if each.cost is not None]
+    passed = sum(item.status is Status.SUCCESS for item in results)
+    costs = [result.cost for result in results if result.cost is not None]
     return LeaderboardRow(
         model=player[0],
         backend=player[1],
@@ -59,7 +59,7 @@ def _standing(player: _Player, results: Sequence[WorkerResult], rating: Rating |
         pass_rate=passed / len(results),
         interval=wilson_interval(passed, len(results)),
         median_cost=statistics.median(costs) if costs else None,
-        median_seconds=statistics.median(each.duration for each in results),
+        median_seconds=statistics.median(entry.duration for entry in results),
         rating=None if rating is None else rating.rating,
         rating_interval=None if rating is None else rating.interval,
     )

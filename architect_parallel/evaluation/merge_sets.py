@@ -42,7 +42,7 @@ def propose(
             if other in positions:
                 against[position] |= 1 << positions[other]
     forbidden = [
-        sum(1 << positions[worker] for worker in group) for group in apart if all(each in positions for each in group)
+        sum(1 << positions[worker] for worker in group) for group in apart if all(item in positions for item in group)
     ]
     chosen = _largest(against, forbidden) if len(found) <= EXACT_UP_TO else _greedy(against, forbidden)
     proposed = tuple(worker for position, worker in enumerate(found) if chosen >> position & 1)
@@ -81,7 +81,7 @@ def _largest(against: Sequence[int], forbidden: Sequence[int]) -> int:
 
 def _greedy(against: Sequence[int], forbidden: Sequence[int]) -> int:
     taken = 0
-    for position in sorted(range(len(against)), key=lambda each: (against[each].bit_count(), each)):
+    for position in sorted(range(len(against)), key=lambda item: (against[item].bit_count(), item)):
         bit = 1 << position
         if not against[position] & taken and not any(group & (taken | bit) == group for group in forbidden):
             taken |= bit

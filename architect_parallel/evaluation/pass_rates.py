@@ -1,4 +1,4 @@
-"""How often a model passes, and how sure that is. Pure."""
+"""The share of successes of each model, with an interval. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from architect_parallel.domain import ModelRate, Status, WorkerResult
 
 Z_95 = 1.959963984540054
-"""The standard normal's 97.5 % quantile: 95 % between the two."""
+"""The standard normal's 97.5 % quantile: 95 % lie between the two."""
 
 
 def wilson_interval(passed: int, runs: int) -> tuple[float, float]:
@@ -18,9 +18,9 @@ def wilson_interval(passed: int, runs: int) -> tuple[float, float]:
     inference, the law of succession, and statistical inference", JASA 22 (1927); method 3 of R. G. Newcombe, "Two-sided
     confidence intervals for the single proportion", Statistics in Medicine 17 (1998).
 
-    >>> [round(each, 4) for each in wilson_interval(81, 263)]
+    >>> [round(bound, 4) for bound in wilson_interval(81, 263)]
     [0.2553, 0.3662]
-    >>> [round(each, 4) for each in wilson_interval(0, 20)]
+    >>> [round(bound, 4) for bound in wilson_interval(0, 20)]
     [0.0, 0.1611]
     """
     if runs == 0:
@@ -32,18 +32,20 @@ def wilson_interval(passed: int, runs: int) -> tuple[float, float]:
 
 
 def counts(result: WorkerResult) -> bool:
-    """Whether a result says something about its model: its agent ran, and nobody stopped it from outside (a person, a
-    run's budget)."""
+    """Tell whether a result says something about its model.
+
+    Its agent ran, and nobody stopped it from outside (a person, or the run's budget).
+    """
     return result.started_at is not None and result.status not in (Status.CANCELED, Status.SKIPPED)
 
 
 def pass_rates(results: Sequence[WorkerResult]) -> tuple[ModelRate, ...]:
-    """For every model, in order of appearance by worker id, how many of the results that count are successes."""
+    """For every model, in order of worker ids, the share of successes among the results that count."""
     found = []
-    ordered = sorted(results, key=lambda each: each.worker_id)
-    for model in dict.fromkeys(each.model for each in ordered):
-        own = [each for each in ordered if each.model == model and counts(each)]
-        passed = sum(each.status is Status.SUCCESS for each in own)
+    ordered = sorted(results, key=lambda result: result.worker_id)
+    for model in dict.fromkeys(fact.model for fact in ordered):
+        own = [item for item in ordered if item.model == model and counts(item)]
+        passed = sum(entry.status is Status.SUCCESS for entry in own)
         found.append(
             ModelRate(
                 model=model,

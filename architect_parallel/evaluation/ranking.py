@@ -1,17 +1,17 @@
-"""Which result of a task is best, and the reason for each place.
+"""Rank the results of a task, with the reason for each rank. Pure.
 
-Pure. Only workers of the same task are ranked against each other. One criterion after another decides, the next only
-where the one before is even: newly broken checks, failing checks, mended checks, status, the judge, cost, duration,
-size of the diff; then model, head commit and worker id, so that no two share a place and the order in which results
-come in means nothing. `docs/ranking.md` says it for users.
+Only workers of the same task are ranked against each other. The criteria apply in this order, each only if the one
+before is equal: newly broken checks, failing checks, mended checks, status, the judge, cost, duration, size of the
+diff. Model, head commit and worker id come last, so that no two results share a rank and the order of arrival means
+nothing. `docs/ranking.md` explains it to users.
 
 Costs within 1 % and durations within 10 % of each other are noise and count as equal. "Within" is not transitive, so
-results that are even so far are put into bands: a band begins at the smallest figure that no band has yet, and holds
+results that are equal so far are grouped in bands. A band begins at the smallest figure that no band has yet, and holds
 all figures within the tolerance of that one.
 
-A check that was not seen to pass counts as failing, and as newly broken where it passes on the base: a worker that
-crashed before its checks stands behind one that failed some of them. Which checks there are is known from the results
-of the same task.
+A check that was not seen to pass counts as failing, and as newly broken if it passes on the base: a worker that crashed
+before its checks ranks behind one that failed some of them. The set of checks is known from the results of the same
+task.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from architect_parallel.domain import (
 from architect_parallel.text.quantities import show_count
 
 CHECK_POINTS, STATUS_POINTS, STEP_POINTS, COST_POINTS = 40.0, 30.0, 20.0, 10.0
-"""The weighted score: at most 100."""
+"""Points of the weighted score, at most 100 in all."""
 COST_NOISE, TIME_NOISE = 0.01, 0.10
 """Shares of the smaller figure within which two costs, or two durations, are equal."""
 
@@ -49,26 +49,26 @@ _STANDING = {
     Status.SKIPPED: 6,
 }
 _NO_CHANGES = 1
-"""A success that changed nothing: behind one that did, else doing nothing would win by its price."""
+"""The rank of a success that changed nothing: behind one that did, or doing nothing would win by its price."""
 _SHARE_OF_STATUS = {0: 1.0, _NO_CHANGES: 2 / 3, 2: 0.5}
-"""Standing → share of the points for status; all others get none."""
+"""Rank of the status → share of the points for status. All others get none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
-    """What of one result is compared."""
+    """The figures of one result that are compared."""
 
     result: WorkerResult
     checks: int
-    """How many there are for its task, run or not."""
+    """Number of checks of its task, run or not."""
     newly_broken: int
     failing: int
     mended: int
     standing: int
     judged: int
-    """How often the judge preferred it, less how often another."""
+    """Times the judge preferred it, minus times the judge preferred the other."""
     cost_band: float = 0.0
-    """The smallest cost that counts as equal to its own; known once it is ordered, as is `time_band`."""
+    """The smallest cost that counts as equal to its own. Set by ordering, as is `time_band`."""
     time_band: float = 0.0
     """The shortest duration that counts as equal to its own."""
 
@@ -100,7 +100,7 @@ class _Facts:
 
     @property
     def last_resort(self) -> tuple[int, str, str, int]:
-        """What decides between results that are equal in everything else."""
+        """The tie-breakers between results that are equal in everything else."""
         head = self.result.diff.head if self.result.diff is not None else ""
         return self.diff_lines, self.result.model, head, self.worker_id
 
@@ -108,12 +108,12 @@ class _Facts:
 def rank(
     results: Sequence[WorkerResult], *, score: Score = Score.LEXICOGRAPHIC, judged: Sequence[Judgement] = ()
 ) -> tuple[Rank, ...]:
-    """The results in order, best first, each with its reason.
+    """Order the results, best first, each with its reason.
 
     Args:
         results: Of one task, in any order.
-        score: With `weighted`, points decide first (see `points`), and the criteria where they are even.
-        judged: The judge's answers, as `RunResult.judged` has them.
+        score: With `weighted`, points decide first (see `points`), and the criteria if they are equal.
+        judged: The judge's answers, as in `RunResult.judged`.
     """
     facts = _facts(results, judged)
     scores = points(results) if score is Score.WEIGHTED else {}
@@ -122,19 +122,19 @@ def rank(
     return tuple(
         Rank(
             place=index + 1,
-            worker_id=each.worker_id,
-            model=each.result.model,
+            worker_id=fact.worker_id,
+            model=fact.result.model,
             reason=_reason(index, ordered, scores, preferred),
-            score=scores.get(each.worker_id),
+            score=scores.get(fact.worker_id),
         )
-        for index, each in enumerate(ordered)
+        for index, fact in enumerate(ordered)
     )
 
 
 def rankings_of(result: RunResult) -> tuple[tuple[Rank, ...], ...]:
-    """The workers of a run that ended, task by task, best first: by its own score and judge in a competition.
+    """Rank the workers of a run that ended, task by task: by its own score and judge in a competition.
 
-    Places count from 1 within each task. The tasks come in the order of their first worker.
+    Ranks count from 1 within each task. The tasks come in the order of their first worker.
     """
     score = Score.LEXICOGRAPHIC if result.competition is None else result.competition.score
     tasks: dict[tuple[str, ...], list[WorkerResult]] = {}
@@ -146,7 +146,7 @@ def rankings_of(result: RunResult) -> tuple[tuple[Rank, ...], ...]:
 
 
 def _task_of(worker: WorkerResult, spec: WorkerSpec | None) -> tuple[str, ...]:
-    """What makes two tasks the same: their words, and the directory they are about."""
+    """The identity of a task: its text and its directory."""
     if spec is None:
         return (worker.task,)
     directory = spec.worktree_path if spec.isolation is Isolation.NONE else ""
@@ -154,7 +154,10 @@ def _task_of(worker: WorkerResult, spec: WorkerSpec | None) -> tuple[str, ...]:
 
 
 def ranking_of(result: RunResult) -> tuple[Rank, ...]:
-    """The places of a run that has one task, or that several workers did; none where each task had one worker."""
+    """The ranks of a run with one task, or with a task that several workers did.
+
+    Empty if every task had one worker.
+    """
     rankings = rankings_of(result)
     if len(rankings) > 1:
         rankings = tuple(places for places in rankings if len(places) > 1)
@@ -162,30 +165,30 @@ def ranking_of(result: RunResult) -> tuple[Rank, ...]:
 
 
 def tiers(results: Sequence[WorkerResult]) -> tuple[tuple[int, ...], ...]:
-    """Worker ids in groups of equal checks and status, the best group first; within a group in the order of `rank`.
+    """Group worker ids by equal checks and status, the best group first. Within a group the order is that of `rank`.
 
-    What nothing but a judge could put into an order.
+    Only a judge could order the members of a group.
     """
     ordered = _ordered(_facts(results, ()), {})
-    return tuple(tuple(each.worker_id for each in tier) for _, tier in groupby(ordered, key=lambda each: each.observed))
+    return tuple(tuple(item.worker_id for item in tier) for _, tier in groupby(ordered, key=lambda fact: fact.observed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duel:
-    """Two results of one run held against each other."""
+    """A comparison of two results of one run."""
 
     a: int
     b: int
     share: float
-    """Of the win that goes to `a`: 1, 0, or 0.5 where neither is better."""
+    """The share of the win that goes to `a`: 1, 0, or 0.5 if neither is better."""
 
 
 def duels(results: Sequence[WorkerResult], *, judged: Sequence[Judgement] = ()) -> tuple[Duel, ...]:
-    """Every pair of results (worker ids ascending), for ratings.
+    """Compare every pair of results (worker ids ascending), for ratings.
 
-    Checks and status decide, then the judge; cost, time and size do not: to be as good for less is not to be better.
+    Checks and status decide, then the judge. Cost, time and size do not: an equal result for less is not a better one.
     """
-    facts = sorted(_facts(results, ()), key=lambda each: each.worker_id)
+    facts = sorted(_facts(results, ()), key=lambda fact: fact.worker_id)
     preferred = preferences(judged)
     found = []
     for a, b in combinations(facts, 2):
@@ -199,11 +202,11 @@ def duels(results: Sequence[WorkerResult], *, judged: Sequence[Judgement] = ()) 
 
 
 def preferences(judged: Iterable[Judgement]) -> dict[frozenset[int], int]:
-    """Pair of workers → the one the judge chose both times; a pair it was not sure of is not in it.
+    """Pair of workers → the one that the judge chose both times. A pair without a clear choice is left out.
 
     The last answer for each order of a pair counts.
     """
-    answers = {(each.a, each.b): each.best for each in judged}
+    answers = {(judgement.a, judgement.b): judgement.best for judgement in judged}
     return {
         frozenset((a, b)): best
         for (a, b), best in answers.items()
@@ -212,25 +215,25 @@ def preferences(judged: Iterable[Judgement]) -> dict[frozenset[int], int]:
 
 
 def points(results: Sequence[WorkerResult]) -> dict[int, float]:
-    """Worker id → points, 0 to 100, to two decimals.
+    """Worker id → points from 0 to 100, with two decimals.
 
-    Checks: 40 times the share that passes; all 40 where there are none. Status: 30 for a success, 20 for one that
-    changed nothing, 15 for a partial result. Steps: 20 times the fewest steps of any success over one's own. Cost: 10
-    times the least cost of any success over one's own, or over the least of those equal to it; an unknown cost earns
-    none. Only successes earn points for steps and cost: to give up early is not thrift.
+    Checks: 40 times the share that passes, all 40 if there are none. Status: 30 for a success, 20 for one that changed
+    nothing, 15 for a partial result. Steps: 20 times the fewest steps of any success over its own. Cost: 10 times the
+    least cost of any success over its own, or over the least of those equal to it. An unknown cost earns none. Only
+    successes earn points for steps and cost: an early failure is not thrift.
     """
     successes = [result for result in results if result.status is Status.SUCCESS]
     fewest = min((result.steps for result in successes), default=0)
     costs = bands((result.cost for result in successes if result.cost is not None), COST_NOISE)
     least = min(costs, default=0.0)
     earned = {}
-    for each in _facts(results, ()):
-        total = CHECK_POINTS * (each.passed / each.checks if each.checks else 1.0)
-        total += STATUS_POINTS * _SHARE_OF_STATUS.get(each.standing, 0.0)
-        if each.result.status is Status.SUCCESS:
-            total += STEP_POINTS * _share(fewest, each.result.steps)
-            total += COST_POINTS * (0.0 if each.result.cost is None else _share(least, costs[each.result.cost]))
-        earned[each.worker_id] = round(total, 2)
+    for fact in _facts(results, ()):
+        total = CHECK_POINTS * (fact.passed / fact.checks if fact.checks else 1.0)
+        total += STATUS_POINTS * _SHARE_OF_STATUS.get(fact.standing, 0.0)
+        if fact.result.status is Status.SUCCESS:
+            total += STEP_POINTS * _share(fewest, fact.result.steps)
+            total += COST_POINTS * (0.0 if fact.result.cost is None else _share(least, costs[fact.result.cost]))
+        earned[fact.worker_id] = round(total, 2)
     return earned
 
 
@@ -259,34 +262,34 @@ def bands(figures: Iterable[float], noise: float) -> dict[float, float]:
 
 
 def _ordered(facts: Sequence[_Facts], scores: Mapping[int, float]) -> list[_Facts]:
-    """Best first, each with its bands: those of the results that are even in all that comes before."""
+    """Order the facts, best first, each with its bands among the results that are equal before."""
 
-    def before_figures(each: _Facts) -> tuple[float, ...]:
-        return -scores.get(each.worker_id, 0.0), *each.observed, -each.judged
+    def before_figures(fact: _Facts) -> tuple[float, ...]:
+        return -scores.get(fact.worker_id, 0.0), *fact.observed, -fact.judged
 
     ordered: list[_Facts] = []
     for _, even in groupby(sorted(facts, key=before_figures), key=before_figures):
-        for cost_band, same_cost in _banded(list(even), lambda each: each.cost, COST_NOISE):
-            for time_band, equal in _banded(same_cost, lambda each: each.result.duration, TIME_NOISE):
-                banded = [replace(each, cost_band=cost_band, time_band=time_band) for each in equal]
-                ordered += sorted(banded, key=lambda each: each.last_resort)
+        for cost_band, same_cost in _banded(list(even), lambda fact: fact.cost, COST_NOISE):
+            for time_band, equal in _banded(same_cost, lambda fact: fact.result.duration, TIME_NOISE):
+                banded = [replace(fact, cost_band=cost_band, time_band=time_band) for fact in equal]
+                ordered += sorted(banded, key=lambda item: item.last_resort)
     return ordered
 
 
 def _banded(
     facts: Sequence[_Facts], figure: Callable[[_Facts], float], noise: float
 ) -> list[tuple[float, list[_Facts]]]:
-    """Each band's smallest figure and its members, the smallest band first."""
+    """The smallest figure of each band and its members, the smallest band first."""
     smallest = bands(map(figure, facts), noise)
-    found: dict[float, list[_Facts]] = {each: [] for each in sorted(set(smallest.values()))}
-    for each in facts:
-        found[smallest[figure(each)]].append(each)
+    found: dict[float, list[_Facts]] = {item: [] for item in sorted(set(smallest.values()))}
+    for fact in facts:
+        found[smallest[figure(fact)]].append(fact)
     return list(found.items())
 
 
 def _facts(results: Sequence[WorkerResult], judged: Iterable[Judgement]) -> list[_Facts]:
     known: dict[str, bool] = {}
-    """Check → whether it passes on the base, as far as any result tells."""
+    """Check → whether it passes on the base, if any result tells."""
     for result in results:
         for check in result.checks:
             on_base = check.change in (CheckChange.UNCHANGED, CheckChange.NEWLY_BROKEN)
@@ -317,9 +320,9 @@ def _facts_of(result: WorkerResult, known: Mapping[str, bool], balance: int) -> 
 def _reason(
     index: int, ordered: Sequence[_Facts], scores: Mapping[int, float], preferred: Mapping[frozenset[int], int]
 ) -> str:
-    """The first is compared with the second, every other one with the one before it.
+    """Compare the first result with the second, every other one with the one before it.
 
-    Of a dearer or slower band the one before it is the cheapest or fastest result: the difference exceeds the noise.
+    In a dearer or slower band, the one before is the cheapest or fastest result: the difference exceeds the noise.
     """
     own = ordered[index]
     standing = (
@@ -338,25 +341,25 @@ def _reason(
 
 
 def _compared_with(better: Sequence[_Facts], own: _Facts, scores: Mapping[int, float]) -> _Facts:
-    """The last of `better`; where only its cost or time puts it in another band, the one with the least of that."""
+    """The last of `better`, or the cheapest or fastest one if only cost or time puts this result in another band."""
 
-    def even(each: _Facts) -> tuple[object, ...]:
-        return scores.get(each.worker_id), each.observed, each.judged
+    def even(fact: _Facts) -> tuple[object, ...]:
+        return scores.get(fact.worker_id), fact.observed, fact.judged
 
     last = better[-1]
     if even(last) != even(own):
         return last
-    alike = [each for each in reversed(better) if even(each) == even(own)]
+    alike = [item for item in reversed(better) if even(item) == even(own)]
     if last.cost_band != own.cost_band:
-        return next(each for each in alike if each.cost == last.cost_band)
+        return next(candidate for candidate in alike if candidate.cost == last.cost_band)
     if last.time_band != own.time_band:
-        same_cost = [each for each in alike if each.cost_band == own.cost_band]
-        return next(each for each in same_cost if each.result.duration == last.time_band)
+        same_cost = [fact for fact in alike if fact.cost_band == own.cost_band]
+        return next(entry for entry in same_cost if entry.result.duration == last.time_band)
     return last
 
 
 def _difference(own: _Facts, other: _Facts, preferred: Mapping[frozenset[int], int]) -> str:
-    """The first criterion on which two results differ, in words, from the side of `own`."""
+    """The first criterion on which two results differ, in words, seen from `own`."""
     name = f"worker {other.worker_id}"
     if own.was_checked != other.was_checked and own.observed[:3] != other.observed[:3]:
         passes = f"{other.passed} of {show_count(other.checks, 'check')}"
@@ -396,7 +399,7 @@ def _figures(own: _Facts, other: _Facts) -> str:
     equal = [] if mine.cost is None else ["cost"]
     if own.time_band != other.time_band:
         words = f"{abs(mine.duration - its.duration):.3g} s {'faster' if mine.duration < its.duration else 'slower'}"
-        return ", ".join([*(f"equal {each}" for each in equal), words])
+        return ", ".join([*(f"equal {fact}" for fact in equal), words])
     words = f"equal {' and '.join([*equal, 'time'])}"
     if own.diff_lines != other.diff_lines:
         smaller = "smaller" if own.diff_lines < other.diff_lines else "larger"

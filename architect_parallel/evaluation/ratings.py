@@ -1,13 +1,13 @@
-"""Bradley-Terry ratings: one number per player from who beat whom, with an interval. Pure.
+"""Bradley-Terry ratings: one number per player from wins and losses, with an interval. Pure.
 
 A player of strength g beats one of strength h with probability g / (g + h) (R. A. Bradley and M. E. Terry, "Rank
-analysis of incomplete block designs: I", Biometrika 39, 1952). The strengths that make the games seen most likely do
-not exist where somebody only won or only lost, or where two groups never met. So every player who played also has
-`prior` drawn games against an invisible one of rating 1500: that pulls towards the middle what little is known of,
-makes the answer unique (what is maximised is strictly concave), and fades as games come in.
+analysis of incomplete block designs: I", Biometrika 39, 1952). The most likely strengths do not exist if a player only
+won or only lost, or if two groups never met. So every player also has `prior` drawn games against an invisible player
+of rating 1500. That pulls uncertain ratings towards the middle, makes the solution unique (the maximised function is
+strictly concave), and fades as games come in.
 
 Found by Newton's method on the logarithms of the strengths, each step halved until it is no loss. The interval is ±1.96
-standard errors from the inverse of the information matrix. It takes games to be independent of each other.
+standard errors from the inverse of the information matrix. Games are assumed to be independent of each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TypeVar
 from architect_parallel.evaluation.pass_rates import Z_95
 
 MIDDLE, SCALE = 1500.0, 400 / math.log(10)
-"""Elo's scale: 400 points more are odds of 10 to 1."""
+"""Elo's scale: 400 points more mean odds of 10 to 1."""
 PRIOR_GAMES = 1.0
 
 Player = TypeVar("Player", str, tuple[str, str])
@@ -34,7 +34,7 @@ class Rating:
 
     rating: float
     interval: tuple[float, float]
-    """95 %."""
+    """The 95 % interval."""
 
 
 def ratings(wins: Mapping[tuple[Player, Player], float], *, prior: float = PRIOR_GAMES) -> dict[Player, Rating]:
@@ -46,7 +46,7 @@ def ratings(wins: Mapping[tuple[Player, Player], float], *, prior: float = PRIOR
         prior: Games drawn against the invisible player, above 0.
 
     >>> found = ratings({("a", "b"): 3.0, ("b", "a"): 1.0})
-    >>> [(name, round(each.rating)) for name, each in found.items()]
+    >>> [(name, round(rating.rating)) for name, rating in found.items()]
     [('a', 1582), ('b', 1418)]
     """
     games = {pair: count for pair, count in wins.items() if pair[0] != pair[1] and count > 0}
@@ -89,7 +89,7 @@ def _most_likely(won: _Matrix, prior: float) -> list[float]:
         else:
             return strengths
         strengths, likelihood = tried, better
-        if max(abs(each) for each in step) < 1e-10:
+        if max(abs(item) for item in step) < 1e-10:
             return strengths
     return strengths
 
@@ -135,7 +135,7 @@ def _log_chance(difference: float) -> float:
 
 
 def _solved(matrix: _Matrix, right: Sequence[float]) -> list[float]:
-    """x with matrix · x = right, for a matrix that is symmetric and positive definite (needs no pivots)."""
+    """Solve matrix · x = right for a symmetric and positive definite matrix, which needs no pivots."""
     rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
     size = len(rows)
     for i in range(size):

@@ -1,25 +1,21 @@
-"""A chain of prompts as the flow it stands for: `steps` one after another, each given what the one before said.
+"""A chain of prompts as the flow it stands for: each step is given the final text of the step before.
 
-`{{ previous }}` is the final text of the step before, `{{ NAME }}` that of an earlier step. What else is wrong in a
-step is found where flows are read; places in the file stay what they were.
+`{{ previous }}` is the text of the step before, `{{ NAME }}` that of an earlier step. Places in the file stay what they
+were, so that faults of the flow name the step.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from architect_parallel.config.layers import place_of
-from architect_parallel.config.yaml_source import Document, Fault, KeyPath, Position
-from architect_parallel.flows.machine import placeholders
+from architect_parallel.config.task_common import Make, canonical_keys, checked, maker
+from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, in_order
+from architect_parallel.flows.schema import PREVIOUS, ChainSection, StepSection, keys_of, own_key
+from architect_parallel.templates.scanner import fill, scan
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import did_you_mean
-
-PREVIOUS = "previous"
-"""What a step calls the one before it."""
-_PREVIOUS = re.compile(r"\{\{\s*previous\s*\}\}")
-_TOP = ("name", "steps", "stop_on_failure")
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 
 
 def is_chain(data: Any) -> bool:
@@ -28,66 +24,72 @@ def is_chain(data: Any) -> bool:
 
 
 def as_flow(document: Document) -> Document:
-    """The chain in `document` as the document of a flow."""
-    data, places = document.data, dict(document.places)
-    faults = list(document.faults)
-
-    def fault(path: KeyPath, message: str) -> None:
-        faults.append(Fault(place_of(places, path), message))
-
-    for key in data:
-        if key not in _TOP:
-            fault((key,), f"unknown key {quoted(key)}{did_you_mean(key, _TOP)}")
-    stop = data.get("stop_on_failure", True)
-    if not isinstance(stop, bool):
-        fault(("stop_on_failure",), f"stop_on_failure: {quoted(stop)} must be true or false")
-    steps = [each for each in data["steps"] if isinstance(each, dict)]
-    if len(steps) < len(data["steps"]) or not steps:
-        fault(("steps",), "steps: must be a list of at least one mapping with backend and prompt")
-    names = [_name(each, index) for index, each in enumerate(steps)]
+    """The chain in `document` as the document of a flow; raises `Faulty` with every fault of the chain."""
+    document = _canonical(document)
+    section, faults = checked(document, ChainSection, _meant)
+    steps = [step for step in document.data["steps"] if isinstance(step, dict)]
+    names = [step["name"] if isinstance(step.get("name"), str) else f"step-{n}" for n, step in enumerate(steps, 1)]
+    faults += [*document.faults, *_step_faults(steps, names, maker(document))]
+    if section is None or faults:
+        raise Faulty(*in_order(faults))
     states: dict[str, Any] = {}
-    moved: dict[KeyPath, Position] = {("states",): place_of(places, ("steps",))}
-    for index, (name, step) in enumerate(zip(names, steps, strict=True)):
-        at: KeyPath = ("steps", index)
-        if name in states or name == PREVIOUS or not _WORD.fullmatch(name):
-            why = "must be letters, digits, _ and -, not beginning with a digit"
-            if name in states:
-                why = "is the name of another step"
-            elif name == PREVIOUS:
-                why = "is what the step before is called"
-            fault((*at, "name"), f"steps[{index}].name: {quoted(name)} {why}")
-            continue
-        if step.get("output") is not None:
-            fault(
-                (*at, "output"),
-                f"steps[{index}].output: unknown key 'output': what a step says goes to {{{{ {name} }}}}",
-            )
-        arguments = {key: value for key, value in step.items() if key not in ("name", "backend", "output")}
-        for key, value in arguments.items():
-            if not isinstance(value, str):
-                continue
-            if index == 0 and _PREVIOUS.search(value):
-                fault((*at, key), f"steps[0].{key}: there is no step before it, {{{{ previous }}}} means nothing")
-            arguments[key] = _PREVIOUS.sub(f"{{{{ {names[index - 1]} }}}}", value) if index else value
-            for kind, later in placeholders(arguments[key]):
-                if kind is None and later in names[index:]:
-                    fault(
-                        (*at, key),
-                        f"steps[{index}].{key}: {{{{ {later} }}}} has said nothing yet when this step begins",
-                    )
-        state: dict[str, Any] = {"tool": step.get("backend"), "arguments": arguments, "output": f"var({name})"}
+    places: dict[KeyPath, Position] = {}
+    for index, (step, name) in enumerate(zip(steps, names, strict=True)):
+        before = names[index - 1]
+        arguments = {key: _renamed(value, before) for key, value in step.items() if key not in ("name", "backend")}
+        state = {"tool": section.steps[index].backend, "arguments": arguments, "output": f"var({name})"}
         if index + 1 < len(steps):
             state["next"] = names[index + 1]
-            if stop is False:
-                state["on_error"] = {"_": names[index + 1]}
+            state["on_error"] = {} if section.stop_on_failure else {"_": names[index + 1]}
         states[name] = state
-        moved[("states", name)] = place_of(places, at)
-        moved[("states", name, "tool")] = place_of(places, (*at, "backend"))
-        moved |= {("states", name, "arguments", key): place_of(places, (*at, key)) for key in arguments}
-    flow = {"states": states} | ({"name": data["name"]} if "name" in data else {})
-    return Document(flow, moved, tuple(faults))
+        at: KeyPath = ("steps", index)
+        moved = [(("arguments", key), key) for key in arguments] + [(("tool",), "backend")]
+        places |= {("states", name, *new): place_of(document.places, (*at, key)) for new, key in moved}
+        places |= dict.fromkeys([("states", name), ("states", name, "arguments")], place_of(document.places, at))
+    return Document({"name": section.name, "states": states}, places)
 
 
-def _name(step: dict[str, Any], index: int) -> str:
-    name = step.get("name")
-    return f"step-{index + 1}" if name is None else name if isinstance(name, str) else repr(name)
+def _canonical(document: Document) -> Document:
+    """The document with its keys under their own names, without keys that hold nothing."""
+    places, faults = dict(document.places), list(document.faults)
+
+    def named(value: Any, path: KeyPath, known: Sequence[str]) -> Any:
+        if not isinstance(value, dict):
+            return value
+        written = {key: each for key, each in value.items() if each is not None}
+        return canonical_keys(written, path, known, places, faults, own_key)
+
+    data = named(document.data, (), keys_of(ChainSection))
+    keys = keys_of(StepSection)
+    data["steps"] = [named(step, ("steps", index), keys) for index, step in enumerate(data["steps"])]
+    return Document(data, places, tuple(faults))
+
+
+def _meant(path: KeyPath) -> str:
+    if len(path) == 1:
+        return did_you_mean(str(path[0]), keys_of(ChainSection))
+    if path[2] == "output":
+        return "; `name` names what a step says"
+    return did_you_mean(str(path[2]), keys_of(StepSection))
+
+
+def _step_faults(steps: Sequence[Mapping[str, Any]], names: Sequence[str], fault: Make) -> Iterator[Fault]:
+    """Names of two steps, and texts of steps that have not run yet."""
+    for index, step in enumerate(steps):
+        at: KeyPath = ("steps", index)
+        if names[index] in names[:index]:
+            yield fault((*at, "name"), f"{quoted(names[index])} is the name of another step")
+        for key, text in step.items():
+            for placeholder in scan(text) if isinstance(text, str) else ():
+                if placeholder.text == PREVIOUS and index == 0:
+                    yield fault((*at, key), "there is no step before it, {{ previous }} means nothing")
+                elif placeholder.text in names[index:] and placeholder.text != PREVIOUS:
+                    what = f"{{{{ {placeholder.text} }}}} has said nothing yet when this step begins"
+                    yield fault((*at, key), what)
+
+
+def _renamed(value: Any, before: str) -> Any:
+    """`value` with the name of the step before in place of `{{ previous }}`."""
+    if not isinstance(value, str):
+        return value
+    return fill(value, lambda each: f"{{{{ {before} }}}}" if each.text == PREVIOUS else each.written)

@@ -10,19 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from architect_parallel.flows.machine import (
-    OUTPUT,
-    Demand,
-    Done,
-    Ended,
-    Flow,
-    Jobs,
-    Machine,
-    Reader,
-    SubFlow,
-    SubFlows,
-    Writer,
-)
+from architect_parallel.flows.machine import Machine, Reader, Writer
+from architect_parallel.flows.model import OUTPUT, Demand, Done, Ended, Flow, Jobs, SubFlow, SubFlows
 
 End = Callable[[int], Done | None]
 """How the worker with an id ended. `None` means that it has not."""

@@ -1,217 +1,74 @@
-"""A flow as data and as a machine: which state it is in, what has to be done there, where that leads.
+"""The state machine of a flow: the state it is in, what that state demands, and the state that follows.
 
-Pure: the machine asks for work (`Jobs`, `SubFlows`, `Question`, `Wait`) and is told its outcome; it starts nothing,
-reads and writes nothing but through what it is given, and knows no clock. All that it knows of where it is stands in
-`snapshot()`, plain data from which `Machine.restore` goes on: a flow that was killed or paused continues where it
-stopped. Flows that run inside a `parallel` state have machines of their own (`planning.flow_instance`).
-
-Texts are filled in by exact name, once, and what is filled in is never looked at again: no template language. In the
-command of a `bash` task nothing is filled in: its values go along with it (`planning.shell_values`).
+Pure: the machine demands work (`Jobs`, `SubFlows`, `Question`, `Wait`) and takes its outcome. It starts nothing, reads
+and writes files only through the callables it is given, and has no clock. `snapshot()` is plain data from which
+`Machine.restore` goes on, so that a flow that was killed or paused continues where it stopped. Flows that run inside a
+`parallel` state have machines of their own (`flows.instance`).
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from architect_parallel.errors import ArchitectParallelError, ExitCode
-
-TIMED_OUT = 124
-"""Exit code of a task that a time limit ended, as `timeout(1)` has it."""
-MAX_TRANSITIONS = 1000
-OUTPUT = "output"
-"""The variable whose value is the output of a sub-flow."""
-OTHERWISE = "_"
-
-PLACEHOLDER = re.compile(r"\{\{\s*(?:(file|path)\(\s*([^(){}]*?)\s*\)|([A-Za-z_][A-Za-z0-9_-]*))\s*\}\}")
-"""`{{ name }}`, `{{ file(PATH) }}`, `{{ path(PATH) }}`."""
-BRACES = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-
-CONDITIONS: Mapping[str, Callable[[str, str], bool]] = {
-    "if-equal": lambda left, right: left == right,
-    "if-not-equal": lambda left, right: left != right,
-    "if-contains": lambda left, right: right in left,
-    "if-less": lambda left, right: _number(left) < _number(right),
-    "if-greater": lambda left, right: _number(left) > _number(right),
-    "if-empty": lambda left, right: not left,
-}
-"""Tool → what it holds `left` against `right` for."""
-CONTROL = frozenset({"parallel", "switch", "for-each", "sub-flow", "ask-user", "pause", *CONDITIONS})
-"""Tools that are the machine's own; every other one is `bash` or a backend."""
-INTERACTIVE = frozenset({"ask-user", "pause"})
-COMMANDS: Mapping[str, str] = {"bash": "command", "shell": "prompt"}
-"""Tools whose text is run by a shell, and the argument it stands in."""
-
-
-class Kind(StrEnum):
-    """Where a task's output goes."""
-
-    VAR = "var"
-    FILE = "file"
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """`var(name)` or `file(path)`."""
-
-    kind: Kind
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowTask:
-    """One use of a tool."""
-
-    tool: str
-    arguments: Mapping[str, Any]
-    output: Destination | None = None
-    isolation: str | None = None
-    """`worktree` or `none`; `None`: the tool's default where it stands."""
-    tasks: tuple[FlowTask, ...] = ()
-    """Of `parallel`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowState:
-    """A state: its task and where its outcome leads."""
-
-    name: str
-    task: FlowTask
-    next: str | None = None
-    """`None`: the flow ends here."""
-    on_error: Mapping[str, str] = field(default_factory=dict)
-    """Exit code, or `_` for any other, → state."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flow:
-    """A flow file, checked: every name in it leads somewhere."""
-
-    name: str
-    start_at: str
-    states: Mapping[str, FlowState]
-    variables: Mapping[str, str] = field(default_factory=dict)
-    max_transitions: int = MAX_TRANSITIONS
-    flows: Mapping[str, Flow] = field(default_factory=dict)
-    """Its sub-flows by what it calls them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A task ready to be run by somebody."""
-
-    tool: str
-    arguments: Mapping[str, Any]
-    """Texts filled in; a command as it was written."""
-    values: Mapping[str, str] = field(default_factory=dict)
-    """Of a command: each placeholder in it, as written, and what it stands for."""
-    isolated: bool = False
-    """Whether it gets a worktree of its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Jobs:
-    """Work of one state; all of it starts at once unless `at_once` says otherwise."""
-
-    state: str
-    jobs: tuple[Job, ...]
-    at_once: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubFlow:
-    """A flow to be run as one task of a `parallel` state; its end is that of the task."""
-
-    flow: Flow
-    variables: Mapping[str, str]
-    """In place of the flow's own of the same names."""
-    within: str
-    """Where it runs: the states around it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubFlows:
-    """The tasks of a `parallel` state in which flows run; all begin at once unless `at_once` limits it."""
-
-    state: str
-    flows: tuple[SubFlow, ...]
-    at_once: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """Somebody has to answer; `choices` empty: anything."""
-
-    state: str
-    text: str
-    choices: tuple[str, ...] = ()
-    default: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """Go on after so many seconds; `None`: when somebody says so."""
-
-    state: str
-    seconds: float | None
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """The flow is over."""
-
-    exit_code: int
-    state: str
-    """The one it ended in."""
-    message: str = ""
-    """Why, where that is not a task's failure."""
-
-
-Demand = Jobs | SubFlows | Question | Wait | Ended
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """How a task ended: a job, or a flow inside `parallel`."""
-
-    exit_code: int
-    output: str = ""
-    message: str = ""
-    """Why it failed, where the exit code does not say it."""
-
-
-class FlowFault(ArchitectParallelError):
-    """A flow cannot go on: a variable without a value, a file that is not there."""
-
-    exit_code = ExitCode.NOT_ALL_SUCCEEDED
-
+from architect_parallel.flows.model import (
+    COMMANDS,
+    CONDITIONS,
+    OTHERWISE,
+    OUTPUT,
+    Demand,
+    Destination,
+    Done,
+    Ended,
+    Flow,
+    FlowFault,
+    FlowState,
+    FlowTask,
+    Job,
+    Jobs,
+    Kind,
+    Question,
+    SubFlow,
+    SubFlows,
+    Wait,
+)
+from architect_parallel.templates import scanner
+from architect_parallel.templates.scanner import Placeholder
 
 Writer = Callable[[str, str], None]
-"""Puts a text (second) into the file at a path (first); raises `FlowFault`."""
+"""Writes a text (second) to the file at a path (first); raises `FlowFault`."""
 Reader = Callable[[str, str], str]
-"""What `file` or `path` (first) of a path (second) amounts to; raises `FlowFault`."""
+"""Returns the value of `file` or `path` (first) for a path (second); raises `FlowFault`."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Frame:
+    """A flow that the machine is in: the outermost one, or a sub-flow. Its fields are stored data."""
+
+    path: list[str]
+    """The names of the sub-flows that lead to it, from the outermost flow."""
+    state: str
+    variables: dict[str, str]
+    loops: dict[str, list[str]] = field(default_factory=dict)
+    """The items that are left, by `for-each` state."""
 
 
 class Machine:
-    """A flow at some point of its way."""
+    """A flow in progress."""
 
     def __init__(
         self, flow: Flow, read: Reader, variables: Mapping[str, str] | None = None, within: str | None = None
     ) -> None:
         """Args:
-        variables: In place of the flow's own of the same names.
-        within: The states around a flow that runs inside `parallel`; `None` means that it does not.
+        variables: Values that replace those of the flow's own variables.
+        within: The states around a flow that runs inside `parallel`. `None` means that it does not.
         """
         self._flow = flow
         self._read = read
         self._within = within
         self._transitions = 0
-        self._frames: list[dict[str, Any]] = []
+        self._frames: list[_Frame] = []
         self._enter(flow, (), variables or {})
 
     @classmethod
@@ -219,41 +76,47 @@ class Machine:
         """The machine as it was when `snapshot` was taken."""
         machine = cls(flow, read, within=within)
         machine._transitions = int(snapshot["transitions"])
-        machine._frames = [{**frame, "loops": dict(frame["loops"])} for frame in snapshot["frames"]]
+        machine._frames = [
+            _Frame(
+                path=list(frame["path"]),
+                state=frame["state"],
+                variables=dict(frame["variables"]),
+                loops=dict(frame["loops"]),
+            )
+            for frame in snapshot["frames"]
+        ]
         return machine
 
     def snapshot(self) -> dict[str, Any]:
-        """Where it is, as plain data for `json`."""
-        frames = [{**frame, "variables": dict(frame["variables"]), "loops": dict(frame["loops"])} for frame in
-                  self._frames]  # fmt: skip
-        return {"transitions": self._transitions, "frames": frames}
+        """The state of the machine as plain data for `json`."""
+        return {"transitions": self._transitions, "frames": [asdict(frame) for frame in self._frames]}
 
     @property
     def transitions(self) -> int:
-        """How many states were entered so far; tells one visit of a state from another."""
+        """The number of states entered so far; it distinguishes two visits of one state."""
         return self._transitions
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Of the flow it is in now."""
-        return dict(self._frames[-1]["variables"])
+        """The variables of the innermost flow."""
+        return dict(self._frame.variables)
 
     def demand(self) -> Demand:
-        """Goes on as far as it can by itself; what has to be done then. Again without an answer: the same."""
+        """Go on as far as possible and return what must be done then. Without an outcome it returns the same again."""
         while True:
             state = self._state
             try:
                 if self._transitions > self._flow.max_transitions:
                     text = f"more than {self._flow.max_transitions} transitions: the flow seems to go round in circles"
                     return Ended(exit_code=1, state=self.where, message=text)
-                found = self._look(state)
+                found = self._step(state)
             except FlowFault as error:
-                found = self._leave(1, str(error))
+                found = self._exit(1, str(error))
             if found is not None:
                 return found
 
     def finished(self, outcomes: Sequence[Done], write: Writer = lambda path, text: None) -> None:
-        """Takes how the demanded jobs or flows ended, in their order; an output without a place fails the state."""
+        """Take the outcomes of the demanded work, in order. An output that cannot be written fails the state."""
         task = self._state.task
         tasks = task.tasks or (task,)
         message = ""
@@ -267,56 +130,54 @@ class Machine:
                     message = message or str(error)
         failed = next((outcome for outcome in outcomes if outcome.exit_code != 0), None)
         if failed is not None:
-            self._pending = self._leave(failed.exit_code, message or failed.message)
+            self._pending = self._exit(failed.exit_code, message or failed.message)
         else:
-            self._pending = self._leave(1 if message else 0, message)
+            self._pending = self._exit(1 if message else 0, message)
 
     def refused(self, why: str) -> None:
-        """Takes that the demanded jobs cannot be done at all: a failure of their state."""
-        self._pending = self._leave(1, why)
+        """Fail the state, because its jobs cannot be started."""
+        self._pending = self._exit(1, why)
 
     def answered(self, text: str) -> None:
-        """Takes the answer to a question; for a `Wait`, that it is over."""
+        """Take the answer to a question, or the end of a `Wait`."""
         output = self._state.task.output
         if output is not None:
             self._set(output.name, text)
-        self._pending = self._leave(0)
-
-    # --- inside -------------------------------------------------------------------------------------------------------
+        self._pending = self._exit(0)
 
     _pending: Ended | None = None
-    """The flow ended with the last outcome."""
+    """The end of the flow, where the last outcome led to it."""
 
     def _enter(self, flow: Flow, path: tuple[str, ...], variables: Mapping[str, str]) -> None:
         known = {**flow.variables, **variables}
-        self._frames.append({"path": list(path), "state": flow.start_at, "variables": known, "loops": {}})
+        self._frames.append(_Frame(path=list(path), state=flow.start_at, variables=known))
         self._transitions += 1
 
     @property
-    def _frame(self) -> dict[str, Any]:
+    def _frame(self) -> _Frame:
         return self._frames[-1]
 
     @property
     def _current(self) -> Flow:
         flow = self._flow
-        for name in self._frame["path"]:
+        for name in self._frame.path:
             flow = flow.flows[name]
         return flow
 
     @property
     def _state(self) -> FlowState:
-        return self._current.states[self._frame["state"]]
+        return self._current.states[self._frame.state]
 
     @property
     def where(self) -> str:
-        """The state it is in, with those of the flows around it."""
-        return self._place(*(frame["state"] for frame in self._frames))
+        """The current state, with the states of the flows around it."""
+        return self._place(*(frame.state for frame in self._frames))
 
     def _place(self, *states: str) -> str:
         return " > ".join([*([self._within] if self._within else []), *states])
 
-    def _look(self, state: FlowState) -> Demand | None:
-        """What this state demands; `None`: it was left, look again."""
+    def _step(self, state: FlowState) -> Demand | None:
+        """The demand of this state. `None` means that the machine went on to another state."""
         if self._pending is not None:
             return self._pending
         task, arguments = state.task, state.task.arguments
@@ -332,50 +193,53 @@ class Machine:
                 choices = tuple(self._text(each) for each in arguments.get("choices", ()))
                 default = arguments.get("default")
                 return Question(
-                    state=self.where, text=self._text(arguments["question"]), choices=choices,
+                    state=self.where,
+                    text=self._text(arguments["question"]),
+                    choices=choices,
                     default=None if default is None else self._text(default),
-                )  # fmt: skip
+                )
             case "pause":
                 return Wait(
                     state=self.where, seconds=arguments.get("seconds"), text=self._text(arguments.get("message", ""))
                 )
             case "switch":
-                return self._go(self._chosen(arguments) or state.next)
+                return self._transition(self._chosen(arguments) or state.next)
             case "for-each":
-                return self._go(self._next_item(state) or state.next)
+                return self._transition(self._next_item(state) or state.next)
             case "sub-flow":
                 name = arguments["workflow"]
-                self._enter(self._current.flows[name], (*self._frame["path"], name), self._given(task))
+                self._enter(self._current.flows[name], (*self._frame.path, name), self._given(task))
                 return None
             case tool if tool in CONDITIONS:
                 holds = CONDITIONS[tool](self._text(arguments["left"]), self._text(arguments.get("right", "")))
-                return self._go(arguments.get("then" if holds else "else") or state.next)
+                return self._transition(arguments.get("then" if holds else "else") or state.next)
             case _:
                 return Jobs(state=self.where, jobs=(self._job(task, inside=self._within is not None),))
 
     def _given(self, task: FlowTask) -> dict[str, str]:
-        """The variables that a `sub-flow` passes."""
+        """The variables that a `sub-flow` task passes."""
         return {key: self._text(value) for key, value in task.arguments.get("variables", {}).items()}
 
     def _inner(self, task: FlowTask, number: int) -> SubFlow:
-        """The flow that a task inside `parallel` is: its sub-flow, or a flow of this one task."""
+        """The flow of a task inside `parallel`: its sub-flow, or a flow of this one task."""
         name = f"{self._state.name}-{number}"
-        around = [frame["state"] for frame in self._frames[:-1]]
+        around = [frame.state for frame in self._frames[:-1]]
         if task.tool == "sub-flow":
             flow = self._current.flows[task.arguments["workflow"]]
             return SubFlow(flow=flow, variables=self._given(task), within=self._place(*around, name))
         alone = FlowState(name=name, task=replace(task, output=Destination(Kind.VAR, OUTPUT)))
         return SubFlow(
-            flow=Flow(name=name, start_at=name, states={name: alone}), variables=self.variables,
+            flow=Flow(name=name, start_at=name, states={name: alone}),
+            variables=self.variables,
             within=self._place(*around),
-        )  # fmt: skip
+        )
 
     def _chosen(self, arguments: Mapping[str, Any]) -> str | None:
         places: Mapping[str, str] = arguments["goto"]
         return places.get(self._text(arguments["value"]), places.get(OTHERWISE))
 
     def _next_item(self, state: FlowState) -> str | None:
-        loops, arguments = self._frame["loops"], state.task.arguments
+        loops, arguments = self._frame.loops, state.task.arguments
         if state.name not in loops:
             items = arguments["items"]
             listed = (
@@ -387,89 +251,62 @@ class Machine:
             return None
         first, *rest = loops[state.name]
         loops[state.name] = rest
-        self._frame["variables"][arguments["as"]] = first
+        self._frame.variables[arguments["as"]] = first
         return str(arguments["goto"])
 
-    def _go(self, state: str | None) -> Ended | None:
+    def _transition(self, state: str | None) -> Ended | None:
         if state is None:
-            return self._leave_flow(0)
-        self._frame["state"] = state
+            return self._exit_flow(0)
+        self._frame.state = state
         self._transitions += 1
         return None
 
-    def _leave(self, code: int, message: str = "") -> Ended | None:
-        """Leaves the current state with an exit code."""
+    def _exit(self, code: int, message: str = "") -> Ended | None:
+        """Leave the current state with an exit code."""
         state = self._state
         if code == 0:
-            return self._go(state.next)
+            return self._transition(state.next)
         target = state.on_error.get(str(code), state.on_error.get(OTHERWISE))
-        return self._leave_flow(code, message) if target is None else self._go(target)
+        return self._exit_flow(code, message) if target is None else self._transition(target)
 
-    def _leave_flow(self, code: int, message: str = "") -> Ended | None:
-        """Ends the flow it is in: a sub-flow's end is how its state ended."""
+    def _exit_flow(self, code: int, message: str = "") -> Ended | None:
+        """End the innermost flow. The end of a sub-flow is the end of its state."""
         if len(self._frames) == 1:
             return Ended(exit_code=code, state=self.where, message=message)
-        inner = self._frames.pop()["variables"]
+        inner = self._frames.pop().variables
         output = self._state.task.output
         if output is not None:
             self._set(output.name, str(inner.get(OUTPUT, "")))
-        return self._leave(code, message)
+        return self._exit(code, message)
 
     def _job(self, task: FlowTask, *, inside: bool) -> Job:
         isolated = task.isolation == "worktree" or (task.isolation is None and inside and task.tool != "bash")
         values: dict[str, str] = {}
         command = COMMANDS.get(task.tool)
-        arguments = self._filled(task.arguments, skip=command)
+        arguments = self._fill_all(task.arguments, skip=command)
         if command is not None:
             arguments[command] = task.arguments[command]
-            values = {found[0]: self._value(found) for found in PLACEHOLDER.finditer(arguments[command])}
+            values = scanner.values(arguments[command], self._value)
         return Job(tool=task.tool, arguments=arguments, values=values, isolated=isolated)
 
-    def _filled(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
-        return {key: self._whole(value) for key, value in arguments.items() if key != skip}
+    def _fill_all(self, arguments: Mapping[str, Any], skip: str | None = None) -> dict[str, Any]:
+        return {key: self._fill(value) for key, value in arguments.items() if key != skip}
 
-    def _whole(self, value: Any) -> Any:
+    def _fill(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [self._whole(each) for each in value]
+            return [self._fill(each) for each in value]
         return self._text(value) if isinstance(value, str) else value
 
     def _set(self, name: str, text: str) -> None:
-        self._frame["variables"][name] = text.replace("\0", "").strip()
+        self._frame.variables[name] = text.replace("\0", "").strip()
 
     def _text(self, text: str) -> str:
-        return PLACEHOLDER.sub(lambda found: self._value(found), text)
+        return scanner.fill(text, self._value)
 
-    def _value(self, found: re.Match[str]) -> str:
-        kind, path, name = found.groups()
-        if kind is not None:
-            return self._read(kind, path)
-        value = self._frame["variables"].get(name)
+    def _value(self, placeholder: Placeholder) -> str:
+        if placeholder.function is not None:
+            return self._read(placeholder.function, placeholder.argument)
+        value = self._frame.variables.get(placeholder.text)
         if value is None:
-            raise FlowFault(f"{name} has no value yet")
+            raise FlowFault(f"{placeholder.text} has no value yet")
         return str(value)
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise FlowFault(f"{text[:40]!r} is not a number")
-    return value
-
-
-def placeholders(text: str) -> Iterator[tuple[str | None, str]]:
-    """(kind, path) or (None, name) for each placeholder of a text.
-
-    >>> list(placeholders("{{ a }} {{file(b.txt)}}"))
-    [(None, 'a'), ('file', 'b.txt')]
-    """
-    for found in PLACEHOLDER.finditer(text):
-        kind, path, name = found.groups()
-        yield kind, path if kind is not None else name
-
-
-def odd_braces(text: str) -> list[str]:
-    """What stands between double braces and is no placeholder."""
-    return [each for each in BRACES.findall(text) if not PLACEHOLDER.fullmatch(each)]

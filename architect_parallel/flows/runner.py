@@ -9,29 +9,16 @@ ended well are not done again.
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.api.launch import hold, local_runner, recorded_plan, require_not_imported
+from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
+from architect_parallel.api.local_launch import local_runner
+from architect_parallel.api.resume import hold_run
 from architect_parallel.config.yaml_source import Faulty, read_bytes
-from architect_parallel.domain import (
-    SHELL,
-    ApprovalMode,
-    FlowOrigin,
-    Isolation,
-    Pause,
-    RunPlan,
-    RunResult,
-    RunStatus,
-    SandboxMode,
-    Status,
-    Task,
-    WorkerResult,
-    WorkerSpec,
-)
+from architect_parallel.domain import FlowOrigin, Pause, RunPlan, RunResult, RunStatus, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
 from architect_parallel.events import (
     FlowMoved,
@@ -43,67 +30,37 @@ from architect_parallel.events import (
     WorkerFinished,
 )
 from architect_parallel.flows.instance import FlowChanged, Instance
-from architect_parallel.flows.loader import FlowContext, load_flow
-from architect_parallel.flows.machine import (
-    COMMANDS,
+from architect_parallel.flows.machine import Machine, Reader
+from architect_parallel.flows.model import (
     TIMED_OUT,
     Demand,
     Done,
     Ended,
     Flow,
     FlowFault,
-    Job,
     Jobs,
-    Machine,
     Question,
-    Reader,
     SubFlows,
     Wait,
 )
+from architect_parallel.flows.plan import FlowConfig, draft_jobs, plan_flow, read_flow, require_backends, text_of
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.reports.paused import asked, to_go_on
 from architect_parallel.repository.registry import registration_lock
-from architect_parallel.runs.plan import ParallelConfig, numbered_workers, worker_limits
+from architect_parallel.runs.plan import numbered_workers
 from architect_parallel.runs.runner import Listener, Runner
-from architect_parallel.runs.task_sources import TaskPlace
-from architect_parallel.runs.worker_specs import Flags, draft_spec, require_ready, resolve_task
-from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
+from architect_parallel.runs.workspace import Workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
-from architect_parallel.system import clock
 from architect_parallel.system.files import write_out
-from architect_parallel.text import names, quantities
 from architect_parallel.text.sanitize import one_line, require_utf8
-from architect_parallel.worktrees.create import exclude_from_status, highest_number, require_base
+from architect_parallel.worktrees.create import exclude_from_status, highest_number
 
 LARGEST_READ_BYTES = 2**20
-NO_CAP = 10_000
-"""Tasks of one `parallel` that may run at the same time where nobody set a limit."""
 
 Answer = Callable[[Demand], str | None]
 """Asks a person (`Question`, or a `Wait` for somebody); `None`: nobody is there, the flow pauses."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlowConfig:
-    """What `architect flow run` can be told. `None`: as the configuration says."""
-
-    file: str | os.PathLike[str]
-    variables: Mapping[str, str]
-    budget: float | str | None = None
-    """USD of the whole run."""
-    timeout: float | str | None = None
-    config_file: str | os.PathLike[str] | None = None
-
-
-def read_flow(file: Path, here: Workspace) -> Flow:
-    """The flow at `file`, held against what is here.
-
-    Raises:
-        UsageError: With every fault.
-    """
-    return load_flow(file, FlowContext(directory=here.start, backends=tuple(here.backends)))
 
 
 def run_flow(
@@ -123,42 +80,9 @@ def run_flow(
             held.callback(hold(journal, plan.run_id).release)
             journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
         started(plan)
-        course = _Course(plan, here, journal, ask, listeners)
-        course.flow = Instance(Machine(flow, course.read, config.variables), course.read)
-        return course.run()
-
-
-def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow, RunPlan]:
-    """What `run_flow` would begin with; changes nothing.
-
-    Raises:
-        UsageError: With every fault of the file, or an unknown variable.
-        EnvironmentProblem: The repository or a backend that the flow names does not allow it.
-    """
-    here = load_workspace(workspace_root, None if config.config_file is None else Path(config.config_file))
-    flow = read_flow(Path(config.file), here)
-    for name, value in config.variables.items():
-        require_utf8(value, f"--var {one_line(name)}")
-        if name not in flow.variables:
-            known = ", ".join(flow.variables) or "none"
-            raise UsageError(f"the flow has no variable {name!r} (it has: {known})", hint="--var NAME=VALUE")
-    base = require_base(here.repository)
-    _require_backends(flow, here)
-    plan = RunPlan(
-        run_id=names.run_id(clock.now(), secrets.token_hex(2)),
-        repository=str(here.repository.root),
-        base_commit=base,
-        base_ref="HEAD",
-        workers=(),
-        max_parallel=NO_CAP,
-        timeout_s=None if config.timeout is None else quantities.parse_duration(config.timeout, "--timeout"),
-        budget_usd=None if config.budget is None else quantities.parse_usd(config.budget, "--budget"),
-        warnings=here.settings.warnings,
-        flow=FlowOrigin(
-            file=os.path.abspath(config.file), directory=str(here.start), variables=dict(config.variables)
-        ),
-    )  # fmt: skip
-    return here, flow, plan
+        flow_run = _FlowRun(plan, here, journal, ask, listeners)
+        flow_run.flow = Instance(Machine(flow, flow_run.read, config.variables), flow_run.read)
+        return flow_run.run()
 
 
 def resume_flow(
@@ -181,33 +105,28 @@ def resume_flow(
         UsageError: Its file has been changed so that it does not fit any more, or `answer` is none.
         EnvironmentProblem: The run is live.
     """
-    here = load_workspace(workspace_root, config_file)
-    with Journal.of(here.repository) as journal:
-        run_id = journal.find(run)
-        lock = hold(journal, run_id)
+    with hold_run(workspace_root, run, config_file=config_file) as held:
+        journal, run_id = held.journal, held.run_id
+        plan = require_not_imported(recorded_plan(journal, run_id))
+        if plan.flow is None:
+            raise NothingToDo(f"run {run_id} is no flow", hint=f"architect resume {run_id}")
+        earlier, moved = _recorded(journal, run_id)
+        here = replace(held.workspace, start=Path(plan.flow.directory))
+        flow = read_flow(Path(plan.flow.file), here)
+        require_backends(flow, here)
+        flow_run = _FlowRun(plan, here, journal, ask, listeners)
         try:
-            plan = require_not_imported(recorded_plan(journal, run_id))
-            if plan.flow is None:
-                raise NothingToDo(f"run {run_id} is no flow", hint=f"architect resume {run_id}")
-            earlier, moved = _so_far(journal, run_id)
-            here = replace(here, start=Path(plan.flow.directory))
-            flow = read_flow(Path(plan.flow.file), here)
-            _require_backends(flow, here)
-            course = _Course(plan, here, journal, ask, listeners)
-            try:
-                course.flow = _as_it_was(flow, course.read, plan.flow, moved[-1] if moved else None)
-            except KeyError as error:
-                raise UsageError(f"{plan.flow.file} has no state {error} any more", hint="run it anew") from error
-            except FlowChanged as error:
-                text = f"{plan.flow.file}: state {error} is another one than when the flow came to it"
-                raise UsageError(text, hint="run it anew") from error
-            if answer is not None:
-                _require_answer(course.flow.demanded, answer, run_id)
-            forget_requests(journal.run_dir(run_id))
-            started(plan)
-            return course.run(earlier, answer)
-        finally:
-            lock.release()
+            flow_run.flow = _restored(flow, flow_run.read, plan.flow, moved[-1] if moved else None)
+        except KeyError as error:
+            raise UsageError(f"{plan.flow.file} has no state {error} any more", hint="run it anew") from error
+        except FlowChanged as error:
+            text = f"{plan.flow.file}: state {error} is another one than when the flow came to it"
+            raise UsageError(text, hint="run it anew") from error
+        if answer is not None:
+            _require_answer(flow_run.flow.demanded, answer, run_id)
+        forget_requests(journal.run_dir(run_id))
+        started(plan)
+        return flow_run.run(earlier, answer)
 
 
 def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
@@ -218,18 +137,18 @@ def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
     """
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
-        _, moved = _so_far(journal, run_id)
+        _, moved = _recorded(journal, run_id)
         return run_id, " > ".join(frame["state"] for frame in moved[-1].machine["frames"]) if moved else None
 
 
-def _as_it_was(flow: Flow, read: Reader, origin: FlowOrigin, moved: FlowMoved | None) -> Instance:
+def _restored(flow: Flow, read: Reader, origin: FlowOrigin, moved: FlowMoved | None) -> Instance:
     """The flow where it stood last, or at its start; raises like `Instance.restore`."""
     if moved is None:
         return Instance(Machine(flow, read, origin.variables), read)
     return Instance.restore(flow, read, {"workers": moved.workers, **moved.machine})
 
 
-def _so_far(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowMoved]]:
+def _recorded(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowMoved]]:
     """What earlier launches of a flow recorded, and the states they came to; NothingToDo when it has ended well."""
     recorded = journal.recorded(run_id)
     if replay(recorded, live=False).status is RunStatus.SUCCESS:
@@ -237,7 +156,7 @@ def _so_far(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowMov
     return recorded, [each.event for each in recorded if isinstance(each.event, FlowMoved)]
 
 
-class _Course:
+class _FlowRun:
     """One flow on its way."""
 
     flow: Instance
@@ -326,7 +245,7 @@ class _Course:
         assert demanded is not None
         with registration_lock(self._here.repository):
             try:
-                specs = self._drafted(demanded)
+                specs = self._numbered(draft_jobs(demanded, self._here, self._plan, max(self._specs, default=0)))
             except (UsageError, EnvironmentProblem, FlowFault) as error:
                 instance.refuse(error.message)
                 return
@@ -355,7 +274,7 @@ class _Course:
                 if worker_id in stand:
                     continue
                 spec = self._specs[worker_id]
-                if spec.prompt != _words(job):
+                if spec.prompt != text_of(job):
                     changed.append(demanded.state)
                 specs.append(replace(spec, attempt=so_far[worker_id].attempts + 1))
                 self._results.pop(worker_id, None)
@@ -377,18 +296,11 @@ class _Course:
             case _:
                 pass
 
-    def _drafted(self, demanded: Jobs) -> list[WorkerSpec]:
-        """The workers of a state's jobs. The registration lock is held: numbers are given out."""
-        base = require_base(self._here.repository)
+    def _numbered(self, drafts: Sequence[WorkerSpec]) -> list[WorkerSpec]:
+        """The workers with free numbers. The registration lock is held."""
         of_others = self._journal.live_numbers(besides=self._plan.run_id)
         own = (spec.number for spec in self._specs.values())
         number = max(highest_number(self._here.repository), *of_others, *own, 0) + 1
-        begin = max(self._specs, default=0)
-        drafts = [
-            _draft(job, begin + index, f"{demanded.state}-{index + 1}" if len(demanded.jobs) > 1 else
-                   demanded.state, self._here, self._plan, base)
-            for index, job in enumerate(demanded.jobs)
-        ]  # fmt: skip
         return numbered_workers(drafts, self._here.repository, number - drafts[0].index)
 
     def _record(self, runner: Runner, *events: RunExtended | FlowMoved | RunResumed | Warned) -> None:
@@ -460,11 +372,6 @@ class _Outputs:
             raise FlowFault(f"its output cannot be written to {path}: {error.strerror}") from error
 
 
-def _words(job: Job) -> str:
-    """What a job's worker is told."""
-    return str(job.arguments[COMMANDS.get(job.tool, "prompt")])
-
-
 def _outcome(result: WorkerResult) -> Done:
     code = result.exit_code or 1
     if result.status is Status.SUCCESS:
@@ -474,54 +381,3 @@ def _outcome(result: WorkerResult) -> Done:
     elif code < 0:
         code = 128 - code
     return Done(exit_code=code, output=result.output)
-
-
-def _draft(job: Job, index: int, name: str, here: Workspace, plan: RunPlan, base: str) -> WorkerSpec:
-    arguments = job.arguments
-    settings = here.settings.parallel
-    limits = replace(worker_limits(ParallelConfig(), settings), timeout_s=None)
-    flags = Flags(
-        backend=SHELL if job.tool in COMMANDS else job.tool, agent=arguments.get("agent"), limits=limits,
-        limits_given=frozenset(),
-        commit=settings.commit, run_budget=plan.budget_usd is not None, retries=0, retries_given=True, refine=False,
-        checks=(), checks_given=True, check_timeout_s=0.0,
-    )  # fmt: skip
-    approval, sandbox = arguments.get("approval_mode"), arguments.get("sandbox_mode")
-    task = Task(
-        prompt=_words(job),
-        name=name,
-        model=arguments.get("model"),
-        approval_mode=None if approval is None else ApprovalMode(approval),
-        sandbox_mode=None if sandbox is None else SandboxMode(sandbox),
-        max_turns=arguments.get("max_turns"),
-        system_prompt=arguments.get("system_prompt"),
-        timeout_s=arguments.get("timeout"),
-        budget_usd=arguments.get("budget"),
-        extra_argv=tuple(arguments.get("extra", ())),
-    )
-    order = resolve_task(task, None, flags, here, models_given=False)
-    where = os.path.join(here.start, str(arguments.get("cwd", "")))
-    if job.isolated:
-        top = here.repository.checkout or here.repository.root
-        below = os.path.relpath(os.path.realpath(where), os.path.realpath(top))
-        if below == os.pardir or below.startswith(os.pardir + os.sep):
-            raise EnvironmentProblem(f"{where} is outside the repository, where there is no worktree")
-        place = TaskPlace(directory="" if below == os.curdir else below)
-    else:
-        place = TaskPlace(isolation=Isolation.NONE, directory=os.path.normpath(where))
-    spec = draft_spec(order, index, name, place, flags, run_id=plan.run_id, base_commit=base)
-    return replace(spec, values=job.values)
-
-
-def _require_backends(flow: Flow, here: Workspace) -> None:
-    """Every backend that the flow or its sub-flows name can be started here."""
-    models: dict[str, set[str | None]] = {}
-    for state in flow.states.values():
-        for task in (state.task, *state.task.tasks):
-            if task.tool in here.backends:
-                model = task.arguments.get("model")
-                models.setdefault(task.tool, set()).add(model if model is None or "{{" not in model else None)
-    for name, wanted in models.items():
-        require_ready(here.backends, here.backends[name], wanted, here.environ)
-    for inner in flow.flows.values():
-        _require_backends(inner, here)

@@ -1,8 +1,8 @@
-"""The contract of a place where workers run: plain data in, events out.
+"""The contract of a host, which runs workers: plain data in, events out.
 
-A host gets a `WorkerSpec` and reports everything through the `emit` it was made with, in the end exactly one
-`WorkerFinished` per start, whatever happens (a further attempt of a worker is another start). Nothing here assumes that
-the host is this machine: a distributed host ships the base commit as a bundle and brings a bundle back.
+A host gets a `WorkerSpec` and reports everything through the `emit` it was made with. Each start ends with exactly one
+`WorkerFinished`, also after a failure; a further attempt of a worker is another start. Nothing here assumes that the
+host is this machine: a distributed host ships the base commit as a bundle and brings a bundle back.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from collections.abc import Callable
 from typing import Protocol
 
 from architect_parallel.checks.checker import BaselineOrder
-from architect_parallel.domain import Reason, WorkerSpec
+from architect_parallel.domain import Reason, Role, WorkerSpec
 from architect_parallel.events import Event
 
-BASELINE = 0
-"""Stands for a worker's id where the checks of the base commit are meant; workers count from 1."""
+Target = int | Role
+"""A worker's id, or `Role.BASELINE` for the checks of the base commit."""
 
 Emit = Callable[[int | None, Event], None]
-"""Takes (worker_id, event) from any thread; `None`: of the run as a whole."""
+"""Takes (worker id, event) from any thread. `None` means that the event is the run's."""
 
 
 class Host(Protocol):
-    """Where workers run."""
+    """Runs the workers of one launch."""
 
     def start(self, spec: WorkerSpec) -> None:
-        """Begins a worker and returns at once; its end is a `WorkerFinished` event, also when it could not begin."""
+        """Start a worker and return at once. A start that fails ends with `WorkerFinished`, too."""
         ...
 
     def check_base(self, order: BaselineOrder) -> None:
-        """Begins the checks of the base commit and returns at once; it ends with one `BaselineFinished`. It can be
-        stopped and killed as `BASELINE`."""
+        """Start the checks of the base commit and return at once. They end with one `BaselineFinished` of the run."""
         ...
 
-    def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
-        """Asks a worker to end by the stop ladder; its work is still collected. Unknown or ended: nothing happens."""
+    def stop(self, target: Target, reason: Reason, detail: str = "") -> None:
+        """Stop the agent of a worker, politely first; its work is still collected. An unknown target, or one that has
+        ended, is ignored."""
         ...
 
-    def kill(self, worker_id: int) -> None:
-        """Ends a worker's processes at once; its work is still collected."""
+    def kill(self, target: Target) -> None:
+        """Kill the processes of a worker at once; its work is still collected."""
         ...
 
     def close(self) -> None:
-        """Waits until every started worker has finished and releases what the host holds."""
+        """Wait until every started worker has finished, and release the host's resources."""
         ...

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from architect_parallel.checks.checker import BaselineOrder
-from architect_parallel.domain import Reason, Status, WorkerSpec
+from architect_parallel.domain import Reason, Role, Status, WorkerSpec
 from architect_parallel.events import BaselineFinished, Event, WorkerFinished
-from architect_parallel.hosts.base import BASELINE, Emit
+from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.scheduling.retries import unstarted
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
@@ -31,7 +31,7 @@ class LocalHost:
         self._context = context
         self._emit = emit
         self._sampler = Sampler()
-        self._stop_tokens: dict[int, StopToken] = {}
+        self._stop_tokens: dict[Target, StopToken] = {}
         self._threads: list[threading.Thread] = []
 
     def start(self, spec: WorkerSpec) -> None:
@@ -55,38 +55,41 @@ class LocalHost:
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""
         stop_token, context = StopToken(), self._context
-        self._stop_tokens[BASELINE] = stop_token
+        self._stop_tokens[Role.BASELINE] = stop_token
         checker = context.checker(self._sampler, stop_token)
 
         def check() -> None:
             environ = context.setup_environment(context.backends[order.backend])
-            checker.check_base(order, context.worktrees, environ, lambda event: self._emit(BASELINE, event))
+            checker.check_base(order, context.worktrees, environ, lambda event: self._emit(None, event))
 
-        self._begin(BASELINE, check, lambda error: BaselineFinished(checks=(), error=error))
+        self._begin(Role.BASELINE, check, lambda error: BaselineFinished(checks=(), error=error))
 
-    def _begin(self, worker_id: int, work: Callable[[], None], broken: Callable[[str], Event]) -> None:
-        """Do `work` in a thread; `broken` makes the event of its end when it raises."""
+    def _begin(self, target: Target, work: Callable[[], None], broken: Callable[[str], Event]) -> None:
+        """Do `work` in a thread. `broken` makes the event of its end if it raises."""
 
         def run() -> None:
             try:
                 work()
             except Exception as error:
-                _log.exception("thread of worker %d failed", worker_id)
-                self._emit(worker_id, broken(f"internal error: {type(error).__name__}: {error}"))
+                _log.exception("thread of worker %s failed", target)
+                self._emit(
+                    target if isinstance(target, int) else None,
+                    broken(f"internal error: {type(error).__name__}: {error}"),
+                )
 
-        thread = threading.Thread(target=run, name=f"worker-{worker_id}")
+        thread = threading.Thread(target=run, name=f"worker-{target}")
         self._threads.append(thread)
         thread.start()
 
-    def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
+    def stop(self, target: Target, reason: Reason, detail: str = "") -> None:
         """See `Host.stop`."""
-        stop_token = self._stop_tokens.get(worker_id)
+        stop_token = self._stop_tokens.get(target)
         if stop_token is not None:
             stop_token.stop(reason, detail)
 
-    def kill(self, worker_id: int) -> None:
+    def kill(self, target: Target) -> None:
         """See `Host.kill`."""
-        stop_token = self._stop_tokens.get(worker_id)
+        stop_token = self._stop_tokens.get(target)
         if stop_token is not None:
             stop_token.kill()
 

@@ -4,6 +4,7 @@
 builder of a `RunResult`. Nothing here touches git, a worktree or an agent.
 """
 
-from architect_parallel.journal.database import Journal, Operation
+from architect_parallel.journal.database import Journal
+from architect_parallel.journal.operations import Operation
 
 __all__ = ["Journal", "Operation"]

@@ -1,4 +1,4 @@
-"""Where a run keeps what its agents printed."""
+"""The log files of a run's agents."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Change = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """Where the repository is now. Both paths are absolute."""
+    """The place of the repository now. Both paths are absolute."""
 
     common_dir: Path
     root: Path
@@ -71,9 +71,7 @@ def change_event(event: Event, change: Change) -> Event:
         case WorkerFinished(result=result):
             log_path = result.log_path and change(result.log_path)
             path = change(result.worktree_path)
-            return dataclasses.replace(
-                event, result=dataclasses.replace(result, worktree_path=path, log_path=log_path)
-            )  # fmt: skip
+            return dataclasses.replace(event, result=dataclasses.replace(result, worktree_path=path, log_path=log_path))
         case Escaped(escape=escape) if escape.patch is not None:
             return dataclasses.replace(event, escape=dataclasses.replace(escape, patch=change(escape.patch)))
         case _:
@@ -84,7 +82,7 @@ def change_payload(payload: Mapping[str, Any], change: Callable[[str, str | None
     """The payload of an operation with `change` applied to each of its paths.
 
     Args:
-        change: Is given the path and the id of the run it is of; `None` means the operation's own run.
+        change: Called with the path and the id of its run. `None` means the operation's own run.
     """
     plain = dict(payload)
     if plain.get("place"):

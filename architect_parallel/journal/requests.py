@@ -1,7 +1,7 @@
-"""Requests to a run's launcher by other processes: files in the run's directory, which the launcher looks for.
+"""Requests of other processes to a run's launcher: files in the run's directory, which the launcher looks for.
 
-They reach single workers too, and unlike a signal cannot hit a process that took over a dead launcher's number. A
-request is never taken back by the one who asked; a later launch of the run begins without them.
+A request can name one worker. Unlike a signal, it cannot reach another process that got a dead launcher's process id.
+A request cannot be withdrawn; a later launch of the run begins without requests.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ _CANCEL = "cancel"
 
 
 def request_cancel(run_dir: Path, worker_id: int | None = None) -> None:
-    """Asks for the end of a run, or of one worker of it."""
+    """Request the end of a run, or of one worker of it."""
     _file(run_dir, worker_id).touch(mode=0o600)
 
 
 def cancel_requested(run_dir: Path, worker_id: int | None = None) -> bool:
-    """Whether somebody asked for the end of the run (not of a worker alone), or of this worker alone."""
+    """Return whether the end of the run was requested, or with `worker_id` that of this worker alone."""
     return _file(run_dir, worker_id).exists()
 
 
 def forget_requests(run_dir: Path) -> None:
-    """Takes away what launchers before this one were asked."""
+    """Remove the requests to earlier launchers of the run."""
     for request in run_dir.glob(f"{_CANCEL}*"):
         request.unlink()
 

@@ -21,12 +21,12 @@ from architect_parallel.system.git import Git, Repository, version
 BATCH_VERSION = (2, 39)
 """First git with `merge-tree --stdin`."""
 _MOST_ATTEMPTS = 30
-"""So many sets whose pairs are clean are merged to see whether they are clean together."""
+"""Sets of results whose pairs merge cleanly, tried at most until one merges cleanly as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Onto:
-    """What the results are held against: a branch, or a detached HEAD."""
+    """The commit that results are compared with: a branch or a detached HEAD."""
 
     name: str
     commit: str
@@ -36,25 +36,25 @@ class Onto:
 class _Merged:
     tree: str
     files: tuple[str, ...]
-    """Conflicting paths, sorted; empty: it merges cleanly."""
+    """Conflicting paths, sorted. Empty means a clean merge."""
     clean: bool
 
 
 def require_batches() -> None:
-    """Raises EnvironmentProblem when git is too old to merge many pairs in one process."""
+    """Raise EnvironmentProblem if git is too old to merge many pairs in one process."""
     if version() < BATCH_VERSION:
         found, needed = ".".join(map(str, version())), ".".join(map(str, BATCH_VERSION))
         raise EnvironmentProblem(f"git {found} is too old to compare results", hint=f"install git {needed} or newer")
 
 
 def compare(repository: Repository, result: RunResult, *, into: str | None = None) -> Comparison:
-    """The results of those workers that ended with changes, with each other and with a branch.
+    """Compare the results of workers that ended with changes, with each other and with a branch.
 
     Args:
-        into: Short name of a local branch; `None`: what the user stands on.
+        into: Short name of a local branch. `None` means the current one.
 
     Raises:
-        UsageError: No such branch.
+        UsageError: The branch does not exist.
         EnvironmentProblem: git is too old.
     """
     require_batches()
@@ -68,13 +68,13 @@ def compare(repository: Repository, result: RunResult, *, into: str | None = Non
 
 
 def compare_sources(repository: Repository, sources: Sequence[Source], onto: Onto | None) -> Comparison:
-    """The same for chosen results. Those that succeeded are preferred, then lower ids.
+    """Compare chosen results. Results that succeeded are preferred, then lower ids.
 
     Args:
-        onto: `None`: there is no branch to hold them against (an unborn HEAD).
+        onto: `None` means that there is no branch to compare with (an unborn HEAD).
     """
-    wanted = sorted(sources, key=lambda each: (each.worker.status is not Status.SUCCESS, each.worker_id))
-    commits = {each.worker_id: each.commit for each in wanted}
+    wanted = sorted(sources, key=lambda source: (source.worker.status is not Status.SUCCESS, source.worker_id))
+    commits = {name.worker_id: name.commit for name in wanted}
     names: list[tuple[int | str, int]] = [(onto.name, worker) for worker in sorted(commits)] if onto else []
     names += combinations(sorted(commits), 2)
     with temporary_repository(repository, as_merged=True) as git:
@@ -88,7 +88,7 @@ def compare_sources(repository: Repository, sources: Sequence[Source], onto: Ont
         excluded = {b for (a, b), outcome in merged.items() if not isinstance(a, int) and not outcome.clean}
         proposed, order = _propose_verified(git, tuple(commits), against, excluded, commits, onto)
     return Comparison(
-        conflicts=tuple(Pair(a=a, b=b, clean=each.clean, files=each.files) for (a, b), each in merged.items()),
+        conflicts=tuple(Pair(a=a, b=b, clean=merge.clean, files=merge.files) for (a, b), merge in merged.items()),
         shared_files=_shared_files(wanted),
         proposed=proposed,
         order=order,
@@ -103,7 +103,7 @@ def _propose_verified(
     commits: dict[int, str],
     onto: Onto | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Proposes until a set really merges cleanly in its order."""
+    """Propose sets until one really merges cleanly in its order."""
     known: dict[tuple[int, ...], str] = {}
     apart: set[frozenset[int]] = set()
     for _ in range(_MOST_ATTEMPTS):
@@ -118,7 +118,7 @@ def _propose_verified(
 def _clean_together(
     git: Git, chosen: tuple[int, ...], commits: dict[int, str], onto: Onto | None, known: dict[tuple[int, ...], str]
 ) -> tuple[int, ...]:
-    """How far `chosen` can be merged, one after another; `known` remembers the commit of each beginning."""
+    """Count how many of `chosen` merge cleanly one after another. `known` caches the commit of each prefix."""
     done: tuple[int, ...] = ()
     tip = onto.commit if onto else None
     for worker in chosen:
@@ -137,7 +137,7 @@ def _clean_together(
 
 
 def _merge_all(git: Git, pairs: Sequence[tuple[str, str]]) -> list[_Merged]:
-    """Merges every pair, in one process."""
+    """Merge every pair in one process."""
     if not pairs:
         return []
     lines = "".join(f"{ours} {theirs}\n" for ours, theirs in pairs).encode()
@@ -152,7 +152,7 @@ def _merge_all(git: Git, pairs: Sequence[tuple[str, str]]) -> list[_Merged]:
 
 
 def _shared_files(sources: Sequence[Source]) -> dict[str, tuple[int, ...]]:
-    """Paths that several changed, sorted; old names of renamed files count."""
+    """Paths that several results changed, sorted. The old names of renamed files count."""
     touched: dict[str, set[int]] = {}
     for source in sources:
         for change in source.worker.diff.files if source.worker.diff else ():

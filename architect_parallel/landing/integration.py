@@ -1,124 +1,73 @@
-"""Several results made one, on a branch of their own, before any other branch moves.
+"""Combine several results on an integration branch before any other branch moves.
 
-Each step is computed in the object store; a worktree exists only where something has to run in it: the checks after
-each step, an agent that resolves conflicts. What runs there cannot spoil what lands, because commits never come out of
-the worktree, except for a resolution, which is read through a private git directory and looked at (`resolve`).
+Each step is computed in the object store. A worktree exists only where something has to run in it: the checks after
+each step, or an agent that resolves conflicts. What runs there cannot alter the result, because no commit is taken from
+the worktree. The one exception is a resolution, which is read through a private git directory and inspected
+(`conflicts`).
 
-Checks and agents get a git directory of their own there (`worktrees.worker_repository`).
-The worktree's HEAD is detached and put where it belongs before each use, through git's own directory of it and not
-through the `.git` inside, which whatever ran may have bent. The branch moves once, at the end.
+Checks and agents get a worker repository there (`worktrees.worker_repository`). The worktree's HEAD is detached and set
+before each use through git's admin directory, not through the `.git` file inside, which a command may have changed. The
+branch moves once, at the end.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.backends.environment import CommandEnvironment
-from architect_parallel.checks.commands import CheckHooks, CheckOrder, run_checks
-from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings, total_usd
+from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, total_usd
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, InternalError
 from architect_parallel.landing import strategies
-from architect_parallel.landing.conflicts import ConflictResolution, Resolver
+from architect_parallel.landing.conflicts import ConflictResolution
+from architect_parallel.landing.integration_worktree import IntegrationContext, IntegrationPlan, IntegrationWorktree
 from architect_parallel.landing.sources import Source
-from architect_parallel.landing.steps import Method, so_far, try_step
+from architect_parallel.landing.steps import so_far, try_step
 from architect_parallel.repository.heads import is_taken
-from architect_parallel.repository.registry import admin_dir_from_dotgit, relink
 from architect_parallel.scheduling.check_policy import cannot_start
-from architect_parallel.supervision.consume import CommandOutcome, run_command
-from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.stop import StopToken, stop_on_signals
-from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.supervision.stop import stop_on_signals
+from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import show_cost, show_count
 from architect_parallel.worktrees.create import (
     DIRECTORY_PREFIX,
     MERGED_PREFIX,
-    Worktree,
-    add_worktree,
-    reopen_worktree,
 )
-from architect_parallel.worktrees.prepare import prepare
-from architect_parallel.worktrees.remove import remove_worktree
-from architect_parallel.worktrees.worker_repository import WorkerRepository, ceiling, place_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntegrationContext:
-    """What running something in an integration worktree takes."""
-
-    run_dir: Path
-    environ: Mapping[str, str]
-    """The user's; checks and setup commands get what is common to all agents and what they name themselves."""
-    checks_env: tuple[str, ...] = ()
-    """Names of further variables that checks get."""
-    keys: tuple[str, ...] = ()
-    """Names of agents' keys."""
-    settings: WorktreeSettings = field(default_factory=WorktreeSettings)
-    resolver: Resolver | None = None
-    """`None`: conflicts are left out."""
-    stop_token: StopToken = field(default_factory=StopToken)
-    """Stops the merge; signals stop it while something runs. Each check and agent gets a child of it."""
-    say: Callable[[str], None] = lambda line: None
-    """Takes a line of progress."""
-    warn: Callable[[str], None] = lambda line: None
-    """Takes each warning at once; a merge that fails later has no outcome to hold them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeOrder:
-    """Which results are to become one, and on what."""
-
-    run_id: str
-    target: str
-    """Short name of the target, for messages."""
-    base: str
-    """Commit to begin with."""
-    steps: tuple[Source, ...]
-    method: Method
-    branch: str
-    path: Path
-    """Where the worktree goes."""
-    specs: Mapping[int, WorkerSpec]
-    """Worker id → its spec, for its checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combination:
-    """What came of it."""
+    """The result of combining several workers' results."""
 
     commit: str
-    """The base where nothing could be combined."""
+    """The base, if nothing could be combined."""
     merged: tuple[int, ...]
     left_out: tuple[LeftOut, ...]
     warnings: tuple[str, ...]
     cost: float | None
-    """USD of the agents that resolved; `None`: unknown."""
+    """USD spent by the agents that resolved conflicts. `None` means unknown."""
 
 
 class Interrupted(ArchitectParallelError):
-    """The user stopped the merge; nothing was moved."""
+    """The user stopped the merge. Nothing was moved."""
 
     exit_code = ExitCode.INTERRUPTED
 
     def by(self, number: int) -> Interrupted:
-        """The same, with the exit code of signal `number`."""
+        """A copy with the exit code of signal `number`."""
         return Interrupted(self.message, exit_code=ExitCode(128 + number))
 
 
-def combine_in_worktree(repository: Repository, order: MergeOrder, workshop: IntegrationContext) -> Combination:
-    """Lands the steps one after another; those that conflict or break a check are left out.
+def combine_in_worktree(repository: Repository, order: IntegrationPlan, workshop: IntegrationContext) -> Combination:
+    """Land the steps one after another. Leave out those that conflict or break a check.
 
-    Creates the branch and leaves it at the commit. The worktree is gone afterwards, however it ends; on an error the
-    branch stays where it was made, for the caller to take away.
+    Create the branch and leave it at the result. The worktree is removed in every case. After an error the branch stays
+    for the caller to remove.
 
     Raises:
-        Interrupted: The workshop's stop token was stopped.
+        Interrupted: The merge was stopped.
         EnvironmentProblem: The worktree cannot be made or prepared.
     """
-    bench = _IntegrationWorktree(repository, order, workshop)
+    bench = IntegrationWorktree(repository, order, workshop)
     with stop_on_signals(workshop.stop_token):
         try:
             bench.open()
@@ -137,131 +86,11 @@ def _require_not_cancelled(workshop: IntegrationContext) -> None:
         raise Interrupted("the merge was stopped; nothing was moved")
 
 
-class _IntegrationWorktree:
-    """The integration worktree."""
-
-    def __init__(self, repository: Repository, order: MergeOrder, workshop: IntegrationContext) -> None:
-        self._repository = repository
-        self._order = order
-        self._workshop = workshop
-        self._worktree: Worktree | None = None
-        self._sampler = Sampler()
-        self._checks = 0
-
-    @property
-    def worktree(self) -> Worktree:
-        assert self._worktree is not None
-        return self._worktree
-
-    def open(self) -> None:
-        order = self._order
-        self._worktree = add_worktree(
-            self._repository, path=order.path, branch=order.branch, base_commit=order.base, run_id=order.run_id,
-            is_cancelled=self._workshop.stop_token.is_cancelled,
-        )  # fmt: skip
-        self._prepare()
-
-    def lend(self, commit: str) -> None:
-        """Put the tree at `commit` and give what runs next a git directory of its own."""
-        self.at(commit)
-        self.lent.lend()
-
-    @property
-    def lent(self) -> WorkerRepository:
-        return WorkerRepository(
-            repository=self._repository, directory=place_of(self._workshop.run_dir, "merge"),
-            worktree=self.worktree.path, admin_dir=self.worktree.admin_dir,
-        )  # fmt: skip
-
-    def at(self, commit: str) -> None:
-        """Puts the tree at `commit`: tracked files as there, untracked ones gone, ignored ones as they are."""
-        self.lent.discard()
-        here = self.worktree
-        git = Git(cwd=here.path, git_dir=here.admin_dir, work_tree=here.path)
-        try:
-            if admin_dir_from_dotgit(here.path) != here.admin_dir:
-                raise GitError(("status",), 1, "its .git points elsewhere")
-            git.run("update-ref", "--no-deref", "HEAD", commit)
-            git.run("read-tree", "--reset", "-u", commit)
-            git.run("clean", "-ffdq")
-            if git.run("status", "--porcelain", "-z", "--ignore-submodules=all").stdout:
-                raise GitError(("status",), 1, "it does not become clean")
-        except (GitError, EnvironmentProblem):
-            self.anew(commit)
-
-    def anew(self, commit: str) -> None:
-        """Makes the worktree again: nothing that ran in it reaches what runs next."""
-        order = self._order
-        self.lent.discard()
-        self._relink()
-        self._worktree = reopen_worktree(
-            self._repository, path=order.path, branch=order.branch, base_commit=order.base, run_id=order.run_id
-        )
-        self._prepare()
-        here = self.worktree
-        git = Git(cwd=here.path, git_dir=here.admin_dir, work_tree=here.path)
-        git.run("update-ref", "--no-deref", "HEAD", commit)
-        git.run("read-tree", "--reset", "-u", commit)
-
-    def check(self, command: str, commit: str, spec: WorkerSpec) -> CheckResult | None:
-        """Runs one of a worker's checks on `commit`; `None`: a stop came before its end."""
-        workshop = self._workshop
-        self._checks += 1
-        order = CheckOrder(
-            commands=(command,),
-            limits=replace(spec.limits, timeout_s=spec.check_timeout_s),
-            environ=CommandEnvironment(environ=workshop.environ, names=workshop.checks_env, keys=workshop.keys),
-            secrets=(),
-            log=make_private_dir(workshop.run_dir / "logs") / f"merge-check-{self._checks}.log",
-            cookie=f"{spec.run_id}.merge.{secrets.token_hex(8)}",
-            variables=ceiling(self.worktree.path),
-        )
-        results = run_checks(
-            order,
-            self.worktree.path,  # its top, as in a worker's own worktree
-            sampler=self._sampler,
-            stop_token=workshop.stop_token.child(),
-            hooks=CheckHooks(before_run=lambda: self.lend(commit), after_run=lambda: self.at(commit)),
-        )
-        return results[0] if results else None
-
-    @property
-    def _setup_environment(self) -> CommandEnvironment:
-        workshop = self._workshop
-        return CommandEnvironment(environ=workshop.environ, names=workshop.settings.setup_env, keys=workshop.keys)
-
-    def _run(self, command: str) -> CommandOutcome:
-        return run_command(
-            ("/bin/sh", "-c", command),
-            cwd=self.worktree.path,
-            env=self._setup_environment.of(command),
-            timeout_s=None,
-            is_cancelled=self._workshop.stop_token.is_cancelled,
-        )
-
-    def remove(self) -> None:
-        order = self._order
-        if self._worktree is not None:
-            self.lent.discard()
-        self._relink()
-        remove_worktree(self._repository, path=order.path, branch=order.branch, run_id=order.run_id)
-
-    def _relink(self) -> None:
-        """Undoes what ran there may have done to the tree's `.git` file: only a tree that is linked is taken away."""
-        if self._worktree is not None:
-            relink(self._worktree.path, self._worktree.admin_dir)
-
-    def _prepare(self) -> None:
-        prepare(
-            self._repository, self.worktree, self._workshop.settings, run=self._run, environment=self._setup_environment
-        )
-
-
 class _MergeSequence:
-    """The steps in their order, and what is known of the checks."""
+    """The steps in their order, and the known results of checks."""
 
     def __init__(
-        self, repository: Repository, order: MergeOrder, workshop: IntegrationContext, bench: _IntegrationWorktree
+        self, repository: Repository, order: IntegrationPlan, workshop: IntegrationContext, bench: IntegrationWorktree
     ) -> None:
         self._repository = repository
         self._order = order
@@ -272,9 +101,9 @@ class _MergeSequence:
         self._left_out: list[LeftOut] = []
         self._warnings: list[str] = []
         self._costs: list[float | None] = []
-        """USD of each agent that was asked to resolve."""
+        """USD for each agent that was asked to resolve."""
         self._passes: dict[str, bool] = {}
-        """Check → whether it passes at the tip, as far as it ran there."""
+        """Check → whether it passes at the tip, for those that ran there."""
 
     def take(self) -> Combination:
         for source in self._order.steps:
@@ -318,7 +147,7 @@ class _MergeSequence:
         return None
 
     def _resolved(self, source: Source, files: tuple[str, ...]) -> tuple[str | None, str]:
-        """The commit in which an agent has resolved the conflicts; or why there is none."""
+        """Return the commit in which an agent resolved the conflicts, or the reason why there is none."""
         resolver = self._workshop.resolver
         assert resolver is not None
         shown = show_count(len(files), "file")
@@ -349,7 +178,7 @@ class _MergeSequence:
         return done.commit, done.why
 
     def _broken(self, source: Source, commit: str) -> str | None:
-        """The check that passed before this step and fails after it, in words; `None`: none."""
+        """Return the check that passed before this step and fails after it. `None` means that no check broke."""
         specs = [self._order.specs[each] for each in (*self._merged, source.worker_id) if each in self._order.specs]
         found: dict[str, bool] = {}
         for spec in specs:
@@ -393,7 +222,7 @@ def _failed(result: CheckResult) -> str:
 
 
 def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:
-    """A branch name and a worktree's path that nobody uses: `architect/merged-<run>`, else with a number behind."""
+    """Return an unused branch name and an unused path: `architect/merged-<run>`, with a number if that is in use."""
     for attempt in range(1, 10_000):
         name = run_id + (f"-{attempt}" if attempt > 1 else "")
         branch, path = f"{MERGED_PREFIX}{name}", repository.root / f"{DIRECTORY_PREFIX}merged-{name}"
@@ -405,6 +234,6 @@ def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:
 
 
 def checks_of(steps: Sequence[Source], specs: Mapping[int, WorkerSpec]) -> tuple[str, ...]:
-    """Every check that runs for these results, in order."""
+    """Every check for these results, in order."""
     found = (check for source in steps if source.worker_id in specs for check in specs[source.worker_id].checks)
     return tuple(dict.fromkeys(found))

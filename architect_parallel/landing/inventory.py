@@ -1,94 +1,73 @@
-"""What ended runs have left behind, and which of it may go: looked at, not touched.
+"""What ended runs have left behind, and which of it may be removed. Read-only.
 
-The invariant: only what is proven to be a run's own is named here at all. A worktree is proven by its registration's
-mark, a branch by what the run recorded of it (`worktrees.ownership`), or, in runs of earlier versions whose reflog has
-expired, by standing exactly where the journal says the run left it. Content is read through a private git directory,
-with the ignore rules of before the agent ran where they were recorded, so that an agent can neither run anything here
-nor hide its files.
+Invariant: only what is proven to belong to a run is named here. A worktree is proven by the owner file of its
+registration, a branch by the run's record (`repository.ownership`). For runs of earlier versions whose reflog has
+expired, a branch is proven by the commit that the journal names. Content is read through a private git directory, with
+the ignore rules from before the agent ran where they were recorded. So an agent can neither run anything here nor hide
+its files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import AgentProfile, Isolation, RunResult, WorkerResult, WorkerSpec
+from architect_parallel.domain import AgentProfile, Isolation, Role, RunResult, WorkerResult, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentExited, AgentStarted, Recorded
 from architect_parallel.journal import Journal, Operation
 from architect_parallel.journal.replay import replay
 from architect_parallel.landing.merged_check import is_merged
-from architect_parallel.repository import filters
-from architect_parallel.repository.heads import ending_of, head_branch, operation_in
+from architect_parallel.landing.worktree_content import INTEGRATION_ID, Content, read_tree
+from architect_parallel.repository.heads import ending_of, operation_in
 from architect_parallel.repository.registry import admin_dir_of, counterpart, marked_run, names, partial_worktrees
-from architect_parallel.snapshots.hidden_files import Hidden, commit_hidden, find_hidden
-from architect_parallel.snapshots.keep_refs import keep
-from architect_parallel.snapshots.private_git import PrivateGit
+from architect_parallel.snapshots.hidden_files import Hidden
 from architect_parallel.supervision.process_table import runs_since
-from architect_parallel.system.git import Repository, make_state_dir
+from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
 from architect_parallel.worktrees.remove import WorktreeState, inspect
 
 _MOST_TARGETS = 50
-"""So many branches, newest first, are compared with a branch that no branch contains (for squash merges)."""
+"""Branches, newest first, that a branch is compared with when none contains it (for squash merges)."""
 
 
 _OF_RUNS = (f"refs/heads/{BRANCH_PREFIX}", f"refs/heads/{MERGED_PREFIX}")
-"""What stands only on such branches is not where its user wants it yet."""
-INTEGRATION = 0
-"""The number under which a merge's integration branch and worktree stand among the workers'."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """The content of a worktree, ignored files not included."""
-
-    tree: str
-    """As a tree in the object store, untracked files included."""
-    changed: tuple[str, ...] = ()
-    """Paths that differ from the commit the worktree is on."""
-    left_out: tuple[str, ...] = ()
-    """Files whose filter could not be run; they are not in the tree."""
-    hidden: Hidden = field(default_factory=Hidden)
-    """Files that only ignore rules of the agent's hide; they are not in the tree."""
+"""A commit on these branches alone has not reached the place where its user wants it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """What one worker of an ended run left. All but the names is as it was when it was looked at."""
+    """Everything that one worker of an ended run left, as it was when it was read."""
 
     run_id: str
     spec: WorkerSpec
     path: Path | None
-    """Its worktree; `None`: it has none any more."""
+    """Its worktree. `None` means that it has none any more."""
     debris: bool
-    """The worktree is half-made: no agent ever ran in it."""
+    """The worktree is incomplete: no agent ever ran in it."""
     head: str | None
-    """Commit the worktree is on."""
+    """Commit that the worktree is on."""
     on_branch: str | None
-    """Short name of the branch the worktree is on; `None`: detached."""
+    """Short name of the branch that the worktree is on. `None` means a detached HEAD."""
     content: Content | None
-    """What is in the worktree; `None`: not read."""
+    """Content of the worktree. `None` means that it was not read."""
     dirty: bool
-    """Its content is not that of `head`."""
+    """Its content differs from `head`."""
     tip: str | None
-    """Where its branch stands; `None`: it has none any more."""
+    """Commit of its branch. `None` means that it has no branch any more."""
     worktree_stays: str | None
-    """Why the worktree may not go without force, in words; `None`: it may."""
+    """Why the worktree may not be removed without force. `None` means that it may."""
     branch_stays: str | None
-    """Why the branch may not go without force; `None`: it may."""
+    """Why the branch may not be removed without force. `None` means that it may."""
     forcible: bool
-    """Whether force changes that of the worktree."""
+    """Force allows the worktree to be removed."""
     hint: str | None = None
-    """What to type about it."""
+    """A command to type."""
 
     @property
     def tree(self) -> str | None:
@@ -100,60 +79,62 @@ class Leftover:
 
 
 def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Leftover]:
-    """What the workers of an ended run left, in order of their ids; nothing for those that left nothing."""
+    """What the workers of an ended run left, in order of their ids. Workers that left nothing are not listed."""
     recorded = journal.recorded(run_id, files=False)
     result = replay(recorded, live=False)
-    done = {each.worker_id: each for each in result.results}
+    done = {item.worker_id: item for item in result.results}
     # A worker without isolation worked in a directory of the user's: nothing there is ours.
     isolated = [spec for spec in result.planned if spec.isolation is not Isolation.NONE]
-    isolated += [integration_spec(each) for each in integrations(journal, run_id)]
+    isolated += [integration_spec(integration) for integration in integrations(journal, run_id)]
     found = (_leftover(repository, journal, result, spec, done.get(spec.worker_id)) for spec in isolated)
     running = still_running(recorded)
     return [
-        replace(each, worktree_stays="its agent is still being stopped", forcible=False, hint="try again")
-        if each.spec.worker_id in running
-        else each
-        for each in found
-        if each is not None
+        replace(entry, worktree_stays="its agent is still being stopped", forcible=False, hint="try again")
+        if entry.spec.worker_id in running
+        else entry
+        for entry in found
+        if entry is not None
     ]
 
 
 def integrations(journal: Journal, run_id: str) -> list[Operation]:
-    """The merges of a run that made an integration branch, newest first, one per branch. The undone ones as well: the
-    undo of a cleanup can bring back what a killed merge left."""
+    """The merges of a run that made an integration branch, newest first, one per branch.
+
+    Undone merges are included: the undo of a cleanup can restore what a killed merge left.
+    """
     found: dict[str, Operation] = {}
-    for each in journal.operations(run_id):
-        if each.kind == "merge" and each.payload.get("integration"):
-            found.setdefault(str(each.payload["integration"]), each)
+    for operation in journal.operations(run_id):
+        if operation.kind == "merge" and operation.payload.get("integration"):
+            found.setdefault(str(operation.payload["integration"]), operation)
     return list(found.values())
 
 
 def integration_spec(operation: Operation) -> WorkerSpec:
-    """The integration branch and worktree of a merge as if they were a worker's, number 0."""
+    """The integration branch and worktree of a merge, in the form of a worker with number 0."""
     payload = operation.payload
     return WorkerSpec(
-        run_id=operation.run_id or "", worker_id=INTEGRATION, index=0, number=INTEGRATION, name="integration",
+        run_id=operation.run_id or "", worker_id=INTEGRATION_ID, index=0, number=INTEGRATION_ID, name="integration",
         prompt="", backend="", model=None, agent=AgentProfile(name=""), branch=str(payload["integration"]),
-        worktree_path=str(payload["place"]), base_commit=str(payload["old"]),
+        worktree_path=str(payload["place"]), base_commit=str(payload["old"]), role=Role.INTEGRATION,
     )  # fmt: skip
 
 
 def integration_leftover(repository: Repository, journal: Journal, operation: Operation) -> Leftover | None:
-    """What a merge's integration left; `None`: nothing."""
+    """What the integration of a merge left. `None` means nothing."""
     result = replay(journal.recorded(operation.run_id or "", files=False), live=False)
     return _leftover(repository, journal, result, integration_spec(operation), None)
 
 
 def still_running(recorded: Iterable[Recorded]) -> set[int]:
-    """Workers of a dead launcher whose supervisor lives: it needs a grace period to end the agent's processes."""
+    """Workers of a dead launcher whose supervisor still runs. It needs a grace period to end the agent's processes."""
     started: dict[int, tuple[int, datetime]] = {}
-    for each in recorded:
-        if each.worker_id is None:
+    for event in recorded:
+        if event.worker_id is None:
             continue
-        if isinstance(each.event, AgentStarted):
-            started[each.worker_id] = (each.event.supervisor_pid, each.time)
-        elif isinstance(each.event, AgentExited):
-            started.pop(each.worker_id, None)
+        if isinstance(event.event, AgentStarted):
+            started[event.worker_id] = (event.event.supervisor_pid, event.time)
+        elif isinstance(event.event, AgentExited):
+            started.pop(event.worker_id, None)
     return {worker_id for worker_id, (pid, time) in started.items() if pid > 0 and runs_since(pid, time)}
 
 
@@ -187,7 +168,7 @@ def _leftover(
         stays, forcible, hint = _worktree_stays(repository, state, debris, dirty, unread, hidden)
     if mine and worker_repository.of_worker(repository, journal.run_dir(run.run_id), spec).exists:
         stays, forcible, hint = "its agent's commits are not taken over yet", False, "architect parallel-cleanup"
-    if spec.worker_id == INTEGRATION and forcible:
+    if spec.role is Role.INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
         run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, content=content, dirty=dirty, tip=tip,
@@ -196,116 +177,8 @@ def _leftover(
     )  # fmt: skip
 
 
-def head_commit(repository: Repository, admin_dir: Path) -> str | None:
-    """The commit a worktree is on; `None`: none."""
-    on = head_branch(admin_dir)
-    return repository.store.resolve(f"refs/heads/{on}" if on else f"worktrees/{admin_dir.name}/HEAD")
-
-
-def read_tree(
-    repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
-) -> Content:
-    """The worktree's content, as compared with the commit that the worktree is on.
-
-    Its diff is from the commit that the worktree is on: of a large result that is committed, it is empty.
-
-    Raises:
-        ArchitectParallelError, OSError: It cannot be read.
-    """
-    with _private(repository, journal, run_id, spec, path, admin_dir) as private:
-        head = head_commit(repository, admin_dir)
-        tree = repository.store.resolve(f"{head}^{{tree}}") if head is not None else None
-        hidden = Hidden() if spec.worker_id == INTEGRATION else find_hidden(private)
-        if tree is not None and _is_unchanged(private, tree):
-            return Content(tree=tree, hidden=hidden)
-        found = private.write_tree(head)
-        changed = tuple(change.path for change in found.diff.files)
-        return Content(tree=found.tree, changed=changed, left_out=found.left_out, hidden=hidden)
-
-
-def keep_hidden(
-    repository: Repository, journal: Journal, left: Leftover, path: Path, admin_dir: Path, head: str
-) -> list[str]:
-    """Keep the files that only ignore rules of the agent's hide; the refs, an empty list where there are none.
-
-    Raises:
-        ArchitectParallelError: They cannot be kept.
-    """
-    hidden = left.content.hidden if left.content is not None else Hidden()
-    if not hidden.files:
-        return []
-    with _private(repository, journal, left.run_id, left.spec, path, admin_dir) as private:
-        commit = commit_hidden(private, hidden, head)
-    return [keep(repository, commit, left.run_id, left.spec.number, "hidden")] if commit else []
-
-
-def holds_filtered(
-    repository: Repository,
-    journal: Journal,
-    run_id: str,
-    spec: WorkerSpec,
-    path: Path,
-    admin_dir: Path,
-    tree: str,
-    *,
-    known: tuple[str, ...],
-) -> bool:
-    """Whether `tree`, an index of the agent's, has a file with a filter that none of the `known` trees has so.
-
-    Raises:
-        ArchitectParallelError, OSError: It cannot be read.
-    """
-    with _private(repository, journal, run_id, spec, path, admin_dir) as private:
-        if not private.facts.filters.drivers:
-            return False
-        other = [{change.path for change in private.diff(each, tree).files if change.status != "D"} for each in known]
-        return bool(private.filtered().named(private.git, set.intersection(*other)))
-
-
-def _is_unchanged(private: PrivateGit, tree: str) -> bool:
-    """Whether the worktree, its index and what the last reading found are all as in `tree`: nothing is read then.
-
-    Without certainty it is not: flags that hide changes, a submodule, an index in the middle of a conflict.
-    """
-    git = private.git
-    listed = b"\0" + git.run("ls-files", "-s", "-v", "-z").stdout
-    plain = listed.count(b"\0H 100") + listed.count(b"\0H 120")  # files and links without a flag
-    if plain != listed.count(b"\0") - 1:
-        return False
-    with tempfile.TemporaryDirectory(prefix="index-", dir=private.directory.parent) as folder:
-        own, last = Path(folder) / "own", Path(folder) / "last"
-        shutil.copy2(private.admin_dir / "index", own)
-        shutil.copy2(private.index, last)
-        for index in (own, last):
-            output = replace(git, index_file=index).run("write-tree", check=False)
-            if output.code != 0 or output.text != tree:
-                return False
-        git = replace(git, index_file=last)
-        if not git.ok("diff-files", "--quiet", "--ignore-submodules=all"):
-            return False
-        return not git.run("ls-files", "-z", "--others", "--exclude-standard", "--directory").stdout
-
-
-@contextlib.contextmanager
-def _private(
-    repository: Repository, journal: Journal, run_id: str, spec: WorkerSpec, path: Path, admin_dir: Path
-) -> Iterator[PrivateGit]:
-    """The one made before the agent ran, if it is of this very worktree; else one of now."""
-    place = journal.run_dir(run_id) / "git"
-    recorded = [name for name in names(place) if name.startswith(f"worker-{spec.worker_id}-")]
-    for name in sorted(recorded, key=lambda name: (len(name), name), reverse=True)[:1]:
-        with contextlib.suppress(ArchitectParallelError):
-            private = PrivateGit.open(place / name)
-            if private.admin_dir == admin_dir and private.worktree == path:
-                yield private
-                return
-    with tempfile.TemporaryDirectory(prefix="cleanup-", dir=make_state_dir(repository.state_dir)) as folder:
-        known = filters.recorded(journal.run_dir(run_id))
-        yield PrivateGit.create(repository, Path(folder) / "git", path, filters=known)
-
-
 def _is_debris(state: WorktreeState) -> bool:
-    """Half-made: registered without an index, or a registration without its tree, or a tree with nothing but `.git`."""
+    """Tell whether the worktree is incomplete: no index, no tree, or nothing but `.git` in the tree."""
     if state.admin_dir is None:
         return not state.exists or set(names(state.path)) <= {".git"}
     return not state.exists or state.head is None or not (state.admin_dir / "index").exists()
@@ -314,7 +187,7 @@ def _is_debris(state: WorktreeState) -> bool:
 def _worktree_stays(
     repository: Repository, state: WorktreeState, debris: bool, dirty: bool, unread: str | None, hidden: Hidden
 ) -> tuple[str | None, bool, str | None]:
-    """(why it stays or `None`, whether force helps, hint)."""
+    """Return why the worktree stays (`None` means that it does not), whether force helps, and a hint."""
     path = state.path
     if state.mismatch is not None:
         return state.mismatch.reason, False, state.mismatch.hint
@@ -348,7 +221,7 @@ def _worktree_stays(
 
 
 def _owned_tip(repository: Repository, run_id: str, spec: WorkerSpec, result: WorkerResult | None) -> str | None:
-    """Where the run's own branch stands; `None`: it is gone, or the name is somebody else's now."""
+    """The commit of the run's own branch. `None` means that the branch is gone or belongs to somebody else now."""
     tip = repository.store.resolve(f"refs/heads/{spec.branch}")
     if tip is None or owns_branch(repository, spec.branch, run_id, spec.base_commit):
         return tip
@@ -368,7 +241,7 @@ def _branch_stays(repository: Repository, spec: WorkerSpec, tip: str) -> str | N
 
 
 def _on_a_branch(repository: Repository, commit: str) -> bool:
-    """Whether a branch that is not a worker's, or the user's own HEAD, contains the commit."""
+    """Tell whether the user's HEAD, or a branch that is not a worker's, contains the commit."""
     refs = repository.store.text("for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/heads")
     if any(not ref.startswith(_OF_RUNS) for ref in refs.splitlines()):
         return True
@@ -384,11 +257,11 @@ def _targets(repository: Repository, base: str) -> list[str]:
     lines = (line.split(" ", 1) for line in listed.splitlines())
     tips = [commit for commit, ref in lines if not ref.startswith(_OF_RUNS)]
     head = _users_head(repository)
-    return [each for each in dict.fromkeys([*([head] if head else []), *tips]) if each != base][:_MOST_TARGETS]
+    return [item for item in dict.fromkeys([*([head] if head else []), *tips]) if item != base][:_MOST_TARGETS]
 
 
 def _users_head(repository: Repository) -> str | None:
-    """The commit the user stands on, unless it is a worker's branch."""
+    """The commit of the user's HEAD, unless that is a worker's branch."""
     branch = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).text
     if branch.startswith(_OF_RUNS):
         return None

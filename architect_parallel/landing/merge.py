@@ -1,12 +1,11 @@
-"""Landing results on a branch: plan → show → execute.
+"""Land results on a branch: plan, show, execute.
 
-`plan_merge` (`merge_plan`) computes everything that can be computed and moves nothing; `execute` records the intent,
-then acts. One result lands wholly or not at all. Several are made one on a branch of their own (`integration`), in the
-order that `compare` proposes; what conflicts or breaks a check is left out and named. The target moves last, by
-compare-and-swap (`target`), and only what has landed is published (`publish`).
+`plan_merge` (`plan`) computes everything that can be computed and moves nothing. `execute` records the intent, then
+acts. One result lands wholly or not at all. Several results are combined on an integration branch (`integration`), in
+the order that `compare` proposes. A result that conflicts or breaks a check is left out and named. The target moves
+last, by compare-and-swap (`target_branch`), and only what has landed is published (`publish`).
 
-Killed before the target's turn, the integration is what `undo` and `parallel-cleanup` take away; the next merge of the
-run does as well.
+After a kill before the target moves, `undo`, `parallel-cleanup` or the next merge of the run removes the integration.
 """
 
 from __future__ import annotations
@@ -20,20 +19,16 @@ from architect_parallel.domain import LeftOut
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
 from architect_parallel.events import to_plain
 from architect_parallel.journal import Journal
-from architect_parallel.landing.cleanup import remove_leftover
-from architect_parallel.landing.integration import (
-    Combination,
-    IntegrationContext,
-    MergeOrder,
-    combine_in_worktree,
-    free_place,
-)
-from architect_parallel.landing.inventory import INTEGRATION, integration_leftover, integrations
+from architect_parallel.landing.integration import Combination, combine_in_worktree, free_place
+from architect_parallel.landing.integration_worktree import IntegrationContext, IntegrationPlan
+from architect_parallel.landing.inventory import integration_leftover, integrations
 from architect_parallel.landing.plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
+from architect_parallel.landing.removal import remove_leftover
 from architect_parallel.landing.selection import Pick
 from architect_parallel.landing.steps import Method, changed_files, subject
 from architect_parallel.landing.target_branch import move
+from architect_parallel.landing.worktree_content import INTEGRATION_ID
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import show_workers
@@ -46,35 +41,35 @@ __all__ = ["LeftOut", "MergeOutcome", "MergePlan", "Method", "Pick", "execute", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeOutcome:
-    """What a merge has done."""
+    """The result of a merge."""
 
     commit: str | None
-    """Where the target is now, or the pull request's branch; `None`: nothing landed."""
+    """Commit of the target, or of the pull request's branch. `None` means that nothing landed."""
     merged: tuple[int, ...]
     left_out: tuple[LeftOut, ...]
     files: tuple[str, ...]
     fast_forward: bool
     warnings: tuple[str, ...] = ()
-    """Beyond those of the plan."""
+    """Warnings beyond those of the plan."""
     branch: str | None = None
-    """The integration branch; `None`: there is none."""
+    """The integration branch. `None` means that there is none."""
     published: Published = field(default_factory=Published)
     cost: float | None = 0.0
-    """USD of the agents that resolved conflicts; `None`: unknown."""
+    """USD spent by the agents that resolved conflicts. `None` means unknown."""
 
 
 def execute(
     repository: Repository, journal: Journal, plan: MergePlan, workshop: IntegrationContext | None = None
 ) -> MergeOutcome:  # fmt: skip
-    """Lands what the plan says; moves nothing where everything is left out.
+    """Land what the plan names. Move nothing if everything is left out.
 
     Args:
-        workshop: What it takes to run checks or an agent; `None`: the plan needs neither.
+        workshop: Everything needed to run checks or an agent. `None` means that the plan needs neither.
 
     Raises:
-        EnvironmentProblem: The target or its checkout has changed since the plan; nothing was moved. What several
-            results were combined to stands on the branch that the message names.
-        Interrupted: It was stopped; nothing was moved.
+        EnvironmentProblem: The target or its checkout has changed since the plan. Nothing was moved, and the message
+            names the branch with the combined results.
+        Interrupted: The merge was stopped. Nothing was moved.
     """
     # What lands may be read as configuration (an included file that is tracked), and checks run what agents wrote.
     with repository.programs.agents_running() as changed:
@@ -122,7 +117,9 @@ def _reflog_message(plan: MergePlan, merged: tuple[int, ...]) -> str:
 def _execute_combined(
     repository: Repository, journal: Journal, plan: MergePlan, workshop: IntegrationContext | None
 ) -> MergeOutcome:  # fmt: skip
-    """The same for what needs a branch of its own. The run is held meanwhile: nobody resumes it or cleans it up."""
+    """Execute a plan that needs an integration branch. The run is locked meanwhile, so nobody resumes it or cleans it
+    up.
+    """
     lock = journal.hold(plan.run_id)
     if lock is None:
         raise EnvironmentProblem(f"run {plan.run_id} is in use by another process", hint="try again")
@@ -156,14 +153,14 @@ def _execute_combined(
 def _combined(
     repository: Repository, plan: MergePlan, branch: str, path: Path, workshop: IntegrationContext | None
 ) -> MergeOutcome:  # fmt: skip
-    """Makes the integration branch at what the results were combined to; no other branch moves."""
+    """Make the integration branch at the combined results. No other branch moves."""
     if not plan.needs_worktree:
         assert plan.commit is not None
         restore_branch(repository, branch=branch, commit=plan.commit, run_id=plan.run_id)
         return _as_planned(plan, branch)
     if workshop is None:
         raise InternalError("checks or an agent are to run, and there is nothing to run them with")
-    order = MergeOrder(
+    order = IntegrationPlan(
         run_id=plan.run_id, target=plan.target.branch, base=plan.target.tip, steps=plan.steps, method=plan.method,
         branch=branch, path=path, specs=plan.specs,
     )  # fmt: skip
@@ -193,7 +190,7 @@ def _outcome(
         restore_branch(repository, branch=branch, commit=done.commit, run_id=plan.run_id)
     else:
         if tip != plan.target.tip:  # something that ran in the worktree moved it
-            kept = keep(repository, tip, plan.run_id, INTEGRATION)
+            kept = keep(repository, tip, plan.run_id, INTEGRATION_ID)
             warnings.append(f"{branch} was moved to {tip[:12]} by what ran there; that is kept as {kept}")
             workshop.warn(warnings[-1])
         store.run("update-ref", "--no-deref", "-m", message, ref, done.commit, tip)
@@ -216,7 +213,8 @@ def _move_target(repository: Repository, plan: MergePlan, outcome: MergeOutcome)
 
 
 def clear_stale(repository: Repository, journal: Journal, run_id: str) -> None:
-    """Takes away what merges of the run left that were killed before the target's turn. The caller holds the run.
+    """Remove what earlier merges of the run left that were killed before the target moved. The caller holds the run's
+    lock.
 
     Raises:
         ArchitectParallelError: Something of it cannot be kept or removed.
@@ -230,8 +228,8 @@ def clear_stale(repository: Repository, journal: Journal, run_id: str) -> None:
 
 
 def _discard(repository: Repository, journal: Journal, operation_id: int) -> None:
-    """Takes back an integration from which nothing lands; what cannot be taken back now, the next cleanup can."""
-    operation = next(each for each in journal.operations() if each.id == operation_id)
+    """Remove an integration from which nothing lands. The next cleanup removes what cannot be removed now."""
+    operation = next(candidate for candidate in journal.operations() if candidate.id == operation_id)
     try:
         left = integration_leftover(repository, journal, operation)
         if left is not None and (left.path is not None or left.tip != operation.payload["old"]):
@@ -252,7 +250,7 @@ def _published(
     payload: dict[str, Any],
     workshop: IntegrationContext | None,
 ) -> MergeOutcome:
-    """The outcome with what came of publishing it."""
+    """Add the result of publishing to the outcome."""
     publication, commit = plan.publication, outcome.commit
     if publication is None or commit is None:
         return outcome
@@ -274,11 +272,12 @@ def _words(plan: MergePlan, outcome: MergeOutcome) -> tuple[str, str]:
     landed = [source for source in plan.steps if source.worker_id in outcome.merged]
     landed.sort(key=lambda source: outcome.merged.index(source.worker_id))
     lines = [
-        f"- worker {each.worker_id} ({each.worker.backend} {each.worker.model}): {subject(each)}" for each in landed
+        f"- worker {item.worker_id} ({item.worker.backend} {item.worker.model}): {subject(item)}" for item in landed
     ]
     lines += [
-        f"- left out: worker {each.worker_id} ({each.reason})" + (f": {', '.join(each.files)}" if each.files else "")
-        for each in outcome.left_out
+        f"- left out: worker {entry.worker_id} ({entry.reason})"
+        + (f": {', '.join(entry.files)}" if entry.files else "")
+        for entry in outcome.left_out
     ]
     title = subject(landed[0]) if len(landed) == 1 else f"Results of {len(landed)} workers of run {plan.run_id}"
     return title or plan.run_id, f"Results of run {plan.run_id}:\n\n" + "\n".join(lines) + "\n"

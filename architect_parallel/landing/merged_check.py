@@ -1,7 +1,8 @@
-"""Tells whether a branch's work is in another branch, however it got there; decides nothing and changes nothing.
+"""Tell whether another branch holds a branch's work, in whatever form. Changes nothing.
 
-May not run anything the repository's configuration names, for agents can write there (a merge driver): all comparing is
-done in a throw-away repository that borrows the objects. In doubt the answer is no, and the branch stays.
+Nothing that the repository's configuration names may run here, because agents can write there (a merge driver). So
+everything is compared in a temporary repository that borrows the objects. In doubt the answer is no, and the branch
+stays.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from architect_parallel.system.git import MERGE_TREE_VERSION, Git, Repository, v
 
 
 def is_merged(repository: Repository, *, tip: str, target: str, base: str | None = None) -> bool:
-    """Whether all that `tip` brings is in `target`: nothing was done, or it was merged, rebased or squash-merged.
+    """Tell whether `target` holds everything that `tip` adds: no change, a merge, a rebase or a squash merge.
 
     Args:
         tip, target: Full commit ids.
-        base: Where `tip` started; a branch still there is empty and counts as merged.
+        base: The commit that `tip` started from. A branch still there is empty and counts as merged.
     """
     store = repository.store
     if tip == base or store.ok("merge-base", "--is-ancestor", tip, target):
@@ -28,7 +29,7 @@ def is_merged(repository: Repository, *, tip: str, target: str, base: str | None
 
 
 def _adds_nothing(git: Git, tip: str, target: str) -> bool:
-    """Merging would leave the target's tree as it is."""
+    """Tell whether merging would leave the target's tree unchanged."""
     if version() < MERGE_TREE_VERSION:
         return False
     merged = git.run("merge-tree", "--write-tree", "-z", "--no-messages", target, tip, check=False)
@@ -36,7 +37,7 @@ def _adds_nothing(git: Git, tip: str, target: str) -> bool:
 
 
 def _same_patches(git: Git, tip: str, target: str, fork: str) -> bool:
-    """Each commit, or all of them squashed into one, has its like in the target, which may have gone on since."""
+    """Tell whether the target has the same patch for each commit, or one patch for all of them together."""
     tree = git.resolve(f"{tip}^{{tree}}")
     if tree is None:  # a partial clone without it
         return False

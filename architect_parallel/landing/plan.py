@@ -1,7 +1,7 @@
-"""Deciding a merge: everything that can be computed is, and nothing moves.
+"""Decide a merge. Everything that can be computed is computed here, and nothing moves.
 
-What the plan says of one result is what happens, or nothing does. What it says of several holds if their checks pass:
-those run when the plan is executed (`merge`).
+What the plan says about one result happens, or nothing does. What it says about several results holds if their checks
+pass: those run when the plan is executed (`merge`).
 """
 
 from __future__ import annotations
@@ -28,48 +28,50 @@ from architect_parallel.worktrees.create import BRANCH_PREFIX
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergePlan:
-    """A decided merge; nothing has been moved. What it says of several results holds if their checks pass."""
+    """A decided merge. Nothing has been moved. For several results the plan holds if their checks pass."""
 
     run_id: str
     method: Method
     target: Target
     commit: str | None
-    """Where the target goes; `None`: nowhere, everything was left out."""
+    """The new commit of the target. `None` means that it stays, because everything was left out."""
     merged: tuple[int, ...]
-    """Worker ids, in the order they land."""
+    """Worker ids in the order in which they land."""
     left_out: tuple[LeftOut, ...]
     files: tuple[str, ...]
     """Paths that change on the target, sorted."""
     fast_forward: bool
     warnings: tuple[str, ...] = ()
     steps: tuple[Source, ...] = ()
-    """What is to be landed, in the order to try."""
+    """The results to land, in the order to try."""
     specs: Mapping[int, WorkerSpec] = field(default_factory=dict)
     """Worker id → its spec, for its checks."""
     checks: tuple[str, ...] = ()
-    """Commands that run after each step; empty for a single result that was asked for, or checked just so."""
+    """Commands that run after each step. Empty for a single result that was asked for, or that passed the same
+    checks.
+    """
     resolve: bool = False
-    """Whether conflicts are handed to an agent."""
+    """Conflicts are passed to an agent."""
     publication: Publication | None = None
-    """`None`: nothing leaves this machine."""
+    """`None` means that nothing leaves this machine."""
     because: str | None = None
-    """The reason why this one is the best, or the one of each task; `None`: the best was not asked for."""
+    """The reason why this result is the best, or one reason per task. `None` means that the best was not asked for."""
     makes_target: bool = False
-    """Whether the target was made for this merge, where it stands now."""
+    """The target was made for this merge at its present commit."""
 
     @property
     def opens_pull_request(self) -> bool:
-        """Then the target does not move here."""
+        """A pull request is opened. The target does not move here."""
         return self.publication is not None and self.publication.pull_request
 
     @property
     def needs_worktree(self) -> bool:
-        """Whether something has to run to know what lands."""
+        """A command or an agent has to run to know the result."""
         return bool(self.checks and self.merged) or (self.resolve and _conflicts(self.left_out))
 
     @property
     def needs_branch(self) -> bool:
-        """Whether the result gets a branch of its own."""
+        """The result gets an integration branch."""
         return self.needs_worktree or (self.commit is not None and (len(self.steps) > 1 or self.opens_pull_request))
 
 
@@ -86,36 +88,36 @@ def plan_merge(
     pull_request: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> MergePlan:
-    """Computes what landing results would give.
+    """Compute what landing the results would give.
 
-    A result that did not succeed lands too where the user named it; the plan's warnings say how it ended.
+    A result that did not succeed lands too if the user named it. The plan's warnings then say how it ended.
 
     Args:
-        run: A run id or what `Journal.find` makes one of.
+        run: A run id, or anything that `Journal.find` accepts.
         workers: Ids, for `Pick.NAMED`.
-        into: Short name of a local branch; `None`: the current one.
-        resolve: Whether an agent is at hand for conflicts.
-        push, pull_request: How the result is published; a pull request leaves the target where it is.
-        environ: For finding `gh`; `None`: this process's.
+        into: Short name of a local branch. `None` means the current one.
+        resolve: An agent is available for conflicts.
+        push, pull_request: How the result is published. A pull request leaves the target where it is.
+        environ: For finding `gh`. `None` means this process's.
 
     Raises:
-        NothingToDo: No such run; nothing was changed, or the target has all of it already.
+        NothingToDo: No such run, nothing was changed, or the target has all of it already.
         UsageError: No such worker or branch.
-        EnvironmentProblem: The run is live, git is too old, HEAD is detached, the target's checkout is dirty, there is
-            nowhere to publish to.
+        EnvironmentProblem: The run is live, git is too old, HEAD is detached, the target's checkout is dirty, or there
+            is no remote to publish to.
     """
     strategies.require_merge_tree()
     run_id = journal.find(run)
     result = journal.result(run_id)
     if result.status is RunStatus.RUNNING:
-        raise EnvironmentProblem(f"run {run_id} is still going on", hint=f"architect status {run_id}")
+        raise EnvironmentProblem(f"run {run_id} is still running", hint=f"architect status {run_id}")
     if journal.is_live(run_id):
         raise EnvironmentProblem(f"run {run_id} is in use: it is resumed, merged or cleaned up", hint="try again later")
     choice = choose(repository, result, pick, workers)
     several = pick is Pick.ALL or len(choice.sources) > 1
     target = find_target(repository, into)
     if target.branch in {f"{BRANCH_PREFIX}{number}" for number in journal.live_numbers()}:
-        raise EnvironmentProblem(f"an agent is at work on {target.branch}", hint="architect status")
+        raise EnvironmentProblem(f"an agent is working on {target.branch}", hint="architect status")
     publication = None
     if push or pull_request:
         environ = os.environ if environ is None else environ
@@ -144,7 +146,7 @@ def _computed(
     warnings, steps = list(choice.warnings), []
     for source in choice.sources:
         if git.ok("merge-base", "--is-ancestor", source.commit, target.tip):
-            warnings.append(f"{target.branch} has all of worker {source.worker_id} already")
+            warnings.append(f"{target.branch} already has everything of worker {source.worker_id}")
         else:
             steps.append(source)
     if len(steps) > 1:
@@ -158,7 +160,7 @@ def _computed(
         if combined.commit is None:
             left_out.append(LeftOut(worker_id=source.worker_id, reason="conflict", files=combined.conflicts))
         elif strategies.tree_of(git, combined.commit) == strategies.tree_of(git, tip):
-            warnings.append(f"{so_far(target.branch, merged)} has all of worker {source.worker_id} already")
+            warnings.append(f"{so_far(target.branch, merged)} already has everything of worker {source.worker_id}")
             continue
         else:
             tip = combined.commit

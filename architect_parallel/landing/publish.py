@@ -1,9 +1,9 @@
-"""The last step of a merge, where it was asked for: a push, or a pull request. Only what has landed here goes out.
+"""Publish the result of a merge, if asked for: a push or a pull request.
 
-May not move anything here. A push that fails leaves everything as it is and says so. No hook runs (as nowhere in this
-tool), so the objects of Git LFS are pushed here, before the branch that names them. Nothing is asked of the terminal:
-credentials come from git's helpers or an agent, else the push fails. Invariant: where a push goes, and with which
-credentials, is never what agents wrote into git's configuration.
+Nothing moves in the local repository, and only what has landed is sent. A push that fails leaves everything as it is
+and says so. No hook runs, as nowhere in this program, so the objects of Git LFS are pushed here, before the branch that
+names them. The terminal is never asked: credentials come from git's helpers or an agent, else the push fails.
+Invariant: the remote of a push, and its credentials, never come from configuration that agents wrote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.supervision.consume import run_command
 from architect_parallel.system.git import GitError, Repository
-from architect_parallel.system.programs import PUSH_KEYS
+from architect_parallel.system.git_settings import PUSH_KEYS
 from architect_parallel.text.quantities import summarize
 from architect_parallel.text.sanitize import one_line
 
@@ -30,31 +30,31 @@ _ATTRIBUTES = "*.gitattributes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """Where a result goes."""
+    """The remote and branch that a result is sent to."""
 
     remote: str
     """Name of the remote."""
     ref: str
-    """Short name there of the branch that is pushed; for a pull request, of the one it is against."""
+    """Short name of the remote branch: the pushed one, or the base of a pull request."""
     pull_request: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What came of it."""
+    """The result of publishing."""
 
     pushed: str | None = None
-    """`remote/branch`; `None`: nothing was pushed."""
+    """`remote/branch`. `None` means that nothing was pushed."""
     pull_request: str | None = None
-    """Its address; `None`: there is none."""
+    """URL of the pull request. `None` means that there is none."""
     problem: str | None = None
-    """What failed, in one line."""
+    """The failure, in one line."""
 
 
 def plan_publication(
     repository: Repository, branch: str, *, pull_request: bool, environ: Mapping[str, str]
 ) -> Publication:  # fmt: skip
-    """Where local branch `branch` is pushed: its upstream, else the branch of its name on `origin`.
+    """Decide where the local branch `branch` is pushed: to its upstream, else to the branch of its name on `origin`.
 
     Raises:
         EnvironmentProblem: There is no remote, no `gh` for a pull request, or the settings of pushes changed while
@@ -74,7 +74,7 @@ def plan_publication(
     if remote in remotes and merge is not None:
         return Publication(remote=remote or "", ref=merge.removeprefix("refs/heads/"), pull_request=pull_request)
     pushed_by_default = _setting(repository, "remote.pushDefault")
-    found = next((each for each in (pushed_by_default, "origin") if each in remotes), None)
+    found = next((candidate for candidate in (pushed_by_default, "origin") if candidate in remotes), None)
     if found is None:
         raise EnvironmentProblem(
             f"{branch} has no upstream and there is no remote origin", hint="git remote add origin URL"
@@ -85,7 +85,7 @@ def plan_publication(
 def require_sendable(
     repository: Repository, publication: Publication, before: str, commits: Sequence[str]
 ) -> None:  # fmt: skip
-    """Checks that whatever is made of these commits can be pushed with the LFS objects it names; moves nothing.
+    """Check that everything made of these commits can be pushed with the LFS objects that it names. Moves nothing.
 
     Args:
         before: The commit that the target is at.
@@ -109,7 +109,7 @@ def require_sendable(
 
 
 def push(repository: Repository, publication: Publication, commit: str, environ: Mapping[str, str]) -> Published:
-    """Pushes the commit to the planned branch, never by force."""
+    """Push the commit to the planned branch, never by force."""
     return _push(repository, publication.remote, commit, publication.ref, environ)
 
 
@@ -123,7 +123,7 @@ def open_pull_request(
     body: str,
     environ: Mapping[str, str],
 ) -> Published:
-    """Pushes the commit as `branch` and opens a pull request for it with `gh`."""
+    """Push the commit as `branch` and open a pull request for it with `gh`."""
     pushed = _push(repository, publication.remote, commit, branch, environ)
     if pushed.problem is not None:
         return pushed
@@ -170,7 +170,7 @@ def _push(repository: Repository, remote: str, commit: str, ref: str, environ: M
 
 
 def _push_lfs(repository: Repository, remote: str, commit: str, env: Mapping[str, str]) -> str | None:
-    """Pushes the LFS objects that the commit's history names and the remote lacks; returns why it failed."""
+    """Push the LFS objects that the commit's history names and the remote lacks. Return the reason of a failure."""
     argv, environment = repository.git.command("lfs", "push", remote, commit, env=env)
     outcome = run_command(argv, cwd=repository.git.cwd, env=environment, timeout_s=_LFS_TIMEOUT_S)
     if outcome.timed_out:
@@ -179,7 +179,7 @@ def _push_lfs(repository: Repository, remote: str, commit: str, env: Mapping[str
 
 
 def _uses_lfs(repository: Repository, remote: str, commits: Sequence[str]) -> bool:
-    """Whether Git LFS holds files of these commits, or of their history that the remote does not have yet."""
+    """Tell whether Git LFS holds files of these commits, or of their history that the remote lacks."""
     git = repository.git
     files = [repository.common_dir / "info" / "attributes"]
     named = git.run("config", "--path", "--get", "core.attributesFile", check=False)
@@ -209,7 +209,7 @@ def _mentions_lfs(file: Path) -> bool:
 
 
 def _reason(stderr: str, code: int) -> str:
-    """git's words for people: the refusal of the ref, or what was fatal."""
+    """Extract the reason from git's output: the refusal of the ref, or the fatal error."""
     lines = [line.strip() for line in stderr.splitlines()]
     told = [line for line in lines if line.startswith(("! [", "fatal:", "error:", "remote: error"))]
     return one_line(told[0] if told else lines[-1] if lines else f"exit code {code}", 200)

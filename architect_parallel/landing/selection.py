@@ -1,4 +1,4 @@
-"""Which results a merge is about: the ones the user named, the best one of each task, or every success."""
+"""The results that a merge lands: those that the user named, the best one of each task, or every success."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from architect_parallel.system.git import Repository
 
 
 class Pick(StrEnum):
-    """How the results are chosen."""
+    """The rule by which results are chosen."""
 
     NAMED = "named"
     BEST = "best"
@@ -29,21 +29,21 @@ class Choice:
     sources: tuple[Source, ...]
     """At least one."""
     left_out: tuple[LeftOut, ...] = ()
-    """With `Pick.ALL`, those that did not succeed; with `Pick.BEST`, the first of each task that no worker did well."""
+    """With `Pick.ALL`, the results that did not succeed. With `Pick.BEST`, the first of each task without a success."""
     warnings: tuple[str, ...] = ()
     because: str | None = None
-    """With `Pick.BEST`, the reason of the choice, in a run of several tasks for each worker."""
+    """With `Pick.BEST`, the reason of the choice. In a run of several tasks there is one per worker."""
 
 
 def choose(repository: Repository, result: RunResult, pick: Pick, named: Sequence[int]) -> Choice:
-    """The results to land.
+    """Choose the results to land.
 
     Args:
-        named: Worker ids, for `Pick.NAMED`; several that have nothing to land are passed over with a warning.
+        named: Worker ids, for `Pick.NAMED`. If several are named, those without changes are skipped with a warning.
 
     Raises:
         UsageError: There is no such worker.
-        NothingToDo: Nothing of it can land.
+        NothingToDo: Nothing can land.
     """
     if pick is Pick.BEST:
         return _best(repository, result)
@@ -51,7 +51,7 @@ def choose(repository: Repository, result: RunResult, pick: Pick, named: Sequenc
         wanted = [worker for worker in result.results if worker.status is Status.SUCCESS]
         failed = [worker for worker in result.results if worker.status is not Status.SUCCESS]
         left_out = tuple(
-            LeftOut(worker_id=each.worker_id, reason="not_successful", detail=_ended(each)) for each in failed
+            LeftOut(worker_id=entry.worker_id, reason="not_successful", detail=_ended(entry)) for entry in failed
         )
         if not wanted:
             raise NothingToDo(
@@ -59,14 +59,14 @@ def choose(repository: Repository, result: RunResult, pick: Pick, named: Sequenc
                 hint=f"architect merge {result.run_id} N lands one anyway",
             )
         return _with_work(repository, result, wanted, left_out)
-    return _with_work(repository, result, [_require_worker(result, each) for each in dict.fromkeys(named)], ())
+    return _with_work(repository, result, [_require_worker(result, item) for item in dict.fromkeys(named)], ())
 
 
 def _best(repository: Repository, result: RunResult) -> Choice:
-    """The first in the ranking of each task that has something to land.
+    """Choose the first result in the ranking of each task that has something to land.
 
-    Workers of different tasks are not rivals: in a run of several tasks the best success of each lands, and a task
-    without one is left out. The only task of a run lands another result where there is no success.
+    Workers of different tasks are not rivals. In a run of several tasks the best success of each task lands, and a task
+    without a success is left out. In a run of one task the best other result lands if there is no success.
     """
     rankings = rankings_of(result)
     if len(rankings) > 1:
@@ -106,7 +106,7 @@ def _best_of_each(repository: Repository, result: RunResult, rankings: Sequence[
 def _first_with_work(
     repository: Repository, result: RunResult, places: Sequence[Rank], *, successful: bool
 ) -> tuple[Rank, Source] | None:
-    """The best that succeeded, or did not, among those with something to land."""
+    """The best result with something to land, among those that succeeded or among those that did not."""
     by_id = {worker.worker_id: worker for worker in result.results}
     for place in places:
         worker = by_id[place.worker_id]
@@ -137,7 +137,7 @@ def _with_work(
 
 
 def did_not_succeed(source: Source) -> tuple[str, ...]:
-    """A warning for a result that lands because somebody named it."""
+    """A warning for a named result that did not succeed."""
     if source.worker.status is Status.SUCCESS:
         return ()
     return (f"worker {source.worker_id} did not succeed: {_ended(source.worker)}",)

@@ -1,9 +1,9 @@
-"""What there is to land of a worker: which commit, as long as there is one.
+"""The commit of a worker that can land.
 
-It is the worker's branch while that is still the one its run made (numbers are given out again after a cleanup), with
-what the user added to it; else the commit that was collected. A branch counts as moved by the user when its reflog has
-the move, later than the run's end. What was moved while agents ran, or without a word in the reflog, was not collected,
-not checked and not shown to anybody: it does not land.
+It is the tip of the worker's branch while that is still the branch that the run made: numbers are reused after a
+cleanup. The tip includes what the user added. Otherwise it is the commit that was collected. A branch counts as moved
+by the user if its reflog has the move, later than the end of the run. A move while agents ran, or one without a reflog
+entry, was neither collected nor checked nor shown to the user. It does not land.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Source:
     worker: WorkerResult
     commit: str
     warnings: tuple[str, ...] = ()
-    """What of the worker's branch lands beyond what was collected, or does not land."""
+    """Commits of the worker's branch that land beyond what was collected, or that do not land."""
 
     @property
     def worker_id(self) -> int:
@@ -33,10 +33,10 @@ class Source:
 
 
 def require_source(repository: Repository, run: RunResult, worker: WorkerResult) -> Source:
-    """The commit to land.
+    """Return the commit to land.
 
     Raises:
-        NothingToDo: The worker changed nothing or worked in place, or its work is gone.
+        NothingToDo: The worker changed nothing, worked in place, or has no saved work.
     """
     number, run_id = worker.worker_id, run.run_id
     if not worker.branch:
@@ -61,17 +61,17 @@ def require_source(repository: Repository, run: RunResult, worker: WorkerResult)
                 f" lands (git diff {head[:12]} {tip[:12]})",
             )
     if source is None:
-        raise NothingToDo(f"the work of worker {number} of run {run_id} is gone", hint="architect undo --list")
+        raise NothingToDo(f"worker {number} of run {run_id} has no saved work", hint="architect undo --list")
     if source == (worker.diff.base if worker.diff else run.base_commit):
         raise NothingToDo(f"worker {number} of run {run_id} changed nothing", hint=f"architect status {run_id}")
     return Source(worker=worker, commit=source, warnings=warnings)
 
 
 def _moved_by_user(repository: Repository, branch: str, tip: str, ended: datetime | None) -> bool:
-    """Whether the newest entry of the branch's reflog is its way to `tip`, made when no agent of the run was there.
+    """Tell whether the newest reflog entry of the branch moved it to `tip` at a time when no agent of the run ran.
 
     Args:
-        ended: `None` means that the time is not known, and the entry alone counts.
+        ended: The end of the run. `None` means unknown: the entry alone counts.
     """
     words = ("reflog", "show", "-1", "--date=unix", "--format=%H %gd", f"refs/heads/{branch}", "--")
     output = repository.store.run(*words, check=False)

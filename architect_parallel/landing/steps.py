@@ -1,4 +1,4 @@
-"""One result on top of a commit, in the object store: what a step of a merge gives, and in what words."""
+"""One step of a merge: a result on top of a commit, computed in the object store, and its commit message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Method(StrEnum):
 def step(
     repository: Repository, run_id: str, source: Source, tip: str, target: str, method: Method
 ) -> strategies.Combined:  # fmt: skip
-    """What landing `source` on commit `tip` gives; moves nothing.
+    """Compute what landing `source` on commit `tip` gives. Moves nothing.
 
     Args:
         target: Short name of the branch, for the commit's message.
@@ -57,7 +57,7 @@ def step(
 def try_step(
     repository: Repository, run_id: str, source: Source, tip: str, target: str, method: Method
 ) -> strategies.Combined:  # fmt: skip
-    """`step`, where one that git refuses (no common history) counts as a conflict, because others may land."""
+    """Like `step`, but count a merge that git refuses (no common history) as a conflict, because others may land."""
     try:
         return step(repository, run_id, source, tip, target, method)
     except GitError:
@@ -65,7 +65,9 @@ def try_step(
 
 
 def message(run_id: str, source: Source, target: str, method: Method, *, resolved_by: str | None = None) -> str:
-    """The commit's message. `resolved_by`: who resolved its conflicts; `None`: there were none."""
+    """The message of the commit. `resolved_by` is the agent that resolved conflicts. `None` means that there were
+    none.
+    """
     worker = source.worker
     title = subject(source)
     origin = f"Run {run_id}, worker {worker.worker_id}, {worker.backend} {worker.model}"
@@ -77,7 +79,7 @@ def message(run_id: str, source: Source, target: str, method: Method, *, resolve
 
 
 def subject(source: Source) -> str:
-    """The task on one line, as long as a commit's first line may be."""
+    """The task on one line, no longer than the first line of a commit message may be."""
     words = " ".join(source.worker.task.split())
     return words if len(words) <= _SUBJECT_LENGTH else words[: _SUBJECT_LENGTH - 1].rstrip() + "…"
 
@@ -88,5 +90,5 @@ def changed_files(git: Git, old: str, new: str) -> tuple[str, ...]:
 
 
 def so_far(target: str, merged: Sequence[int]) -> str:
-    """`main`, or `main with workers 1, 2` in the midst of a merge."""
+    """`main`, or `main with workers 1, 2` during a merge."""
     return f"{target} with {show_workers(merged)}" if merged else target

@@ -1,7 +1,7 @@
-"""What a merge would give, computed in the object store: no checkout, no index and no branch is touched.
+"""The result of a merge, squash or rebase, computed in the object store. No checkout, index or branch is touched.
 
-Needs git 2.38 (`merge-tree --write-tree`). Each function returns the commit to move the target to, or the paths that
-conflict. Objects written for a merge that never lands are unreachable and cost nothing.
+Needs git 2.38 (`merge-tree --write-tree`). Each function returns the new commit of the target or the conflicting paths.
+Objects of a merge that never lands are unreachable and cost nothing.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ class Combined:
     """The outcome of a computed merge: a commit, or the conflicts that prevent one."""
 
     commit: str | None
-    """`None`: it conflicts."""
+    """`None` means a conflict."""
     conflicts: tuple[str, ...] = ()
     """Paths, sorted."""
 
 
 def require_merge_tree() -> None:
-    """Raises EnvironmentProblem when git is too old to merge in the object store."""
+    """Raise EnvironmentProblem if git is too old to merge in the object store."""
     if version() < MERGE_TREE_VERSION:
         found, needed = ".".join(map(str, version())), ".".join(map(str, MERGE_TREE_VERSION))
         raise EnvironmentProblem(f"git {found} is too old to merge", hint=f"install git {needed} or newer")
 
 
 def require_identity(git: Git) -> None:
-    """Raises EnvironmentProblem when git does not know who commits."""
+    """Raise EnvironmentProblem if git has no identity for commits."""
     if not git.ok("var", "GIT_COMMITTER_IDENT") or not git.ok("var", "GIT_AUTHOR_IDENT"):
-        raise EnvironmentProblem("git does not know who you are", hint='git config user.email "you@example.com"')
+        raise EnvironmentProblem("git has no identity for commits", hint='git config user.email "you@example.com"')
 
 
 def merge(
@@ -46,10 +46,10 @@ def merge(
     fast_forward: bool = True,
     env: dict[str, str] | None = None,
 ) -> Combined:
-    """`git merge`: a fast-forward where possible (and wanted), else a commit with both parents.
+    """Merge like `git merge`: a fast-forward where possible and wanted, otherwise a commit with both parents.
 
     Args:
-        env: Who commits, and when; `None`: the user, now.
+        env: Identity and date of the commit, as variables. `None` means the user, now.
     """
     if fast_forward and git.ok("merge-base", "--is-ancestor", ours, theirs):
         return Combined(commit=theirs)
@@ -60,7 +60,7 @@ def merge(
 
 
 def squash(git: Git, ours: str, theirs: str, *, message: str) -> Combined:
-    """All that `theirs` brings as one commit on `ours`."""
+    """Put everything that `theirs` adds on `ours` as one commit."""
     tree, conflicts = _merge_tree(git, ours, theirs)
     if conflicts:
         return Combined(commit=None, conflicts=conflicts)
@@ -68,12 +68,12 @@ def squash(git: Git, ours: str, theirs: str, *, message: str) -> Combined:
 
 
 def rebase(git: Git, ours: str, theirs: str) -> Combined:
-    """The commits of `theirs` that `ours` lacks, one after another on `ours`, authors and messages kept.
+    """Put the commits of `theirs` that `ours` lacks on `ours`, one after another, with their authors and messages.
 
-    Commits that change nothing there any more are dropped, as `git rebase` does.
+    Commits that change nothing there are dropped, as `git rebase` does.
 
     Raises:
-        UsageError: There is a merge among them, whose resolution would be lost.
+        UsageError: One of them is a merge, whose resolution would be lost.
     """
     if git.ok("merge-base", "--is-ancestor", ours, theirs):
         return Combined(commit=theirs)

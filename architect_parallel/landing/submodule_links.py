@@ -15,7 +15,7 @@ _LINK = "160000"
 
 
 def link_warnings(repository: Repository, old: str, new: str, branch: str) -> list[str]:
-    """A warning for each submodule link that changes from `old` to `new` and whose commit no remote is known to have.
+    """Warn about each submodule link that changes from `old` to `new` and whose commit no known remote has.
 
     Args:
         branch: Short name of the branch that the proposed push makes in the submodule's remote.
@@ -42,7 +42,7 @@ def link_warnings(repository: Repository, old: str, new: str, branch: str) -> li
 
 
 def _changed_links(repository: Repository, old: str, new: str) -> dict[str, str]:
-    """Path → commit of the links that `new` has and `old` has not."""
+    """The commits of the links that `new` has and `old` has not, by path."""
     words = ("diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--ignore-submodules=none", old, new)
     fields = repository.store.run(*words).fields
     links = {}
@@ -54,7 +54,7 @@ def _changed_links(repository: Repository, old: str, new: str) -> dict[str, str]
 
 
 def _names(repository: Repository, commit: str) -> dict[str, str]:
-    """Path → name of the submodules that the commit's `.gitmodules` declares."""
+    """The names of the submodules that the commit's `.gitmodules` declares, by path."""
     words = (
         "config",
         "--no-includes",
@@ -69,7 +69,9 @@ def _names(repository: Repository, commit: str) -> dict[str, str]:
 
 
 def _repositories(repository: Repository, name: str) -> Iterator[tuple[Path, Path]]:
-    """Git directories of the submodule, with the top of the checkout that each belongs to; the main one first."""
+    """The git directories of the submodule, each with the top of the checkout it belongs to. The main one comes
+    first.
+    """
     places = [(repository.common_dir, repository.root)]
     places += [(admin, path) for admin in admin_dirs(repository) if (path := registered_path(admin)) is not None]
     for git_dir, checkout in places:

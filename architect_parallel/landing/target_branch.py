@@ -1,10 +1,10 @@
-"""A branch and the checkout that has it, moved together or not at all: what `merge` does forward and `undo` back.
+"""Move a branch together with the checkout that has it, or move neither: forward for `merge`, back for `undo`.
 
-May not decide what the new commit is. The invariant: nobody's file is overwritten. The order is the safety: the
-checkout is looked at (tracked files clean, nothing untracked in the way), then its files and index go to the new
-commit by a two-tree `read-tree`, which itself refuses changed files, and the branch moves last, by compare-and-swap.
-A launcher killed in between leaves a checkout whose staged difference is exactly the new commit; the other order
-would leave one that looks as if the user had reverted it.
+The caller decides on the new commit. Invariant: no file of the user is overwritten. The order is the safety. First the
+checkout is inspected: tracked files are clean, no untracked file is in the way. Then its files and index go to the new
+commit by a two-tree `read-tree`, which itself refuses changed files. The branch moves last, by compare-and-swap. After
+a kill in between, the staged difference of the checkout is exactly the new commit. The other order would leave a
+checkout that looks as if the user had reverted it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from architect_parallel.text.quantities import summarize
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A local branch and where it is checked out."""
+    """A local branch and the worktree that has it checked out."""
 
     branch: str
     """Short name."""
     tip: str
-    """Commit it stood at when it was looked at."""
+    """Its commit when it was read."""
     checkout: Path | None
-    """Top directory of the worktree that has it, also one with a rebase of it in progress; `None`: none has it."""
+    """Top directory of the worktree that has it, also one with a rebase of it in progress. `None` means that none has
+    it.
+    """
 
     @property
     def ref(self) -> str:
@@ -40,11 +42,14 @@ class Target:
 
 
 def find_target(repository: Repository, branch: str | None) -> Target:
-    """The branch named (`None`: the one the user stands on) and its checkout.
+    """Find the named branch and its checkout.
+
+    Args:
+        name: Short name. `None` means the current branch.
 
     Raises:
         UsageError: There is no such local branch.
-        EnvironmentProblem: HEAD is detached or its branch has no commit, or two checkouts have the branch.
+        EnvironmentProblem: HEAD is detached, its branch has no commit, or two checkouts have the branch.
     """
     if branch is None:
         output = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False)
@@ -65,7 +70,7 @@ def find_target(repository: Repository, branch: str | None) -> Target:
 
 
 def _detached(repository: Repository) -> EnvironmentProblem:
-    """HEAD of the user's checkout is on no branch: perhaps only while an operation is in progress."""
+    """Explain that HEAD is detached, perhaps only while an operation is in progress."""
     for branch, places in checkouts(repository).items():
         for checkout in places:
             if checkout.path == repository.checkout:
@@ -74,7 +79,7 @@ def _detached(repository: Repository) -> EnvironmentProblem:
 
 
 def _checkout_of(repository: Repository, branch: str) -> Checkout | None:
-    """The one checkout that has the branch; `None` means that none has.
+    """The one checkout that has the branch. `None` means that none has it.
 
     Raises:
         EnvironmentProblem: Several have it.
@@ -82,12 +87,12 @@ def _checkout_of(repository: Repository, branch: str) -> Checkout | None:
     places = checkouts(repository).get(branch, [])
     if len(places) > 1:
         shown = ", ".join(str(checkout.path) for checkout in places)
-        raise EnvironmentProblem(f"{branch} is checked out in several places: {shown}", hint="git worktree list")
+        raise EnvironmentProblem(f"{branch} is checked out in several worktrees: {shown}", hint="git worktree list")
     return places[0] if places else None
 
 
 def require_unoccupied(repository: Repository, target: Target) -> None:
-    """Check that no operation in progress needs the target where it is; changes nothing.
+    """Check that no operation in progress needs the target where it is. Changes nothing.
 
     Raises:
         EnvironmentProblem: A rebase, bisect, `git am`, merge, cherry-pick or revert is in progress, its checkout is
@@ -116,11 +121,11 @@ def require_unoccupied(repository: Repository, target: Target) -> None:
 
 
 def require_movable(repository: Repository, target: Target, new: str) -> None:
-    """Looks whether the target's checkout can go to `new` without touching anybody's work; changes nothing.
+    """Check that the target's checkout can go to `new` without touching the user's files. Changes nothing.
 
     Raises:
-        EnvironmentProblem: It is dirty, in the middle of something (see `require_unoccupied`), or an untracked file is
-            in the way.
+        EnvironmentProblem: It is dirty, has an operation in progress (see `require_unoccupied`), or an untracked file
+            is in the way.
     """
     require_unoccupied(repository, target)
     if target.checkout is None:
@@ -142,12 +147,12 @@ def require_movable(repository: Repository, target: Target, new: str) -> None:
 
 
 def move(repository: Repository, target: Target, new: str, *, message: str) -> None:
-    """Moves the branch from `target.tip` to `new`, with the files and index of its checkout.
+    """Move the branch from `target.tip` to `new`, with the files and index of its checkout.
 
     Raises:
         EnvironmentProblem: The checkout is in the way (see `require_movable`), the branch has moved meanwhile, or
-            something is locked; nothing has changed then.
-        GitError: The checkout has the new files and the branch is where it was: git failed to write them back.
+            something is locked. Nothing has changed then.
+        GitError: The checkout has the new files and the branch has not moved: git failed to write the files back.
     """
     require_movable(repository, target, new)
     git = repository.store if target.checkout is None else Git(cwd=target.checkout)
@@ -176,7 +181,7 @@ def _switch_files(git: Git, checkout: Path, old: str, new: str) -> None:
 
 
 def _refused(error: GitError, otherwise: str) -> EnvironmentProblem:
-    """A step of git's that failed without a change: why, in its own words where they are known."""
+    """The error for a step that git refused without a change, with git's reason if it is known."""
     if error.reason is not None:
         return EnvironmentProblem(error.reason.message, hint=error.reason.hint)
     text = " ".join(error.stderr.split())[:200]
@@ -184,9 +189,9 @@ def _refused(error: GitError, otherwise: str) -> EnvironmentProblem:
 
 
 def _write_back(git: Git, checkout: Path, old: str, new: str) -> None:
-    """After a switch that failed midway (a full disk, a filter): what it wrote goes back to `old`, by content.
+    """Write the files of `old` back after a switch that failed midway (a full disk, a filter), compared by content.
 
-    The index is still the old one. A file that is neither as in `old` nor as in `new` is somebody else's.
+    The index is still the old one. A file that equals neither `old` nor `new` belongs to somebody else and stays.
     """
     with tempfile.TemporaryDirectory() as folder:
         ahead = dataclasses.replace(git, index_file=Path(folder, "index"))
@@ -205,8 +210,10 @@ def _write_back(git: Git, checkout: Path, old: str, new: str) -> None:
 
 
 def _in_the_way(git: Git, checkout: Path, old: str, new: str) -> list[str]:
-    """Files that `old` does not track and `new` would write over. Ignored ones too: git holds them expendable, a
-    user's `.env` is not."""
+    """Files that `old` does not track and `new` would overwrite.
+
+    Ignored files count: git treats them as expendable, but a user's `.env` is not.
+    """
     added = _paths(git, "A", old, new)
     if not added:
         return []

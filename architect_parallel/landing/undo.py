@@ -1,11 +1,10 @@
-"""Taking back the last cleanup or merge: plan → show → execute.
+"""Undo the last cleanup or merge: plan, show, execute.
 
-Undo only adds: branches and worktrees come back create-only, where nothing stands in their place, and a merge's target
-returns by compare-and-swap, only from a clean checkout. When one part cannot be taken back, nothing is: all of it is
-looked at before anything is done. What an undo takes away itself (the commit of a merge, the branch that was made for
-it) is kept first.
+Undo only adds. Branches and worktrees are restored create-only, where nothing took their place. A merge's target moves
+back by compare-and-swap, only from a clean checkout. If one part cannot be undone, nothing is: everything is inspected
+first. What an undo removes itself (the commit of a merge, the branch that was made for it) is saved first.
 
-An operation whose program was killed on the way is undone as far as it had come.
+An operation whose program was killed is undone as far as it had come.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from typing import Any
 
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal, Operation
-from architect_parallel.landing.cleanup import Removal, remove_leftover
 from architect_parallel.landing.inventory import Leftover, integration_leftover
+from architect_parallel.landing.removal import Removal, remove_leftover
 from architect_parallel.landing.strategies import tree_of
 from architect_parallel.landing.target_branch import Target, find_target, move, require_movable, require_unoccupied
 from architect_parallel.repository.registry import admin_dir_of, checkout_of, mismatch
@@ -33,53 +32,53 @@ from architect_parallel.worktrees.remove import delete_branch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoPlan:
-    """What undoing one operation means; nothing has been done."""
+    """What undoing one operation does. Nothing has been done."""
 
     operation: Operation
     target: Target | None = None
-    """Of a merge: the branch that moves back or goes; `None`: it has already, or was never to move."""
+    """Of a merge: the branch that moves back or is removed. `None` means that it already has, or was never to move."""
     back_to: str | None = None
-    """Commit the target returns to; `None`: it stays where it is, or goes."""
+    """Commit that the target returns to. `None` means that it stays, or is removed."""
     target_goes: bool = False
-    """Whether the merge made the target: there was no such branch before."""
+    """The merge made the target: there was no such branch before. It is removed."""
     restore: tuple[Removal, ...] = ()
-    """Of a cleanup: what comes back."""
+    """Of a cleanup: what is restored."""
     half_switched: str | None = None
-    """Of a merge killed between files and branch: the commit whose content may lie in the checkout."""
+    """Of a merge killed between files and branch: the commit whose content the checkout may have."""
     integration: Leftover | None = None
-    """Of a merge of several: its branch, and the worktree if it was killed; they go, and are kept."""
+    """Of a merge of several: its branch, and its worktree after a kill. They are saved and removed."""
     notes: tuple[str, ...] = ()
-    """What is not taken back, in words."""
+    """What is not undone, in words."""
 
     @property
     def lines(self) -> list[str]:
-        """What it does, in words."""
+        """Describe what the undo does, one line per part."""
         lines = []
         if self.target is not None and self.back_to is not None:
             lines.append(f"{self.target.branch} returns from {self.target.tip[:12]} to {self.back_to[:12]}")
         if self.target is not None and self.target_goes:
-            lines.append(f"branch {self.target.branch} goes: there was none before; its state is kept")
+            lines.append(f"branch {self.target.branch} is removed: the merge made it; its commits are kept")
         if self.integration is not None:
-            lines.append(f"branch {self.integration.spec.branch} goes; its state is kept")
+            lines.append(f"branch {self.integration.spec.branch} is removed; its commits are kept")
         lines += self.notes
-        for each in self.restore:
-            if each.tip is not None:
-                lines.append(f"branch {each.branch} returns at {each.tip[:12]}")
-            if each.worktree_path is not None:
-                state = " with its uncommitted state" if each.content or each.aside else ""
-                lines.append(f"worktree {each.worktree_path} returns{state}")
+        for removal in self.restore:
+            if removal.tip is not None:
+                lines.append(f"branch {removal.branch} returns at {removal.tip[:12]}")
+            if removal.worktree_path is not None:
+                state = " with its uncommitted state" if removal.content or removal.aside else ""
+                lines.append(f"worktree {removal.worktree_path} returns{state}")
         return lines or ["nothing of it is left to take back"]
 
 
 def plan_undo(repository: Repository, journal: Journal) -> UndoPlan:
-    """What taking back the newest operation that stands would do.
+    """Plan the undo of the newest operation that is not undone.
 
     Raises:
         NothingToDo: There is none.
-        EnvironmentProblem: It cannot be taken back as things are: the target has moved on or is dirty, or something
-            else stands where a branch or worktree was.
+        EnvironmentProblem: It cannot be undone as things are: the target has moved on or is dirty, or something else
+            took the place of a branch or worktree.
     """
-    operation = next((each for each in journal.operations() if not each.undone), None)
+    operation = next((candidate for candidate in journal.operations() if not candidate.undone), None)
     if operation is None:
         raise NothingToDo("there is nothing to undo", hint="architect undo --list")
     if operation.kind == "merge":
@@ -88,11 +87,11 @@ def plan_undo(repository: Repository, journal: Journal) -> UndoPlan:
 
 
 def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
-    """Does it; then the operation counts as undone.
+    """Execute the plan and mark the operation as undone.
 
     Raises:
-        EnvironmentProblem: Something has changed since the plan. A merge is then as it was; of a cleanup some
-            worktrees may be back already, and another undo brings the rest.
+        EnvironmentProblem: Something has changed since the plan. A merge is then unchanged. Of a cleanup some worktrees
+            may be restored already, and another undo restores the rest.
     """
     if plan.target is not None and (plan.back_to is not None or plan.target_goes):
         label = f"undone-merge-{plan.operation.id}"
@@ -107,8 +106,8 @@ def execute(repository: Repository, journal: Journal, plan: UndoPlan) -> None:
         _take_back_half(plan.target, plan.half_switched)
     if plan.integration is not None:
         remove_leftover(repository, journal, plan.integration)
-    for each in plan.restore:
-        _restore(repository, each)
+    for removal in plan.restore:
+        _restore(repository, removal)
     journal.mark_undone(plan.operation.id)
 
 
@@ -122,7 +121,7 @@ def _plan_merge(repository: Repository, journal: Journal, operation: Operation) 
     if payload.get("new") is None or payload.get("pull_request"):
         return plan  # killed before the target's turn, or the target was never to move
     if repository.store.resolve(f"refs/heads/{branch}") is None:
-        raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be taken back", hint="git branch --list")
+        raise EnvironmentProblem(f"branch {branch} is gone: the merge cannot be undone", hint="git branch --list")
     target = find_target(repository, branch)
     if target.tip == old and not operation.finished:
         require_unoccupied(repository, target)
@@ -135,7 +134,7 @@ def _plan_merge(repository: Repository, journal: Journal, operation: Operation) 
 
 
 def _plan_goes(repository: Repository, plan: UndoPlan, branch: str, made: set[str]) -> UndoPlan:
-    """For a merge that made its target: the branch goes, unless somebody has put it to use."""
+    """Remove the target that the merge made, unless somebody has used it."""
     if repository.store.resolve(f"refs/heads/{branch}") is None:
         return plan
     target = find_target(repository, branch)
@@ -149,7 +148,7 @@ def _plan_goes(repository: Repository, plan: UndoPlan, branch: str, made: set[st
 def _integration(
     repository: Repository, journal: Journal, operation: Operation
 ) -> tuple[Leftover | None, tuple[str, ...]]:  # fmt: skip
-    """What of the integration goes, and what is not taken back."""
+    """The parts of the integration that are removed, and those that are not undone."""
     payload = operation.payload
     pushed = payload.get("pushed")
     notes = (f"what was pushed to {pushed} stays there",) if pushed else ()
@@ -167,7 +166,10 @@ def _integration(
 
 
 def _take_back_half(target: Target, new: str) -> None:
-    """A merge killed between files and branch has left exactly its own content staged; anything else is the user's."""
+    """Take back a merge killed between files and branch, which left exactly its own content staged.
+
+    Anything else belongs to the user.
+    """
     if target.checkout is None:
         return
     old = target.tip
@@ -183,12 +185,12 @@ def _parents(repository: Repository, commit: str) -> list[str]:
 
 
 def _plan_cleanup(repository: Repository, operation: Operation) -> UndoPlan:
-    removals = [_removal(each) for each in operation.payload["removals"]]
-    missing = [left for each in removals if (left := _missing(repository, each)) is not None]
-    for each in missing:
-        for commit in (each.tip, each.head, each.content):
+    removals = [_removal(entry) for entry in operation.payload["removals"]]
+    missing = [left for removal in removals if (left := _missing(repository, removal)) is not None]
+    for item in missing:
+        for commit in (item.tip, item.head, item.content):
             if commit is not None and repository.store.resolve(f"{commit}^{{commit}}") is None:
-                raise EnvironmentProblem(f"commit {commit} of {each.branch} is gone", hint="git fsck --lost-found")
+                raise EnvironmentProblem(f"commit {commit} of {item.branch} is gone", hint="git fsck --lost-found")
     return UndoPlan(operation=operation, restore=tuple(missing))
 
 
@@ -197,62 +199,62 @@ def _removal(plain: Mapping[str, Any]) -> Removal:
     return Removal(**{key: value for key, value in plain.items() if key in known})
 
 
-def _missing(repository: Repository, each: Removal) -> Removal | None:
-    """What of it is not there; `None`: nothing is missing.
+def _missing(repository: Repository, removal: Removal) -> Removal | None:
+    """The part of it that is missing. `None` means that nothing is missing.
 
     Raises:
         EnvironmentProblem: Something else is in its place.
     """
-    ref = repository.store.resolve(f"refs/heads/{each.branch}")
-    if ref is not None and not owns_branch(repository, each.branch, each.run_id):
+    ref = repository.store.resolve(f"refs/heads/{removal.branch}")
+    if ref is not None and not owns_branch(repository, removal.branch, removal.run_id):
         raise EnvironmentProblem(
-            f"there is another branch {each.branch} now", hint=f"git branch -m {each.branch} NEW, then again"
+            f"there is another branch {removal.branch} now", hint=f"git branch -m {removal.branch} NEW, then again"
         )
-    path = Path(each.worktree_path) if each.worktree_path is not None else None
+    path = Path(removal.worktree_path) if removal.worktree_path is not None else None
     if path is not None and os.path.lexists(path):
         if (found := mismatch(repository, path)) is not None:
-            raise EnvironmentProblem(f"there is something else at {path} now: {found.reason}", hint=found.hint)
+            raise EnvironmentProblem(f"{path} is in use by something else: {found.reason}", hint=found.hint)
         if admin_dir_of(repository, path) is None or ref is None:
-            raise EnvironmentProblem(f"there is something else at {path} now", hint="move it away, then again")
+            raise EnvironmentProblem(f"{path} is in use by something else", hint="move it away, then again")
         path = None
-    if path is not None and ref is None and each.tip is None:
+    if path is not None and ref is None and removal.tip is None:
         raise EnvironmentProblem(
-            f"branch {each.branch} of {path} is gone", hint=f"git branch {each.branch} {each.head}"
+            f"branch {removal.branch} of {path} is gone", hint=f"git branch {removal.branch} {removal.head}"
         )
-    tip = each.tip if ref is None else None
+    tip = removal.tip if ref is None else None
     if path is None and tip is None:
         return None
-    return dataclasses.replace(each, worktree_path=str(path) if path else None, tip=tip)
+    return dataclasses.replace(removal, worktree_path=str(path) if path else None, tip=tip)
 
 
-def _restore(repository: Repository, each: Removal) -> None:
-    if each.worktree_path is not None:
-        _restore_worktree(repository, each, Path(each.worktree_path))
-    elif each.tip is not None:
-        restore_branch(repository, branch=each.branch, commit=each.tip, run_id=each.run_id)
-    if each.tip is not None:
-        for key, value in each.settings:
+def _restore(repository: Repository, removal: Removal) -> None:
+    if removal.worktree_path is not None:
+        _restore_worktree(repository, removal, Path(removal.worktree_path))
+    elif removal.tip is not None:
+        restore_branch(repository, branch=removal.branch, commit=removal.tip, run_id=removal.run_id)
+    if removal.tip is not None:
+        for key, value in removal.settings:
             repository.store.run("config", "--local", "--add", key, value)
 
 
-def _restore_worktree(repository: Repository, each: Removal, path: Path) -> None:
-    tip = each.tip or repository.store.resolve(f"refs/heads/{each.branch}")
+def _restore_worktree(repository: Repository, removal: Removal, path: Path) -> None:
+    tip = removal.tip or repository.store.resolve(f"refs/heads/{removal.branch}")
     if tip is None:
-        raise EnvironmentProblem(f"branch {each.branch} is gone", hint="architect undo")
-    reopen_worktree(repository, path=path, branch=each.branch, base_commit=tip, run_id=each.run_id)
+        raise EnvironmentProblem(f"branch {removal.branch} is gone", hint="architect undo")
+    reopen_worktree(repository, path=path, branch=removal.branch, base_commit=tip, run_id=removal.run_id)
     git = Git(cwd=path)
-    if each.on_branch != each.branch:
-        on = f"refs/heads/{each.on_branch}"
-        same = each.on_branch is not None and repository.store.resolve(on) == each.head
-        _switch(git, each.on_branch if same and each.on_branch else None, each.head or tip)
-    if each.content is not None and tree_of(git, each.content) != tree_of(git, "HEAD"):
+    if removal.on_branch != removal.branch:
+        on = f"refs/heads/{removal.on_branch}"
+        same = removal.on_branch is not None and repository.store.resolve(on) == removal.head
+        _switch(git, removal.on_branch if same and removal.on_branch else None, removal.head or tip)
+    if removal.content is not None and tree_of(git, removal.content) != tree_of(git, "HEAD"):
         # Files first, by a switch that writes only what differs; then the index as it was.
-        git.run("read-tree", "-m", "-u", "HEAD", each.content)
-    if each.content is not None:
-        git.run("read-tree", each.index_tree or "HEAD")
+        git.run("read-tree", "-m", "-u", "HEAD", removal.content)
+    if removal.content is not None:
+        git.run("read-tree", removal.index_tree or "HEAD")
         git.run("update-index", "-q", "--refresh", check=False)
-    if each.aside is not None:
-        take_back(Path(each.aside), each.left_out, path)
+    if removal.aside is not None:
+        take_back(Path(removal.aside), removal.left_out, path)
 
 
 def _switch(git: Git, branch: str | None, commit: str) -> None:

@@ -14,8 +14,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from architect_parallel.domain import RunStatus, Status
+from architect_parallel.journal.view import RunView
+from architect_parallel.journal.worker_view import STOPPING, Phase, WorkerView
 from architect_parallel.reports import text
-from architect_parallel.reports.run_view import COLLECTING, INTERRUPTED, RETRYING, STOPPING, WAITING, Board, WorkerView
 from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line
 
@@ -36,11 +37,11 @@ _STYLES = {
     Status.FAILED.value: "red",
     Status.TIMEOUT.value: "red",
     Status.SKIPPED.value: "dim",
-    WAITING: "dim",
+    Phase.WAITING.value: "dim",
     STOPPING: "yellow",
-    RETRYING: "yellow",
-    COLLECTING: "cyan",
-    INTERRUPTED: "red",
+    Phase.RETRYING.value: "yellow",
+    Phase.COLLECTING.value: "cyan",
+    Phase.INTERRUPTED.value: "red",
 }
 _RUN_STYLES = {RunStatus.SUCCESS: "green", RunStatus.RUNNING: "cyan", RunStatus.PARTIAL: "yellow"}
 _TAIL_FROM_HEIGHT = 16
@@ -65,7 +66,7 @@ class View:
 
 def frame(
     view: View,
-    board: Board,
+    run: RunView,
     *,
     now: datetime,
     width: int,
@@ -77,16 +78,16 @@ def frame(
     Args:
         lines: Worker id → the end of what its agent printed, readable, oldest first.
     """
-    head = [_head(board, now, width), Text("")]
-    foot = [_foot(view, board, width)]
+    head = [_head(run, now, width), Text("")]
+    foot = [_foot(view, run, width)]
     room = max(1, height - len(head) - len(foot))
     match view.mode:
         case "help":
             body = [_fitted(f"  {keys:<16} {what}", width) for keys, what in KEYS]
         case "log":
-            body = _log(view, board, lines.get(view.selected, ()), width, room)
+            body = _log(view, run, lines.get(view.selected, ()), width, room)
         case _:
-            body = _list(view, board, now, width, room, lines)
+            body = _list(view, run, now, width, room, lines)
     body = body[:room] + [Text("")] * (room - len(body))
     return [*head, *body, *foot][-height:] if height < 4 else [*head, *body, *foot]
 
@@ -103,20 +104,18 @@ def _rule(words: str, width: int, style: str) -> Text:
     return Text(set_cell_size(f"── {words} " + "─" * width, width), style=style, no_wrap=True, overflow="crop")
 
 
-def _head(board: Board, now: datetime, width: int) -> Text:
-    ended = [lane for lane in board.lanes.values() if lane.over]
-    good = sum(lane.state == Status.SUCCESS.value for lane in ended)
-    running = sum(lane.started_at is not None and not lane.over for lane in board.lanes.values())
-    parts = (
-        [] if board.started_at is None else [_clock((board.last_at if board.over else now) or now, board.started_at)]
-    )
-    parts.append(f"{good} of {len(board.lanes)} OK")
+def _head(run: RunView, now: datetime, width: int) -> Text:
+    ended = [worker for worker in run.workers.values() if worker.over]
+    good = sum(worker.state == Status.SUCCESS.value for worker in ended)
+    running = sum(worker.running_since is not None and not worker.over for worker in run.workers.values())
+    parts = [] if run.started_at is None else [_clock((run.last_at if run.over else now) or now, run.started_at)]
+    parts.append(f"{good} of {len(run.workers)} OK")
     parts += [f"{len(ended) - good} not"] if len(ended) > good else []
     parts += [f"{running} running"] if running else []
-    money = text.cost_text(board.spent)
-    parts.append(money if board.budget_usd is None else f"{money} of ${board.budget_usd:.2f}")
-    line = Text(f"{board.run_id} ", no_wrap=True, overflow="crop")
-    line.append(board.status.value, style=f"bold {_RUN_STYLES.get(board.status, 'red')}")
+    money, budget_usd = text.cost_text(run.spent), run.plan.budget_usd if run.plan else None
+    parts.append(money if budget_usd is None else f"{money} of ${budget_usd:.2f}")
+    line = Text(f"{run.run_id} ", no_wrap=True, overflow="crop")
+    line.append(run.status.value, style=f"bold {_RUN_STYLES.get(run.status, 'red')}")
     line.append("  " + "  ".join(parts))
     line.truncate(width, overflow="ellipsis")
     return line
@@ -128,9 +127,9 @@ def _clock(until: datetime, since: datetime) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
-def _foot(view: View, board: Board, width: int) -> Text:
+def _foot(view: View, run: RunView, width: int) -> Text:
     if view.asks_cancel:
-        name = one_line(board.lanes[view.selected].spec.name, 40) if view.selected in board.lanes else ""
+        name = one_line(run.workers[view.selected].spec.name, 40) if view.selected in run.workers else ""
         return _fitted(
             f"cancel worker {view.selected} ({name})? its work is kept    y yes   n no", width, "bold yellow"
         )
@@ -138,7 +137,7 @@ def _foot(view: View, board: Board, width: int) -> Text:
         return _fitted(one_line(view.message), width, "yellow")
     if view.mode != "list":
         return _fitted("Esc back   ↑ ↓ scroll   ? help   q quit", width, "dim")
-    ended = {True: "the run has ended   ", False: ""}[board.over]
+    ended = {True: "the run has ended   ", False: ""}[run.over]
     return _fitted(f"{ended}↑ ↓ select   Enter log   c cancel   ? help   q quit", width, "dim")
 
 
@@ -158,22 +157,22 @@ _NARROW = frozenset({"#", "NAME", "STATE", "COST", "TIME"})
 
 
 def _list(
-    view: View, board: Board, now: datetime, width: int, room: int, lines: Mapping[int, Sequence[str]]
+    view: View, run: RunView, now: datetime, width: int, room: int, lines: Mapping[int, Sequence[str]]
 ) -> list[Text]:
     columns = [each for each in _COLUMNS if width >= 100 or each[0] in _NARROW]
-    ids = sorted(board.lanes)
+    ids = sorted(run.workers)
     tail = lines.get(view.selected, ()) if room >= _TAIL_FROM_HEIGHT else ()
     shown = min(len(ids), max(3, room - 1 - (min(len(tail), room // 2) + 2 if tail else 0)))
     place = ids.index(view.selected) if view.selected in ids else 0
     first = max(0, min(place - shown // 2, len(ids) - shown))
     body = [_fitted("  " + _row([heading for heading, _, _ in columns], columns) + " LAST", width, "bold")]
     for worker_id in ids[first : first + shown]:
-        lane = board.lanes[worker_id]
+        worker = run.workers[worker_id]
         chosen = worker_id == view.selected
-        row = _row([_cell(lane, heading, now) for heading, _, _ in columns], columns)
-        last = lane.note or _last_words(lane, lines.get(worker_id, ()))
+        row = _row([_cell(worker, heading, now) for heading, _, _ in columns], columns)
+        last = worker.note or _last_words(worker, lines.get(worker_id, ()))
         line = _fitted(f"{'>' if chosen else ' '} {row} {one_line(last, width)}", width, "reverse" if chosen else "")
-        _paint(line, lane, columns)
+        _paint(line, worker, columns)
         body.append(line)
     rest = room - len(body) - 1
     if tail and rest > 1:
@@ -191,49 +190,50 @@ def _row(cells: Sequence[str], columns: Sequence[tuple[str, int, bool]]) -> str:
     return " ".join(parts)
 
 
-def _cell(lane: WorkerView, heading: str, now: datetime) -> str:
-    result = lane.result
+def _cell(worker: WorkerView, heading: str, now: datetime) -> str:
+    result = worker.result
     match heading:
         case "#":
-            return str(lane.spec.worker_id)
+            return str(worker.spec.worker_id)
         case "NAME":
-            return lane.spec.name
+            return worker.spec.name
         case "BACKEND":
-            return lane.spec.backend
+            return worker.spec.backend
         case "MODEL":
-            return lane.spec.model or lane.model or "default"
+            return worker.spec.model or worker.model or "default"
         case "STATE":
-            return text.STATUS_WORDS[result.status] if result else lane.state
+            return text.STATUS_WORDS[result.status] if result else worker.state
         case "STEPS":
-            steps = result.steps if result else lane.steps
+            steps = result.steps if result else worker.steps
             return str(steps) if steps else ""
         case "COST":
-            return "" if lane.spent is None and result is None else text.cost_text(lane.spent)
+            return "" if worker.spent is None and result is None else text.cost_text(worker.spent)
         case _:
             if result is not None:
                 return f"{result.duration:.1f}s"
-            return _clock(lane.ended_at or now, lane.started_at) if lane.started_at else ""
+            since = worker.running_since
+            return _clock(worker.interrupted_at or now, since) if since else ""
 
 
-def _last_words(lane: WorkerView, printed: Sequence[str]) -> str:
-    if lane.result is not None:
-        return lane.result.error or lane.result.output or text.reason_words(lane.result)
-    return printed[-1] if printed else lane.spec.prompt
+def _last_words(worker: WorkerView, printed: Sequence[str]) -> str:
+    if worker.result is not None:
+        return worker.result.error or worker.result.output or text.reason_words(worker.result)
+    return printed[-1] if printed else worker.spec.prompt
 
 
-def _paint(line: Text, lane: WorkerView, columns: Sequence[tuple[str, int, bool]]) -> None:
+def _paint(line: Text, worker: WorkerView, columns: Sequence[tuple[str, int, bool]]) -> None:
     start = 2
     for heading, size, _ in columns:
         if heading == "STATE":
             # By characters: what stands before may be wider on the screen, then a little less is coloured.
-            line.stylize(_STYLES.get(lane.state, ""), start, start + size)
+            line.stylize(_STYLES.get(worker.state, ""), start, start + size)
         start += size + 1
 
 
-def _log(view: View, board: Board, printed: Sequence[str], width: int, room: int) -> list[Text]:
-    lane = board.lanes.get(view.selected)
-    state = f"{one_line(lane.spec.name, 40)}: {lane.state}" if lane else ""
-    attempt = f", attempt {lane.attempt}" if lane and lane.attempt > 1 else ""
+def _log(view: View, run: RunView, printed: Sequence[str], width: int, room: int) -> list[Text]:
+    worker = run.workers.get(view.selected)
+    state = f"{one_line(worker.spec.name, 40)}: {worker.state}" if worker else ""
+    attempt = f", attempt {worker.attempt}" if worker and worker.attempt > 1 else ""
     view.up = max(0, min(view.up, len(printed) - (room - 1)))
     end = len(printed) - view.up
     where = f"  ({show_count(view.up, 'line')} further down)" if view.up else ""

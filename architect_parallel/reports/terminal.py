@@ -1,7 +1,7 @@
 """The live view of a run: a table on a terminal, plain lines elsewhere, nothing when asked to be quiet.
 
-A listener of recorded events; it decides nothing, and a stream that fails ends no run. Progress lines of a text run
-belong to the answer (stdout); the table and everything beside a JSON answer go to stderr.
+A listener of recorded events. It decides nothing, and a stream that fails does not end a run. Progress lines of a text
+run belong to the answer (stdout). The table, and all progress of a JSON run, go to stderr.
 """
 
 from __future__ import annotations
@@ -10,34 +10,25 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from architect_parallel.domain import RunPlan, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import RunPlan, Status
 from architect_parallel.events import (
     AgentOutput,
-    AgentStarted,
     AttemptEnded,
     BaselineFinished,
-    Collected,
     Escaped,
     Judged,
-    LimitReached,
-    RateLimited,
     Recorded,
-    RunExtended,
-    SessionKnown,
-    StepTaken,
-    UsageReported,
     Warned,
     WorkerFinished,
-    WorkerStarting,
-    WorktreeReady,
 )
+from architect_parallel.journal.view import RunView
+from architect_parallel.journal.worker_view import Phase, WorkerView
 from architect_parallel.reports import competition, text
 from architect_parallel.scheduling.check_policy import of_base
-from architect_parallel.system.clock import monotonic_s
+from architect_parallel.system.clock import now
 from architect_parallel.text.names import DEFAULT_MODEL
 from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line
@@ -57,26 +48,6 @@ STYLES = {
 }
 
 
-@dataclass(slots=True)
-class _Row:
-    """What is shown of one worker."""
-
-    spec: WorkerSpec
-    state: str = "waiting"
-    steps: int = 0
-    cost: float | None = None
-    model: str | None = None
-    """As the agent reported it; `None` means that it has not yet."""
-    line: str = ""
-    started_s: float | None = None
-    result: WorkerResult | None = None
-
-    @property
-    def waiting_words(self) -> str:
-        """What is shown as long as nothing has been said."""
-        return text.task_words(self.spec.worker_id, self.spec.name, self.spec.prompt, 200)
-
-
 class ProgressReport:
     """Shows a run while it goes on. Use as a context manager around the run; `begin` and `take` are its inputs."""
 
@@ -85,7 +56,8 @@ class ProgressReport:
         # stdout is the answer: with --json it holds the one object and nothing else.
         self._lines = sys.stderr if as_json else sys.stdout
         self._on_terminal = sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
-        self._rows: dict[int, _Row] = {}
+        self._view = RunView("")
+        self._checking_base = False
         self._live: Live | None = None
         self._warned: set[str] = set()
 
@@ -98,9 +70,9 @@ class ProgressReport:
         self._stop_table()
 
     def begin(self, plan: RunPlan) -> None:
-        """The plan is fixed; agents start after this."""
-        state = "checking base" if plan.baseline and of_base(plan.workers) else "waiting"
-        self._rows = {spec.worker_id: _Row(spec, state) for spec in plan.workers}
+        """Show the plan, before any agent starts."""
+        self._view = RunView.planned(plan)
+        self._checking_base = plan.baseline and bool(of_base(plan.workers))
         for warning in plan.warnings:
             self._warn(warning)
         if self._quiet:
@@ -135,7 +107,7 @@ class ProgressReport:
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """The table out of the way, while a person is asked something."""
+        """Hide the table while a person is asked something."""
         self._stop_table()
         yield
         self._start_table()
@@ -147,61 +119,31 @@ class ProgressReport:
             self._live = None
 
     def take(self, recorded: Recorded) -> None:
-        """The next event."""
-        event, worker_id = recorded.event, recorded.worker_id
-        if isinstance(event, BaselineFinished):
-            for each in self._rows.values():
-                each.state = "waiting"
-        if isinstance(event, RunExtended):
-            self._rows |= {spec.worker_id: _Row(spec) for spec in event.workers}
-        if isinstance(event, Warned):
-            self._warn(event.message if worker_id is None else f"[{worker_id}] {event.message}")
-        if isinstance(event, Escaped):
-            self._warn("; ".join(each.strip() for each in text.escape_lines(event.escape)[:2]))
-        if worker_id is None and not self._quiet:
-            if isinstance(event, AgentOutput):
-                self._say(event.text)
-            elif isinstance(event, Judged):
-                self._say(competition.judgement_line(event.judgement))
-        row = self._rows.get(worker_id) if worker_id is not None else None
-        if row is None:
-            return
-        match event:
-            case WorkerStarting():
-                row.state = "worktree"
-            case Collected() if row.spec.checks and not row.state.startswith("stopping"):
-                row.state = "checking"
-            case WorktreeReady():
-                row.state = "preparing"
-            case AgentStarted():
-                row.state, row.started_s = "running", monotonic_s()
-            case AgentOutput(text=line):
-                row.line = line
-            case SessionKnown(model=model):
-                row.model = model or row.model
-            case StepTaken(steps=steps):
-                row.steps = steps
-            case UsageReported(cost=cost):
-                row.cost = cost
-            case RateLimited(message=message):
-                row.line = f"rate limited: {message}"
-            case LimitReached(reason=reason):
-                row.state = f"stopping ({str(reason).replace('_', ' ')})"
-            case AttemptEnded(attempt=attempt, because=because):
-                row.state, row.started_s = f"waiting ({because})", None
-                row.line = attempt.error or ""
-                if not self._quiet:
-                    self._say(text.attempt_line(recorded.worker_id or 0, attempt, because))
-            case WorkerFinished(result=result):
-                row.result = result
-                row.steps, row.cost, row.model = result.steps, result.cost, result.model
-                if not self._quiet:
-                    self._say(text.finished_line(result))
+        """Apply the next event."""
+        self._view.take(recorded)
+        worker_id = recorded.worker_id
+        match recorded.event:
+            case Warned(message=message):
+                self._warn(message if worker_id is None else f"[{worker_id}] {message}")
+            case Escaped(escape=escape):
+                self._warn("; ".join(line.strip() for line in text.escape_lines(escape)[:2]))
+            case BaselineFinished():
+                self._checking_base = False
+            case _ if self._quiet:
+                pass
+            case AgentOutput(text=line) if worker_id is None:
+                self._say(line)
+            case Judged(judgement=judgement):
+                self._say(competition.judgement_line(judgement))
+            case AttemptEnded(attempt=attempt, because=because) if worker_id in self._view.workers:
+                self._say(text.attempt_line(worker_id or 0, attempt, because))
+            case WorkerFinished(result=result) if worker_id in self._view.workers:
+                self._say(text.finished_line(result))
             case _:
                 pass
 
     def say(self, line: str) -> None:
-        """A line of progress that is no event of the run: of what is done after its end."""
+        """Show a line of progress about work after the run's end, which no event records."""
         if not self._quiet:
             self._say(one_line(line, 200))
 
@@ -234,28 +176,49 @@ class ProgressReport:
         for heading in ("STEPS", "COST", "TIME"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
-        for worker_id, row in self._rows.items():
-            state = text.STATUS_WORDS[row.result.status] if row.result else row.state
-            style = (
-                STYLES[row.result.status]
-                if row.result
-                else ("dim" if row.state in ("waiting", "checking base") else "")
-            )
-            cost = "" if row.cost is None and row.result is None else text.cost_text(row.cost)
-            said = (row.result.output or row.result.error or "") if row.result else row.line
+        for worker in self._view.workers.values():
+            result, spec = worker.result, worker.spec
+            cost = "" if worker.spent is None and result is None else text.cost_text(worker.spent)
+            shown = (result.output or result.error or "") if result else _newest_line(worker)
             table.add_row(
-                str(worker_id),
-                row.spec.backend,
-                row.spec.model or row.model or DEFAULT_MODEL,
-                Text(state, style=style),
-                str(row.steps or ""),
+                str(spec.worker_id),
+                spec.backend,
+                spec.model or (result or worker).model or DEFAULT_MODEL,
+                Text(self._state(worker), style=_style(worker)),
+                str((result.steps if result else worker.steps) or ""),
                 cost,
-                self._time(row),
-                Text(one_line(said or row.waiting_words, 200), style="dim"),
+                _time(worker),
+                Text(one_line(shown or text.task_words(spec.worker_id, spec.name, spec.prompt, 200), 200), style="dim"),
             )
         return table
 
-    def _time(self, row: _Row) -> str:
-        if row.result is not None:
-            return f"{row.result.duration:.1f}s"
-        return "" if row.started_s is None else f"{monotonic_s() - row.started_s:.0f}s"
+    def _state(self, worker: WorkerView) -> str:
+        if worker.result is not None:
+            return text.STATUS_WORDS[worker.result.status]
+        if worker.stopping is not None:
+            return f"stopping ({str(worker.stopping.reason).replace('_', ' ')})"
+        match worker.phase:
+            case Phase.WAITING if self._checking_base:
+                return "checking base"
+            case Phase.CREATING:
+                return "worktree"
+            case Phase.RETRYING:
+                return f"waiting ({worker.note})"
+            case phase:
+                return phase.value
+
+
+def _newest_line(worker: WorkerView) -> str:
+    return worker.line if worker.phase is Phase.RETRYING else worker.note or worker.line
+
+
+def _style(worker: WorkerView) -> str:
+    if worker.result is not None:
+        return STYLES[worker.result.status]
+    return "dim" if worker.phase is Phase.WAITING else ""
+
+
+def _time(worker: WorkerView) -> str:
+    if worker.result is not None:
+        return f"{worker.result.duration:.1f}s"
+    return "" if worker.running_since is None else f"{(now() - worker.running_since).total_seconds():.0f}s"

@@ -17,7 +17,7 @@ from architect_parallel.landing.dependency_base import merged_base
 from architect_parallel.scheduling import graph
 from architect_parallel.system.git import Repository
 from architect_parallel.templates import references
-from architect_parallel.templates.references import Reference
+from architect_parallel.templates.scanner import Placeholder
 
 MISSING = "ARCHITECT_MISSING"
 """Where a command that goes on in spite of failed dependencies finds their names, a line each."""
@@ -78,14 +78,14 @@ class HandingOn:
         return known
 
     def _filled(self, spec: WorkerSpec) -> WorkerSpec:
-        def value_of(reference: Reference) -> str:
+        def value_of(reference: Placeholder) -> str:
             return self._value(reference, spec)
 
         if spec.backend == SHELL:
             return replace(spec, values=references.values(spec.prompt, value_of))
         return replace(spec, prompt=references.filled(spec.prompt, value_of))
 
-    def _value(self, reference: Reference, spec: WorkerSpec) -> str:
+    def _value(self, reference: Placeholder, spec: WorkerSpec) -> str:
         if reference.file is not None:
             return file_text(self._repository, spec.base_commit, reference)
         if reference.text == references.RESULTS:
@@ -99,7 +99,7 @@ class HandingOn:
         return f"[there is no result of {result.name}: it ended as {result.status}]"
 
 
-def file_text(repository: Repository, commit: str, reference: Reference) -> str:
+def file_text(repository: Repository, commit: str, reference: Placeholder) -> str:
     """The text of a `file(…)` as it is in a commit; of a symbolic link that of the file it leads to.
 
     Raises:

@@ -1,84 +1,62 @@
-"""The dispatcher: starts what may start, receives every event, holds the run-wide limits, ends the run.
+"""The loop of a run: it starts workers, receives their events, and ends the run.
 
-One thread (the caller's, which is also the one that gets signals) takes events from one queue. The journal hears them
-first, in batches: an event is durable before anything is done about it, and a journal that fails ends the run. The end
-of an attempt is recorded together with what follows from it (another attempt, or the worker's end), so that a launcher
-killed in between leaves no doubt. What may start and whether there is another attempt is asked of `planning.dispatch`.
-Listeners (the live table, a report) come after; one that fails is dropped with a warning.
+One thread (the caller's, which also gets the signals) takes events from one queue. The journal gets them first, in
+batches: an event is durable before the runner acts on it, and a journal that fails ends the run. The end of an attempt
+is recorded together with its consequence (another attempt, or the worker's end), so that a launcher killed in between
+leaves no doubt. The scheduler decides what starts, and whether there is another attempt.
 
 A stop has two steps. The first (Ctrl-C, SIGTERM, a cancel request, a limit) starts nothing more, stops the agents
-politely and still collects their work; the second kills what is left at once and still records it.
+politely and still collects their work. The second kills the remaining processes at once and still records them.
 
-Before the first worker the checks run on the base commit, unless an earlier launch recorded that. A check that cannot
-be started there ends the run before anything of it was made, and a run that had made nothing before leaves no trace.
+The checks run on the base commit before the first worker, unless an earlier launch recorded them. A check that cannot
+be started there ends the run before anything was made. A run that had made nothing before leaves no trace.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import queue
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from signal import Signals
 from typing import NoReturn
 
-from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import (
-    Attempt,
-    CheckResult,
     Isolation,
     Reason,
+    Role,
     RunPlan,
     RunResult,
     RunStatus,
-    Status,
     WorkerSpec,
 )
-from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
+from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import (
-    AttemptEnded,
     BaselineFinished,
     CheckFinished,
-    DebuggerEnded,
+    Entry,
     Event,
     RateLimited,
-    Recorded,
     RunFinished,
-    RunResumed,
     UsageReported,
-    Warned,
     WorkerFinished,
-    WorkerStarting,
 )
-from architect_parallel.hosts.base import BASELINE, Emit, Host
-from architect_parallel.journal import Journal
-from architect_parallel.journal.requests import cancel_requested
+from architect_parallel.hosts.base import Emit, Host, Target
+from architect_parallel.runs.baseline import baseline_order, baseline_problem
+from architect_parallel.runs.recorder import Listener, Recorder
+from architect_parallel.runs.resource_gate import Admission, ResourceGate
+from architect_parallel.runs.run_end import run_end, uncritical_failures
+from architect_parallel.runs.stop_control import LOOK_S, StopControl
 from architect_parallel.scheduling import check_policy
-from architect_parallel.scheduling.admission import FreeResources, Rules
-from architect_parallel.scheduling.budget import Spending
-from architect_parallel.scheduling.recovery import briefing as briefing_of
-from architect_parallel.scheduling.recovery import debugger_words
-from architect_parallel.scheduling.scheduler import Dispatch
-from architect_parallel.scheduling.verdict import run_outcome
+from architect_parallel.scheduling.scheduler import Scheduler
 from architect_parallel.system import signals
-from architect_parallel.system.clock import monotonic_s, now
-from architect_parallel.text.quantities import quoted
+from architect_parallel.system.clock import monotonic_s
 
-LOOK_S = 0.5
-"""How often the dispatcher looks for cancel requests, and for room where there was none."""
-STARVED_S = 10.0
-"""How long workers wait for memory or disk before the user is told."""
+__all__ = ["LOOK_S", "Listener", "Runner"]
 
-_FAILED = (Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
-
-Listener = Callable[[Recorded], None]
-_BEGUN = (RunResumed, WorkerStarting, WorkerFinished)
-"""Events of a run that has more than its plan."""
-
-_log = logging.getLogger(__name__)
+_MOST_AT_ONCE = 1000
+"""The most events that are recorded in one transaction."""
 
 
 class Runner:
@@ -87,70 +65,36 @@ class Runner:
     def __init__(
         self,
         plan: RunPlan,
-        journal: Journal,
+        recorder: Recorder,
         make_host: Callable[[Emit], Host],
+        scheduler: Scheduler,
+        stops: StopControl,
+        gate: ResourceGate,
         *,
-        todo: Sequence[WorkerSpec] | None = None,
         first_event: Event | None = None,
-        earlier: Mapping[int, Sequence[Attempt]] | None = None,
-        standing: Mapping[int, WorkerFinished] | None = None,
-        rules: Rules | None = None,
-        room: Callable[[], FreeResources] = FreeResources,
-        listeners: Sequence[Listener] = (),
-        debugger: WorkerSpec | None = None,
     ) -> None:
         """Args:
-        todo: The workers to run; `None`: all of the plan (a resumed run gives those that did not succeed).
-        first_event: Recorded before anything else (`RunResumed`); `None`: the caller recorded `RunStarted` itself.
-        earlier: Attempts of earlier launches of the run, by worker id.
-        standing: Ends of earlier launches that stand, by worker id; none of them is in `todo`.
-        rules: What holds for starts; `None`: nothing but the plan's `max_parallel`.
-        room: What the machine has left; asked before each start.
-        debugger: Who is asked when several tasks of a group fail; `None`: nobody is.
+        first_event: Recorded before anything else (`RunResumed`). `None` means that the caller recorded `RunStarted`.
         """
         self._plan = plan
-        self._journal = journal
-        self._queue: queue.SimpleQueue[tuple[int | None, Event] | Signals] = queue.SimpleQueue()
-        self._host = make_host(lambda worker_id, event: self._queue.put((worker_id, event)))
-        self._rules = rules or Rules()
-        self._room = room
-        self._standing = dict(standing or {})
-        """What they mean for others has not been seen to yet."""
-        self._dispatch = Dispatch(
-            [*(plan.workers if todo is None else todo), *(w for w in plan.workers if w.worker_id in self._standing)],
-            self._rules,
-            max_parallel=plan.max_parallel,
-            random=random.random,
-            earlier=earlier,
-            standing=standing,
-            debugger=debugger,
-        )
-        self._next_start_s = -math.inf
-        self._starved_s: float | None = None
+        self._recorder = recorder
+        self._scheduler = scheduler
+        self._stops = stops
+        self._gate = gate
         self._first_event = first_event
-        self._listeners = list(listeners)
-        self._warnings: list[str] = []
-        """Beside the plan's."""
-        self._told: set[str] = set()
-        self._spending = Spending(plan.budget_usd)
-        self._baseline: list[CheckResult] = []
-        """The checks on the base commit; empty: nothing is compared."""
+        self._queue: queue.SimpleQueue[Entry | Signals] = queue.SimpleQueue()
+        self._host = make_host(lambda worker_id, event: self._queue.put((worker_id, event)))
+        self._is_begun = False
         self._checking_base = False
+        self._failed_fast = False
+        self._next_start_s = -math.inf
         self._in_place = frozenset(spec.worker_id for spec in plan.workers if spec.isolation is Isolation.NONE)
-        self._uncritical = frozenset(spec.worker_id for spec in plan.workers if not spec.critical)
-        self._stopped_by: Reason | None = None
-        self._signal: Signals | None = None
-        self._signals_seen = 0
-        self._canceled: set[int | None] = set()
-        """Whose end was asked for; `None`: the run's."""
-        self._next_look_s = -math.inf
-        self._deadline_s = math.inf if plan.timeout_s is None else monotonic_s() + plan.timeout_s
 
     def run(self) -> RunResult:
-        """Runs everything to its end and returns the result as replayed from the journal.
+        """Run everything to its end and return the result.
 
         Raises:
-            UsageError: A check cannot be started on the base commit; no worker was.
+            UsageError: A check cannot be started on the base commit; no worker was started.
             EnvironmentProblem: There is no tree to run the checks of the base commit in; no worker was started.
             ArchitectParallelError: When the journal cannot be written; all agents have been stopped by then.
         """
@@ -158,364 +102,247 @@ class Runner:
         return self.finish()
 
     def add(self, specs: Sequence[WorkerSpec], *, at_once: int | None = None) -> None:
-        """Takes further workers that the plan does not know yet; the caller has recorded them.
+        """Add workers that the plan does not have. The caller has recorded them.
 
         Args:
             at_once: How many of them run at the same time. `None` means as many as the plan allows.
         """
-        self._dispatch.add(specs, at_once=at_once)
+        self._scheduler.add(specs, at_once=at_once)
 
     def work(self, follow: Callable[[], None] = lambda: None) -> None:
-        """Runs what waits to its end; may be called again.
+        """Run all waiting workers to their end. It may be called again.
 
         Args:
-            follow: Called first, and after everything that was recorded until the run is stopped; it may `add`.
+            follow: Called first, and after each batch of events until the run is stopped; it may `add`.
 
         Raises:
             ArchitectParallelError: As `run`.
         """
-        with signals.forwarded(self._queue.put), self._abandoning():
-            if self._first_event is not None:
-                self.record([(None, self._first_event)])
-                self._first_event = None
-            standing, self._standing = self._standing, {}
-            for worker_id, end in sorted(standing.items()):
-                self._follow(worker_id, end.result.status)
-            if self._stopped_by is not None:
-                self._drop(self._stopped_by)
+        with self._guarded():
+            self._begin()
+            if self.stopped_by is not None:
+                self.record(self._scheduler.drop(self.stopped_by))
             else:
                 follow()
             self._check_base()
-            while self._dispatch.unfinished or self._checking_base:
-                self._start_what_may_start()
+            while self._scheduler.unfinished or self._checking_base:
+                self._start_workers()
                 self._take_events()
-                self._hold_deadline()
-                if self._stopped_by is None:
+                if self.stopped_by is None:
                     follow()
 
     def idle(self, seconds: float) -> None:
-        """Waits with nothing running; a signal, a request to cancel and the run's time limit end it: `stopped_by`."""
+        """Wait with nothing running. A signal, a cancel request and the run's time limit end the wait: `stopped_by`."""
         until_s = monotonic_s() + seconds
-        with signals.forwarded(self._queue.put), self._abandoning():
-            while self._stopped_by is None and monotonic_s() < until_s:
+        with self._guarded():
+            while self.stopped_by is None and monotonic_s() < until_s:
                 self._next_start_s = until_s
                 self._take_events()
-                self._hold_deadline()
 
     def finish(self, ended: tuple[RunStatus, int] | None = None) -> RunResult:
-        """Ends the run: nothing of it is left running, and its end is recorded.
+        """Record the end of the run. When it returns, no process of the run is left.
 
         Args:
-            ended: Status and exit code where the results of its workers do not decide them; a signal decides the code.
+            ended: Status and exit code. `None` means that the results decide. A signal decides the exit code always.
         """
-        with signals.forwarded(self._queue.put), self._abandoning():
+        with self._guarded():
             self._host.close()
             return self._finish(ended)
 
     @property
     def stopped_by(self) -> Reason | None:
-        """Why nothing more starts; `None`: it may."""
-        return self._stopped_by
+        """The reason why nothing more starts. `None` means that workers may start."""
+        return self._stops.stopped_by
 
-    @contextlib.contextmanager
-    def _abandoning(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._abandon()
-            raise
-
-    def _check_base(self) -> None:
-        """Begins the checks of the base commit where they are wanted and not known."""
-        specs = [each for each in self._dispatch.specs if each.worker_id not in self._in_place]
-        commands = check_policy.of_base(specs) if self._plan.baseline else ()
-        if not commands:
-            return
-        self._baseline = self._journal.result(self._plan.run_id).baseline
-        if {each.command for each in self._baseline}.issuperset(commands):
-            return
-        self._checking_base = True
-        self._host.check_base(
-            BaselineOrder(
-                run_id=self._plan.run_id,
-                base_commit=self._plan.base_commit,
-                commands=commands,
-                limits=specs[0].limits,
-                check_timeout_s=max(spec.check_timeout_s for spec in specs),
-                backend=specs[0].backend,
-            )
-        )
-
-    def _take_baseline(self, ended: BaselineFinished) -> None:
-        """Records the checks of the base commit, or ends the run that cannot go on without them."""
-        self._checking_base = False
-        if self._stopped_by is not None:
-            return  # by half they would pass for the whole
-        problem: ArchitectParallelError | None = check_policy.refusal(ended.checks)
-        if ended.error is not None:
-            problem = EnvironmentProblem(f"the checks cannot be run on the base commit: {ended.error}")
-        if problem is not None:
-            self._give_up(problem)
-        self._baseline = list(ended.checks)
-        self.record([(None, ended)])
-        for each in check_policy.failing(ended.checks):
-            self.warn(f"a check fails on the base commit already: {check_policy.words(each)}")
-
-    def _give_up(self, problem: ArchitectParallelError) -> NoReturn:
-        """End the launch before a worker was started, and raise `problem`.
-
-        A run of which nothing was made is removed, so that it is no failed run and not the newest one. What an earlier
-        launch or a flow recorded stays, and the end of this launch with it.
-        """
-        began = any(isinstance(each.event, _BEGUN) for each in self._journal.recorded(self._plan.run_id))
-        if not began and self._plan.flow is None:
-            self._journal.forget(self._plan.run_id)
-            raise problem
-        ended = [
-            (result.worker_id, WorkerFinished(result=replace(result, finished_at=now())))
-            for result in self._dispatch.fail_all(f"not started: {problem.message}")
-        ]
-        finished = RunFinished(status=RunStatus.FAILED, exit_code=problem.exit_code, warnings=(problem.message,))
-        run_id = self._plan.run_id
-        self._journal.append([*((run_id, *each) for each in ended), (run_id, None, finished)])
-        raise problem
-
-    def _start_what_may_start(self) -> None:
-        self._next_start_s = math.inf
-        while not self._checking_base and self._dispatch.waiting and self._stopped_by is None:
-            now_s = monotonic_s()
-            found = self._dispatch.next(now_s)
-            if found.index is None:
-                self._next_start_s = found.at_s
-                return
-            if not self._has_room(found.index, now_s):
-                self._next_start_s = now_s + LOOK_S
-                if self._dispatch.running:
-                    return
-                continue
-            spec = self._dispatch.begin(found.index, now_s)
-            self._host.start(self._spending.limited(spec))
-
-    def _has_room(self, index: int, now_s: float) -> bool:
-        """Whether the machine has room for one more worker.
-
-        With nothing running nobody would make room: then a worker starts in spite of little memory, with a warning,
-        and fails for want of disk, because its work could not be kept.
-        """
-        shortage = self._room().shortage(self._rules)
-        if shortage is None:
-            self._starved_s = None
-            return True
-        if self._dispatch.running:
-            self._starved_s = now_s if self._starved_s is None else self._starved_s
-            if now_s - self._starved_s >= STARVED_S:
-                self.warn(f"workers wait for room on this machine: {shortage.text}")
-            return False
-        if shortage.of_disk:
-            worker_id = self._dispatch.waiting[index].spec.worker_id
-            result = self._dispatch.fail(index, f"not started: {shortage.text}")
-            if not self._dispatch.is_debugger(worker_id):
-                self.record([(worker_id, WorkerFinished(result=replace(result, finished_at=now())))])
-            self._follow(worker_id, result.status)
-            return False
-        self.warn(f"started although there is little room: {shortage.text}")
-        return True
+    def record(self, events: Sequence[Entry]) -> None:
+        """Record events (worker id or `None`, event) and show them to the listeners."""
+        self._recorder.record(events)
 
     def warn(self, message: str) -> None:
-        """Once per run, at once for those who watch; at the run's end it stands in the result."""
-        if message not in self._warnings:
-            self._warnings.append(message)
-            self._told.add(message)
-            self.record([(None, Warned(message=message))])
+        """Warn of the run as a whole; see `Recorder.warn`."""
+        self._recorder.warn(message)
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Take signals as events, and stop every agent before an error of ours leaves the block."""
+        with signals.forwarded(self._queue.put):
+            try:
+                yield
+            except BaseException:
+                self._scheduler.drop(Reason.INTERRUPTED)
+                for target in self._running():
+                    self._host.stop(target, Reason.INTERRUPTED, "the launcher failed")
+                self._host.close()
+                raise
+
+    def _begin(self) -> None:
+        if self._is_begun:
+            return
+        self._is_begun = True
+        if self._first_event is not None:
+            self.record([(None, self._first_event)])
+        self.record(self._scheduler.take_up())
+        self._stop_if_due()
+
+    # The base commit
+
+    def _check_base(self) -> None:
+        """Start the checks of the base commit, unless their results are known."""
+        order = baseline_order(self._plan, self._scheduler.specs, self._recorder.view.baseline)
+        if order is not None:
+            self._checking_base = True
+            self._host.check_base(order)
+
+    def _take_baseline(self, ended: BaselineFinished) -> None:
+        """Record the checks of the base commit, or end a run that cannot begin."""
+        self._checking_base = False
+        if self.stopped_by is not None:
+            return  # a stopped baseline is incomplete: do not record it as if it were the whole
+        problem = baseline_problem(ended)
+        if problem is not None:
+            self._give_up(problem)
+        self.record([(None, ended)])
+        for check in check_policy.failing(ended.checks):
+            self.warn(f"a check fails on the base commit already: {check_policy.words(check)}")
+
+    def _give_up(self, problem: ArchitectParallelError) -> NoReturn:
+        """Abort the launch before any worker starts, and raise `problem`.
+
+        A run that has made nothing is removed: it must not become a failed run, nor the newest one. A run with an
+        earlier launch, and a flow, stay and get their end.
+        """
+        journal, run_id = self._recorder.journal, self._plan.run_id
+        if not self._recorder.view.has_begun and self._plan.flow is None:
+            journal.forget(run_id)
+            raise problem
+        self._recorder.record_silently(
+            [
+                *self._scheduler.fail_all(f"not started: {problem.message}"),
+                (None, RunFinished(status=RunStatus.FAILED, exit_code=problem.exit_code, warnings=(problem.message,))),
+            ]
+        )
+        raise problem
+
+    # Starts
+
+    def _start_workers(self) -> None:
+        """Start every worker that may start now, and note when to look again."""
+        self._next_start_s = math.inf
+        while not self._checking_base and self._scheduler.waiting and self.stopped_by is None:
+            now_s = monotonic_s()
+            start = self._scheduler.next(now_s)
+            if start.index is None:
+                self._next_start_s = start.at_s
+                return
+            admission, shortage = self._gate.check(now_s, is_idle=not self._scheduler.running)
+            match admission:
+                case Admission.START:
+                    spec = self._scheduler.begin(start.index, now_s)
+                    self._host.start(self._stops.spending.limited(spec))
+                case Admission.WAIT:
+                    self._next_start_s = now_s + LOOK_S
+                    return
+                case Admission.FAIL:
+                    self._next_start_s = now_s + LOOK_S
+                    self.record(self._scheduler.fail(start.index, f"not started: {shortage}"))
+                    self._stop_if_due()
+
+    # Events
 
     def _take_events(self) -> None:
         batch = self._next_batch()
-        events = [self._judged(*item) for item in batch if not isinstance(item, Signals) and item[0] != BASELINE]
-        own = [item for item in events if item[0] is None or not self._dispatch.is_debugger(item[0])]
-        if own:
-            self.record(own)
+        events = [item for item in batch if not isinstance(item, Signals)]
+        self.record([entry for event in events for entry in self._entries(*event)])
         for worker_id, event in events:
             if worker_id is not None:
                 self._decide(worker_id, event)
-            elif isinstance(event, Warned):
-                self._warnings.append(event.message)
-                self._told.add(event.message)
+            elif isinstance(event, BaselineFinished):
+                self._take_baseline(event)
         for item in batch:
-            if isinstance(item, Signals):
-                self._take_signal(item)
-            elif isinstance(item[1], BaselineFinished):
-                self._take_baseline(item[1])
-        self._look_for_requests()
+            if isinstance(item, Signals) and self._stops.receive(item):
+                for target in self._running():
+                    self._host.kill(target)
+        self._cancel_workers()
+        self._stop_if_due()
 
-    def _next_batch(self) -> list[tuple[int | None, Event] | Signals]:
-        until_s = min(self._next_start_s, self._deadline_s)
+    def _next_batch(self) -> list[Entry | Signals]:
+        until_s = min(self._next_start_s, self._stops.deadline_s)
         wait_s = max(0.0, min(LOOK_S, until_s - monotonic_s()))
-        batch: list[tuple[int | None, Event] | Signals] = []
+        batch: list[Entry | Signals] = []
         try:
             batch.append(self._queue.get(timeout=wait_s))
-            while len(batch) < 1000:
+            while len(batch) < _MOST_AT_ONCE:
                 batch.append(self._queue.get_nowait())
         except queue.Empty:
             pass
         return batch
 
-    def _judged(self, worker_id: int | None, event: Event) -> tuple[int | None, Event]:
-        """The event as it is recorded: a check is compared with the base, and the end of an attempt becomes what
-        follows from it."""
-        if worker_id is not None and worker_id not in self._in_place:
-            if isinstance(event, CheckFinished):
-                event = CheckFinished(check=check_policy.compared([event.check], self._baseline)[0])
-            elif isinstance(event, WorkerFinished):
-                found = check_policy.compared(event.result.checks, self._baseline)
-                event = replace(event, result=replace(event.result, checks=found))
-        if worker_id is None or not isinstance(event, WorkerFinished):
-            return worker_id, event
-        stopping = self._stopped_by is not None
-        return worker_id, self._dispatch.ended(worker_id, event, monotonic_s(), stopping=stopping)
-
-    def record(self, events: Sequence[tuple[int | None, Event]]) -> None:
-        """Puts events (worker id or `None`, event) into the journal, then before the listeners."""
-        recorded = self._journal.append([(self._plan.run_id, worker_id, event) for worker_id, event in events])
-        for each in recorded:
-            for listener in tuple(self._listeners):
-                try:
-                    listener(each)
-                except Exception as error:  # a display must not end a run
-                    self._listeners.remove(listener)
-                    self._warnings.append(f"a report stopped working and was dropped: {error}")
-                    _log.warning("listener dropped", exc_info=True)
-
-    def _decide(self, worker_id: int, event: Event) -> None:
+    def _entries(self, worker_id: int | None, event: Event) -> list[Entry]:
+        """The entries to record for an event of the host: a check is compared with the base, and the end of an attempt
+        becomes its consequences."""
+        if worker_id is None:
+            return [] if isinstance(event, BaselineFinished) else [(None, event)]
+        baseline = () if worker_id in self._in_place else self._recorder.view.baseline
         match event:
             case WorkerFinished(result=result):
-                self._close_account(worker_id, result.attempt_history[-1])
-                if self._dispatch.is_debugger(worker_id):
-                    self.record([(None, DebuggerEnded(cost=result.cost))])
-                    self.warn(debugger_words(result))
-                self._follow(worker_id, result.status)
-            case AttemptEnded(attempt=attempt):
-                self._close_account(worker_id, attempt)
-                self._settle(worker_id)
+                checks = check_policy.compared(result.checks, baseline)
+                end = replace(event, result=replace(result, checks=checks))
+                return self._scheduler.ended(worker_id, end, monotonic_s(), stopping=self.stopped_by is not None)
+            case _ if self._scheduler.role_of(worker_id) is Role.DEBUGGER:
+                return []
+            case CheckFinished(check=check):
+                return [(worker_id, CheckFinished(check=check_policy.compared([check], baseline)[0]))]
+            case _:
+                return [(worker_id, event)]
+
+    def _decide(self, worker_id: int, event: Event) -> None:
+        """Act on an event of a worker that has been recorded."""
+        match event:
+            case WorkerFinished(result=result):
+                self._stops.spending.ended(worker_id, result.cost)
+                self._stop_if_due()
             case UsageReported(cost=cost) if cost is not None:
-                self._spending.seen(worker_id, cost)
-                self._hold_budget()
+                self._stops.spending.seen(worker_id, cost)
+                self._stop_if_due()
             case RateLimited():
-                self._dispatch.throttled(worker_id, monotonic_s())
+                self._scheduler.throttled(worker_id, monotonic_s())
             case _:
                 pass
 
-    def _settle(self, worker_id: int) -> None:
-        """Records who ended because this worker did: what depends on it, or its group that failed alike."""
-        at = now()
-        ends = [replace(each, result=replace(each.result, finished_at=at)) for each in self._dispatch.settle(worker_id)]
-        if ends:
-            self.record([(each.result.worker_id, each) for each in ends])
+    # Stops
 
-    def _follow(self, worker_id: int, status: Status) -> None:
-        """What follows from the end of a worker: for those that wait for it, and for all."""
-        self._settle(worker_id)
-        if status is Status.SUCCESS or self._dispatch.is_debugger(worker_id) or worker_id in self._uncritical:
-            return
-        if self._plan.fail_fast:
-            self._stop_all(Reason.FAIL_FAST, f"worker {worker_id} ended as {status}")
-
-    def _close_account(self, worker_id: int, attempt: Attempt) -> None:
-        self._spending.ended(worker_id, attempt)
-        self._hold_budget()
-
-    def _hold_budget(self) -> None:
-        exhausted = self._spending.exhausted
-        if exhausted is not None:
-            self._stop_all(Reason.RUN_BUDGET, exhausted)
-
-    def _hold_deadline(self) -> None:
-        if monotonic_s() >= self._deadline_s:
-            self._deadline_s = math.inf
-            self._stop_all(Reason.RUN_TIMEOUT, f"the run took longer than {self._plan.timeout_s:g} s")
-
-    def _take_signal(self, received: Signals) -> None:
-        self._signals_seen += 1
-        self._signal = self._signal or received
-        if self._signals_seen == 1:
-            self._stop_all(Reason.INTERRUPTED, received.name)
-        else:
-            for worker_id in self._what_runs():
-                self._host.kill(worker_id)
-
-    def _look_for_requests(self) -> None:
-        if monotonic_s() < self._next_look_s:
-            return
-        self._next_look_s = monotonic_s() + LOOK_S
-        run_dir = self._journal.run_dir(self._plan.run_id)
-        waiting = self._dispatch.idle
-        for each in (None, *self._dispatch.running, *waiting):
-            if each in self._canceled or not cancel_requested(run_dir, each):
-                continue
-            self._canceled.add(each)
-            if each is None:
-                self._stop_all(Reason.CANCELED, "canceled on request")
-            elif each in waiting:
-                self._drop(Reason.CANCELED, each)
-                self._settle(each)
+    def _cancel_workers(self) -> None:
+        for worker_id in self._stops.look_for_requests((*self._scheduler.running, *self._scheduler.idle)):
+            if worker_id in self._scheduler.running:
+                self._host.stop(worker_id, Reason.CANCELED, "canceled on request")
             else:
-                self._host.stop(each, Reason.CANCELED, "canceled on request")
+                self.record(self._scheduler.cancel(worker_id))
 
-    def _stop_all(self, reason: Reason, detail: str) -> None:
-        """Starts nothing more and stops what runs; what waits is recorded as ended for the same reason."""
-        if self._stopped_by is None:
-            self._stopped_by = reason
-        for worker_id in self._what_runs():
-            self._host.stop(worker_id, reason, detail)
-        self._drop(reason)
+    def _stop_if_due(self) -> None:
+        """Where there is a reason to stop the run: start nothing more, stop what runs, and end what waits."""
+        failure = self._scheduler.failure
+        if failure is not None and not self._failed_fast:
+            self._failed_fast = True
+            self._stops.add(Reason.FAIL_FAST, f"worker {failure.worker_id} ended as {failure.status}")
+        while (order := self._stops.next_reason()) is not None:
+            for target in self._running():
+                self._host.stop(target, order.reason, order.detail)
+            self.record(self._scheduler.drop(order.reason))
 
-    def _what_runs(self) -> list[int]:
-        return [*self._dispatch.running, *([BASELINE] if self._checking_base else [])]
+    def _running(self) -> list[Target]:
+        return [*self._scheduler.running, *([Role.BASELINE] if self._checking_base else [])]
 
-    def _drop(self, reason: Reason, only: int | None = None) -> None:
-        ended = now()
-        dropped = self._dispatch.drop(reason, only)
-        if dropped:
-            ends = [(each.worker_id, WorkerFinished(result=replace(each, finished_at=ended))) for each in dropped]
-            self.record([each for each in ends if not self._dispatch.is_debugger(each[0])])
+    # The end
 
     def _finish(self, ended: tuple[RunStatus, int] | None) -> RunResult:
-        if self._spending.overshoot is not None:
-            self.warn(self._spending.overshoot)
-        for result in self._journal.result(self._plan.run_id).results if self._uncritical else ():
-            if result.worker_id in self._uncritical and result.status in _FAILED:
-                why = str(result.reason or result.status).replace("_", " ")
-                self.warn(f"{quoted(result.name)} failed ({why}), which is not critical")
-        unsaid = [each for each in self._warnings if each not in self._told]
-        self.record([(None, Warned(message=each)) for each in unsaid])
-        so_far = self._journal.result(self._plan.run_id)
-        status, exit_code = run_outcome(
-            so_far.results,
-            allow_partial=self._plan.allow_partial,
-            uncritical=self._uncritical,
-            interrupted_by=None if self._signal is None else ExitCode(128 + self._signal),
-            escalated=bool(self._dispatch.given_up),
-        )
-        briefing = self._briefing(status)
-        code = int(exit_code)
-        if ended is not None:
-            status, briefing = ended[0], None
-            code = ended[1] if self._signal is None else code
-        end = RunFinished(status=status, exit_code=code, warnings=tuple(self._warnings), briefing=briefing)
-        self.record([(None, end)])
-        late = self._warnings[len(end.warnings) :]  # of a listener that did not take this last event
-        self.record([(None, Warned(message=each)) for each in late])
-        return self._journal.result(self._plan.run_id)
-
-    def _briefing(self, status: RunStatus) -> str | None:
-        if status is not RunStatus.ESCALATED:
-            return None
-        left = {each.worker_id for each in self._dispatch.given_up}
-        specs = [spec for spec in self._plan.workers if spec.worker_id in left]
-        return briefing_of(specs, self._dispatch.given_up, self._plan.run_id, self._dispatch.answers)
-
-    def _abandon(self) -> None:
-        """Our own failure: end every agent before the error travels on."""
-        self._dispatch.drop(Reason.INTERRUPTED)
-        for worker_id in self._what_runs():
-            self._host.stop(worker_id, Reason.INTERRUPTED, "the launcher failed")
-        self._host.close()
+        overshoot = self._stops.spending.overshoot
+        if overshoot is not None:
+            self.warn(overshoot)
+        results = self._recorder.result().results
+        for warning in uncritical_failures(self._plan, results):
+            self.warn(warning)
+        self._recorder.record_warnings()
+        end = run_end(self._plan, results, self._scheduler, self._stops.signal, ended)
+        self.record([(None, replace(end, warnings=tuple(self._recorder.warnings)))])
+        self._recorder.record_warnings()  # of a listener that failed on this last event
+        return self._recorder.journal.with_landing(self._recorder.result())

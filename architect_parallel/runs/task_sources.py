@@ -1,6 +1,6 @@
-"""Where tasks come from: words on the command line, a task file, one task per file of the repository.
+"""The tasks of a run: from the command line, from a task file, or one for each file of the repository.
 
-Reads, and asks git which files there are; makes nothing. What comes out is `domain.Task`, wherever it was written.
+This module reads files and asks git. It writes nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.config.paths import is_inside
-from architect_parallel.domain import Isolation, Task, TaskFile, TaskText
+from architect_parallel.domain import Isolation, Task, TaskFile, TaskText, WorkerSpec
 from architect_parallel.errors import NothingToDo, UsageError
-from architect_parallel.runs.workspace import Workspace
+from architect_parallel.runs.workspace import Workspace, validation_context
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.text.sanitize import require_utf8
 
@@ -27,76 +27,68 @@ class TaskList:
 
     tasks: tuple[Task, ...]
     file: TaskFile | None = None
-    """The file they stand in; `None`: they were given as words."""
+    """Their task file. `None` means that they were given as text."""
     listed: bool = False
-    """They are a list to be worked through: each is done once unless more workers are asked for."""
+    """A list to work through: each task is done once unless more workers are requested."""
     warnings: tuple[str, ...] = ()
 
 
-def require_task_texts(tasks: Sequence[str]) -> list[str]:
-    """The tasks, each checked.
+def require_tasks(tasks: Sequence[str | Task]) -> list[Task]:
+    """The tasks, the text of each checked.
 
     Raises:
-        UsageError: None at all, an empty one, one with a NUL byte (no program can be given that), or one that is not
-            UTF-8 (no model can).
+        UsageError: No task, an empty one, one with a NUL byte (no argv can contain it), or one that is not UTF-8.
     """
     if not tasks:
-        raise UsageError("there is no task", hint='architect parallel "what to do"')
-    for position, task in enumerate(tasks, 1):
-        if not task.strip():
+        raise UsageError("no task given", hint='architect parallel "what to do"')
+    checked = [task if isinstance(task, Task) else Task(prompt=task) for task in tasks]
+    for position, task in enumerate(checked, 1):
+        if not task.prompt.strip():
             raise UsageError(f"task {position} is empty", hint='architect parallel "what to do"')
-        if "\0" in task:
-            raise UsageError(f"task {position} holds a NUL byte", hint="give the task as text")
-        require_utf8(task, f"task {position}")
-    return list(tasks)
+        if "\0" in task.prompt:
+            raise UsageError(f"task {position} contains a NUL byte", hint="give the task as text")
+        require_utf8(task.prompt, f"task {position}")
+    return checked
 
 
 def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *, backend_given: bool) -> TaskList:
-    """The tasks of a task file, its words held against what is here.
+    """The tasks of a task file, checked against the backends, agents and limits here.
 
     Raises:
-        UsageError: With every fault.
+        UsageError: Every fault of the file.
     """
     # Here, because a run without a file needs neither parser nor schema.
-    from architect_parallel.config.task_common import ValidationContext
     from architect_parallel.config.task_file import load_task_file, read_task_file
 
-    around = ValidationContext(
-        directory=here.start,
-        checkout=_real(here.repository.checkout),
-        backends=tuple(here.backends),
-        agents=tuple(here.settings.agents),
-        ceiling=here.settings.parallel.workers_ceiling,
-        backend_given=backend_given,
-    )
+    context = replace(validation_context(here), backend_given=backend_given)
     if isinstance(source, TaskText):
-        file = read_task_file(source, around)
+        file = read_task_file(source, context)
     else:
-        # A relative path begins where the tool stands, as its messages show it.
+        # A relative path starts at the working directory, as messages show it.
         path = Path(source)
-        file = load_task_file(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
+        file = load_task_file(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, context)
     return TaskList(tasks=file.tasks, file=file, listed=True)
 
 
 def tasks_for_each(
-    words: Sequence[str], pattern: str, here: Workspace, *, quoted: bool, carries_dirty: bool
+    given: Sequence[str | Task], pattern: str, here: Workspace, *, quoted: bool, carries_dirty: bool
 ) -> TaskList:
-    """Every task once for every file that matches `pattern`, `{path}` replaced by its path from the top.
+    """Every task once for every file that matches `pattern`, with its path from the top in place of `{path}`.
 
     Tracked files and untracked ones that are not ignored; `*` stops at a slash, `**` does not.
 
     Args:
-        quoted: The task is a shell command: a path goes in as one word of it.
-        carries_dirty: Untracked files come along into the worktrees.
+        quoted: The task is a shell command, and a path becomes one word of it.
+        carries_dirty: Untracked files are carried over into the worktrees.
 
     Raises:
-        UsageError: No task has a `{path}`, the pattern is none, or a path cannot be quoted where it stands.
+        UsageError: No task contains `{path}`, the pattern is invalid, or a path cannot be quoted safely.
         NothingToDo: No file matches.
     """
-    texts = require_task_texts(words)
-    for position, text in enumerate(texts, 1):
-        if PATH_WORD not in text:
-            raise UsageError(f"task {position} holds no {PATH_WORD}", hint=f'--foreach "*.py" "explain {PATH_WORD}"')
+    templates = require_tasks(given)
+    for position, task in enumerate(templates, 1):
+        if PATH_WORD not in task.prompt:
+            raise UsageError(f"task {position} contains no {PATH_WORD}", hint=f'--foreach "*.py" "explain {PATH_WORD}"')
     tracked = _listed(here, pattern, "--cached")
     untracked = _listed(here, pattern, "--others", "--exclude-standard") - tracked
     if not tracked | untracked:
@@ -106,7 +98,7 @@ def tasks_for_each(
     if untracked and not carries_dirty:
         some = ", ".join(sorted(untracked)[:3]) + (" and more" if len(untracked) > 3 else "")
         warnings = (f"not in the commit the worktrees start from: {some} (--include-dirty carries them over)",)
-    tasks = tuple(Task(prompt=_filled(text, path, quoted)) for path in paths for text in texts)
+    tasks = tuple(replace(task, prompt=_filled(task.prompt, path, quoted)) for path in paths for task in templates)
     return TaskList(tasks=tasks, listed=True, warnings=warnings)
 
 
@@ -117,10 +109,10 @@ def _listed(here: Workspace, pattern: str, *which: str) -> set[str]:
     git = replace(here.repository.git, cwd=here.start)
     as_glob = {"GIT_LITERAL_PATHSPECS": "0", "GIT_GLOB_PATHSPECS": "1"}
     try:
-        found = git.run("ls-files", "-z", "--full-name", *which, "--", pattern, env=as_glob).fields
+        paths = git.run("ls-files", "-z", "--full-name", *which, "--", pattern, env=as_glob).fields
     except GitError as error:
-        raise UsageError(f"--foreach {pattern!r} is no pattern inside the repository") from error
-    return {path for path in found if os.path.isfile(top / path)}
+        raise UsageError(f"--foreach {pattern!r} is not a pattern inside the repository") from error
+    return {path for path in paths if os.path.isfile(top / path)}
 
 
 def _filled(text: str, path: str, quoted: bool) -> str:
@@ -128,7 +120,7 @@ def _filled(text: str, path: str, quoted: bool) -> str:
         return text.replace(PATH_WORD, path)
     word = shlex.quote(path)
     if word != path:
-        # Around the placeholder quotes are ours to give; inside others the name could become a command.
+        # Only quotes around the placeholder itself are replaced. Inside other quotes the name could become a command.
         for mark in "\"'":
             text = text.replace(f"{mark}{PATH_WORD}{mark}", PATH_WORD)
         if any(mark in text for mark in "\"'`\\"):
@@ -144,17 +136,17 @@ class TaskPlace:
 
     isolation: Isolation = Isolation.WORKTREE
     directory: str = ""
-    """Below the top of the worktree; without isolation absolute."""
+    """Relative to the top of the worktree. Absolute without isolation."""
 
 
 def task_places(given: TaskList, here: Workspace, base_commit: str) -> list[TaskPlace]:
-    """Where each task of `given` works, in order.
+    """The directory of each task of `given`, in order.
 
     A directory inside the repository means the same one in the worktree. In place a task runs where its `workdir` is
     outside, or where `isolation: none` is written.
 
     Raises:
-        UsageError: With every directory that the base commit has not.
+        UsageError: Every directory that the base commit does not contain.
     """
     places = [_place(task, here) for task in given.tasks]
     faults = []
@@ -186,27 +178,31 @@ def _place(task: Task, here: Workspace) -> TaskPlace:
     return TaskPlace(directory="" if below == "." else below)
 
 
-def place_warnings(places: Sequence[tuple[int, TaskPlace]], repository: Repository) -> list[str]:
-    """What a user should know of the workers (by id) that run in place."""
-    found, owners = [], dict[str, int]()
+def place_warnings(workers: Sequence[WorkerSpec], repository: Repository) -> list[str]:
+    """Warnings about the workers that run in place."""
+    warnings, owners = [], dict[str, int]()
     top = _real(repository.checkout)
-    for worker_id, place in places:
-        if place.isolation is not Isolation.NONE:
-            continue
-        if place.directory in owners:
-            both = f"workers {owners[place.directory]} and {worker_id}"
-            found.append(f"{both} work in the same directory, {place.directory}")
-        owners.setdefault(place.directory, worker_id)
-        if _overlaps(place.directory, top):
-            found.append(f"worker {worker_id} works in place in your own checkout: nothing it does there can be undone")
-    return found
+    for worker in _in_place(workers):
+        directory = worker.worktree_path
+        if directory in owners:
+            both = f"workers {owners[directory]} and {worker.worker_id}"
+            warnings.append(f"{both} work in the same directory, {directory}")
+        owners.setdefault(directory, worker.worker_id)
+        if _overlaps(directory, top):
+            who = f"worker {worker.worker_id}"
+            warnings.append(f"{who} works in place in your own checkout: nothing it does there can be undone")
+    return warnings
 
 
-def tripwire_warnings(places: Sequence[tuple[int, TaskPlace]], repository: Repository) -> tuple[str, ...]:
-    """Why the main checkout cannot be watched: a worker (by id) works there in place; empty: it can."""
+def tripwire_warnings(workers: Sequence[WorkerSpec], repository: Repository) -> tuple[str, ...]:
+    """Why the main checkout cannot be watched. An empty tuple means that it can."""
     top = _real(repository.main_checkout)
-    found = (who for who, each in places if each.isolation is Isolation.NONE and _overlaps(each.directory, top))
-    return tuple(f"the tripwire is off: worker {who} works in place in the main checkout" for who in found)[:1]
+    inside = (worker.worker_id for worker in _in_place(workers) if _overlaps(worker.worktree_path, top))
+    return tuple(f"the tripwire is off: worker {who} works in place in the main checkout" for who in inside)[:1]
+
+
+def _in_place(workers: Sequence[WorkerSpec]) -> list[WorkerSpec]:
+    return [worker for worker in workers if worker.isolation is Isolation.NONE]
 
 
 def _overlaps(directory: str, top: Path | None) -> bool:

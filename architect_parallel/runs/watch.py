@@ -16,7 +16,8 @@ from typing import Any
 
 from architect_parallel.events import Recorded, RunFinished, RunResumed
 from architect_parallel.journal import Journal
-from architect_parallel.reports.run_view import Board, WatchedEvent, as_data
+from architect_parallel.journal.view import RunView
+from architect_parallel.reports.watch_events import WatchedEvent, as_data, take
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository, open_repository
 
@@ -91,11 +92,11 @@ def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> 
 
 def _events(repository: Repository, run_id: str) -> Iterator[dict[str, Any]]:
     # Opened with the first event: an iterator that nobody asks for one would never close it.
-    board = Board(run_id)
+    view = RunView(run_id)
     with Journal.of(repository) as journal:
         for seen in follow(journal, run_id):
-            board.take(seen)
-            yield as_data(board, seen)
+            take(view, seen)
+            yield as_data(view, seen)
 
 
 def follow(journal: Journal, run_id: str) -> Iterator[WatchedEvent]:

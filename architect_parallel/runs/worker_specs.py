@@ -1,7 +1,7 @@
-"""What one worker is told: a task, the flags above it and the settings below it, made into the draft of a worker.
+"""Make a task and the options of the run into the draft of a worker.
 
-Flags beat the task file, the file beats the agent's profile and the configuration. What the chosen backend cannot
-honour, or what nothing acts on yet, becomes a warning of that worker, never silence.
+Flags beat the task file, and the file beats the agent's profile and the configuration. A setting that the
+chosen backend cannot honour becomes a warning of that worker.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.options import RunOptions
+from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.task_sources import TaskPlace
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.scheduling import graph
@@ -33,66 +35,33 @@ from architect_parallel.text.quantities import quoted, show_workers
 from architect_parallel.text.suggest import require_known
 
 _MOST_OVERLAPS = 20
-"""So many pairs of tasks are named."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
-    """What was said on the command line and holds for every task."""
-
-    backend: str | None
-    agent: str | None
-    limits: Limits
-    """Of a worker, from flags and configuration."""
-    limits_given: frozenset[str]
-    """Names of those `Limits` that flags gave: they beat the task's own."""
-    commit: bool
-    run_budget: bool
-    retries: int
-    """From flag or configuration."""
-    retries_given: bool
-    """The flag was given: it beats the task's own."""
-    refine: bool
-    checks: tuple[str, ...]
-    """From flag or configuration."""
-    checks_given: bool
-    """The flag was given: it beats the task's own."""
-    check_timeout_s: float
+"""Pairs of tasks named in warnings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedTask:
-    """A task that has met its backend, model and profile."""
+    """A task with its backend, model and profile."""
 
     task: Task
     backend: Backend
     agent: AgentProfile
-    """With the task's own prompt and modes in it; a mode that nobody wrote is `None`."""
+    """With the task's own prompt and modes. `None` means that the mode is not set anywhere."""
     model: str | None
     limits: Limits
 
 
-def resolve_task(
-    task: Task,
-    model: str | None,
-    flags: Flags,
-    here: Workspace,
-    *,
-    models_given: bool,
-    default_model: str | None = None,
-) -> ResolvedTask:
-    """What `task` amounts to here.
+def resolve_task(task: Task, model: str | None, options: RunOptions, here: Workspace) -> ResolvedTask:
+    """`task` with its backend, agent profile, model and limits.
 
     Args:
-        model: What the assignment gave it; `None`: nothing.
-        models_given: Models were named on the command line: a task without one then takes the backend's default.
-        default_model: For a task where neither it nor its profile names one; `None` means the backend's default.
+        model: The model that the assignment gave it. `None` means that it gave none. If `options` has models to
+            compare, the task then takes its own model or the backend's default.
 
     Raises:
         UsageError: An unknown backend or agent.
     """
-    profile = require_agent(here.settings, flags.agent or task.agent or here.settings.parallel.agent)
-    name = flags.backend or task.backend or profile.backend or here.settings.parallel.backend
+    profile = require_agent(here.settings, options.over("agent", task.agent))
+    backend = options.over("backend", task.backend or profile.backend)
     prompts = [prompt for prompt in (profile.system_prompt, task.system_prompt) if prompt]
     agent = replace(
         profile,
@@ -100,17 +69,16 @@ def resolve_task(
         approval_mode=task.approval_mode or profile.approval_mode,
         sandbox_mode=task.sandbox_mode or profile.sandbox_mode,
     )
-    own = {"timeout_s": task.timeout_s, "budget_usd": task.budget_usd, "max_steps": task.max_turns}
-    limits = flags.limits
-    for field, value in own.items():
-        if value is not None and field not in flags.limits_given:
-            limits = replace(limits, **{field: value})  # type: ignore[arg-type]  # names and values are those of Limits
+    if "model" in options.given:
+        model = options.model
+    elif model is None:
+        model = task.model or (None if options.models else profile.model or options.model)
     return ResolvedTask(
         task=task,
-        backend=require_backend(here.backends, name),
+        backend=require_backend(here.backends, backend),
         agent=agent,
-        model=model or task.model or (None if models_given else profile.model or default_model),
-        limits=limits,
+        model=model,
+        limits=worker_limits(options, task),
     )
 
 
@@ -118,56 +86,87 @@ def require_agent(settings: Settings, name: str) -> AgentProfile:
     """The agent profile called `name`.
 
     Raises:
-        UsageError: There is none; the nearest name is offered.
+        UsageError: It is unknown; the message offers the nearest name.
     """
     return settings.agents[require_known("agent", name, settings.agents)]
 
 
 def require_all_ready(orders: Sequence[ResolvedTask], here: Workspace) -> None:
-    """Checks that every backend can be started here for every model it is to run.
+    """Check that every backend can be started here for every model it is to run.
 
     Raises:
-        EnvironmentProblem: With all that is missing, each with its remedy.
+        EnvironmentProblem: Everything that is missing, each with its remedy.
     """
     models: dict[str, set[str | None]] = {}
     for order in orders:
         models.setdefault(order.backend.name, set()).add(order.model)
     problems = []
-    for name, wanted in models.items():
+    for name, names_of_models in models.items():
         try:
-            require_ready(here.backends, here.backends[name], wanted, here.environ)
+            require_ready(here.backends, here.backends[name], names_of_models, here.environ)
         except EnvironmentProblem as error:
             problems.append(error)
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        lines = "\n".join(f"{each.message} ({each.hint})" if each.hint else each.message for each in problems)
+        lines = "\n".join(
+            f"{problem.message} ({problem.hint})" if problem.hint else problem.message for problem in problems
+        )
         raise EnvironmentProblem(f"{len(problems)} backends cannot run:\n{lines}", hint="architect backends")
 
 
 def require_ready(
     backends: Mapping[str, Backend], backend: Backend, models: set[str | None], environ: Mapping[str, str]
 ) -> None:
-    """Checks that `backend` can be started here for every one of `models`.
+    """Check that `backend` can be started here for every one of `models`.
 
     Raises:
-        EnvironmentProblem: With what is missing, its remedy and the backends that are ready.
+        EnvironmentProblem: What is missing, its remedy and the backends that are ready.
     """
-    for model in sorted(models, key=lambda each: each or ""):
-        found = backend.availability(environ, model=model)
-        if found.missing is not None:
-            ready = [each.name for each in backends.values() if each.availability(environ).ready]
+    for model in sorted(models, key=lambda name: name or ""):
+        state = backend.availability(environ, model=model)
+        if state.missing is not None:
+            ready = [other.name for other in backends.values() if other.availability(environ).ready]
             others = [f"--backend {name} is ready here" for name in sorted(ready) if name != backend.name]
-            hint = "; or ".join([*([found.remedy] if found.remedy else []), *others[:3]])
-            raise EnvironmentProblem(f"backend {backend.name} cannot run: {found.missing}", hint=hint or None)
+            hint = "; or ".join([*([state.remedy] if state.remedy else []), *others[:3]])
+            raise EnvironmentProblem(f"backend {backend.name} cannot run: {state.missing}", hint=hint or None)
+
+
+def draft_specs(
+    resolved: Sequence[ResolvedTask],
+    places: Sequence[TaskPlace],
+    options: RunOptions,
+    run_id: str,
+    base_commit: str,
+) -> tuple[WorkerSpec, ...]:
+    """The workers of a run before they have numbers, linked to those they depend on.
+
+    Args:
+        resolved: The task of each worker.
+        places: Where each worker starts.
+    """
+    tasks = [order.task for order in resolved]
+    names = worker_names(tasks)
+    specs = [
+        draft_spec(order, index, name, place, options, run_id=run_id, base_commit=base_commit)
+        for index, (order, name, place) in enumerate(zip(resolved, names, places, strict=True))
+    ]
+    return linked(specs, tasks)
 
 
 def draft_spec(
-    order: ResolvedTask, index: int, name: str, place: TaskPlace, flags: Flags, *, run_id: str, base_commit: str
+    order: ResolvedTask,
+    index: int,
+    name: str,
+    place: TaskPlace,
+    options: RunOptions,
+    *,
+    run_id: str,
+    base_commit: str,
 ) -> WorkerSpec:
     """The worker before it has a number: no branch, and no path unless it works in place."""
     task = order.task
-    # In a worktree of its own an agent that cannot ask need not: what it changes is looked at before it lands.
+    # In its own worktree an agent need not ask: its changes are reviewed before they land.
     in_place = place.isolation is Isolation.NONE
     approval = ApprovalMode.DEFAULT if in_place else ApprovalMode.NONE
     return WorkerSpec(
@@ -188,59 +187,55 @@ def draft_spec(
         subdirectory="" if in_place else place.directory,
         isolation=place.isolation,
         base_commit=base_commit,
-        commit=flags.commit and not in_place,
+        commit=options.commit and not in_place,
         critical=task.critical,
-        retries=flags.retries if flags.retries_given or task.retries is None else task.retries,
-        refine=flags.refine,
+        retries=options.over("retries", task.retries),
+        refine=options.refine,
         complexity=task.complexity or Complexity.LOW,
         on_partial=task.on_partial,
         role=task.role,
-        checks=_checks(task, flags),
-        check_timeout_s=flags.check_timeout_s,
+        role_name=task.role_name,
+        checks=tuple(dict.fromkeys(options.over("checks", task.checks))),
+        check_timeout_s=options.check_timeout,
         files=task.files,
         extra_argv=task.extra_argv,
-        warnings=tuple(_warnings(order, flags, in_place=in_place)),
+        warnings=tuple(_warnings(order, options, in_place=in_place)),
         tags=task.tags,
         meta=task.meta,
     )
 
 
 def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSpec, ...]:
-    """The workers with the ids of those they depend on.
+    """The workers with the ids of the workers they depend on.
 
     Args:
-        tasks: The task of each.
+        tasks: The task of each worker.
 
     Raises:
-        UsageError: Several workers do one task of a graph: their work could not be told apart.
+        UsageError: Several workers do one task of a graph, so their results could not be told apart.
     """
     if not any(task.dependencies for task in tasks):
         return tuple(specs)
     ids: dict[str, int] = {}
     for spec, task in zip(specs, tasks, strict=True):
-        for word in dict.fromkeys(each for each in (task.name, task.id) if each):
+        for word in dict.fromkeys(filter(None, (task.name, task.id))):
             if word in ids:
                 raise UsageError(
-                    f"{quoted(word)} is done by several workers, and tasks depend on one another",
+                    f"{quoted(word)} is done by several workers, but tasks depend on one another",
                     hint="leave out --workers",
                 )
             ids[word] = spec.worker_id
     return tuple(
-        replace(spec, dependencies=tuple(dict.fromkeys(ids[each] for each in task.dependencies)))
+        replace(spec, dependencies=tuple(dict.fromkeys(ids[name] for name in task.dependencies)))
         for spec, task in zip(specs, tasks, strict=True)
     )
-
-
-def _checks(task: Task, flags: Flags) -> tuple[str, ...]:
-    written = flags.checks if flags.checks_given or task.checks is None else task.checks
-    return tuple(dict.fromkeys(written))
 
 
 def worker_names(tasks: Sequence[Task]) -> list[str]:
     """A name for every worker, given the task of each: the task's own (a second worker of it gets `-2`), its id, or
     `worker-<id>`."""
     names: list[str] = []
-    taken = {each for task in tasks for each in (task.name, task.id) if each}
+    taken = {name for task in tasks for name in (task.name, task.id) if name}
     for index, task in enumerate(tasks):
         own = task.name or task.id
         name = own or f"worker-{index + 1}"
@@ -253,24 +248,24 @@ def worker_names(tasks: Sequence[Task]) -> list[str]:
 
 
 def shared_warnings(workers: Sequence[WorkerSpec]) -> list[str]:
-    """The warnings of all workers for the plan: one that is everybody's once, else with whose it is."""
+    """The warnings of all workers for the plan. One that all workers share comes once, another names its workers."""
     owners: dict[str, list[int]] = {}
     for spec in workers:
         for warning in spec.warnings:
             owners.setdefault(warning, []).append(spec.worker_id)
-    found = []
+    warnings = []
     for warning, ids in owners.items():
-        found.append(warning if len(ids) == len(workers) else f"{show_workers(ids)}: {warning}")
-    return found
+        warnings.append(warning if len(ids) == len(workers) else f"{show_workers(ids)}: {warning}")
+    return warnings
 
 
 def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Repository, base_commit: str) -> list[str]:
-    """Every two tasks whose scopes overlap, named with the patterns that do. Workers of one task share its scope, and a
-    task may change what a task that it waits for changed before.
+    """Warn of every two tasks whose scopes overlap. Workers of one task share its scope, and a task may change what a
+    task it depends on changed before.
 
     Args:
-        workers: Each with the number of its task, from 0.
-        base_commit: What is a file in it is not taken for a directory that might hold more.
+        workers: Each worker with the number of its task, from 0.
+        base_commit: A path that is a file in it is not taken for a directory.
     """
     names: dict[int, str] = {}
     scopes: dict[int, tuple[str, ...]] = {}
@@ -288,32 +283,34 @@ def scope_warnings(workers: Sequence[tuple[int, WorkerSpec]], repository: Reposi
     def ordered(one: int, other: int) -> bool:
         return one in before(other) or other in before(one)
 
-    found = list(overlapping(scopes, most=_MOST_OVERLAPS + 1, may=ordered))
-    literal = {pattern for patterns in scopes.values() for pattern in patterns if is_literal(pattern)} if found else ()
+    overlaps = list(overlapping(scopes, most=_MOST_OVERLAPS + 1, may=ordered))
+    literal = (
+        {pattern for patterns in scopes.values() for pattern in patterns if is_literal(pattern)} if overlaps else ()
+    )
     if literal:
         listed = repository.store.run("ls-tree", "-r", "-z", "--name-only", base_commit).fields
         files = frozenset(literal).intersection(listed)
-        found = list(overlapping(scopes, files=files, most=_MOST_OVERLAPS + 1, may=ordered))
+        overlaps = list(overlapping(scopes, files=files, most=_MOST_OVERLAPS + 1, may=ordered))
     lines = [
-        f"the scopes of {names[each.one]} and {names[each.other]} overlap: {each.patterns[0]} and {each.patterns[1]}"
-        for each in found[:_MOST_OVERLAPS]
+        f"the scopes of {names[pair.one]} and {names[pair.other]} overlap: {pair.patterns[0]} and {pair.patterns[1]}"
+        for pair in overlaps[:_MOST_OVERLAPS]
     ]
-    return lines + (["further scopes overlap"] if len(found) > _MOST_OVERLAPS else [])
+    return lines + (["further scopes overlap"] if len(overlaps) > _MOST_OVERLAPS else [])
 
 
-def _warnings(order: ResolvedTask, flags: Flags, *, in_place: bool) -> Iterator[str]:
+def _warnings(order: ResolvedTask, options: RunOptions, *, in_place: bool) -> Iterator[str]:
     backend, task = order.backend, order.task
-    budget = order.limits.budget_usd is not None or flags.run_budget
-    for each in backend.capabilities.cannot_honour(order.agent, model=order.model is not None, budget=budget):
-        yield f"backend {backend.name} {each}"
+    budget = order.limits.budget_usd is not None or options.budget is not None
+    for lack in backend.capabilities.cannot_honour(order.agent, model=order.model is not None, budget=budget):
+        yield f"backend {backend.name} {lack}"
     has_modes = ApprovalMode.AUTO in backend.capabilities.approval_modes
     if in_place and has_modes and order.agent.approval_mode is None and order.agent.sandbox_mode is None:
-        yield f"in place, without an approval_mode: what {backend.name} would have to ask for may be denied"
-    wanted = task.output_format
-    if wanted is not None and wanted is not backend.capabilities.output_format:
+        yield f"in place, without an approval_mode: {backend.name} may be denied what it would have to ask for"
+    requested = task.output_format
+    if requested is not None and requested is not backend.capabilities.output_format:
         used = backend.capabilities.output_format
-        yield f"backend {backend.name} is read as {used}: output_format {wanted} is left out"
+        yield f"backend {backend.name} is read as {used}: output_format {requested} is ignored"
     if task.max_tokens is not None:
-        yield f"backend {backend.name} cannot be told a number of tokens: max_tokens is left out"
+        yield f"backend {backend.name} cannot limit output tokens: max_tokens is ignored"
     if task.files and in_place:
-        yield "files: it works in place, where nobody sees what it changes; its scope is not looked at"
+        yield "files: the task works in place, so its changes are not compared with its scope"

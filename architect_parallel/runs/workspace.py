@@ -12,6 +12,7 @@ from architect_parallel.backends.base import Backend
 from architect_parallel.backends.registry import load_backends
 from architect_parallel.config.paths import home_dir
 from architect_parallel.config.settings import load_settings
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.domain import RunResult, Settings, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.journal import Journal
@@ -41,6 +42,18 @@ def load_workspace(
         repository=repository, settings=settings, backends=load_backends(settings, environ), environ=environ,
         start=workspace_root.absolute(),
     )  # fmt: skip
+
+
+def validation_context(workspace: Workspace) -> ValidationContext:
+    """The context in which task files, specs and flows are checked here."""
+    checkout = workspace.repository.checkout
+    return ValidationContext(
+        directory=workspace.start,
+        checkout=None if checkout is None else Path(os.path.realpath(checkout)),
+        backends=tuple(workspace.backends),
+        agents=tuple(workspace.settings.agents),
+        ceiling=workspace.settings.parallel.workers_ceiling,
+    )
 
 
 def require_planned(run_id: str, planned: Sequence[WorkerSpec], worker_id: int) -> int:

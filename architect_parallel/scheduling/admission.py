@@ -1,9 +1,9 @@
-"""Which waiting worker starts next, and when to look again. Pure: the clock and the machine's figures come in.
+"""The waiting worker that starts next, and the time to look again. Pure: time and free resources come in.
 
-Four gates, each of its own kind: the run's places, the provider (window, bucket, its word to wait), the complexity of
-what runs, and the machine's free memory and disk. A worker that may not start lets others pass. There is no deadlock:
-with nothing running every gate but time is open (a window and each class of complexity have at least one place), and
-what the machine lacks then is for the caller to decide (`FreeResources.shortage`).
+There are four gates: the run's limit, the provider (window, bucket, its word to wait), the complexity of the running
+workers, and the machine's free memory and disk. A worker that may not start lets others pass. There is no deadlock:
+with nothing running, every gate but time is open, because a window and each class of complexity allow at least one
+worker. Only the caller can decide about too little memory or disk (`FreeResources.shortage`).
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ MOST_AT_ONCE: Mapping[Complexity, float] = {Complexity.LOW: math.inf, Complexity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What holds for the starts of a whole run."""
+    """The rules for starting the workers of a run."""
 
     provider_of: Callable[[WorkerSpec], str] = lambda spec: spec.backend
     rate_limits: Mapping[str, RateLimit] = field(default_factory=dict)
-    """By provider; without an entry starts are not spread."""
+    """By provider. Without an entry, starts are not spread over time."""
     rate_limit_wait_s: float = 1800.0
-    """The longest one worker waits for its provider over all its attempts."""
+    """The longest time that one worker waits for its provider over all its attempts."""
     min_free_memory_bytes: int = 0
     min_free_disk_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortage:
-    """What the machine lacks for another worker."""
+    """The resource that the machine lacks for another worker."""
 
     of_disk: bool
-    """Of disk, else of memory."""
+    """Whether disk is short. Otherwise memory is."""
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeResources:
-    """What the machine has left."""
+    """The free memory and disk of the machine."""
 
     memory_bytes: float = math.inf
     disk_bytes: float = math.inf
 
     def shortage(self, rules: Rules) -> Shortage | None:
-        """What is short; the disk first, because work can be lost there.
+        """The resource that is short, or `None`. Disk comes first, because work can be lost without it.
 
         >>> FreeResources(memory_bytes=2**20).shortage(Rules(min_free_memory_bytes=2**29)).text
         '1 MiB of memory free, min_free_memory is 512 MiB'
@@ -70,27 +70,27 @@ class Waiting:
 
     spec: WorkerSpec
     not_before_s: float = -math.inf
-    """Its own backoff."""
+    """The end of its backoff."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ProviderState:
-    """What is known of one provider; changed by what its workers report."""
+    """The state of one provider. The reports of its workers change it."""
 
     window: Window = field(default_factory=Window)
     bucket: Bucket | None = None
     not_before_s: float = -math.inf
-    """The provider's own word: nobody is served before."""
+    """The time before which the provider serves no worker, by its own word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """What may start now, or when something may."""
+    """The worker that may start now, or the time when one may."""
 
     index: int | None = None
-    """In the list of the waiting; `None`: nothing may start now."""
+    """Its position among the waiting workers. `None` means that no worker may start now."""
     at_s: float = math.inf
-    """When the next one may start by time alone; infinite: only after another one ended."""
+    """The time when the next worker may start. Infinite means only after another worker has ended."""
 
 
 def next_start(
@@ -102,7 +102,7 @@ def next_start(
     *,
     held: Collection[int] = (),
 ) -> Next:
-    """The first of the waiting that may start now, in their order; the machine is the caller's to ask.
+    """Choose the first waiting worker that may start now. The caller checks the free resources.
 
     Args:
         held: Ids of workers that may start only after another one ended.
@@ -115,14 +115,14 @@ def next_start(
     by_provider = Counter(provider_of(spec) for spec in running)
     by_complexity = Counter(spec.complexity for spec in running)
     at_s = math.inf
-    for index, each in enumerate(waiting):
-        if each.spec.worker_id in held or by_complexity[each.spec.complexity] >= MOST_AT_ONCE[each.spec.complexity]:
+    for index, entry in enumerate(waiting):
+        if entry.spec.worker_id in held or by_complexity[entry.spec.complexity] >= MOST_AT_ONCE[entry.spec.complexity]:
             continue
-        provider = provider_of(each.spec)
+        provider = provider_of(entry.spec)
         state = providers.get(provider) or ProviderState()
         if by_provider[provider] >= state.window.places:
             continue
-        ready_s = max(each.not_before_s, state.not_before_s)
+        ready_s = max(entry.not_before_s, state.not_before_s)
         if state.bucket is not None:
             ready_s = max(ready_s, state.bucket.ready_s(now_s))
         if ready_s <= now_s:

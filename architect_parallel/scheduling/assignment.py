@@ -1,7 +1,6 @@
-"""How many workers there are, how many run at a time, and which task and model each gets.
+"""The number of workers, the number that run at a time, and the task and model of each. Pure.
 
-Pure. Invariant: nothing that was asked for is dropped: every task and every model stands in the result (in `cross`
-every pair of them), whatever the number of workers.
+No task and no model is dropped: whatever the number of workers, each occurs in the result (with `cross`, each pair).
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 DEFAULT_WORKERS = 3
-"""Workers for a single task, and how many run at a time, where nobody said."""
+"""The default number of workers for a single task, and of workers that run at a time."""
 
 
 class Assign(StrEnum):
-    """How tasks and models meet workers."""
+    """The way in which tasks and models are assigned to workers."""
 
     FILL = "fill"
     ROUND_ROBIN = "round-robin"
@@ -24,18 +23,18 @@ class Assign(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What one worker gets."""
+    """The task and the model of one worker."""
 
     task_index: int
-    """From 0 into the tasks as given."""
+    """The position among the given tasks, from 0."""
     model: str | None
-    """`None`: the backend's default model."""
+    """`None` means the backend's default model."""
 
 
 def worker_count(
     *, tasks: int, models: int, requested: int | None, ceiling: int = 10, assign: Assign = Assign.FILL
 ) -> int:
-    """How many workers a run has.
+    """The number of workers of a run.
 
     Args:
         tasks: At least 1.
@@ -59,7 +58,7 @@ def worker_count(
 
 
 def parallel_count(*, max_parallel: int | None, workers: int | None, ceiling: int = 10) -> int:
-    """How many workers run at the same time: as asked, else as many as the workers asked for, else 3.
+    """The number of workers that run at the same time: the requested one, else the requested workers, else 3.
 
     >>> parallel_count(max_parallel=None, workers=5), parallel_count(max_parallel=None, workers=None)
     (5, 3)
@@ -70,10 +69,10 @@ def parallel_count(*, max_parallel: int | None, workers: int | None, ceiling: in
 
 
 def assign_workers(*, tasks: int, models: Sequence[str], workers: int, assign: Assign) -> tuple[Assignment, ...]:
-    """Task and model of each worker, in the order of the workers.
+    """The task and the model of each worker, in the order of the workers.
 
-    `workers` comes from `worker_count`. Beyond the tasks, `fill` repeats the first task, and beyond the models it
-    leaves the choice to the backend; `round-robin` and `cross` begin again from the front.
+    `workers` is the result of `worker_count`. After the last task, `fill` repeats the first one, and after the last
+    model it leaves the choice to the backend. `round-robin` and `cross` start again with the first.
 
     >>> [(a.task_index, a.model) for a in assign_workers(tasks=2, models=["m"], workers=3, assign=Assign.FILL)]
     [(0, 'm'), (1, None), (0, None)]

@@ -1,22 +1,22 @@
-"""How long to wait before trying again. Pure: the dice are thrown by the caller."""
+"""The wait before another attempt. Pure: the caller supplies the random number."""
 
 from __future__ import annotations
 
 FIRST_S = 1.0
-"""The longest wait after the first failure; doubles with each further one."""
+"""The longest wait after the first failure. It doubles with each further failure."""
 LONGEST_S = 60.0
-"""No wait of our own choice is longer; a provider may ask for more."""
+"""The longest wait without a provider's word. A provider may ask for more."""
 
 
 def delay_s(failures: int, random: float, *, at_least_s: float = 0.0) -> float:
-    """Seconds to wait after the `failures`-th failure in a row.
+    """The seconds to wait after the `failures`-th failure in a row.
 
-    Half of the wait is fixed and half is jitter, so that workers refused together do not come back together. What a
-    provider asked for (`at_least_s`) comes on top: nobody comes back early, and not all of them at that moment.
+    Half of the wait is fixed and half is jitter, so that workers refused together do not come back together. The
+    provider's own wait (`at_least_s`) is added: no worker comes back early, and not all come back at that moment.
 
     Args:
-        failures: From 1.
-        random: From 0 (included) to 1.
+        failures: Counted from 1.
+        random: A number from 0 (included) to 1.
 
     >>> [delay_s(n, 0.5) for n in (1, 2, 3, 20)]
     [0.75, 1.5, 3.0, 45.0]

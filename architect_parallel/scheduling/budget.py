@@ -1,48 +1,48 @@
-"""What a run has spent, against its budget. Pure."""
+"""The money a run has spent, against its budget. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from architect_parallel.domain import Attempt, WorkerSpec
+from architect_parallel.domain import WorkerSpec
 
 
 class Spending:
-    """The cost of one launch of a run: of what has ended, and of what runs as far as it is known."""
+    """The cost of one launch of a run: of the attempts that ended, and of those that run as far as it is known."""
 
     def __init__(self, budget_usd: float | None) -> None:
         """Args:
-        budget_usd: Of the whole launch; `None`: there is no limit.
+        budget_usd: The budget of the whole launch. `None` means no limit.
         """
         self._budget_usd = budget_usd
         self._running: dict[int, float] = {}
-        """USD of what runs now, by worker."""
+        """USD of the running attempts, by worker id."""
         self._ended = 0.0
         """USD of the attempts that ended."""
 
     @property
     def usd(self) -> float:
-        """All of it."""
+        """All that was spent, in USD."""
         return self._ended + sum(self._running.values())
 
     def seen(self, worker_id: int, cost: float) -> None:
-        """What a running attempt has cost so far."""
+        """Note what a running attempt has cost so far, in USD."""
         self._running[worker_id] = cost
 
-    def ended(self, worker_id: int, attempt: Attempt) -> None:
-        """An attempt has ended. What was seen of it stays spent, even where its end does not know the cost any more."""
-        live = self._running.pop(worker_id, 0.0)
-        self._ended += live if attempt.cost is None else attempt.cost
+    def ended(self, worker_id: int, cost: float | None) -> None:
+        """Note the end of an attempt. Without a `cost`, what was seen of it stays spent."""
+        seen = self._running.pop(worker_id, 0.0)
+        self._ended += seen if cost is None else cost
 
     def limited(self, spec: WorkerSpec) -> WorkerSpec:
-        """`spec` with what is left of the budget as its limit beside its own."""
+        """Give `spec` what is left of the budget as a further limit."""
         if self._budget_usd is None:
             return spec
         return replace(spec, limits=replace(spec.limits, run_budget_usd=self._budget_usd - self.usd))
 
     @property
     def exhausted(self) -> str | None:
-        """In words, when the budget is spent; `None`: it is not, or there is none.
+        """A sentence when the budget is spent. `None` means that it is not, or that there is none.
 
         >>> spending = Spending(0.5)
         >>> spending.exhausted
@@ -56,7 +56,7 @@ class Spending:
 
     @property
     def overshoot(self) -> str | None:
-        """In words, what was spent beyond the budget; `None`: nothing was."""
+        """A sentence when more than the budget was spent. `None` means that it was not."""
         if self._budget_usd is None or self.usd <= self._budget_usd:
             return None
         over = self.usd - self._budget_usd

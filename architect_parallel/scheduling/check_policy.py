@@ -1,4 +1,4 @@
-"""What a check's result means: against the base, for its repetition, for the worker. Pure."""
+"""Rules about check results: compared with the base, for a repetition, and for the worker. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from architect_parallel.errors import UsageError
 from architect_parallel.text.sanitize import one_line
 
 MOST_REPEATS = 2
-"""How often a failing check is run again at most."""
+"""The most repetitions of a failing check."""
 CANNOT_START = frozenset({126, 127})
-"""What a shell answers for a command that is not executable, or not there."""
+"""Exit codes of a shell for a command that is not executable, or does not exist."""
 
 
 def read_command(text: str) -> str:
-    """A check as the user wrote it.
+    """Validate a check command and return it.
 
     Raises:
-        ValueError: It is empty, or no shell can be given it.
+        ValueError: It is empty, or no shell can run it.
     """
     if not text.strip():
         raise ValueError("must not be empty")
@@ -29,48 +29,49 @@ def read_command(text: str) -> str:
 
 
 def change(base: CheckResult, now: CheckResult) -> CheckChange:
-    """What became of a check since the base."""
+    """The change of a check since the base."""
     if now.passed:
         return CheckChange.UNCHANGED if base.passed else CheckChange.MENDED
     return CheckChange.NEWLY_BROKEN if base.passed else CheckChange.BROKEN_BEFORE
 
 
 def compared(checks: Iterable[CheckResult], baseline: Iterable[CheckResult]) -> list[CheckResult]:
-    """The checks, each with its change; those the baseline does not have as they are."""
-    before = {each.command: each for each in baseline}
+    """The checks with their changes. A check that the baseline does not have is returned unchanged."""
+    before = {check.command: check for check in baseline}
     return [
-        replace(each, change=change(before[each.command], each)) if each.command in before else each for each in checks
+        replace(check, change=change(before[check.command], check)) if check.command in before else check
+        for check in checks
     ]
 
 
 def of_base(workers: Iterable[WorkerSpec]) -> tuple[str, ...]:
-    """The commands that are run on the base for these workers, each once. A worker in place does not start from it."""
+    """The check commands to run on the base commit, each once. A worker in place does not start from that commit."""
     isolated = (spec for spec in workers if spec.isolation is not Isolation.NONE)
     return tuple(dict.fromkeys(command for spec in isolated for command in spec.checks))
 
 
 def cannot_start(check: CheckResult) -> bool:
-    """Whether there is no such command, rather than that it found something wrong."""
+    """Return whether the command could not be started at all."""
     return not check.timed_out and (check.exit_code is None or check.exit_code in CANNOT_START)
 
 
 def refusal(baseline: Iterable[CheckResult]) -> UsageError | None:
-    """What is wrong with the run whose checks ran so on its base; `None`: it may begin."""
-    for each in baseline:
-        if cannot_start(each):
-            said = (each.output_tail.splitlines() or [f"exit code {each.exit_code}"])[-1]
+    """The error that forbids a run with this baseline. `None` means that the run may begin."""
+    for check in baseline:
+        if cannot_start(check):
+            last_line = (check.output_tail.splitlines() or [f"exit code {check.exit_code}"])[-1]
             return UsageError(
-                f"check {each.command!r} cannot be started on the base commit: {said}",
+                f"check {check.command!r} cannot be started on the base commit: {last_line}",
                 hint="install what it needs, or leave the base commit out with --no-baseline",
             )
     return None
 
 
 def worth_repeating(check: CheckResult, runs: int) -> bool:
-    """Whether a check may pass when it is run once more. One that had to be stopped, or is not there, will not.
+    """Return whether a check may pass when it is run again. A check that was stopped or could not start will not.
 
     Args:
-        runs: How often it has run so far.
+        runs: The number of runs so far.
     """
     if check.passed or check.timed_out or runs > MOST_REPEATS:
         return False
@@ -78,12 +79,12 @@ def worth_repeating(check: CheckResult, runs: int) -> bool:
 
 
 def failing(checks: Iterable[CheckResult]) -> list[CheckResult]:
-    """Those that did not pass."""
-    return [each for each in checks if not each.passed]
+    """The checks that did not pass."""
+    return [check for check in checks if not check.passed]
 
 
 def words(check: CheckResult) -> str:
-    """A check that failed, on one line: `make test (exit code 2, newly broken)`."""
+    """A failed check on one line: `make test (exit code 2, newly broken)`."""
     if check.timed_out:
         how = [f"out of time after {check.duration_seconds:.0f} s"]
     elif check.exit_code is None:
@@ -97,8 +98,8 @@ def words(check: CheckResult) -> str:
 
 
 def error_of(failed: Sequence[CheckResult]) -> str:
-    """Why a worker whose checks failed has failed, in one line: with the last line of the first one's output, so that
-    two attempts that failed differently are told apart."""
+    """The error of a worker whose checks failed, in one line. The last line of the first check's output is part of it,
+    so that two different failures are not taken for the same."""
     first = failed[0]
     last = next((line for line in reversed(first.output_tail.splitlines()) if line.strip()), "")
     more = f"; {len(failed) - 1} more failed" if len(failed) > 1 else ""

@@ -1,8 +1,8 @@
-"""The one task graph: who waits for whom, in what order, and which chain decides how long it takes. Pure.
+"""The task graph: dependencies, a topological order, cycles, and the critical path. Pure.
 
-A graph is a mapping from each name to the names it depends on, in the order in which they were written. That order is
-kept wherever the dependencies leave a choice, so that the same file always gives the same plan. Nothing recurses: a
-chain of ten thousand tasks is as good as any.
+A graph is a mapping from each name to the names it depends on, in the order of the file. That order is kept wherever
+the dependencies leave a choice, so that the same file always gives the same plan. Nothing recurses, so a chain of ten
+thousand tasks works.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 Dependencies = Mapping[T, Sequence[T]]
-"""Name → what it depends on; every name that is depended on is a key."""
+"""Name → the names that it depends on. Every dependency is a key, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Chain(Generic[T]):
 
 
 def cycles(graph: Dependencies[T], *, most: int = 20) -> list[tuple[T, ...]]:
-    """Cycles that have to be broken, no two with a task in common; each name waits for the next, the last is the first.
+    """Cycles that have no task in common. Each name depends on the next, and the last name is the first.
 
     >>> cycles({"a": ["c"], "b": ["a"], "c": ["b"], "d": ["a"]})
     [('a', 'c', 'b', 'a')]
@@ -40,23 +40,23 @@ def cycles(graph: Dependencies[T], *, most: int = 20) -> list[tuple[T, ...]]:
             del left[name]
         if not left:
             break
-        left = {name: [each for each in wanted if each in left] for name, wanted in left.items()}
+        left = {name: [dependency for dependency in wanted if dependency in left] for name, wanted in left.items()}
         path: dict[T, None] = {}
         name = next(iter(left))
-        while name not in path:  # each that is left waits for another one that is
+        while name not in path:  # every name that is left depends on another one that is left
             path[name] = None
             name = left[name][0]
         walked = list(path)
         ring = walked[walked.index(name) :]
         found.append((*ring, name))
         left = {each: [other for other in wanted if other not in ring] for each, wanted in left.items()}
-        for each in ring:
-            del left[each]
+        for member in ring:
+            del left[member]
     return found
 
 
 def topological(graph: Dependencies[T]) -> tuple[T, ...]:
-    """The names, each after all it depends on; among those that could come next the one written first.
+    """The names, each after its dependencies. Where several could be next, the first one of the file is.
 
     Raises:
         ValueError: There is a cycle.
@@ -71,14 +71,14 @@ def topological(graph: Dependencies[T]) -> tuple[T, ...]:
 
 
 def levels(graph: Dependencies[T]) -> tuple[tuple[T, ...], ...]:
-    """The names by the length of the longest chain before them: for people, nobody waits for a level.
+    """The names by the length of the longest chain before them. They are for display: no task waits for a level.
 
     >>> levels({"a": [], "b": ["a"], "c": [], "d": ["b", "c"]})
     (('a', 'c'), ('b',), ('d',))
     """
     depth: dict[T, int] = {}
     for name in topological(graph):
-        depth[name] = 1 + max((depth[each] for each in graph[name]), default=-1)
+        depth[name] = 1 + max((depth[dependency] for dependency in graph[name]), default=-1)
     found: list[list[T]] = [[] for _ in range(1 + max(depth.values(), default=-1))]
     for name in graph:
         found[depth[name]].append(name)
@@ -86,23 +86,23 @@ def levels(graph: Dependencies[T]) -> tuple[tuple[T, ...], ...]:
 
 
 def heights(graph: Dependencies[T]) -> dict[T, int]:
-    """How many tasks stand on the longest chain that waits for each, itself included.
+    """The length of the longest chain of dependents that begins with each name.
 
     >>> heights({"a": [], "b": ["a"], "c": ["b"], "d": []})
     {'a': 3, 'b': 2, 'c': 1, 'd': 1}
     """
     found = dict.fromkeys(graph, 1)
     for name in reversed(topological(graph)):
-        for each in graph[name]:
-            found[each] = max(found[each], found[name] + 1)
+        for dependency in graph[name]:
+            found[dependency] = max(found[dependency], found[name] + 1)
     return found
 
 
 def critical_path(graph: Dependencies[T], weights: Mapping[T, float] | None = None) -> Chain[T]:
-    """The heaviest chain: with places enough no run can be shorter.
+    """The heaviest chain: no run can be shorter, however many workers run at a time.
 
     Args:
-        weights: Of each task, at least 0; `None`: each weighs 1.
+        weights: The weight of each task, at least 0. `None` means that each weighs 1.
 
     >>> critical_path({"a": [], "b": ["a"], "c": []}, {"a": 1.0, "b": 2.0, "c": 2.5})
     Chain(names=('a', 'b'), weight=3.0)
@@ -110,12 +110,12 @@ def critical_path(graph: Dependencies[T], weights: Mapping[T, float] | None = No
     total: dict[T, float] = {}
     before: dict[T, T | None] = {}
     for name in topological(graph):
-        last = max(graph[name], key=lambda each: total[each], default=None)
+        last = max(graph[name], key=lambda item: total[item], default=None)
         before[name] = last
         total[name] = (1.0 if weights is None else weights[name]) + (0.0 if last is None else total[last])
     if not total:
         return Chain(names=(), weight=0.0)
-    end: T | None = max(total, key=lambda each: total[each])
+    end: T | None = max(total, key=lambda item: total[item])
     weight, path = total[end] if end is not None else 0.0, list[T]()
     while end is not None:
         path.append(end)
@@ -124,7 +124,7 @@ def critical_path(graph: Dependencies[T], weights: Mapping[T, float] | None = No
 
 
 def closure(graph: Dependencies[T], names: Iterable[T]) -> set[T]:
-    """`names` and all they depend on, directly or not.
+    """`names` and all their dependencies, direct and indirect.
 
     >>> sorted(closure({"a": [], "b": ["a"], "c": ["b"]}, ["b"]))
     ['a', 'b']
@@ -140,7 +140,7 @@ def closure(graph: Dependencies[T], names: Iterable[T]) -> set[T]:
 
 
 def _sorted(graph: Dependencies[T]) -> list[T]:
-    """Kahn's algorithm; what hangs on a cycle is missing."""
+    """Sort with Kahn's algorithm. The result lacks the names on a cycle, and all that depend on them."""
     place = {name: index for index, name in enumerate(graph)}
     names = list(graph)
     missing = {name: len(set(wanted)) for name, wanted in graph.items()}
@@ -154,8 +154,8 @@ def _sorted(graph: Dependencies[T]) -> list[T]:
     while ready:
         name = names[heapq.heappop(ready)]
         order.append(name)
-        for each in followers[name]:
-            missing[each] -= 1
-            if not missing[each]:
-                heapq.heappush(ready, place[each])
+        for follower in followers[name]:
+            missing[follower] -= 1
+            if not missing[follower]:
+                heapq.heappush(ready, place[follower])
     return order

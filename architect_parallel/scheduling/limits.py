@@ -1,4 +1,4 @@
-"""Which limit a worker has gone over, given what was seen of it. Pure: the clock and the sampling are elsewhere."""
+"""The limit that a worker has exceeded. Pure: others read the clock and take the samples."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from architect_parallel.text.quantities import show_count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What is known of a running worker at one moment; `None` is unknown and goes over no limit."""
+    """The measurements of a running worker at one moment. `None` means unknown, which exceeds no limit."""
 
     elapsed_s: float = 0.0
-    """Since the agent started."""
+    """Seconds since the agent started."""
     idle_s: float = 0.0
-    """Since its last output."""
+    """Seconds since its last output."""
     memory_bytes: int | None = None
-    """Of the whole process tree."""
+    """The memory of the whole process tree."""
     output_bytes: int = 0
     steps: int = 0
     cost_usd: float | None = None
@@ -25,18 +25,18 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """A limit that was reached, and the figures for the user."""
+    """An exceeded limit, with the numbers for the user."""
 
     reason: Reason
     detail: str
 
 
 def exceeded(limits: Limits, seen: Observation) -> Excess | None:
-    """The first limit gone over, or `None`.
+    """The first limit that is exceeded, or `None`.
 
-    Time is up and money is spent when the limit is reached: the next reply would be over it. Steps, output and memory
-    may be used up to the limit and not beyond. Time comes first: a worker late *and* over its budget is a timeout in
-    every run, whatever the sampling caught first.
+    Time and money end when the limit is reached, because the next reply would exceed it. Steps, output and memory may
+    be used up to the limit. Time is compared first: a worker that is late *and* over its budget is a timeout in every
+    run, whichever was measured first.
 
     >>> exceeded(Limits(max_steps=3), Observation(steps=4))
     Excess(reason=<Reason.MAX_STEPS: 'max_steps'>, detail='4 steps, limit 3')

@@ -1,70 +1,158 @@
-"""What is tried after a task of a spec has failed for good. Pure.
+"""Recovery of tasks of a spec whose own retries are used up. Pure.
 
-Tasks with the same dependencies are a group: they began from the same state. A failed one waits until the rest of its
-group has ended, because only then can be seen whether it failed alone. If all of a group of two or more failed alike,
-another try would fail alike too, several times over: they are left to a person, with a briefing. Otherwise each is
-tried again, told of its error and of what the others of its group found.
+Tasks with the same dependencies are a group: they began from the same state. A failed task is parked until the rest of
+its group has ended, because only then is it known whether it failed alone. If all tasks of a group of two or more
+failed alike, another attempt would fail alike too: the group is escalated to a person, with a briefing. Otherwise each
+is tried again, with its error and the results of its group in the prompt.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from architect_parallel.domain import Status, WorkerResult, WorkerSpec
+from architect_parallel.scheduling.retries import shape
 from architect_parallel.text.quantities import show_cost, show_count
 from architect_parallel.text.sanitize import one_line
 
-TOLD_CHARACTERS = 1000
-"""Of each other task's words, how much a further attempt is told."""
+QUOTED_CHARACTERS = 1000
+"""The longest quotation of a prompt, an error or an output."""
+
+Group = tuple[int, ...]
+"""The identity of a group: the worker ids of its dependencies, sorted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What becomes of a group that has ended."""
+class RetryGroup:
+    """The parked workers of a group are tried again."""
 
-    again: tuple[int, ...] = ()
-    """Ids of those that are tried again."""
-    given_up: tuple[int, ...] = ()
-    """Ids of those that are left to a person."""
+    worker_ids: tuple[int, ...]
+    ended: tuple[WorkerResult, ...]
+    """The results of the whole group so far."""
+    answer: str
+    """The debugger's answer; empty without one."""
 
 
-def group_of(spec: WorkerSpec) -> tuple[int, ...]:
-    """What tells the group of a worker: those it began after."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscalateGroup:
+    """All of a group failed alike: its workers end, and a person decides."""
+
+    results: tuple[WorkerResult, ...]
+    answer: str
+    """The debugger's answer; empty without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskDebugger:
+    """The decision about a group needs an answer of the debugger first."""
+
+    group: Group
+    question: str
+
+
+class GroupRecovery:
+    """The workers that failed and wait for the rest of their group, and the decision about each group."""
+
+    def __init__(self, specs: Iterable[WorkerSpec], *, has_debugger: bool) -> None:
+        self.parked: dict[int, WorkerResult] = {}
+        """Results of the failed workers that wait for their group, by worker id."""
+        self._has_debugger = has_debugger
+        self._groups: dict[Group, list[WorkerSpec]] = {}
+        for spec in specs:
+            if spec.recovery is not None:
+                self._groups.setdefault(group_of(spec), []).append(spec)
+        self._asked: dict[int, Group] = {}
+        """Worker id of a debugger → the group that it is asked about."""
+        self._answers: dict[Group, str] = {}
+        self._escalated: list[Group] = []
+
+    @property
+    def answers(self) -> list[str]:
+        """The debugger's answers about groups that were escalated."""
+        return [text for group, text in self._answers.items() if group in self._escalated and text.strip()]
+
+    def park(self, worker_id: int, result: WorkerResult) -> None:
+        """Keep a failed worker until its group has ended."""
+        self.parked[worker_id] = result
+
+    def restore(self, spec: WorkerSpec, answer: str) -> None:
+        """Note that an earlier launch escalated the group of `spec`, with the debugger's `answer`."""
+        self._answers[group_of(spec)] = answer
+        self._escalated.append(group_of(spec))
+
+    def ask(self, debugger_id: int, group: Group) -> None:
+        """Note that the debugger with this worker id is asked about a group."""
+        self._asked[debugger_id] = group
+
+    def answer(self, debugger_id: int, text: str) -> None:
+        """Take the answer of a debugger; empty text means that it had none."""
+        self._answers[self._asked[debugger_id]] = text
+
+    def decide(
+        self, spec: WorkerSpec, end_of: Callable[[int], WorkerResult | None]
+    ) -> RetryGroup | EscalateGroup | AskDebugger | None:
+        """Decide about the group of `spec`, a worker or a debugger, once every worker of it has ended or is parked.
+
+        Args:
+            end_of: Returns the result of a worker, or `None` for one that has not ended.
+
+        Returns:
+            `None` where no decision is due.
+        """
+        group = self._asked.get(spec.worker_id, group_of(spec))
+        members = self._groups.get(group, [])
+        ends = {member.worker_id: end_of(member.worker_id) for member in members}
+        parked = {worker_id: self.parked[worker_id] for worker_id in ends if worker_id in self.parked}
+        if not parked or any(end is None and worker_id not in parked for worker_id, end in ends.items()):
+            return None
+        if self._has_debugger and len(parked) > 1 and group not in self._answers:
+            if group in self._asked.values():
+                return None
+            return AskDebugger(group=group, question=question(members, list(parked.values())))
+        for worker_id in parked:
+            del self.parked[worker_id]
+        answer = self._answers.get(group, "")
+        if is_escalated(members, parked, related=says_related(answer)):
+            self._escalated.append(group)
+            return EscalateGroup(results=tuple(parked.values()), answer=answer)
+        ended = (*parked.values(), *(end for end in ends.values() if end is not None))
+        return RetryGroup(worker_ids=tuple(parked), ended=ended, answer=answer)
+
+
+def group_of(spec: WorkerSpec) -> Group:
+    """The recovery group of a worker: workers with the same dependencies."""
     return tuple(sorted(spec.dependencies))
 
 
-def decide_group(group: Sequence[WorkerSpec], failed: Mapping[int, WorkerResult], *, related: bool = False) -> Decision:
-    """What becomes of the members of a group that failed and may be tried again.
+def is_escalated(members: Sequence[WorkerSpec], failed: Mapping[int, WorkerResult], *, related: bool = False) -> bool:
+    """Return whether a group is left to a person, instead of trying its failed workers again.
 
     Args:
-        group: All members.
-        failed: Result by worker id of those that failed and have a further attempt left.
-        related: The debugger says that their failures have one cause: a word that can only stop, never start anything.
+        failed: The results of the workers that failed and have an attempt left, by worker id.
+        related: The debugger says that the failures have one cause. It can only stop a group, never start one.
     """
-    alike = related or len({shape(each.error) + str(each.reason) for each in failed.values()}) == 1
-    escalates = all(spec.recovery is not None and spec.recovery.escalate for spec in group)
-    if len(group) > 1 and len(failed) == len(group) and alike and escalates:
-        return Decision(given_up=tuple(failed))
-    return Decision(again=tuple(failed))
+    alike = related or len({shape(result.error) + str(result.reason) for result in failed.values()}) == 1
+    escalates = all(spec.recovery is not None and spec.recovery.escalate for spec in members)
+    return len(members) > 1 and len(failed) == len(members) and alike and escalates
 
 
 def question(specs: Sequence[WorkerSpec], failed: Sequence[WorkerResult]) -> str:
-    """What the debugger is asked of the failures of a group."""
-    asked = {spec.worker_id: spec.prompt for spec in specs}
+    """The prompt for the debugger about the failures of a group."""
+    prompts = {spec.worker_id: spec.prompt for spec in specs}
     lines = [
         "Several tasks of one run failed. Change nothing; say in a few sentences what went wrong and what to do.",
         "",
     ]
-    for each in failed:
-        lines += [f"## {each.name}: {str(each.reason or each.status).replace('_', ' ')}"]
-        lines.append(f"Asked: {one_line(asked.get(each.worker_id, ''), TOLD_CHARACTERS)}")
-        if each.error:
-            lines.append(f"Error: {one_line(each.error, TOLD_CHARACTERS)}")
-        if each.output.strip():
+    for result in failed:
+        lines += [f"## {result.name}: {str(result.reason or result.status).replace('_', ' ')}"]
+        lines.append(f"Asked: {one_line(prompts.get(result.worker_id, ''), QUOTED_CHARACTERS)}")
+        if result.error:
+            lines.append(f"Error: {one_line(result.error, QUOTED_CHARACTERS)}")
+        if result.output.strip():
             lines.append(
-                f"The end of what it said: {one_line(each.output.strip()[-TOLD_CHARACTERS:], TOLD_CHARACTERS)}"
+                f"The end of what it said: {one_line(result.output.strip()[-QUOTED_CHARACTERS:], QUOTED_CHARACTERS)}"
             )
         lines.append("")
     lines.append("Do these failures have one cause? Your last line is `RELATED: yes` or `RELATED: no`.")
@@ -72,7 +160,7 @@ def question(specs: Sequence[WorkerSpec], failed: Sequence[WorkerResult]) -> str
 
 
 def says_related(answer: str) -> bool:
-    """Whether the debugger's last line says so.
+    """Return whether the debugger's last line says that the failures are related.
 
     >>> says_related("no disk\\nRELATED: yes"), says_related("RELATED: yes\\nor not")
     (True, False)
@@ -82,7 +170,7 @@ def says_related(answer: str) -> bool:
 
 
 def debugger_words(result: WorkerResult) -> str:
-    """What people are told of a debugger's run, its cost included."""
+    """The warning that shows a debugger's answer and its cost."""
     cost = show_cost(result.cost)
     if result.status is not Status.SUCCESS or not result.output.strip():
         why = one_line(result.error or str(result.reason or result.status), 300)
@@ -90,46 +178,39 @@ def debugger_words(result: WorkerResult) -> str:
     return f"the debugger says: {one_line(result.output.strip(), 500)} ({cost})"
 
 
-def found_by_others(worker_id: int, ended: Sequence[WorkerResult]) -> str:
-    """What the others of a group found, as the end of a refined prompt; empty: there is nobody else."""
+def results_of_others(worker_id: int, ended: Sequence[WorkerResult]) -> str:
+    """The results of the others of a group, as the end of a refined prompt; empty without others."""
     lines = []
-    for each in ended:
-        if each.worker_id == worker_id:
+    for result in ended:
+        if result.worker_id == worker_id:
             continue
-        said = one_line(each.output if each.status is Status.SUCCESS else each.error or each.output, TOLD_CHARACTERS)
-        lines.append(f"- {each.name} ended as {each.status}" + (f": {said}" if said else ""))
+        quoted = one_line(
+            result.output if result.status is Status.SUCCESS else result.error or result.output, QUOTED_CHARACTERS
+        )
+        lines.append(f"- {result.name} ended as {result.status}" + (f": {quoted}" if quoted else ""))
     return "\n".join(["", "", "What the tasks beside this one found:", *lines]) if lines else ""
 
 
 def briefing(
     specs: Sequence[WorkerSpec], results: Sequence[WorkerResult], run_id: str, answers: Sequence[str] = ()
 ) -> str:
-    """For the person a group of tasks that failed alike is left to: what was asked, what was tried, the choices.
+    """The text for the person who decides about groups that failed alike: the tasks, the attempts, the choices.
 
     Args:
-        answers: What the debugger said.
+        answers: The debugger's answers.
     """
-    names = ", ".join(each.name for each in results)
+    names = ", ".join(result.name for result in results)
     lines = [f"{names} failed alike, so nothing was tried again side by side.", "", "What was asked:"]
     lines += [f"- {spec.name}: {one_line(spec.prompt, 200)}" for spec in specs]
     lines += ["", "What was tried:"]
-    for each in results:
-        tried = show_count(each.attempts, "attempt")
-        error = one_line(each.error or "", 300) or str(each.reason or each.status).replace("_", " ")
-        lines.append(f"- {each.name} (worker {each.worker_id}), {tried}: {error}")
+    for result in results:
+        tried = show_count(result.attempts, "attempt")
+        error = one_line(result.error or "", 300) or str(result.reason or result.status).replace("_", " ")
+        lines.append(f"- {result.name} (worker {result.worker_id}), {tried}: {error}")
     for answer in answers:
-        lines += ["", "What the debugger said:", answer.strip()[:TOLD_CHARACTERS]]
+        lines += ["", "What the debugger said:", answer.strip()[:QUOTED_CHARACTERS]]
     lines += ["", "The choices:"]
     lines.append(f"- look: architect logs {run_id} {results[0].worker_id}")
     lines.append(f"- mend what they share (a login, a tool, the base commit), then: architect resume {run_id}")
     lines.append("- change what is asked, or drop it, and run the spec anew")
     return "\n".join(lines)
-
-
-def shape(error: str | None) -> str:
-    """An error without its figures: times and process ids differ where the failure is the same.
-
-    >>> shape("exit code 3 after 12 s") == shape("exit code 3 after 7 s")
-    True
-    """
-    return re.sub(r"\d+", "#", error or "")

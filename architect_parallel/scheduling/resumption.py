@@ -1,8 +1,8 @@
-"""What stands of a run when it is gone on with, so that it is not done again. Pure.
+"""The results that a resumed run keeps instead of running their workers again. Pure.
 
-A launcher that died was about to act on what it had recorded: on a failure (skip what depends on it, take the flow
-another way) as on a success. Both stand then, and the run ends as it would have. A run that *ended* with a failure has
-acted on it; whoever goes on with it wants that failure done again.
+A launcher that died was about to act on the results it had recorded, failures (skip the dependents, take another way
+through the flow) as well as successes. Both are kept then, and the run ends as it would have ended. A run that *ended*
+with a failure has acted on it already: who resumes it wants the failed worker to run again.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ _OWN_TIMEOUTS = (Reason.WORKER_TIMEOUT, Reason.IDLE_TIMEOUT)
 
 
 def ends_that_hold(recorded: Iterable[Recorded], *, failures: bool = True) -> dict[int, WorkerFinished]:
-    """The ends that stand, by worker id.
+    """The ends that are kept, by worker id.
 
     Args:
         recorded: All events of the run, in order.
-        failures: Whether failures of a launch that died stand: where others wait for what comes of them.
+        failures: Whether failures of a launch that died are kept, as in a task graph, where others depend on them.
     """
-    found: dict[int, WorkerFinished] = {}
-    for each in recorded:
-        match each.event:
+    kept: dict[int, WorkerFinished] = {}
+    for entry in recorded:
+        match entry.event:
             case WorkerFinished(result=result) if result.status is Status.SUCCESS or (failures and _failed(result)):
-                found[result.worker_id] = each.event
+                kept[result.worker_id] = entry.event
             case WorkerFinished(result=result):
-                found.pop(result.worker_id, None)
+                kept.pop(result.worker_id, None)
             case RunResumed(worker_ids=again):
                 for worker_id in again:
-                    found.pop(worker_id, None)
+                    kept.pop(worker_id, None)
             case RunFinished():
-                found = {key: end for key, end in found.items() if end.result.status is Status.SUCCESS}
+                kept = {key: end for key, end in kept.items() if end.result.status is Status.SUCCESS}
             case _:
                 pass
-    return found
+    return kept
 
 
 def _failed(result: WorkerResult) -> bool:
-    """Whether a worker failed by itself: not stopped with its run, and not skipped, which others decide anew."""
+    """Return whether a worker failed by itself. It was neither stopped with its run nor skipped for another worker."""
     return result.status in (Status.FAILED, Status.PARTIAL) or result.reason in _OWN_TIMEOUTS

@@ -1,9 +1,9 @@
-"""Whether a failed attempt is followed by another one, what that one is told, and what all of them add up to. Pure.
+"""The decision about another attempt after a failure, its prompt, and the sums over all attempts. Pure.
 
-Two kinds of failure, two purses. A provider that said *later* costs the worker nothing but time: it waits, at most
-`rate_limit_wait_s` over all its attempts, and its `retries` stay untouched. Any other failure that another attempt may
-mend takes one of the `retries`. The limits of a worker hold over all its attempts: each begins with what the ones
-before left of time, steps and money, and none begins with nothing.
+There are two kinds of failure. A provider that refused for now costs the worker time only: it waits, at most
+`rate_limit_wait_s` over all its attempts, and keeps its `retries`. Any other failure that another attempt may fix takes
+one of the `retries`. The limits of a worker hold over all its attempts: each begins with the time, steps and money that
+the earlier ones left, and none begins without any.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from architect_parallel.domain import (
 from architect_parallel.scheduling.backoff import delay_s
 from architect_parallel.text.names import DEFAULT_MODEL
 
-MENDABLE = frozenset({Reason.AGENT_ERROR, Reason.AGENT_PARTIAL, Reason.CHECK_FAILED, Reason.CRASHED})
-"""What another attempt may mend. Limits, stops, missing programs and failures to collect are not among them."""
+RETRYABLE = frozenset({Reason.AGENT_ERROR, Reason.AGENT_PARTIAL, Reason.CHECK_FAILED, Reason.CRASHED})
+"""Failures that another attempt may fix. Limits, stops, missing programs and failures to collect are not among them."""
 IMMEDIATE = frozenset({Reason.AGENT_PARTIAL, Reason.CHECK_FAILED})
-"""The agent did its work and it was not good enough: there is nothing to wait for. The others may be the network's."""
+"""Failures that are retried without a wait: the agent finished, but its work was not good enough. Other failures may
+come from the network."""
 _FAILURES = frozenset({Status.FAILED, Status.PARTIAL, Status.TIMEOUT})
-TOLD_CHARACTERS = 2000
-"""Of the earlier attempt's final text, how much its successor is told."""
+QUOTED_CHARACTERS = 2000
+"""The longest quotation of an earlier attempt's final text in the prompt of the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +42,15 @@ class Again:
 
     wait_s: float
     because: str
-    """In words, for people."""
+    """The reason, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enough:
-    """There is none."""
+    """There is no other attempt."""
 
     because: str | None = None
-    """Why, where the user did not ask for that and should know; `None`: nothing to tell."""
+    """The reason, where the user should know it. `None` means that there is nothing to say."""
 
 
 def decide_next(
@@ -61,22 +62,22 @@ def decide_next(
     rate_limit_wait_s: float,
     random: float,
 ) -> Again | Enough:
-    """What follows the last attempt of `history`.
+    """Decide whether another attempt follows the last one of `history`.
 
     Args:
         spec: The worker as planned, with its whole limits.
         history: Its attempts in this launch, in order; at least one.
-        retryable: Whether the backend thinks that another attempt may end better.
-        retry_after_s: When the provider said to come back; `None`: it did not.
-        rate_limit_wait_s: The longest the worker waits for its provider over all attempts.
-        random: From 0 (included) to 1: the jitter.
+        retryable: Whether another attempt may end better, as far as the backend can tell.
+        retry_after_s: The provider's word on when to come back. `None` means that it gave none.
+        rate_limit_wait_s: The longest time that the worker waits for its provider over all attempts.
+        random: A number from 0 (included) to 1, for the jitter.
     """
     last = history[-1]
     if last.reason is Reason.RATE_LIMITED:
         return _wait_for_provider(spec, history, retry_after_s, rate_limit_wait_s, random)
     if not _repeatable(spec, last, retryable):
         return Enough()
-    failures = [each for each in history if each.reason is not Reason.RATE_LIMITED]
+    failures = [attempt for attempt in history if attempt.reason is not Reason.RATE_LIMITED]
     retries = spec.retries if spec.retry is None else spec.retry.max_attempts - 1
     if len(failures) > retries:
         return Enough()
@@ -96,17 +97,17 @@ def decide_next(
 
 
 def recoverable(spec: WorkerSpec, history: Sequence[Attempt], tried: int, *, retryable: bool) -> bool:
-    """Whether a worker whose attempts are used up may be tried again as its `recovery` says.
+    """Return whether a worker without further retries may be tried again by its `recovery`.
 
     Args:
-        tried: How many attempts of this launch were tries at recovery.
+        tried: How many recoveries this launch has made.
         retryable: As for `decide_next`.
     """
     if spec.recovery is None or tried >= spec.recovery.retries or not _repeatable(spec, history[-1], retryable):
         return False
     if _nothing_left(spec.limits, history) is not None:
         return False
-    failures = [each for each in history if each.reason is not Reason.RATE_LIMITED]
+    failures = [attempt for attempt in history if attempt.reason is not Reason.RATE_LIMITED]
     return not (tried and len(failures) > 1 and _same(failures[-2], failures[-1]))
 
 
@@ -115,26 +116,26 @@ def _repeatable(spec: WorkerSpec, last: Attempt, retryable: bool) -> bool:
         return False
     if spec.retry is not None:
         return last.status in (Status.FAILED, Status.PARTIAL, Status.TIMEOUT)
-    return last.reason in MENDABLE
+    return last.reason in RETRYABLE
 
 
 def next_spec(spec: WorkerSpec, history: Sequence[Attempt], failure: WorkerResult | None) -> WorkerSpec:
-    """`spec` as its next attempt: the next number, what is left of its limits, and what it is told.
+    """The next attempt of `spec`: the next number, the rest of its limits, and the lesson of the failure.
 
     Args:
-        failure: Result of the last attempt that failed for another reason than its provider; `None`: there was none in
-            this launch, and what `spec` was told of an earlier one still holds.
+        failure: The result of the last attempt that failed for another reason than its provider. `None` means that this
+            launch has none, and the lesson of an earlier launch still holds.
     """
     return replace(
         spec,
-        attempt=max(each.number for each in history) + 1,
+        attempt=max(attempt.number for attempt in history) + 1,
         limits=left_of(spec.limits, history),
         lesson=retry_feedback(failure) if spec.refine and failure is not None else spec.lesson,
     )
 
 
 def left_of(limits: Limits, history: Sequence[Attempt]) -> Limits:
-    """What earlier attempts left of a worker's limits. Attempts of unknown cost took nothing that could be counted.
+    """The rest of a worker's limits after these attempts. Attempts of unknown cost count as free.
 
     >>> from architect_parallel.domain import Status
     >>> before = Attempt(number=1, status=Status.FAILED, duration=20, steps=8)
@@ -142,9 +143,9 @@ def left_of(limits: Limits, history: Sequence[Attempt]) -> Limits:
     >>> left.timeout_s, left.max_steps, left.budget_usd
     (40, 42, None)
     """
-    worked_s = sum(each.duration for each in history)
-    steps = sum(each.steps for each in history)
-    cost = sum(each.cost or 0.0 for each in history)
+    worked_s = sum(attempt.duration for attempt in history)
+    steps = sum(attempt.steps for attempt in history)
+    cost = sum(attempt.cost or 0.0 for attempt in history)
     return replace(
         limits,
         timeout_s=None if limits.timeout_s is None else limits.timeout_s - worked_s,
@@ -154,36 +155,37 @@ def left_of(limits: Limits, history: Sequence[Attempt]) -> Limits:
 
 
 def retry_feedback(failure: WorkerResult) -> str:
-    """What went wrong before, as the end of a prompt."""
+    """The description of a failure at the end of the next attempt's prompt."""
     lines = ["", "", "An earlier attempt at this task failed; its changes are not in this directory."]
     lines.append(f"It ended as: {str(failure.reason or failure.status).replace('_', ' ')}.")
     if failure.error:
-        lines.append(f"Error: {failure.error[:TOLD_CHARACTERS]}")
+        lines.append(f"Error: {failure.error[:QUOTED_CHARACTERS]}")
     for check in failure.checks:
         if not check.passed:
-            lines += [f"This check failed: {check.command}", check.output_tail[-TOLD_CHARACTERS:]]
+            lines += [f"This check failed: {check.command}", check.output_tail[-QUOTED_CHARACTERS:]]
     if failure.output.strip():
-        lines += ["The end of what it said:", failure.output.strip()[-TOLD_CHARACTERS:]]
+        lines += ["The end of what it said:", failure.output.strip()[-QUOTED_CHARACTERS:]]
     lines.append("Do the task again from the start and avoid that failure.")
     return "\n".join(lines)
 
 
 def lesson_of(result: WorkerResult) -> str:
-    """What an earlier launch of the worker taught; `""`: nothing (it was stopped, or only its provider refused it).
+    """The lesson of an earlier launch. It is empty where the worker was stopped, or only refused by its provider.
 
-    Of an attempt before the last one only its error is known.
+    For an attempt before the last one, only the error is known.
     """
     history = history_of(result)
-    taught = [each for each in history if each.status in _FAILURES and each.reason is not Reason.RATE_LIMITED]
-    if not taught:
+    failed = [attempt for attempt in history if attempt.status in _FAILURES]
+    failed = [attempt for attempt in failed if attempt.reason is not Reason.RATE_LIMITED]
+    if not failed:
         return ""
-    last = taught[-1]
+    last = failed[-1]
     ended = result if last == history[-1] else replace(result, output="", checks=[])
     return retry_feedback(replace(ended, status=last.status, reason=last.reason, error=last.error))
 
 
 def unstarted(spec: WorkerSpec, status: Status, reason: Reason) -> WorkerResult:
-    """The result of a worker whose agent never ran, as far as anybody knows."""
+    """The result of a worker whose agent is not known to have run."""
     return WorkerResult(
         worker_id=spec.worker_id,
         branch=spec.branch,
@@ -209,7 +211,7 @@ def unstarted(spec: WorkerSpec, status: Status, reason: Reason) -> WorkerResult:
 
 
 def attempt_of(result: WorkerResult, *, waited_s: float = 0.0) -> Attempt:
-    """A single attempt's result as an entry of its worker's history."""
+    """The entry in a worker's history for the result of one attempt."""
     return Attempt(
         number=result.attempts,
         status=result.status,
@@ -226,28 +228,28 @@ def attempt_of(result: WorkerResult, *, waited_s: float = 0.0) -> Attempt:
 
 
 def history_of(result: WorkerResult) -> tuple[Attempt, ...]:
-    """The attempts behind a result; of one that was written before there was a history, itself."""
+    """The attempts of a result. Old results without a history count as one attempt."""
     if result.attempt_history:
         return tuple(result.attempt_history)
     return (attempt_of(result),) if result.started_at is not None else ()
 
 
 def summed(result: WorkerResult, history: Sequence[Attempt]) -> WorkerResult:
-    """`result`, its last attempt's or a later end's, with the sums over `history` (all its attempts)."""
-    began = [each for each in history if each.started_at is not None]
-    charged = [each for each in began if not _refused(each)] or began
-    worked_s = sum(each.duration for each in began)
-    wall_s = worked_s + sum(each.waited_seconds for each in began)
+    """A worker's result with the sums over `history`, all its attempts."""
+    began = [attempt for attempt in history if attempt.started_at is not None]
+    charged = [attempt for attempt in began if not _refused(attempt)] or began
+    worked_s = sum(attempt.duration for attempt in began)
+    wall_s = worked_s + sum(attempt.waited_seconds for attempt in began)
     return replace(
         result,
-        steps=sum(each.steps for each in history),
-        cost=total_usd(each.cost for each in charged),
+        steps=sum(attempt.steps for attempt in history),
+        cost=total_usd(attempt.cost for attempt in charged),
         duration=round(wall_s, 3),
         duration_seconds=round(wall_s, 3),
         working_seconds=round(worked_s, 3),
         usage=_usage(charged),
         started_at=began[0].started_at if began else None,
-        attempts=max((each.number for each in history), default=result.attempts),
+        attempts=max((attempt.number for attempt in history), default=result.attempts),
         attempt_history=list(history),
     )
 
@@ -255,9 +257,9 @@ def summed(result: WorkerResult, history: Sequence[Attempt]) -> WorkerResult:
 def _wait_for_provider(
     spec: WorkerSpec, history: Sequence[Attempt], retry_after_s: float | None, longest_s: float, random: float
 ) -> Again | Enough:
-    limited = [each for each in history if each.reason is Reason.RATE_LIMITED]
-    # Only what this worker was told to wait counts: a queue behind others is no refusal.
-    waited_s = sum(each.next_in_seconds or 0.0 for each in limited)
+    limited = [attempt for attempt in history if attempt.reason is Reason.RATE_LIMITED]
+    # Only waits after a refusal count: a wait for other workers is no refusal.
+    waited_s = sum(attempt.next_in_seconds or 0.0 for attempt in limited)
     wait_s = delay_s(len(limited), random, at_least_s=retry_after_s or 0.0)
     if waited_s + wait_s > longest_s:
         asked = f"its provider asks to wait {wait_s:.0f} s" if retry_after_s else "its provider still refuses"
@@ -280,16 +282,21 @@ def _nothing_left(limits: Limits, history: Sequence[Attempt]) -> str | None:
 
 
 def _same(one: Attempt, other: Attempt) -> bool:
-    """Whether two failures say the same; figures in them (times, process ids) may differ."""
-    return (one.reason, _shape(one.error)) == (other.reason, _shape(other.error))
+    """Return whether two failures are the same, apart from numbers such as times and process ids."""
+    return (one.reason, shape(one.error)) == (other.reason, shape(other.error))
 
 
 def _refused(attempt: Attempt) -> bool:
-    """Whether the provider let nothing through: a step is a model's reply, and who got none was charged for none."""
+    """Return whether the provider refused the whole attempt. Without a step (a model's reply) nothing is charged."""
     return attempt.reason is Reason.RATE_LIMITED and attempt.steps == 0 and attempt.usage.input_tokens is None
 
 
-def _shape(error: str | None) -> str:
+def shape(error: str | None) -> str:
+    """An error without its numbers: times and process ids differ where the failure is the same.
+
+    >>> shape("exit code 3 after 12 s") == shape("exit code 3 after 7 s")
+    True
+    """
     return re.sub(r"\d+", "#", error or "")
 
 
@@ -297,7 +304,7 @@ def _usage(history: Sequence[Attempt]) -> Usage:
     """Tokens of all attempts; a figure is unknown when it is in any of them, but a single attempt's stays as it is."""
     if len(history) <= 1:
         return history[0].usage if history else Usage()
-    usages = [each.usage for each in history]
+    usages = [attempt.usage for attempt in history]
     bases = {usage.cost_basis for usage in usages}
 
     def known(values: list[int | None]) -> int | None:

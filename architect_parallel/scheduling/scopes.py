@@ -81,7 +81,7 @@ def outside(files: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """The files that no pattern covers, sorted; nothing where there is no pattern."""
     if not patterns:
         return []
-    return sorted({path for path in files if not any(matches(path, each) for each in patterns)})
+    return sorted({path for path in files if not any(matches(path, pattern) for pattern in patterns)})
 
 
 def outside_words(paths: Sequence[str], patterns: Sequence[str]) -> str:
@@ -139,7 +139,7 @@ def overlapping(
     found: dict[tuple[Owner, Owner], tuple[str, str]] = {}
     every = sorted(
         ((_beginning(pattern), owner, pattern) for owner, patterns in scopes.items() for pattern in patterns),
-        key=lambda each: (len(each[0]), order[each[1]]),
+        key=lambda item: (len(item[0]), order[item[1]]),
     )
     for beginning, owner, pattern in every:
         if len(found) >= most:

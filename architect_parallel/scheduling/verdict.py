@@ -1,7 +1,7 @@
 """Status and reason of a worker and of a run, decided from what was observed.
 
-Pure. The agent's claim (`Outcome`) is the last thing looked at: what we did to it (stopped, could not start) and what
-we saw (exit code, git) come first, so that no output can turn a killed or crashed worker into a success.
+Pure. The agent's claim (`Outcome`) counts last: what the program did (a stop, a failed start) and what it saw (exit
+code, git) come first, so that no output can turn a killed or crashed worker into a success.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def decide(
     files_changed: int | None = None,
     denied: bool = False,
 ) -> Verdict:
-    """How a worker ended.
+    """Decide the status and the reason of a worker.
 
     Args:
-        outcome: What the agent's output amounts to; `None`: nobody read it, as if there were no final event.
-        exit_code: Negative: killed by that signal; `None`: nobody saw the end.
-        stopped_by: The limit or person that stopped it; `None`: it ended by itself.
-        spawn_failed: The agent could not be started (or its worktree not be made).
-        collect_failed: What it left could not be brought into git.
-        escaped: It is held responsible for a change of the main checkout; its work is kept all the same.
-        files_changed: Changed paths according to git; `None`: unknown, which counts as no work kept.
-        denied: The agent was refused a tool that it needs to change something.
+        outcome: The claim in the agent's output. `None` means that it was not read, like output without a final event.
+        exit_code: A negative one is the signal that killed the agent. `None` means that its end was not seen.
+        stopped_by: The limit or person that stopped it. `None` means that it ended by itself.
+        spawn_failed: The agent could not be started, or its worktree could not be made.
+        collect_failed: Its work could not be saved in git.
+        escaped: It changed the main checkout, as far as the program can tell. Its work is saved all the same.
+        files_changed: The number of changed paths in git. `None` means unknown, which counts as no work.
+        denied: The agent was refused a tool that it needs for changes.
 
     >>> decide(outcome=Outcome.COMPLETED, exit_code=0, files_changed=2)
     (<Status.SUCCESS: 'success'>, <Reason.COMPLETED: 'completed'>)
@@ -57,14 +57,14 @@ def decide(
 
 
 def checked(before: Verdict, checks: Sequence[CheckResult], *, complete: bool = True) -> Verdict:
-    """How a worker ended once its checks ran: a result that would be good is not when one fails, or when they could
-    not be run (`complete`); what was stopped, crashed or failed by itself stays that.
+    """The verdict after the checks. A success or a partial result fails when a check fails, or when not all checks
+    could be run (`complete`). A worker that was stopped, crashed or failed by itself keeps its verdict.
 
     >>> bad = CheckResult(command="make test", passed=False, exit_code=2, duration_seconds=1.0)
     >>> checked((Status.PARTIAL, Reason.MAX_STEPS), [bad])
     (<Status.FAILED: 'failed'>, <Reason.CHECK_FAILED: 'check_failed'>)
     """
-    if before[0] in (Status.SUCCESS, Status.PARTIAL) and not (complete and all(each.passed for each in checks)):
+    if before[0] in (Status.SUCCESS, Status.PARTIAL) and not (complete and all(check.passed for check in checks)):
         return Status.FAILED, Reason.CHECK_FAILED
     return before
 

@@ -1,12 +1,12 @@
-"""Which blob belongs to a file whose attributes name a filter; never its plain content.
+"""Choose the blob of a file whose attributes name a filter. It never holds the file's plain content.
 
-A file that did not change keeps its blob. That is decided by data alone: by the times in an index, to the nanosecond,
-and by digests taken before the agent ran. What the agent committed itself is taken as it committed it. Everything else
-goes through the user's filter (`filters.Runner`), and where that cannot be, the file is left out: its last committed
-version stays in the tree, and its content stays in the worktree and nowhere else, because it may be a secret.
+A file that did not change keeps its blob. Data alone decides that: the times in an index, to the nanosecond, and
+digests taken before the agent ran. A blob that the agent committed is used as committed. Any other file goes through
+the user's filter (`filter_runner.Runner`). Where that is not possible, the file is left out. Then its last committed
+version stays in the tree, and its content stays only in the worktree, because it may be a secret.
 
-Both the attributes of before the agent ran and those in the tree now count: a filter that the agent took out of
-`.gitattributes` would else publish in plain text what was encrypted.
+Both the attributes from before the agent ran and those in the tree now count. Otherwise a filter that the agent removed
+from `.gitattributes` would publish in plain text what was encrypted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from architect_parallel.repository.filters import Runner, drivers_of
+from architect_parallel.repository.filter_runner import Runner
+from architect_parallel.repository.filters import drivers_of
 from architect_parallel.repository.index_file import Entry, parse_index, read_index
 from architect_parallel.repository.registry import delete_tree
 from architect_parallel.snapshots.baseline import Facts, is_real_directory

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from architect_parallel.snapshots.private_git import PrivateGit
-from architect_parallel.snapshots.staging import nul_terminated
+from architect_parallel.snapshots.worktree_index import nul_terminated
 from architect_parallel.text.quantities import show_count, summarize
 
 MOST_FILES = 200

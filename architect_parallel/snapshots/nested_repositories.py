@@ -1,26 +1,27 @@
-"""Repositories inside a worktree, submodules included: their commits are kept before the worktree goes.
+"""Keep the commits of repositories inside a worktree, submodules included, before the worktree is removed.
 
 An agent clones, runs `git init`, or commits in a submodule. That history is in the worktree or in the worktree's own
-git directory (`<admin>/modules/NAME`) and would go with it. Here it is taken as data: refs are copied into a throw-away
-repository that borrows the objects of both sides, a pack is made there, its object names are computed anew, and the
-destination gets pack and refs. No configuration of the inner repository is used, so nothing it names is run.
+git directory (`<admin>/modules/NAME`) and would be removed with it. Here it is copied as data. Refs are copied into a
+temporary repository that borrows the objects of both sides. A pack is made there, git computes its object names anew,
+and the destination gets objects and refs. No configuration of the inner repository is used, so git runs no program that
+it names.
 
-The destination of a submodule is the main checkout's `.git/modules/NAME` where that exists, else this repository; of
-any other repository it is this repository. The refs are `refs/architect/keep/<run>/<number>-nested-<k>/…`.
+The destination of a submodule is the main checkout's `.git/modules/NAME` where that exists. Otherwise, and for any
+other repository, it is this repository. The refs are `refs/architect/keep/<run>/<number>-nested-<k>/…`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.repository.git_dir_files import copy_regular_file, files_below, read_reflog
+from architect_parallel.repository.objects import bring_reachable_objects
 from architect_parallel.repository.registry import admin_dir_from_dotgit
 from architect_parallel.snapshots.baseline import OWN
 from architect_parallel.snapshots.keep_refs import KEEP
@@ -33,29 +34,29 @@ class Nested:
     """A repository inside a worktree."""
 
     name: str
-    """A submodule's name, else its path below the worktree."""
-    where: str
-    """Its path below the worktree, where it has a checkout, else its name."""
+    """The name of a submodule. For another repository, its path below the worktree."""
+    location: str
+    """Its path below the worktree. Without a checkout there, its name."""
     git_dir: Path
     """HEAD and index of its checkout."""
     common_dir: Path
-    """Its refs and objects; the same as `git_dir` unless it is a linked worktree of its own."""
+    """Its refs and objects. The same as `git_dir` unless it is a linked worktree."""
     work_tree: Path | None
-    """Its checkout; `None` means that there is none in the worktree."""
+    """Its checkout. `None` means that it has none in the worktree."""
     submodule: bool
     """Whether its git directory is the worktree's `<admin>/modules/NAME`."""
     inside: bool
-    """Whether its refs and objects go when the worktree goes."""
+    """Whether its refs and objects are removed with the worktree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsaved:
-    """What of a nested repository is nowhere else."""
+    """The parts of a nested repository that are stored nowhere else."""
 
     commits: bool
     """Commits of its HEAD or branches that no remote-tracking ref of it and no ref of its destination has."""
     changes: tuple[str, ...]
-    """Of a submodule: paths with uncommitted changes, below the worktree's top."""
+    """Paths with uncommitted changes, below the worktree's top. Empty for what is no submodule."""
 
 
 def find_nested(path: Path, admin_dir: Path) -> list[Nested]:
@@ -65,34 +66,39 @@ def find_nested(path: Path, admin_dir: Path) -> list[Nested]:
         OSError: A directory cannot be read.
     """
     path, modules = Path(os.path.realpath(path)), Path(os.path.realpath(admin_dir / "modules"))
-    found: dict[Path, Nested] = {}
+    repositories: dict[Path, Nested] = {}
 
     def add(git_dir: Path, name: str, work_tree: Path | None) -> None:
         git_dir = Path(os.path.realpath(git_dir))
-        if git_dir in found or not (git_dir / "HEAD").is_file():
+        if git_dir in repositories or not (git_dir / "HEAD").is_file():
             return
         common_dir = _common_dir(git_dir)
         submodule = git_dir.is_relative_to(modules)
         inside = common_dir.is_relative_to(modules) or common_dir.is_relative_to(path)
-        found[git_dir] = Nested(
-            name=str(git_dir.relative_to(modules)) if submodule else name, where=name,
-            git_dir=git_dir, common_dir=common_dir, work_tree=work_tree, submodule=submodule, inside=inside,
-        )  # fmt: skip
-        for below in _git_dirs(git_dir / "modules"):
-            add(below, f"{name}/{below.name}", None)
+        repositories[git_dir] = Nested(
+            name=str(git_dir.relative_to(modules)) if submodule else name,
+            location=name,
+            git_dir=git_dir,
+            common_dir=common_dir,
+            work_tree=work_tree,
+            submodule=submodule,
+            inside=inside,
+        )
+        for inner in _git_dirs(git_dir / "modules"):
+            add(inner, f"{name}/{inner.name}", None)
 
-    for place in _checkouts(path):
-        link = place / ".git"
-        git_dir = link if link.is_dir() else admin_dir_from_dotgit(place)
+    for checkout in _checkouts(path):
+        link = checkout / ".git"
+        git_dir = link if link.is_dir() else admin_dir_from_dotgit(checkout)
         if git_dir is not None:
-            add(git_dir, str(place.relative_to(path)), place)
+            add(git_dir, str(checkout.relative_to(path)), checkout)
     for git_dir in _git_dirs(modules):
         add(git_dir, str(git_dir.relative_to(modules)), None)
-    return sorted(found.values(), key=lambda nested: (nested.name, nested.git_dir))
+    return sorted(repositories.values(), key=lambda nested: (nested.name, nested.git_dir))
 
 
 def unsaved(repository: Repository, nested: Nested) -> Unsaved:
-    """What of it would be lost with the worktree.
+    """Find what would be lost with the worktree.
 
     Raises:
         EnvironmentProblem, GitError: It cannot be read.
@@ -103,24 +109,24 @@ def unsaved(repository: Repository, nested: Nested) -> Unsaved:
         commits = bool(_new(git, tips.values(), known))
     changes: tuple[str, ...] = ()
     if nested.submodule and nested.work_tree is not None:
-        with _reading(repository, nested) as private:
-            changes = tuple(f"{nested.where}/{change.path}" for change in private.write_tree().diff.files)
+        with _private_git(repository, nested) as private:
+            changes = tuple(f"{nested.location}/{change.path}" for change in private.write_tree().diff.files)
     return Unsaved(commits=commits, changes=changes)
 
 
 def keep_nested(repository: Repository, nested: Nested, run_id: str, number: int) -> list[str]:
     """Put all commits of its HEAD, branches, tags and stashes that are nowhere else under keep refs.
 
-    Uncommitted changes of a submodule are kept as a commit on its HEAD; those of other repositories are part of the
+    Uncommitted changes of a submodule are kept as a commit on its HEAD. Those of other repositories are part of the
     worktree's content.
 
     Returns:
-        The refs, sorted. Those in another git directory than the repository's begin with its path and a colon.
+        The refs, sorted. A ref in another git directory than the repository's begins with that path and a colon.
 
     Raises:
-        EnvironmentProblem, GitError: It cannot be kept; nothing of it may be removed.
+        EnvironmentProblem, GitError: It cannot be kept. Then nothing of it may be removed.
     """
-    content = _content(repository, nested)
+    content = _commit_changes(repository, nested)
     destination = _destination(repository, nested)
     with _sealed(repository, nested) as git:
         tips = _tips(git, nested) | ({"uncommitted": content} if content else {})
@@ -129,18 +135,19 @@ def keep_nested(repository: Repository, nested: Nested, run_id: str, number: int
             known += _oids(git, "refs")
         elif not content and not _new(git, tips.values(), [*_oids(git, "refs/remotes"), *known]):
             return []
-        wanted = {label: oid for label, oid in tips.items() if _new(git, [oid], known)}
-        if not wanted:
+        new_tips = {label: oid for label, oid in tips.items() if _new(git, [oid], known)}
+        if not new_tips:
             return []
-        _take_objects(git, wanted.values(), known, destination)
-    _require_whole(repository, destination, wanted.values(), known)
-    return _create_refs(repository, destination, wanted, run_id, number)
+        bring_reachable_objects(git, new_tips.values(), known, destination)
+    _require_whole(repository, destination, new_tips.values(), known)
+    return _create_refs(repository, destination, new_tips, run_id, number)
 
 
 def keep_all_nested(repository: Repository, path: Path, admin_dir: Path, run_id: str, number: int) -> list[str]:
     """`keep_nested` for every repository inside the worktree."""
     try:
-        return [ref for each in find_nested(path, admin_dir) for ref in keep_nested(repository, each, run_id, number)]
+        repositories = find_nested(path, admin_dir)
+        return [ref for nested in repositories for ref in keep_nested(repository, nested, run_id, number)]
     except OSError as error:
         raise EnvironmentProblem(
             f"the repositories in {path} cannot be kept: {error}", hint="move them away"
@@ -148,7 +155,7 @@ def keep_all_nested(repository: Repository, path: Path, admin_dir: Path, run_id:
 
 
 def _checkouts(path: Path) -> Iterator[Path]:
-    """Directories below `path` that have a `.git`, the top itself not."""
+    """Directories below `path` that have a `.git`. `path` itself is left out."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -182,70 +189,50 @@ def _destination(repository: Repository, nested: Nested) -> Path:
 
 @contextlib.contextmanager
 def _sealed(repository: Repository, nested: Nested) -> Iterator[Git]:
-    """git on a throw-away copy of its refs, with its objects and the destination's."""
+    """Yield git on a temporary copy of its refs, with its objects and those of the destination."""
     destination = _destination(repository, nested)
     hash_name = _object_format(destination)
     if _object_format(nested.common_dir) != hash_name:
         raise EnvironmentProblem(f"the repository {nested.name} has other object names than this one")
-    with _throw_away(repository, hash_name, [nested.common_dir, destination]) as git:
-        place = git.cwd
+    with _temporary_repository(repository, hash_name, [nested.common_dir, destination]) as git:
         for name in ("packed-refs", "shallow"):
-            _copy(nested.common_dir / name, place / name)
-        _copy(nested.git_dir / "HEAD", place / "HEAD")
+            copy_regular_file(nested.common_dir / name, git.cwd / name)
+        copy_regular_file(nested.git_dir / "HEAD", git.cwd / "HEAD")
         for part in ("refs", "reftable"):
-            for directory, _, files in os.walk(nested.common_dir / part):
-                for name in files:
-                    source = Path(directory, name)
-                    _copy(source, place / source.relative_to(nested.common_dir))
-        if (place / "reftable").is_dir():
+            for file in files_below(nested.common_dir / part):
+                copy_regular_file(file, git.cwd / file.relative_to(nested.common_dir))
+        if (git.cwd / "reftable").is_dir():
             git.run("config", "extensions.refStorage", "reftable")
-        for number, oid in enumerate(_stashes(nested.common_dir / "logs" / "refs" / "stash"), start=1):
+        for number, (oid, _) in enumerate(read_reflog(nested.common_dir / "logs" / "refs" / "stash"), start=1):
             git.run("update-ref", f"refs/stashed/{number}", oid, check=False)
         yield git
 
 
 @contextlib.contextmanager
-def _throw_away(repository: Repository, hash_name: str, stores: Sequence[Path]) -> Iterator[Git]:
+def _temporary_repository(repository: Repository, hash_name: str, stores: Sequence[Path]) -> Iterator[Git]:
     with tempfile.TemporaryDirectory(prefix="nested-", dir=make_state_dir(repository.state_dir)) as name:
-        place = Path(name)
-        (place / "refs").mkdir()
-        (place / "objects" / "info").mkdir(parents=True)
-        (place / "objects" / "pack").mkdir()
-        (place / "HEAD").write_text("ref: refs/heads/none\n")
-        (place / "config").write_text(
-            "[core]\n\trepositoryformatversion = 1\n\tbare = true\n"
-            f"[extensions]\n\tobjectFormat = {hash_name}\n"
-        )  # fmt: skip
+        git_dir = Path(name)
+        (git_dir / "refs").mkdir()
+        (git_dir / "objects" / "info").mkdir(parents=True)
+        (git_dir / "objects" / "pack").mkdir()
+        (git_dir / "HEAD").write_text("ref: refs/heads/none\n")
+        (git_dir / "config").write_text(
+            f"[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = {hash_name}\n"
+        )
         lines = [os.fsencode(store / "objects").replace(b"\\", b"\\\\").replace(b'"', b'\\"') for store in stores]
-        (place / "objects" / "info" / "alternates").write_bytes(b"".join(b'"' + line + b'"\n' for line in lines))
-        yield Git(cwd=place, git_dir=place, no_user_config=True)
+        (git_dir / "objects" / "info" / "alternates").write_bytes(b"".join(b'"' + line + b'"\n' for line in lines))
+        yield Git(cwd=git_dir, git_dir=git_dir, no_user_config=True)
 
 
 def _object_format(git_dir: Path) -> str:
-    """Read as data: the file alone, no includes."""
+    """The object format of a repository, read from its configuration file alone, without includes."""
     words = ("config", "--no-includes", "--file", git_dir / "config", "--get", "extensions.objectformat")
     output = Git(cwd=Path("/"), no_user_config=True).run(*words, check=False)
     return output.text.lower() if output.code == 0 else "sha1"
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copies a regular file; a link or a device in its place is nobody's ref."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if stat.S_ISREG(source.lstat().st_mode):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-
-
-def _stashes(log: Path) -> list[str]:
-    try:
-        lines = log.read_bytes().split(b"\n")[:-1]
-    except OSError:
-        return []
-    return [word.decode("ascii", "replace") for line in lines for word in line.split(b" ", 2)[1:2]]
-
-
 def _tips(git: Git, nested: Nested) -> dict[str, str]:
-    """What names commits there and is no remote's: label, which can be part of a ref's name → object."""
+    """HEAD and the refs that are no remote's, as label → object id. A label can be part of a ref's name."""
     tips = {}
     if (head := git.resolve("HEAD^{commit}")) is not None:
         tips["HEAD"] = head
@@ -267,36 +254,18 @@ def _oids_at(git_dir: Path) -> list[str]:
 
 
 def _new(git: Git, oids: Iterable[str], known: Sequence[str]) -> list[str]:
-    """The first commit that the objects reach and the known ones do not, if any."""
-    wanted = [*oids]
-    if not wanted:
+    """The first commit that the objects reach and the known ones do not, or an empty list."""
+    starts = [*oids]
+    if not starts:
         return []
-    lines = "".join(f"{line}\n" for line in [*wanted, *(f"^{oid}" for oid in known)])
-    return git.run(
-        "rev-list", "--ignore-missing", "--max-count=1", "--stdin", input=lines.encode()
-    ).text.split()  # fmt: skip
-
-
-def _take_objects(git: Git, tips: Iterable[str], known: Sequence[str], destination: Path) -> None:
-    """Bring the objects of the tips into the destination's store, each under the name its content gives it."""
-    asked = "".join(f"{oid}\n" for oid in known).encode()
-    found = git.run("cat-file", "--batch-check=%(objectname)", input=asked).text.splitlines()
-    there = [line for line in found if " " not in line]  # else: `<name> missing`
-    lines = "".join(f"{line}\n" for line in [*tips, "--not", *there])
-    pack = git.cwd / "pack"
-    name = git.run("pack-objects", "--quiet", "--revs", pack, input=lines.encode()).text
-    file, index = git.cwd / f"pack-{name}.pack", git.cwd / "computed.idx"
-    git.run("index-pack", "-o", index, file)
-    target = destination / "objects" / "pack"
-    target.mkdir(exist_ok=True)
-    shutil.move(file, target / file.name)
-    shutil.move(index, target / f"pack-{name}.idx")  # last: a pack without an index is not there for git
+    lines = "".join(f"{line}\n" for line in [*starts, *(f"^{oid}" for oid in known)]).encode()
+    return git.run("rev-list", "--ignore-missing", "--max-count=1", "--stdin", input=lines).text.split()
 
 
 def _require_whole(repository: Repository, destination: Path, tips: Iterable[str], known: Sequence[str]) -> None:
-    """Check that the destination alone has everything of the tips: a shallow or partial clone does not."""
-    with _throw_away(repository, _object_format(destination), [destination]) as git:
-        _copy(destination / "shallow", git.cwd / "shallow")
+    """Check that the destination alone has every object of the tips. A shallow or partial clone does not."""
+    with _temporary_repository(repository, _object_format(destination), [destination]) as git:
+        copy_regular_file(destination / "shallow", git.cwd / "shallow")
         lines = "".join(f"{line}\n" for line in [*tips, *(f"^{oid}" for oid in known)])
         git.run("rev-list", "--ignore-missing", "--objects", "--quiet", "--stdin", input=lines.encode())
         for oid in tips:
@@ -305,31 +274,31 @@ def _require_whole(repository: Repository, destination: Path, tips: Iterable[str
 
 def _create_refs(
     repository: Repository, destination: Path, tips: dict[str, str], run_id: str, number: int
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     git = Git(cwd=destination, git_dir=destination)
     stem = f"{KEEP}/{run_id}/{number}-nested"
-    there = git.text("for-each-ref", "--format=%(refname)", f"{KEEP}/{run_id}/").splitlines()
-    taken = {ref.removeprefix(f"{stem}-").split("/")[0] for ref in there if ref.startswith(f"{stem}-")}
-    k = next(k for k in range(1, 10_000) if str(k) not in taken)
+    existing = git.text("for-each-ref", "--format=%(refname)", f"{KEEP}/{run_id}/").splitlines()
+    used = {ref.removeprefix(f"{stem}-").split("/")[0] for ref in existing if ref.startswith(f"{stem}-")}
+    k = next(k for k in range(1, 10_000) if str(k) not in used)
     refs = {f"{stem}-{k}/{label}": oid for label, oid in tips.items()}
     git.run("update-ref", "--stdin", input="".join(f"create {ref} {oid}\n" for ref, oid in refs.items()).encode())
-    where = "" if destination == repository.common_dir else f"{destination}:"
-    return sorted(f"{where}{ref}" for ref in refs)
+    prefix = "" if destination == repository.common_dir else f"{destination}:"
+    return sorted(f"{prefix}{ref}" for ref in refs)
 
 
 @contextlib.contextmanager
-def _reading(repository: Repository, nested: Nested) -> Iterator[PrivateGit]:
+def _private_git(repository: Repository, nested: Nested) -> Iterator[PrivateGit]:
     assert nested.work_tree is not None
     inner = Repository(root=nested.work_tree, checkout=nested.work_tree, common_dir=nested.common_dir)
     with tempfile.TemporaryDirectory(prefix="nested-", dir=make_state_dir(repository.state_dir)) as name:
         yield PrivateGit.create(inner, Path(name) / "git", nested.work_tree)
 
 
-def _content(repository: Repository, nested: Nested) -> str | None:
-    """A commit of a submodule's uncommitted changes, in its own object store; `None` means that there are none."""
+def _commit_changes(repository: Repository, nested: Nested) -> str | None:
+    """Commit a submodule's uncommitted changes into its own object store. `None` means that there are none."""
     if not nested.submodule or nested.work_tree is None:
         return None
-    with _reading(repository, nested) as private:
+    with _private_git(repository, nested) as private:
         snapshot = private.write_tree()
         if not snapshot.diff.files:
             return None
@@ -338,15 +307,23 @@ def _content(repository: Repository, nested: Nested) -> str | None:
 
 
 def has_commit(repository: Repository, git_dir: Path, commit: str) -> bool | None:
-    """Whether a remote-tracking ref of the repository at `git_dir` has the commit; `None` means it has no such commit.
+    """Whether a remote-tracking ref of the repository at `git_dir` reaches the commit.
+
+    `None` means that the repository has no such commit.
 
     Raises:
         EnvironmentProblem, GitError: It cannot be read.
     """
+    name = git_dir.name
     nested = Nested(
-        name=git_dir.name, where=git_dir.name, git_dir=git_dir, common_dir=git_dir, work_tree=None, submodule=False,
+        name=name,
+        location=name,
+        git_dir=git_dir,
+        common_dir=git_dir,
+        work_tree=None,
+        submodule=False,
         inside=True,
-    )  # fmt: skip
+    )
     with _sealed(repository, nested) as git:
         if not git.ok("cat-file", "-e", f"{commit}^{{commit}}"):
             return None

@@ -26,7 +26,7 @@ from pathlib import Path
 from architect_parallel.domain import Diff
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.repository import side_effects
-from architect_parallel.repository.filters import Filters, config_text
+from architect_parallel.repository.filters import Filters
 from architect_parallel.repository.index_file import Entry, enter_times, read_index
 from architect_parallel.snapshots import diff as differences
 from architect_parallel.snapshots.baseline import (
@@ -38,9 +38,11 @@ from architect_parallel.snapshots.baseline import (
     observe,
 )
 from architect_parallel.snapshots.filtered_paths import FilteredPaths, note_filtered, take_back
-from architect_parallel.snapshots.staging import Staging, nul_terminated
+from architect_parallel.snapshots.staging import Staging
+from architect_parallel.snapshots.worktree_index import nul_terminated
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.system.git_settings import config_text
 
 FACTS = "facts.json"
 LEFT_OUT = "left-out.json"
@@ -219,7 +221,7 @@ class PrivateGit:
         )
         staging.stage(agent_index=agent_index)
         tree, found = staging.write_tree(since or self.base_commit, missing_ok=self.facts.partial)
-        staging.finish()
+        staging.restore_date()
         if staging.current:
             enter_times(work, staging.current, len(self.base_commit) // 2)
         left_out = self.directory / LEFT_OUT

@@ -14,11 +14,10 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from architect_parallel.config.fields import Section
 from architect_parallel.config.layers import FaultList, place_of
-from architect_parallel.config.schema import Section
 from architect_parallel.config.task_common import (
     Make,
-    ValidationContext,
     above_ceiling,
     canonical_keys,
     checked,
@@ -33,6 +32,7 @@ from architect_parallel.config.task_common import (
     tasks_of,
     waited_for,
 )
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, in_order
 from architect_parallel.domain import (
     SHELL,
@@ -48,7 +48,7 @@ from architect_parallel.domain import (
 )
 from architect_parallel.scheduling import graph
 from architect_parallel.specs.schema import SECTIONS, SpecSection, SpecTaskSection, own_spec_name
-from architect_parallel.templates import references
+from architect_parallel.templates import references, scanner
 from architect_parallel.text.names import parse_branch_number, read_branch
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.sanitize import one_line
@@ -184,7 +184,7 @@ def _command_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
         commands.append((("coordinator", "task"), coordinator.get("task")))
     for path, text in commands:
         if isinstance(text, str):
-            yield from (fault(path, what) for what in references.unreachable(text))
+            yield from (fault(path, what) for what in scanner.unreachable(text))
 
 
 def _name(task: Mapping[str, Any], index: int) -> str:

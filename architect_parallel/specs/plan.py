@@ -1,4 +1,4 @@
-"""A spec becomes a plan: its tasks are those of any run, with dependencies and what is said of them all put in."""
+"""The plan of a spec: its tasks go through the planner of every run, with the rules of the spec added."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import start_rules
+from architect_parallel.api.local_launch import start_rules
 from architect_parallel.domain import (
     SHELL,
     AgentProfile,
     ApprovalMode,
     Isolation,
     OnPartial,
+    Role,
     RunPlan,
     SandboxMode,
     SpecFile,
@@ -26,12 +27,14 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
 from architect_parallel.runs.inputs import file_fault
-from architect_parallel.runs.plan import ParallelConfig, draft_plan
+from architect_parallel.runs.options import ParallelConfig
+from architect_parallel.runs.plan import draft_plan
 from architect_parallel.runs.task_sources import TaskList
-from architect_parallel.runs.workspace import Workspace, load_workspace
+from architect_parallel.runs.workspace import Workspace, load_workspace, validation_context
 from architect_parallel.scheduling import graph
 from architect_parallel.system.git import Repository
 from architect_parallel.templates import references
+from architect_parallel.templates.scanner import scan
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import require_known
 from architect_parallel.worktrees.create import require_base
@@ -42,45 +45,40 @@ COORDINATOR = "coordinator"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecConfig:
-    """What `architect spec run` can be told."""
+    """The options of `architect spec run`."""
 
     file: str | os.PathLike[str]
     only: Sequence[str] = ()
-    """Names of tasks: these and all they depend on, and nothing else; empty: all."""
+    """Names of the tasks to run, with all they depend on. Empty means all tasks."""
     flags: ParallelConfig = field(default_factory=ParallelConfig)
-    """What holds for every task; its tasks are left alone."""
+    """Options for every task. Its own `tasks` are not used."""
 
 
 def read(file: str | os.PathLike[str], here: Workspace | None, base: str | None = None) -> SpecFile:
-    """The spec in `file`, held against what is here (`None`: against nothing).
+    """The spec in `file`, checked against the workspace. `None` means that only its own text is checked.
 
     Args:
-        base: The revision in which the files it refers to have to be; `None`: they are not looked for.
+        base: The revision that must have the files it refers to. `None` means that they are not checked.
 
     Raises:
         UsageError: With every fault.
     """
-    from architect_parallel.config.task_common import ValidationContext
     from architect_parallel.specs.loader import load_spec
 
     if here is None:
         return load_spec(Path(file), None)
-    repository, checkout = here.repository, here.repository.checkout
+    repository = here.repository
     commit = None
     if base is not None:
-        with contextlib.suppress(ArchitectParallelError):  # whoever starts from there hears of it
+        with contextlib.suppress(ArchitectParallelError):  # reported where the run starts from it
             commit = require_base(repository, base)
-    around = ValidationContext(
-        directory=here.start,
-        checkout=None if checkout is None else Path(os.path.realpath(checkout)),
-        backends=tuple(here.backends),
-        agents=tuple(here.settings.agents),
-        ceiling=here.settings.parallel.workers_ceiling,
+    context = replace(
+        validation_context(here),
         branches=lambda: _branches(repository),
         file_fault=lambda path: None if commit is None else file_fault(repository, commit, path),
     )
     path = Path(file)
-    return load_spec(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, around)
+    return load_spec(path if path.is_absolute() or here.start == Path.cwd() else here.start / path, context)
 
 
 def _branches(repository: Repository) -> list[str]:
@@ -91,7 +89,7 @@ def _branches(repository: Repository) -> list[str]:
 def validated(
     file: str | os.PathLike[str], workspace_root: Path, config_file: Path | None = None, base: str | None = None
 ) -> SpecFile:
-    """The spec in `file`, checked as far as this place allows: outside a repository only its own text.
+    """The spec in `file`, checked as far as possible. Outside a repository only its own text is checked.
 
     Args:
         base: As for `read`.
@@ -107,7 +105,7 @@ def validated(
 
 
 def task_graph(spec: SpecFile) -> dict[str, tuple[str, ...]]:
-    """Name of each task → names of those it depends on, in the order of the file."""
+    """Map each task to the tasks it depends on, by name and in the order of the file."""
     return {task.name or "": task.dependencies for task in spec.tasks}
 
 
@@ -119,93 +117,70 @@ def draft_spec_plan(config: SpecConfig, here: Workspace) -> RunPlan:
         EnvironmentProblem: As for `draft_plan`.
     """
     flags = config.flags
-    # What `--only` leaves out may be without its files yet; what is uncommitted is in no commit before the plan is.
+    # What `--only` leaves out may lack its files, and what is uncommitted is in no commit before the plan is.
     base = None if config.only or flags.include_dirty else flags.base
     spec = read(config.file, here, base)
-    chosen = chosen_tasks(spec, config.only)
-    profiles = here.settings.agents
-    tasks = [_with_role(task, profiles) for task in spec.tasks if task.name in chosen]
-    last = spec.coordinator if len(chosen) == len(spec.tasks) else None
-    if last is not None:
-        names = tuple(task.name for task in tasks if task.name)
-        last_task = replace(
-            last, name=coordinator_name(names), dependencies=names, on_partial=OnPartial.CONTINUE, place=spec.file
-        )
-        tasks.append(_with_role(last_task, profiles))
-    coordinator_id = len(tasks) if last is not None else None
-    if spec.debugger is not None:
-        tasks.append(_with_role(_with_own_backend(spec.debugger, profiles), profiles))
+    tasks = _tasks(spec, config.only, here)
     settings = here.settings.parallel
-    at_once = spec.max_parallel or settings.max_parallel or min(DEFAULT_PARALLEL, settings.workers_ceiling)
-    given = TaskList(
-        tasks=tuple(tasks),
-        file=TaskFile(name=spec.file, tasks=tuple(tasks), max_parallel=at_once),
-        listed=True,
-        warnings=spec.warnings,
-    )
-    plan = draft_plan(config.flags, here, given)
-    debugger, warnings = None, plan.warnings
-    if spec.debugger is not None:
-        debugger = plan.workers[-1]
-        plan = replace(plan, workers=plan.workers[:-1])
-        if debugger.backend == SHELL:
-            debugger = None
-            warnings = (*warnings, f"recovery.debugger is left out: backend {SHELL} runs what it is told")
-    workers = tuple(
-        replace(
-            each,
-            fills=True,
-            retry=spec.retry,
-            recovery=spec.recovery if each.worker_id != coordinator_id else None,
-            inherits=each.worker_id != coordinator_id,
-            checks=each.checks if each.worker_id != coordinator_id else (),
-        )
-        for each in plan.workers
-    )
-    if coordinator_id is not None:
-        workers = (*workers[:-1], _told_all(workers[-1]))
+    max_parallel = spec.max_parallel or settings.max_parallel or min(DEFAULT_PARALLEL, settings.workers_ceiling)
+    file = TaskFile(name=spec.file, tasks=tasks, max_parallel=max_parallel)
+    plan = draft_plan(flags, here, TaskList(tasks=tasks, file=file, listed=True, warnings=spec.warnings))
+    workers = tuple(_worker(each, spec) for each in plan.workers)
     if base is None:
         _require_files(workers, here, spec)
-    provider_of = start_rules(here).provider_of
-    used = {provider_of(each): None for each in (*workers, *([debugger] if debugger is not None else []))}
-    idle = [quoted(each.provider) for each in spec.rates if each.provider not in used]
-    if idle:
-        warnings = (*warnings, f"providers: no task goes to {', '.join(idle)}, they go to {', '.join(used)}")
-    state = spec.state_file
+    debugger = None if spec.debugger is None else _debugger(spec.debugger, plan, flags, here)
+    warnings = list(plan.warnings)
+    if debugger is not None and debugger.backend == SHELL:
+        warnings.append(f"recovery.debugger is left out: backend {SHELL} runs what it is told")
+        debugger = None
+    helpers = () if debugger is None else (debugger,)
+    warnings += [f"{helper.name}: {warning}" for helper in helpers for warning in helper.warnings]
+    warnings += _rate_warnings(spec, [*workers, *helpers], here)
     return replace(
         plan,
         workers=workers,
-        warnings=warnings,
-        max_parallel=min(plan.max_parallel, len(workers)),
+        warnings=tuple(warnings),
         workflow=Workflow(
             name=spec.name,
-            state_file=None if state is None else os.path.abspath(here.start / state),
-            coordinator=coordinator_id,
+            state_file=None if spec.state_file is None else os.path.abspath(here.start / spec.state_file),
+            coordinator=next((each.worker_id for each in workers if each.role is Role.COORDINATOR), None),
             rates=spec.rates,
             merge=spec.merge,
-            debugger=None if debugger is None else _asked(debugger),
+            debugger=debugger,
         ),
     )
 
 
-def coordinator_name(names: Collection[str]) -> str:
-    """What the coordinator beside tasks of these names is called."""
-    numbered = (f"{COORDINATOR}-{number}" for number in itertools.count(2))
-    return next(name for name in itertools.chain((COORDINATOR, f"{COORDINATOR}-of-all"), numbered) if name not in names)
+def _tasks(spec: SpecFile, only: Sequence[str], here: Workspace) -> tuple[Task, ...]:
+    """The tasks to run. The coordinator is the last of them, unless some tasks are left out."""
+    chosen = chosen_tasks(spec, only)
+    tasks = [task for task in spec.tasks if task.name in chosen]
+    if spec.coordinator is not None and len(tasks) == len(spec.tasks):
+        names = tuple(task.name for task in tasks if task.name)
+        tasks.append(
+            replace(
+                spec.coordinator,
+                name=coordinator_name(names),
+                role=Role.COORDINATOR,
+                dependencies=names,
+                on_partial=OnPartial.CONTINUE,
+                place=spec.file,
+            )
+        )
+    return tuple(_with_role(task, here.settings.agents) for task in tasks)
 
 
-def _told_all(coordinator: WorkerSpec) -> WorkerSpec:
-    """The coordinator is given the results wherever it does not say itself; a command has to name them."""
-    named = references.Reference(text=references.RESULTS) in references.references(coordinator.prompt)
-    if named or coordinator.backend == SHELL:
-        return coordinator
-    return replace(coordinator, prompt=f"{coordinator.prompt}\n\n{{{{ {references.RESULTS} }}}}")
+def _worker(worker: WorkerSpec, spec: SpecFile) -> WorkerSpec:
+    """A planned worker with the rules of the spec. The coordinator works on the base and checks nothing."""
+    if worker.role is Role.COORDINATOR:
+        return replace(_with_results(worker), fills=True, retry=spec.retry, inherits=False, checks=())
+    return replace(worker, fills=True, retry=spec.retry, recovery=spec.recovery)
 
 
-def _asked(debugger: WorkerSpec) -> WorkerSpec:
-    """The debugger as it is asked: in a directory of its own, to look and not to touch."""
+def _debugger(task: Task, plan: RunPlan, flags: ParallelConfig, here: Workspace) -> WorkerSpec:
+    """The debugger of a plan: it reads, in a directory that is made when it starts."""
     return replace(
-        debugger,
+        helper_spec(_with_own_backend(task, here.settings.agents), Role.DEBUGGER, plan, flags, here),
         isolation=Isolation.NONE,
         commit=False,
         checks=(),
@@ -214,6 +189,43 @@ def _asked(debugger: WorkerSpec) -> WorkerSpec:
         sandbox_mode=SandboxMode.READ_ONLY,
         retries=0,
     )
+
+
+def helper_spec(task: Task, role: Role, plan: RunPlan, flags: ParallelConfig, here: Workspace) -> WorkerSpec:
+    """The agent for `task` that helps a planned run; it is none of the plan's workers.
+
+    Raises:
+        UsageError: Its backend or agent does not exist.
+        EnvironmentProblem: Its backend is not ready.
+    """
+    flags = replace(flags, base=plan.base_commit, include_dirty=False, workers=None, models=())
+    task = replace(_with_role(task, here.settings.agents), role=role)
+    (drafted,) = draft_plan(flags, here, TaskList(tasks=(task,), listed=True)).workers
+    count = len(plan.workers)
+    return replace(drafted, run_id=plan.run_id, worker_id=count + 1, index=count, number=count + 1)
+
+
+def _rate_warnings(spec: SpecFile, workers: Sequence[WorkerSpec], here: Workspace) -> list[str]:
+    """A warning for rates of providers that no agent uses."""
+    provider_of = start_rules(here).provider_of
+    used = list(dict.fromkeys(provider_of(each) for each in workers))
+    idle = [quoted(each.provider) for each in spec.rates if each.provider not in used]
+    return [f"providers: no task goes to {', '.join(idle)}, they go to {', '.join(used)}"] if idle else []
+
+
+def coordinator_name(names: Collection[str]) -> str:
+    """A name for the coordinator that no task has."""
+    numbered = (f"{COORDINATOR}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain((COORDINATOR, f"{COORDINATOR}-of-all"), numbered) if name not in names)
+
+
+def _with_results(coordinator: WorkerSpec) -> WorkerSpec:
+    """The coordinator with the results at the end of its prompt, unless the prompt names them. A command must name
+    them."""
+    named = any(each.text == references.RESULTS for each in scan(coordinator.prompt))
+    if named or coordinator.backend == SHELL:
+        return coordinator
+    return replace(coordinator, prompt=f"{coordinator.prompt}\n\n{{{{ {references.RESULTS} }}}}")
 
 
 def chosen_tasks(spec: SpecFile, only: Sequence[str]) -> set[str]:
@@ -229,7 +241,7 @@ def chosen_tasks(spec: SpecFile, only: Sequence[str]) -> set[str]:
 
 
 def _with_own_backend(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
-    """A task that has its backend and model from the spec's defaults only: the profile's own come first."""
+    """A task without the backend and model of the spec's defaults, where its profile names its own."""
     profile = profiles.get(task.agent or "")
     if profile is None or (profile.backend is None and profile.model is None):
         return task
@@ -237,15 +249,15 @@ def _with_own_backend(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
 
 
 def _with_role(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
-    """A task whose agent has no profile is the default one's, who is told its role."""
+    """A task whose agent has no profile goes to the default one, with the role in its system prompt."""
     if task.agent is None or task.agent in profiles:
         return task
     prompts = [f"Your role: {task.agent}.", *([task.system_prompt] if task.system_prompt else [])]
-    return replace(task, agent=None, role=task.agent, system_prompt="\n\n".join(prompts))
+    return replace(task, agent=None, role_name=task.agent, system_prompt="\n\n".join(prompts))
 
 
 def _require_files(workers: Sequence[WorkerSpec], here: Workspace, spec: SpecFile) -> None:
-    """Files that prompts refer to have to be there, unless a task before it may still make them."""
+    """Check that the files in prompts exist, except for tasks with dependencies: those may make the files."""
     faults = []
     for each in workers:
         for reference in references.references(each.prompt):

@@ -10,17 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from architect_parallel.config.schema import Boolean, Count, Identifier, RateLimitSection, Section
-from architect_parallel.config.task_schema import (
-    DefaultsSection,
-    Meta,
-    Name,
-    Prompt,
-    Retries,
-    SoundText,
-    camel_name,
-    own_name,
-)
+from architect_parallel.config.fields import Boolean, Count, Identifier, Meta, Name, Prompt, Retries, Section, Text
+from architect_parallel.config.schema import RateLimitSection
+from architect_parallel.config.task_schema import DefaultsSection, camel_name, own_name
 from architect_parallel.domain import OnPartial
 from architect_parallel.text.quantities import MOST_RETRIES, read_count
 
@@ -129,9 +121,9 @@ def _tasks(value: object) -> object:
 class SpecSection(Section):
     """A whole spec."""
 
-    schema_: SoundText | None = Field(default=None, alias="$schema", description="For editors.")
+    schema_: Text | None = Field(default=None, alias="$schema", description="For editors.")
     name: Name | None = Field(default=None, description="null: the file's name.")
-    description: SoundText | None = Field(default=None, description="For people.")
+    description: Text | None = Field(default=None, description="For people.")
     policy: Meta | None = Field(default=None, description="Taken note of; nothing acts on it.")
     execution: ExecutionSection | None = Field(default=None)
     providers: dict[Identifier, SpecProviderSection] | None = Field(default=None, description="By provider.")

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Wall time, UTC and aware; for people and the journal."""
-    return datetime.now(UTC)
+    """Return the wall time, UTC and aware, in whole milliseconds as the journal stores it."""
+    time_ = datetime.now(UTC)
+    return time_.replace(microsecond=time_.microsecond // 1000 * 1000)
 
 
 def monotonic_s() -> float:

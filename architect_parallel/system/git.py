@@ -31,7 +31,9 @@ from pathlib import Path
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 from architect_parallel.system.files import make_private_dir, share
 from architect_parallel.system.git_errors import find_reason
-from architect_parallel.system.programs import ConfiguredPrograms, SealedConfiguration, Setting, parse_settings
+from architect_parallel.system.git_settings import Setting, parse_settings
+from architect_parallel.system.programs import ConfiguredPrograms
+from architect_parallel.system.sealed_configuration import SealedConfiguration
 
 MINIMUM_VERSION = (2, 31)
 """Oldest git everything but `merge` works with (`--path-format`)."""
@@ -58,7 +60,7 @@ _START_NOTHING = frozenset(
 )
 """Commands that start no program beyond what `SAFE_SETTINGS` switches off, as they are used here (`worktree add` only
 with `--no-checkout`). They read the configuration itself; `config`, `rev-parse` and `worktree` have to."""
-_FETCH = frozenset({"push", "lfs"})
+_FETCH = frozenset({"clone", "fetch", "lfs", "ls-remote", "pull", "push", "remote"})
 _FETCH_MISSING = frozenset({"checkout", "checkout-index", "merge", "merge-tree", "read-tree", "reset"})
 """Commands that write files or merge them: in a partial clone they fetch the contents that are not there."""
 _PROTOCOLS = "https:ssh:http:git:file"
@@ -220,15 +222,19 @@ class Git:
 
     def _sealed(self, command: str) -> tuple[SealedConfiguration | None, tuple[str, ...]]:
         """The configuration that `command` reads in place of the files, with `-c` settings of its worktree's own."""
-        if self.no_user_config or command in _START_NOTHING or (git_dir := _git_dir_of(self)) is None:
-            return None, ()
-        sealed = programs_of(_common_dir_of(git_dir)).sealed()
-        if sealed is None or not sealed.has_worktree_files:
+        sealed = self._configuration(command)
+        if sealed is None or not sealed.has_worktree_files or (git_dir := _git_dir_of(self)) is None:
             return sealed, ()
         found = _worktree_settings(git_dir)
         return sealed, tuple(
             each.key if each.value is None else f"{each.key}={each.value}" for each in found if sealed.allows(each)
         )
+
+    def _configuration(self, command: str) -> SealedConfiguration | None:
+        """The copy of the configuration that `command` has to read. `None` means the configuration itself."""
+        if self.no_user_config or command in _START_NOTHING or (git_dir := _git_dir_of(self)) is None:
+            return None
+        return programs_of(common_dir_of(git_dir)).sealed()
 
     def text(self, *args: str | Path) -> str:
         """`run(...)` as text; raises like it."""
@@ -260,13 +266,18 @@ class Git:
         return environment
 
 
-def copy_objects(source: Git, oids: Iterable[str], target: Git, *receive: str) -> None:
+def copy_objects(source: Git, oids: Iterable[str], target: Git, *receive: str, reachable: bool = False) -> None:
     """Pack the objects `oids` of `source` and feed the pack to `git <receive…>` in `target`, without holding it.
+
+    Args:
+        reachable: Pack what `oids` reach as well. They may then be any arguments of `git rev-list`.
 
     Raises:
         GitError: One of the two failed; objects that arrived before are harmless.
     """
-    packing_argv, packing_env = source.command("pack-objects", "--quiet", "--stdout")
+    packing_argv, packing_env = source.command(
+        "pack-objects", "--quiet", "--stdout", *(("--revs",) if reachable else ())
+    )
     taking_argv, taking_env = target.command(*receive)
     with tempfile.TemporaryFile() as wanted, tempfile.TemporaryFile() as errors:
         wanted.write("".join(f"{oid}\n" for oid in oids).encode())
@@ -310,10 +321,15 @@ def _program(path: str | None) -> str:
 @functools.cache
 def programs_of(common_dir: Path) -> ConfiguredPrograms:
     """The record of the programs that the configuration of the repository names."""
-    return ConfiguredPrograms(common_dir, lambda: _settings_of(common_dir))
+    return ConfiguredPrograms(common_dir, lambda: settings_of(common_dir))
 
 
-def _settings_of(common_dir: Path) -> list[Setting]:
+def settings_of(common_dir: Path) -> list[Setting]:
+    """The configuration of a repository as it is now, in git's order.
+
+    Raises:
+        GitError: The configuration cannot be read.
+    """
     listing = ("config", "--list", "--show-scope", "--show-origin", "-z")
     found = parse_settings(Git(cwd=common_dir, git_dir=common_dir).run(*listing).fields, common_dir)
     if any(each.key == "extensions.worktreeconfig" and each.value != "false" for each in found):
@@ -335,22 +351,26 @@ def _worktree_settings(git_dir: Path) -> list[Setting]:
 
 
 def _git_dir_of(git: Git) -> Path | None:
-    """The git directory that a command will use, found as git finds it; `None`: none."""
+    """The git directory that a command will use, found as git finds it. `None` means that there is none."""
     if git.git_dir is not None:
         return git.git_dir
-    for place in (git.cwd, *git.cwd.parents):
-        entry = place / ".git"
-        try:
-            return place / os.fsdecode(entry.read_bytes()).removeprefix("gitdir: ").removesuffix("\n")
-        except IsADirectoryError:
-            return entry
-        except OSError:
-            if (place / "HEAD").is_file() and (place / "objects").is_dir():
-                return place
-    return None
+    return next(filter(None, map(git_dir_at, (git.cwd, *git.cwd.parents))), None)
 
 
-def _common_dir_of(git_dir: Path) -> Path:
+def git_dir_at(directory: Path) -> Path | None:
+    """The git directory that `directory` names or is. `None` means that git goes on to its parent."""
+    entry = directory / ".git"
+    try:
+        return directory / os.fsdecode(entry.read_bytes()).removeprefix("gitdir: ").removesuffix("\n")
+    except IsADirectoryError:
+        return entry
+    except OSError:
+        is_bare = (directory / "HEAD").is_file() and (directory / "objects").is_dir()
+        return directory if is_bare else None
+
+
+def common_dir_of(git_dir: Path) -> Path:
+    """The directory with the refs and objects of `git_dir`, without symbolic links."""
     try:
         named = os.fsdecode((git_dir / "commondir").read_bytes()).removesuffix("\n")
     except OSError:

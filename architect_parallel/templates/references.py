@@ -8,13 +8,12 @@ is never looked at again. In a prompt that is a shell command nothing is put in 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from architect_parallel.domain import Status, WorkerResult
-from architect_parallel.templates.shell import OUT_OF_REACH, out_of_reach
-from architect_parallel.text.quantities import quoted, show_count
+from architect_parallel.templates import scanner
+from architect_parallel.templates.scanner import Placeholder, fill, scan
+from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line
 
 MOST_CHARACTERS = 50_000
@@ -23,27 +22,14 @@ MOST_VARIABLE_BYTES = 100_000
 """Linux takes 128 KiB, its name included."""
 RESULTS = "results"
 
-_REFERENCE = re.compile(r"\{\{\s*((?:(?!\}\}).)*?)\s*\}\}", re.DOTALL)
-_FILE = re.compile(r"file\(\s*(.*?)\s*\)", re.DOTALL)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """One pair of braces."""
-
-    text: str
-    """What stands in them."""
-    file: str | None = None
-    """The path of a `file(…)`, as written; `None`: it is a name."""
-
-
-def references(text: str) -> tuple[Reference, ...]:
-    """What `text` refers to, each once, in order.
+def references(text: str) -> tuple[Placeholder, ...]:
+    """Return the references of `text`, each once, in order.
 
     >>> [each.file or each.text for each in references("as in {{ design }}, {{file(./a b.md)}} and {{design}}")]
     ['design', './a b.md']
     """
-    return tuple(dict.fromkeys(_read(found[1]) for found in _REFERENCE.finditer(text)))
+    return tuple(dict.fromkeys(scan(text)))
 
 
 def files(text: str) -> tuple[str, ...]:
@@ -83,41 +69,23 @@ def inner_path(path: str) -> str:
     return "/".join(steps)
 
 
-def filled(text: str, value_of: Callable[[Reference], str]) -> str:
-    """`text` with every reference replaced by its value, in one pass.
+def filled(text: str, value_of: Callable[[Placeholder], str]) -> str:
+    """Replace every reference by its value, each cut to `MOST_CHARACTERS`."""
+    return fill(text, lambda reference: cut(value_of(reference)))
 
-    >>> filled("use {{ a }}", lambda reference: "{{ b }}")
-    'use {{ b }}'
-    """
-    return _REFERENCE.sub(lambda found: cut(value_of(_read(found[1]))), text)
+
+def values(text: str, value_of: Callable[[Placeholder], str]) -> dict[str, str]:
+    """Map each reference of a command, as it is written, to its value, cut to `MOST_CHARACTERS`."""
+    return scanner.values(text, lambda reference: cut(value_of(reference)))
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
-    """`text` with other names of tasks replaced by their own.
+    """Replace the other names of tasks in references by their own.
 
     >>> renamed("{{ 1 }} and {{ results }}", {"1": "design"})
     '{{ design }} and {{ results }}'
     """
-    return _REFERENCE.sub(lambda found: f"{{{{ {names[found[1]]} }}}}" if found[1] in names else found[0], text)
-
-
-def unreachable(command: str) -> list[str]:
-    """What is wrong with the references of a shell command, by where they stand.
-
-    >>> unreachable("cat <<'END'\\n{{ x }}\\nEND\\necho {{ y }}")
-    ["'{{ x }}' stands in a here-document whose end word is quoted: the shell puts nothing in there"]
-    """
-    written = (found[0] for found in _REFERENCE.finditer(command))
-    return [f"{quoted(each)} {OUT_OF_REACH}" for each in out_of_reach(command, written)]
-
-
-def values(text: str, value_of: Callable[[Reference], str]) -> dict[str, str]:
-    """Each reference in `text`, as it is written there, and its value.
-
-    >>> values("grep {{word}} *", lambda reference: "$(reboot)")
-    {'{{word}}': '$(reboot)'}
-    """
-    return {found[0]: cut(value_of(_read(found[1]))) for found in _REFERENCE.finditer(text)}
+    return fill(text, lambda each: f"{{{{ {names[each.text]} }}}}" if each.text in names else each.written)
 
 
 def cut(text: str) -> str:
@@ -180,11 +148,6 @@ def _told(result: WorkerResult, most: int) -> str:
 def _reason(result: WorkerResult) -> str:
     reason = f" ({str(result.reason).replace('_', ' ')})" if result.reason else ""
     return f"{result.status}{reason}"
-
-
-def _read(inner: str) -> Reference:
-    file = _FILE.fullmatch(inner)
-    return Reference(text=inner, file=file[1].strip("\"'") if file else None)
 
 
 def faults(text: str, known: Mapping[str, bool], *, near: Callable[[str], str]) -> list[str]:

@@ -1,7 +1,7 @@
-"""Names the tool gives (branches, worktrees, runs) and names it takes (models, backends, agents).
+"""Names that the program gives (branches, worktrees, runs) and names that it accepts (models, backends, agents). Pure.
 
-Pure. Invariant: a name that passes here is safe as one argv word, as a part of a ref and in a terminal; a number
-read from a branch or directory name gives exactly that name back.
+Invariant: a valid name is safe as one argv word, as a part of a ref and in a terminal. A number read from a branch or
+directory name gives exactly that name back.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from architect_parallel.errors import UsageError
 from architect_parallel.text.quantities import quoted
 
 DEFAULT_MODEL = "default"
-"""Shown where the backend chooses the model."""
+"""Shown if the backend chooses the model."""
 
 SHORTEST_RUN_END = 4
-"""Characters of a run id's end that may stand for it: as many as are random."""
+"""Least characters of the end of a run id that select the run: the length of its random part."""
 
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+\[\]][A-Za-z0-9._:/@+\[\]-]{0,127}", re.ASCII)
 _SESSION = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -27,13 +27,13 @@ _WORKTREE = re.compile(r"\.architect-parallel-([1-9][0-9]{0,17})", re.ASCII)
 _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9]{4}", re.ASCII)
 _NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", re.ASCII)
 _LONGEST_BRANCH = 200
-"""Each part is a file name to git, with an ending while it is locked."""
+"""Each part is a file name to git, with a suffix while it is locked."""
 _FILE_UNSAFE = re.compile(r"(?:[^A-Za-z0-9._-]|\.{2,})+", re.ASCII)
 _RANDOM = re.compile(r"[a-z0-9]{4}", re.ASCII)
 
 
 def read_model(name: str) -> str:
-    """`name` when it is a model's name.
+    """Return `name` if it is a model's name.
 
     Raises:
         ValueError: With what is allowed.
@@ -50,14 +50,14 @@ def read_model(name: str) -> str:
 
 
 def read_identifier(name: str) -> str:
-    """`name` when it can name a backend or an agent; raises `ValueError` with what is allowed."""
+    """Return `name` if it can name a backend or an agent. Raises `ValueError` with what is allowed."""
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError("must be letters, digits and ._-, at most 64, beginning with a letter or digit")
     return name
 
 
 def read_branch(name: str) -> str:
-    """`name` when it can be the short name of a branch: what `git check-ref-format` allows, and no revision.
+    """Return `name` if it can be the short name of a branch: what `git check-ref-format` allows, and not a revision.
 
     Raises:
         ValueError: With what is wrong.
@@ -105,7 +105,8 @@ def read_session(text: str) -> str:
 
 
 def is_worker_number(text: str) -> bool:
-    """Whether a word in the place of a run is a worker of the newest run: a number too short for a part of a run id.
+    """Tell whether a word in the place of a run is a worker of the newest run: a number too short for a part of a run
+    id.
 
     >>> is_worker_number("12"), is_worker_number("2026"), is_worker_number("latest")
     (True, False, False)
@@ -152,7 +153,7 @@ def worktree_name(number: int) -> str:
 
 
 def parse_branch_number(branch: str) -> int | None:
-    """The number in a short branch name of ours; `None` for every other name.
+    """The number in a short branch name of this program. `None` means any other name.
 
     >>> parse_branch_number("architect/parallel-12")
     12
@@ -164,7 +165,7 @@ def parse_branch_number(branch: str) -> int | None:
 
 
 def parse_worktree_number(directory: str) -> int | None:
-    """The number in a worktree's directory name (without its parent); `None` for every other name.
+    """The number in a worktree's directory name (without its parent). `None` means any other name.
 
     >>> parse_worktree_number(".architect-parallel-3"), parse_worktree_number(".architect-parallel-x")
     (3, None)
@@ -180,7 +181,7 @@ def file_names(names: Sequence[str], *, taken: Sequence[str] = ("summary",)) -> 
     >>> file_names(["review", "../../etc/passwd", "Review", "summary", "..."])
     ('review', 'etc-passwd', 'Review-2', 'summary-2', 'task')
     """
-    used = {each.lower() for each in taken}
+    used = {item.lower() for item in taken}
     found = []
     for name in names:
         stem = _FILE_UNSAFE.sub("-", name).strip("-.")[:80] or "task"
@@ -207,7 +208,7 @@ def run_id(time: datetime, random_text: str) -> str:
 
 
 def is_run_id(text: str) -> bool:
-    """Whether `text` has the form of a whole run id.
+    """Tell whether `text` has the form of a complete run id.
 
     >>> is_run_id("20260304-050607-ab12"), is_run_id("latest")
     (True, False)

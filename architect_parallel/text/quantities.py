@@ -1,9 +1,9 @@
-"""Counts, durations, sizes and money from what a user wrote, in a flag or in a file; and how messages show some.
+"""Counts, durations, sizes and money that a user wrote, and their form in messages. Pure.
 
-Pure. Each kind comes twice: `read_…` turns a value into a number or raises `ValueError` with what is allowed (for the
-configuration, which knows the place itself), `parse_…` adds the flag's name and raises `UsageError`. What is
-returned is always finite and within the bounds; nothing here rounds or clamps. Python's own number syntax is not
-used: it takes `nan`, `1_000`, `１２` and spaces.
+Each kind has two functions. `read_…` turns a value into a number or raises `ValueError` with what is allowed (for the
+configuration, which knows the place itself). `parse_…` adds the flag's name and raises `UsageError`. A returned value
+is always finite and within the bounds. Nothing here rounds or clamps. Python's own number syntax is not used: it
+accepts `nan`, `1_000`, `１２` and spaces.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import TypeVar
 from architect_parallel.errors import UsageError
 
 Written = str | int | float
-"""A value as it stands on a command line or in a YAML file."""
+"""A value as written on a command line or in a YAML file."""
 
 LONGEST_S = 7 * 24 * 3600.0
 """Upper bound of every duration: 7 days."""
 SMALLEST_MEMORY_BYTES = 64 * 1024**2
-"""Lower bound of a memory limit: less than an interpreter with an agent in it needs."""
+"""Lower bound of a memory limit. An interpreter with an agent in it needs more."""
 LARGEST_BYTES = 2**60
 MOST_RETRIES = 100
-"""More attempts than that are a mistake: each one costs."""
+"""More retries are a mistake: each attempt costs money."""
 
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _DECIMAL = r"[0-9]{0,19}\.[0-9]{1,40}|[0-9]{1,19}\.?"
@@ -120,17 +120,17 @@ def parse_count(text: Written, flag: str, *, low: int = 1, high: int | None = No
 
 
 def parse_duration(text: Written, flag: str) -> float:
-    """`read_duration` for a flag; raises `UsageError` with the flag, the value and what is allowed."""
+    """`read_duration` for a flag. Raises `UsageError` with the flag, the value and what is allowed."""
     return _for_flag(lambda: read_duration(text), text, flag)
 
 
 def parse_size(text: Written, flag: str, *, low: int = SMALLEST_MEMORY_BYTES) -> int:
-    """`read_size` for a flag, by default a memory limit; raises `UsageError` like the others."""
+    """`read_size` for a flag, by default a memory limit. Raises `UsageError` like the others."""
     return _for_flag(lambda: read_size(text, low=low), text, flag)
 
 
 def parse_usd(text: Written, flag: str) -> float:
-    """`read_usd` for a flag; raises `UsageError` with the flag, the value and what is allowed."""
+    """`read_usd` for a flag. Raises `UsageError` with the flag, the value and what is allowed."""
     return _for_flag(lambda: read_usd(text), text, flag)
 
 
@@ -192,7 +192,7 @@ def show_cost(usd: float | None) -> str:
 
 
 def _text(value: object) -> str | None:
-    """The digits of a number or the text itself; `None` for what is neither (`true` is no 1)."""
+    """The digits of a number, or the text itself. `None` means neither (`true` is not 1)."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

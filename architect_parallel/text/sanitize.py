@@ -1,8 +1,8 @@
-"""Text of unknown origin made fit for a terminal, a table cell or a report.
+"""Text of unknown origin made safe for a terminal, a table cell or a report. Pure.
 
-An agent's output is data from outside: it may hold sequences that move the cursor, retitle the window, hide text or
-turn its direction. What comes out of here holds none of them: no ESC, no C0 but newline and tab, no C1, no
-bidirectional overrides or isolates, no lone surrogates. Pure.
+An agent's output may hold sequences that move the cursor, change the window title, hide text or turn its direction. The
+result holds none of them: no ESC, no C0 except newline and tab, no C1, no bidirectional overrides or isolates, no lone
+surrogates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUSPECT = re.compile(r"[^\n\t\x20-\x7e]")
 
 
 def plain_text(text: str) -> str:
-    r"""`text` without control sequences and characters; newlines (of any kind, as `\n`) and tabs stay.
+    r"""Remove control sequences and characters from `text`. Newlines (of any kind, as `\n`) and tabs stay.
 
     >>> plain_text("\x1b[31mred\x1b[0m\r\n\x1b]0;title\x07next\u202eline")
     'red\nnextline'
@@ -37,7 +37,7 @@ def plain_text(text: str) -> str:
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    r"""`text` as one plain line of at most `limit` characters, an ellipsis at a cut end.
+    r"""`text` as one plain line of at most `limit` characters, with an ellipsis if it was cut.
 
     >>> one_line("  two\n lines ")
     'two lines'
@@ -50,7 +50,7 @@ def one_line(text: str, limit: int = 500) -> str:
 
 
 def require_utf8(text: str, what: str) -> None:
-    """Raises `UsageError` for text that came as bytes which are not UTF-8: no model and no report can be given it."""
+    """Raise `UsageError` for text from bytes that are not UTF-8: no model and no report can be given it."""
     found = _SURROGATES.search(text)
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""The nearest known name for one that is unknown, for messages. Pure."""
+"""The nearest known name for an unknown one, for messages. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from architect_parallel.text.quantities import quoted
 
 
 def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """The known name most like `name`, case and `-`/`_` aside; `None` when none is alike.
+    """The known name most like `name`, ignoring case and `-`/`_`. `None` means that none is similar.
 
     >>> nearest("claud", ["claude", "codex"]), nearest("MAX-STEPS", ["max_steps"]), nearest("x", ["claude"])
     ('claude', 'max_steps', None)
     """
-    folded = {_fold(each): each for each in sorted(known, reverse=True)}
+    folded = {_fold(item): item for item in sorted(known, reverse=True)}
     # difflib is quadratic in the length: a name longer than any of ours has no near one.
     found = get_close_matches(_fold(name[:100]), folded, n=1, cutoff=likeness)
     return folded[found[0]] if found else None

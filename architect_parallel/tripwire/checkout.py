@@ -20,7 +20,7 @@ from pathlib import Path
 
 from architect_parallel.snapshots import diff
 from architect_parallel.snapshots.private_git import PrivateGit
-from architect_parallel.snapshots.staging import Listing, nul_terminated
+from architect_parallel.snapshots.worktree_index import Listing, nul_terminated
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.tripwire.attribution import Change

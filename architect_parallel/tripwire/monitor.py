@@ -81,11 +81,13 @@ class Tripwire:
         failing: bool,
         emit: Callable[[Event], None],
         own: Sequence[Path] = (),
+        earlier: Escape | None = None,
     ) -> None:
         """Args:
         failing: Whether who surely did it has failed (`--tripwire fail`), or is only warned.
         emit: Takes events of the run as a whole, from any thread.
         own: Directories and files this program itself writes meanwhile (results, a state file); resolved.
+        earlier: The change that an earlier launch of the run recorded. `None` means that there was none.
         """
         self._repository = repository
         self._journal = journal
@@ -110,7 +112,7 @@ class Tripwire:
         self._pending: dict[int, list[_Seen]] = {}
         """What each worker has still to be judged for."""
         self._old_operations: set[tuple[int, bool]] = set()
-        self._earlier: Escape | None = None
+        self._earlier = earlier
         """What an earlier launch of the run saw."""
         self._earlier_patch = b""
         self._warned = ""
@@ -205,7 +207,6 @@ class Tripwire:
         try:
             with self._lock:
                 self._looked_s = _now_s()
-                self._earlier = self._journal.result(self._run_id).escaped
                 if self._earlier is not None and self._patch_path.exists():
                     self._earlier_patch = self._patch_path.read_bytes()
                 self._old_operations = {(each.id, each.undone) for each in self._journal.operations() if each.finished}

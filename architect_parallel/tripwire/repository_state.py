@@ -20,7 +20,7 @@ from pathlib import Path
 from architect_parallel.repository import heads, registry, side_effects
 from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.system.git import Git, GitError, Repository
-from architect_parallel.system.programs import Setting
+from architect_parallel.system.git_settings import Setting
 from architect_parallel.tripwire.attribution import Change
 from architect_parallel.worktrees.create import BRANCH_PREFIX, EXCLUDE_ENTRIES
 

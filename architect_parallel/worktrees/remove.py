@@ -101,8 +101,8 @@ def inspect(
         return state
     try:
         found = find_nested(path, admin)
-        own = [each.where for each in found if not each.submodule and each.work_tree is not None]
-        modules = {each.where: unsaved(repository, each) for each in found if each.submodule}
+        own = [each.location for each in found if not each.submodule and each.work_tree is not None]
+        modules = {each.location: unsaved(repository, each) for each in found if each.submodule}
         dirty: tuple[str, ...] = ()
         nested: tuple[str, ...] = ()
         if content or own:

@@ -20,9 +20,9 @@ from architect_parallel.reports.html import render
 from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 30_000
-"""For what has to come about on a machine that is busy with other tests."""
+"""Enough on a machine that is busy with other tests."""
 IN_CI = bool(os.environ.get("CI"))
 
 
@@ -45,7 +45,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
-    """`watch(width=…, color_scheme=…)`: a new page; what it says on its console fails the test in the end,
+    """`watch(width=…, color_scheme=…)`: open a new page. Messages on its console fail the test at its end,
     except with `console=False`."""
     opened: list[tuple[Watched, bool]] = []
 
@@ -58,9 +58,9 @@ def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
 
     yield open_
     for watched, matters in opened:
-        said = list(watched.console)
+        messages = list(watched.console)
         watched.page.context.close()
-        assert said == [] or not matters
+        assert messages == [] or not matters
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The HTML report: what it shows, how it is used, and that nothing an agent said does anything in it."""
+"""The HTML report: its content, its controls, and that text of agents is never more than text."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_diff_goes_from_base_to_worker_and_from_worker_to_worker(look: Look,
 
 
 def test_what_one_made_of_another_is_what_the_page_says(look: Look, report_repository: Repository) -> None:
-    """Random texts and two random edits of each: the page's hunks turn the one into the other."""
+    """For random texts with two random edits, the page's hunks turn one edit into the other."""
     page = look(competition(report_repository))
     dice = random.Random(4)
 
@@ -95,29 +95,29 @@ def test_what_one_made_of_another_is_what_the_page_says(look: Look, report_repos
     for _ in range(150):
         base = [f"{dice.choice('abcdefgh')}\n" for _ in range(dice.randint(0, 40))]
         left, right = edited(base), edited(base)
-        patches = ["".join(difflib.unified_diff(base, each)) for each in (left, right)]
-        hunks = page.evaluate("([a, b]) => between(parsePatch(a).hunks, parsePatch(b).hunks)", patches)
+        patches = ["".join(difflib.unified_diff(base, edit)) for edit in (left, right)]
+        hunks = page.evaluate("([a, b]) => compareHunks(parsePatch(a).hunks, parsePatch(b).hunks)", patches)
 
         assert applied(left, hunks) == right
-        assert applied(right, page.evaluate("(hunks) => reversed(hunks)", hunks)) == left
+        assert applied(right, page.evaluate("(hunks) => reverseHunks(hunks)", hunks)) == left
         assert bool(hunks) == (left != right)
 
 
 def applied(lines: list[str], hunks: list[dict[str, object]]) -> list[str]:
-    """`lines` after the hunks, each of which has to fit exactly."""
-    found: list[str] = []
+    """Apply hunks to `lines`; each hunk must fit exactly."""
+    result: list[str] = []
     at = 0
     for hunk in hunks:
-        begin, to, ops = hunk["at"], hunk["to"], hunk["ops"]
+        begin, to, ops = hunk["start"], hunk["newStart"], hunk["lines"]
         assert isinstance(begin, int)
         assert isinstance(ops, list)
-        found += lines[at:begin]
-        assert len(found) == to
+        result += lines[at:begin]
+        assert len(result) == to
         old = [line for sign, line in ops if sign != "+"]
         assert lines[begin : begin + len(old)] == old
-        found += [line for sign, line in ops if sign != "-"]
+        result += [line for sign, line in ops if sign != "-"]
         at = begin + len(old)
-    return found + lines[at:]
+    return result + lines[at:]
 
 
 def test_everything_can_be_reached_with_keys(look: Look, report_repository: Repository) -> None:
@@ -148,7 +148,7 @@ def test_everything_can_be_reached_with_keys(look: Look, report_repository: Repo
     page.get_by_label("against").evaluate("(node) => node.blur()")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Next file")
-    page.get_by_label("Single keys do this").uncheck()
+    page.get_by_label("Use single-key shortcuts").uncheck()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("r")
@@ -161,7 +161,7 @@ def test_hostile_words_are_only_shown(look: Look, report_repository: Repository)
     expect(page.locator("#worker-1-log pre")).to_contain_text("onerror")
     expect(page.locator("#files")).to_contain_text("more characters")
 
-    found = page.evaluate("""() => ({
+    content = page.evaluate("""() => ({
         pwned: window.pwned, title: document.title, text: document.body.textContent,
         scripts: [...document.scripts].filter((each) => !each.type).length,
         elements: document.querySelectorAll("img, iframe, object, embed, base, a[href]:not([href^='#'])").length,
@@ -169,18 +169,20 @@ def test_hostile_words_are_only_shown(look: Look, report_repository: Repository)
             (each) => each.name.startsWith("on") || each.value.startsWith("javascript:"))).length,
     })""")
 
-    assert found["pwned"] is None
-    assert (found["scripts"], found["elements"], found["handlers"]) == (1, 0, 0)
-    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", found["text"])
-    assert "U+202E" in found["text"]
-    assert "<img src=x onerror='window.pwned = 2'>" in found["text"]
+    assert content["pwned"] is None
+    assert (content["scripts"], content["elements"], content["handlers"]) == (1, 0, 0)
+    assert not re.search(
+        "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", content["text"]
+    )
+    assert "U+202E" in content["text"]
+    assert "<img src=x onerror='window.pwned = 2'>" in content["text"]
 
 
 def test_the_policy_keeps_inline_scripts_and_requests_from_happening(
     watch: Callable[..., Watched], report_repository: Repository, tmp_path: Path
 ) -> None:
     """The control is the same page without its policy: there all of it happens."""
-    with socketserver.TCPServer(("127.0.0.1", 0), Asked) as server:
+    with socketserver.TCPServer(("127.0.0.1", 0), Requests) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
         try:
             injected = f"""<script>window.injected = "script"</script>
@@ -189,30 +191,30 @@ def test_the_policy_keeps_inline_scripts_and_requests_from_happening(
             text = render(competition(report_repository)).replace("</body>", injected)
             open_text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
             happened = []
-            for each in (text, open_text):
-                (tmp_path / "page.html").write_text(each)
+            for document in (text, open_text):
+                (tmp_path / "page.html").write_text(document)
                 page = watch(console=False).page
                 page.goto((tmp_path / "page.html").as_uri(), wait_until="load")
-                found = page.evaluate("""() => { document.getElementById("trap").click();
+                effects = page.evaluate("""() => { document.getElementById("trap").click();
                     return [window.injected ?? null, window.clicked ?? null,
                         getComputedStyle(document.getElementById("trap")).color === "rgb(1, 2, 3)"]; }""")
-                happened.append([*found, Asked.count])
+                happened.append([*effects, Requests.count])
         finally:
             server.shutdown()
 
     assert happened == [[None, None, False, 0], ["script", True, True, 1]]
 
 
-class Asked(socketserver.BaseRequestHandler):
-    """Counts who comes."""
+class Requests(socketserver.BaseRequestHandler):
+    """Counts the connections."""
 
     count = 0
 
     def handle(self) -> None:
-        Asked.count += 1
+        Requests.count += 1
 
 
-def test_light_and_dark_follow_the_system_until_somebody_switches(look: Look, report_repository: Repository) -> None:
+def test_light_and_dark_follow_the_system_until_the_user_switches(look: Look, report_repository: Repository) -> None:
     page = look(competition(report_repository), color_scheme="dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
@@ -259,7 +261,7 @@ CONTRAST = """() => {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         const node = walker.currentNode.parentElement;
-        const hidden = node.closest("svg, script, noscript, .heard") || !node.checkVisibility();
+        const hidden = node.closest("svg, script, noscript, .visually-hidden") || !node.checkVisibility();
         if (hidden || !walker.currentNode.data.trim()) continue;
         const style = getComputedStyle(node), below = ground(node);
         const [one, two] = [light(over(rgba(style.color), below)), light(below)].sort((a, b) => b - a);
@@ -298,8 +300,11 @@ def test_a_run_with_nothing_to_show_says_so(look: Look, report_repository: Repos
     begun = Material(repository=report_repository, result=run_of([spec], [], RunStatus.RUNNING), recorded=())
 
     page = look(nothing)
-    expect(page.locator("#changes")).to_contain_text("Nobody changed anything.")
-    expect(page.locator("#conflicts")).to_contain_text("nothing can be in the way")
+    expect(page.locator("#changes")).to_contain_text("No worker changed anything.")
+    expect(page.locator("#conflicts")).to_contain_text("nothing can conflict")
+    expect(page.locator("#ranking thead th")).to_have_text(
+        ["Worker", "Status", "Checks", "Cost", "Duration", "Changes"]
+    )
     page = look(begun)
     expect(page.locator("#ranking")).to_contain_text("No worker has ended yet.")
     expect(page.locator("#timeline")).to_contain_text("Nothing has happened yet.")

@@ -1,4 +1,4 @@
-"""The served page in a browser: it follows the run, and the reader's place stays."""
+"""The served page in a browser: it follows the run, and the scroll position stays."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_the_page_follows_the_run_and_the_readers_place_stays(
                 f"{server.address.split('/?')[0]}/events",
             }
         expect(page.locator("#connection")).to_have_text("not connected")
-        # The browser itself says that the stream it was promised is refused; nothing else may be on the console.
-        assert all("ERR_CONNECTION_REFUSED" in said or "ERR_" in said for said in watched.console)
+        # The browser reports the refused event stream. Nothing else may be on the console.
+        assert all("ERR_CONNECTION_REFUSED" in message or "ERR_" in message for message in watched.console)
         watched.console.clear()
 
 
@@ -82,11 +82,11 @@ def test_nothing_of_the_page_is_left_out_when_it_is_live(repository: Repository)
         commit(run.start(1), {"README": "more\n"})
         run.finish(1)
         run.end()
-        found = material(repository, journal, "latest")
+        run_material = material(repository, journal, "latest")
 
-    live = page(found, events="/events?token=x", state="1-live")
+    live = page(run_material, events="/events?token=x", state="1-live")
 
     rest = live.replace('<meta name="architect-events" content="/events?token=x" data-state="1-live">', "").partition(
         "<meta name="
     )[2]
-    assert rest == render(found).partition("<meta name=")[2]
+    assert rest == render(run_material).partition("<meta name=")[2]

@@ -40,10 +40,10 @@ def test_each_step_is_told_what_the_one_before_said(architect: Architect, checko
             "c.yaml:1:26: steps[0].prompt: there is no step before",
         ),
         ("steps: [{backend: shel, prompt: x}]", "unknown tool 'shel'; did you mean 'shell'?"),
-        ("steps: [{backend: shell}]", "shell needs prompt"),
+        ("steps: [{backend: shell}]", "steps[0].prompt is missing"),
         ("steps: [{backend: shell, prompt: x, name: a}, {backend: shell, prompt: x, name: a}]", "name of another step"),
         ("steps: [{backend: shell, prompt: x}]\nstop_on_failure: maybe", "must be true or false"),
-        ("steps: [{backend: shell, prompt: x}]\nstop: 1", "unknown key 'stop'"),
+        ("steps: [{backend: shell, prompt: x}]\nstop: 1", "unknown key stop"),
     ],
 )
 def test_a_faulty_chain_starts_nothing(architect: Architect, checkout: Path, text: str, said: str) -> None:

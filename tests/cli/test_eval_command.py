@@ -296,7 +296,7 @@ def test_an_imported_competition_is_somebodys_word_and_does_not_count(
     [
         (["--models", "a,,b"], 2, "entry 2 is empty"),
         (["--models", "a,b,a"], 2, "names a twice"),
-        ([], 2, "no models to compare"),
+        ([], 2, "no models given"),
         (["--models", "a,b", "--runs-per-model", "0"], 2, "--runs-per-model '0'"),
         (["--models", "a,b", "--runs-per-model=-1"], 2, "--runs-per-model '-1'"),
         (["--models", "a,b", "--runs-per-model", "99999999999"], 2, "from 1 to 100"),
@@ -325,7 +325,7 @@ def test_what_a_competition_cannot_tell_is_said_before_it_begins(
     answer = compete("good-a", "--dry-run", json=False)
     assert answer.code == 0
     assert "one model, once: there is nothing to compare it with" in answer.err
-    assert "no --check: nothing says which result is right" in answer.err
+    assert "no --check: nothing decides which result is right" in answer.err
     assert "Competition: 1 model once, ranked by lexicographic score" in answer.out
     judged = compete("good-a,good-b", "--judge", "judge-sly", "--check", CHECK, "--dry-run", json=False)
     assert "judge judge-sly has no sandbox mode read-only" in judged.err

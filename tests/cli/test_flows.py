@@ -104,7 +104,7 @@ def test_a_flow_from_its_start_to_a_pause_and_on_to_its_end(architect: Architect
     assert "the flow waits in state ask: ok? (yes / no)" in architect("watch", run["run_id"]).out
 
     dry = architect("resume", run["run_id"], "--dry-run")
-    assert (dry.code, dry.out) == (0, "would go on with the flow in state ask\n")
+    assert (dry.code, dry.out) == (0, "would continue the flow in state ask\n")
     seen, code = on_terminal(checkout, "yes", "resume", run["run_id"])
     assert code == 0, seen
     whole = architect("status", run["run_id"], "--json").json
@@ -232,7 +232,7 @@ def test_instances_of_a_sub_flow_at_once_and_gone_on_with_after_one_failed(
     assert not (checkout / "made").exists()
 
     dry = architect("resume", "latest", "--dry-run")
-    assert (dry.code, dry.out) == (0, "would go on with the flow in state p\n")
+    assert (dry.code, dry.out) == (0, "would continue the flow in state p\n")
     (checkout / "c").touch()
     again = architect("resume", "latest", "--json")
     assert (again.code, again.json["status"]) == (0, "success"), again.err
@@ -376,7 +376,7 @@ def test_a_failure_that_was_taken_care_of_is_not_repeated_after_a_kill(architect
     )
     killed = """
 import os, signal, sys
-from architect_parallel.api import flows
+from architect_parallel.flows import runner as flows
 flows._outcome = lambda result: os.kill(os.getpid(), signal.SIGKILL)
 from architect_parallel.cli.app import main
 sys.argv = ["architect", "flow", "run", "f.yaml", "--quiet"]
@@ -401,6 +401,16 @@ def test_an_output_without_a_place_is_a_failure_of_its_state(architect: Architec
     answer = architect("flow", "run", "f.yaml", "--json")
     assert (answer.code, answer.json["status"], answer.json["total_tasks"]) == (1, "failed", 1)
     assert "outside the repository" in answer.json["warnings"][0]
+
+
+def test_a_worktree_without_the_directory_of_a_state_is_a_failure_of_the_state(
+    architect: Architect, checkout: Path
+) -> None:
+    (checkout / "new").mkdir()
+    (checkout / "f.yaml").write_text("a: {tool: bash, isolation: worktree, arguments: {command: pwd, cwd: new}}\n")
+    answer = architect("flow", "run", "f.yaml", "--json")
+    assert (answer.code, answer.json["total_tasks"]) == (1, 0)
+    assert "state a.workdir: the commit the worktrees start from has no directory 'new'" in answer.json["warnings"][0]
 
 
 def test_what_cannot_be_written_or_made_ready_goes_by_on_error(architect: Architect, checkout: Path) -> None:

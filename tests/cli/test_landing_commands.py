@@ -307,4 +307,4 @@ def test_of_a_worker_in_place_nobody_says_that_it_changed_nothing(architect: Arc
     assert architect("parallel", "--file", tmp_path / "tasks.json").code == 0
     assert (place / "one.txt").exists()
     answer = architect("diff", "latest", "1")
-    assert (answer.code, answer.out) == (0, "worker 1 worked in place: what it changed is not told apart\n")
+    assert (answer.code, answer.out) == (0, "worker 1 worked in place: its changes cannot be told from others\n")

@@ -226,3 +226,16 @@ def test_python_api_returns_results_sorted(architect: Architect, checkout: Path)
     results = ParallelRunner(config, workspace_root=checkout).run()
 
     assert [(each.worker_id, each.output) for each in results] == [(1, "a"), (2, "b")]
+
+
+def test_python_api_takes_tasks_with_settings_of_their_own(checkout: Path) -> None:
+    from architect_parallel import ParallelConfig, ParallelRunner
+    from architect_parallel.domain import Task
+
+    first = Task(prompt="echo a", name="first", retries=2)
+    config = ParallelConfig(tasks=[first, "echo b"], backend="shell", listed=True)
+
+    plan = ParallelRunner(config, workspace_root=checkout).plan()
+
+    shown = [(worker.name, worker.prompt, worker.retries) for worker in plan.workers]
+    assert shown == [("first", "echo a", 2), ("worker-2", "echo b", 0)]

@@ -144,9 +144,11 @@ def test_modes_and_further_arguments_reach_the_command_line(architect: Architect
     assert "--dangerously-skip-permissions" not in in_place
     assert in_place[in_place.index("--permission-mode") + 1] == "default"
     warnings = "\n".join(answer.json["warnings"])
-    assert "worker 4: in place, without an approval_mode: what claude would have to ask for may be denied" in warnings
-    assert "worker 3: backend claude cannot be told a number of tokens: max_tokens is left out" in warnings
-    assert "worker 3: backend claude is read as stream-json: output_format text is left out" in warnings
+    assert (
+        "worker 4: in place, without an approval_mode: claude may be denied what it would have to ask for" in warnings
+    )
+    assert "worker 3: backend claude cannot limit output tokens: max_tokens is ignored" in warnings
+    assert "worker 3: backend claude is read as stream-json: output_format text is ignored" in warnings
 
 
 def test_every_fault_is_told_at_once_and_nothing_is_made(architect: Architect, checkout: Path, tmp_path: Path) -> None:

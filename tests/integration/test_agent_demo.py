@@ -10,7 +10,7 @@ import pytest
 
 from architect_parallel.agent.demo import BUDGET_PER_WORKER_USD, MODELS, WHAT_THEY_DO, prepare_demo
 from architect_parallel.agent.loop import Report
-from architect_parallel.agent.run import AgentRequest, run_agent
+from architect_parallel.agent.run import AgentRequest, run_embedded_agent
 from architect_parallel.domain import AgentProfile, Limits, Reason, Status
 
 
@@ -35,7 +35,7 @@ def play(model: str, repository: Path, environ: dict[str, str]) -> Report:
         model=model,
         limits=Limits(max_steps=50, budget_usd=BUDGET_PER_WORKER_USD),
     )
-    report, signal_number = run_agent(request, environ)
+    report, signal_number = run_embedded_agent(request, environ)
     assert signal_number is None
     return report
 

@@ -18,7 +18,7 @@ from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, undo
 from architect_parallel.landing.compare import compare
 from architect_parallel.landing.merge import Method, execute, plan_merge
-from architect_parallel.system import programs
+from architect_parallel.system import git_settings
 from architect_parallel.system.git import Git, Repository, open_repository, scrubbed_environment
 from architect_parallel.worktrees.create import add_worktree
 
@@ -320,12 +320,12 @@ def test_a_record_that_cannot_be_read_is_an_error_with_a_hint(repository: Reposi
     ],
 )
 def test_keys_that_run_or_redirect_something(key: str) -> None:
-    assert programs.Setting(key=key, value="x", origin="", scope="local").is_program
+    assert git_settings.Setting(key=key, value="x", origin="", scope="local").is_program
 
 
 @pytest.mark.parametrize("key", ["branch.main.remote", "user.name", "core.bare", "lfs.https://x.access", "merge.ff"])
 def test_keys_that_do_not(key: str) -> None:
-    assert not programs.Setting(key=key, value="x", origin="", scope="local").is_program
+    assert not git_settings.Setting(key=key, value="x", origin="", scope="local").is_program
 
 
 def test_a_sealed_copy_says_what_git_says(repository: Repository, home: Path) -> None:

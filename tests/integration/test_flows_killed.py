@@ -7,8 +7,9 @@ from pathlib import Path
 
 from architect_parallel.domain import RunResult, RunStatus
 from architect_parallel.events import FlowMoved, RunExtended, WorkerFinished
-from architect_parallel.flows.machine import Demand
-from architect_parallel.flows.runner import FlowConfig, resume_flow, run_flow
+from architect_parallel.flows.model import Demand
+from architect_parallel.flows.plan import FlowConfig
+from architect_parallel.flows.runner import resume_flow, run_flow
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import open_repository
 

@@ -206,8 +206,8 @@ def test_live_run_stays_and_is_named(checkout: Path, repository: Repository, jou
     before = everything(checkout)
     outcome = clean(repository, journal, force=True)
     assert stays(outcome) == [
-        (None, "run", "it is still going on"),
-        (1, "worktree", "its run is still going on"),
+        (None, "run", "it is still running"),
+        (1, "worktree", "its run is still running"),
     ]
     assert everything(checkout) == before
     run.end()
@@ -226,8 +226,8 @@ def test_run_taken_up_again_since_the_plan_is_left_alone(
         outcome = execute(repository, journal, plan)
         lock.release()
     assert stays(outcome) == [
-        (None, "run", "it is still going on"),
-        (1, "worktree", "its run is still going on"),
+        (None, "run", "it is still running"),
+        (1, "worktree", "its run is still running"),
     ]
     assert run.worktree(1).exists()
     assert journal.operations() == []
@@ -389,9 +389,9 @@ def test_what_a_killed_launcher_left_is_cleaned_up(checkout: Path, repository: R
         assert launcher.stdout is not None
         assert launcher.stdout.readline() == b"ready\n"
         assert stays(clean(repository, journal)) == [
-            (None, "run", "it is still going on"),
-            (1, "worktree", "its run is still going on"),
-            (2, "worktree", "its run is still going on"),
+            (None, "run", "it is still running"),
+            (1, "worktree", "its run is still running"),
+            (2, "worktree", "its run is still running"),
         ]
         launcher.kill()
         launcher.wait()
@@ -551,8 +551,8 @@ def test_every_worktree_that_stays_is_named(checkout: Path, repository: Reposito
     outcome = clean(repository, journal, force=True)
     assert outcome.removed == ()
     assert {(each.what, each.name, each.worker_id): each.reason for each in outcome.stays} == {
-        ("run", "live", None): "it is still going on",
-        ("worktree", str(live.worktree(1)), 1): "its run is still going on",
+        ("run", "live", None): "it is still running",
+        ("worktree", str(live.worktree(1)), 1): "its run is still running",
         ("worktree", str(locked.worktree(1)), 1): "it is locked: on a stick",
         ("worktree", str(base_tree), None): "it is locked: no reason given",
         ("worktree", str(lost), None): "the journal has no run forgotten",

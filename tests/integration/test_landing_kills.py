@@ -16,7 +16,7 @@ from support.repositories import git
 from architect_parallel.errors import NothingToDo
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, merge, undo
-from architect_parallel.landing.integration import IntegrationContext
+from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.system.git import Repository
 
 KILLED_AT_STEP = """

@@ -368,11 +368,11 @@ def test_nothing_to_land_is_said(checkout: Path, repository: Repository, journal
         plan_merge(repository, journal, "run", 1)
     execute(repository, journal, plan_merge(repository, journal, "run", 2))
     for method in Method:
-        with pytest.raises(NothingToDo, match="has all of worker 2 already"):
+        with pytest.raises(NothingToDo, match="already has everything of worker 2"):
             plan_merge(repository, journal, "run", 2, method=method)
     execute(repository, journal, plan_merge(repository, journal, "run", 3, method=Method.SQUASH))
     for method in Method:
-        with pytest.raises(NothingToDo, match="has all of worker 3 already"):
+        with pytest.raises(NothingToDo, match="already has everything of worker 3"):
             plan_merge(repository, journal, "run", 3, method=method)
 
 
@@ -402,10 +402,10 @@ def test_live_run_is_not_merged(repository: Repository, journal: Journal) -> Non
     run = begin_run(repository, journal, "run")
     commit(run.start(1), {"new.txt": "new\n"})
     run.finish(1)
-    with pytest.raises(EnvironmentProblem, match="still going on"):
+    with pytest.raises(EnvironmentProblem, match="still running"):
         plan_merge(repository, journal, "run", 1)
     ended_run(repository, journal, "other", {"new.txt": "new\n"}, first=2)
-    with pytest.raises(EnvironmentProblem, match="an agent is at work"):
+    with pytest.raises(EnvironmentProblem, match="an agent is working"):
         plan_merge(repository, journal, "other", 1, into=run.branch(1))
     run.end()
     assert plan_merge(repository, journal, "run", 1).commit == run.tip(1)
@@ -488,13 +488,13 @@ def test_missing_identity_is_one_clear_line(
     ended_run(repository, journal, "run", {"new.txt": "new\n"})
     commit(checkout, {"mine.txt": "mine\n"})
     (home / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
-    with pytest.raises(EnvironmentProblem, match="does not know who you are"):
+    with pytest.raises(EnvironmentProblem, match="has no identity"):
         plan_merge(repository, journal, "run", 1)
 
 
 def test_branch_in_two_checkouts_is_refused(checkout: Path, repository: Repository) -> None:
     git(checkout, "worktree", "add", "-q", "--force", checkout.parent / "other", "main")
-    with pytest.raises(EnvironmentProblem, match="several places"):
+    with pytest.raises(EnvironmentProblem, match="several worktrees"):
         find_target(repository, "main")
 
 

@@ -21,7 +21,8 @@ from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, undo
 from architect_parallel.landing.conflicts import Resolver
-from architect_parallel.landing.integration import IntegrationContext, Interrupted
+from architect_parallel.landing.integration import Interrupted
+from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.landing.merge import MergeOutcome, Method, Pick, execute, plan_merge
 from architect_parallel.system.git import Repository, open_repository
 
@@ -170,9 +171,9 @@ def test_what_the_target_has_already_is_passed_over(checkout: Path, repository: 
     plan = plan_merge(repository, journal, "run", pick=Pick.ALL)
     assert plan.merged == (3,)
     assert plan.left_out == ()
-    assert list(plan.warnings) == ["main has all of worker 1 already", "main has all of worker 2 already"]
+    assert list(plan.warnings) == ["main already has everything of worker 1", "main already has everything of worker 2"]
     land(repository, journal, 3)
-    with pytest.raises(NothingToDo, match="has all of worker"):
+    with pytest.raises(NothingToDo, match="already has everything of worker"):
         plan_merge(repository, journal, "run", pick=Pick.ALL)
 
 

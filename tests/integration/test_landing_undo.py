@@ -12,7 +12,7 @@ from support.repositories import git
 
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.journal import Journal
-from architect_parallel.landing import cleanup, merge, undo
+from architect_parallel.landing import cleanup, merge, removal, undo
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch
 
@@ -228,7 +228,7 @@ def test_cleanup_killed_on_the_way_is_undone_as_far_as_it_came(
     run = ended_run(repository, journal, "run", {"a.txt": "a\n"}, {"b.txt": "b\n"})
     write(run.worktree(1), {"dirty.txt": "d\n"})
     before = everything(checkout)
-    monkeypatch.setattr(cleanup, "delete_branch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(removal, "delete_branch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         clean(repository, journal, force=True)
     monkeypatch.undo()

@@ -25,8 +25,8 @@ from architect_parallel.checks.checker import Checker
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, merge, undo
-from architect_parallel.repository import filters
-from architect_parallel.snapshots import filtered_paths, staging
+from architect_parallel.repository import filter_runner, filters
+from architect_parallel.snapshots import filtered_paths, worktree_index
 from architect_parallel.snapshots.collect import collect
 from architect_parallel.snapshots.filtered_paths import FilteredPaths
 from architect_parallel.snapshots.keep_attempt import keep_attempt
@@ -119,7 +119,7 @@ def test_a_file_that_did_not_change_keeps_its_blob(tmp_path: Path, clean: str, s
 def test_no_filter_is_run_for_files_that_did_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = site_of(tmp_path)
     site.act("touch prod.env; echo x > note.txt; git add .; git commit -qm note")
-    monkeypatch.setattr(filters, "_run", None)
+    monkeypatch.setattr(filter_runner, "_run", None)
     assert changed(site.private.write_tree()) == ["note.txt"]
 
 
@@ -245,7 +245,7 @@ def test_a_filter_that_hangs_is_stopped_with_all_it_started(tmp_path: Path, monk
     site = make_worksite(
         tmp_path, before=configure() + f"\ngit config filter.crypt.clean 'sleep {token} & sleep {token}'"
     )
-    monkeypatch.setattr(filters, "TIME_LIMIT_S", 0.5)
+    monkeypatch.setattr(filter_runner, "TIME_LIMIT_S", 0.5)
     site.act(f"echo new-{SECRET} > prod.env; echo {SECRET} > other.env; echo x > note.txt")
     started = time.monotonic()
     found = site.private.write_tree()
@@ -353,9 +353,9 @@ def test_an_unreadable_file_is_not_stored_plain(tmp_path: Path) -> None:
 
 def test_a_large_fresh_checkout_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With so many young files git decides which to read, by whole seconds."""
-    monkeypatch.setattr(staging, "MAX_REREAD", 0)
+    monkeypatch.setattr(worktree_index, "MAX_REREAD", 0)
     site = site_of(tmp_path, SALT, UNSALT, more="for n in 1 2 3 4 5 6; do echo $n > $n.env; done")
-    monkeypatch.setattr(filters, "_run", None)
+    monkeypatch.setattr(filter_runner, "_run", None)
     assert site.private.write_tree().diff.files == ()
 
 

@@ -7,12 +7,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.runners import make_runner
 
 from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import (
@@ -39,7 +41,7 @@ from architect_parallel.events import (
     WorkerFinished,
     WorkerStarting,
 )
-from architect_parallel.hosts.base import BASELINE, Emit
+from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.runs.runner import Runner
@@ -129,13 +131,15 @@ class FakeHost:
     def check_base(self, order: BaselineOrder) -> None:
         raise AssertionError("no worker here has checks")
 
-    def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None:
-        self._reasons.setdefault(worker_id, reason)
-        self._stops[worker_id].set()
+    def stop(self, target: Target, reason: Reason, detail: str = "") -> None:
+        assert isinstance(target, int)
+        self._reasons.setdefault(target, reason)
+        self._stops[target].set()
 
-    def kill(self, worker_id: int) -> None:
-        self.killed.append(worker_id)
-        self._stops[worker_id].set()
+    def kill(self, target: Target) -> None:
+        assert isinstance(target, int)
+        self.killed.append(target)
+        self._stops[target].set()
 
     def close(self) -> None:
         for thread in self._threads:
@@ -151,11 +155,14 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 class Started:
     """A runner over a fake host, its plan recorded."""
 
-    def __init__(self, journal: Journal, decided: RunPlan, behave: Behaviour) -> None:
+    def __init__(
+        self, journal: Journal, decided: RunPlan, behave: Behaviour, earlier: Sequence[WorkerStarting] = ()
+    ) -> None:
         journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=os.getpid()))])
+        journal.append([(RUN, 1, event) for event in earlier])
         self.hosts: list[FakeHost] = []
         self.heard: list[Recorded] = []
-        self.runner = Runner(decided, journal, self._make_host(behave), listeners=[self.heard.append])
+        self.runner = make_runner(decided, journal, self._make_host(behave), listeners=[self.heard.append])
 
     def _make_host(self, behave: Behaviour) -> Callable[[Emit], FakeHost]:
         def make(emit: Emit) -> FakeHost:
@@ -181,13 +188,12 @@ def test_a_run_that_cannot_begin_is_no_failed_run(journal: Journal, earlier: boo
     decided = dataclasses.replace(
         decided, workers=tuple(dataclasses.replace(spec, checks=("gone",)) for spec in decided.workers)
     )
-    started = Started(journal, decided, finish_at_once)
+    before = [WorkerStarting(attempt=1)] if earlier else []
+    started = Started(journal, decided, finish_at_once, before)
     (journal.run_dir(RUN) / "logs").mkdir(parents=True)
-    if earlier:
-        journal.append([(RUN, 1, WorkerStarting(attempt=1))])
     answer = CheckResult(command="gone", passed=False, exit_code=127, duration_seconds=0.0)
     host = started.hosts[0]
-    host.check_base = lambda order: host._emit(BASELINE, BaselineFinished(checks=(answer,)))  # type: ignore[method-assign]
+    host.check_base = lambda order: host._emit(None, BaselineFinished(checks=(answer,)))  # type: ignore[method-assign]
 
     with pytest.raises(UsageError, match="'gone' cannot be started on the base commit"):
         started.runner.run()
@@ -214,7 +220,7 @@ def test_the_journal_hears_everything_before_the_listeners(journal: Journal) -> 
     def hear(recorded: Recorded) -> None:
         seen.append(recorded.seq in [known.seq for known in journal.recorded(RUN)])
 
-    started.runner._listeners.insert(0, hear)
+    started.runner._recorder._listeners.insert(0, hear)
 
     started.runner.run()
 
@@ -261,7 +267,7 @@ def test_a_listener_that_fails_is_dropped_with_a_warning(journal: Journal) -> No
         calls.append(each)
         raise RuntimeError("no such terminal")
 
-    started.runner._listeners.insert(0, broken)
+    started.runner._recorder._listeners.insert(0, broken)
 
     result = started.runner.run()
 
@@ -278,7 +284,7 @@ def test_a_listener_that_fails_at_the_very_end_is_told_as_well(journal: Journal)
         if isinstance(each.event, RunFinished):
             raise OSError("no space for the summary")
 
-    started.runner._listeners.append(broken)
+    started.runner._recorder._listeners.append(broken)
 
     result = started.runner.run()
 
@@ -355,9 +361,8 @@ def spend(kind: type[Spending], journal: Journal, seed: int) -> tuple[float, flo
         return Status.SUCCESS
 
     journal.append([(decided.run_id, None, RunStarted(plan=decided, launcher_pid=os.getpid()))])
-    runner = kind(
-        decided, journal, lambda emit: FakeHost(emit, reply), acted=lambda worker_id: acted[worker_id].release()
-    )
+    made = partial(kind, acted=lambda worker_id: acted[worker_id].release())
+    runner = make_runner(decided, journal, lambda emit: FakeHost(emit, reply), kind=made)
     result = runner.run()
     one_each = sum(sorted((price[worker_id] for worker_id in spent), reverse=True)[:at_once])
     return sum(spent.values()) - budget, one_each, result
@@ -435,7 +440,7 @@ def test_workers_wait_while_the_machine_lacks_room_and_go_on_when_it_has_some(jo
     decided = plan(3)
     journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=os.getpid()))])
     rules = Rules(min_free_memory_bytes=1)
-    result = Runner(decided, journal, lambda emit: FakeHost(emit, behave), rules=rules, room=room).run()
+    result = make_runner(decided, journal, lambda emit: FakeHost(emit, behave), rules=rules, room=room).run()
 
     assert result.status is RunStatus.SUCCESS
 
@@ -453,7 +458,7 @@ def test_a_bug_before_a_worker_begins_ends_the_worker_and_not_the_patience(
     for decided in (plain, checked):
         with Journal.open(tmp_path / f"state-{len(decided.workers[0].checks)}") as journal:
             journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=1))])
-            runner = Runner(decided, journal, lambda emit: LocalHost(place, emit))
+            runner = make_runner(decided, journal, lambda emit: LocalHost(place, emit))
             with pytest.raises(EnvironmentProblem, match="internal error") if decided is checked else nullcontext():
                 runner.run()
             if decided is checked:
@@ -481,5 +486,5 @@ def test_what_was_seen_of_a_worker_that_broke_stays_spent(
     decided = plan(2, max_parallel=1, budget_usd=1.0)
     with Journal.open(tmp_path / "state") as journal:
         journal.append([(RUN, None, RunStarted(plan=decided, launcher_pid=1))])
-        Runner(decided, journal, lambda emit: LocalHost(place, emit)).run()
+        make_runner(decided, journal, lambda emit: LocalHost(place, emit)).run()
     assert left == [1.0, 0.25]

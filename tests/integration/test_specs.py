@@ -11,15 +11,15 @@ from support.repositories import git
 
 from architect_parallel.api.merge import MergeRequest, merge
 from architect_parallel.api.resume import resume
-from architect_parallel.domain import Reason, RunResult, RunStatus, Status
+from architect_parallel.domain import Reason, Role, RunResult, RunStatus, Status
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.events import Recorded, WorktreeReady
 from architect_parallel.journal import Journal
 from architect_parallel.landing import undo
 from architect_parallel.landing.selection import Pick
-from architect_parallel.runs.plan import ParallelConfig
+from architect_parallel.runs.options import ParallelConfig
 from architect_parallel.runs.workspace import load_workspace
-from architect_parallel.specs.plan import SpecConfig
+from architect_parallel.specs.plan import SpecConfig, draft_spec_plan
 from architect_parallel.specs.runner import SpecRunner, land, resume_and_land, resume_spec
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import restore_branch
@@ -254,6 +254,26 @@ def test_a_debugger_looks_at_several_failures_and_leaves_no_result_of_its_own(ch
     assert said.endswith("(cost unknown)")
     assert result.total_cost is None  # its program does not tell what it costs
     assert "What the debugger said" in str(result.briefing)
+
+
+def test_a_coordinator_is_a_worker_and_a_debugger_is_a_helper(checkout: Path, tmp_path: Path) -> None:
+    config_file = tmp_path / "config.yaml"
+    config_file.write_text("backends: {asker: {command: [cat, '{prompt_file}']}}\nparallel_runs: {backend: asker}\n")
+    file = write_spec(
+        tmp_path,
+        {"name": "a", "task": "true"},
+        defaults={"backend": "asker"},
+        coordinator={"task": "In all:"},
+        recovery={"debugger": {"agent": "sleuth"}},
+    )
+    workspace = load_workspace(checkout, config_file)
+    plan = draft_spec_plan(SpecConfig(file=file, flags=ParallelConfig()), workspace)
+    assert [each.name for each in plan.workers] == ["a", "coordinator"]
+    assert [each.role for each in plan.workers] == [Role.WORKER, Role.COORDINATOR]
+    assert plan.workflow is not None
+    assert plan.workflow.debugger is not None
+    assert (plan.workflow.coordinator, plan.workflow.debugger.role) == (2, Role.DEBUGGER)
+    assert (plan.workflow.debugger.worker_id, plan.workflow.debugger.base_commit) == (3, plan.base_commit)
 
 
 def test_an_agent_reads_the_words_of_others_and_what_is_missing(checkout: Path, tmp_path: Path) -> None:

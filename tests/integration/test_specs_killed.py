@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.dispatching import ended, graphs, spec
+from support.runners import make_runner
 
-from architect_parallel.api.launch import EarlierLaunches
+from architect_parallel.api.local_launch import EarlierLaunches
 from architect_parallel.api.resume import unfinished
 from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import (
@@ -28,9 +29,8 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.events import Recorded, RunResumed, RunStarted, WorkerFinished, WorkerStarting
-from architect_parallel.hosts.base import Emit
+from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.journal import Journal
-from architect_parallel.runs.runner import Runner
 
 RUN = "20260101-000000-test"
 ERRORS = Mapping[int, str]
@@ -53,9 +53,9 @@ class InstantHost:
         said = each.prompt if each.name == "debugger" else ""
         self._emit(each.worker_id, replace(end, result=replace(end.result, error=error, output=said)))
 
-    def stop(self, worker_id: int, reason: Reason, detail: str = "") -> None: ...
+    def stop(self, target: Target, reason: Reason, detail: str = "") -> None: ...
 
-    def kill(self, worker_id: int) -> None: ...
+    def kill(self, target: Target) -> None: ...
 
     def check_base(self, order: BaselineOrder) -> None: ...
 
@@ -89,7 +89,7 @@ def launch(decided: RunPlan, errors: ERRORS, before: Sequence[Recorded] = (), de
             decided, todo, so_far = unfinished(journal, RUN)
             ids = tuple(each.worker_id for each in todo)
             journal.append([(RUN, None, RunResumed(launcher_pid=os.getpid(), worker_ids=ids))])
-        runner = Runner(
+        runner = make_runner(
             decided,
             journal,
             lambda emit: InstantHost(emit, errors, starts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,3 +76,17 @@ def test_who_is_not_there_counts_nothing(pid: int) -> None:
 
 def test_an_unknown_process_has_no_descendants() -> None:
     assert snapshot().descendants(2**22 + 1) == ()
+
+
+def test_psutil_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways name the same parent, and almost the same resident memory (the kernel counts it in batches)."""
+    with subprocess.Popen(("sh", "-c", "echo; read x"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        looks = [snapshot()]
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "platform", "elsewhere")
+            looks.append(snapshot())
+    for look in looks:
+        assert child.pid in look.children[os.getpid()]
+    assert abs(looks[0].resident_bytes[child.pid] - looks[1].resident_bytes[child.pid]) < 512 << 10

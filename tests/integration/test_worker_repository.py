@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from support.console import Architect
@@ -13,7 +14,7 @@ from support.repositories import git, make_repository
 from support.worksites import BRANCH, Worksite, make_worksite
 
 from architect_parallel.system.git import GitError, open_repository
-from architect_parallel.worktrees import worker_repository
+from architect_parallel.worktrees import worker_commits, worker_repository
 from architect_parallel.worktrees.worker_repository import Taken, WorkerRepository
 
 
@@ -192,9 +193,17 @@ def test_a_killed_launchers_work_is_settled_by_the_next_command(site: Worksite) 
     assert not place(site).exists
 
 
-@pytest.mark.parametrize("step", ["_take_shallow", "_read_refs", "keep", "_copy_operations"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [
+        (worker_repository, "bring_shallow"),
+        (worker_repository, "read_refs"),
+        (worker_commits, "keep"),
+        (worker_repository, "_copy_operations"),
+    ],
+)
 def test_a_take_back_that_broke_off_anywhere_can_be_repeated(
-    site: Worksite, monkeypatch: pytest.MonkeyPatch, step: str
+    site: Worksite, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
 ) -> None:
     lent = place(site)
     lent.lend()
@@ -204,7 +213,7 @@ def test_a_take_back_that_broke_off_anywhere_can_be_repeated(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(worker_repository, step, broken)  # stands for a kill at that very step
+        patched.setattr(module, step, broken)  # stands for a kill at that very step
         with pytest.raises(RuntimeError):
             lent.take_back(site.spec.run_id, site.spec.number)
     assert git(site.worktree, "log", "-1", "--format=%s") == "mine"

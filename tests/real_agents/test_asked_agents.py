@@ -190,7 +190,7 @@ def test_conflicts_are_resolved_by_an_agent_whose_word_counts_for_nothing(
     assert answer.json["cost"] == pytest.approx(cost)
     assert f"{agent} is done with worker 2: ${cost:.4f}" in answer.err
     assert (answer.json["merged"], answer.json["left_out"]) == ([2], [])
-    assert answer.json["warnings"] == ["main has all of worker 1 already"]
+    assert answer.json["warnings"] == ["main already has everything of worker 1"]
     assert (tmp_path / "status").read_text() == "AA made.txt\n"
     assert (checkout / "made.txt").read_text() == "1\n2\n"
     assert f"Conflicts resolved by {agent}" in git(checkout, "log", "-1", "--format=%b")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import cast
 
 from hypothesis import strategies as st
 
 from architect_parallel.domain import AgentProfile, OnPartial, Reason, Recovery, Retry, Status, WorkerResult, WorkerSpec
-from architect_parallel.events import WorkerFinished
+from architect_parallel.events import AttemptEnded, Entry, WorkerFinished
 from architect_parallel.scheduling.admission import Rules
-from architect_parallel.scheduling.scheduler import Dispatch
+from architect_parallel.scheduling.scheduler import Scheduler
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def spec(worker_id: int, **more: object) -> WorkerSpec:
@@ -32,9 +36,21 @@ def ended(started: WorkerSpec, reason: Reason, status: Status = Status.FAILED, *
 
 def dispatch(
     *specs: WorkerSpec, rules: Rules | None = None, at_once: int = 8, debugger: WorkerSpec | None = None
-) -> Dispatch:
+) -> Scheduler:
     dice = random.Random(1).random
-    return Dispatch(specs, rules or Rules(), max_parallel=at_once, random=dice, debugger=debugger)
+    return Scheduler(specs, rules or Rules(), max_parallel=at_once, random=dice, now=lambda: NOON, debugger=debugger)
+
+
+def own_end(entries: list[Entry], worker_id: int) -> AttemptEnded | WorkerFinished | None:
+    """What became of the worker itself; `None` for the debugger, which has no end."""
+    own = [event for of, event in entries if of == worker_id]
+    assert len(own) <= 1
+    return cast(AttemptEnded | WorkerFinished, own[0]) if own else None
+
+
+def results_of(entries: list[Entry]) -> list[WorkerResult]:
+    """The results of the workers that ended."""
+    return [event.result for _, event in entries if isinstance(event, WorkerFinished)]
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""Pages in a browser, and what they did that nobody may see."""
+"""Pages in a browser that record what a test must check: console messages, errors, requests."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from playwright.sync_api import ConsoleMessage, Error, Page, Request
 
 
 class Watched:
-    """What a page did that nobody may see: console messages, errors, requests."""
+    """A page with its console messages, errors and requests."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.console: list[str] = []
         self.requests: list[str] = []
-        page.on("console", self._said)
-        page.on("pageerror", self._failed)
-        page.on("request", self._asked)
+        page.on("console", self._on_console)
+        page.on("pageerror", self._on_error)
+        page.on("request", self._on_request)
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         self.console.append(f"{message.type}: {message.text}")
 
-    def _failed(self, error: Error) -> None:
+    def _on_error(self, error: Error) -> None:
         self.console.append(str(error))
 
-    def _asked(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         self.requests.append(request.url)

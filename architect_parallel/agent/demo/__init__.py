@@ -1,7 +1,7 @@
-"""What `architect demo` runs on: a small Python package with a failing test, and three scripted models.
+"""The content of `architect demo`: a small Python package with a failing test, and three scripted models.
 
-`repository/` is copied, never imported; `models.yaml` is what `scripted:NAME` means when nothing else is configured.
-The commit has a fixed identity and date, so every demo starts from the same commit id.
+`repository/` is copied, never imported. `models.yaml` holds the models that `scripted:NAME` means if nothing else is
+configured. The commit has a fixed identity and date, so every demo starts from the same commit id.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from architect_parallel.system.git import Git
 TASK = "The test for thousands separators fails. Mend parse_amount so that all tests pass."
 MODELS = ("scripted:diligent", "scripted:hasty", "scripted:wanderer")
 BUDGET_PER_WORKER_USD = 0.04
-"""Stops the third model after about six replies; the other two stay below it."""
+"""Stops the third model after about six replies. The other two stay below it."""
 CHECK = "python3 -m unittest"
-"""The repository's own tests: fails at the start, needs nothing but Python."""
+"""The repository's own tests. They fail at the start and need only Python."""
 
 INTRODUCTION = (
     "This is a demonstration: the three models are scripted. Their replies are played back from a file, their prices\n"
@@ -41,7 +41,7 @@ _WHO_AND_WHEN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoRepository:
-    """A repository made for a demonstration, and what to run on it."""
+    """A repository made for a demonstration, and the run to start in it."""
 
     path: Path
     base_commit: str
@@ -52,11 +52,11 @@ class DemoRepository:
 
 
 def prepare_demo(target: Path) -> DemoRepository:
-    """Makes `target` (new or empty) a git repository with one commit on `main` and a failing test.
+    """Make `target` (new or empty) a git repository with one commit on `main` and a failing test.
 
     Raises:
-        EnvironmentProblem: Without git.
-        OSError: When `target` cannot be written.
+        EnvironmentProblem: git is missing.
+        OSError: `target` cannot be written.
     """
     with resources.as_file(resources.files(__name__).joinpath("repository")) as content:
         ignore = shutil.ignore_patterns("__pycache__", "*.pyc")

@@ -1,4 +1,4 @@
-"""The HTML report: a room of its own, because a page is markup, style, script and packing."""
+"""The HTML report: templates, a style, a script, and the data embedded in the page."""
 
 from architect_parallel.reports.html.page import page, policy, render
 

@@ -1,22 +1,21 @@
-"""Numbers, states and names as the page shows them."""
+"""Numbers, states and names as the page shows them: pure functions, most of them filters of the templates."""
 
 from __future__ import annotations
 
-from architect_parallel.domain import CheckChange, CheckResult, RunStatus, Status, WorkerResult, WorkerSpec
-from architect_parallel.reports.html.markup import Markup, element, hidden, joined, shown
-from architect_parallel.reports.text import STATUS_WORDS
-from architect_parallel.text.sanitize import one_line
+import re
+
+from architect_parallel.domain import CheckChange, CheckResult, RunStatus, Status, Usage, WorkerResult, WorkerSpec
+from architect_parallel.reports.text import STATUS_WORDS, reason_words
+from architect_parallel.text.sanitize import one_line, plain_text
 
 LABEL_CHARACTERS = 60
-TONES = {
+TONES: dict[Status | RunStatus, str] = {
     Status.SUCCESS: "good",
     Status.PARTIAL: "fair",
     Status.FAILED: "bad",
     Status.TIMEOUT: "bad",
     Status.CANCELED: "none",
     Status.SKIPPED: "none",
-}
-RUN_TONES = {
     RunStatus.RUNNING: "live",
     RunStatus.SUCCESS: "good",
     RunStatus.PARTIAL: "fair",
@@ -31,10 +30,22 @@ CHANGE_WORDS = {
     CheckChange.BROKEN_BEFORE: "broken before",
     CheckChange.UNCHANGED: "",
 }
+_INVISIBLE = re.compile(r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+
+
+def shown(text: str) -> str:
+    r"""Remove terminal sequences, and spell out characters that are invisible or change the writing direction.
+
+    >>> shown("\x1b[31mred\x1b[0m a\u202eb")
+    'red a‹U+202E›b'
+    """
+    if not text.isascii():
+        text = _INVISIBLE.sub(lambda match: f"‹U+{ord(match[0]):04X}›", text)
+    return plain_text(text)
 
 
 def cost(usd: float | None) -> str:
-    """USD, precise where it is small; `?`: unknown."""
+    """USD, with more digits for small amounts; `?` if unknown."""
     if usd is None:
         return "?"
     return f"${usd:.2f}" if usd >= 10 or usd == 0 else f"${usd:.4f}" if usd < 0.1 else f"${usd:.3f}"
@@ -52,72 +63,78 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def count(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """`1 file`, `3 files`, `2 patches`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith(("ch", "ss")) else "s")
 
 
 def size(characters: int) -> str:
     """`812 characters`, `12.3 kB`."""
-    return count(characters, "character") if characters < 1000 else f"{characters / 1000:,.1f} kB"
+    return plural(characters, "character") if characters < 1000 else f"{characters / 1000:,.1f} kB"
 
 
 def label(spec: WorkerSpec) -> str:
-    """What a worker is called: its own name, else its model, else its backend."""
-    own = "" if spec.name in ("", f"worker-{spec.worker_id}") else spec.name
-    return shown(one_line(own or spec.model or spec.backend, LABEL_CHARACTERS))
+    """The worker's own name, else its model, else its backend."""
+    name = "" if spec.name in ("", f"worker-{spec.worker_id}") else spec.name
+    return shown(one_line(name or spec.model or spec.backend, LABEL_CHARACTERS))
 
 
-def badge(worker_id: int) -> Markup:
-    """A worker's number."""
-    return element("span", hidden("worker "), worker_id, class_="n")
+def thousands(number: int) -> str:
+    """`12,345`."""
+    return f"{number:,}"
 
 
-def pill(tone: str, words: str) -> Markup:
-    """A state in a word or two."""
-    return element("span", words, class_=f"pill {tone}")
+def percent(share: float, digits: int = 0) -> str:
+    """A share of 1 as `75%`."""
+    return f"{share:.{digits}%}"
 
 
-def status_pill(result: WorkerResult) -> Markup:
-    """How a worker ended."""
-    return pill(TONES[result.status], STATUS_WORDS[result.status].lower().replace("ok", "success"))
+def mebibytes(size: int | None) -> str:
+    """`200 MiB`; empty if unknown."""
+    return f"{size / 2**20:,.0f} MiB" if size else ""
 
 
-def lines_changed(insertions: int, deletions: int) -> Markup:
-    """`+12 −3`."""
-    added = element("span", f"+{insertions:,}", class_="plus")
-    return joined(added, " ", element("span", f"−{deletions:,}", class_="minus"))
+def tokens(usage: Usage) -> str:
+    """`9,230 in, 6,528 cached, 320 out`, without unknown ones."""
+    counts = ((usage.input_tokens, "in"), (usage.cached_tokens, "cached"), (usage.output_tokens, "out"))
+    return ", ".join(f"{number:,} {kind}" for number, kind in counts if number)
 
 
-def bar(share: float | None, tone: str = "") -> Markup | None:
-    """A bar of a share of 1, none where there is nothing to show; not read out, the figure stands beside it."""
-    if not share:
-        return None
-    width = f"{max(0.0, min(1.0, share)) * 100:.2f}%"
-    rect = element("rect", class_=f"fill {tone}".strip(), width=width, height="100%", rx=2)
-    return element("svg", element("rect", class_="rail", width="100%", height="100%", rx=2), rect,
-                   class_="bar", aria_hidden="true")  # fmt: skip
+def tone(status: Status | RunStatus) -> str:
+    """The colour of a status, as a CSS class."""
+    return TONES[status]
 
 
-def check_words(checks: list[CheckResult]) -> Markup:
-    """All checks of a worker in a cell."""
-    if not checks:
-        return element("span", "none", class_="soft")
-    passed = sum(check.passed for check in checks)
-    words = [element("span", f"{passed}/{len(checks)}", class_="good" if passed == len(checks) else "bad")]
-    for change in (CheckChange.NEWLY_BROKEN, CheckChange.MENDED, CheckChange.BROKEN_BEFORE):
-        if number := sum(check.change is change for check in checks):
-            words.append(element("small", f"{number} {CHANGE_WORDS[change]}"))
-    if number := sum(check.flaky for check in checks):
-        words.append(element("small", f"{number} flaky"))
-    return joined([[word, " "] for word in words])
+def status_name(status: Status) -> str:
+    """A worker's status in a word."""
+    return "success" if status is Status.SUCCESS else STATUS_WORDS[status].lower()
 
 
-def scrolled(name: str, table: Markup) -> Markup:
-    """A table that may be wider than the page: it scrolls by itself, with keys too."""
-    return element("div", table, class_="scroll", tabindex=0, role="region", aria_label=name)
+def failure_reason(result: WorkerResult) -> str:
+    """The reason, if it says more than the status; empty after a success."""
+    is_known = result.status is Status.SUCCESS or str(result.reason) == str(result.status)
+    return "" if is_known else reason_words(result)
 
 
-def sentence(words: str) -> str:
-    """`words` with a capital."""
-    return words[:1].upper() + words[1:]
+def check_notes(check: CheckResult) -> list[str]:
+    """The duration of a check, and what is unusual about its result."""
+    notes = [duration(check.duration_seconds)]
+    notes += [CHANGE_WORDS[check.change]] if check.change is not None else []
+    notes += ["flaky"] if check.flaky else []
+    notes += ["timed out"] if check.timed_out else []
+    if not check.passed and not check.timed_out and check.exit_code is not None:
+        notes.append(f"exit code {check.exit_code}")
+    return [note for note in notes if note]
+
+
+def check_counts(checks: list[CheckResult]) -> list[str]:
+    """`1 newly broken`, `2 flaky`: what is unusual about a worker's checks."""
+    changes = (CheckChange.NEWLY_BROKEN, CheckChange.MENDED, CheckChange.BROKEN_BEFORE)
+    counts = [(sum(check.change is change for check in checks), CHANGE_WORDS[change]) for change in changes]
+    counts.append((sum(check.flaky for check in checks), "flaky"))
+    return [f"{number} {kind}" for number, kind in counts if number]
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital first letter."""
+    return text[:1].upper() + text[1:]

@@ -1,81 +1,80 @@
-"""The whole page: one file that needs nothing else, and a policy that lets it ask for nothing else.
+"""The whole page: one file that needs no other, and a policy that forbids it to load any.
 
-The script and the style are part of the page and named in its policy by their hashes; nothing inline runs besides
-them, whatever an agent managed to have printed. Whoever looks without scripts still has everything but the diffs and
-the transcripts, which are packed.
+The script and the style are part of the page, and the policy names them by their hashes. Nothing else inline runs,
+whatever an agent printed. Without scripts the page lacks only the diffs and the transcripts, which are packed.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-from architect_parallel.reports.html import chart, conflicts, formatting, overview, workers
 from architect_parallel.reports.html.changes import WorkerChanges, changes_of
-from architect_parallel.reports.html.markup import Markup, base64_block, element, joined, json_block, shown
+from architect_parallel.reports.html.formatting import shown
+from architect_parallel.reports.html.markup import environment, trusted
 from architect_parallel.reports.html.page_model import Present
 from architect_parallel.reports.html.transcripts import transcript
 from architect_parallel.reports.material import Material
 
-LOG_ROOM = 900_000
-"""Characters of all packed transcripts together."""
-SECTIONS = (("ranking", "Ranking"), ("timeline", "Timeline"), ("changes", "Changes"), ("conflicts", "Conflicts"),
-            ("workers", "Workers"))  # fmt: skip
-ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath fill='none' "
-    "stroke='%234453d1' stroke-width='2.4' stroke-linecap='round' d='M3 14V2M8 14V6M13 14V9'/%3E%3C/svg%3E"
+TRANSCRIPT_CHARACTERS = 900_000
+"""Of all packed transcripts together, in base64."""
+LIMITS = {"SHARED_FILES": 200, "OUTPUT_CHARACTERS": 20_000, "SCOPE_FILES": 50}
+"""How many of each the page shows."""
+MODULES = (
+    *("dom", "preferences", "patch", "report_data", "file_changes", "lines", "files", "diff", "matrix"),
+    *("transcripts", "shell", "live", "main"),
 )
+"""The modules of the script, each after those that it imports."""
+_MODULE_SYNTAX = re.compile(r"^(?:import .*\n|export )", re.MULTILINE)
+"""Removed when the modules become one script: a page opened from a file cannot import modules."""
 
 
 def render(material: Material) -> str:
-    """The report of a run as one self-contained HTML document."""
+    """Return the report of a run as one self-contained HTML document."""
     return page(material)
 
 
 def page(material: Material, *, events: str | None = None, state: str = "") -> str:
-    """The document.
+    """Return the document.
 
     Args:
-        events: Where the page hears that the run went on, on its own origin; `None`: it stands alone.
-        state: Which state of the run this is, in the words of `events`.
+        events: The address of the event stream on the page's own origin; `None` means a page that does not change.
+        state: The state of the run that the page shows, as the event stream names it.
     """
     present = Present(material)
-    changes = changes_of(material.repository, material.result)
-    run_dir = material.repository.state_dir / "runs" / material.result.run_id
-    room = LOG_ROOM // max(1, len(present.result.planned))
-    logs = {spec.worker_id: transcript(run_dir, spec.worker_id, room) for spec in present.result.planned}
-    printed = {worker_id: size for worker_id, (_, size) in logs.items() if size}
-    title = f"{present.common_task or present.result.run_id}"
-    head = (
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy(live=events is not None)),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="referrer", content="no-referrer"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="architect-events", content=events, data_state=state) if events else None,
-        element("link", rel="icon", href=Markup(ICON)),
-        element("title", " ".join(shown(title).split())[:80]),
-        element("style", Markup(_style())),
-        element("script", Markup(_script())),
+    run = material.result
+    changes = changes_of(material.repository, run)
+    run_dir = material.repository.state_dir / "runs" / run.run_id
+    limit = TRANSCRIPT_CHARACTERS // max(1, len(run.planned))
+    transcripts = {spec.worker_id: transcript(run_dir, spec.worker_id, limit) for spec in run.planned}
+    blocks = {f"patch-{worker.worker_id}": worker.packed for worker in changes if worker.packed}
+    blocks |= {f"log-{worker_id}": packed for worker_id, (packed, size) in transcripts.items() if size}
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            LIMITS,
+            page=present,
+            run=run,
+            changes=changes,
+            transcript_sizes={worker_id: size for worker_id, (_, size) in transcripts.items()},
+            data=_script_data(present, changes),
+            blocks={block_id: trusted(packed) for block_id, packed in blocks.items()},
+            policy=policy(live=events is not None),
+            style=trusted(_style()),
+            script=trusted(_script()),
+            events=events,
+            state=state,
+        )
     )
-    body = (
-        element("a", "Skip to the report", href="#main", class_="skip"),
-        _bar(),
-        element("main", overview.heading(present), overview.notices(present), overview.ranking(present),
-                chart.section(present), _changes(present, changes), conflicts.section(present),
-                overview.baseline(present), workers.section(present, printed), id="main"),
-        element("footer", element("p", "Written by architect-parallel for run ",
-                                  element("code", present.result.run_id), ".")),
-        element("div", id="said", class_="heard", role="status", aria_live="polite"),
-        _blocks(present, changes, logs),
-    )  # fmt: skip
-    return f"<!doctype html>\n{element('html', element('head', head), element('body', body), lang='en')}"
 
 
 def policy(*, live: bool) -> str:
-    """What the page may do: run its own script, use its own style, and nothing else; live, also ask its own origin."""
+    """Return the Content-Security-Policy: the page's own script and style; if `live`, also requests to its origin."""
     rules = [
         "default-src 'none'",
         f"script-src '{_hash(_script())}'",
@@ -95,71 +94,37 @@ def _hash(text: str) -> str:
 
 @cache
 def _script() -> str:
-    return _own("patch.js") + _own("page.js")
+    modules = "\n".join(_asset(f"{name}.js") for name in MODULES)
+    return '"use strict";\n' + _MODULE_SYNTAX.sub("", modules)
 
 
 @cache
 def _style() -> str:
-    return _own("page.css")
+    return _asset("page.css")
 
 
-def _own(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+def _asset(name: str) -> str:
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _bar() -> Markup:
-    links = [element("li", element("a", words, href=f"#{name}")) for name, words in SECTIONS]
-    return element(
-        "nav",
-        element("ul", links),
-        element("button", "Dark", type="button", id="theme", title="Light or dark (t)", hidden=True),
-        element(
-            "button", "?", type="button", id="help", aria_label="Keyboard shortcuts", title="Shortcuts (?)", hidden=True
-        ),
-        class_="top",
-        aria_label="Parts of the report",
-    )
-
-
-def _changes(present: Present, changes: list[WorkerChanges]) -> Markup:
-    title = element("h2", "Changes", id="changes-title")
-    problems = [
-        element("p", formatting.badge(each.worker_id), " ", each.problem, class_="soft")
-        for each in changes
-        if each.problem
-    ]
-    left_out = sum(each.left_out for each in changes)
-    note = (
-        element("p", f"{formatting.count(left_out, 'patch')} did not fit into this page: "
-                f"architect diff {present.result.run_id} N shows them.", class_="soft")
-        if left_out
-        else None
-    )  # fmt: skip
-    if not any(each.files for each in changes):
-        words = "Nobody changed anything." if present.result.results else "Nothing has been collected yet."
-        body = joined(element("p", words, class_="lead") if not problems else None, problems)
-    else:
-        plain = element("noscript", element("p", "The diffs need scripts; without: ",
-                                            element("code", f"architect diff {present.result.run_id} N")))  # fmt: skip
-        body = joined(problems, note, plain, element("div", id="diff"))
-    return element("section", title, body, id="changes", aria_labelledby="changes-title")
-
-
-def _blocks(present: Present, changes: list[WorkerChanges], logs: dict[int, tuple[str, int]]) -> Markup:
+def _script_data(present: Present, changes: list[WorkerChanges]) -> dict[str, Any]:
+    """Return what the page's script needs to know."""
     comparison = present.material.comparison
-    data = {
+    return {
         "run": present.result.run_id,
         "base": shown(present.result.base_ref),
         "workers": [
-            {"id": each.worker_id, "label": present.labels[each.worker_id], "files": each.files}
-            for each in changes if each.files
+            {"id": worker.worker_id, "label": present.labels[worker.worker_id], "files": worker.files}
+            for worker in changes
+            if worker.files
         ],
         "pairs": [
-            {"a": shown(pair.a) if isinstance(pair.a, str) else pair.a, "b": pair.b, "clean": pair.clean,
-             "files": [shown(path) for path in pair.files]}
+            {
+                "a": shown(pair.a) if isinstance(pair.a, str) else pair.a,
+                "b": pair.b,
+                "clean": pair.clean,
+                "files": [shown(path) for path in pair.files],
+            }
             for pair in (comparison.conflicts if comparison else ())
         ],
-    }  # fmt: skip
-    packed = [base64_block(f"patch-{each.worker_id}", each.packed) for each in changes if each.packed]
-    packed += [base64_block(f"log-{worker_id}", text) for worker_id, (text, size) in logs.items() if size]
-    return element("div", json_block("data", data), packed, id="blocks", hidden=True)
+    }

@@ -1,6 +1,6 @@
-"""What each worker did when, from the events of a run. Pure.
+"""The phases of each worker over time, from the events of a run. Pure.
 
-Time is counted in seconds the run was going on: between a launcher's end and a resume nothing is.
+Times are seconds during which a launcher was running: the time between its end and a resume does not count.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from architect_parallel.events import (
-    AgentExited,
-    AgentStarted,
-    AttemptEnded,
     BaselineFinished,
     CheckFinished,
-    Collected,
+    Event,
     LimitReached,
     RateLimited,
     Recorded,
+    RunExtended,
     RunResumed,
     RunStarted,
-    WorkerFinished,
-    WorkerStarting,
 )
+from architect_parallel.journal import worker_view
+from architect_parallel.journal.view import RunView
 
 
 class Phase(StrEnum):
-    """What a worker is at."""
+    """What a worker is doing."""
 
     WAITING = "waiting"
     WORKTREE = "worktree"
@@ -45,7 +43,7 @@ class Span:
     end_s: float
     attempt: int = 1
     is_open: bool = False
-    """Whether it goes on, or nobody saw its end."""
+    """The phase continues, or its end was not recorded."""
 
     @property
     def length_s(self) -> float:
@@ -54,15 +52,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A moment worth pointing at."""
+    """An event to show: a rate limit or a limit of the run."""
 
     at_s: float
-    words: str
+    text: str
 
 
 @dataclass(slots=True, kw_only=True)
 class Lane:
-    """One worker's time."""
+    """The time of one worker."""
 
     worker_id: int
     spans: list[Span] = field(default_factory=list)
@@ -71,89 +69,110 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All workers' time."""
+    """The time of all workers."""
 
     lanes: tuple[Lane, ...]
     """In order of worker id."""
     total_s: float
     baseline_s: float | None
-    """When the checks on the base were through; `None`: there were none."""
+    """When the checks on the base ended. `None` means that there were none."""
     resumed_s: tuple[float, ...]
-    """When a later launcher took the run up."""
+    """When a later launcher resumed the run."""
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases in which any worker was, in their usual order."""
+        return [phase for phase in Phase if any(span.phase is phase for lane in self.lanes for span in lane.spans)]
+
+    @property
+    def phases_with_baseline(self) -> list[Phase]:
+        """The phases to explain in a legend."""
+        return [phase for phase in Phase if phase in self.phases or (phase is Phase.CHECKS and self.baseline_s)]
 
 
-_NEXT = {
-    WorkerStarting: Phase.WORKTREE,
-    AgentStarted: Phase.AGENT,
-    AgentExited: Phase.COLLECTING,
-    Collected: Phase.CHECKS,
-    AttemptEnded: Phase.WAITING,
+_PHASES = {
+    worker_view.Phase.WAITING: Phase.WAITING,
+    worker_view.Phase.CREATING: Phase.WORKTREE,
+    worker_view.Phase.PREPARING: Phase.WORKTREE,
+    worker_view.Phase.RUNNING: Phase.AGENT,
+    worker_view.Phase.COLLECTING: Phase.COLLECTING,
+    worker_view.Phase.CHECKING: Phase.CHECKS,
+    worker_view.Phase.RETRYING: Phase.WAITING,
 }
-"""What begins with an event."""
 
 
 def timeline(recorded: Sequence[Recorded]) -> Timeline:
-    """The run's time, from its events in order; empty lanes for an empty run."""
+    """Compute the run's time from its events, in order. An empty run has no lanes."""
     if not recorded or not isinstance(recorded[0].event, RunStarted):
         return Timeline(lanes=(), total_s=0.0, baseline_s=None, resumed_s=())
-    lanes = {spec.worker_id: _OpenLane(spec.worker_id) for spec in recorded[0].event.plan.workers}
-    origin, before = recorded[0].time, recorded[0].time
+    view = RunView(recorded[0].run_id)
+    lanes: dict[int, _OpenLane] = {}
     baseline_s: float | None = None
     resumed: list[float] = []
     now_s = 0.0
-    for each in recorded:
-        if isinstance(each.event, RunResumed):
-            origin += each.time - before  # nobody was there in between
-        before = each.time
-        # The clock of a machine may be set back; time here never is.
-        now_s = max(now_s, (each.time - origin).total_seconds())
-        if isinstance(each.event, RunResumed):
-            resumed.append(now_s)
-            for worker_id in each.event.worker_ids:
-                if worker_id in lanes:
-                    lanes[worker_id].leave(now_s)
-                    lanes[worker_id].enter(Phase.WAITING, now_s)
-        elif isinstance(each.event, BaselineFinished):
-            baseline_s = now_s
-        elif each.worker_id in lanes:
-            lanes[each.worker_id].see(each, now_s)
+    for entry in recorded:
+        view.take(entry)
+        now_s = max(now_s, view.elapsed_s)  # The clock of a machine may be set back; time here never is.
+        match entry.event:
+            case RunStarted() | RunExtended():
+                for worker_id in view.workers.keys() - lanes.keys():
+                    lanes[worker_id] = _OpenLane(worker_id, now_s)
+            case RunResumed(worker_ids=worker_ids):
+                resumed.append(now_s)
+                for worker_id in worker_ids:
+                    if worker_id in lanes:
+                        lanes[worker_id].follow(view.workers[worker_id], now_s)
+            case BaselineFinished():
+                baseline_s = now_s
+            case event if entry.worker_id in lanes:
+                lanes[entry.worker_id].see(event, now_s)
+                lanes[entry.worker_id].follow(view.workers[entry.worker_id], now_s)
+            case _:
+                pass
     for lane in lanes.values():
         lane.leave(now_s, is_open=True)
     return Timeline(
-        lanes=tuple(lanes[worker_id].lane for worker_id in sorted(lanes)), total_s=now_s, baseline_s=baseline_s,
+        lanes=tuple(lanes[worker_id].lane for worker_id in sorted(lanes)),
+        total_s=now_s,
+        baseline_s=baseline_s,
         resumed_s=tuple(resumed),
-    )  # fmt: skip
+    )
 
 
 class _OpenLane:
-    """A lane as its events come in."""
+    """A lane that grows with each event."""
 
-    def __init__(self, worker_id: int) -> None:
+    def __init__(self, worker_id: int, since_s: float) -> None:
         self.lane = Lane(worker_id=worker_id)
         self._phase: Phase | None = Phase.WAITING
-        self._since_s = 0.0
+        self._since_s = since_s
         self._attempt = 1
         self._checked = False
 
-    def see(self, each: Recorded, now_s: float) -> None:
-        match each.event:
+    def see(self, event: Event, now_s: float) -> None:
+        """Note what happened at a moment."""
+        match event:
             case RateLimited(message=message):
-                self.lane.marks.append(Mark(at_s=now_s, words=f"the provider refused: {message}"))
+                self.lane.marks.append(Mark(at_s=now_s, text=f"the provider refused: {message}"))
             case LimitReached(reason=reason, detail=detail):
-                words = f"stopped: {str(reason).replace('_', ' ')}" + (f", {detail}" if detail else "")
-                self.lane.marks.append(Mark(at_s=now_s, words=words))
+                text = f"stopped: {str(reason).replace('_', ' ')}" + (f", {detail}" if detail else "")
+                self.lane.marks.append(Mark(at_s=now_s, text=text))
             case CheckFinished():
                 self._checked = True
-            case WorkerFinished():
-                self.leave(now_s)
             case _:
-                phase = _NEXT.get(type(each.event))
-                if phase is None:
-                    return
-                self.leave(now_s)
-                if isinstance(each.event, WorkerStarting):
-                    self._attempt = each.event.attempt
-                self.enter(phase, now_s)
+                pass
+
+    def follow(self, worker: worker_view.WorkerView, now_s: float) -> None:
+        """Begin a new span if the worker has changed its phase."""
+        phase = _PHASES.get(worker.phase)
+        starts_again = phase is Phase.WORKTREE and worker.attempt != self._attempt
+        if phase is self._phase and not starts_again:
+            return
+        self.leave(now_s)
+        if phase is Phase.WORKTREE:
+            self._attempt = worker.attempt
+        if phase is not None:
+            self.enter(phase, now_s)
 
     def enter(self, phase: Phase, now_s: float) -> None:
         self._phase, self._since_s, self._checked = phase, now_s, False

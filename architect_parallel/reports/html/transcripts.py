@@ -1,4 +1,4 @@
-"""What the agents printed, from the run's log files: the beginning and the end of each attempt, packed."""
+"""The output of the agents from the run's log files: the beginning and the end of each attempt, packed."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal.logs import log_files
 from architect_parallel.reports.html.embedded_data import pack
-from architect_parallel.reports.html.markup import shown
+from architect_parallel.reports.html.formatting import shown
 
 HEAD_BYTES = 16_000
+"""Bytes to show from the beginning of an attempt's output."""
 TAIL_BYTES = 112_000
+"""Bytes to show from its end."""
 ATTEMPTS = 4
-"""The first one and the newest ones."""
+"""Attempts to show: the first one and the newest ones."""
 LINE_CHARACTERS = 4_000
 
 
-def transcript(run_dir: Path, worker_id: int, room: int) -> tuple[str, int]:
-    """What one worker's agents printed, packed into at most `room` characters, and how many characters that is
-    unpacked; `("", 0)`: nothing was printed, or the logs are gone."""
-    parts = []
+def transcript(run_dir: Path, worker_id: int, max_characters: int) -> tuple[str, int]:
+    """Pack the output of a worker's agents into at most `max_characters` characters.
+
+    Returns:
+        The packed output and its unpacked size in characters; `("", 0)` without output or without log files.
+    """
     try:
-        files = log_files(run_dir, worker_id)
-    except EnvironmentProblem as problem:  # another user's
-        files, parts = [], [f"[{problem.message}]"]
-    chosen = files if len(files) <= ATTEMPTS else [files[0], *files[1 - ATTEMPTS :]]
-    for path in chosen:
-        text = _read(path)
-        if text and len(files) > 1:
-            parts.append(f"── attempt {files.index(path) + 1} of {len(files)} ──\n{text}")
-        elif text:
-            parts.append(text)
-    if not parts:
+        logs = log_files(run_dir, worker_id)
+    except EnvironmentProblem as problem:  # the folder belongs to another user
+        return pack([f"[{problem.message}]".encode()], max_characters).text, len(problem.message) + 2
+    chosen = logs if len(logs) <= ATTEMPTS else [logs[0], *logs[1 - ATTEMPTS :]]
+    texts = [(logs.index(path) + 1, _read(path)) for path in chosen]
+    heading = "── attempt {} of {} ──\n" if len(logs) > 1 else ""
+    text = "\n".join(heading.format(attempt, len(logs)) + text for attempt, text in texts if text)
+    if not text:
         return "", 0
-    text = "\n".join(parts)
-    packed = pack([text.encode()], room)
-    if not packed.places:
-        packed = pack([f"(left out: {len(text):,} characters; architect logs shows them)".encode()], room)
+    packed = pack([text.encode()], max_characters)
+    if not packed.positions:
+        note = f"(too large for this page: {len(text):,} characters; architect logs shows them)"
+        packed = pack([note.encode()], max_characters)
     return packed.text, len(text)
 
 
@@ -50,7 +51,7 @@ def _read(path: Path) -> str:
             else:
                 head = file.read(HEAD_BYTES)
                 file.seek(size - TAIL_BYTES)
-                data = head + f"\n\n[… {size - HEAD_BYTES - TAIL_BYTES:,} bytes left out …]\n\n".encode()
+                data = head + f"\n\n[… {size - HEAD_BYTES - TAIL_BYTES:,} bytes omitted …]\n\n".encode()
                 data += file.read(TAIL_BYTES)
     except OSError as error:
         return f"[the log cannot be read: {error.strerror}]"

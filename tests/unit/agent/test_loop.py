@@ -99,7 +99,7 @@ def test_an_answer_in_the_last_allowed_step_is_a_success(tree: Path) -> None:
 def test_an_unknown_price_is_no_zero_and_holds_no_budget(tree: Path) -> None:
     report = run(tree, Canned(calling("a", cost=None), calling("b"), Reply(text="done")), Limits(budget_usd=0.001))
     assert (report.status, report.cost) == (Status.SUCCESS, None)
-    assert report.warnings == ("the price of canned is unknown: the budget was not held",)
+    assert report.warnings == ("the price of canned is unknown: the budget was not enforced",)
 
 
 def test_the_time_limit_ends_a_model_that_never_answers(tree: Path) -> None:

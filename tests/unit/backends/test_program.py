@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from architect_parallel.backends import json_output as read
+from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.program import (
     fits_argument,
     locate,

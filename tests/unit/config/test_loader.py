@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +13,11 @@ from hypothesis import strategies as st
 
 from architect_parallel.config.layers import FaultList, dangerous, file_layer
 from architect_parallel.config.loader import Loaded, load
-from architect_parallel.config.schema import ALIASES, PLACEHOLDERS, ConfigFile, ParallelSection, config_schema
+from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection, config_schema
 from architect_parallel.config.settings import load_settings
 from architect_parallel.config.trust import TRUST_FILE, distrust_repository, trust_repository
 from architect_parallel.domain import (
     ApprovalMode,
-    ParallelSettings,
     Price,
     RateLimit,
     SandboxMode,
@@ -27,6 +25,7 @@ from architect_parallel.domain import (
     WorktreeSettings,
 )
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
+from architect_parallel.options import OPTIONS, RunOptions
 
 DANGEROUS = """\
 parallel_runs: {workers: 4, backend: shell, checks: [make test], checks_env: [TOKEN], tripwire: off}
@@ -77,7 +76,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_without_any_file_the_defaults_hold(place: Place) -> None:
     settings = place.settings()
-    assert settings.parallel == ParallelSettings()
+    assert settings.parallel == RunOptions()
     assert settings.worktrees == WorktreeSettings()
     assert set(settings.agents) == {"build", "plan", "review"}
     assert settings.agents["plan"].sandbox_mode is SandboxMode.READ_ONLY
@@ -96,7 +95,7 @@ def test_each_layer_goes_on_top_of_the_one_before(place: Place) -> None:
     place.file.write_text("parallel_runs: {workers: 3, max_steps: 3, fail_fast: false}")
     settings = place.settings({"ARCHITECT_WORKERS": "4"})
     parallel = settings.parallel
-    assert (parallel.workers, parallel.max_steps, parallel.timeout_s, parallel.fail_fast) == (4, 3, 120.0, False)
+    assert (parallel.workers, parallel.max_steps, parallel.timeout, parallel.fail_fast) == (4, 3, 120.0, False)
     assert settings.origins["parallel_runs.workers"] == "environment ARCHITECT_WORKERS"
     assert settings.origins["parallel_runs.max_steps"] == f"{place.file}:1"
     assert settings.origins["parallel_runs.timeout"] == f"{place.user_file}:1"
@@ -159,10 +158,10 @@ def test_quantities_are_read_as_on_the_command_line(place: Place) -> None:
         "parallel: {timeout_per_worker: 5m, grace: 2, memory_per_worker: 1GiB, output_per_worker: 5MB, budget: 0.5}"
     )
     parallel = place.settings().parallel
-    assert parallel.timeout_per_worker_s == 300.0
-    assert parallel.grace_s == 2.0
-    assert parallel.memory_per_worker_bytes == 1024**3
-    assert parallel.output_per_worker_bytes == 5_000_000
+    assert parallel.timeout_per_worker == 300.0
+    assert parallel.grace == 2.0
+    assert parallel.memory_per_worker == 1024**3
+    assert parallel.output_per_worker == 5_000_000
     assert parallel.budget == 0.5
 
 
@@ -206,7 +205,7 @@ def test_backends_and_prices_arrive_as_written(place: Place) -> None:
         ("prices: {m: {input_per_mtok: -1, output_per_mtok: 1}}", "1:14: prices.m.input_per_mtok is -1: must be a"),
         ("worktrees: {setup: [make, ' ']}", "1:27: worktrees.setup[1] is ' ': must not be empty"),
         ("worktrees: {include_file: ../x}", "1:13: worktrees.include_file is '../x': must be a path inside the"),
-        ('agents: {a: {system_prompt: "\\0"}}', "1:14: agents.a.system_prompt is '\\x00': must not hold a NUL"),
+        ('agents: {a: {system_prompt: "\\0"}}', "1:14: agents.a.system_prompt is '\\x00': must not contain a NUL"),
     ],
 )  # fmt: skip
 def test_fault_names_place_key_and_what_is_allowed(place: Place, text: str, fault: str) -> None:
@@ -273,7 +272,7 @@ def test_variables_of_ours_that_are_no_settings_are_left_alone(place: Place) -> 
         "ARCHITECT_ELSE": "1",
     }
     settings = place.settings(environ)
-    assert settings.parallel == ParallelSettings()
+    assert settings.parallel == RunOptions()
     assert settings.warnings == ()
 
 
@@ -291,14 +290,14 @@ def test_every_key_of_parallel_runs_has_its_variable(place: Place, key: str) -> 
         "tripwire": "warn", "checks_env": "PGHOST",
     }.get(key, "7")  # fmt: skip
     settings = place.settings({f"ARCHITECT_{key.upper()}": text})
-    assert settings.parallel != ParallelSettings()
+    assert settings.parallel != RunOptions()
     assert f"environment ARCHITECT_{key.upper()}" in settings.origins.values()
 
 
 def test_checks_in_a_variable_are_one_a_line(place: Place) -> None:
     settings = place.settings({"ARCHITECT_CHECKS": "make test\n\n ruff check . \n", "ARCHITECT_CHECK_TIMEOUT": "30s"})
     assert settings.parallel.checks == ("make test", "ruff check .")
-    assert settings.parallel.check_timeout_s == 30
+    assert settings.parallel.check_timeout == 30
 
 
 @pytest.mark.parametrize("text", ["PGHOST, PG*", "PGHOST PG*", " PGHOST,PG* "])
@@ -439,9 +438,8 @@ def test_directory_that_cannot_be_written_is_a_clear_error(place: Place) -> None
         trust_repository(blocked / "architect-parallel", place.checkout)
 
 
-def test_domain_and_schema_have_the_same_keys_and_defaults() -> None:
-    ours = {spec.name.removesuffix("_s").removesuffix("_bytes") for spec in dataclasses.fields(ParallelSettings)}
-    assert ours == set(ParallelSection.model_fields)
+def test_schema_and_defaults_are_those_of_the_declaration() -> None:
+    assert ParallelSection().model_dump() == {name: OPTIONS[name].default for name in ParallelSection.model_fields}
 
 
 @pytest.mark.parametrize(
@@ -481,13 +479,12 @@ def test_json_schema_holds_every_key_and_other_name() -> None:
     assert len(ALIASES) == 4
 
 
-def test_placeholders_and_fields_are_those_of_the_backend() -> None:
+def test_fields_are_those_of_the_backend() -> None:
     from typing import get_args
 
-    from architect_parallel.backends import command, command_reader
+    from architect_parallel.backends import command_reader
     from architect_parallel.config.schema import FieldName
 
-    assert set(command.PLACEHOLDERS) == PLACEHOLDERS
     assert set(command_reader.FIELDS) == set(get_args(FieldName))
 
 

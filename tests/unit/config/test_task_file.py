@@ -14,9 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from architect_parallel.config.task_common import LARGEST_TASK_FILE_BYTES, MOST_TASKS, ValidationContext
+from architect_parallel.config.task_common import LARGEST_TASK_FILE_BYTES, MOST_TASKS
 from architect_parallel.config.task_file import holds_tasks, load_task_file, read_task_file
 from architect_parallel.config.task_schema import TaskSection, camel_name, task_file_schema
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode, TaskFile, TaskText
 from architect_parallel.errors import UsageError
 

@@ -9,18 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from architect_parallel.flows.instance import FlowChanged, Instance
-from architect_parallel.flows.machine import (
-    Destination,
-    Done,
-    Ended,
-    Flow,
-    FlowFault,
-    FlowState,
-    FlowTask,
-    Jobs,
-    Kind,
-    Machine,
-)
+from architect_parallel.flows.machine import Machine
+from architect_parallel.flows.model import Destination, Done, Ended, Flow, FlowFault, FlowState, FlowTask, Jobs, Kind
 
 
 def read(kind: str, path: str) -> str:

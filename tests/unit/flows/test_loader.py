@@ -10,16 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.errors import UsageError
-from architect_parallel.flows.loader import FlowContext, load_flow
-from architect_parallel.flows.machine import Destination, Done, Flow, Jobs, Kind, Machine
+from architect_parallel.flows.loader import load_flow
+from architect_parallel.flows.machine import Machine
+from architect_parallel.flows.model import Destination, Done, Flow, Jobs, Kind
 
 BACKENDS = ("claude", "codex", "shell")
 
 
+def context(folder: Path) -> ValidationContext:
+    return ValidationContext(directory=folder, checkout=None, backends=BACKENDS, agents=None, ceiling=10)
+
+
 def load(folder: Path, text: str | bytes, name: str = "f.yaml") -> Flow:
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load_flow(folder / name, FlowContext(directory=folder, backends=BACKENDS))
+    return load_flow(folder / name, context(folder))
 
 
 def faults(folder: Path, text: str | bytes) -> list[str]:
@@ -90,28 +96,28 @@ states:
     shown = "\n".join(found)
     for part in (
         "f.yaml:2:1: start-at: there is no state 'nowhere'",
-        "variables.1x: '1x' must be a name of",
+        "variables.1x: the name must consist of letters",
         "variables.list: must be text",
-        "f.yaml:5:7: state a: tool: unknown tool 'bsh'; did you mean 'bash'?",
-        "state a: next: there is no state 'aa'",
-        "state ask: arguments.qestion: unknown key 'qestion'; did you mean 'question'?",
-        "state ask: arguments.question: ask-user needs question",
-        "state ask: output: ask-user answers into a variable: var(NAME)",
-        "state p: arguments.tasks[0].tool: ask-user asks somebody and cannot stand inside parallel",
-        "state p: arguments.tasks[1].arguments.prompt: no variable is called 'unknwn'",
+        "f.yaml:5:7: states.a.tool: unknown tool 'bsh'; did you mean 'bash'?",
+        "states.a.next: there is no state 'aa'",
+        "unknown key states.ask.arguments.qestion; did you mean 'question'?",
+        "states.ask.arguments.question is missing",
+        "states.ask.output: ask-user answers into a variable: var(NAME)",
+        "states.p.arguments.tasks[0].tool: ask-user asks somebody and cannot stand inside parallel",
+        "states.p.arguments.tasks[1].arguments.prompt: no variable is called 'unknwn'",
         "'{{ 1 + 1 }}' is neither a variable nor file(PATH) nor path(PATH)",
-        "state p: arguments.tasks[2].arguments.timeout: 'soon'",
-        "state p: arguments.tasks[2].arguments.approval_mode: 'yolo' must be one of",
-        "state p: arguments.tasks[2].output: var(x) is where tasks[1] writes already",
-        "state p: arguments.tasks[3].tool: parallel is no task and cannot stand inside parallel",
-        "state p: output: parallel has no output of its own",
-        "state p: on-error.0: '0' is neither an exit code from 1 to 255 nor _",
-        "state p: on-error.nine: there is no state 'b'",
-        "state s: arguments.goto.yes: there is no state 'gone'",
-        "state s: extra: unknown key 'extra'",
-        "state n: arguments.command: '' must not be empty",
-        "state n: isolation: 'maybe' must be one of worktree, none",
-        "state z: a state must hold a mapping with its tool",
+        "states.p.arguments.tasks[2].arguments.timeout is 'soon': must be a duration",
+        "states.p.arguments.tasks[2].arguments.approval_mode is 'yolo': must be one of",
+        "states.p.arguments.tasks[2].output: var(x) is where tasks[1] writes already",
+        "states.p.arguments.tasks[3].tool: parallel is no task and cannot stand inside parallel",
+        "states.p.output: parallel has no output of its own",
+        "states.p.on-error.0: the name must be an exit code from 1 to 255, or _",
+        "states.p.on-error.nine: there is no state 'b'",
+        "states.s.arguments.goto.yes: there is no state 'gone'",
+        "unknown key states.s.extra",
+        "states.n.arguments.command is '': must not be empty",
+        "states.n.isolation is 'maybe': must be one of worktree, none",
+        "states.z: a state must hold a mapping with its tool",
     ):
         assert part in shown, part
     assert [line.split(":")[1] for line in found] == sorted((line.split(":")[1] for line in found), key=int)
@@ -122,7 +128,7 @@ def test_sub_flows_are_found_checked_and_never_their_own(tmp_path: Path) -> None
     outer = "o: {tool: sub-flow, arguments: {workflow: inner, variables: {given: x}}, output: var(r)}\n"
     assert list(load(tmp_path, outer).flows["inner"].states) == ["i"]
     without = outer.replace(", variables: {given: x}", "")
-    assert "inner.yaml:1:29: state i: arguments.command: no variable is called 'given'" in faults(tmp_path, without)[0]
+    assert "inner.yaml:1:29: i.arguments.command: no variable is called 'given'" in faults(tmp_path, without)[0]
     (tmp_path / "inner.yaml").write_text("i: {tool: sub-flow, arguments: {workflow: f}}\n")
     assert "a flow cannot run itself: f.yaml → inner.yaml → f.yaml" in faults(tmp_path, outer)[0]
     assert "there is no flow 'other'" in faults(tmp_path, outer.replace("workflow: inner", "workflow: other"))[0]
@@ -157,7 +163,7 @@ p:
     for state in ("tool: ask-user, arguments: {question: who}", "tool: pause, arguments: {seconds: 5}"):
         (tmp_path / "asking.yaml").write_text(f"q: {{{state}}}\n")
         said = f"its state 'q' is {state[6:].split(',')[0]} and cannot stand inside parallel"
-        assert faults(tmp_path, outer) == [f"f.yaml:8:38: state p: arguments.tasks[2].arguments.workflow: {said}"]
+        assert faults(tmp_path, outer) == [f"f.yaml:8:38: p.arguments.tasks[2].arguments.workflow: {said}"]
     (tmp_path / "middle.yaml").write_text(
         "m: {tool: parallel, arguments: {tasks: [{tool: sub-flow, arguments: {workflow: f}}]}}\n"
     )
@@ -193,24 +199,24 @@ states:
     for part in (
         "name: must be text",
         "'{{ x }}' stands in a here-document whose end word is quoted",
-        "state a: on-error.03: '03' is neither an exit code",
-        "on-error.+3: '+3' is neither",
-        "'٣' is neither",
-        "arguments.tasks[0].name: unknown key 'name'",
+        "states.a.on-error.03: the name must be an exit code",
+        "on-error.+3: the name must be",
+        "on-error.٣: the name must be",
+        "unknown key states.p.arguments.tasks[0].name",
         "tasks[1].output: file(./out//a) is where tasks[0] writes already",
         "tasks[2].output: file(link/out/a) is where tasks[0] writes already",
-        "state ask: arguments.default: 'maybe' is none of the choices",
-        "arguments.variables.1x: '1x' must be a name",
+        "states.ask.arguments.default is 'maybe': must be one of the choices",
+        "arguments.variables.1x: the name must consist of letters",
         "arguments.variables.bad: must be text",
         "arguments.variables.worse: must be text",
-        "'' is no name of a state",
-        "'a\\tb' is no name of a state",
-        r"state '\x1b[31m': tool: unknown tool 'pauze'",
-        r"state '\x1b[31m': on-error.'\x1b[32m': '\x1b[32m' is neither",
+        "states.'': the name must be text",
+        "states.'a\\tb': the name must be text",
+        r"states.'\x1b[31m'.tool: unknown tool 'pauze'",
+        r"states.'\x1b[31m'.on-error.'\x1b[32m': the name must be",
     ):
         assert part in shown, part
     assert "tasks[3].output" not in shown
-    assert "state fine" not in shown
+    assert "states.fine" not in shown
     assert "\x1b" not in shown
 
 
@@ -219,24 +225,22 @@ def test_a_fault_names_the_key_as_it_is_written_and_where(tmp_path: Path) -> Non
     text += "    arguments: {maxParallel: 0, tasks: []}\n"
     assert [line.split(" '")[0] for line in faults(tmp_path, text)] == [
         "f.yaml:1:1: startAt: there is no state",
-        "f.yaml:6:7: state a: onError.0:",
-        "f.yaml:7:17: state a: arguments.maxParallel: 0 must be a whole number of at least 1",
-        "f.yaml:7:33: state a: arguments.tasks: must be a list of at least one task",
+        "f.yaml:6:7: states.a.onError.0: the name must be an exit code from 1 to 255, or _",
+        "f.yaml:7:17: states.a.arguments.maxParallel is 0: must be a whole number of at least 1",
+        "f.yaml:7:33: states.a.arguments.tasks: must be a list of at least one task",
     ]
 
 
 def test_half_a_character_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "h.json").write_text('{"a": {"tool": "bash", "arguments": {"command": "echo \\ud800"}}}')
-    with pytest.raises(UsageError, match="must not hold half of a character"):
-        load_flow(tmp_path / "h.json", FlowContext(directory=tmp_path, backends=BACKENDS))
+    with pytest.raises(UsageError, match="must not contain half a surrogate pair"):
+        load_flow(tmp_path / "h.json", context(tmp_path))
 
 
 def test_nothing_written_behind_a_key_is_as_if_it_were_not_there(tmp_path: Path) -> None:
     read = load(tmp_path, "start-at:\nstates:\n  a: {tool: pause, arguments: , next: null, output: ~, on-error: }\n")
     assert (read.start_at, read.states["a"].next, read.states["a"].task.output) == ("a", None, None)
-    assert faults(tmp_path, "a: {tool: bash, arguments: }") == [
-        "f.yaml:1:17: state a: arguments.command: bash needs command"
-    ]
+    assert faults(tmp_path, "a: {tool: bash, arguments: }") == ["f.yaml:1:17: a.arguments.command is missing"]
 
 
 def test_what_a_sub_flow_is_given_is_text_and_so_are_the_words_of_extra(tmp_path: Path) -> None:
@@ -286,10 +290,10 @@ steps:
     )
     for part in (
         "steps[0].prompt: {{ b }} has said nothing yet",
-        "steps[0].output: unknown key 'output'",
+        "unknown key steps[0].output; `name` names what a step says",
         "steps[1].prompt: {{ b }} has said nothing yet",
-        "steps[3].name: 'previous' is what the step before is called",
-        "steps[4].name: \"['d']\" must be letters",
+        "steps[3].name is 'previous': must not be 'previous'",
+        "steps[4].name: must consist of letters",
     ):
         assert part in shown, part
     assert len(shown.splitlines()) == 5

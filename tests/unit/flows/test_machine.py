@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architect_parallel.flows.machine import (
+from architect_parallel.flows.machine import Machine
+from architect_parallel.flows.model import (
     Destination,
     Done,
     Ended,
@@ -20,7 +21,6 @@ from architect_parallel.flows.machine import (
     Job,
     Jobs,
     Kind,
-    Machine,
     Question,
     Wait,
 )

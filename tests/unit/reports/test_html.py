@@ -7,9 +7,12 @@ import html.parser
 import json
 import re
 import zlib
+from functools import cache
+from importlib.resources import files
 
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Template
 from support.report_material import HOSTILE, check, events_of, lane, run_of, spec_of
 
 from architect_parallel.domain import Attempt, Reason, Status, WorkerResult
@@ -21,9 +24,12 @@ from architect_parallel.events import (
     WorkerFinished,
     WorkerStarting,
 )
-from architect_parallel.reports.html import formatting
+from architect_parallel.reports import html as html_report
+from architect_parallel.reports.html import formatting as figures
 from architect_parallel.reports.html.embedded_data import pack
-from architect_parallel.reports.html.markup import element, json_block, shown
+from architect_parallel.reports.html.formatting import shown
+from architect_parallel.reports.html.markup import environment
+from architect_parallel.reports.html.page import MODULES
 from architect_parallel.reports.html.spans import Phase, timeline
 
 BASE = "b" * 40
@@ -55,9 +61,15 @@ class Reader(html.parser.HTMLParser):
         self.text += data
 
 
+@cache
+def compiled(template: str) -> Template:
+    return environment().from_string(template)
+
+
 @given(st.text() | st.just(HOSTILE))
 def test_text_is_text_wherever_it_stands(text: str) -> None:
-    read = Reader(element("p", text, [text, None], title=text, data_x=text))
+    template = '<p title="{{ text }}" data-x="{{ text }}">{{ text }}{{ text }}{{ nothing }}</p>'
+    read = Reader(compiled(template).render(text=text, nothing=None))
 
     assert read.tags == ["p"]
     assert [name for name, _ in read.attributes] == ["title", "data-x"]
@@ -67,11 +79,20 @@ def test_text_is_text_wherever_it_stands(text: str) -> None:
 
 @given(st.text() | st.just(HOSTILE))
 def test_data_cannot_end_its_element(text: str) -> None:
-    block = json_block("data", {text: text})
+    inner = compiled("{{ data|tojson }}").render(data={text: text})
 
-    inner = block.removeprefix('<template id="data">').removesuffix("</template>")
     assert not set("<>&") & set(inner)
     assert json.loads(inner) == {text: text}
+
+
+def test_templates_quote_attributes_and_leave_no_text_unescaped() -> None:
+    """`~` joins a macro's markup to text without `shown`; the others would let an agent's words become markup."""
+    names = environment().list_templates()
+    texts = {name: files(html_report).joinpath("templates", name).read_text() for name in names}
+
+    assert "page.html" in texts
+    for name, text in texts.items():
+        assert not re.search(r"=\s*\{[{%]|\|\s*(safe|xmlattr|urlize)\b|autoescape|\{[{%][^}]*~", text), name
 
 
 @given(st.lists(st.binary(max_size=3000)), st.integers(min_value=0, max_value=6000))
@@ -79,10 +100,30 @@ def test_what_is_packed_fits_and_comes_back(pieces: list[bytes], room: int) -> N
     packed = pack(pieces, room)
 
     unpacked = zlib.decompress(base64.b64decode(packed.text), -15)
-    assert [unpacked[at : at + size] for at, size in packed.places] == pieces[: len(packed.places)]
+    assert [unpacked[at : at + size] for at, size in packed.positions] == pieces[: len(packed.positions)]
     assert len(packed.text) <= max(room, 8)
-    if len(packed.places) < len(pieces):
+    if len(packed.positions) < len(pieces):
         assert len(pack(pieces, 10**9).text) + 8 > room  # nothing is left out that had room
+
+
+def test_script_modules_import_only_what_earlier_modules_export_and_share_no_name() -> None:
+    """They become one script with one scope, where neither would be noticed."""
+    exported: dict[str, set[str]] = {}
+    declared: list[str] = []
+    for name in MODULES:
+        text = files(html_report).joinpath("assets", f"{name}.js").read_text()
+        for names, module in re.findall(r'^import \{ (.*) \} from "\./(\w+)\.js";$', text, re.MULTILINE):
+            assert set(names.split(", ")) <= exported[module], f"{name} imports from {module}"
+            assert all(len(re.findall(rf"\b{imported}\b", text)) > 1 for imported in names.split(", ")), name
+        assert text.count("import {") == len(re.findall("^import ", text, re.MULTILINE))
+        declarations = re.findall(r"^(export )?(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
+        exported[name] = {name for export, name in declarations if export}
+        declared += [name for _, name in declarations]
+
+    assert sorted(declared) == sorted(set(declared))
+    assert sorted(MODULES) == sorted(
+        path.name.removesuffix(".js") for path in files(html_report).joinpath("assets").iterdir() if ".js" in path.name
+    )
 
 
 def test_the_time_of_a_worker_is_told_in_phases() -> None:
@@ -117,7 +158,7 @@ def test_attempts_and_limits_are_on_the_timeline() -> None:
         (Phase.WORKTREE, 1, 1.0), (Phase.AGENT, 1, 4.0), (Phase.WAITING, 1, 3.0), (Phase.WORKTREE, 2, 1.0),
         (Phase.AGENT, 2, 4.0),
     ]  # fmt: skip
-    assert [(mark.at_s, mark.words) for mark in shown_.lanes[0].marks] == [(12.0, "stopped: budget, $1")]
+    assert [(mark.at_s, mark.text) for mark in shown_.lanes[0].marks] == [(12.0, "stopped: budget, $1")]
 
 
 def test_the_time_between_a_launchers_end_and_a_resume_does_not_count() -> None:
@@ -147,17 +188,17 @@ def test_what_goes_on_is_open_and_an_empty_run_has_no_time() -> None:
 
 
 def test_figures_are_short_and_honest() -> None:
-    assert [formatting.cost(each) for each in (None, 0.0, 0.00123, 0.5, 12.345)] == [
+    assert [figures.cost(each) for each in (None, 0.0, 0.00123, 0.5, 12.345)] == [
         "?",
         "$0.00",
         "$0.0012",
         "$0.500",
         "$12.35",
     ]
-    assert [formatting.duration(each) for each in (0.04, 9.94, 9.96, 59.7, 3599.8, 7260)] == [
+    assert [figures.duration(each) for each in (0.04, 9.94, 9.96, 59.7, 3599.8, 7260)] == [
         "0.0 s", "9.9 s", "10 s", "1 min 00 s", "1 h 00 min", "2 h 01 min",
     ]  # fmt: skip
-    assert [formatting.count(1, "file"), formatting.count(2, "patch"), formatting.count(3, "process")] == [
+    assert [figures.plural(1, "file"), figures.plural(2, "patch"), figures.plural(3, "process")] == [
         "1 file", "2 patches", "3 processes",
     ]  # fmt: skip
     assert run_of([spec_of(1, BASE)], []).total_tasks == 1

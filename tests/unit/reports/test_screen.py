@@ -26,14 +26,15 @@ from architect_parallel.events import (
     WorkerFinished,
     WorkerStarting,
 )
-from architect_parallel.reports.run_view import Board, WatchedEvent, as_data, as_line
+from architect_parallel.journal.view import RunView
 from architect_parallel.reports.screen import MODES, View, frame
+from architect_parallel.reports.watch_events import WatchedEvent, as_data, as_line, take
 from architect_parallel.scheduling.retries import attempt_of
 
 HOSTILE = "\x1b]0;title\x07\x1b[2Jred\u202e\nsecond\tline"
 
 
-def board_of(*events: tuple[int | None, Event | None], workers: int = 3, name: str = "") -> Board:
+def board_of(*events: tuple[int | None, Event | None], workers: int = 3, name: str = "") -> RunView:
     """A board that has seen the beginning of a run and then these; `None` is the launcher's death."""
     specs = tuple(
         dataclasses.replace(spec(number), name=name or f"worker-{number}") for number in range(1, workers + 1)
@@ -42,21 +43,21 @@ def board_of(*events: tuple[int | None, Event | None], workers: int = 3, name: s
         run_id="20260102-030405-abcd", repository="/repo", base_commit="b" * 40, base_ref="HEAD", workers=specs,
         max_parallel=2, budget_usd=5.0,
     )  # fmt: skip
-    board = Board(plan.run_id)
+    board = RunView(plan.run_id)
     for seq, (worker_id, event) in enumerate([(None, RunStarted(plan=plan, launcher_pid=1)), *events], start=1):
         time = START + timedelta(seconds=seq)
         recorded = None
         if event is not None:
             recorded = Recorded(run_id=plan.run_id, seq=seq, time=time, worker_id=worker_id, event=event)
         seen = WatchedEvent(seq=seq, time=time, recorded=recorded)
-        board.take(seen)
+        take(board, seen)
         as_data(board, seen), as_line(board, seen)
     return board
 
 
-def picture(board: Board, view: View | None = None, *, width: int = 100, height: int = 24,
+def picture(board: RunView, view: View | None = None, *, width: int = 100, height: int = 24,
             printed: Sequence[str] = ()) -> list[str]:  # fmt: skip
-    lines = dict.fromkeys(board.lanes, printed)
+    lines = dict.fromkeys(board.workers, printed)
     shown = frame(view or View(), board, now=START + timedelta(seconds=95), width=width, height=height, lines=lines)
     return [line.plain for line in shown]
 
@@ -86,12 +87,15 @@ def test_attempts_add_up_and_a_resume_begins_anew() -> None:
     events: list[tuple[int | None, Event | None]] = [(1, WorkerStarting(attempt=1)), (1, STARTED), (1, crashed)]
 
     board = board_of(*events, (1, WorkerStarting(attempt=2)), (1, UsageReported(usage=Usage(), cost=0.5)))
-    assert board.lanes[1].spent == 0.75
+    assert board.workers[1].spent == 0.75
 
     board = board_of(*events, (None, None))
-    assert (board.status, board.lanes[1].state, board.lanes[3].state) == (RunStatus.INTERRUPTED, *["interrupted"] * 2)
+    assert (board.status, board.workers[1].state, board.workers[3].state) == (
+        RunStatus.INTERRUPTED,
+        *["interrupted"] * 2,
+    )
     board = board_of(*events, (None, None), (None, RunResumed(launcher_pid=1, worker_ids=(1,))))
-    assert (board.status, board.lanes[1].state, board.lanes[1].spent) == (RunStatus.RUNNING, "waiting", 0.25)
+    assert (board.status, board.workers[1].state, board.workers[1].spent) == (RunStatus.RUNNING, "waiting", 0.25)
 
 
 def test_a_resume_names_the_workers_that_run_again() -> None:

@@ -10,22 +10,22 @@ from pathlib import Path
 from support.console import wait_until
 from support.dispatching import ended, spec
 
-from architect_parallel.config.task_common import ValidationContext
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.domain import Attempt, Reason, RunPlan, RunStatus, Status, TaskText, Workflow
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.events import AttemptEnded, Event, Recorded, RunFinished, WorkerStarting
+from architect_parallel.events import AttemptEnded, Event, Recorded, RunFinished, RunResumed, WorkerStarting
 from architect_parallel.reports.state_file import StateFile
 from architect_parallel.specs.loader import read_spec
 
 
 def test_each_change_is_written_at_once_or_a_moment_later(tmp_path: Path) -> None:
     path = tmp_path / "state.md"
-    one, two = spec(1, name="design", role="product"), spec(2, name="<b>\n# api", dependencies=(1,))
+    one, two = spec(1, name="design", role_name="product"), spec(2, name="<b>\n# api", dependencies=(1,))
     plan = RunPlan(
         run_id="r", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(one, two), max_parallel=2,
         workflow=Workflow(name="Login", state_file=str(path)),
     )  # fmt: skip
-    state = StateFile.of(plan, {})
+    state = StateFile.of(plan)
     assert state is not None
 
     def hear(event: Event, worker_id: int | None = None) -> None:
@@ -61,17 +61,25 @@ def test_what_an_earlier_launch_did_stands_and_saves_this_one_no_time(tmp_path: 
     first = Attempt(number=1, status=Status.FAILED, started_at=begin - timedelta(seconds=200), duration=100.0)
     second = Attempt(number=2, status=Status.SUCCESS, started_at=begin + timedelta(seconds=2), duration=3.0)
     statuses = (Status.SUCCESS, Status.FAILED, Status.CANCELED)
-    earlier = {
-        each.worker_id: replace(ended(each, Reason.COMPLETED, status).result, attempt_history=[first])
-        for each, status in zip(workers, statuses, strict=True)
-    }
-    state = StateFile.of(plan, earlier, again=[3])
+    ends = [ended(worker, Reason.COMPLETED, status) for worker, status in zip(workers, statuses, strict=True)]
+    earlier = [
+        Recorded(
+            run_id="r",
+            seq=seq,
+            time=begin - timedelta(seconds=100),
+            worker_id=seq,
+            event=replace(end, result=replace(end.result, attempt_history=[first])),
+        )
+        for seq, end in enumerate(ends, start=1)
+    ]
+    state = StateFile.of(plan, earlier)
     assert state is not None
 
     def hear(second: int, event: Event, worker_id: int | None = None) -> None:
         time = begin + timedelta(seconds=second)
         state.take(Recorded(run_id="r", seq=second, time=time, worker_id=worker_id, event=event))
 
+    hear(1, RunResumed(launcher_pid=1, worker_ids=(3,)))
     hear(1, WorkerStarting(attempt=2), 3)
     text = path.read_text()
     assert "2 of 3 tasks ended" in text
@@ -90,7 +98,7 @@ def test_what_cannot_be_written_is_said_in_words_whoever_would_have_written_it(t
         run_id="r", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(spec(1),), max_parallel=1,
         workflow=Workflow(name="Login", state_file=str(place / "state.md")),
     )  # fmt: skip
-    state = StateFile.of(plan, {})
+    state = StateFile.of(plan)
     assert state is not None
 
     def hear(attempt: int) -> None:
@@ -120,7 +128,7 @@ def test_what_it_writes_is_known_as_a_state_file(tmp_path: Path) -> None:
         run_id="20260304-050607-ab12", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(spec(1),),
         max_parallel=1, workflow=Workflow(name="\n Ä", state_file=str(path)),
     )  # fmt: skip
-    state = StateFile.of(plan, {})
+    state = StateFile.of(plan)
     assert state is not None
     state.take(Recorded(run_id="r", seq=1, time=datetime.now(UTC), worker_id=1, event=WorkerStarting(attempt=1)))
     around = ValidationContext(directory=tmp_path, checkout=None, backends=("shell",), agents=None, ceiling=10)
@@ -133,4 +141,4 @@ def test_a_plan_without_a_workflow_has_none() -> None:
     plan = RunPlan(
         run_id="r", repository="/nowhere", base_commit="0" * 40, base_ref="HEAD", workers=(spec(1),), max_parallel=1
     )
-    assert StateFile.of(plan, {}) is None
+    assert StateFile.of(plan) is None

@@ -9,17 +9,17 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.dispatching import dispatch, ended, graphs, spec
+from support.dispatching import dispatch, ended, graphs, own_end, results_of, spec
 
-from architect_parallel.domain import OnPartial, Reason, Recovery, Retry, Status, WorkerSpec
+from architect_parallel.domain import OnPartial, Reason, Recovery, Retry, Role, Status, WorkerSpec
 from architect_parallel.events import AttemptEnded, WorkerFinished
-from architect_parallel.scheduling.scheduler import Dispatch
+from architect_parallel.scheduling.scheduler import Scheduler
 
 
 class Story:
     """What happened in one run."""
 
-    def __init__(self, queue: Dispatch, dice: random.Random, kinds: list[str], at_once: int) -> None:
+    def __init__(self, queue: Scheduler, dice: random.Random, kinds: list[str], at_once: int) -> None:
         self.ends: dict[int, Status] = {}
         self.starts: list[tuple[WorkerSpec, frozenset[int]]] = []
         """With who had ended by then."""
@@ -50,13 +50,10 @@ class Story:
             }.get(kind, (Reason.AGENT_ERROR, Status.FAILED))  # fmt: skip
             end = ended(started, reason, status)
             end = replace(end, result=replace(end.result, error=kind))
-            event = queue.ended(worker_id, end, now_s, stopping=False)
-            if isinstance(event, WorkerFinished):
-                self._end(worker_id, event.result.status)
-            else:
-                assert isinstance(event, AttemptEnded)
-            for each in queue.settle(worker_id):
-                self._end(each.result.worker_id, each.result.status)
+            entries = queue.ended(worker_id, end, now_s, stopping=False)
+            assert isinstance(own_end(entries, worker_id), AttemptEnded | WorkerFinished)
+            for result in results_of(entries):
+                self._end(result.worker_id, result.status)
 
     def _end(self, worker_id: int, status: Status) -> None:
         assert worker_id not in self.ends, "a worker ended twice"
@@ -88,7 +85,7 @@ def test_nobody_starts_early_and_everybody_ends_once(
 
 def play(
     *specs: WorkerSpec, kinds: dict[int, list[str]], debugger: str | None = None
-) -> tuple[dict[int, Status], list[WorkerSpec], Dispatch]:
+) -> tuple[dict[int, Status], list[WorkerSpec], Scheduler]:
     """Everything that may start does, and then ends in the order in which it started; a debugger answers `debugger`."""
     queue = dispatch(*specs, debugger=None if debugger is None else spec(99, name="debugger"))
     ends: dict[int, Status] = {}
@@ -105,12 +102,10 @@ def play(
             word = kinds.get(each.worker_id, []).pop(0) if kinds.get(each.worker_id) else ""
             good = (Reason.COMPLETED, Status.SUCCESS)
             end = ended(each, *((Reason.AGENT_ERROR, Status.FAILED) if word else good))
-            said = (debugger or "") if queue.is_debugger(each.worker_id) else ""
+            said = (debugger or "") if queue.role_of(each.worker_id) is Role.DEBUGGER else ""
             end = replace(end, result=replace(end.result, name=each.name, error=word or None, output=said))
-            event = queue.ended(each.worker_id, end, now_s, stopping=False)
-            if isinstance(event, WorkerFinished) and not queue.is_debugger(each.worker_id):
-                ends[each.worker_id] = event.result.status
-            ends |= {other.result.worker_id: other.result.status for other in queue.settle(each.worker_id)}
+            entries = queue.ended(each.worker_id, end, now_s, stopping=False)
+            ends |= {result.worker_id: result.status for result in results_of(entries)}
     return ends, starts, queue
 
 
@@ -147,7 +142,7 @@ def test_a_debugger_is_asked_when_several_fail_and_its_word_can_only_stop() -> N
     ends, starts, queue = play(*group, kinds={k: [*v] for k, v in failures.items()}, debugger="moon\nRELATED: no")
     assert ends == {1: Status.SUCCESS, 2: Status.SUCCESS}
     asked = starts[2]
-    assert queue.is_debugger(asked.worker_id)
+    assert queue.role_of(asked.worker_id) is Role.DEBUGGER
     assert "no login" in asked.prompt
     assert "no disk" in asked.prompt
     assert all("moon" in each.lesson for each in starts[3:])
@@ -186,10 +181,8 @@ def test_the_longest_chain_goes_first_and_without_dependencies_the_order_stays()
 
 def test_a_worker_that_is_dropped_while_held_takes_its_dependents_along() -> None:
     queue = dispatch(spec(1), spec(2, name="b", dependencies=(1,)), spec(3, dependencies=(2,)))
-    (dropped,) = queue.drop(Reason.CANCELED, 2)
+    dropped, result = results_of(queue.cancel(2))
     assert dropped.status is Status.CANCELED
-    (skipped,) = queue.settle(2)
-    result = skipped.result
     assert (result.worker_id, result.status, result.error) == (
         3, Status.SKIPPED, "it depends on b, which did not succeed",
     )  # fmt: skip

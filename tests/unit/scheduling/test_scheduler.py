@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.dispatching import dispatch, ended, spec
+from support.dispatching import NOON, dispatch, ended, own_end, results_of, spec
 
 from architect_parallel.domain import (
     Complexity,
@@ -22,10 +22,10 @@ from architect_parallel.domain import (
 )
 from architect_parallel.events import AttemptEnded, WorkerFinished
 from architect_parallel.scheduling.admission import MOST_AT_ONCE, Rules
-from architect_parallel.scheduling.scheduler import Dispatch
+from architect_parallel.scheduling.scheduler import Scheduler
 
 
-def start_all(queue: Dispatch, now_s: float = 0.0) -> list[WorkerSpec]:
+def start_all(queue: Scheduler, now_s: float = 0.0) -> list[WorkerSpec]:
     started = []
     while (found := queue.next(now_s)).index is not None:
         started.append(queue.begin(found.index, now_s))
@@ -52,7 +52,7 @@ def test_every_worker_ends_once_whatever_happens_and_no_gate_is_broken(
     dice = random.Random(seed)
     rules = Rules(rate_limits={"b": RateLimit(capacity=1, refill_rate=2.0)} if limited else {}, rate_limit_wait_s=500)
     specs = [spec(n, complexity=kind, retries=2) for n, kind in enumerate(kinds, 1)]
-    queue = Dispatch(specs, rules, max_parallel=at_once, random=dice.random)
+    queue = Scheduler(specs, rules, max_parallel=at_once, random=dice.random, now=lambda: NOON)
     now_s, running, finished, moves = 0.0, list[tuple[float, int, WorkerSpec]](), Counter[int](), iter(ends)
     while queue.waiting or queue.running:
         found = queue.next(now_s)
@@ -74,7 +74,7 @@ def test_every_worker_ends_once_whatever_happens_and_no_gate_is_broken(
                 queue.throttled(worker_id, now_s)
             reason = {"refused": Reason.RATE_LIMITED, "crashed": Reason.CRASHED}.get(move, Reason.COMPLETED)
             status = Status.SUCCESS if reason is Reason.COMPLETED else Status.FAILED
-            end = queue.ended(worker_id, ended(started, reason, status), now_s, stopping=False)
+            end = own_end(queue.ended(worker_id, ended(started, reason, status), now_s, stopping=False), worker_id)
             if isinstance(end, WorkerFinished):
                 finished[worker_id] += 1
                 assert len(end.result.attempt_history) == end.result.attempts
@@ -117,7 +117,7 @@ def test_what_the_provider_asked_holds_for_all_its_workers() -> None:
 def test_a_wait_beyond_all_patience_fails_with_the_figures_and_holds_up_nobody() -> None:
     queue = dispatch(spec(1), spec(2), rules=Rules(rate_limit_wait_s=60), at_once=1)
     (first,) = start_all(queue)
-    end = queue.ended(1, ended(first, Reason.RATE_LIMITED, retry_after_s=18000.0), 1.0, stopping=False)
+    end = own_end(queue.ended(1, ended(first, Reason.RATE_LIMITED, retry_after_s=18000.0), 1.0, stopping=False), 1)
 
     assert isinstance(end, WorkerFinished)
     assert any("rate_limit_wait is 60 s" in each for each in end.result.warnings)
@@ -127,7 +127,7 @@ def test_a_wait_beyond_all_patience_fails_with_the_figures_and_holds_up_nobody()
 def test_an_attempt_gets_what_the_ones_before_left() -> None:
     queue = dispatch(spec(1, retries=1, limits=Limits(timeout_s=10, max_steps=5, budget_usd=1.0)))
     (first,) = start_all(queue)
-    end = queue.ended(1, ended(first, Reason.CRASHED), 1.0, stopping=False)
+    end = own_end(queue.ended(1, ended(first, Reason.CRASHED), 1.0, stopping=False), 1)
 
     assert isinstance(end, AttemptEnded)
     (second,) = start_all(queue, 100.0)
@@ -140,7 +140,8 @@ def test_an_attempt_gets_what_the_ones_before_left() -> None:
 def test_nothing_follows_while_the_run_is_stopped() -> None:
     queue = dispatch(spec(1, retries=5))
     (first,) = start_all(queue)
-    assert isinstance(queue.ended(1, ended(first, Reason.RATE_LIMITED), 1.0, stopping=True), WorkerFinished)
+    end = own_end(queue.ended(1, ended(first, Reason.RATE_LIMITED), 1.0, stopping=True), 1)
+    assert isinstance(end, WorkerFinished)
     assert not queue.waiting
 
 
@@ -149,7 +150,7 @@ def test_a_worker_dropped_between_attempts_keeps_what_its_last_one_left() -> Non
     (first,) = start_all(queue)
     queue.ended(1, ended(first, Reason.CRASHED), 1.0, stopping=False)
 
-    two, one = sorted(queue.drop(Reason.INTERRUPTED), key=lambda each: -each.worker_id)
+    two, one = sorted(results_of(queue.drop(Reason.INTERRUPTED)), key=lambda each: -each.worker_id)
     assert (one.status, one.reason, one.error, len(one.attempt_history)) == (
         Status.CANCELED, Reason.INTERRUPTED, "e", 1,
     )  # fmt: skip
@@ -160,17 +161,18 @@ def test_a_worker_dropped_between_attempts_keeps_what_its_last_one_left() -> Non
 def test_a_resumed_worker_sums_over_its_earlier_attempts_and_has_its_retries_again() -> None:
     earlier = dispatch(spec(1))
     (first,) = start_all(earlier)
-    before = earlier.ended(1, ended(first, Reason.CRASHED), 1.0, stopping=False)
+    before = own_end(earlier.ended(1, ended(first, Reason.CRASHED), 1.0, stopping=False), 1)
     assert isinstance(before, WorkerFinished)
 
-    queue = Dispatch(
-        [spec(1, attempt=2, retries=1)], Rules(), max_parallel=1, random=lambda: 0.0,
+    queue = Scheduler(
+        [spec(1, attempt=2, retries=1)], Rules(), max_parallel=1, random=lambda: 0.0, now=lambda: NOON,
         earlier={1: before.result.attempt_history},
     )  # fmt: skip
     (second,) = start_all(queue)
-    assert isinstance(queue.ended(1, ended(second, Reason.CRASHED), 2.0, stopping=False), AttemptEnded)
+    again = own_end(queue.ended(1, ended(second, Reason.CRASHED), 2.0, stopping=False), 1)
+    assert isinstance(again, AttemptEnded)
     (third,) = start_all(queue, 100.0)
-    end = queue.ended(1, ended(third, Reason.COMPLETED, Status.SUCCESS), 101.0, stopping=False)
+    end = own_end(queue.ended(1, ended(third, Reason.COMPLETED, Status.SUCCESS), 101.0, stopping=False), 1)
     assert isinstance(end, WorkerFinished)
     assert [each.number for each in end.result.attempt_history] == [1, 2, 3]
     assert end.result.steps == 3

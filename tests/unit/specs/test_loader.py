@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architect_parallel.config.task_common import ValidationContext
+from architect_parallel.config.validation import ValidationContext
 from architect_parallel.domain import OnPartial, RateLimit, Recovery, Retry, SpecFile, TaskText
 from architect_parallel.errors import UsageError
 from architect_parallel.specs.loader import read_spec

@@ -1,0 +1,192 @@
+"""The SQLite file of a journal: opened, made, read and written safely.
+
+A committed transaction survives a kill and a power cut: WAL with `synchronous=FULL`. Several processes and threads may
+use the same file. Reading never creates anything. Paths are stored relative to the repository (`paths`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.journal.paths import Anchor
+from architect_parallel.system.files import hand_over_tree, locked, ownership_hint, share
+from architect_parallel.system.git import make_state_dir
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE runs (position INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE);
+CREATE TABLE events (
+    run_id TEXT NOT NULL REFERENCES runs (run_id), seq INTEGER NOT NULL, time TEXT NOT NULL, worker_id INTEGER,
+    type TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (run_id, seq)
+) WITHOUT ROWID;
+CREATE TABLE operations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, run_id TEXT, time TEXT NOT NULL, payload TEXT NOT NULL,
+    finished TEXT, undone TEXT
+);
+"""
+_BUSY_TIMEOUT_S = 30.0
+
+
+class Store:
+    """The SQLite file at `<state_dir>/runs.db`. Safe to use from several threads; errors are `EnvironmentProblem`."""
+
+    def __init__(self, state_dir: Path, now: Callable[[], datetime], root: Path | None = None) -> None:
+        self.state_dir = state_dir
+        self.path = state_dir / "runs.db"
+        self._anchor = Anchor.of(state_dir, root)
+        self._roots: dict[str, str] = {}
+        self._now = now
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._opened_s = time.time() - 1.0  # file systems have coarser clocks
+        self._wrote = False
+
+    def close(self) -> None:
+        """Close the database; a second call does nothing. Files that root made are given to the repository's owner."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+                if self._wrote:
+                    hand_over_tree(self.state_dir.parent, self._opened_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connect(self, *, create: bool) -> sqlite3.Connection | None:
+        if self._connection is not None:
+            return self._connection
+        try:
+            if create or self.state_dir.is_dir():
+                make_state_dir(self.state_dir)
+            if not create and not self.path.exists():
+                return None
+            with self._errors():
+                try:
+                    connection = self._opened("rwc" if create else "rw", create=create)
+                except sqlite3.OperationalError:
+                    # SQLite makes files beside the journal even to read, which a read-only directory does not allow.
+                    if create or not self._is_at_rest():
+                        raise
+                    return self._opened("ro&immutable=1", create=False)
+        except OSError as error:
+            raise unwritable(self.path, error, self.state_dir) from error
+        self._connection = connection
+        return connection
+
+    def _opened(self, mode: str, *, create: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=_BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            self._prepare(connection, create=create)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _is_at_rest(self) -> bool:
+        """Return whether the one file holds everything: no process has the journal open or died with it open."""
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        return not wal.exists() or wal.stat().st_size == 0
+
+    def _prepare(self, connection: sqlite3.Connection, *, create: bool) -> None:
+        def version() -> int:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+        connection.execute("PRAGMA synchronous = FULL")
+        if version() > SCHEMA_VERSION:
+            raise EnvironmentProblem(
+                f"the journal {self.path} was written by a newer version", hint="upgrade architect-parallel"
+            )
+        if version() == SCHEMA_VERSION or not create:
+            return
+        # The change to WAL needs exclusive access and does not wait for it, so only one process does it.
+        with locked(self.state_dir / "runs.db.lock"):
+            if version() == 0:
+                self.path.chmod(0o600)
+                share(self.path)  # SQLite gives the files beside it the same mode and, as root, the same owner
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with self._lock, self._errors():
+            connection = self._connect(create=False)
+            if connection is None or connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                return []  # no journal, or one that another process is just making
+            try:
+                return connection.execute(query, values).fetchall()
+            finally:
+                if connection is not self._connection:  # it was opened as immutable: the next read needs a new one
+                    connection.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors():
+            connection = self._connect(create=True)
+            assert connection is not None
+            self._prepare(connection, create=True)
+            connection.execute("BEGIN IMMEDIATE")
+            self._wrote = True
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors (a full disk); then there is nothing to do.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _recorded_root(self, run_id: str) -> str | None:
+        """The repository's root in the run's plan. `None` means that there is no such run."""
+        if run_id not in self._roots:
+            rows = self._rows("SELECT data FROM events WHERE run_id = ? ORDER BY seq LIMIT 1", (run_id,))
+            try:
+                root = json.loads(rows[0][0])["plan"]["repository"] if rows else None
+            except (ValueError, TypeError, KeyError):
+                root = None
+            if root is None:
+                return None
+            self._roots[run_id] = str(root)
+        return self._roots[run_id]
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise SQLite's errors as `EnvironmentProblem`."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+                raise self._damaged(str(error)) from error
+            if code == sqlite3.SQLITE_FULL:
+                raise EnvironmentProblem(f"the disk of {self.path} is full", hint="df -h; make room") from error
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise EnvironmentProblem(f"the journal {self.path} is in use", hint="try again") from error
+            raise unwritable(self.path, error, self.state_dir) from error
+
+    def _damaged(self, what: str) -> EnvironmentProblem:
+        hint = f"mv '{self.path}' '{self.path}.damaged' (branches and worktrees stay as they are)"
+        return EnvironmentProblem(f"the journal {self.path} is damaged: {what}", hint=hint)
+
+
+def unwritable(path: Path, error: Exception, state_dir: Path) -> EnvironmentProblem:
+    what = error.strerror if isinstance(error, OSError) else error
+    hint = ownership_hint(state_dir) or f"ls -ld '{path.parent}'; df -h '{path.parent}'"
+    return EnvironmentProblem(f"cannot use {path}: {what}", hint=hint)

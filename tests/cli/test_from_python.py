@@ -1,0 +1,56 @@
+"""The Python API as the README shows it, and results as GitPython objects."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.console import Architect
+
+from architect_parallel.domain import WorkerResult
+from architect_parallel.events import from_plain, to_plain
+from architect_parallel.journal import Journal
+from architect_parallel.system.git import open_repository as find_repository
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_the_result_of_a_worker_answers_with_gitpython_objects(checkout: Path, architect: Architect) -> None:
+    task = "echo 1 > one.txt; git add .; git commit -qm one; rm README.md; git config filter.x.clean false"
+    architect("parallel", task, "--task", "false", "--backend", "shell", "--quiet", "--json")
+    with Journal.open(find_repository(checkout).state_dir) as journal:
+        (run_id,) = journal.run_ids()
+        worker, failed = journal.result(run_id).results
+    assert worker.diff is not None
+    assert worker.repo().working_dir == worker.worktree_path
+    assert worker.commits()[0].message == "one\n"
+    assert (worker.commits()[-1], worker.commit().hexsha) == (worker.commit(), worker.diff.head)
+    assert worker.repo().head.commit == worker.commit()
+    assert {(file.change_type, file.b_path) for file in worker.diff()} == {("A", "one.txt"), ("D", "README.md")}
+    patches = {file.b_path: file.diff for file in worker.diff(create_patch=True)}
+    assert patches["one.txt"] == b"@@ -0,0 +1 @@\n+1\n"
+    assert from_plain(WorkerResult, to_plain(worker)) == worker
+    shutil.rmtree(worker.worktree_path)
+    assert worker.repo().working_dir == str(checkout)
+    assert len(worker.diff()) == 2
+    with pytest.raises(ValueError, match="worker 2 has no saved work"):
+        dataclasses.replace(failed, diff=None).commit()
+
+
+def test_the_example_in_the_readme_runs(checkout: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    models = 'tasks=["fix the failing test"], models=["gpt-4o", "claude-sonnet-4-6"]'
+    assert models in example
+    code = example.replace(models, 'tasks=["echo new > new.txt"], backend="shell", workers=1')
+    done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "1 success 0.0 ['new.txt']",
+        "architect: echo new > new.txt",
+        "A new.txt",
+        "['architect/parallel-1', 'main'] False",
+    ]
