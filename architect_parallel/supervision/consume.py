@@ -141,7 +141,7 @@ def run_limited(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandOutcome:
-    """How a short command ended."""
+    """The end of a short command."""
 
     exit_code: int | None
     """Negative means killed by that signal. `None` means that it never started."""
@@ -168,8 +168,7 @@ def run_command(
         tail_bytes: The part of the output that is kept.
     """
     until = None if timeout_s is None else time.monotonic() + timeout_s
-    tail = Tail(tail_bytes)
-    is_stopped = timed_out = False
+    tail, is_stopped, timed_out = Tail(tail_bytes), False, False
 
     def check_time(facts: ProcessFacts) -> None:
         nonlocal is_stopped, timed_out
