@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from architect_parallel.config.layers import place_of
 from architect_parallel.config.fields import Section
+from architect_parallel.config.layers import place_of
 from architect_parallel.config.task_schema import own_name
 from architect_parallel.config.yaml_source import Fault, KeyPath, Position, as_written
 from architect_parallel.text.suggest import did_you_mean
