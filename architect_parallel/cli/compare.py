@@ -13,7 +13,7 @@ def compare(run: options.Run, json: options.Json = False) -> None:
 
     Of a live run it shows the workers that have ended. It changes nothing.
     """
-    from architect_parallel.events import to_plain
+    from architect_parallel.event_json import to_plain
     from architect_parallel.landing.compare import compare as compare_results
     from architect_parallel.reports import comparison as report
     from architect_parallel.reports.json import envelope

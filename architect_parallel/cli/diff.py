@@ -23,7 +23,7 @@ def diff(
 
     Each patch is against the commit that the worker started from.
     """
-    from architect_parallel.events import to_plain
+    from architect_parallel.event_json import to_plain
     from architect_parallel.reports.text import diff_stat
     from architect_parallel.runs.workspace import open_journal, require_worker
     from architect_parallel.snapshots.diff import patch

@@ -61,7 +61,7 @@ def undo(
 def _list(journal: Journal, *, as_json: bool) -> None:
     operations = journal.operations()
     if as_json:
-        from architect_parallel.events import to_plain
+        from architect_parallel.event_json import to_plain
 
         answer_json({"operations": to_plain(operations)})
         return

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from architect_parallel.domain import Judgement, LeaderboardRow, ModelRate, Rank, RunResult, total_usd
-from architect_parallel.evaluation.ranking import preferences
-from architect_parallel.events import to_plain
+from architect_parallel.evaluation.facts import preferences
+from architect_parallel.event_json import to_plain
 from architect_parallel.reports.table import align
 from architect_parallel.reports.text import STATUS_WORDS, cost_text
 from architect_parallel.text.sanitize import one_line

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from architect_parallel.domain import Landing, LeftOut, RunResult, Status, WorkerResult
-from architect_parallel.events import to_plain
+from architect_parallel.event_json import to_plain
 from architect_parallel.reports.paused import to_go_on
 
 SCHEMA_VERSION = 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow, total_usd
-from architect_parallel.events import to_plain
+from architect_parallel.event_json import to_plain
 from architect_parallel.reports.text import task_words
 from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.text.quantities import show_count
