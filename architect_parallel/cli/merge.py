@@ -69,7 +69,7 @@ def merge(
         raise UsageError(
             "no worker given", hint=f"architect merge {run} N, or --best, or --all"
         )  # fmt: skip
-    asked = merging.MergeRequest(
+    request = merging.MergeRequest(
         run=run, workers=worker_ids,
         pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED, into=into,
         method=chosen[0] if chosen else Method.MERGE, resolve=resolve, push=push or pull_request,
@@ -84,7 +84,7 @@ def merge(
 
     try:
         plan, outcome = merging.merge(
-            Path.cwd(), asked, config_file=config, say=_progress, warned=warned, planned=plans.append
+            Path.cwd(), request, config_file=config, say=_progress, warned=warned, planned=plans.append
         )
     except Interrupted as stopped:
         if as_json:
@@ -121,7 +121,7 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], e
     _warn_of(warnings, shown)
     for left in done.left_out:
         note(_left_out_words(plan, left, resolved=outcome is None and plan.resolve))
-    warnings += [f"worker {each.worker_id} is left out: {each.detail}" for each in done.left_out if each.detail]
+    warnings += [f"worker {left.worker_id} is left out: {left.detail}" for left in done.left_out if left.detail]
     published = outcome.published if outcome is not None else None
     answer_json(
         {
