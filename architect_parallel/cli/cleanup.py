@@ -61,17 +61,26 @@ def _gone(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> list[
     ]
     if dry_run:
         return scratch + [
-            {"run_id": item.leftover.run_id, "worker_id": item.leftover.spec.worker_id,
-             "worktree": str(item.leftover.path) if item.worktree else None,
-             "branch": item.leftover.spec.branch if item.branch else None, "kept": []}
+            {
+                "run_id": item.leftover.run_id,
+                "worker_id": item.leftover.spec.worker_id,
+                "worktree": str(item.leftover.path) if item.worktree else None,
+                "branch": item.leftover.spec.branch if item.branch else None,
+                "kept": [],
+            }
             for item in plan.items
-        ]  # fmt: skip
+        ]
     return scratch + [
-        {"run_id": removal.run_id, "worker_id": removal.worker_id, "worktree": removal.worktree_path,
-         "branch": removal.branch if removal.tip else None, "kept": list(removal.kept),
-         **({"aside": removal.aside} if removal.aside else {})}
+        {
+            "run_id": removal.run_id,
+            "worker_id": removal.worker_id,
+            "worktree": removal.worktree_path,
+            "branch": removal.branch if removal.tip else None,
+            "kept": list(removal.kept),
+            **({"aside": removal.aside} if removal.aside else {}),
+        }
         for removal in outcome.removed
-    ]  # fmt: skip
+    ]
 
 
 def _plain(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> dict[str, object]:

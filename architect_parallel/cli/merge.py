@@ -66,15 +66,18 @@ def merge(
         flag = "--best" if best else "--all"
         raise UsageError(f"{flag} and workers' numbers exclude each other", hint=f"architect merge {run} {flag}")
     if not (best or every or worker_ids):
-        raise UsageError(
-            "no worker given", hint=f"architect merge {run} N, or --best, or --all"
-        )  # fmt: skip
+        raise UsageError("no worker given", hint=f"architect merge {run} N, or --best, or --all")
     request = merging.MergeRequest(
-        run=run, workers=worker_ids,
-        pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED, into=into,
-        method=chosen[0] if chosen else Method.MERGE, resolve=resolve, push=push or pull_request,
-        pull_request=pull_request, dry_run=dry_run,
-    )  # fmt: skip
+        run=run,
+        workers=worker_ids,
+        pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED,
+        into=into,
+        method=chosen[0] if chosen else Method.MERGE,
+        resolve=resolve,
+        push=push or pull_request,
+        pull_request=pull_request,
+        dry_run=dry_run,
+    )
     plans: list[MergePlan] = []
     shown: list[str] = []
 
@@ -108,9 +111,13 @@ def _nothing(plan: MergePlan) -> MergeOutcome:
     from architect_parallel.landing.merge import MergeOutcome
 
     return MergeOutcome(
-        commit=None, merged=(), left_out=plan.left_out, files=(), fast_forward=False,
+        commit=None,
+        merged=(),
+        left_out=plan.left_out,
+        files=(),
+        fast_forward=False,
         cost=None if plan.resolve else 0.0,
-    )  # fmt: skip
+    )
 
 
 def _json(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], error: str | None = None) -> None:

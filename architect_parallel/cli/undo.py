@@ -38,10 +38,14 @@ def undo(
             execute(repository, journal, plan)
     if as_json:
         restored = [
-            {"run_id": worker.run_id, "worker_id": worker.worker_id, "branch": worker.branch if worker.tip else None,
-             "worktree_path": worker.worktree_path}
+            {
+                "run_id": worker.run_id,
+                "worker_id": worker.worker_id,
+                "branch": worker.branch if worker.tip else None,
+                "worktree_path": worker.worktree_path,
+            }
             for worker in plan.restore
-        ]  # fmt: skip
+        ]
         shown = {
             "undone": {"id": plan.operation.id, "kind": plan.operation.kind, "run_id": plan.operation.run_id},
             "restored": restored,
