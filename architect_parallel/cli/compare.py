@@ -21,8 +21,8 @@ def compare(run: options.Run, json: options.Json = False) -> None:
 
     with open_journal(Path.cwd()) as (repository, journal):
         result = journal.result(journal.find(run))
-        found = compare_results(repository, result)
+        comparison = compare_results(repository, result)
     if json:
-        answer_json(envelope(result) | to_plain(found))
+        answer_json(envelope(result) | to_plain(comparison))
     else:
-        answer(report.render(result, found))
+        answer(report.render(result, comparison))

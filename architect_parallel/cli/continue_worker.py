@@ -67,6 +67,12 @@ def go_on(
     report = ProgressReport(as_json=as_json, quiet=quiet)
     with report:
         return continue_worker(
-            here, run, worker_id, text, config_file=config, artifacts=artifacts, listeners=[report.take],
+            here,
+            run,
+            worker_id,
+            text,
+            config_file=config,
+            artifacts=artifacts,
+            listeners=[report.take],
             started=report.begin,
-        )  # fmt: skip
+        )

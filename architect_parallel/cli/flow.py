@@ -63,7 +63,7 @@ def run(
     if reply is not None and resume is None:
         raise UsageError("--answer needs --resume RUN", hint="architect status")
     if file is not None:
-        variables = dict(_assignment(each) for each in var or ())
+        variables = dict(_assignment(text) for text in var or ())
         run_shown(
             file, variables, budget=budget, timeout=timeout, as_json=json, quiet=quiet, dry_run=dry_run, config=config
         )
@@ -91,9 +91,9 @@ def run_shown(
     from architect_parallel.flows.runner import run_flow
     from architect_parallel.reports.terminal import ProgressReport
 
-    wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
+    request = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
     if dry_run:
-        _, flow, plan = plan_flow(wanted, Path.cwd())
+        _, flow, plan = plan_flow(request, Path.cwd())
         _show(flow, as_json=as_json, whole=True)
         if not as_json:
             limit = "no limit" if plan.budget_usd is None else f"${plan.budget_usd:.2f}"
@@ -101,7 +101,7 @@ def run_shown(
         return
     report = ProgressReport(as_json=as_json, quiet=quiet)
     with report:
-        result = run_flow(wanted, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
+        result = run_flow(request, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
     finish(result, as_json=as_json)
 
 

@@ -66,15 +66,18 @@ def merge(
         flag = "--best" if best else "--all"
         raise UsageError(f"{flag} and workers' numbers exclude each other", hint=f"architect merge {run} {flag}")
     if not (best or every or worker_ids):
-        raise UsageError(
-            "no worker given", hint=f"architect merge {run} N, or --best, or --all"
-        )  # fmt: skip
-    asked = merging.MergeRequest(
-        run=run, workers=worker_ids,
-        pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED, into=into,
-        method=chosen[0] if chosen else Method.MERGE, resolve=resolve, push=push or pull_request,
-        pull_request=pull_request, dry_run=dry_run,
-    )  # fmt: skip
+        raise UsageError("no worker given", hint=f"architect merge {run} N, or --best, or --all")
+    request = merging.MergeRequest(
+        run=run,
+        workers=worker_ids,
+        pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED,
+        into=into,
+        method=chosen[0] if chosen else Method.MERGE,
+        resolve=resolve,
+        push=push or pull_request,
+        pull_request=pull_request,
+        dry_run=dry_run,
+    )
     plans: list[MergePlan] = []
     shown: list[str] = []
 
@@ -84,7 +87,7 @@ def merge(
 
     try:
         plan, outcome = merging.merge(
-            Path.cwd(), asked, config_file=config, say=_progress, warned=warned, planned=plans.append
+            Path.cwd(), request, config_file=config, say=_progress, warned=warned, planned=plans.append
         )
     except Interrupted as stopped:
         if as_json:
@@ -108,9 +111,13 @@ def _nothing(plan: MergePlan) -> MergeOutcome:
     from architect_parallel.landing.merge import MergeOutcome
 
     return MergeOutcome(
-        commit=None, merged=(), left_out=plan.left_out, files=(), fast_forward=False,
+        commit=None,
+        merged=(),
+        left_out=plan.left_out,
+        files=(),
+        fast_forward=False,
         cost=None if plan.resolve else 0.0,
-    )  # fmt: skip
+    )
 
 
 def _json(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], error: str | None = None) -> None:
@@ -121,7 +128,7 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], e
     _warn_of(warnings, shown)
     for left in done.left_out:
         note(_left_out_words(plan, left, resolved=outcome is None and plan.resolve))
-    warnings += [f"worker {each.worker_id} is left out: {each.detail}" for each in done.left_out if each.detail]
+    warnings += [f"worker {left.worker_id} is left out: {left.detail}" for left in done.left_out if left.detail]
     published = outcome.published if outcome is not None else None
     answer_json(
         {

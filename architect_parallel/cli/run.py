@@ -85,7 +85,7 @@ def run(
             raise UsageError(f"--resume: {error}") from None
     require_known("confirm mode", confirm_mode, tuple(ConfirmMode))
     here = Path.cwd()
-    root = next((each for each in (here, *here.parents) if (each / ".git").exists()), None)
+    root = next((directory for directory in (here, *here.parents) if (directory / ".git").exists()), None)
     settings = load_settings(root, config, os.environ, home_dir())
     profile = settings.agents[require_known("agent", agent, settings.agents)]
     if prompt := os.environ.get("ARCHITECT_SYSTEM_PROMPT"):  # from the launcher, whose configuration may be another
@@ -154,7 +154,7 @@ def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
         ConfirmMode.SENSITIVE: ApprovalMode.AUTO,
         ConfirmMode.ALL: ApprovalMode.ALWAYS,
     }
-    asked = InPlace(
+    request = InPlace(
         task=order.task,
         backend=backend,
         directory=order.directory,
@@ -164,7 +164,7 @@ def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
         limits=order.limits,
         resume=order.resume,
     )
-    return run_in_place(asked, order.settings, os.environ, order.say)
+    return run_in_place(request, order.settings, os.environ, order.say)
 
 
 def _task(task: str | None, task_file: Path | None) -> str:
