@@ -33,8 +33,8 @@ def test_each_step_is_told_what_the_one_before_said(architect: Architect, checko
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("steps: []", "must be a list of at least one mapping"),
-        ("steps: [a]", "must be a list of at least one mapping"),
+        ("steps: []", "steps: must not be empty"),
+        ("steps: [a]", "steps[0] is 'a': must hold a mapping"),
         (
             "steps: [{backend: shell, prompt: '{{ previous }}'}]",
             "c.yaml:1:26: steps[0].prompt: there is no step before",
