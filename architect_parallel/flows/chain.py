@@ -63,8 +63,9 @@ def _step_faults(steps: Sequence[Mapping[str, Any]], names: Sequence[str], fault
     """Names of two steps, and texts of steps that have not run yet."""
     for index, step in enumerate(steps):
         at: KeyPath = ("steps", index)
-        if names[index] in names[:index]:
-            yield fault((*at, "name"), f"{quoted(names[index])} is the name of another step")
+        first = names.index(names[index])
+        if first != index:
+            yield fault((*at, "name"), f"duplicate name {quoted(names[index])} (first used by steps[{first}])")
         for key, text in step.items():
             for placeholder in scan(text) if isinstance(text, str) else ():
                 if placeholder.text == PREVIOUS and index == 0:
