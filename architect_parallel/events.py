@@ -69,7 +69,7 @@ class FlowMoved:
     state: str
     """Name of the state, those of the flows around it before it."""
     machine: Mapping[str, Any]
-    """All that its machine knows (`planning.flow`), from which it can go on."""
+    """All that its machine knows (`flows.machine`), from which it can go on."""
     workers: tuple[int, ...] = ()
     """Ids of the workers that do this state's jobs, in their order; empty: it has none."""
     pause: Pause | None = None

@@ -1,4 +1,4 @@
-"""A flow file or a chain (YAML or JSON): text into `machine.Flow`, or all of its faults at once.
+"""A flow file or a chain (YAML or JSON): text into `model.Flow`, or all of its faults at once.
 
 It is read as task files and specs are: hardened reader, keys under their own names, pydantic. Then the faults beyond
 the form are looked for, whatever else is wrong (`faults`), and the sub-flows are loaded. Starts nothing.
