@@ -63,7 +63,7 @@ def continue_worker(
         spec, earlier = _next_attempt(here, journal, run_id, worker_id, instructions)
         place = None if artifacts is None else require_place(here.start / artifacts, run_id)
         plan = recorded_plan(journal, run_id)
-        # The exit code is that of this worker, whatever the others came to.
+        # The exit code is that of this worker, independent of the others.
         others = [replace(each, critical=False) for each in plan.workers if each.worker_id != worker_id]
         workers = sorted([*others, replace(spec, critical=True)], key=lambda each: each.worker_id)
         plan = replace(plan, workers=tuple(workers), allow_partial=False)
@@ -111,7 +111,9 @@ def _next_attempt(
     backend = require_backend(here.backends, spec.backend)
     require_ready(here.backends, backend, {spec.model}, here.environ)
     session = _resumable(result.session_id) if backend.capabilities.sessions else None
-    lost = f"backend {backend.name} has no session to go on with: the agent sees its files, not what was said before"
+    lost = (
+        f"backend {backend.name} has no session to go on with: the agent sees its files, not the earlier conversation"
+    )
     following = replace(
         spec,
         prompt=task.prompt,

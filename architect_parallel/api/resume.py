@@ -129,7 +129,7 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
-    # A worker that went on with further instructions is told those again.
+    # A worker that went on with further instructions gets those again.
     plan = replace(require_not_imported(recorded_plan(journal, run_id)), workers=before.planned)
     results = {result.worker_id: result for result in before.results}
     attempts = {worker_id: history_of(result) for worker_id, result in results.items()}

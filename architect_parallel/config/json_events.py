@@ -1,7 +1,7 @@
 """JSON text as the events of a YAML parser, so that one reader applies the same rules to both.
 
 YAML parsers do not read all JSON: tabs, `\\/` and surrogate pairs fail. This parser is strict (RFC 8259): no comments,
-no trailing commas. A NaN is an event of its own, so that reading goes on. It goes as deep as its reader asks for
+no trailing commas. A NaN is a special event, so that reading goes on. It goes as deep as its reader asks for
 events. A token costs the same in a line of any length.
 """
 

@@ -49,7 +49,7 @@ class DefaultsSection(Section):
     )
     approval_mode: ApprovalMode | None = Field(
         default=None,
-        description="What the agent may do unasked; null: the agent profile's, else none in a worktree of its own and"
+        description="What the agent may do without approval; null: the agent profile's, else none in a worktree and"
         " default in place.",
     )
     sandbox_mode: SandboxMode | None = Field(default=None, description="How far the agent's own sandbox lets it write.")
@@ -59,11 +59,17 @@ class DefaultsSection(Section):
     system_prompt: Text | None = Field(default=None, description="Appended to the agent's own system prompt.")
     timeout: Duration | None = Field(default=None, description="Seconds or 30s, 5m, 1h.")
     budget: Usd | None = Field(default=None, description="USD.")
+<<<<<<< HEAD
     tags: FilledTexts = Field(default=(), description="Handed on to the result.")
     meta: Meta = Field(default={}, description="Handed on to the result.")
     extra: Texts = Field(default=(), description="Further arguments for the agent's command line.")
+=======
+    tags: Words = Field(default=(), description="Copied to the result.")
+    meta: Meta = Field(default={}, description="Copied to the result.")
+    extra: Arguments = Field(default=(), description="Further arguments for the agent's command line.")
+>>>>>>> afc7c35c05f75da358fac726b2923fb885a72dd9
     files: Scope = Field(
-        default=(), description="What the task means to change: paths or globs from the repository's root."
+        default=(), description="Paths or globs, from the repository's root, that the task is expected to change."
     )
     critical: Boolean = Field(default=True, description="false: its failure does not fail the run.")
     complexity: Complexity | None = Field(default=None, description="How much of the machine it takes.")
@@ -98,7 +104,7 @@ class TaskFileSection(Section):
     output_dir: Prompt | None = Field(
         default=None, description="Directory for a result file per task and summary.json; made where it is missing."
     )
-    defaults: DefaultsSection | None = Field(default=None, description="For tasks that do not say otherwise.")
+    defaults: DefaultsSection | None = Field(default=None, description="For tasks without a value of their own.")
 
 
 def own_name(key: str, known: Collection[str]) -> str:

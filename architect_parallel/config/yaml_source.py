@@ -150,7 +150,7 @@ def read_data(data: bytes, *, as_json: bool = False, most_faults: int = MOST_FAU
         raise Faulty(*reader.faults, fault) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # PyYAML 6.0.4 has a limit of its own and reads ahead: it may end before the reader counts past `DEEPEST`.
+        # PyYAML 6.0.4 has its own limit and reads ahead: it may end before the reader counts past `DEEPEST`.
         too_deep = "maximum nesting depth" in str(error.problem)
         problem = _TOO_DEEP if too_deep else f"is not YAML: {error.problem}"
         fault = Fault(_place(mark) if mark else None, problem)

@@ -1,4 +1,4 @@
-"""A chain of prompts as the flow it stands for: each step is given the final text of the step before.
+"""A chain of prompts as a flow: each step is given the final text of the step before.
 
 `{{ previous }}` is the text of the step before, `{{ NAME }}` that of an earlier step. Places in the file stay what they
 were, so that faults of the flow name the step.
@@ -21,7 +21,7 @@ _SECTIONS: Sections = {(): ChainSection, ("steps", "*"): StepSection}
 
 
 def is_chain(data: Any) -> bool:
-    """Whether a document is a chain: it has `steps`, and they are a list."""
+    """Return whether a document is a chain: it has a list of `steps`."""
     return isinstance(data, dict) and isinstance(data.get("steps"), list)
 
 
@@ -63,8 +63,9 @@ def _step_faults(steps: Sequence[Mapping[str, Any]], names: Sequence[str], fault
     """Names of two steps, and texts of steps that have not run yet."""
     for index, step in enumerate(steps):
         at: KeyPath = ("steps", index)
-        if names[index] in names[:index]:
-            yield fault((*at, "name"), f"{quoted(names[index])} is the name of another step")
+        first = names.index(names[index])
+        if first != index:
+            yield fault((*at, "name"), f"duplicate name {quoted(names[index])} (first used by steps[{first}])")
         for key, text in step.items():
             for placeholder in scan(text) if isinstance(text, str) else ():
                 if placeholder.text == PREVIOUS and index == 0:

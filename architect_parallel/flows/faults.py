@@ -34,7 +34,7 @@ class Use:
     path: KeyPath
     data: Mapping[str, Any]
     inside: bool = False
-    """Whether it is a task inside `parallel`."""
+    """True for a task inside `parallel`."""
 
     @property
     def tool(self) -> str:

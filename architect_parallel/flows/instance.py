@@ -2,7 +2,7 @@
 
 Pure: it takes how workers ended, and returns the jobs that need workers. `snapshot()` is plain data from which
 `Instance.restore` goes on. A flow that failed keeps the snapshot from before the failure. Whoever resumes it wants the
-failed work repeated, and the work that succeeded beside it kept.
+failed work repeated, and the successful work of the same state kept.
 """
 
 from __future__ import annotations

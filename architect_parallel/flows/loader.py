@@ -1,4 +1,4 @@
-"""A flow file or a chain (YAML or JSON): text into `machine.Flow`, or all of its faults at once.
+"""A flow file or a chain (YAML or JSON): text into `model.Flow`, or all of its faults at once.
 
 It is read as task files and specs are: hardened reader, keys under their own names, pydantic. Then the faults beyond
 the form are looked for, whatever else is wrong (`faults`), and the sub-flows are loaded. Starts nothing.
@@ -128,7 +128,7 @@ class _Loader:
                 yield fault(place, what)
 
     def _find(self, name: str, beside: Path) -> Path | None:
-        """The file of a flow: a path from the directory in which the flow runs, or a name of a file beside this one."""
+        """The file of a sub-flow: a path from the directory in which the flow runs, or a file next to this one."""
         if "\0" in name:
             return None
         others = [beside.parent / f"{name}{suffix}" for suffix in (".yaml", ".yml", ".json")]
@@ -197,7 +197,7 @@ def _tool_problem(tool: object, tools: Collection[str], *, inside: bool) -> str 
 
 
 def _known(data: Mapping[str, Any], path: KeyPath) -> list[str]:
-    """The keys that may stand in the mapping at `path`."""
+    """The keys that the mapping at `path` may have."""
     owner: Any = data
     for step in path[:-1]:
         owner = owner[step]

@@ -91,7 +91,7 @@ class HandingOn:
         if reference.text == references.RESULTS:
             known = graph.closure(self._graph, spec.dependencies)
             return references.account([self._results[each] for each in sorted(known)])
-        if reference.text not in self._ids:  # instructions of a `--continue`, which nobody checked, stay as they are
+        if reference.text not in self._ids:  # instructions of a `--continue` are not checked: they stay as they are
             return f"{{{{ {reference.text} }}}}"
         result = self._results[self._ids[reference.text]]
         if result.output or result.status is Status.SUCCESS:

@@ -117,7 +117,7 @@ def resume_and_land(
             plan = recorded_plan(journal, result.run_id)
             done = [each for each in journal.operations(result.run_id) if each.kind == "merge" and each.finished]
         wanted = plan.workflow is not None and plan.workflow.merge is not None and result.status is RunStatus.SUCCESS
-        if not wanted or done:  # also one that was undone: somebody did not want it
+        if not wanted or done:  # also one that was undone, since the user did not want it
             raise
     return land(result, here, say)
 

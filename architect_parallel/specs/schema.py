@@ -53,7 +53,7 @@ class ExecutionSection(Section):
 class SpecProviderSection(Section):
     """The starts of one provider's workers in this run."""
 
-    rate_limit: RateLimitSection | None = Field(default=None, description="null: as the configuration says.")
+    rate_limit: RateLimitSection | None = Field(default=None, description="null: the value of the configuration.")
 
 
 class RetrySection(Section):
@@ -61,22 +61,22 @@ class RetrySection(Section):
 
     max_attempts: Attempts = Field(default=3, description="In all, the first one included.")
     initial_delay: Milliseconds = Field(default=1000.0, description="Milliseconds before the second attempt.")
-    backoff_factor: Factor = Field(default=2.0, description="How much longer each further wait is.")
+    backoff_factor: Factor = Field(default=2.0, description="Factor by which each wait is longer than the one before.")
     max_delay: Milliseconds = Field(default=10000.0, description="Milliseconds; no wait is longer.")
 
 
 class DebuggerSection(Section):
     """The agent that explains the failures of several tasks."""
 
-    agent: Name = Field(description="Agent profile, or a role for the default one.")
+    agent: Name = Field(description="Agent profile, or a role for the default profile.")
 
 
 class RecoverySection(Section):
     """The further attempts after a task has failed for good."""
 
     retries: Retries = Field(default=1, description="Further attempts.")
-    refine: Boolean = Field(default=True, description="Tell them the error, the state and what others found.")
-    debugger: DebuggerSection | None = Field(default=None, description="Asked when several fail.")
+    refine: Boolean = Field(default=True, description="Give them the error, the state and the results of others.")
+    debugger: DebuggerSection | None = Field(default=None, description="Explains the failures of several tasks.")
     on_all_failed: Literal["escalate", "retry"] = Field(
         default="escalate", description="escalate: a group that failed alike is left to a person. retry: tried again."
     )
@@ -97,7 +97,7 @@ class CoordinatorSection(Section):
         default="Synthesise the results, name the conflicts between them, recommend what to do.",
         description="What to do. {{ results }} is put at its end where it is not in it.",
     )
-    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default one.")
+    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default profile.")
 
 
 class SpecTaskSection(DefaultsSection):
@@ -105,8 +105,8 @@ class SpecTaskSection(DefaultsSection):
 
     name: Name | None = Field(default=None, description="Unique in the file; id or name is required.")
     id: Name | None = Field(default=None, description="Another name for dependencies; unique in the file.")
-    prompt: Prompt | None = Field(default=None, description="What to do; null: its name says it.")
-    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default one.")
+    prompt: Prompt | None = Field(default=None, description="What to do; null: its name.")
+    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default profile.")
     on_partial: OnPartial | None = Field(
         default=None, description="continue: go on when something it depends on did not succeed."
     )
@@ -124,20 +124,20 @@ class SpecSection(Section):
     schema_: Text | None = Field(default=None, alias="$schema", description="For editors.")
     name: Name | None = Field(default=None, description="null: the file's name.")
     description: Text | None = Field(default=None, description="For people.")
-    policy: Meta | None = Field(default=None, description="Taken note of; nothing acts on it.")
+    policy: Meta | None = Field(default=None, description="Ignored, with a warning.")
     execution: ExecutionSection | None = Field(default=None)
     providers: dict[Identifier, SpecProviderSection] | None = Field(default=None, description="By provider.")
     retry: RetrySection | None = Field(default=None)
     recovery: RecoverySection | None = Field(default=None)
     state_file: Prompt | None = Field(
         default=None,
-        description="An account in Markdown, written while the run goes on; relative to where the tool is called. "
-        "It takes the place of an earlier account and of no other file.",
+        description="A report in Markdown, written during the run; relative to where the tool is called. "
+        "It replaces an earlier report and no other file.",
     )
     merge: MergeSection | None = Field(default=None)
     coordinator: CoordinatorSection | None = Field(default=None)
-    on_partial: OnPartial | None = Field(default=None, description="For tasks that do not say otherwise.")
-    defaults: DefaultsSection | None = Field(default=None, description="For tasks that do not say otherwise.")
+    on_partial: OnPartial | None = Field(default=None, description="For tasks without a value of their own.")
+    defaults: DefaultsSection | None = Field(default=None, description="For tasks without a value of their own.")
     tasks: Annotated[list[SpecTaskSection], BeforeValidator(_tasks)] = Field(description="At least one.", min_length=1)
 
 

@@ -226,7 +226,7 @@ def test_a_fault_names_the_key_as_it_is_written_and_where(tmp_path: Path) -> Non
         "f.yaml:1:1: startAt: unknown state",
         "f.yaml:6:7: states.a.onError.0: the name must be an exit code from 1 to 255, or _",
         "f.yaml:7:17: states.a.arguments.maxParallel is 0: must be a whole number of at least 1",
-        "f.yaml:7:33: states.a.arguments.tasks: must be a list of at least one task",
+        "f.yaml:7:33: states.a.arguments.tasks: must not be empty",
     ]
 
 
