@@ -24,7 +24,7 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
-from architect_parallel.runs.runner import Listener
+from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.task_sources import require_tasks
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, require_planned

@@ -68,7 +68,8 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.reports.paused import asked, to_go_on
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.plan import numbered_workers
-from architect_parallel.runs.runner import Listener, Runner
+from architect_parallel.runs.recorder import Listener
+from architect_parallel.runs.runner import Runner
 from architect_parallel.runs.task_sources import TaskPlace
 from architect_parallel.runs.worker_specs import draft_spec, require_ready, resolve_task
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal

@@ -14,7 +14,7 @@ from architect_parallel.domain import RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, ExitCode, NothingToDo, UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.merge import Pick
-from architect_parallel.runs.runner import Listener
+from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling import graph
 from architect_parallel.specs.plan import SpecConfig, coordinator_name, draft_spec_plan, task_graph, validated
