@@ -80,7 +80,7 @@ class LiveView:
         """Draw the whole screen."""
         width, height = console.size
         self._page = max(1, height - 4)
-        lines = {worker_id: self._log(lane.spec).lines() for worker_id, lane in self.run.workers.items()}
+        lines = {worker_id: self._log(worker.spec).lines() for worker_id, worker in self.run.workers.items()}
         return Group(*frame(self.view, self.run, now=clock.now(), width=width, height=height, lines=lines))
 
     def press(self, key: str) -> bool:
@@ -124,8 +124,8 @@ class LiveView:
         return {**up, **down, **begin, **last, "page up": -self._page, "page down": self._page}
 
     def _ask_cancel(self) -> None:
-        lane = self.run.workers.get(self.view.selected)
-        if lane is None or lane.over or self.run.over:
+        worker = self.run.workers.get(self.view.selected)
+        if worker is None or worker.over or self.run.over:
             self._show_message(f"worker {self.view.selected} has already ended")
         else:
             self.view.asks_cancel = True

@@ -59,15 +59,9 @@ class DefaultsSection(Section):
     system_prompt: Text | None = Field(default=None, description="Appended to the agent's own system prompt.")
     timeout: Duration | None = Field(default=None, description="Seconds or 30s, 5m, 1h.")
     budget: Usd | None = Field(default=None, description="USD.")
-<<<<<<< HEAD
-    tags: FilledTexts = Field(default=(), description="Handed on to the result.")
-    meta: Meta = Field(default={}, description="Handed on to the result.")
-    extra: Texts = Field(default=(), description="Further arguments for the agent's command line.")
-=======
-    tags: Words = Field(default=(), description="Copied to the result.")
+    tags: FilledTexts = Field(default=(), description="Copied to the result.")
     meta: Meta = Field(default={}, description="Copied to the result.")
-    extra: Arguments = Field(default=(), description="Further arguments for the agent's command line.")
->>>>>>> afc7c35c05f75da358fac726b2923fb885a72dd9
+    extra: Texts = Field(default=(), description="Further arguments for the agent's command line.")
     files: Scope = Field(
         default=(), description="Paths or globs, from the repository's root, that the task is expected to change."
     )
