@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from architect_parallel.api.session_homes import SessionHome, session_home
 from architect_parallel.backends.registry import load_backends, require_backend
 from architect_parallel.config.paths import home_dir, user_state_dir
 from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Settings, Usage
-from architect_parallel.errors import ArchitectParallelError, InternalError, UsageError
+from architect_parallel.errors import ArchitectParallelError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.scheduling import verdict
@@ -74,7 +74,6 @@ def run_in_place(
                 pass
 
     stop_token = StopToken()
-    ended: list[AgentRun | None] = []
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(ArchitectParallelError):  # no repository, or a read-only one
             stack.enter_context(open_repository(task.directory).programs.agents_running())
@@ -96,21 +95,14 @@ def run_in_place(
             session_id=task.resume,
         )
         session = AgentSession(backend=backend, environ=environ, prices=settings.prices)
-
         log = folder / "log"
-
-        def run() -> None:
-            ended.append(session.run(request, limits=task.limits, log=log, stop_token=stop_token, emit=emit))
-
-        worker = threading.Thread(target=run)
-        with stop_on_signals(stop_token):
-            worker.start()
-            while worker.is_alive():
-                worker.join(0.2)
-        home.session_id = ended[0].session_id if ended and ended[0] is not None else None
-    if not ended:
-        raise InternalError("the agent's thread ended without a result")
-    return _report(task, ended[0], stop_token, warnings), stop_token.signal
+        # In a thread: the main thread must be free to take signals.
+        with stop_on_signals(stop_token), ThreadPoolExecutor(1) as pool:
+            run = pool.submit(
+                session.run, request, limits=task.limits, log=log, stop_token=stop_token, emit=emit
+            ).result()
+        home.session_id = run.session_id if run is not None else None
+    return _report(task, run, stop_token, warnings), stop_token.signal
 
 
 def _report(task: InPlace, run: AgentRun | None, stop_token: StopToken, warnings: list[str]) -> Report:

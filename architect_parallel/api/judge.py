@@ -8,12 +8,12 @@ answers. A pair with one of its two answers counts for nothing.
 from __future__ import annotations
 
 import logging
-import queue
 import secrets
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from architect_parallel.backends.base import Backend
@@ -31,11 +31,12 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.evaluation import judge_prompt, ranking
-from architect_parallel.events import AgentOutput, Event, Judged, Recorded, Warned
+from architect_parallel.events import AgentOutput, Event, Judged, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.journal.requests import cancel_requested
 from architect_parallel.runs.judge_profile import judge_profile, require_judge
-from architect_parallel.runs.runner import LOOK_S, Listener
+from architect_parallel.runs.recorder import Listener
+from architect_parallel.runs.stop_control import LOOK_S
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.snapshots.diff import patch
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
@@ -69,7 +70,7 @@ def judge(
 
 
 class _JudgeSession:
-    """One judging: the questions in a thread, the answers and requests to cancel in the caller's."""
+    """One judging: the agent runs in a thread, so that this one takes signals and requests to cancel."""
 
     def __init__(
         self,
@@ -86,7 +87,6 @@ class _JudgeSession:
         self._journal = journal
         self._here = here
         self._listeners = list(listeners)
-        self._messages: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._stop_token = StopToken()
         costs = [worker.cost for worker in result.results] + [judgement.cost for judgement in result.judged]
         self._spent = sum(cost for cost in costs if cost is not None)
@@ -94,46 +94,21 @@ class _JudgeSession:
         self._cut: set[int] = set()
 
     def run(self) -> RunResult:
-        asking = threading.Thread(target=self._ask_all, name="judge")
-        with stop_on_signals(self._stop_token):
-            asking.start()
+        with stop_on_signals(self._stop_token), ThreadPoolExecutor(1, "judge") as pool:
             try:
-                self._listen()
+                self._ask_all(pool)
             finally:
                 self._stop_token.kill()
-                asking.join()
         after = self._journal.result(self._plan.run_id)
         signal = self._stop_token.signal
         return after if signal is None else replace(after, exit_code=128 + signal)
 
-    def _listen(self) -> None:
-        run_dir = self._journal.run_dir(self._plan.run_id)
-        while True:
-            try:
-                message = self._messages.get(timeout=LOOK_S)
-            except queue.Empty:
-                if cancel_requested(run_dir):
-                    self._stop_token.stop(Reason.CANCELED, "canceled on request")
-                continue
-            if message is None:
-                return
-            for recorded in self._journal.append([(self._plan.run_id, None, message)]):
-                self._notify(recorded)
-
-    def _notify(self, recorded: Recorded) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(recorded)
-            except Exception:  # a display must not end a run
-                self._listeners.remove(listener)
-                _log.warning("listener dropped", exc_info=True)
-
-    def _ask_all(self) -> None:
-        """Ask until all questions are answered or an answer fails; in a thread."""
+    def _ask_all(self, pool: ThreadPoolExecutor) -> None:
+        """Ask until all questions are answered or an answer fails."""
         try:
             backend = require_judge(self._name, self._here)  # the configuration may have changed before a resume
-            for judgement in self._judgements(backend):
-                self._messages.put(Judged(judgement=judgement))
+            for judgement in self._judgements(backend, pool):
+                self._record(Judged(judgement=judgement))
                 if judgement.error is not None:
                     if self._stop_token.reason not in (Reason.INTERRUPTED, Reason.CANCELED):
                         self._warn(f"judge {self._name}: {judgement.error}; it is asked no more")
@@ -141,13 +116,20 @@ class _JudgeSession:
         except Exception as error:  # the run's results must not be lost with the judge
             _log.exception("the judge failed")
             self._warn(f"judge {self._name}: {error}; it is asked no more")
-        finally:
-            self._messages.put(None)
+
+    def _record(self, event: Event) -> None:
+        for recorded in self._journal.append([(self._plan.run_id, None, event)]):
+            for listener in tuple(self._listeners):
+                try:
+                    listener(recorded)
+                except Exception:  # a display must not end a run
+                    self._listeners.remove(listener)
+                    _log.warning("listener dropped", exc_info=True)
 
     def _warn(self, message: str) -> None:
-        self._messages.put(Warned(message=message))
+        self._record(Warned(message=message))
 
-    def _judgements(self, backend: Backend) -> Iterator[Judgement]:
+    def _judgements(self, backend: Backend, pool: ThreadPoolExecutor) -> Iterator[Judgement]:
         diffs = self._diffs()
         results = self._result.results
         models = {worker.worker_id: worker.model for worker in results}
@@ -157,12 +139,12 @@ class _JudgeSession:
         if pairs:
             candidates = sorted({worker_id for pair in pairs for worker_id in pair})
             text = f"judge {self._name}: asked to choose between workers {', '.join(map(str, candidates))}"
-            self._messages.put(AgentOutput(text=text))
+            self._record(AgentOutput(text=text))
         for first, second in pairs:
             # An unreadable answer decides the pair, so the second question is not paid for.
             for a, b in ((first, second), (second, first)):
                 if (a, b) not in answered:
-                    judgement = self._ask(backend, a, b, diffs[a], diffs[b])
+                    judgement = self._ask(pool, backend, (a, b), diffs)
                     if judgement is None:
                         return
                     yield judgement
@@ -187,12 +169,15 @@ class _JudgeSession:
                 self._cut.add(worker.worker_id)
         return shown
 
-    def _ask(self, backend: Backend, a: int, b: int, diff_a: str, diff_b: str) -> Judgement | None:
+    def _ask(
+        self, pool: ThreadPoolExecutor, backend: Backend, pair: tuple[int, int], diffs: Mapping[int, str]
+    ) -> Judgement | None:
         """Ask one question. `None` means that nothing is left of the run's budget or time, or that a stop came."""
         limits = self._limits()
         if limits is None:
             return None
-        for worker_id in (a, b):
+        a, b = pair
+        for worker_id in pair:
             if worker_id in self._cut:
                 self._cut.discard(worker_id)
                 self._warn(
@@ -200,7 +185,7 @@ class _JudgeSession:
                 )
         run_dir = self._journal.run_dir(self._plan.run_id)
         name = next(name for number in range(1, 10_000) if not (run_dir / (name := f"judge-{number}")).exists())
-        task = judge_prompt.question(self._plan.workers[0].prompt, diff_a, diff_b, mark=secrets.token_hex(8))
+        task = judge_prompt.question(self._plan.workers[0].prompt, diffs[a], diffs[b], mark=secrets.token_hex(8))
         profile = judge_profile(self._here, backend)
         with tempfile.TemporaryDirectory(prefix="architect-judge-", ignore_cleanup_errors=True) as directory:
             folder = make_private_dir(run_dir / name)
@@ -215,14 +200,13 @@ class _JudgeSession:
                 state_dir=make_private_dir(run_dir / "state" / name),
             )
             session = AgentSession(backend=backend, environ=self._here.environ, prices=self._here.settings.prices)
+            run_agent = partial(session.run, request, limits=limits, log=folder / "log", stop_token=self._stop_token)
+            asking = pool.submit(run_agent, emit=lambda event: None)
+            while not wait([asking], LOOK_S).done:
+                if cancel_requested(run_dir):
+                    self._stop_token.stop(Reason.CANCELED, "canceled on request")
             try:
-                run = session.run(
-                    request,
-                    limits=limits,
-                    log=folder / "log",
-                    stop_token=self._stop_token,
-                    emit=lambda event: None,
-                )
+                run = asking.result()
             except ArchitectParallelError as error:
                 return Judgement(a=a, b=b, best=None, backend=backend.name, cost=0.0, error=str(error))
         if run is None:

@@ -21,7 +21,6 @@ from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pi
 from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
-from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.git import open_repository
 
 
@@ -75,9 +74,18 @@ def merge(
     repository = here.repository if here is not None else open_repository(workspace_root)
     with Journal.of(repository) as journal:
         plan = plan_merge(
-            repository, journal, asked.run, *asked.workers, pick=asked.pick, into=asked.into, method=asked.method,
-            resolve=resolver is not None, push=asked.push, pull_request=asked.pull_request, environ=environ,
-        )  # fmt: skip
+            repository,
+            journal,
+            asked.run,
+            *asked.workers,
+            pick=asked.pick,
+            into=asked.into,
+            method=asked.method,
+            resolve=resolver is not None,
+            push=asked.push,
+            pull_request=asked.pull_request,
+            environ=environ,
+        )
         if asked.pick is Pick.ALL or len(asked.workers) > 1 or len(plan.steps) > 1:
             plan = _checked(plan, recorded_plan(journal, plan.run_id))
         plan = replace(plan, makes_target=asked.makes_target)
@@ -87,16 +95,22 @@ def merge(
         if not plan.needs_worktree:
             return plan, execute(repository, journal, plan)
         here = here or load_workspace(workspace_root, config_file, environ)
-        stop_token = StopToken()
-        workshop = IntegrationContext(
-            run_dir=journal.run_dir(plan.run_id), environ=environ, settings=here.settings.worktrees, resolver=resolver,
-            checks_env=here.settings.parallel.checks_env, keys=key_names(here.backends.values()),
-            stop_token=stop_token, say=say, warn=warned, guard=lambda: stop_on_signals(stop_token),
-        )  # fmt: skip
+        context = replace(_integration_context(here, journal.run_dir(plan.run_id), resolver), say=say, warn=warned)
         try:
-            return plan, execute(repository, journal, plan, workshop)
+            return plan, execute(repository, journal, plan, context)
         except Interrupted as stopped:
-            raise stopped.by(stop_token.signal or signal.SIGINT) from None
+            raise stopped.by(context.stop_token.signal or signal.SIGINT) from None
+
+
+def _integration_context(here: Workspace, run_dir: Path, resolver: Resolver | None) -> IntegrationContext:
+    return IntegrationContext(
+        run_dir=run_dir,
+        environ=here.environ,
+        settings=here.settings.worktrees,
+        resolver=resolver,
+        checks_env=here.settings.parallel.checks_env,
+        keys=key_names(here.backends.values()),
+    )
 
 
 def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:

@@ -1,4 +1,4 @@
-"""Where checks run: in a worker's finished worktree, and once per run in a throw-away tree of the base commit."""
+"""Run checks in a worker's finished worktree, and once per run in a temporary worktree of the base commit."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class BaselineOrder:
     base_commit: str
     commands: tuple[str, ...]
     limits: Limits
-    """Of a worker: each check has its memory, output and grace, a setup command its time."""
+    """A worker's limits. Each check has its memory, output and grace, a setup command its time."""
     check_timeout_s: float
     backend: str
-    """Of a worker: a setup command gets the environment it has there."""
+    """A worker's backend: a setup command gets the same environment as there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checker:
-    """How checks run here."""
+    """Runs the checks of one worker, or those of a run on its base commit."""
 
     repository: Repository
     run_dir: Path
     environ: Mapping[str, str]
-    """The launcher's; a check gets what is common to all agents, what it names itself, and no agent's key."""
+    """The launcher's. A check gets what all agents get and the variables that it names, but no agent's key."""
     checks_env: tuple[str, ...] = ()
     """Names of further variables that checks get."""
     keys: tuple[str, ...] = ()
@@ -73,21 +73,21 @@ class Checker:
         emit: Callable[[Event], None],
         warn: Callable[[str], None],
     ) -> list[CheckResult]:
-        """Runs the checks of a worker whose agent has ended.
+        """Run the checks of a worker whose agent has ended.
 
         Args:
-            private: Of its worktree; `None`: it works in place, and nothing is taken back.
-            commit: The collected state, which is what lies in the worktree; `None` in place.
-            secret_values: Blanked out in what the checks print.
+            private: The private git directory of its worktree. `None` means in place: nothing is restored.
+            commit: The collected state, equal to the content of the worktree. `None` means in place.
+            secret_values: Values blanked out in the output of the checks.
 
         Raises:
-            EnvironmentProblem, GitError: They could not be run.
+            EnvironmentProblem, GitError: The checks could not be run.
         """
         results = self._check_worker(spec, private, commit, secret_values, emit, warn)
-        flaky = [each.command for each in results if each.flaky]
+        flaky = [result.command for result in results if result.flaky]
         if flaky:
             warn(f"flaky: {summarize(flaky, 3)} failed, and passed when it was repeated")
-        failed = next((each for each in results if not each.passed), None)
+        failed = next((result for result in results if not result.passed), None)
         if failed is not None:
             held_back = self._environment.held_back(failed.command, failed.output_tail, "checks_env")
             if held_back is not None:
@@ -109,19 +109,23 @@ class Checker:
         if private is None or commit is None or spec.isolation is Isolation.NONE:
             return self._run(order, directory, None, emit, warn)
         try:
-            lent = RestorableTree(
-                self.repository, private, of_worker(self.repository, self.run_dir, spec),
-                tree=private.git.text("rev-parse", f"{commit}^{{tree}}"), branch=spec.branch, run_id=spec.run_id,
+            tree = RestorableTree(
+                self.repository,
+                private,
+                of_worker(self.repository, self.run_dir, spec),
+                tree=private.git.text("rev-parse", f"{commit}^{{tree}}"),
+                branch=spec.branch,
+                run_id=spec.run_id,
                 number=spec.number,
-            )  # fmt: skip
-            with contextlib.closing(lent):
-                results = self._run(replace(order, variables=ceiling(directory)), directory, lent, emit, warn)
+            )
+            with contextlib.closing(tree):
+                results = self._run(replace(order, variables=ceiling(directory)), directory, tree, emit, warn)
         except OSError as error:
             raise EnvironmentProblem(f"its checks could not be run: {error}") from error
-        kept = f" (kept as {summarize(lent.kept, 3)})" if lent.kept else ""
-        if lent.written:
-            warn(f"what the checks wrote was taken back: {summarize(lent.written, 3)}{kept}")
-        elif lent.branch_moved:
+        kept = f" (kept as {summarize(tree.kept, 3)})" if tree.kept else ""
+        if tree.written:
+            warn(f"what the checks wrote was taken back: {summarize(tree.written, 3)}{kept}")
+        elif tree.branch_moved:
             warn(f"a check moved {spec.branch}; it was moved back{kept}")
         return results
 
@@ -132,8 +136,10 @@ class Checker:
         setup_environ: CommandEnvironment,
         emit: Callable[[Event], None],
     ) -> None:
-        """Runs the checks on the base commit, each once, in a tree that is gone afterwards. Its only event is
-        `BaselineFinished`, with what came to its end."""
+        """Run each check once on the base commit, in a temporary worktree.
+
+        Emits one `BaselineFinished`, with the checks that ended.
+        """
         try:
             checks, error = self._check_base(order, settings, setup_environ), None
         except ArchitectParallelError as problem:
@@ -143,35 +149,39 @@ class Checker:
     def _check_base(
         self, order: BaselineOrder, settings: WorktreeSettings, setup_environ: CommandEnvironment
     ) -> list[CheckResult]:
-        directory = self.run_dir / "git" / "base"
+        repository, run_id, is_cancelled = self.repository, order.run_id, self.stop_token.is_cancelled
 
-        def run(command: str) -> CommandOutcome:
+        def run_setup(command: str) -> CommandOutcome:
             return run_command(
-                ("/bin/sh", "-c", command), cwd=worktree.path, env=setup_environ.of(command),
-                timeout_s=order.limits.timeout_s, is_cancelled=self.stop_token.is_cancelled,
-            )  # fmt: skip
+                ("/bin/sh", "-c", command),
+                cwd=worktree.path,
+                env=setup_environ.of(command),
+                timeout_s=order.limits.timeout_s,
+                is_cancelled=is_cancelled,
+            )
 
-        commit, run_id = order.base_commit, order.run_id
         with temporary_worktree(
-            self.repository, commit=commit, run_id=run_id, is_cancelled=self.stop_token.is_cancelled
+            repository, commit=order.base_commit, run_id=run_id, is_cancelled=is_cancelled
         ) as worktree:
+            directory = self.run_dir / "git" / "base"
             try:
-                prepare(self.repository, worktree, settings, run=run, environment=setup_environ)
-                private = PrivateGit.create(
-                    self.repository, directory, worktree.path, filters=record(self.repository, self.run_dir)
-                )
+                prepare(repository, worktree, settings, run=run_setup, environment=setup_environ)
+                filters = record(repository, self.run_dir)
+                private = PrivateGit.create(repository, directory, worktree.path, filters=filters)
                 own = WorkerRepository(
-                    repository=self.repository, directory=place_of(self.run_dir, "base"), worktree=worktree.path,
+                    repository=repository,
+                    directory=place_of(self.run_dir, "base"),
+                    worktree=worktree.path,
                     admin_dir=worktree.admin_dir,
-                )  # fmt: skip
-                tree = private.write_tree().tree
-                lent = RestorableTree(self.repository, private, own, tree=tree, branch="", run_id=run_id, number=None)
+                )
+                oid = private.write_tree().tree
+                tree = RestorableTree(repository, private, own, tree=oid, branch="", run_id=run_id, number=None)
                 limits = replace(order.limits, timeout_s=order.check_timeout_s)
                 checks = replace(self._order(order.commands, run_id, "base.checks", limits, ()), repeat=False)
-                with contextlib.closing(lent):
-                    return self._run(checks, worktree.path, lent, lambda event: None, _log.warning)
+                with contextlib.closing(tree):
+                    return self._run(checks, worktree.path, tree, lambda event: None, _log.warning)
             finally:
-                _forget(directory)
+                _remove(directory)
 
     def _order(
         self, commands: tuple[str, ...], run_id: str, log: str, limits: Limits, secret_values: tuple[str, ...]
@@ -189,31 +199,26 @@ class Checker:
         self,
         order: CheckOrder,
         directory: Path,
-        lent: RestorableTree | None,
+        tree: RestorableTree | None,
         emit: Callable[[Event], None],
         warn: Callable[[str], None],
     ) -> list[CheckResult]:
-        def after_run() -> None:
+        def restore() -> None:
             try:
-                if lent is not None:
-                    lent.put_back()
+                if tree is not None:
+                    tree.put_back()
             except (ArchitectParallelError, OSError) as error:
                 warn(f"what a check did in {directory} could not be taken back: {error}")
 
-        return run_checks(
-            order,
-            directory,
-            sampler=self.sampler,
-            stop_token=self.stop_token,
-            hooks=CheckHooks(
-                before_run=(lambda: None) if lent is None else lent.lend,
-                after_run=after_run,
-                on_result=lambda result: emit(CheckFinished(check=result)),
-            ),
+        hooks = CheckHooks(
+            before_run=(lambda: None) if tree is None else tree.lend,
+            after_run=restore,
+            on_result=lambda result: emit(CheckFinished(check=result)),
         )
+        return run_checks(order, directory, sampler=self.sampler, stop_token=self.stop_token, hooks=hooks)
 
 
-def _forget(directory: Path) -> None:
+def _remove(directory: Path) -> None:
     try:
         delete_tree(directory)
         directory.parent.rmdir()

@@ -46,7 +46,7 @@ class CheckOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckHooks:
-    """What happens around each run of a check; nothing by default."""
+    """Functions called around each run of a check."""
 
     before_run: Callable[[], None] = lambda: None
     after_run: Callable[[], None] = lambda: None

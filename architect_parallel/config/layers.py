@@ -273,6 +273,8 @@ def _words(error: Mapping[str, Any]) -> str:
         case "enum" | "literal_error":
             expected = str(error["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
             return f"must be one of {expected}"
+        case "too_short":
+            return "must not be empty"
         case "tuple_type" | "list_type":
             return "must be a list"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -15,17 +15,8 @@ from pathlib import Path
 
 from architect_parallel.domain import RunResult
 from architect_parallel.errors import NothingToDo, UsageError
-from architect_parallel.events import (
-    AgentOutput,
-    Event,
-    Recorded,
-    RunExtended,
-    RunResumed,
-    RunStarted,
-    decode,
-    encode,
-    to_plain,
-)
+from architect_parallel.event_json import decode, encode, to_plain
+from architect_parallel.events import AgentOutput, Event, Recorded, RunExtended, RunResumed, RunStarted
 from architect_parallel.journal.operations import OperationLog
 from architect_parallel.journal.paths import change_event
 from architect_parallel.journal.replay import replay

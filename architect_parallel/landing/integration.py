@@ -25,6 +25,7 @@ from architect_parallel.landing.sources import Source
 from architect_parallel.landing.steps import so_far, try_step
 from architect_parallel.repository.heads import is_taken
 from architect_parallel.scheduling.check_policy import cannot_start
+from architect_parallel.supervision.stop import stop_on_signals
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import show_cost, show_count
 from architect_parallel.worktrees.create import (
@@ -67,7 +68,7 @@ def combine_in_worktree(repository: Repository, order: IntegrationPlan, workshop
         EnvironmentProblem: The worktree cannot be made or prepared.
     """
     bench = IntegrationWorktree(repository, order, workshop)
-    with workshop.guard():
+    with stop_on_signals(workshop.stop_token):
         try:
             bench.open()
             done = _MergeSequence(repository, order, workshop, bench).take()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,8 +50,6 @@ class IntegrationContext:
     """Called with a line of progress."""
     warn: Callable[[str], None] = lambda line: None
     """Called with each warning at once. A merge that fails later has no outcome to hold warnings."""
-    guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
-    """Context manager around everything that runs: signals stop it there. Elsewhere they end the program as usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,11 +47,12 @@ def consume(
     on_tick: Callable[[ProcessFacts], None] = lambda facts: None,
     tick_s: float | None = None,
 ) -> ProcessFacts:
-    """Read a program's output until no process of it is left; the caller stops it, if anybody does.
+    """Read a program's output until no process of it is left. Stopping it is up to the caller.
 
     Args:
         on_output: Takes each chunk of output.
-        on_tick: Called after each batch of messages, and at least every `tick_s` seconds. `None` means only then.
+        on_tick: Called after each batch of messages.
+        tick_s: The longest wait for a batch, in seconds. `None` means no limit.
     """
     facts = ProcessFacts()
     while not program.finished:
@@ -99,9 +100,9 @@ def run_limited(
 
     Args:
         on_output: Takes each chunk of output, without secrets.
-        limits: Exceeding time, memory or output stops `stop_token`. Steps and money are for the caller to count.
+        limits: Exceeding time, memory or output stops `stop_token`. The caller counts steps and money.
         secrets: Values that are blanked out at the source, so that they reach neither log nor journal nor result.
-        on_tick: As for `consume`.
+        on_tick, tick_s: As for `consume`.
     """
     program = stop_token.start(lambda: start_supervised(launch))
     if program is None:
@@ -141,7 +142,7 @@ def run_limited(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandOutcome:
-    """How a short command ended."""
+    """The end of a short command."""
 
     exit_code: int | None
     """Negative means killed by that signal. `None` means that it never started."""
@@ -168,8 +169,7 @@ def run_command(
         tail_bytes: The part of the output that is kept.
     """
     until = None if timeout_s is None else time.monotonic() + timeout_s
-    tail = Tail(tail_bytes)
-    is_stopped = timed_out = False
+    tail, is_stopped, timed_out = Tail(tail_bytes), False, False
 
     def check_time(facts: ProcessFacts) -> None:
         nonlocal is_stopped, timed_out

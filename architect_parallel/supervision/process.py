@@ -31,16 +31,7 @@ from typing import Self
 
 import psutil
 
-from architect_parallel.supervision.messages import (
-    Exited,
-    Gone,
-    Launch,
-    Message,
-    Output,
-    SpawnFailed,
-    Started,
-    Stream,
-)
+from architect_parallel.supervision.messages import Exited, Gone, Launch, Message, Output, SpawnFailed, Started, Stream
 
 COOKIE = "ARCHITECT_WORKER_COOKIE"
 """Environment variable that marks every process of one worker."""

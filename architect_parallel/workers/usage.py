@@ -1,4 +1,4 @@
-"""What an agent used, counted while it runs: steps, tokens and money, priced and held to their limits."""
+"""Count what an agent uses while it runs: steps, tokens and money, priced and held to their limits."""
 
 from __future__ import annotations
 

@@ -331,6 +331,16 @@ def test_a_backend_that_is_unknown_or_missing_is_named(tree: Path, name: str, co
     assert name in done.stderr.decode()
 
 
+def test_a_request_that_a_backend_cannot_express_is_a_mistake_of_the_user(tree: Path) -> None:
+    config = tree.parent / "config.yaml"
+    config.write_text(f"agents: {{long: {{system_prompt: {'x' * 200_000}}}}}")
+    words = ("x", "--json", "--backend", "architect", "--model", "scripted:writer")
+    done = architect(tree, *words, "--agent", "long", "--config", str(config))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"the system prompt of worker 1 is longer than 128 KiB" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def without_extra(tree: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     """As from a wheel installed without `[agent]`."""
     blocked = "import sys; sys.modules |= dict.fromkeys(('pydantic_ai', 'openai', 'anthropic'))"
