@@ -11,12 +11,28 @@ from collections.abc import Iterator
 from typing import Final
 
 SEQUENCES: Final = {
-    b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down",
-    b"\x1b[C": "right", b"\x1bOC": "right", b"\x1b[D": "left", b"\x1bOD": "left",
-    b"\x1b[5~": "page up", b"\x1b[6~": "page down",
-    b"\x1b[H": "home", b"\x1b[1~": "home", b"\x1bOH": "home", b"\x1b[F": "end", b"\x1b[4~": "end", b"\x1bOF": "end",
-    b"\r": "enter", b"\n": "enter", b"\x1b": "escape", b"\x7f": "backspace", b"\x08": "backspace",
-}  # fmt: skip
+    b"\x1b[A": "up",
+    b"\x1bOA": "up",
+    b"\x1b[B": "down",
+    b"\x1bOB": "down",
+    b"\x1b[C": "right",
+    b"\x1bOC": "right",
+    b"\x1b[D": "left",
+    b"\x1bOD": "left",
+    b"\x1b[5~": "page up",
+    b"\x1b[6~": "page down",
+    b"\x1b[H": "home",
+    b"\x1b[1~": "home",
+    b"\x1bOH": "home",
+    b"\x1b[F": "end",
+    b"\x1b[4~": "end",
+    b"\x1bOF": "end",
+    b"\r": "enter",
+    b"\n": "enter",
+    b"\x1b": "escape",
+    b"\x7f": "backspace",
+    b"\x08": "backspace",
+}
 _REST_S = 0.05
 """Seconds to wait for the rest of a sequence after its escape character (a slow connection)."""
 
