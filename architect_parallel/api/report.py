@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from architect_parallel.api.competition import rates_of
-from architect_parallel.api.launch import recorded_plan
 from architect_parallel.domain import Comparison, RunResult
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.evaluation.ranking import ranking_of
@@ -43,7 +42,7 @@ def material(repository: Repository, journal: Journal, run: str) -> Material:
         NothingToDo: No such run.
     """
     run_id = journal.find(run)
-    result, plan = journal.result(run_id), recorded_plan(journal, run_id)
+    result, plan = journal.result(run_id), journal.plan(run_id)
     parts = plan.is_graph or plan.flow is not None  # of one whole: none is better than another
     return Material(
         repository=repository,
