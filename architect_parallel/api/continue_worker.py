@@ -64,8 +64,8 @@ def continue_worker(
         place = None if artifacts is None else require_place(here.start / artifacts, run_id)
         plan = journal.plan(run_id)
         # The exit code is that of this worker, independent of the others.
-        others = [replace(each, critical=False) for each in plan.workers if each.worker_id != worker_id]
-        workers = sorted([*others, replace(spec, critical=True)], key=lambda each: each.worker_id)
+        others = [replace(worker, critical=False) for worker in plan.workers if worker.worker_id != worker_id]
+        workers = sorted([*others, replace(spec, critical=True)], key=lambda other: other.worker_id)
         plan = replace(plan, workers=tuple(workers), allow_partial=False)
         forget_requests(journal.run_dir(run_id))
         event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
@@ -99,8 +99,8 @@ def _next_attempt(
     before = replay(recorded, live=False)
     require_planned(run_id, before.planned, worker_id)
     require_not_imported(journal.plan(run_id))
-    spec = next(each for each in before.planned if each.worker_id == worker_id)
-    result = next(each for each in before.results if each.worker_id == worker_id)
+    spec = next(candidate for candidate in before.planned if candidate.worker_id == worker_id)
+    result = next(item for item in before.results if item.worker_id == worker_id)
     if worker_id in still_running(recorded):
         raise EnvironmentProblem(f"the agent of worker {worker_id} is still being stopped", hint="try again")
     if not Path(spec.worktree_path).is_dir():
@@ -122,7 +122,7 @@ def _next_attempt(
         session_id=session,
         attempt=result.attempts + 1,
         continues=True,
-        warnings=tuple(each for each in spec.warnings if each != lost) + (() if session else (lost,)),
+        warnings=tuple(warning for warning in spec.warnings if warning != lost) + (() if session else (lost,)),
     )
     return following, history_of(result)
 

@@ -1,4 +1,4 @@
-"""A run made into a report, from the journal: live or later, in any format."""
+"""Make a run into a report, from the journal: live or later, in any format."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ FORMATS: Mapping[str, Callable[[Material], str]] = {
     "junit": junit.render,
     "html": html.render,
 }
-"""Name of a format → its report, as text."""
+"""Name of a format → the function that renders it as text."""
 
 
 def material(repository: Repository, journal: Journal, run: str) -> Material:
-    """All that a report of `run` can show.
+    """Collect all that a report of `run` can show.
 
     Raises:
         NothingToDo: No such run.
@@ -55,7 +55,7 @@ def material(repository: Repository, journal: Journal, run: str) -> Material:
 
 
 def _comparison(repository: Repository, result: RunResult) -> Comparison | None:
-    if not any(each.files_modified for each in result.results):
+    if not any(item.files_modified for item in result.results):
         return None
     try:
         return compare(repository, result)

@@ -139,9 +139,9 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
         if spec.worker_id in stand:
             continue
         lesson = lesson_of(results[spec.worker_id]) if spec.refine else ""
-        last = max((each.number for each in attempts[spec.worker_id]), default=0)
+        last = max((attempt.number for attempt in attempts[spec.worker_id]), default=0)
         todo.append(replace(spec, attempt=last + 1, lesson=lesson))
-    starting = (each.worker_id for each in recorded if isinstance(each.event, WorkerStarting))
+    starting = (event.worker_id for event in recorded if isinstance(event.event, WorkerStarting))
     begun = {worker_id for worker_id in starting if worker_id is not None}
     ended = before.status is not RunStatus.INTERRUPTED
     return plan, todo, EarlierLaunches(standing=stand, attempts=attempts, begun=begun, ended=ended)
