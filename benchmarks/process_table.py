@@ -1,6 +1,6 @@
 """One look at the process table, and the memory of fifty workers: read from /proc against asked of psutil.
 
-`docs/design/0004-process-table.md` rests on these ratios. When a goal is missed, psutil has become cheap enough.
+Decision 49 in `docs/design/decisions.md` rests on these ratios. When a goal is missed, psutil has become cheap enough.
 """
 
 from __future__ import annotations

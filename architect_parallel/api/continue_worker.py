@@ -1,8 +1,8 @@
-"""`--continue`: one ended worker goes on where it left its worktree, with further instructions.
+"""Continue one ended worker in its worktree, with further instructions (`--continue`).
 
-It is a further attempt of the same run: number, branch, worktree, the agent's own home and the run's lock stay what
-they are, so that landing, cleanup and undo need to know nothing of it. What stands in the worktree is kept under
-`refs/architect/keep/` before the agent starts, and the journal has the instructions as a change to the plan.
+It is a further attempt of the same run. Number, branch, worktree, the agent's home and the run's lock stay the same, so
+that landing, cleanup and undo are not affected. The content of the worktree is kept under `refs/architect/keep/` before
+the agent starts. The journal has the instructions as a change to the plan.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.api.artifacts import require_place
-from architect_parallel.api.launch import add_artifacts, recorded_plan, require_not_imported
+from architect_parallel.api.launch import add_artifacts, require_not_imported
 from architect_parallel.api.local_launch import EarlierLaunches, run_plan
 from architect_parallel.api.resume import hold_run
 from architect_parallel.backends.registry import require_backend
@@ -25,7 +25,7 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
-from architect_parallel.runs.runner import Listener
+from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.task_sources import require_tasks
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, require_planned
@@ -45,7 +45,7 @@ def continue_worker(
     started: Callable[[RunPlan], None] = lambda plan: None,
     environ: Mapping[str, str] | None = None,
 ) -> RunResult:
-    """Runs one worker of an ended run again in its worktree as it is, in the same session where its backend can.
+    """Run one worker of an ended run again in its worktree as it is, in the same session where its backend can.
 
     Args:
         artifacts: Where the run's artifacts go at its end; those it wrote before are replaced. `None`: nowhere.
@@ -62,10 +62,10 @@ def continue_worker(
         here, journal, run_id = held.workspace, held.journal, held.run_id
         spec, earlier = _next_attempt(here, journal, run_id, worker_id, instructions)
         place = None if artifacts is None else require_place(here.start / artifacts, run_id)
-        plan = recorded_plan(journal, run_id)
-        # The exit code is that of this worker, whatever the others came to.
-        others = [replace(each, critical=False) for each in plan.workers if each.worker_id != worker_id]
-        workers = sorted([*others, replace(spec, critical=True)], key=lambda each: each.worker_id)
+        plan = journal.plan(run_id)
+        # The exit code is that of this worker, independent of the others.
+        others = [replace(worker, critical=False) for worker in plan.workers if worker.worker_id != worker_id]
+        workers = sorted([*others, replace(spec, critical=True)], key=lambda other: other.worker_id)
         plan = replace(plan, workers=tuple(workers), allow_partial=False)
         forget_requests(journal.run_dir(run_id))
         event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
@@ -80,7 +80,7 @@ def continue_worker(
 def continued(
     workspace_root: Path, run: str, worker_id: int, instructions: str, *, config_file: Path | None = None
 ) -> WorkerSpec:
-    """The attempt that `continue_worker` would run; raises like it, and changes nothing."""
+    """Return the attempt that `continue_worker` would run; raises like it, and changes nothing."""
     here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
@@ -92,15 +92,15 @@ def continued(
 def _next_attempt(
     here: Workspace, journal: Journal, run_id: str, worker_id: int, instructions: str
 ) -> tuple[WorkerSpec, tuple[Attempt, ...]]:
-    """The worker's next attempt, and those before it."""
+    """Return the worker's next attempt, and the earlier ones."""
     (task,) = require_tasks([instructions])
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
     require_planned(run_id, before.planned, worker_id)
-    require_not_imported(recorded_plan(journal, run_id))
-    spec = next(each for each in before.planned if each.worker_id == worker_id)
-    result = next(each for each in before.results if each.worker_id == worker_id)
+    require_not_imported(journal.plan(run_id))
+    spec = next(candidate for candidate in before.planned if candidate.worker_id == worker_id)
+    result = next(item for item in before.results if item.worker_id == worker_id)
     if worker_id in still_running(recorded):
         raise EnvironmentProblem(f"the agent of worker {worker_id} is still being stopped", hint="try again")
     if not Path(spec.worktree_path).is_dir():
@@ -111,7 +111,9 @@ def _next_attempt(
     backend = require_backend(here.backends, spec.backend)
     require_ready(here.backends, backend, {spec.model}, here.environ)
     session = _resumable(result.session_id) if backend.capabilities.sessions else None
-    lost = f"backend {backend.name} has no session to go on with: the agent sees its files, not what was said before"
+    lost = (
+        f"backend {backend.name} has no session to go on with: the agent sees its files, not the earlier conversation"
+    )
     following = replace(
         spec,
         prompt=task.prompt,
@@ -120,13 +122,13 @@ def _next_attempt(
         session_id=session,
         attempt=result.attempts + 1,
         continues=True,
-        warnings=tuple(each for each in spec.warnings if each != lost) + (() if session else (lost,)),
+        warnings=tuple(warning for warning in spec.warnings if warning != lost) + (() if session else (lost,)),
     )
     return following, history_of(result)
 
 
 def _resumable(session_id: str | None) -> str | None:
-    """The id when it can stand in a command line: an agent named it, and may have meant an option."""
+    """The id where it is safe in a command line: an agent named it, and may have meant an option."""
     try:
         return None if session_id is None else read_session(session_id)
     except ValueError:

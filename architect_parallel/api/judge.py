@@ -35,7 +35,8 @@ from architect_parallel.events import AgentOutput, Event, Judged, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.journal.requests import cancel_requested
 from architect_parallel.runs.judge_profile import judge_profile, require_judge
-from architect_parallel.runs.runner import LOOK_S, Listener
+from architect_parallel.runs.recorder import Listener
+from architect_parallel.runs.stop_control import LOOK_S
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.snapshots.diff import patch
 from architect_parallel.supervision.stop import StopToken, stop_on_signals

@@ -16,7 +16,7 @@ from architect_parallel.domain import (
     RunResult,
     WorkerResult,
 )
-from architect_parallel.errors import EnvironmentProblem, InternalError
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import (
     RunStarted,
 )
@@ -44,7 +44,7 @@ class ParallelRunner:
         config: What to run.
         workspace_root: Any directory of the repository; `.` is the current one.
         listeners: Called with every recorded event, in the thread that calls `run`.
-        environ: Takes the place of `os.environ`, for agents and configuration.
+        environ: Replaces `os.environ`, for agents and configuration.
 
     Raises (all methods):
         UsageError: Something in `config` or a configuration file is wrong; nothing was started.
@@ -65,17 +65,17 @@ class ParallelRunner:
         self._listeners = tuple(listeners)
 
     def run(self) -> list[WorkerResult]:
-        """Runs everything to its end; results sorted by `worker_id`."""
+        """Run everything to its end, and return the results sorted by `worker_id`."""
         return self.execute().results
 
     def plan(self) -> RunPlan:
-        """The plan as it would be now; reserves and makes nothing."""
+        """The plan as it would be now. Nothing is reserved or made."""
         draft = self._draft()
         with Journal.of(self.here.repository) as journal:
             return numbered(draft, self.here.repository, self._next_number(journal))
 
     def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
-        """Like `run`, with the whole run's result.
+        """Run everything to its end, and return the whole run's result.
 
         Args:
             started: Called with the plan once its numbers are reserved, before any agent starts.
@@ -89,7 +89,7 @@ class ParallelRunner:
             with registration_lock(repository):
                 plan = numbered(draft, repository, self._next_number(journal))
                 if plan.output_dir is not None:
-                    ResultFiles(Path(plan.output_dir), plan)  # what forbids it is found before the run is recorded
+                    ResultFiles(Path(plan.output_dir), plan)  # fails before the run is recorded
                 held.callback(hold(journal, plan.run_id).release)
                 journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
             started(plan)
@@ -105,7 +105,7 @@ class ParallelRunner:
         return max(highest_number(self.here.repository), *journal.live_numbers(), 0) + 1
 
     def command_lines(self, plan: RunPlan) -> dict[int, CommandLine]:
-        """What every worker of `plan` would start, for a dry run; nothing outside a temporary folder is touched."""
+        """The command line of every worker of `plan`, for a dry run. Only a temporary directory is written to."""
         lines = {}
         with tempfile.TemporaryDirectory(prefix="architect-dry-run-") as folder:
             for spec in plan.workers:
@@ -117,10 +117,10 @@ class ParallelRunner:
 
 
 def hold(journal: Journal, run_id: str) -> HeldLock:
-    """The run's lock.
+    """Take the run's lock.
 
     Raises:
-        EnvironmentProblem: Somebody alive holds it, or this process may open too few files for a run.
+        EnvironmentProblem: Another process holds it, or this process may open too few files for a run.
     """
     allowed = machine.open_files_limit()
     if allowed < LEAST_OPEN_FILES:
@@ -133,10 +133,10 @@ def hold(journal: Journal, run_id: str) -> HeldLock:
 
 
 def require_not_imported(plan: RunPlan) -> RunPlan:
-    """`plan`, when it was made here.
+    """Return `plan` if it was made here.
 
     Raises:
-        EnvironmentProblem: It was imported: somebody else wrote its tasks.
+        EnvironmentProblem: The run was imported, so its tasks come from elsewhere.
     """
     if plan.imported:
         problem = f"run {plan.run_id} was imported: its tasks come from elsewhere and are not run here"
@@ -144,18 +144,10 @@ def require_not_imported(plan: RunPlan) -> RunPlan:
     return plan
 
 
-def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
-    """The plan as it was when the run began."""
-    first = journal.first(run_id)
-    if first is None or not isinstance(first.event, RunStarted):
-        raise InternalError(f"the journal of run {run_id} does not begin with its plan")
-    return first.event.plan
-
-
 def add_artifacts(
     result: RunResult, place: Path, repository: Repository, journal: Journal, listeners: Sequence[Listener]
 ) -> None:
-    """Writes the artifacts of an ended run to `place`; what is missing is a further warning of the `result`."""
-    said = try_artifacts(repository, journal, result.run_id, place)
-    result.warnings += said
-    tell(listeners, result.run_id, said)
+    """Write the artifacts of an ended run to `place`. Missing ones become further warnings of the `result`."""
+    warnings = try_artifacts(repository, journal, result.run_id, place)
+    result.warnings += warnings
+    tell(listeners, result.run_id, warnings)

@@ -60,7 +60,7 @@ class EarlierLaunches:
     begun: Collection[int]
     """Ids of the workers that got as far as making or taking over a worktree."""
     ended: bool
-    """Whether the latest launch ended the run. Otherwise its launcher died."""
+    """The latest launch ended the run. Otherwise its launcher died."""
 
 
 def run_plan(
@@ -234,10 +234,12 @@ def start_rules(here: Workspace, plan: RunPlan | None = None) -> Rules:
         choice = choose_model(model, here.environ.get("ARCHITECT_API_BASE"))
         return spec.backend if choice is None else choice.provider.name
 
+    rate_limits = {name: own.rate_limit for name, own in settings.providers.items() if own.rate_limit is not None}
+    if plan is not None and plan.workflow is not None:
+        rate_limits |= {rate.provider: rate.rate_limit for rate in plan.workflow.rates}
     return Rules(
         provider_of=provider_of,
-        rate_limits={name: each.rate_limit for name, each in settings.providers.items() if each.rate_limit is not None}
-        | {each.provider: each.rate_limit for each in (plan.workflow.rates if plan and plan.workflow else ())},
+        rate_limits=rate_limits,
         rate_limit_wait_s=settings.parallel.rate_limit_wait,
         min_free_memory_bytes=settings.parallel.min_free_memory,
         min_free_disk_bytes=settings.parallel.min_free_disk,

@@ -1,7 +1,7 @@
-"""What a worker printed, as lines for people: the end of its log, events of an agent CLI turned into what they say.
+"""The output of a worker as lines for people: the end of its log, with the events of an agent CLI as text.
 
-An agent that prints JSON has its backend's own reader for that; a line that the reader makes nothing of is left out
-when it is JSON, and shown when it is not. All of it is data of unknown origin and comes out plain.
+An agent that prints JSON is read by its backend's reader. A line without text for the reader is left out if it is JSON,
+and shown otherwise. The log is data of unknown origin, so the lines are sanitized.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ LINE_CHARACTERS = 2_000
 
 
 class LogLines:
-    """The end of the newest log of one worker; read again only when it has grown."""
+    """The end of the newest log of one worker. It is read again only when the log has grown."""
 
     def __init__(self, run_dir: Path, worker_id: int, reader: Callable[[], Reader] | None) -> None:
         """Args:
-        reader: Makes a reader for what the agent prints; `None`: it prints text.
+        reader: Makes a reader for the agent's output. `None` means that the output is text.
         """
         self._run_dir = run_dir
         self._worker_id = worker_id
@@ -32,7 +32,7 @@ class LogLines:
         self._lines: list[str] = []
 
     def lines(self) -> list[str]:
-        """Oldest first; what cannot be read is not there."""
+        """The lines, oldest first. A log that cannot be read adds none."""
         try:
             files = log_files(self._run_dir, self._worker_id)
             if not files:
@@ -51,12 +51,12 @@ class LogLines:
     def _readable(self, data: bytes, *, cut: bool) -> list[str]:
         raw = data.split(b"\n")[1 if cut else 0 :]
         reader = self._make_reader() if self._make_reader is not None else None
-        found: list[str] = []
+        lines: list[str] = []
         for line in raw:
             if reader is not None and line.lstrip().startswith(b"{"):
-                said = [fact.text for fact in reader.line(line) if isinstance(fact, Text)]
-                found += [each for text in said for each in text.splitlines()]
+                texts = [fact.text for fact in reader.line(line) if isinstance(fact, Text)]
+                lines += [line for text in texts for line in text.splitlines()]
             else:
-                found.append(line[: 4 * LINE_CHARACTERS].decode(errors="replace"))
-        plain = (plain_text(line[:LINE_CHARACTERS]).replace("\n", " ").expandtabs(4).rstrip() for line in found)
+                lines.append(line[: 4 * LINE_CHARACTERS].decode(errors="replace"))
+        plain = (plain_text(line[:LINE_CHARACTERS]).replace("\n", " ").expandtabs(4).rstrip() for line in lines)
         return [line for line in plain if line]

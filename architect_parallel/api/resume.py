@@ -1,7 +1,7 @@
-"""`resume`: a run that was interrupted, or that did not go well, is gone on with.
+"""Resume a run that was interrupted or did not succeed.
 
-What stands of it is not done again (`planning.standing`); the rest starts anew, each worker in its worktree from its
-base, after what an earlier attempt left there has been kept.
+Final ends are not repeated (`scheduling.resumption`). The other workers start anew, each in its worktree from its base,
+after the work of an earlier attempt there has been kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
+from architect_parallel.api.launch import hold, require_not_imported
 from architect_parallel.api.local_launch import EarlierLaunches, run_plan
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, RunStatus, WorkerSpec
@@ -22,7 +22,7 @@ from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.repository.registry import registration_lock
-from architect_parallel.runs.runner import Listener
+from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
@@ -71,16 +71,16 @@ def resume(
     environ: Mapping[str, str] | None = None,
     choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
 ) -> RunResult:
-    """Goes on with a run: what did not succeed is run again, each worker in its worktree from its base.
+    """Go on with a run: run the workers that did not succeed again, each in its worktree from its base.
 
-    Where its launcher died, failures of a task graph stand as well as successes, and a run that lacks nothing but its
-    end is ended.
+    In a task graph whose launcher died, failures are final as well as successes. A run that lacks only its end is
+    ended.
 
     Args:
-        choose: Which of the workers that are left to do are run.
+        choose: Selects from the workers that are left to do.
 
     Raises:
-        NothingToDo: No such run, or it has ended and every worker succeeded.
+        NothingToDo: There is no such run, or it has ended and every worker succeeded.
         EnvironmentProblem: The run is still live, or a backend is not ready.
     """
     with hold_run(workspace_root, run, config_file=config_file, environ=environ) as held:
@@ -103,13 +103,13 @@ def resume(
 
 
 def is_flow(workspace_root: Path, run: str) -> bool:
-    """Whether the run is a flow's; raises NothingToDo when there is no such run."""
+    """Return whether the run is a flow's; raises `NothingToDo` when there is no such run."""
     with open_journal(workspace_root) as (_, journal):
-        return recorded_plan(journal, journal.find(run)).flow is not None
+        return journal.plan(journal.find(run)).flow is not None
 
 
 def resumable(workspace_root: Path, run: str) -> tuple[str, list[WorkerSpec]]:
-    """The run's id and the workers that `resume` would run, each with its next attempt; raises like it."""
+    """Return the id of a run and the workers that `resume` would run, each with its next attempt; raises like it."""
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
         if journal.is_live(run_id):
@@ -125,12 +125,12 @@ def _require_work(todo: list[WorkerSpec], before: EarlierLaunches, run_id: str) 
 
 
 def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec], EarlierLaunches]:
-    """The plan as it is now, what is left of it to do (maybe nothing but to record its end), and what was before."""
+    """Return the current plan, the workers that are left to do (maybe none), and the state of earlier launches."""
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
-    # A worker that went on with further instructions is told those again.
-    plan = replace(require_not_imported(recorded_plan(journal, run_id)), workers=before.planned)
+    # A worker that went on with further instructions gets those again.
+    plan = replace(require_not_imported(journal.plan(run_id)), workers=before.planned)
     results = {result.worker_id: result for result in before.results}
     attempts = {worker_id: history_of(result) for worker_id, result in results.items()}
     stand = ends_that_hold(recorded, failures=plan.is_graph)
@@ -139,9 +139,9 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
         if spec.worker_id in stand:
             continue
         lesson = lesson_of(results[spec.worker_id]) if spec.refine else ""
-        last = max((each.number for each in attempts[spec.worker_id]), default=0)
+        last = max((attempt.number for attempt in attempts[spec.worker_id]), default=0)
         todo.append(replace(spec, attempt=last + 1, lesson=lesson))
-    starting = (each.worker_id for each in recorded if isinstance(each.event, WorkerStarting))
+    starting = (event.worker_id for event in recorded if isinstance(event.event, WorkerStarting))
     begun = {worker_id for worker_id in starting if worker_id is not None}
     ended = before.status is not RunStatus.INTERRUPTED
     return plan, todo, EarlierLaunches(standing=stand, attempts=attempts, begun=begun, ended=ended)
@@ -150,7 +150,7 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
 def _moved(
     todo: Sequence[WorkerSpec], begun: Collection[int], repository: Repository, journal: Journal, run_id: str
 ) -> dict[int, WorkerSpec]:
-    """Workers that never began and whose number somebody else has taken since, with the next free ones."""
+    """Return the workers whose number was taken before they began, with the next free numbers."""
     of_others = journal.live_numbers(besides=run_id)
     gone = [
         spec

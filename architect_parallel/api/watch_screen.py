@@ -1,7 +1,7 @@
-"""The full-screen view at work: keys in, journal and logs in, frames out, until somebody leaves.
+"""The full-screen view of a run: keys, journal and logs in, frames out, until the user leaves.
 
-It looks and nothing more; the one thing it can do to a run, cancelling a worker, is `running.cancel` and is asked for
-twice. The terminal is as it was afterwards, also after a signal.
+It only reads. The one thing it can do to a run is to cancel a worker, which it asks about first. The terminal is
+restored afterwards, also after a signal.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from architect_parallel.system.terminal import pressed_keys
 from architect_parallel.workers.request import request_for
 
 MESSAGE_S = 4.0
-"""How long a message stands in the last line."""
+"""How long a message is shown in the last line."""
 
 
 def show(workspace_root: Path, run_id: str, journal: Journal) -> int:
-    """Shows the run until `q`; the exit code of the command: 0, or that of the signal that ended it."""
+    """Show the run until `q`. Returns the exit code: 0, or that of the signal that ended the view."""
     received: list[signal.Signals] = []
     console = Console(highlight=False)
     view = LiveView(workspace_root, run_id, journal)
@@ -50,7 +50,7 @@ def show(workspace_root: Path, run_id: str, journal: Journal) -> int:
 
 
 class LiveView:
-    """What is known, what is looked at, and what a key does."""
+    """The state of the run, the part that is shown, and the effect of each key."""
 
     def __init__(self, workspace_root: Path, run_id: str, journal: Journal) -> None:
         self.view = View()
@@ -59,15 +59,17 @@ class LiveView:
         self._journal = journal
         self._follower = Follower(journal, run_id)
         self._backends: Mapping[str, Backend] = {}
-        with contextlib.suppress(ArchitectParallelError):  # without, JSON is shown as it is; looking must not fail
+        with contextlib.suppress(
+            ArchitectParallelError
+        ):  # without backends, JSON is shown unchanged: the view must not fail
             self._backends = load_workspace(workspace_root).backends
         self._logs: dict[int, LogLines] = {}
         self._page = 10
-        self._said_s = 0.0
+        self._message_s = 0.0
 
     def look(self) -> None:
-        """Takes in what has happened since."""
-        if clock.monotonic_s() > self._said_s + MESSAGE_S:
+        """Read the events since the last call."""
+        if clock.monotonic_s() > self._message_s + MESSAGE_S:
             self.view.message = ""
         for seen in self._follower.poll():
             take(self.run, seen)
@@ -75,14 +77,14 @@ class LiveView:
             self.view.selected = min(self.run.workers)
 
     def picture(self, console: Console) -> Group:
-        """The whole screen."""
+        """Draw the whole screen."""
         width, height = console.size
         self._page = max(1, height - 4)
-        lines = {worker_id: self._log(lane.spec).lines() for worker_id, lane in self.run.workers.items()}
+        lines = {worker_id: self._log(worker.spec).lines() for worker_id, worker in self.run.workers.items()}
         return Group(*frame(self.view, self.run, now=clock.now(), width=width, height=height, lines=lines))
 
     def press(self, key: str) -> bool:
-        """Does what the key means; False: leave."""
+        """Act on a key. Returns false to leave."""
         view = self.view
         view.message = ""
         if view.asks_cancel:
@@ -105,20 +107,26 @@ class LiveView:
         return True
 
     def _move(self, key: str) -> None:
-        step = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -self._page, "page down": self._page,
-                "home": -(10**9), "g": -(10**9), "end": 10**9, "G": 10**9}.get(key, 0)  # fmt: skip
+        step = self._steps().get(key, 0)
         if self.view.mode == "log":
-            self.view.up = max(0, self.view.up - step)  # the frame holds it to what there is
+            self.view.up = max(0, self.view.up - step)  # `frame` limits it to the length of the log
             return
         ids = sorted(self.run.workers)
         if ids and step:
             place = ids.index(self.view.selected) + step
             self.view.selected = ids[max(0, min(place, len(ids) - 1))]
 
+    def _steps(self) -> dict[str, int]:
+        """Key → how many lines or workers it moves, downwards."""
+        end = 10**9
+        up, down = dict.fromkeys(("up", "k"), -1), dict.fromkeys(("down", "j"), 1)
+        begin, last = dict.fromkeys(("home", "g"), -end), dict.fromkeys(("end", "G"), end)
+        return {**up, **down, **begin, **last, "page up": -self._page, "page down": self._page}
+
     def _ask_cancel(self) -> None:
-        lane = self.run.workers.get(self.view.selected)
-        if lane is None or lane.over or self.run.over:
-            self._say(f"worker {self.view.selected} has ended already")
+        worker = self.run.workers.get(self.view.selected)
+        if worker is None or worker.over or self.run.over:
+            self._show_message(f"worker {self.view.selected} has already ended")
         else:
             self.view.asks_cancel = True
 
@@ -126,12 +134,12 @@ class LiveView:
         try:
             cancel(self._root, self.run.run_id, self.view.selected, wait=False)
         except ArchitectParallelError as error:
-            self._say(str(error))
+            self._show_message(str(error))
         else:
-            self._say(f"asked for the end of worker {self.view.selected}")
+            self._show_message(f"requested the end of worker {self.view.selected}")
 
-    def _say(self, message: str) -> None:
-        self.view.message, self._said_s = message, clock.monotonic_s()
+    def _show_message(self, message: str) -> None:
+        self.view.message, self._message_s = message, clock.monotonic_s()
 
     def _log(self, spec: WorkerSpec) -> LogLines:
         if spec.worker_id not in self._logs:

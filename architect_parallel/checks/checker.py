@@ -16,12 +16,11 @@ from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
 from architect_parallel.repository.filters import record
-from architect_parallel.repository.registry import delete_tree
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision.consume import CommandOutcome, run_command
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.files import delete_tree, make_private_dir
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 from architect_parallel.worktrees.prepare import prepare

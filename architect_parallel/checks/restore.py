@@ -15,12 +15,12 @@ import stat
 from pathlib import Path
 
 from architect_parallel.domain import FileChange
-from architect_parallel.repository.registry import admin_dir_from_dotgit, delete_tree
+from architect_parallel.repository.registry import admin_dir_from_dotgit
 from architect_parallel.snapshots.baseline import is_real_directory
-from architect_parallel.snapshots.filtered_paths import put_aside, take_back
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.private_git import PrivateGit
-from architect_parallel.system.files import replace_file
+from architect_parallel.snapshots.put_aside import copy_back, put_aside
+from architect_parallel.system.files import delete_tree, replace_file
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.create import restore_branch
 from architect_parallel.worktrees.worker_repository import WorkerRepository
@@ -133,7 +133,7 @@ class RestorableTree:
             except GitError:
                 _grant_write_access(self._private.worktree)
                 self._private.restore(self._tree, left_out=self._left_out)
-            take_back(self._files, self._left_out, self._private.worktree)
+            copy_back(self._files, self._left_out, self._private.worktree)
         # Nested repositories and files that cannot be collected: git lists them, but its trees do not hold them.
         strays = [path for path in self._untracked() if path not in self._strays]
         for path in strays:

@@ -104,8 +104,8 @@ class ParserError(Protocol):
     def format_message(self) -> str: ...
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         answer(f"architect-parallel {__version__}")
         raise typer.Exit
 

@@ -18,7 +18,7 @@ def backends(json: options.Json = False, config: options.Config = None) -> None:
     here = load_workspace(Path.cwd(), config)
     rows = []
     for backend in here.backends.values():
-        found = backend.availability(os.environ)
+        state = backend.availability(os.environ)
         settings = here.settings.backends.get(backend.name)
-        rows.append(Row(backend=backend, found=found, version=agent_version(backend, found, settings, os.environ)))
+        rows.append(Row(backend=backend, found=state, version=agent_version(backend, state, settings, os.environ)))
     answer_json(as_data(rows)) if json else answer(as_text(rows))

@@ -51,35 +51,44 @@ def parallel_cleanup(
         answer_json(_plain(plan, outcome, dry_run=dry_run))
     else:
         _show(plan, outcome, dry_run=dry_run)
-    return ExitCode.ENVIRONMENT if any(each.failed for each in outcome.stays) else ExitCode.SUCCESS
+    return ExitCode.ENVIRONMENT if any(stay.failed for stay in outcome.stays) else ExitCode.SUCCESS
 
 
 def _gone(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> list[dict[str, object]]:
     """One entry per worker of what is removed. An entry without a worker is the worktree of a baseline."""
     scratch: list[dict[str, object]] = [
-        {"run_id": each.run_id, "worker_id": None, "worktree": str(each.path), "branch": None, "kept": []}
-        for each in (plan if dry_run else outcome).scratch
+        {"run_id": temporary.run_id, "worker_id": None, "worktree": str(temporary.path), "branch": None, "kept": []}
+        for temporary in (plan if dry_run else outcome).scratch
     ]
     if dry_run:
         return scratch + [
-            {"run_id": item.leftover.run_id, "worker_id": item.leftover.spec.worker_id,
-             "worktree": str(item.leftover.path) if item.worktree else None,
-             "branch": item.leftover.spec.branch if item.branch else None, "kept": []}
+            {
+                "run_id": item.leftover.run_id,
+                "worker_id": item.leftover.spec.worker_id,
+                "worktree": str(item.leftover.path) if item.worktree else None,
+                "branch": item.leftover.spec.branch if item.branch else None,
+                "kept": [],
+            }
             for item in plan.items
-        ]  # fmt: skip
+        ]
     return scratch + [
-        {"run_id": each.run_id, "worker_id": each.worker_id, "worktree": each.worktree_path,
-         "branch": each.branch if each.tip else None, "kept": list(each.kept),
-         **({"aside": each.aside} if each.aside else {})}
-        for each in outcome.removed
-    ]  # fmt: skip
+        {
+            "run_id": removal.run_id,
+            "worker_id": removal.worker_id,
+            "worktree": removal.worktree_path,
+            "branch": removal.branch if removal.tip else None,
+            "kept": list(removal.kept),
+            **({"aside": removal.aside} if removal.aside else {}),
+        }
+        for removal in outcome.removed
+    ]
 
 
 def _plain(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> dict[str, object]:
     return {
         "dry_run": dry_run,
         "removed": _gone(plan, outcome, dry_run=dry_run),
-        "stays": [asdict(each) for each in outcome.stays],
+        "stays": [asdict(stay) for stay in outcome.stays],
     }
 
 
@@ -88,12 +97,12 @@ def _show(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> None:
 
     verb = "would remove" if dry_run else "removed"
     gone = _gone(plan, outcome, dry_run=dry_run)
-    for each in gone:
+    for entry in gone:
         for what in ("worktree", "branch"):
-            if each[what]:
-                answer(f"{verb} {what} {one_line(str(each[what]))}")
-        if "aside" in each:
-            answer(f"files that no filter could store are in {one_line(str(each['aside']))}")
+            if entry[what]:
+                answer(f"{verb} {what} {one_line(str(entry[what]))}")
+        if "aside" in entry:
+            answer(f"files that no filter could store are in {one_line(str(entry['aside']))}")
     for stay in outcome.stays:
         answer(one_line(_words(stay), limit=1000))
     if not gone and not outcome.stays:

@@ -13,7 +13,7 @@ def compare(run: options.Run, json: options.Json = False) -> None:
 
     Of a live run it shows the workers that have ended. It changes nothing.
     """
-    from architect_parallel.events import to_plain
+    from architect_parallel.event_json import to_plain
     from architect_parallel.landing.compare import compare as compare_results
     from architect_parallel.reports import comparison as report
     from architect_parallel.reports.json import envelope
@@ -21,8 +21,8 @@ def compare(run: options.Run, json: options.Json = False) -> None:
 
     with open_journal(Path.cwd()) as (repository, journal):
         result = journal.result(journal.find(run))
-        found = compare_results(repository, result)
+        comparison = compare_results(repository, result)
     if json:
-        answer_json(envelope(result) | to_plain(found))
+        answer_json(envelope(result) | to_plain(comparison))
     else:
-        answer(report.render(result, found))
+        answer(report.render(result, comparison))

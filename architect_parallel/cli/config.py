@@ -103,7 +103,7 @@ def trust(
         return
     waiting = repository.programs.unconfirmed()
     if waiting.keys:
-        # Only these: who confirms what git may run has not looked at a file that an agent may have changed as well.
+        # Only these entries: the user has not reviewed the file, which an agent may have changed as well.
         if not dry_run:
             repository.programs.confirm(waiting)
         if as_json:
@@ -132,13 +132,15 @@ def _require_checkout(checkout: Path | None) -> Path:
 def _waiting_lines(waiting: Unconfirmed, dry_run: bool) -> list[str]:
     """The entries of git's configuration that changed while agents ran, with their files."""
     lines = [f"git's configuration, changed while agents ran{'' if dry_run else ', confirmed now'}:"]
-    lines += [f"  {_value(each.key)[1:-1]} = {_value(each.value)}  ({each.origin})" for each in waiting.added]
+    lines += [f"  {_value(entry.key)[1:-1]} = {_value(entry.value)}  ({entry.origin})" for entry in waiting.added]
     lines += [f"  {_value(key)[1:-1]} (an entry was removed)" for key in waiting.removed]
     return lines
 
 
 def _plain_waiting(waiting: Unconfirmed) -> list[dict[str, str | None]]:
-    added = [{"key": each.key, "value": each.value, "origin": each.origin, "change": "added"} for each in waiting.added]
+    added = [
+        {"key": entry.key, "value": entry.value, "origin": entry.origin, "change": "added"} for entry in waiting.added
+    ]
     return [*added, *({"key": key, "value": None, "origin": None, "change": "removed"} for key in waiting.removed)]
 
 

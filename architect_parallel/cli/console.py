@@ -57,12 +57,12 @@ def answer_bytes(data: bytes) -> None:
 
 
 def answer_line_while_read(text: str) -> None:
-    """A line of an answer that goes on until its reader leaves. Raises as `answer_while_read`."""
+    """A line of an answer that continues until its reader leaves. Raises as `answer_while_read`."""
     answer_while_read(_encoded(text))
 
 
 def answer_while_read(data: bytes) -> None:
-    """A part of an answer that goes on until its reader leaves.
+    """A part of an answer that continues until its reader leaves.
 
     Raises:
         ReaderGone: The reader has left.

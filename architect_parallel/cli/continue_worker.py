@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
 
 ALLOWED = frozenset({"task", "continue_", "artifacts", "json", "quiet", "dry_run", "config"})
-"""Parameters that mean something beside `--continue`: all else stays as the run was started."""
+"""Parameters allowed with `--continue`. The worker keeps its other settings."""
 
 
 def go_on(
@@ -67,6 +67,12 @@ def go_on(
     report = ProgressReport(as_json=as_json, quiet=quiet)
     with report:
         return continue_worker(
-            here, run, worker_id, text, config_file=config, artifacts=artifacts, listeners=[report.take],
+            here,
+            run,
+            worker_id,
+            text,
+            config_file=config,
+            artifacts=artifacts,
+            listeners=[report.take],
             started=report.begin,
-        )  # fmt: skip
+        )

@@ -56,7 +56,7 @@ def demo(
     with report:
         result = runner.execute(started=report.begin)
     _show(result, place, runner.here.repository, as_json=json)
-    if [str(each.status) for each in result.results] != ["success", "failed", "failed"]:
+    if [str(worker.status) for worker in result.results] != ["success", "failed", "failed"]:
         note("The demonstration did not go as scripted.")
         raise typer.Exit(ExitCode.NOT_ALL_SUCCEEDED)
 
@@ -79,17 +79,18 @@ def _show(result: RunResult, place: DemoRepository, repository: Repository, *, a
     if as_json:
         answer_json(envelope(result))
         return
-    for each in result.results:
-        answer(f"\n--- worker {each.worker_id}: {each.model}, {text.cost_text(each.cost)}, {text.reason_words(each)}")
-        for warning in each.warnings:
+    for worker in result.results:
+        cost, reason = text.cost_text(worker.cost), text.reason_words(worker)
+        answer(f"\n--- worker {worker.worker_id}: {worker.model}, {cost}, {reason}")
+        for warning in worker.warnings:
             answer(f"    {warning}")
-        if each.diff is not None and each.diff.files:
-            answer(_indented(patch(repository.store, each.diff.base, each.diff.head).decode(errors="replace")))
+        if worker.diff is not None and worker.diff.files:
+            answer(_indented(patch(repository.store, worker.diff.base, worker.diff.head).decode(errors="replace")))
     answer(text.results(result))
     answer(
         f"""
-The tests ran on the commit before anybody began (there they fail) and on each result. Worker 2 said that all tests
-pass: what an agent says is shown, not believed. Worker 3 was stopped by its budget; what it had written is kept.
+The tests ran on the base commit, where they fail, and on each result. Worker 2 claims that all tests pass: a claim is
+shown, but the checks decide. Worker 3 was stopped by its budget. What it had written is kept.
 
 What to type next:
   {_way_in(place.path)}
@@ -103,7 +104,7 @@ What to type next:
   architect parallel-cleanup      # remove what the run left; what is not merged stays
   architect undo                  # change your mind
 
-In a repository of your own:
+In your own repository:
   architect backends              # which agents are ready here
   architect parallel "what to do" --backend claude --workers 3"""
     )

@@ -23,7 +23,7 @@ def diff(
 
     Each patch is against the commit that the worker started from.
     """
-    from architect_parallel.events import to_plain
+    from architect_parallel.event_json import to_plain
     from architect_parallel.reports.text import diff_stat
     from architect_parallel.runs.workspace import open_journal, require_worker
     from architect_parallel.snapshots.diff import patch
@@ -36,20 +36,20 @@ def diff(
             answer_json(
                 {
                     "run_id": result.run_id,
-                    "diffs": [{"worker_id": each.worker_id, "diff": to_plain(each.diff)} for each in chosen],
+                    "diffs": [{"worker_id": worker.worker_id, "diff": to_plain(worker.diff)} for worker in chosen],
                 }
             )
             return
-        for each in chosen:
-            if each.diff is None or not each.diff.files:
-                if worker_ids and each.diff is None and not each.branch:
-                    answer(f"worker {each.worker_id} worked in place: its changes cannot be told from others")
+        for worker in chosen:
+            if worker.diff is None or not worker.diff.files:
+                if worker_ids and worker.diff is None and not worker.branch:
+                    answer(f"worker {worker.worker_id} worked in place: its changes cannot be told from others")
                 elif worker_ids:
-                    answer(f"worker {each.worker_id} changed nothing")
+                    answer(f"worker {worker.worker_id} changed nothing")
                 continue
             if len(chosen) > 1:
-                answer(f"# worker {each.worker_id} ({each.branch})")
+                answer(f"# worker {worker.worker_id} ({worker.branch})")
             if stat:
-                answer(diff_stat(each.diff))
+                answer(diff_stat(worker.diff))
             else:
-                answer_bytes(patch(repository.store, each.diff.base, each.diff.head))
+                answer_bytes(patch(repository.store, worker.diff.base, worker.diff.head))

@@ -23,17 +23,17 @@ def doctor(json: options.Json = False, config: options.Config = None) -> None:
         answer_json(
             {
                 "findings": [
-                    {"check": each.check, "level": each.level, "text": each.text, "remedy": each.remedy}
-                    for each in findings
+                    {"check": finding.check, "level": finding.level, "text": finding.text, "remedy": finding.remedy}
+                    for finding in findings
                 ]
             }
         )
     else:
         marks = {"ok": "ok  ", "note": "note", "problem": "FAIL"}
-        for each in findings:
+        for finding in findings:
             answer(
-                f"{marks[each.level]}  {each.check}: {each.text}"
-                + (f"\n      try: {each.remedy}" if each.remedy else "")
+                f"{marks[finding.level]}  {finding.check}: {finding.text}"
+                + (f"\n      try: {finding.remedy}" if finding.remedy else "")
             )
-    if any(each.level == "problem" for each in findings):
+    if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(ExitCode.ENVIRONMENT)

@@ -1,6 +1,6 @@
 """Commands that convert only those parameters that need it.
 
-Typer (0.29) hands every value to pydantic, also text that stays text and options that nobody gave: 80 ms of imports
+Typer (0.29) passes every value to pydantic, even text that stays text and options that are not given: 80 ms of imports
 and schemas before any command begins. These classes of commands ask typer only for values that have to become
 something else (numbers, paths). An empty word is refused before that.
 """
@@ -20,17 +20,17 @@ class PlainCommand(TyperCommand):
     """A command whose absent and textual values pass as they are."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return [_sparing(each) for each in super().get_params(ctx)]
+        return [_spare_conversion(parameter) for parameter in super().get_params(ctx)]
 
 
 class PlainGroup(TyperGroup):
     """The same for a group of commands."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return [_sparing(each) for each in super().get_params(ctx)]
+        return [_spare_conversion(parameter) for parameter in super().get_params(ctx)]
 
 
-def _sparing(parameter: Any) -> Any:
+def _spare_conversion(parameter: Any) -> Any:
     # On the object, because typer chooses the classes of parameters itself.
     if "process_value" not in vars(parameter):
         parameter.process_value = functools.partial(_value, parameter, parameter.process_value)
@@ -49,12 +49,14 @@ def _require_not_blank(parameter: Any, value: Any) -> None:
 def _value(parameter: Any, converted: Callable[[Any, Any], Any], context: Any, value: Any) -> Any:
     _require_not_blank(parameter, value)
     several = parameter.multiple or parameter.nargs == -1
-    wanted = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+    declared = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
     if value is None and not parameter.required:
         plain: Any = () if several else None
-    elif wanted is str and type(value) is str and not several:
+    elif declared is str and type(value) is str and not several:
         plain = value
-    elif wanted == list[str] and value and isinstance(value, tuple | list) and all(type(word) is str for word in value):
+    elif (
+        declared == list[str] and value and isinstance(value, tuple | list) and all(type(word) is str for word in value)
+    ):
         plain = list(value)
     else:
         return converted(context, value)

@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Run a flow: a state machine of commands and agents, with loops, choices and parallel steps.",
 )
 
-SAID = ("command", "prompt", "question", "message", "workflow", "items", "value", "left")
+TEXT_KEYS = ("command", "prompt", "question", "message", "workflow", "items", "value", "left")
 """Arguments that say what a tool does, at most one of each tool's."""
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A flow file, YAML or JSON.")]
@@ -63,7 +63,7 @@ def run(
     if reply is not None and resume is None:
         raise UsageError("--answer needs --resume RUN", hint="architect status")
     if file is not None:
-        variables = dict(_assignment(each) for each in var or ())
+        variables = dict(_assignment(text) for text in var or ())
         run_shown(
             file, variables, budget=budget, timeout=timeout, as_json=json, quiet=quiet, dry_run=dry_run, config=config
         )
@@ -91,9 +91,9 @@ def run_shown(
     from architect_parallel.flows.runner import run_flow
     from architect_parallel.reports.terminal import ProgressReport
 
-    wanted = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
+    request = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
     if dry_run:
-        _, flow, plan = plan_flow(wanted, Path.cwd())
+        _, flow, plan = plan_flow(request, Path.cwd())
         _show(flow, as_json=as_json, whole=True)
         if not as_json:
             limit = "no limit" if plan.budget_usd is None else f"${plan.budget_usd:.2f}"
@@ -101,7 +101,7 @@ def run_shown(
         return
     report = ProgressReport(as_json=as_json, quiet=quiet)
     with report:
-        result = run_flow(wanted, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
+        result = run_flow(request, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
     finish(result, as_json=as_json)
 
 
@@ -149,7 +149,7 @@ def validate(file: File, json: options.Json = False, config: options.Config = No
 
 
 def _show(flow: Flow, *, as_json: bool, whole: bool = False) -> None:
-    """The way through a flow; with `whole` what it does in each state, as it is written."""
+    """Print the states of a flow and their transitions. `whole` adds the text of each task."""
     from architect_parallel.text.quantities import show_count
     from architect_parallel.text.sanitize import one_line
 
@@ -162,7 +162,7 @@ def _show(flow: Flow, *, as_json: bool, whole: bool = False) -> None:
         ways += [f"{code} → {target}" for code, target in state.on_error.items()]
         answer(f"  {state.name} ({state.task.tool}) {', '.join(ways)}".rstrip())
         for task in (state.task.tasks or (state.task,)) if whole else ():
-            text = next((task.arguments[key] for key in SAID if key in task.arguments), None)
+            text = next((task.arguments[key] for key in TEXT_KEYS if key in task.arguments), None)
             if text is not None:
                 answer(f"      {f'{task.tool}: ' if state.task.tasks else ''}{one_line(str(text), 200)}")
 
@@ -198,7 +198,7 @@ def ask_person(demand: Demand) -> str | None:
         line = sys.stdin.readline()
         if not line:
             return None
-        said = line.strip() or (demand.default or "")
-        if not demand.choices or said in demand.choices:
-            return said
-        warn(f"{said!r} is not one of the choices")
+        reply = line.strip() or (demand.default or "")
+        if not demand.choices or reply in demand.choices:
+            return reply
+        warn(f"{reply!r} is not one of the choices")

@@ -42,5 +42,7 @@ def import_(
     if imported.renamed:
         answer("  its numbers are in use here: these are the next free ones")
     if not dry_run:
-        answer(f"look: architect status {imported.run_id}; take back: architect parallel-cleanup --force --run "
-               f"{imported.run_id}")  # fmt: skip
+        answer(
+            f"look: architect status {imported.run_id}; take back: architect parallel-cleanup --force --run "
+            f"{imported.run_id}"
+        )

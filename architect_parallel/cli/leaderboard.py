@@ -19,8 +19,8 @@ def leaderboard(json: options.Json = False) -> None:
     from architect_parallel.runs.workspace import open_journal
 
     with open_journal(Path.cwd()) as (_, journal):
-        found = over_all(journal)
+        rows = over_all(journal)
     if json:
-        answer_json(competition.leaderboard_data(found))
+        answer_json(competition.leaderboard_data(rows))
     else:
-        answer(competition.leaderboard(found))
+        answer(competition.leaderboard(rows))

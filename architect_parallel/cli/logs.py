@@ -43,8 +43,11 @@ def logs(
         named = [require_planned(run_id, planned, worker_id) for worker_id in dict.fromkeys(worker_ids)]
         chosen = named or [spec.worker_id for spec in planned]
         if json:
-            found = {str(each): [str(path) for path in log_files(journal.run_dir(run_id), each)] for each in chosen}
-            answer_json({"run_id": run_id, "logs": found})
+            files = {
+                str(worker_id): [str(path) for path in log_files(journal.run_dir(run_id), worker_id)]
+                for worker_id in chosen
+            }
+            answer_json({"run_id": run_id, "logs": files})
             return
         _Printer(journal, run_id, chosen, raw=raw).print(follow=follow)
 

@@ -66,31 +66,34 @@ def merge(
         flag = "--best" if best else "--all"
         raise UsageError(f"{flag} and workers' numbers exclude each other", hint=f"architect merge {run} {flag}")
     if not (best or every or worker_ids):
-        raise UsageError(
-            "no worker given", hint=f"architect merge {run} N, or --best, or --all"
-        )  # fmt: skip
-    asked = merging.MergeRequest(
-        run=run, workers=worker_ids,
-        pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED, into=into,
-        method=chosen[0] if chosen else Method.MERGE, resolve=resolve, push=push or pull_request,
-        pull_request=pull_request, dry_run=dry_run,
-    )  # fmt: skip
+        raise UsageError("no worker given", hint=f"architect merge {run} N, or --best, or --all")
+    request = merging.MergeRequest(
+        run=run,
+        workers=worker_ids,
+        pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED,
+        into=into,
+        method=chosen[0] if chosen else Method.MERGE,
+        resolve=resolve,
+        push=push or pull_request,
+        pull_request=pull_request,
+        dry_run=dry_run,
+    )
     plans: list[MergePlan] = []
-    told: list[str] = []
+    shown: list[str] = []
 
     def warned(warning: str) -> None:
-        told.append(warning)
+        shown.append(warning)
         warn(warning)
 
     try:
         plan, outcome = merging.merge(
-            Path.cwd(), asked, config_file=config, say=_progress, warned=warned, planned=plans.append
+            Path.cwd(), request, config_file=config, say=_progress, warned=warned, planned=plans.append
         )
     except Interrupted as stopped:
         if as_json:
-            _json(plans[0], _nothing(plans[0]), told, error=stopped.message)
+            _json(plans[0], _nothing(plans[0]), shown, error=stopped.message)
         raise
-    _json(plan, outcome, told) if as_json else _show(plan, outcome, told)
+    _json(plan, outcome, shown) if as_json else _show(plan, outcome, shown)
     problem = outcome.published.problem if outcome is not None else None
     if problem is not None:
         note(f"architect: {problem}")
@@ -108,20 +111,24 @@ def _nothing(plan: MergePlan) -> MergeOutcome:
     from architect_parallel.landing.merge import MergeOutcome
 
     return MergeOutcome(
-        commit=None, merged=(), left_out=plan.left_out, files=(), fast_forward=False,
+        commit=None,
+        merged=(),
+        left_out=plan.left_out,
+        files=(),
+        fast_forward=False,
         cost=None if plan.resolve else 0.0,
-    )  # fmt: skip
+    )
 
 
-def _json(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str], error: str | None = None) -> None:
+def _json(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], error: str | None = None) -> None:
     from architect_parallel.reports.json import left_out
 
     done = outcome or plan
-    warnings = list(dict.fromkeys([*_warnings(plan, outcome), *told]))
-    _warn_of(warnings, told)
+    warnings = list(dict.fromkeys([*_warnings(plan, outcome), *shown]))
+    _warn_of(warnings, shown)
     for left in done.left_out:
         note(_left_out_words(plan, left, resolved=outcome is None and plan.resolve))
-    warnings += [f"worker {each.worker_id} is left out: {each.detail}" for each in done.left_out if each.detail]
+    warnings += [f"worker {left.worker_id} is left out: {left.detail}" for left in done.left_out if left.detail]
     published = outcome.published if outcome is not None else None
     answer_json(
         {
@@ -146,12 +153,12 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str], er
     )
 
 
-def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) -> None:
+def _show(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str]) -> None:
     from architect_parallel.text.quantities import show_workers
     from architect_parallel.text.sanitize import one_line
 
     done = outcome or plan
-    _warn_of(_warnings(plan, outcome), told)
+    _warn_of(_warnings(plan, outcome), shown)
     for left in done.left_out:
         if outcome is None and plan.resolve and left.reason == "conflict":
             note(f"worker {left.worker_id} conflicts; the agent would be asked to resolve it")
@@ -170,7 +177,7 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) ->
     at = f"{done.commit[:12]} ({how})"
     if plan.opens_pull_request:
         branch = outcome.branch if outcome is not None else f"architect/merged-{plan.run_id}"
-        verb = "would stand" if outcome is None else "stands"
+        verb = "would be" if outcome is None else "is"
         answer(f"{words} {verb} on {branch} at {at}; {plan.target.branch} stays where it is")
     else:
         answer(f"{words} {'would land' if outcome is None else 'landed'} on {plan.target.branch} at {at}")
@@ -187,9 +194,9 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, told: Sequence[str]) ->
     answer("to take it back: architect undo")
 
 
-def _warn_of(warnings: Sequence[str], told: Sequence[str]) -> None:
+def _warn_of(warnings: Sequence[str], shown: Sequence[str]) -> None:
     for warning in warnings:
-        if warning not in told:
+        if warning not in shown:
             warn(warning)
 
 

@@ -148,7 +148,9 @@ def show_plan(runner: ParallelRunner, plan: RunPlan, *, as_json: bool) -> None:
     extra = {worker_id: command.warnings for worker_id, command in commands.items()}
     plan = replace(
         plan,
-        workers=tuple(replace(each, warnings=(*each.warnings, *extra[each.worker_id])) for each in plan.workers),
+        workers=tuple(
+            replace(worker, warnings=(*worker.warnings, *extra[worker.worker_id])) for worker in plan.workers
+        ),
         warnings=(*plan.warnings, *dict.fromkeys(text for texts in extra.values() for text in texts)),
     )
     for warning in plan.warnings:

@@ -49,8 +49,8 @@ def run(
         str,
         typer.Option(
             metavar="MODE",
-            help="Nobody can be asked here. yolo: everything the profile may do; confirm-sensitive: files are changed, "
-            "no shell; confirm-all: reading only.",
+            help="What the agent may do without asking. yolo: all that its profile may do; confirm-sensitive: change"
+            " files, no shell; confirm-all: only read.",
         ),
     ] = "confirm-sensitive",
     backend: Annotated[
@@ -85,7 +85,7 @@ def run(
             raise UsageError(f"--resume: {error}") from None
     require_known("confirm mode", confirm_mode, tuple(ConfirmMode))
     here = Path.cwd()
-    root = next((each for each in (here, *here.parents) if (each / ".git").exists()), None)
+    root = next((directory for directory in (here, *here.parents) if (directory / ".git").exists()), None)
     settings = load_settings(root, config, os.environ, home_dir())
     profile = settings.agents[require_known("agent", agent, settings.agents)]
     if prompt := os.environ.get("ARCHITECT_SYSTEM_PROMPT"):  # from the launcher, whose configuration may be another
@@ -154,7 +154,7 @@ def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
         ConfirmMode.SENSITIVE: ApprovalMode.AUTO,
         ConfirmMode.ALL: ApprovalMode.ALWAYS,
     }
-    asked = InPlace(
+    request = InPlace(
         task=order.task,
         backend=backend,
         directory=order.directory,
@@ -164,7 +164,7 @@ def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
         limits=order.limits,
         resume=order.resume,
     )
-    return run_in_place(asked, order.settings, os.environ, order.say)
+    return run_in_place(request, order.settings, os.environ, order.say)
 
 
 def _task(task: str | None, task_file: Path | None) -> str:

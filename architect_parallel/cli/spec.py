@@ -156,7 +156,7 @@ def graph(
             {
                 "schema_version": 1,
                 "name": spec.name,
-                "tasks": [{"name": name, "dependencies": wanted} for name, wanted in needs.items()],
+                "tasks": [{"name": name, "dependencies": dependencies} for name, dependencies in needs.items()],
                 "order": graphs.topological(needs),
                 "steps": graphs.levels(needs),
                 "longest_chain": graphs.critical_path(needs).names,

@@ -38,10 +38,14 @@ def undo(
             execute(repository, journal, plan)
     if as_json:
         restored = [
-            {"run_id": each.run_id, "worker_id": each.worker_id, "branch": each.branch if each.tip else None,
-             "worktree_path": each.worktree_path}
-            for each in plan.restore
-        ]  # fmt: skip
+            {
+                "run_id": worker.run_id,
+                "worker_id": worker.worker_id,
+                "branch": worker.branch if worker.tip else None,
+                "worktree_path": worker.worktree_path,
+            }
+            for worker in plan.restore
+        ]
         shown = {
             "undone": {"id": plan.operation.id, "kind": plan.operation.kind, "run_id": plan.operation.run_id},
             "restored": restored,
@@ -61,15 +65,16 @@ def undo(
 def _list(journal: Journal, *, as_json: bool) -> None:
     operations = journal.operations()
     if as_json:
-        from architect_parallel.events import to_plain
+        from architect_parallel.event_json import to_plain
 
         answer_json({"operations": to_plain(operations)})
         return
     if not operations:
         answer("nothing was cleaned up or merged yet")
-    for each in operations:
-        state = "undone" if each.undone else "done" if each.finished else "interrupted"
-        answer(f"{each.id:>3}  {each.time:%Y-%m-%d %H:%M:%S} UTC  {each.kind:<8}  {state:<11}  {_what(each)}")
+    for operation in operations:
+        state = "undone" if operation.undone else "done" if operation.finished else "interrupted"
+        time = f"{operation.time:%Y-%m-%d %H:%M:%S} UTC"
+        answer(f"{operation.id:>3}  {time}  {operation.kind:<8}  {state:<11}  {_what(operation)}")
 
 
 def _what(operation: Operation) -> str:
@@ -81,5 +86,5 @@ def _what(operation: Operation) -> str:
         new = payload.get("new")
         where = payload.get("integration") if payload.get("pull_request") else payload.get("branch")
         return f"{show_workers(workers)} on {where} ({str(new)[:12] if new else 'not moved'})"
-    branches = [str(each.get("branch")) for each in payload.get("removals", [])]
+    branches = [str(removal.get("branch")) for removal in payload.get("removals", [])]
     return summarize(branches, most=4)

@@ -47,6 +47,6 @@ def watch(
         view = RunView(run_id)
         for seen in follow(journal, run_id):
             take(view, seen)
-            if (shown := as_line(view, seen)) is not None:
-                answer_line_while_read(shown)
+            if (text := as_line(view, seen)) is not None:
+                answer_line_while_read(text)
     return 0

@@ -1,8 +1,8 @@
-"""JSON text as the events of a YAML parser, so that one builder holds both to the same rules.
+"""JSON text as the events of a YAML parser, so that one reader applies the same rules to both.
 
-YAML is said to contain JSON, but no YAML parser reads it all: tabs, `\\/`, surrogate pairs. Strict (RFC 8259): no
-comments, no trailing commas; a NaN is an event that says so. It keeps a stack of its own and never recurses; a token
-costs the same at any depth and in a line of any length.
+YAML parsers do not read all JSON: tabs, `\\/` and surrogate pairs fail. This parser is strict (RFC 8259): no comments,
+no trailing commas. A NaN is a special event, so that reading goes on. It goes as deep as its reader asks for
+events. A token costs the same in a line of any length.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import yaml
 
@@ -20,16 +19,16 @@ _WORD = re.compile(
     r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![\w.+-])|(?:true|false|null)(?!\w)", re.ASCII
 )
 _NO_NUMBER = re.compile(r"-?(?:NaN|Infinity)(?!\w)")
-"""What many programs write although it is no JSON: where it stands is clear, so the rest is read too."""
+"""Words that many programs write although they are not JSON. Reading goes on after them."""
 _STRANGE = re.compile(r"[\w.+-]{1,40}|.", re.DOTALL)
 
 
 class NotJsonEvent(yaml.ScalarEvent):
-    """A word in the place of a value that JSON has not."""
+    """A word in place of a value that JSON does not have."""
 
 
 class JsonFault(Exception):
-    """Where the text stops being JSON, and why. `line` and `column` count from 0."""
+    """The place where the text stops being JSON, and the reason. `line` and `column` count from 0."""
 
     def __init__(self, mark: yaml.Mark, problem: str) -> None:
         super().__init__(problem)
@@ -37,83 +36,66 @@ class JsonFault(Exception):
 
 
 def json_events(text: str) -> Iterator[yaml.Event]:
-    """The events of the one value that `text` holds.
+    """Yield the events of the one value that `text` holds.
 
     Raises:
-        JsonFault: Where it is not JSON; the events before it have been given out.
+        JsonFault: The text is not JSON. The events before that place were yielded.
     """
     scanner = _Scanner(text)
     yield yaml.DocumentStartEvent(start_mark=scanner.mark())
-    yield from _value(scanner, scanner.token())
-    while scanner.open:
-        yield from _member(scanner)
+    yield from _value(scanner)
     if scanner.token() != "":
         raise scanner.unexpected("the end")
 
 
-def _member(scanner: _Scanner) -> Iterator[yaml.Event]:
-    """The next member of the innermost mapping or list, or its end."""
-    inside = scanner.open[-1]
-    token = scanner.token()
-    if token == inside.closing and not inside.wants_member:
-        scanner.step()
-        scanner.open.pop()
-        yield yaml.MappingEndEvent(scanner.mark()) if token == "}" else yaml.SequenceEndEvent(scanner.mark())
-        return
-    if inside.begun and not inside.wants_member:
-        if token != ",":
-            raise scanner.unexpected(f"`,` or `{inside.closing}`")
-        scanner.step()
-        inside.wants_member = True
-        return
-    inside.begun, inside.wants_member = True, False
-    if inside.closing == "}":
-        if token != '"':
-            raise scanner.unexpected("a key in double quotes")
-        yield scanner.string()
-        if scanner.token() != ":":
-            raise scanner.unexpected("`:`")
-        scanner.step()
-        token = scanner.token()
-    yield from _value(scanner, token)
-
-
-def _value(scanner: _Scanner, token: str) -> Iterator[yaml.Event]:
-    match token:
+def _value(scanner: _Scanner) -> Iterator[yaml.Event]:
+    match scanner.token():
         case "{":
             yield yaml.MappingStartEvent(None, None, True, scanner.mark())
-            scanner.enter("}")
+            yield from _members(scanner, "}")
+            yield yaml.MappingEndEvent(scanner.mark())
         case "[":
             yield yaml.SequenceStartEvent(None, None, True, scanner.mark())
-            scanner.enter("]")
+            yield from _members(scanner, "]")
+            yield yaml.SequenceEndEvent(scanner.mark())
         case '"':
             yield scanner.string()
         case _:
             yield scanner.word()
 
 
-@dataclass(slots=True)
-class _Open:
-    """A mapping or list that has not ended."""
-
-    closing: str
-    begun: bool = False
-    wants_member: bool = False
-    """A comma came last."""
+def _members(scanner: _Scanner, closing: str) -> Iterator[yaml.Event]:
+    """Yield the members of a mapping or list, and go past its end."""
+    scanner.step()
+    separator = "" if scanner.token() == closing else ","
+    while separator == ",":
+        if closing == "}":
+            if scanner.token() != '"':
+                raise scanner.unexpected("a key in double quotes")
+            yield scanner.string()
+            if scanner.token() != ":":
+                raise scanner.unexpected("`:`")
+            scanner.step()
+        yield from _value(scanner)
+        separator = scanner.token()
+        if separator not in (",", closing):
+            raise scanner.unexpected(f"`,` or `{closing}`")
+        if separator == ",":
+            scanner.step()
+    scanner.step()
 
 
 class _Scanner:
-    """Where the reading stands; knows its line and column without ever looking back."""
+    """The place of reading; counts lines and columns forward only."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
         self._line = 0
         self._line_began = 0
-        self.open: list[_Open] = []
 
     def token(self) -> str:
-        """The character at which the next token begins, blanks skipped; empty at the end."""
+        """The first character of the next token, after blanks. Empty means the end of the text."""
         blank = _BLANK.match(self._text, self._at)
         self._go(blank.end() if blank else self._at)
         return self._text[self._at : self._at + 1]
@@ -123,13 +105,8 @@ class _Scanner:
         return yaml.Mark("", self._at, self._line, self._at - self._line_began, None, 0)
 
     def step(self) -> None:
-        """Past a token of one character."""
+        """Go past a token of one character."""
         self._go(self._at + 1)
-
-    def enter(self, closing: str) -> None:
-        """Past the beginning of a mapping or list, into it."""
-        self.step()
-        self.open.append(_Open(closing))
 
     def string(self) -> yaml.Event:
         """The string that begins here."""
@@ -159,7 +136,7 @@ class _Scanner:
         return yaml.ScalarEvent(None, None, (True, False), found[0], mark, mark)
 
     def unexpected(self, expected: str) -> JsonFault:
-        """What stands here is not what should."""
+        """Return the fault for an unexpected token at this place."""
         strange = _STRANGE.match(self._text, self._at)
         found = repr(strange[0]) if strange else "its end"
         return JsonFault(self.mark(), f"expected {expected}, found {found}")

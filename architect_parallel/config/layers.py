@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
+from architect_parallel.config.defaults import OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
-from architect_parallel.config.settings import OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.yaml_source import (
     Document,
     Fault,
@@ -273,6 +273,8 @@ def _words(error: Mapping[str, Any]) -> str:
         case "enum" | "literal_error":
             expected = str(error["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
             return f"must be one of {expected}"
+        case "too_short":
+            return "must not be empty"
         case "tuple_type" | "list_type":
             return "must be a list"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -1,4 +1,4 @@
-"""The configuration file as a pydantic model: names, types, bounds, and the words for what is wrong.
+"""The configuration file as a pydantic model: names, types, bounds and messages.
 
 Knows nothing of files, layers or trust. Its models stay in this room: `loader` turns them into the frozen types of
 `domain`. The descriptions become the JSON schema.
@@ -37,7 +37,7 @@ from architect_parallel.scheduling.assignment import Assign
 from architect_parallel.text.quantities import read_count
 
 HIGHEST_CEILING = 1000
-"""What `workers_ceiling` may be raised to."""
+"""Upper limit of `workers_ceiling`."""
 
 ALIASES: Mapping[tuple[str, ...], str] = {
     ("parallel",): "parallel_runs",
@@ -60,7 +60,7 @@ def _inner_path(value: object) -> str:
 def _argument(value: object) -> str:
     text = read_text(value)
     for name in _PLACEHOLDER.findall(text):
-        if name and name not in PLACEHOLDERS:  # an empty one is a doubled brace, which stands for itself
+        if name and name not in PLACEHOLDERS:  # an empty one is a doubled brace, which means a brace
             raise ValueError(f"unknown placeholder {{{name}}}; known: {', '.join(sorted(PLACEHOLDERS))}")
     return text
 
@@ -141,21 +141,22 @@ ParallelSection.__doc__ = "Defaults of the flags of `architect parallel`."
 class AgentSection(Section):
     """An agent profile."""
 
-    backend: Identifier | None = Field(default=None, description="Backend where the user named none.")
-    model: Model | None = Field(default=None, description="Model where the user named none.")
+    backend: Identifier | None = Field(default=None, description="Backend if neither a flag nor the task names one.")
+    model: Model | None = Field(default=None, description="Model if neither a flag nor the task names one.")
     system_prompt: Text | None = Field(default=None, description="Appended to the agent's own system prompt.")
-    approval_mode: ApprovalMode | None = Field(default=None, description="null: as the task says.")
-    sandbox_mode: SandboxMode | None = Field(default=None, description="null: as the task says.")
+    approval_mode: ApprovalMode | None = Field(default=None, description="null means that the task decides.")
+    sandbox_mode: SandboxMode | None = Field(default=None, description="null means that the task decides.")
 
 
 class BackendSection(Section):
-    """A backend of your own, or another program for a built-in one."""
+    """A new backend, or another program for a built-in one."""
 
     command: Command | None = Field(
-        default=None, description="argv; a list inside is dropped when a placeholder has no value."
+        default=None,
+        description="Words of the command line; a list inside is dropped if a placeholder in it has no value.",
     )
     env: tuple[Variable, ...] = Field(default=(), description="Names of further environment variables to pass through.")
-    prompt: Literal["argument", "stdin", "file"] = Field(default="argument", description="How the prompt travels.")
+    prompt: Literal["argument", "stdin", "file"] = Field(default="argument", description="How the prompt is passed.")
     output: Literal["text", "json", "jsonl"] = Field(default="text", description="What the program prints.")
     fields: dict[FieldName, FilledText] = Field(
         default={}, description="Our name of a value: its (dotted) key in the JSON."
@@ -163,29 +164,29 @@ class BackendSection(Section):
 
 
 class PriceSection(Section):
-    """Price of a model, where the built-in table is wrong or silent."""
+    """Price of a model that the built-in table does not know or has wrong."""
 
     input_per_mtok: PerMillion = Field(description="USD per million input tokens.")
     output_per_mtok: PerMillion = Field(description="USD per million output tokens.")
-    cached_input_per_mtok: PerMillion | None = Field(default=None, description="null: as input_per_mtok.")
+    cached_input_per_mtok: PerMillion | None = Field(default=None, description="null means the same as input_per_mtok.")
 
 
 class RateLimitSection(Section):
     """A token bucket for the starts of a provider's workers."""
 
-    enabled: Boolean = Field(default=True, description="false: as if it were not written.")
-    capacity: Capacity = Field(default=10.0, description="Starts that may come at once.")
+    enabled: Boolean = Field(default=True, description="false means no rate limit.")
+    capacity: Capacity = Field(default=10.0, description="Number of starts at once.")
     refill_rate: Rate = Field(default=1.0, description="Starts per second after that.")
 
 
 class ProviderSection(Section):
     """How workers of one provider (anthropic, openai, …, or a backend's name) are started."""
 
-    rate_limit: RateLimitSection | None = Field(default=None, description="null: starts are not spread.")
+    rate_limit: RateLimitSection | None = Field(default=None, description="null means that starts are not spread.")
 
 
 class WorktreeSection(Section):
-    """How a fresh worktree is made ready."""
+    """Preparation of a new worktree."""
 
     copy_: tuple[FilledText, ...] = Field(
         default=(), alias="copy", description="Ignored files to copy from the main checkout."

@@ -1,6 +1,6 @@
-"""What files with a list of tasks (task files, specs) have in common, on the way from text to data that can be checked.
+"""The common part of task files, specs and flows: text into checked data.
 
-Text becomes data, keys get their own names, and words are held against what is here. Nothing ends at the first fault.
+Text becomes data, keys get their own names, and names are checked against the workspace. All faults are collected.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from architect_parallel.config.fields import Section
 from architect_parallel.config.layers import FaultList, fault_of, place_of
 from architect_parallel.config.paths import is_inside
-from architect_parallel.config.task_schema import own_name
 from architect_parallel.config.validation import ValidationContext
 from architect_parallel.config.yaml_source import (
     Document,
@@ -25,28 +24,31 @@ from architect_parallel.config.yaml_source import (
     KeyPath,
     Position,
     as_written,
+    in_order,
     read_bytes,
     read_data,
 )
 from architect_parallel.config.yaml_source import require_size as require_bytes
 from architect_parallel.domain import Isolation, TaskText
+from architect_parallel.scheduling.graph import cycles
 from architect_parallel.text.quantities import quoted
+from architect_parallel.text.sanitize import one_line
 from architect_parallel.text.suggest import did_you_mean
 
 LARGEST_TASK_FILE_BYTES = 16 * 1024**2
 MOST_TEXT_FAULTS = 1000
 MOST_TASKS = 10_000
-"""Each is a branch, a worktree and money: more than that is data in the wrong place."""
+"""Each task is a branch, a worktree and money: a file with more holds other data."""
 
 Make = Callable[[KeyPath, str], Fault]
-"""A fault at a path of the document."""
+"""Makes a fault for a path of the document."""
 Model = TypeVar("Model", bound=Section)
 
 _JSON_BEGINS = re.compile(r"\s*[\[{]")
 
 
 def read_text(path: Path, what: str, hint: str) -> TaskText:
-    """The text of the file at `path`; `what` it is to be, and a `hint`, are for the error.
+    """Read the file at `path`. `what` it should be, and a `hint`, are for the error.
 
     Raises:
         UsageError: It is not there, cannot be read or is too large.
@@ -63,7 +65,7 @@ def read_text(path: Path, what: str, hint: str) -> TaskText:
 
 
 def document_of(text: TaskText) -> Document:
-    """`text` as data: JSON when its name ends so or it begins like it, else YAML.
+    """Parse `text`: as JSON when its name ends so or it begins like it, else as YAML.
 
     Raises:
         Faulty: It is neither, or too large.
@@ -84,10 +86,10 @@ def document_of(text: TaskText) -> Document:
 
 
 def require_tasks(data: Any, places: Mapping[KeyPath, Position], faults: Collection[Fault]) -> dict[str, Any]:
-    """`data`, when it is a mapping, and its list of tasks is none too long.
+    """Return `data` when it is a mapping with a list of tasks that is not too long.
 
     Raises:
-        Faulty: It is not; the `faults` that were found before come first.
+        Faulty: It is not. The `faults` found before come first.
     """
     if data is None:
         raise Faulty(*faults, Fault(None, "is empty: there is no task"))
@@ -99,54 +101,10 @@ def require_tasks(data: Any, places: Mapping[KeyPath, Position], faults: Collect
     return data
 
 
-def canonical_keys(
-    data: Mapping[str, Any],
-    path: KeyPath,
-    known: Collection[str],
-    places: dict[KeyPath, Position],
-    faults: list[Fault],
-    name_of: Callable[[str, Collection[str]], str] = own_name,
-) -> dict[str, Any]:
-    """`data` under its own names; `places` and `faults` are added to."""
-    renamed: dict[str, Any] = {}
-    for key, value in data.items():
-        own = name_of(key, known)
-        if own != key and own in data:
-            faults.append(
-                Fault(
-                    place_of(places, (*path, key)),
-                    f"{as_written(places, (*path, key))} is another name of {own}, which is there too",
-                )
-            )
-            continue
-        if own in renamed:
-            faults.append(
-                Fault(
-                    place_of(places, (*path, key)),
-                    f"{as_written(places, (*path, key))} is another name of {own}, which is there under yet another",
-                )
-            )
-            continue
-        if own != key:
-            places[(*path, own)] = place_of(places, (*path, key))
-            _put_places((*path, key), (*path, own), value, places)
-        renamed[own] = value
-    return renamed
-
-
-def _put_places(old: KeyPath, new: KeyPath, value: Any, places: dict[KeyPath, Position]) -> None:
-    """What stands below a key stands where it did when the key goes by another name."""
-    inner = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    for step in inner:
-        if (*old, step) in places:
-            places[(*new, step)] = places[(*old, step)]
-        _put_places((*old, step), (*new, step), value[step], places)
-
-
 def checked(
     document: Document, model: type[Model], meant: Callable[[KeyPath], str]
 ) -> tuple[Model | None, list[Fault]]:
-    """The document as its model, or what is wrong with its form.
+    """Validate the document. Return its model, or `None` and the faults of its form.
 
     Args:
         meant: Offers a known key for the unknown one at a path, as the end of a message.
@@ -154,48 +112,81 @@ def checked(
     try:
         return model.model_validate(document.data), []
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        return None, [fault_of(dict(each), document.data, document.places, meant) for each in found]
+        details = error.errors(include_url=False)
+        return None, [fault_of(dict(each), document.data, document.places, meant) for each in details]
+
+
+def read_section(
+    text: TaskText,
+    model: type[Model],
+    what: str,
+    hint: str,
+    *,
+    canonical: Callable[[Document], Document],
+    meant: Callable[[KeyPath], str],
+    further: Callable[[Document], Iterator[Fault]],
+) -> tuple[Model, Document]:
+    """Read `text` as a model; `what` it should be, and a `hint`, are for the error.
+
+    Args:
+        canonical: Puts the keys of the document under their own names.
+        meant: As for `checked`.
+        further: Yields the faults beyond the form, whatever else is wrong.
+
+    Raises:
+        UsageError: With every fault, each on a line of its own.
+    """
+    found = FaultList()
+    try:
+        document = canonical(document_of(text))
+        section, faults = checked(document, model, meant)
+        faults += [*document.faults, *further(document)]
+        if section is not None and not faults:
+            return section, document
+        found.add(text.name, in_order(faults))
+    except Faulty as error:
+        found.add(text.name, error.faults)
+    raise found.error(what, hint)
 
 
 def maker(document: Document) -> Make:
-    """Makes faults that name their place in `document`, and the path."""
+    """Return a maker of faults that name their place in `document`, and the path."""
     return lambda path, message: Fault(
         place_of(document.places, path), f"{as_written(document.places, path)}: {message}"
     )
 
 
 def tasks_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Its tasks; what is none stands there as one that says nothing."""
+    """The tasks of a document. Anything else in the list is an empty task."""
     tasks = data.get("tasks")
     return [each if isinstance(each, dict) else {} for each in tasks] if isinstance(tasks, list) else []
 
 
 def defaults_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What holds for tasks that do not say otherwise."""
+    """The defaults of a document."""
     defaults = data.get("defaults")
     return defaults if isinstance(defaults, dict) else {}
 
 
-def above_ceiling(most: object, around: ValidationContext) -> str | None:
-    """What is wrong with `most` tasks at the same time; `None`: nothing, or the form tells of it."""
-    if isinstance(most, int) and not isinstance(most, bool) and most > around.ceiling:
-        return f"{quoted(most)} is more than workers_ceiling {around.ceiling} allows"
+def above_ceiling(most: object, context: ValidationContext) -> str | None:
+    """The fault of `most` tasks at the same time. `None` means no fault, or one that the form reports."""
+    if isinstance(most, int) and not isinstance(most, bool) and most > context.ceiling:
+        return f"{quoted(most)} is more than workers_ceiling {context.ceiling} allows"
     return None
 
 
-def section_faults(data: Mapping[str, Any], around: ValidationContext, fault: Make) -> Iterator[Fault]:
-    """Names of backends and agents, and directories, that are not there: in the defaults and in each task."""
+def section_faults(data: Mapping[str, Any], context: ValidationContext, fault: Make) -> Iterator[Fault]:
+    """Yield faults of backends, agents and directories that do not exist, in the defaults and in each task."""
     defaults = defaults_of(data)
-    yield from _section_faults(("defaults",), defaults, defaults, around, fault)
+    yield from _section_faults(("defaults",), defaults, defaults, context, fault)
     for index, each in enumerate(tasks_of(data)):
-        yield from _section_faults(("tasks", index), each, defaults, around, fault)
+        yield from _section_faults(("tasks", index), each, defaults, context, fault)
 
 
 def _section_faults(
-    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], around: ValidationContext, fault: Make
+    path: KeyPath, section: Mapping[str, Any], defaults: Mapping[str, Any], context: ValidationContext, fault: Make
 ) -> Iterator[Fault]:
-    for key, known in (("backend", around.backends), ("agent", around.agents)):
+    for key, known in (("backend", context.backends), ("agent", context.agents)):
         name = section.get(key)
         if known is not None and isinstance(name, str) and name not in known:
             near = did_you_mean(name, known) or f"; known: {', '.join(sorted(known))}"
@@ -203,21 +194,37 @@ def _section_faults(
     workdir = section.get("workdir")
     if not isinstance(workdir, str) or not is_path(workdir):
         return
-    directory = around.directory / workdir
+    directory = context.directory / workdir
     if not os.path.isdir(directory):
         what = "is not a directory" if os.path.lexists(directory) else "there is no such directory"
         yield fault((*path, "workdir"), f"{quoted(workdir)}: {what}")
-    elif {**defaults, **section}.get("isolation") == Isolation.WORKTREE and not is_inside(directory, around.checkout):
+    elif {**defaults, **section}.get("isolation") == Isolation.WORKTREE and not is_inside(directory, context.checkout):
         yield fault(
             (*path, "workdir"),
             f"{quoted(workdir)} is outside the repository, where there is no worktree; isolation: none runs in it",
         )
 
 
-def waited_for(
+def named_tasks(data: Mapping[str, Any], fault: Make) -> tuple[dict[str, int], list[Fault]]:
+    """Map every name and id of a task to its index, and return the faults of duplicates."""
+    owners: dict[str, int] = {}
+    faults = []
+    for index, task in enumerate(tasks_of(data)):
+        for key in ("name", "id"):
+            word = task.get(key)
+            if isinstance(word, str) and word.strip():
+                first = owners.setdefault(word, index)
+                if first != index:
+                    what = f"duplicate name {quoted(word)} (first used by tasks[{first}])"
+                    faults.append(fault(("tasks", index, key), what))
+    return owners, faults
+
+
+def dependency_graph(
     data: Mapping[str, Any], owners: Mapping[str, int], fault: Make
 ) -> tuple[dict[int, list[int]], list[Fault]]:
-    """Which tasks each task waits for, by its own words or else those of the defaults, and the names nobody has.
+    """Return the tasks that each task waits for, and faults of unknown names and cycles. The defaults hold for tasks
+    without dependencies of their own.
 
     Args:
         owners: Name or id → index of the task.
@@ -225,28 +232,42 @@ def waited_for(
 
     def named(section: Mapping[str, Any], path: KeyPath) -> list[int] | None:
         words = section.get("dependencies")
-        found: list[int] = []
+        known: list[int] = []
         for position, word in enumerate(words if isinstance(words, list) else ()):
             if isinstance(word, str) and word in owners:
-                found.append(owners[word])
+                known.append(owners[word])
             elif isinstance(word, str):
-                what = f"no task is called {quoted(word)}{did_you_mean(word, owners)}"
+                what = f"unknown task {quoted(word)}{did_you_mean(word, owners)}"
                 faults.append(fault((*path, "dependencies", position), what))
-        return None if words is None else found
+        return None if words is None else known
 
     faults: list[Fault] = []
+    tasks = tasks_of(data)
     common = named(defaults_of(data), ("defaults",)) or []
-    own = [named(each, ("tasks", index)) for index, each in enumerate(tasks_of(data))]
-    return {index: list(common) if each is None else each for index, each in enumerate(own)}, faults
+    own = [named(task, ("tasks", index)) for index, task in enumerate(tasks)]
+    needs = {index: list(common) if each is None else each for index, each in enumerate(own)}
+    for index, wanted in needs.items():
+        if index in wanted:
+            words = tasks[index].get("dependencies") or ()
+            at = [
+                position for position, word in enumerate(words) if isinstance(word, str) and owners.get(word) == index
+            ]
+            faults.append(fault(("tasks", index, "dependencies", *at[:1]), "a task cannot wait for itself"))
+            needs[index] = [each for each in wanted if each != index]
+    for ring in cycles(needs):
+        names = " → ".join(str(tasks[index].get("name") or tasks[index].get("id")) for index in ring)
+        what = f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
+        faults.append(fault(("tasks", ring[0], "dependencies"), what))
+    return needs, faults
 
 
 def is_path(text: str) -> bool:
-    """Whether `text` can be a path at all."""
+    """Return whether `text` can be a path at all."""
     return bool(text.strip()) and "\0" not in text
 
 
 def not_a_directory(path: Path) -> str | None:
-    """What stands where a directory is or would be made; `None`: nothing does."""
+    """The path that is in the way of a directory. `None` means that nothing is."""
     for each in (path, *path.parents):
         if os.path.isdir(each):
             return None

@@ -1,6 +1,6 @@
-"""The task file as a pydantic model: names, types, bounds, the dialect's other names, and the JSON schema.
+"""The task file as a pydantic model: names, types, bounds, other names, and the JSON schema.
 
-Knows nothing of files or places. The words for what is wrong are those of the configuration's schema.
+Knows nothing of files or places. The messages are those of the configuration's schema.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from architect_parallel.domain import ApprovalMode, Complexity, Isolation, Outpu
 
 
 class DefaultsSection(Section):
-    """What holds for every task of the file that does not say otherwise."""
+    """The defaults for every task of the file."""
 
     backend: Identifier | None = Field(default=None, description="Agent CLI to run: see `architect backends`.")
     model: Model | None = Field(default=None, description="null: the agent profile's, else the backend's default.")
@@ -49,7 +49,7 @@ class DefaultsSection(Section):
     )
     approval_mode: ApprovalMode | None = Field(
         default=None,
-        description="What the agent may do unasked; null: the agent profile's, else none in a worktree of its own and"
+        description="What the agent may do without approval; null: the agent profile's, else none in a worktree and"
         " default in place.",
     )
     sandbox_mode: SandboxMode | None = Field(default=None, description="How far the agent's own sandbox lets it write.")
@@ -59,11 +59,11 @@ class DefaultsSection(Section):
     system_prompt: Text | None = Field(default=None, description="Appended to the agent's own system prompt.")
     timeout: Duration | None = Field(default=None, description="Seconds or 30s, 5m, 1h.")
     budget: Usd | None = Field(default=None, description="USD.")
-    tags: FilledTexts = Field(default=(), description="Handed on to the result.")
-    meta: Meta = Field(default={}, description="Handed on to the result.")
+    tags: FilledTexts = Field(default=(), description="Copied to the result.")
+    meta: Meta = Field(default={}, description="Copied to the result.")
     extra: Texts = Field(default=(), description="Further arguments for the agent's command line.")
     files: Scope = Field(
-        default=(), description="What the task means to change: paths or globs from the repository's root."
+        default=(), description="Paths or globs, from the repository's root, that the task is expected to change."
     )
     critical: Boolean = Field(default=True, description="false: its failure does not fail the run.")
     complexity: Complexity | None = Field(default=None, description="How much of the machine it takes.")
@@ -98,11 +98,11 @@ class TaskFileSection(Section):
     output_dir: Prompt | None = Field(
         default=None, description="Directory for a result file per task and summary.json; made where it is missing."
     )
-    defaults: DefaultsSection | None = Field(default=None, description="For tasks that do not say otherwise.")
+    defaults: DefaultsSection | None = Field(default=None, description="For tasks without a value of their own.")
 
 
 def own_name(key: str, known: Collection[str]) -> str:
-    """The field that `key` is a name of: `task` is `prompt`, camelCase is snake_case; another key as it is.
+    """The field that `key` is a name of: `task` is `prompt`, camelCase is snake_case. Another key is returned as it is.
 
     >>> own_name("systemPrompt", TaskSection.model_fields), own_name("task", TaskSection.model_fields)
     ('system_prompt', 'prompt')

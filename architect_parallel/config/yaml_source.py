@@ -1,4 +1,4 @@
-"""YAML or JSON text into plain data with the place of every key; the only reader of files that people write.
+"""YAML or JSON text into plain data with the place of every key: the only reader of files that people write.
 
 A configuration file may come with a cloned repository, so the reader takes a small, closed part of YAML 1.2: one
 document, mappings with text keys, lists, and scalars. No aliases or anchors (a file of 1 KiB can stand for
@@ -28,7 +28,7 @@ LARGEST_BYTES = 1024**2
 DEEPEST = 20
 _TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
 MOST_FAULTS = 20
-"""Reading ends at so many faults in the text itself."""
+"""Reading ends after this many faults in the text itself."""
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of a document."""
@@ -47,7 +47,7 @@ class Position:
     line: int
     column: int
     path: KeyPath = field(default=(), compare=False)
-    """The key that stands there, as it is written; aliases keep it when they become own names."""
+    """The key at this place, as it is written. Aliases keep it under their own names."""
 
     def __str__(self) -> str:
         return f"{self.line}:{self.column}"
@@ -62,12 +62,12 @@ class Fault:
 
 
 def in_order(faults: Iterable[Fault]) -> list[Fault]:
-    """Each once, by its place in the text."""
+    """Sort faults by their place in the text, without duplicates."""
     return sorted(dict.fromkeys(faults), key=lambda fault: fault.place or Position(0, 0))
 
 
 class Faulty(Exception):
-    """What is wrong in a document, in the order of the text; at least one."""
+    """The faults of a document, in the order of the text; at least one."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__(faults)
@@ -76,17 +76,17 @@ class Faulty(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A read document: plain data, and where its keys and list items stand."""
+    """A document as plain data, with the places of its keys and list items."""
 
     data: Any
-    """A mapping where `read_document` gives it."""
+    """A mapping, where `read_document` returns it."""
     places: Mapping[KeyPath, Position]
     faults: tuple[Fault, ...] = ()
-    """What may not stand in the text although it makes sense: the data is for further checks only."""
+    """Faults of a text that can be read all the same. The data is for further checks only."""
 
 
 def read_bytes(path: Path, *, pipe_allowed: bool = False, largest: int = LARGEST_BYTES) -> bytes | None:
-    """Content of a configuration file; `None` when there is none.
+    """Read a configuration file. `None` means that there is none.
 
     Args:
         pipe_allowed: Whether it may be a pipe that the shell made (`-c <(…)`) or `/dev/null`. A named pipe may never
@@ -122,13 +122,13 @@ def _is_passed(path: Path, status: os.stat_result) -> bool:
 
 
 def require_size(data: bytes, largest: int) -> None:
-    """Raises `Faulty` when `data` is longer than `largest` bytes."""
+    """Raise `Faulty` when `data` is longer than `largest` bytes."""
     if len(data) > largest:
         raise Faulty(Fault(None, f"is larger than {largest // 1024**2} MiB"))
 
 
 def read_document(data: bytes) -> Document:
-    """The mapping that `data` holds; empty text is an empty mapping.
+    """Return the mapping that `data` holds. Empty text is an empty mapping.
 
     Raises:
         Faulty: For text that makes no sense to its end.
@@ -140,7 +140,7 @@ def read_document(data: bytes) -> Document:
 
 
 def read_data(data: bytes, *, as_json: bool = False, most_faults: int = MOST_FAULTS) -> Document:
-    """The value that `data` holds as YAML or, with `as_json`, as JSON. Raises like `read_document`."""
+    """Return the value that `data` holds as YAML or, with `as_json`, as JSON. Raises like `read_document`."""
     text = _decode(data)
     reader = _Reader(json_events(text) if as_json else yaml.parse(text, Loader=_PARSER), most_faults)
     try:
@@ -150,7 +150,7 @@ def read_data(data: bytes, *, as_json: bool = False, most_faults: int = MOST_FAU
         raise Faulty(*reader.faults, fault) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # PyYAML 6.0.4 has a limit of its own and reads ahead: it may end before the reader counts past `DEEPEST`.
+        # PyYAML 6.0.4 has its own limit and reads ahead: it may end before the reader counts past `DEEPEST`.
         too_deep = "maximum nesting depth" in str(error.problem)
         problem = _TOO_DEEP if too_deep else f"is not YAML: {error.problem}"
         fault = Fault(_place(mark) if mark else None, problem)
@@ -195,7 +195,7 @@ class _Reader:
         place = self._node(event)
         if isinstance(event, yaml.ScalarEvent):
             if isinstance(event, NotJsonEvent):
-                self._fault(place, f"{quoted(event.value)} is no JSON value")
+                self._fault(place, f"{quoted(event.value)} is not a JSON value")
             return event.value if event.style else _plain(event.value)
         if len(path) >= DEEPEST:
             self._stop(place, _TOO_DEEP)
@@ -217,7 +217,7 @@ class _Reader:
                 self._stop(place, "a key must be a single word")
             key = (*path, event.value)
             if event.value in content:
-                self._fault(place, f"{dotted(key)} stands here again, first in line {self.places[key].line}")
+                self._fault(place, f"duplicate key {dotted(key)} (first in line {self.places[key].line})")
             else:
                 self.places[key] = replace(place, path=key)
             content.setdefault(event.value, self._value(next(self._events), key))
@@ -248,7 +248,7 @@ class _Reader:
 
 
 def _plain(text: str) -> Any:
-    """A scalar without quotes, by the core schema of YAML 1.2."""
+    """Return the value of a scalar without quotes, by the core schema of YAML 1.2."""
     if text in _NULL:
         return None
     if text in _BOOLEANS:
@@ -261,7 +261,7 @@ def _plain(text: str) -> Any:
 
 
 def dotted(path: KeyPath) -> str:
-    """A key path as people write it.
+    """Return a key path as people write it.
 
     >>> dotted(("backends", "mytool", "command", 2))
     'backends.mytool.command[2]'
@@ -273,7 +273,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def as_written(places: Mapping[KeyPath, Position], path: KeyPath) -> str:
-    """A key path with the names that stand in the text, which may be aliases.
+    """Return a key path with the names that are written in the text, which may be aliases.
 
     >>> as_written({("parallel_runs",): Position(1, 1, ("parallel",))}, ("parallel_runs", "workers"))
     'parallel.workers'
@@ -303,7 +303,7 @@ def _place(mark: Any) -> Position:
 
 
 def walk(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every leaf of nested mappings with its path; a list is a leaf."""
+    """Yield every leaf of nested mappings with its path. A list is a leaf."""
     if isinstance(data, Mapping) and (data or not path):
         for key, value in data.items():
             yield from walk(value, (*path, key))

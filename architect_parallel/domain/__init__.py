@@ -35,21 +35,14 @@ from architect_parallel.domain.evaluation import (
 )
 from architect_parallel.domain.plans import (
     AgentProfile,
-    Competition,
-    FlowOrigin,
     Limits,
-    MergeOrder,
-    ProviderRate,
     RateLimit,
     Recovery,
     Retry,
-    RunPlan,
-    SpecFile,
     Task,
     TaskFile,
     TaskText,
     WorkerSpec,
-    Workflow,
 )
 from architect_parallel.domain.results import (
     Attempt,
@@ -62,6 +55,15 @@ from architect_parallel.domain.results import (
     Usage,
     WorkerResult,
     total_usd,
+)
+from architect_parallel.domain.run_plan import (
+    Competition,
+    FlowOrigin,
+    MergeOrder,
+    ProviderRate,
+    RunPlan,
+    SpecFile,
+    Workflow,
 )
 from architect_parallel.domain.settings import (
     BackendSettings,

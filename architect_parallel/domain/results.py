@@ -10,7 +10,8 @@ from typing import Any
 from architect_parallel.domain.enums import CheckChange, CostBasis, Reason, RunStatus, Status
 from architect_parallel.domain.evaluation import Judgement, Landing
 from architect_parallel.domain.git_objects import ComparedCommits, GitObjects
-from architect_parallel.domain.plans import Competition, WorkerSpec
+from architect_parallel.domain.plans import WorkerSpec
+from architect_parallel.domain.run_plan import Competition
 
 
 def total_usd(amounts: Iterable[float | None]) -> float | None:

@@ -34,7 +34,7 @@ class Use:
     path: KeyPath
     data: Mapping[str, Any]
     inside: bool = False
-    """Whether it is a task inside `parallel`."""
+    """True for a task inside `parallel`."""
 
     @property
     def tool(self) -> str:
@@ -85,7 +85,7 @@ def graph_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
     names = _mapping(data.get("states"))
     for path, name in targets:
         if isinstance(name, str) and name not in names:
-            yield fault(path, f"there is no state {quoted(name)}{did_you_mean(name, names)}")
+            yield fault(path, f"unknown state {quoted(name)}{did_you_mean(name, names)}")
 
 
 def output_faults(data: Mapping[str, Any], directory: Path, fault: Make) -> Iterator[Fault]:
@@ -99,7 +99,7 @@ def output_faults(data: Mapping[str, Any], directory: Path, fault: Make) -> Iter
         if use.tool in CONTROL - {"ask-user", "sub-flow"} and "output" in use.data:
             yield fault(path, f"{use.tool} has no output of its own")
         elif use.tool in CONTROL and not use.inside and output is not None and output.kind is Kind.FILE:
-            yield fault(path, f"{use.tool} answers into a variable: var(NAME)")
+            yield fault(path, f"the answer of {use.tool} goes to a variable: var(NAME)")
         if use.tool in CONTROL and "isolation" in use.data:
             yield fault((*use.path, "isolation"), f"{use.tool} runs nothing that could be isolated")
         owners: dict[str, int] = {}
@@ -108,7 +108,7 @@ def output_faults(data: Mapping[str, Any], directory: Path, fault: Make) -> Iter
                 continue
             first = owners.setdefault(_place_of(task.output, directory), index)
             if first != index:
-                what = f"{task.output.kind}({task.output.name}) is where tasks[{first}] writes already"
+                what = f"tasks[{first}] already writes to {task.output.kind}({task.output.name})"
                 yield fault((*task.path, "output"), what)
 
 
@@ -150,7 +150,7 @@ def _placeholder_faults(text: str, known: Collection[str]) -> Iterator[str]:
         if re.search("[(){}]", each.argument) if each.function else not _NAME.fullmatch(each.text):
             yield f"{quoted(each.written)} is neither a variable nor file(PATH) nor path(PATH)"
         elif each.function is None and each.text not in known:
-            yield f"no variable is called {quoted(each.text)}{did_you_mean(each.text, known)}"
+            yield f"unknown variable {quoted(each.text)}{did_you_mean(each.text, known)}"
         elif each.function is not None and not each.argument:
             yield f"{each.function}() needs a path"
 

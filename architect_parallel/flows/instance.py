@@ -1,8 +1,8 @@
-"""An instance of a flow: its machine, the workers of the jobs that it demands, and the instances inside `parallel`.
+"""An instance of a flow: its machine, the workers of its jobs, and the instances inside `parallel`.
 
-Pure: how workers ended comes in, and which jobs want workers goes out. `snapshot()` is plain data from which
-`Instance.restore` goes on. A flow that ended with a failure stays in its snapshot as it was before that failure: who
-goes on with it wants the failure done again, and what ended well beside it not.
+Pure: it takes how workers ended, and returns the jobs that need workers. `snapshot()` is plain data from which
+`Instance.restore` goes on. A flow that failed keeps the snapshot from before the failure. Whoever resumes it wants the
+failed work repeated, and the successful work of the same state kept.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from architect_parallel.flows.machine import Machine, Reader, Writer
 from architect_parallel.flows.model import OUTPUT, Demand, Done, Ended, Flow, Jobs, SubFlow, SubFlows
 
 End = Callable[[int], Done | None]
-"""How the worker with an id ended. `None` means that it has not."""
+"""The end of a worker, by its id. `None` means that it has not ended."""
 
 
 class FlowChanged(Exception):
-    """A state demands other work than when the flow came to it; holds its name."""
+    """A state demands other work than in the recorded run; holds the name of the state."""
 
 
 class Instance:
-    """One flow at some point of its way. `demanded` is what has to be done there."""
+    """A flow in progress. `demanded` is the work that must be done next."""
 
     demanded: Demand
 
     def __init__(self, machine: Machine, read: Reader, workers: Sequence[int] = ()) -> None:
         """Args:
-        workers: Ids of those that do the jobs which are demanded; empty means that the jobs have not begun.
+        workers: Ids of the workers that do the demanded jobs. Empty means that the jobs have not begun.
         """
         self.machine = machine
         self._read = read
         self._workers: tuple[int, ...] = ()
         self._inner: list[Instance | Done | None] = []
-        """By task of a `parallel` state with flows; `None` means that it has not begun. Only a success is `Done`."""
+        """By task of a `parallel` state with flows. `None` means that it has not begun. Only a success is `Done`."""
         self._at = machine.snapshot()
         self._look()
         if workers:
@@ -42,7 +42,7 @@ class Instance:
 
     @classmethod
     def restore(cls, flow: Flow, read: Reader, snapshot: Mapping[str, Any], within: str | None = None) -> Instance:
-        """The instance as it was when `snapshot` was taken.
+        """The instance at the time of `snapshot`.
 
         Raises:
             KeyError: The flow has not the state any more.
@@ -65,12 +65,12 @@ class Instance:
         return instance
 
     def snapshot(self) -> dict[str, Any]:
-        """Where it is, as plain data for `json`."""
+        """The state of the instance as plain data for `json`."""
         inner = [{OUTPUT: each.output} if isinstance(each, Done) else each and each.snapshot() for each in self._inner]
         return {**self._at, "workers": list(self._workers), "inner": inner}
 
     def instances(self) -> Iterator[Instance]:
-        """This one and those inside it that have begun and not ended well."""
+        """This instance and those inside it that have begun and not succeeded."""
         yield self
         for each in self._inner:
             if isinstance(each, Instance):
@@ -78,32 +78,32 @@ class Instance:
 
     @property
     def jobs(self) -> Jobs | None:
-        """The jobs that it demands. `None` means that it demands something else."""
+        """The demanded jobs. `None` means that it demands something else."""
         return self.demanded if isinstance(self.demanded, Jobs) else None
 
     @property
     def workers(self) -> tuple[int, ...]:
-        """Ids of the workers of its jobs; empty means that it demands none, or that they have not begun."""
+        """Ids of the workers of its jobs. Empty means that it demands no jobs, or that they have not begun."""
         return self._workers
 
     def begin(self, workers: Sequence[int]) -> None:
-        """Takes the ids of those that do the demanded jobs, in their order; raises `FlowChanged`."""
+        """Take the ids of the workers of the demanded jobs, in their order; raises `FlowChanged`."""
         if not isinstance(self.demanded, Jobs) or len(self.demanded.jobs) != len(workers):
             raise FlowChanged(self.machine.where)
         self._workers = tuple(workers)
 
     def refuse(self, why: str) -> None:
-        """Takes that the demanded jobs cannot be done at all: a failure of their state."""
+        """Fail the state, because its jobs cannot be started."""
         self.machine.refused(why)
         self._look()
 
     def answer(self, text: str) -> None:
-        """Takes the answer to a question; for a `Wait`, that it is over."""
+        """Take the answer to a question, or the end of a `Wait`."""
         self.machine.answered(text)
         self._look()
 
     def go_on(self, end: End, writer: Callable[[], Writer]) -> None:
-        """Goes on as far as the workers that have ended allow.
+        """Go on as far as the ended workers allow.
 
         Args:
             writer: Makes what writes the outputs of one state.
@@ -122,7 +122,7 @@ class Instance:
                 return
 
     def _look(self) -> None:
-        """Takes up what the machine demands now."""
+        """Take the next demand of the machine."""
         self.demanded = self.machine.demand()
         if isinstance(self.demanded, Ended):
             return
@@ -131,7 +131,7 @@ class Instance:
         self._inner = [None] * (len(self.demanded.flows) if isinstance(self.demanded, SubFlows) else 0)
 
     def _go_on_inside(self, demanded: SubFlows, end: End, writer: Callable[[], Writer]) -> list[Done | None]:
-        """Begins the flows that may begin and goes on with each; how they ended, `None` for those that have not."""
+        """Start the flows that may start, go on with each, and return their ends. `None` means not ended."""
         ends: list[Done | None] = []
         live = sum(isinstance(each, Instance) for each in self._inner)
         for index, sub_flow in enumerate(demanded.flows):

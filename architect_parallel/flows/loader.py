@@ -1,4 +1,4 @@
-"""A flow file or a chain (YAML or JSON): text into `machine.Flow`, or all of its faults at once.
+"""A flow file or a chain (YAML or JSON): text into `model.Flow`, or all of its faults at once.
 
 It is read as task files and specs are: hardened reader, keys under their own names, pydantic. Then the faults beyond
 the form are looked for, whatever else is wrong (`faults`), and the sub-flows are loaded. Starts nothing.
@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.config.canonical import canonical_keys, keys_of
 from architect_parallel.config.fields import Section
 from architect_parallel.config.layers import FaultList
-from architect_parallel.config.task_common import Make, canonical_keys, checked, maker
+from architect_parallel.config.task_common import Make, checked, maker
 from architect_parallel.config.validation import ValidationContext
 from architect_parallel.config.yaml_source import (
     Document,
@@ -36,7 +37,6 @@ from architect_parallel.flows.schema import (
     ParallelArguments,
     StateSection,
     TaskSection,
-    keys_of,
     own_key,
 )
 from architect_parallel.text.quantities import quoted
@@ -124,11 +124,11 @@ class _Loader:
             flows[name] = flow
             state = _interactive_state(flow, set()) if use.inside else None
             if state is not None:
-                what = f"its state {quoted(state.name)} is {state.task.tool} and cannot stand inside parallel"
+                what = f"its state {quoted(state.name)} is {state.task.tool}, which is not allowed inside parallel"
                 yield fault(place, what)
 
     def _find(self, name: str, beside: Path) -> Path | None:
-        """The file of a flow: a path from the directory in which the flow runs, or a name of a file beside this one."""
+        """The file of a sub-flow: a path from the directory in which the flow runs, or a file next to this one."""
         if "\0" in name:
             return None
         others = [beside.parent / f"{name}{suffix}" for suffix in (".yaml", ".yml", ".json")]
@@ -191,12 +191,13 @@ def _tool_problem(tool: object, tools: Collection[str], *, inside: bool) -> str 
     if not isinstance(tool, str) or tool not in tools:
         return f"unknown tool {quoted(tool)}{did_you_mean(str(tool), tools)}"
     if inside and tool in CONTROL - {"sub-flow"}:
-        return f"{tool} {'asks somebody' if tool in INTERACTIVE else 'is no task'} and cannot stand inside parallel"
+        what = "asks a person" if tool in INTERACTIVE else "is not a task"
+        return f"{tool} {what} and is not allowed inside parallel"
     return None
 
 
 def _known(data: Mapping[str, Any], path: KeyPath) -> list[str]:
-    """The keys that may stand in the mapping at `path`."""
+    """The keys that the mapping at `path` may have."""
     owner: Any = data
     for step in path[:-1]:
         owner = owner[step]

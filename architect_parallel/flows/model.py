@@ -96,7 +96,7 @@ class Job:
     values: Mapping[str, str] = field(default_factory=dict)
     """Each placeholder of a command, as it is written → its value."""
     isolated: bool = False
-    """Whether it runs in its own worktree."""
+    """True for a job that runs in its own worktree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,24 +1,23 @@
-"""`architect flow`: a state machine whose jobs are workers of one run.
+"""The run of a flow: a state machine whose jobs are workers of one run.
 
-The machine (`planning.flow`) says what a state demands; here that becomes workers of the one runner, supervised,
-limited and journaled like any other, and their ends become its outcomes. Where the flow stands is recorded before a
-state's jobs start, so that a flow that was killed, stopped, paused or that failed goes on from that state: jobs that
-ended well are not done again.
+The machine (`flows.machine`) demands work. The jobs become workers of the runner, supervised, limited and journaled
+like all others, and their ends become outcomes. The state of the machine is recorded before the jobs of a state start.
+So a flow that was killed, stopped or paused, or that failed, goes on from that state; jobs that succeeded are not
+repeated.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
+from architect_parallel.api.launch import hold, require_not_imported
 from architect_parallel.api.local_launch import local_runner
 from architect_parallel.api.resume import hold_run
-from architect_parallel.config.yaml_source import Faulty, read_bytes
-from architect_parallel.domain import FlowOrigin, Pause, RunPlan, RunResult, RunStatus, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import Pause, RunPlan, RunResult, RunStatus, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
 from architect_parallel.events import (
     FlowMoved,
@@ -29,8 +28,9 @@ from architect_parallel.events import (
     Warned,
     WorkerFinished,
 )
+from architect_parallel.flows.files import Outputs, reader_in
 from architect_parallel.flows.instance import FlowChanged, Instance
-from architect_parallel.flows.machine import Machine, Reader
+from architect_parallel.flows.machine import Machine
 from architect_parallel.flows.model import (
     TIMED_OUT,
     Demand,
@@ -50,17 +50,15 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.reports.paused import asked, to_go_on
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.plan import numbered_workers
-from architect_parallel.runs.runner import Listener, Runner
+from architect_parallel.runs.recorder import Listener
+from architect_parallel.runs.runner import Runner
 from architect_parallel.runs.workspace import Workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
-from architect_parallel.system.files import write_out
 from architect_parallel.text.sanitize import one_line, require_utf8
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 
-LARGEST_READ_BYTES = 2**20
-
 Answer = Callable[[Demand], str | None]
-"""Asks a person (`Question`, or a `Wait` for somebody); `None`: nobody is there, the flow pauses."""
+"""Asks a person. `None` means that there is no answer, and the flow pauses."""
 
 
 def run_flow(
@@ -71,7 +69,7 @@ def run_flow(
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
 ) -> RunResult:
-    """Runs a flow from its start, in `workspace_root`; raises like `plan_flow`, before anything was started."""
+    """Run a flow from its start in `workspace_root`. Raises like `plan_flow`, before anything starts."""
     here, flow, plan = plan_flow(config, workspace_root)
     with ExitStack() as held:
         journal = held.enter_context(Journal.of(here.repository))
@@ -80,9 +78,8 @@ def run_flow(
             held.callback(hold(journal, plan.run_id).release)
             journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
         started(plan)
-        flow_run = _FlowRun(plan, here, journal, ask, listeners)
-        flow_run.flow = Instance(Machine(flow, flow_run.read, config.variables), flow_run.read)
-        return flow_run.run()
+        instance = _restored(flow, here, config.variables, None)
+        return _FlowRun(instance, plan, here, journal, ask, listeners).run()
 
 
 def resume_flow(
@@ -95,45 +92,45 @@ def resume_flow(
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
 ) -> RunResult:
-    """Goes on with a flow from the state it stood in: jobs of it that ended well are not done again.
+    """Go on with a flow from its last state. The jobs of that state that succeeded are not repeated.
 
     Args:
-        answer: To the question that it is paused in; `None` means that `ask` is asked.
+        answer: The answer to the question that the flow is paused in. `None` means that `ask` is called.
 
     Raises:
-        NothingToDo: No such run, no flow, or it has ended well.
-        UsageError: Its file has been changed so that it does not fit any more, or `answer` is none.
-        EnvironmentProblem: The run is live.
+        NothingToDo: There is no such run, it is no flow, or it succeeded.
+        UsageError: Its file was changed so that it does not fit any more, or `answer` is not allowed.
+        EnvironmentProblem: The run is still live.
     """
     with hold_run(workspace_root, run, config_file=config_file) as held:
         journal, run_id = held.journal, held.run_id
-        plan = require_not_imported(recorded_plan(journal, run_id))
+        plan = require_not_imported(journal.plan(run_id))
         if plan.flow is None:
-            raise NothingToDo(f"run {run_id} is no flow", hint=f"architect resume {run_id}")
+            raise NothingToDo(f"run {run_id} is not a flow", hint=f"architect resume {run_id}")
         earlier, moved = _recorded(journal, run_id)
         here = replace(held.workspace, start=Path(plan.flow.directory))
         flow = read_flow(Path(plan.flow.file), here)
         require_backends(flow, here)
-        flow_run = _FlowRun(plan, here, journal, ask, listeners)
         try:
-            flow_run.flow = _restored(flow, flow_run.read, plan.flow, moved[-1] if moved else None)
+            instance = _restored(flow, here, plan.flow.variables, moved[-1] if moved else None)
         except KeyError as error:
-            raise UsageError(f"{plan.flow.file} has no state {error} any more", hint="run it anew") from error
+            text = f"{plan.flow.file} has no state {error} any more"
+            raise UsageError(text, hint=f"architect flow run {plan.flow.file}") from error
         except FlowChanged as error:
-            text = f"{plan.flow.file}: state {error} is another one than when the flow came to it"
-            raise UsageError(text, hint="run it anew") from error
+            text = f"{plan.flow.file}: state {error} does other work than in the recorded run"
+            raise UsageError(text, hint=f"architect flow run {plan.flow.file}") from error
         if answer is not None:
-            _require_answer(flow_run.flow.demanded, answer, run_id)
+            _require_answer(instance.demanded, answer, run_id)
         forget_requests(journal.run_dir(run_id))
         started(plan)
-        return flow_run.run(earlier, answer)
+        return _FlowRun(instance, plan, here, journal, ask, listeners).run(earlier, answer)
 
 
 def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
-    """The run's id, and the state from which `resume_flow` would go on; `None`: it has not come to one.
+    """The id of a run and the state from which `resume_flow` would go on. `None` means its start.
 
     Raises:
-        NothingToDo: No such run, or its flow has ended well.
+        NothingToDo: There is no such run, or its flow succeeded.
     """
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
@@ -141,15 +138,16 @@ def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
         return run_id, " > ".join(frame["state"] for frame in moved[-1].machine["frames"]) if moved else None
 
 
-def _restored(flow: Flow, read: Reader, origin: FlowOrigin, moved: FlowMoved | None) -> Instance:
-    """The flow where it stood last, or at its start; raises like `Instance.restore`."""
+def _restored(flow: Flow, here: Workspace, variables: Mapping[str, str], moved: FlowMoved | None) -> Instance:
+    """The flow at its last recorded state, or at its start; raises like `Instance.restore`."""
+    read = reader_in(here.start)
     if moved is None:
-        return Instance(Machine(flow, read, origin.variables), read)
+        return Instance(Machine(flow, read, variables), read)
     return Instance.restore(flow, read, {"workers": moved.workers, **moved.machine})
 
 
 def _recorded(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowMoved]]:
-    """What earlier launches of a flow recorded, and the states they came to; NothingToDo when it has ended well."""
+    """The events of earlier launches, and the states among them. Raises `NothingToDo` where the flow succeeded."""
     recorded = journal.recorded(run_id)
     if replay(recorded, live=False).status is RunStatus.SUCCESS:
         raise NothingToDo(f"the flow of run {run_id} has ended", hint=f"architect status {run_id}")
@@ -157,84 +155,76 @@ def _recorded(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowM
 
 
 class _FlowRun:
-    """One flow on its way."""
-
-    flow: Instance
+    """A flow that runs as workers of one run."""
 
     def __init__(
-        self, plan: RunPlan, here: Workspace, journal: Journal, ask: Answer, listeners: Sequence[Listener]
+        self,
+        flow: Instance,
+        plan: RunPlan,
+        here: Workspace,
+        journal: Journal,
+        ask: Answer,
+        listeners: Sequence[Listener],
     ) -> None:
+        self._flow = flow
         self._plan = plan
         self._here = here
         self._journal = journal
         self._ask = ask
         self._answer: str | None = None
-        # Heard as it is recorded: to replay the whole run for each state would cost the square of its states.
+        # Collected as it is recorded: a replay of the run for each state would cost the square of its states.
         self._specs: dict[int, WorkerSpec] = {}
         self._results: dict[int, WorkerResult] = {}
-        """How workers ended, but for those that run again."""
+        """The results of workers, except of those that run again."""
         self._listeners = listeners
 
     def run(self, earlier: Sequence[Recorded] | None = None, answer: str | None = None) -> RunResult:
-        """Goes on until the flow ends, pauses or is stopped.
+        """Go on until the flow ends, pauses or is stopped.
 
         Args:
-            answer: To the first question; `None` means that somebody is asked.
-            earlier: What earlier launches recorded. `None` means that this is the first.
+            earlier: The events of earlier launches. `None` means that this is the first launch.
+            answer: The answer to the first question. `None` means that a person is asked.
         """
         self._answer = answer
         for each in earlier or ():
-            self._hear(each)
-        runner = local_runner(self._plan, self._journal, self._here, [self._hear, *self._listeners])
+            self._collect(each)
+        runner = local_runner(self._plan, self._journal, self._here, [self._collect, *self._listeners])
         if earlier is not None:
-            self._take_up(runner, earlier)
+            self._restart(runner, earlier)
         try:
             return self._go_on(runner)
         except KeyboardInterrupt:  # while a person was asked, or between two states
-            return self._pause(runner, self.flow.machine.where, ExitCode.INTERRUPTED)
+            return self._pause(runner, self._flow.machine.where, ExitCode.INTERRUPTED)
 
     def _go_on(self, runner: Runner) -> RunResult:
         while True:
-            demanded = self.flow.demanded
+            demanded = self._flow.demanded
             if isinstance(demanded, Ended):
                 return self._end(runner, demanded)
             if isinstance(demanded, Jobs | SubFlows):
                 runner.work(lambda: self._follow(runner))
                 if runner.stopped_by is not None:
-                    return self._stop(runner, self.flow.machine.where)
+                    return self._stop(runner, self._flow.machine.where)
                 continue
             pause = _pause_of(demanded)
-            self._record(runner, FlowMoved(state=demanded.state, machine=self.flow.snapshot(), pause=pause))
+            self._record(runner, FlowMoved(state=demanded.state, machine=self._flow.snapshot(), pause=pause))
             if isinstance(demanded, Wait) and demanded.seconds is not None:
                 runner.idle(demanded.seconds)
                 if runner.stopped_by is not None:
                     return self._stop(runner, demanded.state)
-                self.flow.answer("")
+                self._flow.answer("")
                 continue
             answer, self._answer = self._answer, None
-            said = self._ask(demanded) if answer is None else answer
-            if said is None:
+            answer = self._ask(demanded) if answer is None else answer
+            if answer is None:
                 return self._pause(runner, demanded.state)
-            self.flow.answer(said)
-
-    def read(self, kind: str, path: str) -> str:
-        """`file(path)`: its text; `path(path)`: where it is."""
-        place = self._here.start / path
-        if kind == "path":
-            return str(place)
-        try:
-            data = read_bytes(place, pipe_allowed=True, largest=LARGEST_READ_BYTES)
-        except Faulty as error:
-            raise FlowFault(f"{path} {error.faults[0].message}") from error
-        if data is None:
-            raise FlowFault(f"{path} cannot be read: there is no such file")
-        return data.decode(errors="replace").replace("\0", "").strip()
+            self._flow.answer(answer)
 
     def _follow(self, runner: Runner) -> None:
-        """Goes on with what has ended and begins the jobs that this leads to."""
+        """Take the results of ended jobs, and start the jobs that follow."""
         while True:
-            self.flow.go_on(self._end_of, lambda: _Outputs(self._here.start).write)
-            waiting = [each for each in self.flow.instances() if each.jobs is not None and not each.workers]
+            self._flow.go_on(self._end_of, lambda: Outputs(self._here.start).write)
+            waiting = [each for each in self._flow.instances() if each.jobs is not None and not each.workers]
             for instance in waiting:
                 self._begin(runner, instance)
             if not waiting:
@@ -251,7 +241,7 @@ class _FlowRun:
                 return
             ids = tuple(spec.worker_id for spec in specs)
             instance.begin(ids)
-            moved = FlowMoved(state=demanded.state, machine=self.flow.snapshot(), workers=ids)
+            moved = FlowMoved(state=demanded.state, machine=self._flow.snapshot(), workers=ids)
             self._record(runner, RunExtended(workers=tuple(specs)), moved)
         runner.add(specs, at_once=demanded.at_once)
 
@@ -259,35 +249,35 @@ class _FlowRun:
         result = self._results.get(worker_id)
         return None if result is None else _outcome(result)
 
-    def _take_up(self, runner: Runner, earlier: Sequence[Recorded]) -> None:
-        """Starts the jobs of an earlier launch again whose ends do not stand, each with its next attempt."""
-        # Not `journal.result`: we hold the run's lock ourselves, and that would pass for a live launcher.
-        so_far = {each.worker_id: each for each in replay(earlier, live=False).results}
-        stand = ends_that_hold(earlier)
+    def _restart(self, runner: Runner, earlier: Sequence[Recorded]) -> None:
+        """Start the unfinished jobs of an earlier launch again, each with its next attempt."""
+        # Not `journal.result`: this process holds the run's lock, which would look like a live launcher.
+        results = {each.worker_id: each for each in replay(earlier, live=False).results}
+        final = ends_that_hold(earlier)
         again: list[tuple[list[WorkerSpec], int | None]] = []
         changed = []
-        for instance in self.flow.instances():
+        for instance in self._flow.instances():
             demanded, specs = instance.jobs, []
             if demanded is None or not instance.workers:
                 continue
             for worker_id, job in zip(instance.workers, demanded.jobs, strict=True):
-                if worker_id in stand:
+                if worker_id in final:
                     continue
                 spec = self._specs[worker_id]
                 if spec.prompt != text_of(job):
                     changed.append(demanded.state)
-                specs.append(replace(spec, attempt=so_far[worker_id].attempts + 1))
+                specs.append(replace(spec, attempt=results[worker_id].attempts + 1))
                 self._results.pop(worker_id, None)
             again.append((specs, demanded.at_once))
         ids = tuple(spec.worker_id for specs, _ in again for spec in specs)
         self._record(runner, RunResumed(launcher_pid=os.getpid(), worker_ids=ids))
         for state in changed:
-            text = f"state {state} was changed since: what had begun is done as it was written then"
-            runner.warn(f"{text}; for the new one run the flow anew")
+            text = f"state {state} was changed: the jobs that had begun run as they were written then"
+            runner.warn(f"{text}; to use the new text, run the flow again")
         for specs, at_once in again:
             runner.add(specs, at_once=at_once)
 
-    def _hear(self, recorded: Recorded) -> None:
+    def _collect(self, recorded: Recorded) -> None:
         match recorded.event:
             case RunExtended(workers=workers):
                 self._specs |= {spec.worker_id: spec for spec in workers}
@@ -310,12 +300,12 @@ class _FlowRun:
         if ended.message:
             runner.warn(f"the flow ended in state {ended.state}: {ended.message}")
         elif ended.exit_code:
-            runner.warn(f"the flow ended in state {ended.state} with {ended.exit_code}")
+            runner.warn(f"the flow ended in state {ended.state} with exit code {ended.exit_code}")
         status = RunStatus.SUCCESS if ended.exit_code == 0 else RunStatus.FAILED
         return runner.finish((status, ended.exit_code))
 
     def _stop(self, runner: Runner, state: str) -> RunResult:
-        """Ends what a signal, a request or a limit stopped in `state`."""
+        """End a flow that a signal, a request or a limit stopped in `state`."""
         run_id = self._plan.run_id
         why = str(runner.stopped_by).replace("_", " ")
         runner.warn(f"the flow was stopped in state {state} ({why}); to go on: architect flow run --resume {run_id}")
@@ -323,7 +313,7 @@ class _FlowRun:
 
     def _pause(self, runner: Runner, state: str, code: ExitCode = ExitCode.SUCCESS) -> RunResult:
         run_id = self._plan.run_id
-        pause = _pause_of(self.flow.demanded)
+        pause = _pause_of(self._flow.demanded)
         if pause is None:
             runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
         else:
@@ -333,7 +323,7 @@ class _FlowRun:
 
 
 def _pause_of(demanded: Demand) -> Pause | None:
-    """The question that waits for an answer; `None` means that there is none."""
+    """The question that waits for an answer. `None` means that there is none."""
     if isinstance(demanded, Question):
         return Pause(state=demanded.state, question=demanded.text, choices=demanded.choices, default=demanded.default)
     if isinstance(demanded, Wait) and demanded.seconds is None:
@@ -342,34 +332,13 @@ def _pause_of(demanded: Demand) -> Pause | None:
 
 
 def _require_answer(demanded: Demand, answer: str, run_id: str) -> None:
-    """Raises `UsageError` for an answer to nothing, or that is none of the choices."""
+    """Raise `UsageError` for an answer without a question, or one that is not among the choices."""
     pause = _pause_of(demanded)
     if pause is None:
-        raise UsageError(f"the flow of run {run_id} asks nothing now", hint=f"architect flow run --resume {run_id}")
+        raise UsageError(f"the flow of run {run_id} has no open question", hint=f"architect flow run --resume {run_id}")
     require_utf8(answer, "--answer")
     if pause.choices and answer not in pause.choices:
         raise UsageError(f"--answer {answer!r} is none of the choices: {', '.join(pause.choices)}")
-
-
-class _Outputs:
-    """Where the outputs of one state go; two of them to one place is a fault, however it is spelled."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._written: set[str] = set()
-
-    def write(self, path: str, text: str) -> None:
-        """Raises `FlowFault`."""
-        place = self._directory / path
-        try:
-            real = os.path.realpath(place)
-            if real in self._written:
-                raise FlowFault(f"two of its tasks write to {path}")
-            self._written.add(real)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_out(place, text.encode(errors="replace"))
-        except OSError as error:
-            raise FlowFault(f"its output cannot be written to {path}: {error.strerror}") from error
 
 
 def _outcome(result: WorkerResult) -> Done:

@@ -56,24 +56,6 @@ def _exit_code(value: str) -> str:
     return value
 
 
-def _states(value: object) -> object:
-    if not isinstance(value, dict) or not value:
-        raise ValueError("must hold a mapping of at least one state")
-    return value
-
-
-def _tasks(value: object) -> object:
-    if not isinstance(value, list) or not value:
-        raise ValueError("must be a list of at least one task")
-    return value
-
-
-def _steps(value: object) -> object:
-    if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
-        raise ValueError("must be a list of at least one mapping with backend and prompt")
-    return value
-
-
 def _step_name(value: object) -> str:
     if value == PREVIOUS:
         raise ValueError(f"must not be {PREVIOUS!r}, which is the step before")
@@ -198,7 +180,7 @@ ParallelTask = Annotated[
 
 
 class ParallelArguments(Section):
-    tasks: Annotated[list[ParallelTask], BeforeValidator(_tasks)]
+    tasks: list[ParallelTask] = Field(min_length=1)
     max_parallel: Count | None = None
 
 
@@ -231,7 +213,7 @@ class FlowSection(Section):
     start_at: Target | None = None
     variables: dict[Variable, TextOrNumber] = Field(default={})
     max_transitions: Count = MAX_TRANSITIONS
-    states: Annotated[dict[StateName, State], BeforeValidator(_states)]
+    states: dict[StateName, State] = Field(min_length=1)
 
 
 class StepSection(AgentArguments):
@@ -245,7 +227,7 @@ class ChainSection(Section):
     """A whole chain."""
 
     name: Filled | None = None
-    steps: Annotated[list[StepSection], BeforeValidator(_steps)]
+    steps: list[StepSection] = Field(min_length=1)
     stop_on_failure: Boolean = True
 
 
@@ -261,11 +243,6 @@ ARGUMENTS: Mapping[str, type[Section]] = {
     "if-empty": IfEmptyArguments,
 }
 """Tool → its arguments. Every other tool is a backend, which takes `AgentArguments`."""
-
-
-def keys_of(model: type[Section]) -> list[str]:
-    """The keys of a section as people write them."""
-    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def own_key(key: str, known: Collection[str]) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from architect_parallel.domain import Landing
-from architect_parallel.events import from_plain, to_plain
+from architect_parallel.event_json import from_plain, to_plain
 from architect_parallel.journal.paths import change_payload
 from architect_parallel.journal.store import Store
 

@@ -2,7 +2,7 @@
 
 `RunView` takes the events of a run one after another. What people and programs are shown of a run is read from it: the
 result, `architect watch`, the live table, the state file of a spec and the timeline of the HTML report. Two views that
-took the same events are equal, whoever took them and whenever.
+took the same events are equal.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ class RunView:
 
     @property
     def over(self) -> bool:
-        """Whether the run has ended, or its launcher died."""
+        """True once the run has ended, or its launcher died."""
         return self.status is not RunStatus.RUNNING
 
     @property
     def has_begun(self) -> bool:
-        """Whether the run has more than its plan: a worker that began or ended, or a later launch."""
+        """True once the run has more than its plan: a worker that began or ended, or a later launch."""
         return self._is_resumed or any(worker.phase is not Phase.WAITING for worker in self.workers.values())
 
     @property

@@ -88,7 +88,7 @@ class WorkerView:
     history: tuple[Attempt, ...] = ()
     """The attempts that have ended, over all launches."""
     is_closed: bool = False
-    """Whether the latest attempt is the last one of `history`."""
+    """The latest attempt is the last one of `history`."""
     earlier_ended_at: datetime | None = None
     """The end of the attempt before, in the same launch."""
     interrupted_at: datetime | None = None
@@ -105,7 +105,7 @@ class WorkerView:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is expected of it in this launch."""
+        """True once it has ended, or its launcher died."""
         return self.phase in (Phase.ENDED, Phase.INTERRUPTED)
 
     @property

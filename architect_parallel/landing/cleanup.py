@@ -29,13 +29,12 @@ from architect_parallel.repository.registry import (
     Mismatch,
     admin_dir_of,
     admin_dirs,
-    delete_tree,
     lock_reason,
     marked_run,
     mismatch,
-    names,
     registered_path,
 )
+from architect_parallel.system.files import delete_tree, names
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.temporary import find_temporary_worktree, remove_temporary_worktree

@@ -23,9 +23,10 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.landing.merged_check import is_merged
 from architect_parallel.landing.worktree_content import INTEGRATION_ID, Content, read_tree
 from architect_parallel.repository.heads import ending_of, operation_in
-from architect_parallel.repository.registry import admin_dir_of, counterpart, marked_run, names, partial_worktrees
+from architect_parallel.repository.registry import admin_dir_of, counterpart, marked_run, partial_worktrees
 from architect_parallel.snapshots.hidden_files import Hidden
 from architect_parallel.supervision.process_table import runs_since
+from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 from architect_parallel.worktrees import worker_repository

@@ -17,7 +17,7 @@ from typing import Any
 
 from architect_parallel.domain import LeftOut
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
-from architect_parallel.events import to_plain
+from architect_parallel.event_json import to_plain
 from architect_parallel.journal import Journal
 from architect_parallel.landing.integration import Combination, combine_in_worktree, free_place
 from architect_parallel.landing.integration_worktree import IntegrationContext, IntegrationPlan

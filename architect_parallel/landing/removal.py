@@ -19,10 +19,10 @@ from architect_parallel.repository.registry import (
     admin_dir_of,
 )
 from architect_parallel.snapshots.baseline import OWN
-from architect_parallel.snapshots.filtered_paths import put_aside
 from architect_parallel.snapshots.hidden_files import Hidden, commit_hidden
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.nested_repositories import keep_all_nested
+from architect_parallel.snapshots.put_aside import put_aside
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, recover, remove_worktree
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.repository.checkouts import Checkout, checkouts
 from architect_parallel.repository.heads import operation_in
-from architect_parallel.repository.registry import Checkout, checkouts
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.text.quantities import summarize
 

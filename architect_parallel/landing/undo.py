@@ -22,9 +22,10 @@ from architect_parallel.landing.inventory import Leftover, integration_leftover
 from architect_parallel.landing.removal import Removal, remove_leftover
 from architect_parallel.landing.strategies import tree_of
 from architect_parallel.landing.target_branch import Target, find_target, move, require_movable, require_unoccupied
-from architect_parallel.repository.registry import admin_dir_of, checkout_of, mismatch
-from architect_parallel.snapshots.filtered_paths import take_back
+from architect_parallel.repository.checkouts import checkout_of
+from architect_parallel.repository.registry import admin_dir_of, mismatch
 from architect_parallel.snapshots.keep_refs import keep
+from architect_parallel.snapshots.put_aside import copy_back
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.create import owns_branch, reopen_worktree, restore_branch
 from architect_parallel.worktrees.remove import delete_branch
@@ -254,7 +255,7 @@ def _restore_worktree(repository: Repository, removal: Removal, path: Path) -> N
         git.run("read-tree", removal.index_tree or "HEAD")
         git.run("update-index", "-q", "--refresh", check=False)
     if removal.aside is not None:
-        take_back(Path(removal.aside), removal.left_out, path)
+        copy_back(Path(removal.aside), removal.left_out, path)
 
 
 def _switch(git: Git, branch: str | None, commit: str) -> None:

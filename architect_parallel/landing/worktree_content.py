@@ -14,9 +14,9 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.repository import filters
 from architect_parallel.repository.heads import head_branch
-from architect_parallel.repository.registry import names
 from architect_parallel.snapshots.hidden_files import Hidden, find_hidden
 from architect_parallel.snapshots.private_git import PrivateGit
+from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository, make_state_dir
 
 

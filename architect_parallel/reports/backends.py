@@ -1,4 +1,4 @@
-"""The list of backends: a line each, then what each cannot do, then what is missing where something is."""
+"""The list of backends: a line each, then the options that each lacks, then missing programs or logins."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 
 from architect_parallel.backends.base import Availability, Backend, Capabilities
 from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.reports.table import align
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One backend as it was found here."""
+    """One backend, with its availability on this machine."""
 
     backend: Backend
     found: Availability
     version: str | None
-    """Of its program; `None`: not known."""
+    """The version of its program. `None` means unknown."""
 
 
 def as_data(rows: Sequence[Row]) -> dict[str, Any]:
-    """For `--json`."""
+    """The list for `--json`."""
     return {
         "backends": [
             {
@@ -48,7 +49,7 @@ def as_data(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """For people: what is ready first."""
+    """The list for people, with the ready backends first."""
     table = [("BACKEND", "READY", "VERSION", "COST", "SESSIONS", "PROGRAM")]
     ordered = sorted(rows, key=lambda row: (not row.found.ready, row.backend.name))
     for row in ordered:
@@ -63,10 +64,9 @@ def as_text(rows: Sequence[Row]) -> str:
                 row.found.program or "-",
             )
         )
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    lines.append("Of what a task may ask, these cannot do by themselves (limits are held from outside as well):")
-    lines += [f"  {row.backend.name}: {', '.join(lacking(row.backend.capabilities)) or 'nothing'}" for row in ordered]
+    lines = align(table)
+    lines.append("Options that a backend does not support itself (limits are enforced in any case):")
+    lines += [f"  {row.backend.name}: {', '.join(lacking(row.backend.capabilities)) or 'none'}" for row in ordered]
     for row in ordered:
         found = row.found
         if found.missing is not None:
@@ -75,12 +75,12 @@ def as_text(rows: Sequence[Row]) -> str:
 
 
 def lacking(can: Capabilities) -> list[str]:
-    """What a task may ask for and this backend cannot do, in words."""
+    """The options of a task that this backend does not support, in words."""
     words = [] if can.model else ["a model"]
     words += [] if can.system_prompt else ["a system prompt"]
     words += [f"approval mode {mode}" for mode in ApprovalMode if mode not in can.approval_modes]
     words += [f"sandbox mode {mode}" for mode in SandboxMode if mode not in can.sandbox_modes]
     words += [] if can.max_steps else ["a step limit"]
     words += [] if can.budget else ["a budget"]
-    words += [] if can.sessions else ["going on with a session"]
+    words += [] if can.sessions else ["resuming a session"]
     return words

@@ -1,4 +1,4 @@
-"""Results side by side as text: who changed what, what several changed, who conflicts with whom, what to merge."""
+"""Results side by side as text: changed files, files that several changed, conflicts, and what to merge."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ _CLEAN = "·"
 
 
 def render(result: RunResult, comparison: Comparison) -> str:
-    """Everything `architect compare` prints for people."""
+    """The output of `architect compare` for people."""
     changed = [worker for worker in result.results if worker.diff is not None and worker.diff.files]
     lines = text.results_table(result.results) if result.results else ["No worker has ended yet."]
     if len(result.results) < len(result.planned):
         lines.append(f"{len(result.planned) - len(result.results)} of {len(result.planned)} have not ended yet")
     if not changed:
-        return "\n".join([*lines, "", "Nobody changed anything."])
+        return "\n".join([*lines, "", "No worker changed anything."])
     lines += ["", "Changed files", *(_changed(worker) for worker in changed)]
     if comparison.shared_files:
         lines += ["", "Changed by several", *_shared(comparison)]
     if comparison.conflicts:
         lines += ["", f"Conflicts (number of files; {_CLEAN} merges cleanly)", *matrix(comparison)]
-        lines += [
-            f"  {pair.a} with {pair.b}: {_some(pair.files)}" for pair in comparison.conflicts if not pair.clean
-        ]  # fmt: skip
+        pairs = (pair for pair in comparison.conflicts if not pair.clean)
+        lines += [f"  {pair.a} with {pair.b}: {_some(pair.files)}" for pair in pairs]
     return "\n".join([*lines, "", *_proposal(result, comparison)])
 
 
 def matrix(comparison: Comparison) -> list[str]:
-    """The pairs as a triangle, a row and a column per worker, the current branch first."""
-    found = {(str(pair.a), pair.b): pair for pair in comparison.conflicts}
+    """The pairs as a triangle: a row and a column per worker, the current branch first."""
+    pairs = {(str(pair.a), pair.b): pair for pair in comparison.conflicts}
     columns = sorted({pair.b for pair in comparison.conflicts})
     rows = list(dict.fromkeys(str(pair.a) for pair in comparison.conflicts))
     names = {row: one_line(row, 24) for row in rows}
@@ -44,7 +43,7 @@ def matrix(comparison: Comparison) -> list[str]:
     for row in rows:
         cells = []
         for column in columns:
-            pair = found.get((row, column))
+            pair = pairs.get((row, column))
             shown = "" if pair is None else _CLEAN if pair.clean else str(len(pair.files) or "!")
             cells.append(f"{shown:>{width}}")
         lines.append(f"  {names[row]:>{first}}{''.join(cells)}".rstrip())
@@ -66,7 +65,7 @@ def _shared(comparison: Comparison) -> list[str]:
 
 def _some(files: Sequence[str]) -> str:
     if not files:
-        return "nothing in common"
+        return "no common file"
     return summarize(map(one_line, files), _SHOWN_FILES)
 
 

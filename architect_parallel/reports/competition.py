@@ -1,4 +1,4 @@
-"""A competition in words: the ranking with its reasons, what the judge said, how often models pass; the leaderboard."""
+"""A competition as text: the ranking with reasons, the judge's answers, the pass rates of models; the leaderboard."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from architect_parallel.domain import Judgement, LeaderboardRow, ModelRate, Rank, RunResult, total_usd
-from architect_parallel.evaluation.ranking import preferences
-from architect_parallel.events import to_plain
+from architect_parallel.evaluation.facts import preferences
+from architect_parallel.event_json import to_plain
+from architect_parallel.reports.table import align
 from architect_parallel.reports.text import STATUS_WORDS, cost_text
 from architect_parallel.text.sanitize import one_line
 
@@ -15,7 +16,7 @@ _Row = tuple[str, ...]
 
 
 def additions(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelRate]) -> dict[str, Any]:
-    """What the envelope of a competition has beyond that of another run."""
+    """The additional fields in the envelope of a competition."""
     if result.competition is None:
         return {}
     shown = {
@@ -27,10 +28,10 @@ def additions(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelR
 
 
 def as_text(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelRate]) -> str:
-    """What stands below the results of a competition; empty for another run."""
+    """The text below the results of a competition. It is empty for another run."""
     if result.competition is None or not ranking:
         return ""
-    status = {each.worker_id: STATUS_WORDS[each.status] for each in result.results}
+    status = {worker.worker_id: STATUS_WORDS[worker.status] for worker in result.results}
     scored = any(place.score is not None for place in ranking)
     rows: list[_Row] = [("PLACE", "WORKER", "MODEL", "STATUS", *(("POINTS",) if scored else ()), "WHY")]
     for place in ranking:
@@ -38,30 +39,26 @@ def as_text(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelRat
         rows.append(
             (str(place.place), str(place.worker_id), place.model, status[place.worker_id], *points, place.reason)
         )
-    lines = ["", "Ranking", "=" * 60, *_table(rows), *_judge_lines(result)]
+    lines = ["", "Ranking", "=" * 60, *align(rows), *_judge_lines(result)]
     if rates:
-        lines += ["", *_table([("MODEL", "RUNS", "PASSED", "95 % INTERVAL"), *map(_rate_row, rates)])]
+        lines += ["", *align([("MODEL", "RUNS", "PASSED", "95 % INTERVAL"), *map(_rate_row, rates)])]
     return "\n".join(lines)
 
 
 def leaderboard(standings: Sequence[LeaderboardRow]) -> str:
     """The leaderboard for people."""
     if not standings:
-        return 'No competitions yet. Hold one: architect eval "what to do" --models a,b --check "make test"'
+        return 'No competitions yet. Start one: architect eval "what to do" --models a,b --check "make test"'
     rows: list[_Row] = [
         ("#", "MODEL", "BACKEND", "RUNS", "PASSED", "95 % INTERVAL", "MEDIAN COST", "MEDIAN TIME", "RATING", "95 %")
     ]
-    for index, each in enumerate(standings, start=1):
-        rating = "-" if each.rating is None else f"{each.rating:.0f}"
-        around = "-" if each.rating_interval is None else "{:.0f} to {:.0f}".format(*each.rating_interval)
-        time = "-" if each.median_seconds is None else f"{each.median_seconds:.1f}s"
-        rows.append(
-            (
-                str(index), each.model, each.backend, str(each.runs), f"{each.pass_rate:.0%}", _interval(each.interval),
-                cost_text(each.median_cost), time, rating, around,
-            )
-        )  # fmt: skip
-    return "\n".join(_table(rows))
+    for index, rank in enumerate(standings, start=1):
+        rating = "-" if rank.rating is None else f"{rank.rating:.0f}"
+        around = "-" if rank.rating_interval is None else "{:.0f} to {:.0f}".format(*rank.rating_interval)
+        time = "-" if rank.median_seconds is None else f"{rank.median_seconds:.1f}s"
+        passed = (str(rank.runs), f"{rank.pass_rate:.0%}", _interval(rank.interval))
+        rows.append((str(index), rank.model, rank.backend, *passed, cost_text(rank.median_cost), time, rating, around))
+    return "\n".join(align(rows))
 
 
 def leaderboard_data(standings: Sequence[LeaderboardRow]) -> dict[str, Any]:
@@ -70,7 +67,7 @@ def leaderboard_data(standings: Sequence[LeaderboardRow]) -> dict[str, Any]:
 
 
 def judgement_line(judgement: Judgement) -> str:
-    """One answer of the judge as it comes."""
+    """The line for one answer of the judge."""
     between = f"judge {judgement.backend}: {judgement.a} or {judgement.b}?"
     if judgement.error is not None:
         return f"{between} no answer: {one_line(judgement.error, 200)}"
@@ -83,13 +80,15 @@ def _judge_lines(result: RunResult) -> list[str]:
     if competition is None or competition.judge is None:
         return []
     if not judged:
-        return [f"Judge {competition.judge}: not asked; no two different successes are best and even in checks"]
+        return [f"Judge {competition.judge}: not asked, because no two different successes are equally best in checks"]
     times = "once" if len(judged) == 1 else f"{len(judged)} times"
-    lines = [f"Judge {competition.judge}: asked {times}, {cost_text(total_usd(each.cost for each in judged))}"]
+    lines = [
+        f"Judge {competition.judge}: asked {times}, {cost_text(total_usd(judgement.cost for judgement in judged))}"
+    ]
     preferred = preferences(judged)
-    for pair in dict.fromkeys(frozenset((each.a, each.b)) for each in judged):
+    for pair in dict.fromkeys(frozenset((judgement.a, judgement.b)) for judgement in judged):
         a, b = sorted(pair)
-        answers = [each for each in judged if {each.a, each.b} == pair]
+        answers = [judgement for judgement in judged if {judgement.a, judgement.b} == pair]
         lines.append(f"  {a} or {b}: {_preference(preferred.get(pair), answers)}")
     return lines
 
@@ -97,10 +96,10 @@ def _judge_lines(result: RunResult) -> list[str]:
 def _preference(best: int | None, answers: Sequence[Judgement]) -> str:
     if best is not None:
         return f"{best}, in both orders"
-    failed = next((each.error for each in answers if each.error is not None), None)
+    failed = next((answer.error for answer in answers if answer.error is not None), None)
     if failed is not None:
         return f"no answer: {one_line(failed, 200)}"
-    if any(each.best is None for each in answers):
+    if any(answer.best is None for answer in answers):
         return "no preference: its answer could not be read"
     return f"no preference: {'asked in one order only' if len(answers) == 1 else 'another answer in the other order'}"
 
@@ -111,8 +110,3 @@ def _rate_row(rate: ModelRate) -> _Row:
 
 def _interval(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.0%} to {interval[1]:.0%}"
-
-
-def _table(rows: Sequence[_Row]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

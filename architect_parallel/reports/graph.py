@@ -1,7 +1,7 @@
-"""A task graph as text, Mermaid, dot or SVG. Arrows go from what comes first to what waits for it.
+"""A task graph as text, Mermaid, dot or SVG. Arrows go from a task to its dependents.
 
 The SVG is laid out here, in layers by the longest chain before each task: it needs no program, no script and no font.
-Names are people's: whatever is in them is shown, and nothing in them is obeyed.
+Names come from people: every format shows their characters and interprets none.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from architect_parallel.scheduling import graph
 from architect_parallel.text.sanitize import one_line
 
 Names = Mapping[str, Sequence[str]]
-"""Name → names it depends on."""
+"""Name → the names that it depends on."""
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _EDGE = 180, 36, 70, 18, 12
 _GAP_PASSING = 14
-"""Between lines that pass by."""
+"""The gap between edges that pass through a column."""
 _MOST_PASSING = 20_000
-"""Places of lines that pass by: with more nobody could read the drawing anyhow."""
+"""The most places of passing edges. A drawing with more would be unreadable in any case."""
 
 
 def as_text(title: str, needs: Names) -> str:
-    """A line per task, by steps, and the chain that decides how long it takes."""
+    """A line per task, by steps, and the longest chain."""
     lines = [one_line(title, 200)]
     for number, level in enumerate(graph.levels(needs), 1):
         lines.append(f"Step {number}")
         for name in level:
-            after = f"  ← {', '.join(one_line(each, 120) for each in needs[name])}" if needs[name] else ""
+            after = f"  ← {', '.join(one_line(before, 120) for before in needs[name])}" if needs[name] else ""
             lines.append(f"  {one_line(name, 120)}{after}")
     chain = graph.critical_path(needs)
-    lines.append(f"Longest chain ({len(chain.names)}): {' → '.join(one_line(each, 120) for each in chain.names)}")
+    lines.append(f"Longest chain ({len(chain.names)}): {' → '.join(one_line(name, 120) for name in chain.names)}")
     return "\n".join(lines)
 
 
@@ -44,10 +44,10 @@ def as_mermaid(title: str, needs: Names) -> str:
     lines = ["---", f"title: {_quoted(one_line(title, 200))}", "---", "flowchart LR"]
     for name, own in ids.items():
         label = "".join(
-            each if each.isalnum() or each in " -_.,:/" else f"#{ord(each)};" for each in one_line(name, 120)
+            letter if letter.isalnum() or letter in " -_.,:/" else f"#{ord(letter)};" for letter in one_line(name, 120)
         )
         lines.append(f'    {own}["{label}"]')
-    lines += [f"    {ids[each]} --> {ids[name]}" for name, wanted in needs.items() for each in wanted]
+    lines += [f"    {ids[dependency]} --> {ids[name]}" for name, wanted in needs.items() for dependency in wanted]
     return "\n".join(lines)
 
 
@@ -55,19 +55,20 @@ def as_dot(title: str, needs: Names) -> str:
     """A Graphviz digraph."""
     lines = [f"digraph {_quoted(one_line(title, 200))} {{", "    rankdir=LR;", "    node [shape=box];"]
     lines += [f"    {_quoted(name)};" for name in needs]
-    lines += [f"    {_quoted(each)} -> {_quoted(name)};" for name, wanted in needs.items() for each in wanted]
+    edges = ((dependency, name) for name, dependencies in needs.items() for dependency in dependencies)
+    lines += [f"    {_quoted(begin)} -> {_quoted(end)};" for begin, end in edges]
     return "\n".join([*lines, "}"])
 
 
 def as_svg(title: str, needs: Names) -> str:
-    """A drawing of its own."""
+    """An SVG drawing."""
     columns = _columns(needs)
     tops = [_EDGE - min((item.middle - item.half for item in column), default=0) for column in columns]
     top = max(tops, default=_EDGE)
-    places: dict[tuple[int, str], _Item] = {(x, item.name): item for x, each in enumerate(columns) for item in each}
+    places: dict[tuple[int, str], _Item] = {(x, item.name): item for x, column in enumerate(columns) for item in column}
     boxes = {item.name: x for (x, _), item in places.items() if item.is_box}
     width = 2 * _EDGE + max(0, len(columns) * (_WIDTH + _GAP_X) - _GAP_X)
-    height = round(top + _EDGE + max((item.middle + item.half for each in columns for item in each), default=0))
+    height = round(top + _EDGE + max((item.middle + item.half for column in columns for item in column), default=0))
 
     def y(column: int, name: str) -> int:
         return round(top + places[column, name].middle)
@@ -80,7 +81,7 @@ def as_svg(title: str, needs: Names) -> str:
         '<path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
-    for name, begin in boxes.items():  # once what all lines from here have in common
+    for name, begin in boxes.items():  # the common part of all edges from here, once
         path, column = "", begin + 1
         while (column, name) in places:
             path += f"{_curve(column - 1, y(column - 1, name), column, y(column, name))}H{_left(column) + _WIDTH}"
@@ -89,9 +90,9 @@ def as_svg(title: str, needs: Names) -> str:
             lines.append(f'<path d="{_start(begin, y(begin, name))}{path}" fill="none" stroke="#555"/>')
     for name, wanted in needs.items():
         end = boxes[name]
-        for each in wanted:
-            begin = end - 1 if (end - 1, each) in places else boxes[each]
-            path = _start(begin, y(begin, each)) + _curve(begin, y(begin, each), end, y(end, name))
+        for dependency in wanted:
+            begin = end - 1 if (end - 1, dependency) in places else boxes[dependency]
+            path = _start(begin, y(begin, dependency)) + _curve(begin, y(begin, dependency), end, y(end, name))
             lines.append(f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#arrow)"/>')
     for name, column in boxes.items():
         label, x, middle = one_line(name, 120), _left(column), y(column, name)
@@ -104,13 +105,16 @@ def as_svg(title: str, needs: Names) -> str:
 
 
 FORMATS: Mapping[str, Callable[[str, Names], str]] = {
-    "text": as_text, "mermaid": as_mermaid, "dot": as_dot, "svg": as_svg,
-}  # fmt: skip
+    "text": as_text,
+    "mermaid": as_mermaid,
+    "dot": as_dot,
+    "svg": as_svg,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """What stands in a column: a task's box, or a place where what it leads to further on passes by."""
+    """A cell of a column: a task box, or a dummy node that an edge to a later column passes through."""
 
     name: str
     is_box: bool
@@ -122,26 +126,26 @@ class _Item:
 
 
 def _columns(needs: Names) -> list[list[_Item]]:
-    """A column for each step, each ordered by where the things it waits for stand, so that few lines cross.
+    """A column for each step. Each is ordered by the positions of the dependencies, so that few edges cross.
 
-    A line that leads over a column has a place of its own there, one for all that begin at one task: through a box it
-    would look as if the box were a part of the way.
+    An edge that passes a column gets a dummy node there, one for all edges of a task. Through a box, it would look as
+    if the box were part of the edge.
     """
     levels = graph.levels(needs)
     begins = {name: column for column, level in enumerate(levels) for name in level}
     ends = dict(begins)
     for name, wanted in needs.items():
-        for each in wanted:
-            ends[each] = max(ends[each], begins[name] - 1)
+        for dependency in wanted:
+            ends[dependency] = max(ends[dependency], begins[name] - 1)
     if sum(ends.values()) - sum(begins.values()) > _MOST_PASSING:
         ends = begins
     columns: list[list[_Item]] = []
     middles: dict[str, float] = {}
     for column, level in enumerate(levels):
         passing = [item.name for item in columns[-1] if ends[item.name] >= column] if columns else []
-        wish = {name: sum(middles[each] for each in needs[name]) / max(1, len(needs[name])) for name in level}
+        wish = {name: sum(middles[before] for before in needs[name]) / max(1, len(needs[name])) for name in level}
         names = [(wish[name], name, True) for name in level] + [(middles[name], name, False) for name in passing]
-        names.sort(key=lambda each: each[0])  # what is alike stays in the order of the file
+        names.sort(key=lambda item: item[0])  # equal ones keep the order of the file
         sizes = [_HEIGHT + _GAP_Y if is_box else _GAP_PASSING for _, _, is_box in names]
         at, items = -sum(sizes) / 2, list[_Item]()
         for (_, name, is_box), size in zip(names, sizes, strict=True):
@@ -161,13 +165,13 @@ def _start(column: int, y: int) -> str:
 
 
 def _curve(begin: int, start: int, end: int, at: int) -> str:
-    """From the right edge of one column to the left edge of another."""
+    """A curve from the right edge of one column to the left edge of another."""
     middle = (_left(begin) + _WIDTH + _left(end)) // 2
     return f"C{middle} {start} {middle} {at} {_left(end)} {at}"
 
 
 def _fitted(text: str, pixels: int) -> str:
-    """As much of `text` as fits; there is no font to ask, so the letters are taken for wide ones of their kind.
+    """As much of `text` as fits. Without a font to measure, each letter counts as a wide one of its kind.
 
     >>> _fitted("tests", 164), _fitted("W" * 20, 164), _fitted("設計" * 10, 164)
     ('tests', 'WWWWWWWWWWWW…', '設計設計設計設計設計…')
@@ -194,4 +198,4 @@ def _quoted(text: str) -> str:
 
 
 def _xml(text: str) -> str:
-    return escape("".join(each if each.isprintable() else "\ufffd" for each in text))
+    return escape("".join(letter if letter.isprintable() else "\ufffd" for letter in text))

@@ -1,4 +1,4 @@
-"""The JSON envelope of a run: what `--json` prints, field by field as the contract lists them."""
+"""The JSON envelope of a run, which `--json` prints: the fields in the order of the contract."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from architect_parallel.domain import Landing, LeftOut, RunResult, Status, WorkerResult
-from architect_parallel.events import to_plain
+from architect_parallel.event_json import to_plain
 from architect_parallel.reports.paused import to_go_on
 
 SCHEMA_VERSION = 1
 
 
 def envelope(result: RunResult) -> dict[str, Any]:
-    """The run as plain data ready for `json.dumps`; counts of a live run cover what has ended."""
+    """The run as plain data for `json.dumps`. The counts of a live run cover the workers that ended."""
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": result.run_id,
@@ -37,7 +37,7 @@ def envelope(result: RunResult) -> dict[str, Any]:
         "synthesis": result.synthesis,
         "briefing": result.briefing,
         "pause": None if result.pause is None else to_plain(result.pause) | {"to_go_on": to_go_on(result.run_id)},
-        "results": [worker(each) for each in result.results],
+        "results": [worker(ended) for ended in result.results],
     }
 
 
@@ -57,26 +57,15 @@ def _merge(landing: Landing | None) -> dict[str, Any] | None:
 
 
 def left_out(results: Iterable[LeftOut]) -> list[dict[str, Any]]:
-    """Results that did not land, as the contract lists them."""
-    return [{"worker_id": each.worker_id, "reason": each.reason, "files": list(each.files)} for each in results]
+    """Results that were not merged, with the fields of the contract."""
+    return [{"worker_id": result.worker_id, "reason": result.reason, "files": list(result.files)} for result in results]
 
 
 def summary(result: RunResult) -> dict[str, Any]:
     """One run in a list of runs: the envelope without its results."""
     full = envelope(result)
-    for key in (
-        "schema_version",
-        "results",
-        "baseline",
-        "escaped",
-        "merge",
-        "synthesis",
-        "briefing",
-        "pause",
-        "warnings",
-    ):
-        del full[key]
-    return full
+    details = ("results", "baseline", "escaped", "merge", "synthesis", "briefing", "pause", "warnings")
+    return {key: value for key, value in full.items() if key not in ("schema_version", *details)}
 
 
 def worker(result: WorkerResult) -> dict[str, Any]:
@@ -87,10 +76,10 @@ def worker(result: WorkerResult) -> dict[str, Any]:
 
 
 def dumps(value: Any) -> str:
-    """JSON for stdout: ASCII only, so that a path that is not UTF-8 survives any pipe; never NaN."""
+    """JSON for stdout, in ASCII, so that a path that is not UTF-8 survives any pipe. NaN is an error."""
     return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
 
 
 def line(value: Any) -> str:
-    """The same on one line, for a stream of objects."""
+    """Like `dumps`, on one line, for a stream of objects."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -1,9 +1,9 @@
 """A run as JUnit XML: one test case per worker, its checks as properties of the suite.
 
-JUnit has no standard. What is written here is valid against the two schemas in use, Jenkins' `junit-10.xsd` and Ant's
-`JUnit.xsd`, which is why properties stand at the suite (Jenkins knows none of a test case), texts at its end (Ant knows
-none of a test case) and times without a zone. A failed check is a failure, any other failure an error; who was canceled
-or skipped, or has not ended yet, is skipped.
+JUnit has no standard. This report is valid against the two schemas in use, Jenkins' `junit-10.xsd` and Ant's
+`JUnit.xsd`. Hence properties belong to the suite (Jenkins allows none in a test case), output is at its end (Ant allows
+none in a test case), and times have no zone. A failed check is a failure, and any other failure an error. A worker that
+was canceled or skipped, or has not ended yet, is skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from architect_parallel.text.names import DEFAULT_MODEL
 from architect_parallel.text.sanitize import one_line, plain_text
 
 SHOWN_CHARACTERS = 20_000
-"""Of each agent's final words and each error."""
+"""The longest part of an agent's final text, or of an error."""
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -30,7 +30,7 @@ def render(material: Material) -> str:
     properties = SubElement(suite, "properties")
     for name, value in _properties(result):
         SubElement(properties, "property", name=_token(name), value=_legal(value))
-    ended = {each.worker_id: each for each in result.results}
+    ended = {worker.worker_id: worker for worker in result.results}
     kinds = [
         _add_case(suite, spec, ended.get(spec.worker_id)) for spec in sorted(result.planned, key=lambda s: s.worker_id)
     ]
@@ -46,21 +46,22 @@ def render(material: Material) -> str:
         "errors": str(kinds.count("error")),
         "skipped": str(kinds.count("skipped")),
     }
-    SubElement(suite, "system-out").text = _legal("\n".join(_words(each) for each in result.results if each.output))
-    SubElement(suite, "system-err").text = _legal("\n".join(f"warning: {each}" for each in result.warnings))
+    outputs = (_words(worker) for worker in result.results if worker.output)
+    SubElement(suite, "system-out").text = _legal("\n".join(outputs))
+    SubElement(suite, "system-err").text = _legal("\n".join(f"warning: {message}" for message in result.warnings))
     indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode")
 
 
 def _properties(result: RunResult) -> list[tuple[str, str]]:
-    found = [("run", result.run_id), ("status", result.status.value), ("base", result.base_commit)]
-    found += [(f"base: {check.command}", _check_words(check)) for check in result.baseline]
+    pairs = [("run", result.run_id), ("status", result.status.value), ("base", result.base_commit)]
+    pairs += [(f"base: {check.command}", _check_words(check)) for check in result.baseline]
     for worker in result.results:
         prefix = f"worker {worker.worker_id}"
-        found += [(f"{prefix}: {check.command}", _check_words(check)) for check in worker.checks]
-        found += [(f"{prefix}: branch", worker.branch)] if worker.branch else []
-        found += [(f"{prefix}: cost", f"{worker.cost:.6f}")] if worker.cost is not None else []
-    return found
+        pairs += [(f"{prefix}: {check.command}", _check_words(check)) for check in worker.checks]
+        pairs += [(f"{prefix}: branch", worker.branch)] if worker.branch else []
+        pairs += [(f"{prefix}: cost", f"{worker.cost:.6f}")] if worker.cost is not None else []
+    return pairs
 
 
 def _check_words(check: CheckResult) -> str:
@@ -70,13 +71,13 @@ def _check_words(check: CheckResult) -> str:
 
 
 def _add_case(suite: Element, spec: WorkerSpec, result: WorkerResult | None) -> str:
-    """Adds one worker's test case; what it holds: `failure`, `error`, `skipped` or nothing."""
+    """Add one worker's test case. Returns its kind: `failure`, `error`, `skipped` or empty."""
     words = text.task_words(spec.worker_id, spec.name, spec.prompt, 120)
     case = SubElement(
         suite,
         "testcase",
         name=_token(f"worker {spec.worker_id}: {words}"),
-        # As requested: a name that a backend's new default model does not change.
+        # The requested model: a new default model of a backend must not change the name.
         classname=_token(f"architect.{spec.backend}.{spec.model or DEFAULT_MODEL}"),
         time=f"{result.duration_seconds if result else 0.0:.3f}",
     )
@@ -97,14 +98,14 @@ def _add_case(suite: Element, spec: WorkerSpec, result: WorkerResult | None) -> 
 
 
 def _evidence(result: WorkerResult) -> list[str]:
-    """What went wrong, at length."""
-    said = [result.error[-SHOWN_CHARACTERS:]] if result.error else []
-    said += [
+    """The error, the failed checks and the warnings."""
+    texts = [result.error[-SHOWN_CHARACTERS:]] if result.error else []
+    texts += [
         f"$ {check.command}\n{check.output_tail[-SHOWN_CHARACTERS:]}\n[{_check_words(check)}]"
         for check in result.checks
         if not check.passed
     ]
-    return said + [f"warning: {each}" for each in result.warnings]
+    return texts + [f"warning: {message}" for message in result.warnings]
 
 
 def _words(result: WorkerResult) -> str:
@@ -112,10 +113,10 @@ def _words(result: WorkerResult) -> str:
 
 
 def _legal(words: str) -> str:
-    """Without control sequences and without characters that no XML may hold, not even escaped."""
+    """Text without control sequences, and without characters that XML forbids even escaped."""
     return _ILLEGAL.sub("\ufffd", plain_text(words))
 
 
 def _token(words: str) -> str:
-    """The same on one line, for a name: never empty."""
+    """Like `_legal`, on one line, for a name. It is never empty."""
     return _legal(one_line(words, 300)) or "-"

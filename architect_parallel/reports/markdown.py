@@ -1,8 +1,8 @@
-"""A run as GitHub-flavoured Markdown, fit for the step summary of a CI job: tables first, details folded, below 1 MiB.
+"""A run as GitHub-flavoured Markdown, for the step summary of a CI job: tables first, details folded, below 1 MiB.
 
-Every word an agent wrote is hostile: in a line it goes through `inline`, as a block through `fenced`, and neither lets
-it end a table cell, make a link, an image or HTML, or call somebody by `@name`. Parts that would make the page too
-large are left out, and the page says so.
+The text of an agent is hostile. `inline` escapes it in a line and `fenced` in a block: it cannot end a table cell, make
+a link, an image or HTML, or mention a user by `@name`. Parts that would make the page too large are left out, with a
+note.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line, plain_text
 
 LIMIT_BYTES = 1_000_000
-"""Below GitHub's 1 MiB for a step summary."""
+"""The size limit, below GitHub's 1 MiB for a step summary."""
 _ROOM_BYTES = 4_000
-"""Kept free for the last section."""
+"""The space that is reserved for the last section."""
 SHOWN_LINES = 40
 SHOWN_CHARACTERS = 6_000
 SHOWN_FILES = 50
@@ -40,10 +40,10 @@ _BEGINNING = re.compile(r"^(?:[#+=-]|\d+(?=[.)]))")
 
 
 def inline(words: str, limit: int = 300) -> str:
-    r"""Text of unknown origin as one line of Markdown that shows just that text.
+    r"""Text of unknown origin as one line of Markdown that shows exactly that text.
 
-    Punctuation with a meaning becomes entities, which Markdown never takes for structure; an invisible joiner parts `@`
-    and `#` from what follows, because GitHub looks for names and numbers after the page was rendered.
+    Punctuation with a meaning becomes entities, which Markdown never takes for structure. An invisible joiner separates
+    `@` and `#` from the following text, because GitHub looks for names and numbers after rendering.
 
     >>> inline("a|b <b>*c*")
     'a&#124;b &#60;b&#62;&#42;c&#42;'
@@ -51,22 +51,22 @@ def inline(words: str, limit: int = 300) -> str:
     line = _REFERENCES.sub(_JOINER, one_line(words, limit))  # first: entities hold a `#` of their own
     line = _STRUCTURE.sub(_entity, line)
     line = _LINKS.sub(_entity, line)
-    return _BEGINNING.sub(lambda found: found[0][:-1] + f"&#{ord(found[0][-1])};", line)
+    return _BEGINNING.sub(lambda match: match[0][:-1] + f"&#{ord(match[0][-1])};", line)
 
 
-def _entity(found: re.Match[str]) -> str:
-    return f"&#{ord(found[0])};"
+def _entity(match: re.Match[str]) -> str:
+    return f"&#{ord(match[0])};"
 
 
 def code(words: str, limit: int = 300) -> str:
-    """The same in the type of code: a command, a path, a name."""
+    """Like `inline`, as code: a command, a path, a name."""
     return f"<code>{inline(words, limit)}</code>"
 
 
 def fenced(words: str, *, tail: bool = False) -> str:
-    """Text of unknown origin as a block, at most so long; of a `tail` the end is shown, else the beginning.
+    """Text of unknown origin as a block of limited length. A `tail` shows the end of a long text, not its beginning.
 
-    The fence is longer than any run of backticks in it, so nothing in it can close it.
+    The fence is longer than any run of backticks in the text, so the text cannot close it.
     """
     lines = plain_text(words).strip("\n").split("\n")
     cut = len(lines) > SHOWN_LINES
@@ -84,19 +84,19 @@ def render(material: Material) -> str:
     result = material.result
     page = _Page()
     page.add(_head(result))
-    page.add_table("Results", _RESULT_HEADINGS, (_result_row(each) for each in result.results))
-    ended = {each.worker_id for each in result.results}
+    page.add_table("Results", _RESULT_HEADINGS, (_result_row(worker) for worker in result.results))
+    ended = {worker.worker_id for worker in result.results}
     waiting = [spec for spec in result.planned if spec.worker_id not in ended]
     page.add_list("Not ended yet", (f"{spec.worker_id}: {inline(spec.prompt, 80)}" for spec in waiting))
-    tasks = {each.worker_id: text.task_words(0, "", each.task, text.SHOWN_TASK) for each in result.results}
-    several = sum(each.place == 1 for each in material.ranking) > 1
-    places = (_place_line(each, tasks.get(each.worker_id) if several else None) for each in material.ranking)
+    tasks = {worker.worker_id: text.task_words(0, "", worker.task, text.SHOWN_TASK) for worker in result.results}
+    several = sum(rank.place == 1 for rank in material.ranking) > 1
+    places = (_place_line(rank, tasks.get(rank.worker_id) if several else None) for rank in material.ranking)
     page.add_list("Ranking", places)
     _add_checks(page, result)
     if material.comparison is not None:
         _add_conflicts(page, material.comparison)
-    page.add_list("Warnings", (inline(each) for each in _warnings(result)))
-    left_out = sum(not page.add(_details(result, each)) for each in result.results)
+    page.add_list("Warnings", (inline(message) for message in _warnings(result)))
+    left_out = sum(not page.add(_details(result, worker)) for worker in result.results)
     if left_out:
         page.add_last(f"The details of {show_count(left_out, 'worker')} are left out: the page would be too large.")
     page.add_last(_next_steps(material))
@@ -104,7 +104,7 @@ def render(material: Material) -> str:
 
 
 class _Page:
-    """Blocks one after another, as long as there is room."""
+    """A page of limited size, made of blocks."""
 
     def __init__(self) -> None:
         self._blocks: list[str] = []
@@ -115,7 +115,7 @@ class _Page:
         return "\n\n".join(self._blocks)
 
     def add(self, block: str) -> bool:
-        """Whether there was room for it."""
+        """Add a block. Returns false where it does not fit."""
         size = len(block.encode(errors="replace")) + 2
         if self._bytes + size > LIMIT_BYTES - _ROOM_BYTES:
             return False
@@ -123,26 +123,26 @@ class _Page:
         return True
 
     def add_last(self, block: str) -> None:
-        """Into the room kept free: a few short blocks."""
+        """Add a short block to the reserved space."""
         self._blocks.append(block)
         self._bytes += len(block.encode(errors="replace")) + 2
 
     def add_list(self, title: str, items: Iterable[str]) -> None:
-        """A section of items; none at all without items."""
+        """Add a section of items. Without items there is no section."""
         self._add_lines(title, [], [f"- {item}" for item in items])
 
     def add_table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A section with a table; none at all without rows."""
+        """Add a section with a table. Without rows there is no section."""
         head = [
             f"| {' | '.join(headings)} |",
-            f"|{'|'.join('---:' if each in _RIGHT else '---' for each in headings)}|",
+            f"|{'|'.join('---:' if heading in _RIGHT else '---' for heading in headings)}|",
         ]
         self._add_lines(title, head, [f"| {' | '.join(row)} |" for row in rows])
 
     def _add_lines(self, title: str, head: list[str], lines: list[str]) -> None:
         if not lines:
             return
-        room = (LIMIT_BYTES - _ROOM_BYTES - self._bytes) // 2  # the rest of the page wants some as well
+        room = (LIMIT_BYTES - _ROOM_BYTES - self._bytes) // 2  # the rest of the page needs space, too
         shown = [f"## {title}", "", *head]
         for number, line in enumerate(lines):
             room -= len(line.encode(errors="replace")) + 1
@@ -191,7 +191,7 @@ def _result_row(result: WorkerResult) -> tuple[str, ...]:
 
 
 def _place_line(place: Rank, task: str | None) -> str:
-    """A place with its reason, and with the task where several are ranked."""
+    """A rank with its reason, and with the task where several are ranked."""
     points = "" if place.score is None else f", {place.score:.1f} points"
     of_task = "" if task is None else f" of {inline(task, 80)}"
     about = f"({inline(place.model, 80)}{points}){of_task}"
@@ -199,14 +199,14 @@ def _place_line(place: Rank, task: str | None) -> str:
 
 
 def _add_checks(page: _Page, result: RunResult) -> None:
-    commands = list(dict.fromkeys(each.command for worker in result.results for each in worker.checks))
-    commands += [each.command for each in result.baseline if each.command not in commands]
+    commands = list(dict.fromkeys(check.command for worker in result.results for check in worker.checks))
+    commands += [check.command for check in result.baseline if check.command not in commands]
     if not commands:
         return
-    workers = [each for each in result.results if each.checks]
-    columns = [{each.command: each for each in checks} for checks in (result.baseline, *(w.checks for w in workers))]
+    workers = [worker for worker in result.results if worker.checks]
+    columns = [{check.command: check for check in checks} for checks in (result.baseline, *(w.checks for w in workers))]
     rows = ([code(command, 120), *(_check_cell(column.get(command)) for column in columns)] for command in commands)
-    page.add_table("Checks", ["Check", "base", *(f"worker {each.worker_id}" for each in workers)], rows)
+    page.add_table("Checks", ["Check", "base", *(f"worker {worker.worker_id}" for worker in workers)], rows)
 
 
 def _check_cell(check: CheckResult | None) -> str:
@@ -214,9 +214,9 @@ def _check_cell(check: CheckResult | None) -> str:
 
 
 def _check_words(check: CheckResult) -> str:
-    said = ["timed out" if check.timed_out else "passed" if check.passed else f"exit {check.exit_code}"]
-    said += [str(check.change).replace("_", " ")] if check.change not in (None, "unchanged") else []
-    return ", ".join([*said, *(["flaky"] if check.flaky else [])])
+    words = ["timed out" if check.timed_out else "passed" if check.passed else f"exit {check.exit_code}"]
+    words += [str(check.change).replace("_", " ")] if check.change not in (None, "unchanged") else []
+    return ", ".join([*words, *(["flaky"] if check.flaky else [])])
 
 
 def _add_conflicts(page: _Page, comparison: Comparison) -> None:
@@ -240,15 +240,15 @@ def _paths(paths: Sequence[str]) -> str:
 
 
 def _warnings(result: RunResult) -> list[str]:
-    said = list(result.warnings)
+    warnings = list(result.warnings)
     if result.escaped is not None:
-        who = ", ".join(map(str, result.escaped.suspects)) or "unknown"
-        said.append(f"the main checkout changed ({', '.join(result.escaped.paths[:5])}); suspects: {who}")
-    return said
+        suspects = ", ".join(map(str, result.escaped.suspects)) or "unknown"
+        warnings.append(f"the main checkout changed ({', '.join(result.escaped.paths[:5])}); suspects: {suspects}")
+    return warnings
 
 
 def _details(run: RunResult, result: WorkerResult) -> str:
-    """All of one worker, folded."""
+    """The details of one worker, folded."""
     reason = inline(text.reason_words(result))
     summary = (
         f"<summary>{MARKS[result.status]} worker {result.worker_id}: {inline(result.backend, 40)} "
@@ -257,10 +257,10 @@ def _details(run: RunResult, result: WorkerResult) -> str:
     blocks = [f"<details>\n{summary}", "**Task**", fenced(result.task)]
     blocks += ["**Error**", fenced(result.error, tail=True)] if result.error else []
     notes = [*result.warnings]
-    notes += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
+    notes += [f"{result.leaked} processes that the agent left running were stopped"] if result.leaked else []
     blocks += ["\n".join(f"- {inline(note)}" for note in notes[:SHOWN_FILES])] if notes else []
     if len(result.attempt_history) > 1:
-        blocks.append("\n".join(f"- {inline(text.attempt_words(each))}" for each in result.attempt_history))
+        blocks.append("\n".join(f"- {inline(text.attempt_words(attempt))}" for attempt in result.attempt_history))
     blocks += [block for check in result.checks if not check.passed for block in _failed_check(check)]
     blocks += ["**Final words**", fenced(result.output, tail=True)] if result.output else []
     if result.diff is not None and result.diff.files:
@@ -271,12 +271,12 @@ def _details(run: RunResult, result: WorkerResult) -> str:
 
 
 def _failed_check(check: CheckResult) -> list[str]:
-    said = f"**Check failed:** {code(check.command, 200)} ({_check_words(check)})"
-    return [said, *([fenced(check.output_tail, tail=True)] if check.output_tail else [])]
+    title = f"**Check failed:** {code(check.command, 200)} ({_check_words(check)})"
+    return [title, *([fenced(check.output_tail, tail=True)] if check.output_tail else [])]
 
 
 def _next_steps(material: Material) -> str:
-    # Only what holds no agent's word stands in it: run id and worker numbers.
+    # Only run id and worker numbers are in it: no text of an agent.
     lines = [line.strip() for line in text.next_steps(material.result).splitlines()[1:]]
     commands = "\n".join(re.sub(r" {2,}", "  # ", line, count=1) for line in lines)
     return f"## Next steps\n\n```sh\n{commands}\n```"

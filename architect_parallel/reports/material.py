@@ -1,4 +1,4 @@
-"""What every report of a run is made of: facts from the journal and git, and what was computed from them once."""
+"""The input of every report of a run: facts from the journal and git, and results computed from them once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from architect_parallel.system.git import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """One run, ready to be shown. Reports read it and compute nothing of their own that another might differ in."""
+    """One run, ready for reports. Reports compute nothing themselves in which two of them could differ."""
 
     repository: Repository
     result: RunResult
     recorded: tuple[Recorded, ...]
     """All events of the run so far, in order."""
     ranking: tuple[Rank, ...] = ()
-    """Of the workers that ended, task by task; empty where each task had one worker."""
+    """The ranks of the workers that ended, task by task. It is empty where each task had one worker."""
     rates: tuple[ModelRate, ...] = ()
-    """Of a competition with several runs of each model."""
+    """The pass rates in a competition with several runs of each model."""
     comparison: Comparison | None = None
-    """`None`: there is nothing to compare, or git is too old to."""
+    """`None` means that there is nothing to compare, or that git is too old to compare."""

@@ -1,4 +1,4 @@
-"""A plan on paper, for `--dry-run`: every worker with its branch, base and exact argv, and the most it can cost."""
+"""The plan of a run for `--dry-run`: every worker with branch, base and exact argv, and the most the run can cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow, total_usd
-from architect_parallel.events import to_plain
+from architect_parallel.event_json import to_plain
 from architect_parallel.reports.text import task_words
 from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.text.quantities import show_count
@@ -15,9 +15,9 @@ from architect_parallel.text.sanitize import one_line, plain_text
 
 
 def cost_ceiling(plan: RunPlan) -> float | None:
-    """The most the run may spend in USD before it is stopped; `None`: no limit was set for all of it."""
+    """The most USD that the run may spend before it is stopped. `None` means that no limit covers the whole run."""
     of_workers = total_usd(spec.limits.budget_usd for spec in plan.workers)
-    known = [each for each in (of_workers, plan.budget_usd) if each is not None]
+    known = [limit for limit in (of_workers, plan.budget_usd) if limit is not None]
     return min(known, default=None)
 
 
@@ -55,18 +55,17 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
             *_where(spec),
             *_options(spec),
             *([f"    scope     {one_line(', '.join(spec.files), 400)}"] if spec.files else []),
-            *(
-                f"    check     {one_line(command, 400)} (at most {spec.check_timeout_s:g} s)"
-                for command in spec.checks
-            ),
+            *(f"    check     {one_line(check, 400)} (at most {spec.check_timeout_s:g} s)" for check in spec.checks),
             f"    command   {_command(argv[spec.worker_id])}",
         ]
     return "\n".join(lines)
 
 
 def _after(spec: WorkerSpec, plan: RunPlan) -> list[str]:
-    names = {each.worker_id: f"[{each.worker_id}] {one_line(each.name, 60)}" for each in plan.workers}
-    return [f"    after     {', '.join(names[each] for each in spec.dependencies)}"] if spec.dependencies else []
+    names = {spec.worker_id: f"[{spec.worker_id}] {one_line(spec.name, 60)}" for spec in plan.workers}
+    return (
+        [f"    after     {', '.join(names[worker_id] for worker_id in spec.dependencies)}"] if spec.dependencies else []
+    )
 
 
 def _workflow(workflow: Workflow) -> list[str]:
@@ -83,8 +82,8 @@ def _competition(competition: Competition, plan: RunPlan) -> str:
     models = len({spec.model for spec in plan.workers})
     times = "once" if competition.runs_per_model == 1 else f"{competition.runs_per_model} times"
     judge = f", judged by {competition.judge}" if competition.judge is not None else ""
-    who = "1 model" if models == 1 else f"each of {models} models"
-    return f"Competition: {who} {times}, ranked by {competition.score} score{judge}"
+    compared = "1 model" if models == 1 else f"each of {models} models"
+    return f"Competition: {compared} {times}, ranked by {competition.score} score{judge}"
 
 
 def _where(spec: WorkerSpec) -> list[str]:
@@ -96,19 +95,19 @@ def _where(spec: WorkerSpec) -> list[str]:
 
 def _options(spec: WorkerSpec) -> list[str]:
     limits = spec.limits
-    said = [f"approval {spec.approval_mode}", f"sandbox {spec.sandbox_mode}"]
-    said += [f"at most {show_count(limits.max_steps, 'step')}"] if limits.max_steps is not None else []
-    said += [f"timeout {limits.timeout_s:g} s"] if limits.timeout_s is not None else []
-    said += [f"budget ${limits.budget_usd:.2f}"] if limits.budget_usd is not None else []
-    said += [f"{spec.retries} {'retry' if spec.retries == 1 else 'retries'}"] if spec.retries else []
-    said += [f"{spec.retry.max_attempts} attempts"] if spec.retry is not None and spec.retry.max_attempts > 1 else []
+    options = [f"approval {spec.approval_mode}", f"sandbox {spec.sandbox_mode}"]
+    options += [f"at most {show_count(limits.max_steps, 'step')}"] if limits.max_steps is not None else []
+    options += [f"timeout {limits.timeout_s:g} s"] if limits.timeout_s is not None else []
+    options += [f"budget ${limits.budget_usd:.2f}"] if limits.budget_usd is not None else []
+    options += [f"{spec.retries} {'retry' if spec.retries == 1 else 'retries'}"] if spec.retries else []
+    options += [f"{spec.retry.max_attempts} attempts"] if spec.retry is not None and spec.retry.max_attempts > 1 else []
     if spec.recovery is not None and spec.recovery.retries:
         further = "1 further attempt" if spec.recovery.retries == 1 else f"{spec.recovery.retries} further attempts"
-        said.append(f"recovery with {further}")
-    said += [f"complexity {spec.complexity}"] if spec.complexity is not Complexity.LOW else []
-    said += [] if spec.critical else ["not critical"]
-    said += [f"tags {one_line(', '.join(spec.tags), 100)}"] if spec.tags else []
-    return [f"    options   {', '.join(said)}"]
+        options.append(f"recovery with {further}")
+    options += [f"complexity {spec.complexity}"] if spec.complexity is not Complexity.LOW else []
+    options += [] if spec.critical else ["not critical"]
+    options += [f"tags {one_line(', '.join(spec.tags), 100)}"] if spec.tags else []
+    return [f"    options   {', '.join(options)}"]
 
 
 def _command(argv: tuple[str, ...]) -> str:

@@ -1,8 +1,8 @@
-"""The envelope read back: `result.json` of another machine, or of somebody who lies.
+"""The reader of an envelope: `result.json` of another machine, which may lie.
 
-Where `events.from_plain` trusts our own journal, nothing is taken on trust here: every field is held against its type,
-numbers are finite and not negative, times aware, names those that this program gives. What is read is still only
-somebody's word; what can be had from git is taken from git (`api.importing`).
+`events.from_plain` trusts our own journal. Here nothing is taken on trust: every field must fit its type, numbers are
+finite and not negative, times are aware, names are those that this program gives. The content may still be wrong, so
+`api.import_run` takes from git what git has.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from architect_parallel.reports.json import SCHEMA_VERSION
 from architect_parallel.text.names import is_run_id, parse_branch_number
 
 LIMIT_BYTES = 64 * 2**20
-"""A thousand workers with long outputs stay far below."""
+"""The size limit. A thousand workers with long outputs stay far below."""
 _MOST_WORKERS = 10_000
 _LARGEST = 1e15
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def read_envelope(data: bytes) -> RunResult:
-    """The run that an envelope tells of, `planned` left empty.
+    """The run of an envelope, with `planned` empty.
 
     Raises:
-        ValueError: What is wrong, and where (`results[2].cost: must be a number`).
+        ValueError: The first fault and its place (`results[2].cost: must be a number`).
     """
     if len(data) > LIMIT_BYTES:
         raise ValueError(f"{len(data)} bytes are too many to be a result")
@@ -49,15 +49,15 @@ def read_envelope(data: bytes) -> RunResult:
         raise ValueError(f"schema_version: must be {SCHEMA_VERSION}; another version of this program wrote it")
     run_id = _checked(str, fields.get("run_id"), "run_id")
     if not is_run_id(run_id):
-        raise ValueError("run_id: is none")
+        raise ValueError("run_id: is not a run id")
     base = _commit(fields.get("base_commit"), "base_commit")
     listed = fields.get("results")
     if not isinstance(listed, list) or len(listed) > _MOST_WORKERS:
         raise ValueError(f"results: must be a list of at most {_MOST_WORKERS}")
-    results = [_worker(each, f"results[{place}]") for place, each in enumerate(listed)]
+    results = [_worker(item, f"results[{place}]") for place, item in enumerate(listed)]
     for what, names in (
-        ("worker_id", [each.worker_id for each in results]),
-        ("branch", [each.branch for each in results if each.branch]),
+        ("worker_id", [result.worker_id for result in results]),
+        ("branch", [result.branch for result in results if result.branch]),
     ):
         if len(set(names)) != len(names):
             raise ValueError(f"results: two have the same {what}")
@@ -72,7 +72,7 @@ def read_envelope(data: bytes) -> RunResult:
         total_duration_seconds=_checked(float, fields.get("total_duration_seconds"), "total_duration_seconds"),
         max_parallel=max(1, len(results)),
         warnings=_checked(list[str], fields.get("warnings", []), "warnings"),
-        results=sorted(results, key=lambda each: each.worker_id),
+        results=sorted(results, key=lambda item: item.worker_id),
         baseline=_checked(list[CheckResult], fields.get("baseline", []), "baseline"),
     )
 
@@ -97,7 +97,7 @@ def _commit(value: Any, place: str) -> str:
 
 
 def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _object(value: Any, place: str) -> Mapping[str, Any]:
@@ -112,7 +112,7 @@ def _hints(cls: Any) -> Mapping[str, Any]:
 
 
 def _checked(kind: Any, value: Any, place: str) -> Any:
-    """`value` as `kind`, unknown keys of an object dropped, missing ones at their default; or ValueError."""
+    """Convert `value` to `kind`, or raise ValueError. Unknown keys are dropped, and missing ones get their default."""
     origin = typing.get_origin(kind)
     if kind is Any:
         return value
@@ -124,8 +124,8 @@ def _checked(kind: Any, value: Any, place: str) -> Any:
     if origin in (tuple, list):
         if not isinstance(value, list):
             raise ValueError(f"{place}: must be a list")
-        item = typing.get_args(kind)[0]
-        items = [_checked(item, each, f"{place}[{index}]") for index, each in enumerate(value)]
+        of = typing.get_args(kind)[0]
+        items = [_checked(of, item, f"{place}[{index}]") for index, item in enumerate(value)]
         return tuple(items) if origin is tuple else items
     if origin is not None:  # a mapping of anything
         return dict(_object(value, place))
@@ -168,9 +168,9 @@ def _scalar(kind: Any, value: Any, place: str) -> Any:
 
 def _time(value: str, place: str) -> datetime:
     try:
-        found = datetime.fromisoformat(value)
-        if found.tzinfo is None or not 2000 <= found.year <= 9000:
+        time = datetime.fromisoformat(value)
+        if time.tzinfo is None or not 2000 <= time.year <= 9000:
             raise ValueError
-        return found.astimezone(UTC)
+        return time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{place}: must be a time with its zone") from None

@@ -1,7 +1,7 @@
-"""A JSON file per worker, written as it ends, and `summary.json` at the end: the `output_dir` of a task file.
+"""The `output_dir` of a task file: a JSON file per worker, written at its end, and `summary.json` at the run's end.
 
-Each file appears whole or not at all, and takes the place of one of the same name. A listener of recorded events;
-`summary.json` is the envelope that `--json` prints, a worker's file one of its results.
+A file is written whole or not at all, and replaces a file of the same name. `summary.json` is the envelope that
+`--json` prints, and a worker's file is one of its results.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class ResultFiles:
     """Writes the result files of one run."""
 
     def __init__(self, directory: Path, plan: RunPlan) -> None:
-        """Makes the directory where it is missing.
+        """Make the directory where it is missing.
 
         Raises:
             EnvironmentProblem: It cannot be made.
         """
         self._directory = directory
-        # A worker that nobody named is named by its index, as results are.
+        # A worker without a name from the user is named by its index, like its result.
         own = [None if spec.name == f"worker-{spec.worker_id}" else spec.name for spec in plan.workers]
         names = file_names([name or f"task-{spec.index}" for name, spec in zip(own, plan.workers, strict=True)])
         self._names = {spec.worker_id: name for name, spec in zip(names, plan.workers, strict=True)}
@@ -40,12 +40,12 @@ class ResultFiles:
             raise EnvironmentProblem(problem, hint="change output_dir in the task file") from error
 
     def take(self, recorded: Recorded) -> None:
-        """The next event of the run."""
+        """Write the file of a worker that has ended."""
         if isinstance(recorded.event, WorkerFinished) and recorded.worker_id in self._names:
             self._write(f"{self._names[recorded.worker_id]}.json", worker(recorded.event.result))
 
     def finish(self, result: RunResult) -> None:
-        """The run is over.
+        """Write the summary of the ended run.
 
         Raises:
             OSError: The summary cannot be written.

@@ -1,7 +1,7 @@
-"""The full-screen view of `architect watch`: what stands on the screen for what is known, and nothing else.
+"""The full-screen view of `architect watch`: the lines on the screen for the state of a run.
 
-`frame` gives exactly as many lines as the screen has, none wider. It decides nothing and reads nothing: what was typed
-has become a `View`, what agents printed comes as lines without control sequences.
+`frame` returns exactly as many lines as the screen has, none of them wider. It decides nothing and reads nothing. The
+keys typed so far are in a `View`, and the output of agents comes as lines without control sequences.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _STYLES = {
 }
 _RUN_STYLES = {RunStatus.SUCCESS: "green", RunStatus.RUNNING: "cyan", RunStatus.PARTIAL: "yellow"}
 _TAIL_FROM_HEIGHT = 16
-"""A lower screen shows no part of the log below the list."""
+"""The least height of a screen that shows the end of the log below the list."""
 
 
 @dataclass(slots=True, kw_only=True)
 class View:
-    """What of it is looked at."""
+    """The part of the run that the user looks at."""
 
     mode: str = "list"
     """One of `MODES`."""
@@ -59,9 +59,9 @@ class View:
     up: int = 0
     """Lines the log is scrolled up from its end."""
     asks_cancel: bool = False
-    """Whether the question is on the screen."""
+    """The screen asks about a cancellation."""
     message: str = ""
-    """Shown in the last line in place of the keys; empty: none."""
+    """Shown in the last line instead of the keys. Empty means no message."""
 
 
 def frame(
@@ -73,10 +73,10 @@ def frame(
     height: int,
     lines: Mapping[int, Sequence[str]],
 ) -> list[Text]:
-    """The screen, line by line.
+    """Draw the screen, line by line.
 
     Args:
-        lines: Worker id → the end of what its agent printed, readable, oldest first.
+        lines: Worker id → the end of its agent's output as readable lines, oldest first.
     """
     head = [_head(run, now, width), Text("")]
     foot = [_foot(view, run, width)]
@@ -151,15 +151,15 @@ _COLUMNS: tuple[tuple[str, int, bool], ...] = (
     ("COST", 9, True),
     ("TIME", 7, True),
 )
-"""Heading, width, right-aligned; what is left of the line is the last thing printed."""
+"""Heading, width, right-aligned. The rest of the line shows the last output."""
 _NARROW = frozenset({"#", "NAME", "STATE", "COST", "TIME"})
-"""What is left of the columns on a screen narrower than 100."""
+"""The columns on a screen narrower than 100."""
 
 
 def _list(
     view: View, run: RunView, now: datetime, width: int, room: int, lines: Mapping[int, Sequence[str]]
 ) -> list[Text]:
-    columns = [each for each in _COLUMNS if width >= 100 or each[0] in _NARROW]
+    columns = [column for column in _COLUMNS if width >= 100 or column[0] in _NARROW]
     ids = sorted(run.workers)
     tail = lines.get(view.selected, ()) if room >= _TAIL_FROM_HEIGHT else ()
     shown = min(len(ids), max(3, room - 1 - (min(len(tail), room // 2) + 2 if tail else 0)))
@@ -177,7 +177,7 @@ def _list(
     rest = room - len(body) - 1
     if tail and rest > 1:
         body.append(_rule(f"worker {view.selected}", width, "dim"))
-        body += [_fitted(f" {each}", width) for each in tail[-rest:]]
+        body += [_fitted(f" {line}", width) for line in tail[-rest:]]
     return body
 
 
@@ -225,7 +225,7 @@ def _paint(line: Text, worker: WorkerView, columns: Sequence[tuple[str, int, boo
     start = 2
     for heading, size, _ in columns:
         if heading == "STATE":
-            # By characters: what stands before may be wider on the screen, then a little less is coloured.
+            # Counted in characters: where wide ones come before, a little less of the state is coloured.
             line.stylize(_STYLES.get(worker.state, ""), start, start + size)
         start += size + 1
 
@@ -238,5 +238,5 @@ def _log(view: View, run: RunView, printed: Sequence[str], width: int, room: int
     end = len(printed) - view.up
     where = f"  ({show_count(view.up, 'line')} further down)" if view.up else ""
     body = [_rule(f"worker {view.selected} {state}{attempt}{where}", width, "bold")]
-    body += [_fitted(f" {each}", width) for each in printed[max(0, end - (room - 1)) : end]]
+    body += [_fitted(f" {line}", width) for line in printed[max(0, end - (room - 1)) : end]]
     return body if printed else [*body, _fitted(" nothing was printed yet", width, "dim")]

@@ -1,4 +1,4 @@
-"""The text report of a run, as it appears on a pipe: no colour, no terminal width, one row a worker."""
+"""The text report of a run, as written to a pipe: no colour, no terminal width, one row per worker."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from architect_parallel.domain import (
     WorkerSpec,
 )
 from architect_parallel.reports.paused import asked, to_go_on
+from architect_parallel.reports.table import align
 from architect_parallel.scheduling import check_policy
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.text.sanitize import one_line, plain_text
@@ -35,29 +36,29 @@ STATUS_WORDS = {
 HEADINGS = ("#", "BACKEND", "MODEL", "STATUS", "STEPS", "COST", "DURATION", "FILES", "SESSION", "BRANCH", "TASK")
 SHOWN_TASK = 60
 SHOWN_TAIL_LINES = 10
-"""Of the end of a check's output."""
+"""The most lines of the end of a check's output."""
 
 
 def cost_text(cost: float | None) -> str:
-    """USD with four digits; `?` for unknown."""
+    """USD with four digits, or `?` for an unknown cost."""
     return "?" if cost is None else f"${cost:.4f}"
 
 
 def finished_line(result: WorkerResult) -> str:
-    """What is said when a worker ends: its final words, or why it has none."""
+    """The line for the end of a worker: its final text, or the reason why it has none."""
     if result.status is Status.SUCCESS:
         return f"[{result.worker_id}] {one_line(result.output, 100) or reason_words(result)}"
-    said = one_line(result.error or result.output, 100)
+    detail = one_line(result.error or result.output, 100)
     word = STATUS_WORDS[result.status]
-    return f"[{result.worker_id}] {word} ({reason_words(result)}){': ' + said if said else ''}"
+    return f"[{result.worker_id}] {word} ({reason_words(result)}){': ' + detail if detail else ''}"
 
 
 def attempt_line(worker_id: int, attempt: Attempt, because: str) -> str:
-    """What is said when another attempt follows one that failed."""
+    """The line for a failed attempt that another one follows."""
     wait_s = attempt.next_in_seconds or 0.0
     when = f", next attempt in {wait_s:.1f} s" if wait_s >= 0.1 else ""
-    said = f": {one_line(attempt.error, 100)}" if attempt.error else ""
-    return f"[{worker_id}] attempt {attempt.number} ended ({because}){when}{said}"
+    error = f": {one_line(attempt.error, 100)}" if attempt.error else ""
+    return f"[{worker_id}] attempt {attempt.number} ended ({because}){when}{error}"
 
 
 def reason_words(result: WorkerResult) -> str:
@@ -66,12 +67,14 @@ def reason_words(result: WorkerResult) -> str:
 
 
 def permission_line(workers: Sequence[WorkerSpec]) -> str | None:
-    """Which agents run without asking, and where; `None` when none does. A shell command never asks."""
+    """The line about agents that act without asking. `None` means that there are none. A shell command never asks."""
     free = [
-        spec for spec in workers
-        if spec.approval_mode is ApprovalMode.NONE and spec.sandbox_mode is not SandboxMode.READ_ONLY
+        spec
+        for spec in workers
+        if spec.approval_mode is ApprovalMode.NONE
+        and spec.sandbox_mode is not SandboxMode.READ_ONLY
         and spec.backend != SHELL
-    ]  # fmt: skip
+    ]
     if not free:
         return None
     some = show_workers([spec.worker_id for spec in free])
@@ -82,10 +85,8 @@ def permission_line(workers: Sequence[WorkerSpec]) -> str | None:
 
 
 def results_table(results: Sequence[WorkerResult]) -> list[str]:
-    """The table, a line each, columns as wide as their contents."""
-    rows = [HEADINGS, *(_row(result) for result in results)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    """The table of results, a line per worker."""
+    return align([HEADINGS, *(_row(result) for result in results)])
 
 
 def _row(result: WorkerResult) -> tuple[str, ...]:
@@ -110,13 +111,13 @@ def _planned(spec: WorkerSpec) -> str:
 
 
 def task_words(worker_id: int, name: str, task: str, limit: int) -> str:
-    """A task on one line, behind its name if somebody gave it one."""
+    """A task on one line, with its name before it where the user gave one."""
     own = "" if name in ("", f"worker-{worker_id}") else f"{one_line(name, limit)}: "
     return one_line(own + task, limit)
 
 
 def total_line(result: RunResult) -> str:
-    """The last line: how many tasks ended how, in how long."""
+    """The last line: the number of tasks by status, and the time."""
     parts = [show_count(result.total_tasks, "task")]
     parts.append(f"{result.count(Status.SUCCESS)} completed")
     parts.append(f"{result.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)} failed")
@@ -130,27 +131,27 @@ def total_line(result: RunResult) -> str:
 
 
 def results(result: RunResult) -> str:
-    """Everything below the progress lines: heading, table, the checks that failed, total, what escaped."""
-    failed = [line for each in result.results for line in _failed_checks(each)]
+    """The report below the progress lines: heading, table, failed checks, total, changes of the main checkout."""
+    failed = [line for worker in result.results for line in _failed_checks(worker)]
     escaped = ["", *escape_lines(result.escaped)] if result.escaped is not None else []
     table = ["", "Results", "=" * 60, *results_table(result.results), *failed, total_line(result), *escaped]
-    return "\n".join([*table, *_last_words(result)])
+    return "\n".join([*table, *_endings(result)])
 
 
 def _landing(run: RunResult) -> list[str]:
-    """What of it landed, and what was left out."""
+    """The merged results, and those that were left out."""
     if run.merge is None:
         return []
     how = "For a pull request against" if run.merge.pull_request else "Merged on"
     return [
         "",
         f"{how} {one_line(run.merge.target)}: {show_workers(run.merge.merged)} ({run.merge.commit[:12]})",
-        *(f"  left out: worker {each.worker_id} ({each.reason})" for each in run.merge.left_out),
+        *(f"  left out: worker {left.worker_id} ({left.reason})" for left in run.merge.left_out),
     ]
 
 
-def _last_words(result: RunResult) -> list[str]:
-    """What a spec's coordinator made of it, and what a person has to decide."""
+def _endings(result: RunResult) -> list[str]:
+    """The merge, the coordinator's synthesis, and what a person has to decide."""
     lines = _landing(result)
     for heading, text in (("Synthesis", result.synthesis), ("Escalated", result.briefing)):
         if text:
@@ -162,33 +163,31 @@ def _last_words(result: RunResult) -> list[str]:
 
 
 def escape_lines(escape: Escape) -> list[str]:
-    """What changed in the main checkout while agents ran, whose doing it may be, and how to look at it."""
+    """The changes of the main checkout while agents ran, the suspects, and the way back."""
     shown = ", ".join(one_line(path, 100) for path in escape.paths[:10])
     shown += f" and {len(escape.paths) - 10} more" if len(escape.paths) > 10 else ""
-    who = show_workers(escape.suspects)
-    lines = [f"The main checkout changed while {who} ran (nothing was reverted): {shown}"]
+    suspects = show_workers(escape.suspects)
+    lines = [f"The main checkout changed while {suspects} ran (nothing was reverted): {shown}"]
     if escape.patch is not None:
         lines.append(f"  saved as {escape.patch}")
-        lines.append(
-            f"  git apply -R {shlex.quote(escape.patch)}    takes the files back, from the top of the checkout"
-        )
+        lines.append(f"  git apply -R {shlex.quote(escape.patch)}    restore the files, at the top of the checkout")
     return lines
 
 
 def _failed_checks(result: WorkerResult) -> list[str]:
-    """Each check that failed with the end of what it printed."""
+    """The failed checks, each with the end of its output."""
     lines = []
     for check in check_policy.failing(result.checks):
         lines.append(f"[{result.worker_id}] check failed: {check_policy.words(check)}")
-        lines += [f"    | {one_line(each, 200)}" for each in check.output_tail.splitlines()[-SHOWN_TAIL_LINES:]]
+        lines += [f"    | {one_line(line, 200)}" for line in check.output_tail.splitlines()[-SHOWN_TAIL_LINES:]]
     return lines
 
 
 def next_steps(result: RunResult) -> str:
-    """What a user types next, with the run's own words in it."""
+    """Commands that a user may type next, with the run's own ids."""
     run = result.run_id
-    good = [each.worker_id for each in result.results if each.status is Status.SUCCESS and each.files_modified]
-    some = good or [each.worker_id for each in result.results if each.files_modified]
+    good = [worker.worker_id for worker in result.results if worker.status is Status.SUCCESS and worker.files_modified]
+    some = good or [worker.worker_id for worker in result.results if worker.files_modified]
     lines = [f"Run {run}"]
     if some:
         lines.append(f"  architect diff {run} {some[0]}     what worker {some[0]} changed")
@@ -200,13 +199,13 @@ def next_steps(result: RunResult) -> str:
         lines.append(f"  architect compare {run}    side by side: conflicts, and what merges cleanly together")
     if len(good) < result.total_tasks:
         lines.append(f"  architect logs {run} N     what worker N printed")
-        lines.append(f"  architect resume {run}     run again what did not succeed")
+        lines.append(f"  architect resume {run}     run the unsuccessful workers again")
     lines.append("  architect parallel-cleanup               remove worktrees and merged branches")
     return "\n".join(lines)
 
 
 def runs_table(runs: Sequence[RunResult]) -> str:
-    """One line a run, newest first."""
+    """One line per run, newest first."""
     if not runs:
         return 'No runs yet. Start one: architect parallel "what to do"'
     rows = [("RUN", "STATUS", "STARTED (UTC)", "TASKS", "OK", "FAILED", "COST", "DURATION")]
@@ -223,14 +222,11 @@ def runs_table(runs: Sequence[RunResult]) -> str:
                 f"{run.total_duration_seconds:.1f}s",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return "\n".join(align(rows))
 
 
 def run_details(run: RunResult) -> str:
-    """One run: its state, its workers, and what went wrong with each."""
+    """One run: its state, its workers, and the failures of each."""
     lines = [
         f"Run {run.run_id}: {run.status.value}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC, "
         f"from {run.base_ref} ({run.base_commit[:12]})"
@@ -242,26 +238,22 @@ def run_details(run: RunResult) -> str:
         lines += ["", *results_table(run.results)]
     waiting = [spec for spec in run.planned if spec.worker_id not in ended]
     if waiting:
-        lines += [
-            "",
-            "Not ended yet:",
-            *(f"  {_planned(spec)}" for spec in waiting),
-        ]
+        lines += ["", "Not ended yet:", *(f"  {_planned(spec)}" for spec in waiting)]
     for result in run.results:
-        said = [reason_words(result)] if result.status is not Status.SUCCESS else []
-        said += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
+        notes = [reason_words(result)] if result.status is not Status.SUCCESS else []
+        notes += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
         if len(result.attempt_history) > 1:
-            said += [attempt_words(each) for each in result.attempt_history]
-        said += [f"{result.leaked} processes left behind by the agent were ended"] if result.leaked else []
-        said += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
-        said += [line.removeprefix(f"[{result.worker_id}] check failed: ") for line in _failed_checks(result)]
-        if said:
-            lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {each}" for each in said)]
-    return "\n".join([*lines, "", total_line(run), *_last_words(run)])
+            notes += [attempt_words(attempt) for attempt in result.attempt_history]
+        notes += [f"{result.leaked} processes that the agent left running were stopped"] if result.leaked else []
+        notes += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
+        notes += [line.removeprefix(f"[{result.worker_id}] check failed: ") for line in _failed_checks(result)]
+        if notes:
+            lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {note}" for note in notes)]
+    return "\n".join([*lines, "", total_line(run), *_endings(run)])
 
 
 def attempt_words(attempt: Attempt) -> str:
-    """One attempt of several: how it ended, and what it took."""
+    """One attempt of several: its end, its time and its cost."""
     reason = str(attempt.reason or attempt.status).replace("_", " ")
     figures = f"{attempt.duration:.1f}s, {cost_text(attempt.cost)}"
     return f"attempt {attempt.number}: {reason} ({figures})" + (

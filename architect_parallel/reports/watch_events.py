@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from architect_parallel.event_json import to_plain
 from architect_parallel.events import (
     AgentStarted,
     AttemptEnded,
@@ -22,7 +23,6 @@ from architect_parallel.events import (
     RunStarted,
     Warned,
     WorkerFinished,
-    to_plain,
 )
 from architect_parallel.journal.view import RunView
 from architect_parallel.reports import text

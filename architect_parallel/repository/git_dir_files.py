@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from architect_parallel.repository import registry
+from architect_parallel.system.files import delete_tree, names
 from architect_parallel.system.git import Git
 
 OBJECT_ID = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
@@ -22,7 +22,7 @@ _LARGEST_REF_FILE = 4096
 
 def read_refs(directory: Path) -> dict[str, str]:
     """The refs of a git directory as full name → object id. Symbolic refs and links are left out."""
-    if registry.names(directory / "reftable"):  # the agent changed the format: only git can read it
+    if names(directory / "reftable"):  # the agent changed the format: only git can read it
         output = Git(cwd=directory, git_dir=directory).run("for-each-ref", "--format=%(objectname) %(refname)")
         return parse_packed_refs(output.stdout)
     refs = parse_packed_refs(read_regular_file(directory / "packed-refs", largest=None))
@@ -59,9 +59,9 @@ def read_reflog(file: Path) -> list[tuple[str, str]]:
 
 def files_below(directory: Path) -> Iterator[Path]:
     """The files below a directory, at any depth. A directory that cannot be read counts as empty."""
-    for here, _, names in os.walk(directory):
-        for name in names:
-            yield Path(here, name)
+    for parent, _, files in os.walk(directory):
+        for name in files:
+            yield Path(parent, name)
 
 
 def read_regular_file(path: Path, largest: int | None = _LARGEST_REF_FILE) -> bytes:
@@ -83,7 +83,7 @@ def copy_regular_file(source: Path, target: Path) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if stat.S_ISREG(source.lstat().st_mode):
             target.parent.mkdir(parents=True, exist_ok=True)
-            registry.delete_tree(target)
+            delete_tree(target)
             shutil.copy2(source, target)
 
 

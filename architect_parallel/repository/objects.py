@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from architect_parallel.repository import registry
 from architect_parallel.repository.git_dir_files import OBJECT_ID, read_regular_file
-from architect_parallel.system.files import replace_file
-from architect_parallel.system.git import Git, Repository, copy_objects
+from architect_parallel.system.files import names, replace_file
+from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.git_command import copy_objects
 
 UNPACK_LIMIT = 100
 """Up to this many objects are written one by one, more as one pack; the same number as git's `fetch.unpackLimit`."""
@@ -71,10 +71,10 @@ def bring_reachable_objects(source: Git, tips: Iterable[str], known: Iterable[st
 def _own_objects(repository: Repository, objects: Path) -> list[str]:
     """Ids of the objects in the directory itself, without those that it borrows."""
     oids = []
-    for folder in registry.names(objects):
+    for folder in names(objects):
         if re.fullmatch("[0-9a-f]{2}", folder):
-            oids += [oid for name in registry.names(objects / folder) if OBJECT_ID.fullmatch(oid := folder + name)]
-    for name in registry.names(objects / "pack"):
+            oids += [oid for name in names(objects / folder) if OBJECT_ID.fullmatch(oid := folder + name)]
+    for name in names(objects / "pack"):
         if name.endswith(".idx"):
             oids += _packed(repository, objects / "pack" / name)
     return oids
@@ -89,7 +89,7 @@ def _packed(repository: Repository, index: Path) -> list[str]:
 
 def _promised(repository: Repository, objects: Path) -> frozenset[str]:
     """Objects that came from a promisor remote, which may lack what they name."""
-    packs = [name for name in registry.names(objects / "pack") if name.endswith(".promisor")]
+    packs = [name for name in names(objects / "pack") if name.endswith(".promisor")]
     indexes = [objects / "pack" / f"{name.removesuffix('.promisor')}.idx" for name in packs]
     return frozenset(oid for index in indexes for oid in _packed(repository, index))
 

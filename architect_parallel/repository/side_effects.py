@@ -1,8 +1,8 @@
-"""What an agent may leave outside its branch and tree: refs, stashes, altered settings of the repository.
+"""Find side effects outside a worker's branch and tree: refs, stashes, changed settings of the repository.
 
-Two looks, one before the agent ran and one after; the second says what is different. It judges nothing and changes
-nothing: several workers and the user share these places, so a difference is named, not ascribed. Files are read as
-data; the git commands only read refs and reflogs.
+The state before the agent ran is compared with the state after. Nothing is judged and nothing changes. Several workers
+and the user share these places, so warnings name a difference, not its author. Files are read as data, and git commands
+only read refs and reflogs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from architect_parallel.repository.checkouts import checkouts
 from architect_parallel.repository.heads import read_reflog
-from architect_parallel.repository.registry import checkouts
+from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 
@@ -23,7 +24,7 @@ NOT_WATCHED = (
     *("refs/architect/", "refs/heads/architect/parallel-", "refs/heads/architect/merged-"),
     *("refs/remotes/", "refs/prefetch/", "refs/stash"),
 )
-"""Ours, other workers', or moved by any fetch. `refs/stash` is looked at through its reflog."""
+"""Refs of this program, of other workers, or moved by any fetch. `refs/stash` is read through its reflog."""
 _SETTINGS = (
     *("config", "config.worktree", "shallow", "objects/info/alternates", "objects/info/http-alternates"),
     *("rebase-apply", "rebase-merge", "sequencer"),
@@ -41,7 +42,7 @@ class Refs:
 
 
 def read_refs(repository: Repository) -> Refs:
-    """The refs as they are; one process.
+    """Read all refs, with one process.
 
     Raises:
         GitError: The repository cannot be read (its configuration is broken, say).
@@ -51,28 +52,30 @@ def read_refs(repository: Repository) -> Refs:
     for line in output.stdout.split(b"\n")[:-1]:
         oid, _, ref = os.fsdecode(line).partition(" ")
         oids[ref] = oid
-    places = {
-        f"refs/heads/{branch}": tuple(checkout.path for checkout in found)
-        for branch, found in checkouts(repository).items()
+    paths = {
+        f"refs/heads/{branch}": tuple(checkout.path for checkout in branch_checkouts)
+        for branch, branch_checkouts in checkouts(repository).items()
     }
-    return Refs(oids=oids, checkouts=places)
+    return Refs(oids=oids, checkouts=paths)
 
 
 def watched(refs: Refs) -> dict[str, str]:
-    """The refs no worker has business with."""
+    """The refs that no worker should change."""
     return {ref: oid for ref, oid in refs.oids.items() if not ref.startswith(NOT_WATCHED)}
 
 
 def ref_warnings(before: Mapping[str, str], after: Mapping[str, str], moved_here: frozenset[str]) -> list[str]:
-    """What happened to watched refs meanwhile. `moved_here`: commits this worktree's HEAD has been at.
+    """Warnings about watched refs that changed.
 
-    A ref that moved is only named when it moved to such a commit: users commit on their branches meanwhile.
+    Args:
+        moved_here: Commits at which this worktree's HEAD has been. A ref that moved is named only if it moved to such a
+            commit, because users commit on their branches during a run.
     """
     new = [ref for ref in after if ref not in before]
     gone = [ref for ref in before if ref not in after]
     moved = [ref for ref in before if after.get(ref, before[ref]) != before[ref] and after[ref] in moved_here]
-    said = (("appeared", new), ("disappeared", gone), ("moved", moved))
-    return [f"while it ran, {summarize(sorted(refs))} {what}" for what, refs in said if refs]
+    events = (("appeared", new), ("disappeared", gone), ("moved", moved))
+    return [f"while it ran, {summarize(sorted(refs))} {event}" for event, refs in events if refs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,7 @@ class Stash:
     """`WIP on <branch>: …` or `On <branch>: …`."""
 
     def is_of(self, branch: str) -> bool:
-        """Whether it was made on this branch, or on a detached HEAD (which may be any worktree's)."""
+        """Return whether it was made on this branch, or on a detached HEAD, which may be any worktree's."""
         return any(f"n {name}:" in self.message for name in (branch, "(no branch)"))
 
 
@@ -94,69 +97,64 @@ def stashes(repository: Repository) -> tuple[Stash, ...]:
 
 
 def head_commits(admin_dir: Path) -> frozenset[str]:
-    """Every commit the worktree's HEAD has been at, by its reflog."""
+    """Every commit at which the worktree's HEAD has been, by its reflog."""
     return frozenset(oid for oid, _ in read_reflog(admin_dir, "HEAD"))
 
 
 def visited_branches(admin_dir: Path) -> frozenset[str]:
-    """Short names of the branches (or commits) the worktree's HEAD was moved to by a checkout, by its reflog."""
+    """Short names of the branches (or commits) that were checked out in the worktree, by HEAD's reflog."""
     messages = (message for _, message in read_reflog(admin_dir, "HEAD"))
     return frozenset(text.rpartition(" to ")[2] for text in messages if text.startswith("checkout: moving from "))
 
 
 def surroundings(repository: Repository) -> dict[str, str]:
-    """Digest of each file by which git can be made to run or do something else, by its path."""
+    """Digests of the files that can change what git does or runs, by path."""
     paths = (repository.common_dir / name for name in setting_files(repository))
     return {os.fspath(path): _digest(path) for path in paths if os.path.lexists(path)}
 
 
 def setting_files(repository: Repository) -> list[str]:
-    """Those files, relative to the common directory, sorted: settings, hooks, `info/*`, the same of submodules, and
-    operations under way. Some may not be there."""
+    """The files that can change what git does or runs, relative to the common directory, sorted.
+
+    They are settings, hooks and `info/*`, the same of submodules, and operations in progress. Some may be missing.
+    """
     common = repository.common_dir
-    found = {*_SETTINGS, *_hooks(common, ""), *(f"info/{name}" for name in _names(common / "info"))}
-    pending = [f"modules/{name}" for name in _names(common / "modules")]
+    files = {*_SETTINGS, *_hooks(common, ""), *(f"info/{name}" for name in names(common / "info"))}
+    pending = [f"modules/{name}" for name in names(common / "modules")]
     while pending:
         module = pending.pop()
         if (common / module / "HEAD").exists():
-            found |= {f"{module}/config", *_hooks(common, f"{module}/")}
-            pending += [f"{module}/modules/{name}" for name in _names(common / module / "modules")]
+            files |= {f"{module}/config", *_hooks(common, f"{module}/")}
+            pending += [f"{module}/modules/{name}" for name in names(common / module / "modules")]
         else:  # a submodule's name may have slashes
-            pending += [f"{module}/{name}" for name in _names(common / module)]
-    return sorted(found - set(_WRITTEN_BY_GC))
+            pending += [f"{module}/{name}" for name in names(common / module)]
+    return sorted(files - set(_WRITTEN_BY_GC))
 
 
 def _hooks(common: Path, prefix: str) -> set[str]:
-    return {f"{prefix}hooks/{name}" for name in _names(common / prefix / "hooks") if not name.endswith(".sample")}
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
+    return {f"{prefix}hooks/{name}" for name in names(common / prefix / "hooks") if not name.endswith(".sample")}
 
 
 def surrounding_warnings(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Names what of it is not as it was."""
+    """Warnings about the files that changed."""
     changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     return [f"{path} changed while it ran: look at it before you run git there" for path in changed]
 
 
 def excludes(repository: Repository, own: Sequence[bytes]) -> str:
-    """Digest of `info/exclude` without the lines that are the launcher's own."""
+    """A digest of `info/exclude` without this program's own lines."""
     lines = _content(repository.common_dir / "info" / "exclude").split(b"\n")
     return hashlib.sha256(b"\n".join(line for line in lines if line and line not in own)).hexdigest()
 
 
 def _digest(path: Path) -> str:
-    found = path.lstat()
-    mode = stat.S_IFMT(found.st_mode) | (found.st_mode & 0o111)
+    status = path.lstat()
+    mode = stat.S_IFMT(status.st_mode) | (status.st_mode & 0o111)
     return f"{mode:o} {hashlib.sha256(_content(path)).hexdigest()}"
 
 
 def _content(path: Path) -> bytes:
-    """What a regular file holds; nothing for anything else (a FIFO would never end)."""
+    """The content of a regular file. Anything else counts as empty, because reading a FIFO would block."""
     try:
         return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else b""
     except OSError:

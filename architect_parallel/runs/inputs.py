@@ -1,7 +1,7 @@
-"""What goes from a worker to those that depend on it: its work as their base, its words in their prompts.
+"""Results for dependent workers: the work as their base, the final texts in their prompts.
 
-Results are heard as they are recorded, in the dispatcher's thread, before anybody who waits for them may start; specs
-are made whole in the thread of the worker that begins, because that takes git.
+Results are collected as they are recorded, in the dispatcher's thread, before a dependent worker may start. Specs are
+completed in the thread of the worker that starts, because that runs git.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from architect_parallel.templates import references
 from architect_parallel.templates.scanner import Placeholder
 
 MISSING = "ARCHITECT_MISSING"
-"""Where a command that goes on in spite of failed dependencies finds their names, a line each."""
+"""Variable with the names of failed dependencies, one a line, for a command that goes on in spite of them."""
 LESSON = "ARCHITECT_LESSON"
-"""Where a command finds what went wrong with its attempt before."""
+"""Variable with the failure of the attempt before, for a command."""
 
 
 class HandingOn:
-    """Keeps the results of a run's workers and makes the specs of those that depend on them whole."""
+    """Keeps the results of a run's workers, and completes the specs of the workers that depend on them."""
 
     def __init__(self, plan: RunPlan, repository: Repository, earlier: Mapping[int, WorkerResult]) -> None:
         """Args:
@@ -40,12 +40,12 @@ class HandingOn:
         self._lock = threading.Lock()
 
     def take(self, recorded: Recorded) -> None:
-        """The next event of the run."""
+        """Take the next event of the run."""
         if isinstance(recorded.event, WorkerFinished) and recorded.worker_id is not None:
             self._results[recorded.worker_id] = recorded.event.result
 
     def make_whole(self, spec: WorkerSpec) -> WorkerSpec:
-        """`spec` with its base and, in its prompt or beside its command, the results it refers to.
+        """Return `spec` with its base and with the results that its prompt or command refers to.
 
         Raises:
             EnvironmentProblem: The work it builds on conflicts, or a file it refers to is not there.
@@ -91,7 +91,7 @@ class HandingOn:
         if reference.text == references.RESULTS:
             known = graph.closure(self._graph, spec.dependencies)
             return references.account([self._results[each] for each in sorted(known)])
-        if reference.text not in self._ids:  # instructions of a `--continue`, which nobody checked, stay as they are
+        if reference.text not in self._ids:  # instructions of a `--continue` are not checked: they stay as they are
             return f"{{{{ {reference.text} }}}}"
         result = self._results[self._ids[reference.text]]
         if result.output or result.status is Status.SUCCESS:
@@ -100,7 +100,7 @@ class HandingOn:
 
 
 def file_text(repository: Repository, commit: str, reference: Placeholder) -> str:
-    """The text of a `file(…)` as it is in a commit; of a symbolic link that of the file it leads to.
+    """Return the text of a `file(…)` in a commit. A symbolic link is followed.
 
     Raises:
         EnvironmentProblem: It holds no such file.
@@ -113,7 +113,7 @@ def file_text(repository: Repository, commit: str, reference: Placeholder) -> st
 
 
 def file_fault(repository: Repository, commit: str, path: str) -> str | None:
-    """What is wrong with the path of a `file(…)` in a commit; `None`: there is such a file."""
+    """The fault of the path of a `file(…)` in a commit. `None` means that there is such a file."""
     return _blob(repository, commit, path)[1]
 
 

@@ -81,7 +81,7 @@ def resolve(config: ParallelConfig, settings: RunOptions, file: TaskFile | None 
         UsageError: A value is wrong, with its flag, or two options exclude each other.
     """
     if config.model is not None and config.models:
-        raise UsageError("--model and --models exclude each other", hint="--model is that of every worker")
+        raise UsageError("--model and --models exclude each other", hint="leave one of them out")
     written = {spec.name: getattr(config, spec.name) for spec in fields(config) if spec.name in OPTIONS}
     unset = {spec.name: spec.default for spec in fields(config)}
     given = {

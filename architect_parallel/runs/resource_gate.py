@@ -21,7 +21,7 @@ class Admission(Enum):
 
 
 class ResourceGate:
-    """Decides whether the machine has room for one more worker."""
+    """Decides whether the machine has the memory and disk for one more worker."""
 
     def __init__(self, rules: Rules, free: Callable[[], FreeResources], warn: Callable[[str], None]) -> None:
         """Args:
@@ -49,9 +49,9 @@ class ResourceGate:
         if not is_idle:
             self._starved_s = now_s if self._starved_s is None else self._starved_s
             if now_s - self._starved_s >= STARVED_S:
-                self._warn(f"workers wait for room on this machine: {shortage.text}")
+                self._warn(f"workers wait for free memory or disk: {shortage.text}")
             return Admission.WAIT, shortage.text
         if shortage.of_disk:
             return Admission.FAIL, shortage.text
-        self._warn(f"started although there is little room: {shortage.text}")
+        self._warn(f"started a worker although resources are short: {shortage.text}")
         return Admission.START, shortage.text

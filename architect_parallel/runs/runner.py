@@ -44,7 +44,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.hosts.base import Emit, Host, Target
 from architect_parallel.runs.baseline import baseline_order, baseline_problem
-from architect_parallel.runs.recorder import Listener, Recorder
+from architect_parallel.runs.recorder import Recorder
 from architect_parallel.runs.resource_gate import Admission, ResourceGate
 from architect_parallel.runs.run_end import run_end, uncritical_failures
 from architect_parallel.runs.stop_control import LOOK_S, StopControl
@@ -52,8 +52,6 @@ from architect_parallel.scheduling import check_policy
 from architect_parallel.scheduling.scheduler import Scheduler
 from architect_parallel.system import signals
 from architect_parallel.system.clock import monotonic_s
-
-__all__ = ["LOOK_S", "Listener", "Runner"]
 
 _MOST_AT_ONCE = 1000
 """The most events that are recorded in one transaction."""
@@ -203,7 +201,7 @@ class Runner:
             self._give_up(problem)
         self.record([(None, ended)])
         for check in check_policy.failing(ended.checks):
-            self.warn(f"a check fails on the base commit already: {check_policy.words(check)}")
+            self.warn(f"check already fails on the base commit: {check_policy.words(check)}")
 
     def _give_up(self, problem: ArchitectParallelError) -> NoReturn:
         """Abort the launch before any worker starts, and raise `problem`.

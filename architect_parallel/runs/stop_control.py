@@ -72,12 +72,12 @@ class StopControl:
         if now_s < self._next_look_s:
             return []
         self._next_look_s = now_s + LOOK_S
-        asked = (None, *worker_ids)
-        new = [each for each in asked if each not in self._canceled and cancel_requested(self._run_dir, each)]
-        self._canceled.update(new)
-        if None in new:
+        unseen = {None, *worker_ids} - self._canceled
+        requested = {target for target in unseen if cancel_requested(self._run_dir, target)}
+        self._canceled |= requested
+        if None in requested:
             self.add(Reason.CANCELED, "canceled on request")
-        return [worker_id for worker_id in new if worker_id is not None]
+        return sorted(worker_id for worker_id in requested if worker_id is not None)
 
     def next_reason(self) -> StopOrder | None:
         """Return the next reason to stop the run, each once. `None` means that there is no further one now."""

@@ -1,9 +1,8 @@
-"""Watching a run of this or another process: from its first event, as they come, to its end.
+"""The events of a run of this or another process, from its first event to its end, as they come.
 
-The journal is looked at a few times a second (an indexed look at a file that is in memory: 0.1 ms); callers wait on an
-iterator and poll nothing. A launcher that dies is noticed by its lock, at the next look. What is told is numbered here,
-from 1 without gaps, and depends on nothing but the journal: also that a launcher died stands in every replay, at the
-place where a later resume began.
+The journal is read a few times a second (an indexed read of a file in memory: 0.1 ms), so callers wait on an iterator.
+The lock shows at the next read that a launcher died. Events are numbered here from 1 without gaps. The numbers depend
+on the journal alone: a launcher's death, too, has the same number in every replay, before the resume that followed.
 """
 
 from __future__ import annotations
@@ -25,36 +24,36 @@ LOOK_S = 0.2
 
 
 class Follower:
-    """Reads on in the journal of one run."""
+    """Reads the journal of one run, from where it stopped the last time."""
 
     def __init__(self, journal: Journal, run_id: str) -> None:
         self.over = False
-        """Whether the run has ended, well or by its launcher's death; a later resume takes it up again."""
+        """True once the run has ended, or its launcher died. A later resume continues it."""
         self._journal = journal
         self._run_id = run_id
         self._last_seq = 0
         self._last_time: datetime | None = None
         self._count = 0
         self._finished = False
-        self._told_death = False
+        self._saw_death = False
 
     def poll(self) -> list[WatchedEvent]:
-        """What has come since the last look."""
+        """The events since the last call."""
         # Liveness first: a run that ends in between is then read with its end, never as interrupted.
         live = self._journal.is_live(self._run_id)
         recorded = self._journal.recorded(self._run_id, self._last_seq)
-        seen = [item for each in recorded for item in self._taken(each)]
-        if not live and not self._finished and not self._told_death and self._last_time is not None:
+        seen = [item for entry in recorded for item in self._taken(entry)]
+        if not live and not self._finished and not self._saw_death and self._last_time is not None:
             seen.append(self._death())
-        self.over = self._finished or self._told_death
+        self.over = self._finished or self._saw_death
         return seen
 
     def _taken(self, recorded: Recorded) -> list[WatchedEvent]:
         seen = []
         if isinstance(recorded.event, RunResumed):
-            if not self._finished and not self._told_death:
+            if not self._finished and not self._saw_death:
                 seen.append(self._death())
-            self._finished = self._told_death = False
+            self._finished = self._saw_death = False
         elif isinstance(recorded.event, RunFinished):
             self._finished = True
         self._last_seq, self._last_time = recorded.seq, recorded.time
@@ -62,7 +61,7 @@ class Follower:
 
     def _death(self) -> WatchedEvent:
         assert self._last_time is not None
-        self._told_death = True
+        self._saw_death = True
         return self._numbered(self._last_time, None)
 
     def _numbered(self, time: datetime, recorded: Recorded | None) -> WatchedEvent:
@@ -71,14 +70,14 @@ class Follower:
 
 
 def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> Iterator[dict[str, Any]]:
-    """The events of a run as plain data, from its first one, as they come, until it ends.
+    """The events of a run as plain data, from its first event until its end, as they come.
 
-    Each has `run_id`, `seq` (from 1 without gaps), `time`, `event`, `worker_id` (`None`: of the run as a whole),
-    `name`, `status` (of the worker, or of the run) and what belongs to the event. The last one is `run_finished`, or
-    `run_interrupted` when the launcher died. Any number of watchers see the same.
+    Each has `run_id`, `seq` (from 1 without gaps), `time`, `event`, `worker_id` (`None` means the run as a whole),
+    `name`, `status` (of the worker, or of the run) and the fields of the event. The last one is `run_finished`, or
+    `run_interrupted` when the launcher died. All watchers of a run see the same events.
 
     Args:
-        run: A run's id, how it begins or ends, or `latest`.
+        run: A run's id, its beginning or end, or `latest`.
 
     Raises:
         NothingToDo: No such run.
@@ -91,7 +90,7 @@ def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> 
 
 
 def _events(repository: Repository, run_id: str) -> Iterator[dict[str, Any]]:
-    # Opened with the first event: an iterator that nobody asks for one would never close it.
+    # The journal is opened for the first event: an unused iterator would never close it.
     view = RunView(run_id)
     with Journal.of(repository) as journal:
         for seen in follow(journal, run_id):
@@ -100,7 +99,7 @@ def _events(repository: Repository, run_id: str) -> Iterator[dict[str, Any]]:
 
 
 def follow(journal: Journal, run_id: str) -> Iterator[WatchedEvent]:
-    """What there is to see of a run, as it comes, until it ends."""
+    """The events of a run until its end, as they come."""
     follower = Follower(journal, run_id)
     while True:
         yield from follower.poll()

@@ -37,7 +37,7 @@ class Shortage:
     """The resource that the machine lacks for another worker."""
 
     of_disk: bool
-    """Whether disk is short. Otherwise memory is."""
+    """Disk is short. Otherwise memory is."""
     text: str
 
 
@@ -108,7 +108,7 @@ def next_start(
         held: Ids of workers that may start only after another one ended.
 
     >>> from types import SimpleNamespace as Spec
-    >>> heavy, light = (Spec(worker_id=1, complexity=each, backend="b") for each in (Complexity.HIGH, Complexity.LOW))
+    >>> heavy, light = (Spec(worker_id=1, complexity=kind, backend="b") for kind in (Complexity.HIGH, Complexity.LOW))
     >>> next_start([Waiting(spec=heavy), Waiting(spec=light)], [heavy], {}, lambda spec: spec.backend, 0.0).index
     1
     """

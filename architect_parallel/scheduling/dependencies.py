@@ -38,7 +38,7 @@ class Readiness:
             spec.worker_id: {dependency for dependency in spec.dependencies if dependency in self._specs}
             for spec in specs
         }
-        self.heights = graph.heights({each: tuple(needed) for each, needed in self._missing.items()})
+        self.heights = graph.heights({worker_id: tuple(needed) for worker_id, needed in self._missing.items()})
         """Worker id → length of the longest chain of dependents that begins with it."""
         self._followers: dict[int, list[int]] = {}
         for worker_id, needed in self._missing.items():

@@ -33,9 +33,9 @@ def cycles(graph: Dependencies[T], *, most: int = 20) -> list[tuple[T, ...]]:
     >>> cycles({"a": ["c"], "b": ["a"], "c": ["b"], "d": ["a"]})
     [('a', 'c', 'b', 'a')]
     """
-    found: list[tuple[T, ...]] = []
+    rings: list[tuple[T, ...]] = []
     left: dict[T, Sequence[T]] = dict(graph)
-    while len(found) < most:
+    while len(rings) < most:
         for name in _sorted(left):
             del left[name]
         if not left:
@@ -48,11 +48,11 @@ def cycles(graph: Dependencies[T], *, most: int = 20) -> list[tuple[T, ...]]:
             name = left[name][0]
         walked = list(path)
         ring = walked[walked.index(name) :]
-        found.append((*ring, name))
-        left = {each: [other for other in wanted if other not in ring] for each, wanted in left.items()}
+        rings.append((*ring, name))
+        left = {other: [before for before in wanted if before not in ring] for other, wanted in left.items()}
         for member in ring:
             del left[member]
-    return found
+    return rings
 
 
 def topological(graph: Dependencies[T]) -> tuple[T, ...]:
@@ -79,10 +79,10 @@ def levels(graph: Dependencies[T]) -> tuple[tuple[T, ...], ...]:
     depth: dict[T, int] = {}
     for name in topological(graph):
         depth[name] = 1 + max((depth[dependency] for dependency in graph[name]), default=-1)
-    found: list[list[T]] = [[] for _ in range(1 + max(depth.values(), default=-1))]
+    steps: list[list[T]] = [[] for _ in range(1 + max(depth.values(), default=-1))]
     for name in graph:
-        found[depth[name]].append(name)
-    return tuple(tuple(each) for each in found)
+        steps[depth[name]].append(name)
+    return tuple(tuple(step) for step in steps)
 
 
 def heights(graph: Dependencies[T]) -> dict[T, int]:
@@ -91,11 +91,11 @@ def heights(graph: Dependencies[T]) -> dict[T, int]:
     >>> heights({"a": [], "b": ["a"], "c": ["b"], "d": []})
     {'a': 3, 'b': 2, 'c': 1, 'd': 1}
     """
-    found = dict.fromkeys(graph, 1)
+    lengths = dict.fromkeys(graph, 1)
     for name in reversed(topological(graph)):
         for dependency in graph[name]:
-            found[dependency] = max(found[dependency], found[name] + 1)
-    return found
+            lengths[dependency] = max(lengths[dependency], lengths[name] + 1)
+    return lengths
 
 
 def critical_path(graph: Dependencies[T], weights: Mapping[T, float] | None = None) -> Chain[T]:
@@ -129,14 +129,14 @@ def closure(graph: Dependencies[T], names: Iterable[T]) -> set[T]:
     >>> sorted(closure({"a": [], "b": ["a"], "c": ["b"]}, ["b"]))
     ['a', 'b']
     """
-    found: set[T] = set()
+    closed: set[T] = set()
     left = list(names)
     while left:
         name = left.pop()
-        if name not in found:
-            found.add(name)
+        if name not in closed:
+            closed.add(name)
             left += graph[name]
-    return found
+    return closed
 
 
 def _sorted(graph: Dependencies[T]) -> list[T]:
@@ -146,8 +146,8 @@ def _sorted(graph: Dependencies[T]) -> list[T]:
     missing = {name: len(set(wanted)) for name, wanted in graph.items()}
     followers: dict[T, list[T]] = {name: [] for name in graph}
     for name, wanted in graph.items():
-        for each in set(wanted):
-            followers[each].append(name)
+        for dependency in set(wanted):
+            followers[dependency].append(name)
     ready = [place[name] for name, count in missing.items() if not count]
     heapq.heapify(ready)
     order: list[T] = []

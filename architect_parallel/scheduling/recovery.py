@@ -142,7 +142,7 @@ def question(specs: Sequence[WorkerSpec], failed: Sequence[WorkerResult]) -> str
     """The prompt for the debugger about the failures of a group."""
     prompts = {spec.worker_id: spec.prompt for spec in specs}
     lines = [
-        "Several tasks of one run failed. Change nothing; say in a few sentences what went wrong and what to do.",
+        "Several tasks of one run failed. Change nothing. Say in a few sentences what went wrong and what to do.",
         "",
     ]
     for result in failed:
@@ -188,7 +188,7 @@ def results_of_others(worker_id: int, ended: Sequence[WorkerResult]) -> str:
             result.output if result.status is Status.SUCCESS else result.error or result.output, QUOTED_CHARACTERS
         )
         lines.append(f"- {result.name} ended as {result.status}" + (f": {quoted}" if quoted else ""))
-    return "\n".join(["", "", "What the tasks beside this one found:", *lines]) if lines else ""
+    return "\n".join(["", "", "What the other tasks found:", *lines]) if lines else ""
 
 
 def briefing(
@@ -200,7 +200,7 @@ def briefing(
         answers: The debugger's answers.
     """
     names = ", ".join(result.name for result in results)
-    lines = [f"{names} failed alike, so nothing was tried again side by side.", "", "What was asked:"]
+    lines = [f"{names} failed alike, so none of them was tried again.", "", "What was asked:"]
     lines += [f"- {spec.name}: {one_line(spec.prompt, 200)}" for spec in specs]
     lines += ["", "What was tried:"]
     for result in results:
@@ -210,7 +210,7 @@ def briefing(
     for answer in answers:
         lines += ["", "What the debugger said:", answer.strip()[:QUOTED_CHARACTERS]]
     lines += ["", "The choices:"]
-    lines.append(f"- look: architect logs {run_id} {results[0].worker_id}")
-    lines.append(f"- mend what they share (a login, a tool, the base commit), then: architect resume {run_id}")
-    lines.append("- change what is asked, or drop it, and run the spec anew")
+    lines.append(f"- read the log: architect logs {run_id} {results[0].worker_id}")
+    lines.append(f"- fix the common cause (a login, a tool, the base commit), then: architect resume {run_id}")
+    lines.append("- change the tasks, or remove them, and run the spec again")
     return "\n".join(lines)

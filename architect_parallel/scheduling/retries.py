@@ -308,15 +308,16 @@ def _usage(history: Sequence[Attempt]) -> Usage:
     bases = {usage.cost_basis for usage in usages}
 
     def known(values: list[int | None]) -> int | None:
-        found = [value for value in values if value is not None]
-        return sum(found) if len(found) == len(values) else None
+        numbers = [value for value in values if value is not None]
+        return sum(numbers) if len(numbers) == len(values) else None
 
+    basis = CostBasis.UNKNOWN if CostBasis.UNKNOWN in bases else CostBasis.REPORTED
+    basis = bases.pop() if len(bases) == 1 else basis
     return Usage(
         input_tokens=known([usage.input_tokens for usage in usages]),
         cached_tokens=known([usage.cached_tokens for usage in usages]),
         cache_write_tokens=known([usage.cache_write_tokens for usage in usages]),
         output_tokens=known([usage.output_tokens for usage in usages]),
         reported_cost=total_usd(usage.reported_cost for usage in usages),
-        cost_basis=bases.pop() if len(bases) == 1 else CostBasis.UNKNOWN if CostBasis.UNKNOWN in bases
-        else CostBasis.REPORTED,
-    )  # fmt: skip
+        cost_basis=basis,
+    )

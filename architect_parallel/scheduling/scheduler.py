@@ -84,7 +84,7 @@ class Scheduler:
         }
         self._providers = ProviderStates(rules)
         self._provided = 0
-        """How many workers' providers are known."""
+        """The number of workers whose providers are known."""
         done = {worker_id for worker_id, end in ends.items() if end.status is Status.SUCCESS}
         self._readiness = Readiness([spec for spec in specs if spec.worker_id not in done])
         self._readiness.drop(ends)
@@ -107,7 +107,7 @@ class Scheduler:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a worker has not ended."""
+        """True as long as a worker has not ended."""
         return bool(self.waiting or self.running or self._readiness.held or self._recovery.parked)
 
     @property

@@ -1,11 +1,11 @@
-"""A task's scope: the paths it means to change, as patterns; what lies outside, and where two scopes meet. Pure.
+"""The scope of a task: patterns of the paths it may change, paths outside of it, and overlaps of scopes. Pure.
 
-A pattern is relative to the repository's root, as in git's `:(top,glob)`: `*` and `?` stay within a directory, `**` as
-a whole part stands for any number of directories, `[a-z]` and `[!a-z]` are one character, a backslash takes the next
-character as it is. Without any of these it names a file, or a directory with all that is below it.
+A pattern is relative to the repository's root, as in git's `:(top,glob)`. `*` and `?` do not match `/`. `**` as a whole
+part matches any number of directories, `[a-z]` and `[!a-z]` match one character, and a backslash quotes the next one.
+A pattern without any of these names a file, or a directory with its content.
 
-Whether two patterns overlap is decided from the patterns alone, because the files need not exist yet: both are read
-as automata, over path parts and inside each part over characters, and overlap where some path leads through both.
+The overlap of two patterns is decided without looking at files, because the files need not exist yet. Both patterns are
+automata, over path parts and inside each part over characters. They overlap where some path leads through both.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any, Generic, TypeVar
 from architect_parallel.text.quantities import summarize
 
 MOST_OVERLAPS = 1000
-"""More of them say nothing that the first ones did not."""
+"""The most overlaps that are reported."""
 _LAST = 0x10FFFF
 Span = tuple[int, int]
 Characters = tuple[Span, ...]
-"""A set of characters: code points from-to, sorted and apart."""
+"""A set of characters: ranges of code points, sorted and disjoint."""
 
 
 def _without(spans: Iterable[Span], *, low: int = 1) -> Characters:
-    """All other characters that a path part can hold."""
-    found, at = [], low
+    """All other characters that a path part can have."""
+    gaps, at = [], low
     for first, last in sorted([*spans, (ord("/"), ord("/"))]):
         if first > at:
-            found.append((at, first - 1))
+            gaps.append((at, first - 1))
         at = max(at, last + 1)
-    return (*found, (at, _LAST)) if at <= _LAST else tuple(found)
+    return (*gaps, (at, _LAST)) if at <= _LAST else tuple(gaps)
 
 
 _ANY = _without(())
@@ -40,7 +40,7 @@ _ANY = _without(())
 
 @dataclass(frozen=True, slots=True)
 class _Star:
-    """`*`: any characters of a part. As a part of its own it is `_Deep`."""
+    """`*`: any characters of a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +52,23 @@ _Token = _Star | Characters
 _Glob = tuple[_Token, ...]
 _Part = _Deep | _Glob
 _Way = tuple[_Part, ...]
-"""One way through a pattern; a directory has two: itself, and all that is below."""
+"""One way through a pattern. A directory has two: itself, and everything below it."""
 _EVERY: _Glob = (_ANY, _Star())
-"""Any part: at least one character."""
+"""Any part of at least one character."""
 
 
 def read_pattern(text: str) -> str:
-    """A pattern as the user wrote it.
+    """Validate a pattern and return it.
 
     Raises:
-        ValueError: It is empty, leads outside the repository, or cannot be understood.
+        ValueError: It is empty, leads outside the repository, or has no meaning.
     """
     _ways(text)
     return text
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Whether the pattern covers the path; both relative to the root.
+    """Return whether the pattern covers the path. Both are relative to the root.
 
     >>> matches("src/auth/login.py", "src/auth"), matches("src/a/b.py", "src/*.py"), matches("b.py", "**/*.py")
     (True, False, True)
@@ -78,33 +78,33 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def outside(files: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    """The files that no pattern covers, sorted; nothing where there is no pattern."""
+    """The files that no pattern covers, sorted. Without patterns, no file is outside."""
     if not patterns:
         return []
     return sorted({path for path in files if not any(matches(path, pattern) for pattern in patterns)})
 
 
 def outside_words(paths: Sequence[str], patterns: Sequence[str]) -> str:
-    """A warning that names what was changed outside a scope."""
+    """The warning about paths that were changed outside a scope."""
     return f"changed outside its scope ({', '.join(patterns)}): {summarize(paths)}"
 
 
 @functools.lru_cache(maxsize=4096)
 def overlaps(one: str, other: str, files: frozenset[str] = frozenset()) -> bool:
-    """Whether some path is covered by both patterns.
+    """Return whether some path is covered by both patterns.
 
     Args:
-        files: Patterns without wildcards that are known to name a file, so that nothing is below it.
+        files: Patterns without wildcards that are known to name a file, so that there is nothing below them.
 
     >>> overlaps("src/**", "**/*.py"), overlaps("src/a*", "src/b*"), overlaps("src", "src/new/file")
     (True, False, True)
     """
-    mine, theirs = (_ways(each)[:1] if each in files else _ways(each) for each in (one, other))
+    mine, theirs = (_ways(text)[:1] if text in files else _ways(text) for text in (one, other))
     return any(_meet(way, their) for way in mine for their in theirs)
 
 
 def is_literal(pattern: str) -> bool:
-    """Whether a pattern names one path, which may be a file or a directory."""
+    """Return whether a pattern names one path, a file or a directory."""
     return len(_ways(pattern)) > 1
 
 
@@ -113,12 +113,12 @@ Owner = TypeVar("Owner", bound=Hashable)
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap(Generic[Owner]):
-    """Two scopes that meet."""
+    """Two scopes that overlap."""
 
     one: Owner
     other: Owner
     patterns: tuple[str, str]
-    """The first two that meet, in the order of the owners."""
+    """The first two patterns that overlap, in the order of the owners."""
 
 
 def overlapping(
@@ -128,36 +128,40 @@ def overlapping(
     most: int = MOST_OVERLAPS,
     may: Callable[[Owner, Owner], bool] = lambda one, other: False,
 ) -> Iterator[Overlap[Owner]]:
-    """Two owners each whose scopes meet, in their order, each pair once; not more than `most` of them, and none of
-    which `may` says that they may.
+    """Pairs of owners whose scopes overlap, in their order, each pair once.
 
-    Only patterns of which one begins with the literal beginning of the other can meet, so that many tasks in
-    directories of their own are not compared each with each.
+    Only patterns of which one begins with the literal beginning of the other can overlap. So tasks in directories of
+    their own are not compared with one another.
+
+    Args:
+        files: As for `overlaps`.
+        most: The most pairs to return.
+        may: Returns true for two owners that may overlap.
     """
     order = {owner: place for place, owner in enumerate(scopes)}
     by_beginning: dict[tuple[str, ...], list[tuple[Owner, str]]] = {}
-    found: dict[tuple[Owner, Owner], tuple[str, str]] = {}
+    pairs: dict[tuple[Owner, Owner], tuple[str, str]] = {}
     every = sorted(
         ((_beginning(pattern), owner, pattern) for owner, patterns in scopes.items() for pattern in patterns),
         key=lambda item: (len(item[0]), order[item[1]]),
     )
     for beginning, owner, pattern in every:
-        if len(found) >= most:
+        if len(pairs) >= most:
             break
         for length in range(len(beginning) + 1):
             for earlier, theirs in by_beginning.get(beginning[:length], ()):
                 pair = (earlier, owner) if order[earlier] < order[owner] else (owner, earlier)
-                if earlier == owner or pair in found or may(*pair):
+                if earlier == owner or pair in pairs or may(*pair):
                     continue
                 if overlaps(theirs, pattern, files):
-                    found[pair] = (theirs, pattern) if pair[0] == earlier else (pattern, theirs)
+                    pairs[pair] = (theirs, pattern) if pair[0] == earlier else (pattern, theirs)
         by_beginning.setdefault(beginning, []).append((owner, pattern))
-    for one, other in sorted(found, key=lambda pair: (order[pair[0]], order[pair[1]]))[:most]:
-        yield Overlap(one=one, other=other, patterns=found[one, other])
+    for one, other in sorted(pairs, key=lambda pair: (order[pair[0]], order[pair[1]]))[:most]:
+        yield Overlap(one=one, other=other, patterns=pairs[one, other])
 
 
 def _beginning(pattern: str) -> tuple[str, ...]:
-    """The parts before the first that is no plain name."""
+    """The parts before the first one with a wildcard."""
     names: list[str] = []
     for part in min(_ways(pattern), key=len):
         name = _plain_name(part)
@@ -238,7 +242,7 @@ def _escaped(name: str, at: int) -> tuple[str, int]:
 
 
 def _class(name: str, at: int) -> tuple[Characters, int]:
-    """The characters of a class whose `[` stands before `at`, and where it ends."""
+    """The characters of a class whose `[` is before `at`, and the position after the class."""
     negated = name[at : at + 1] in ("!", "^")
     at += negated
     spans: list[Span] = []
@@ -263,29 +267,29 @@ def _class(name: str, at: int) -> tuple[Characters, int]:
         if character <= last:
             spans.append((ord(character), ord(last)))
     others = _without(spans)
-    found = others if negated else _without(others)
-    if not found:
+    characters = others if negated else _without(others)
+    if not characters:
         raise ValueError("has a class that no character is in")
-    return found, at
+    return characters, at
 
 
 def _meet(mine: _Way, theirs: _Way) -> bool:
-    """Whether some path leads through both ways, a path part at a time."""
+    """Return whether some path leads through both ways."""
     return _intersect(mine, theirs, _Deep, _meet_within)
 
 
 @functools.lru_cache(maxsize=65536)
 def _meet_within(one: _Glob, other: _Glob) -> bool:
-    """Whether some name fits both globs of a part."""
+    """Return whether some name matches both globs of a part."""
     return _intersect(one, other, _Star, _share)
 
 
 def _intersect(one: Sequence[Any], other: Sequence[Any], any_number: type, fit: Callable[[Any, Any], bool]) -> bool:
-    """Whether something goes through both sequences: a search through pairs of places.
+    """Return whether some sequence matches both patterns: a search through pairs of positions.
 
     Args:
-        any_number: Of what stands for any number of anything; one alone can be found for whatever stands across it.
-        fit: Whether one thing fits two others of the sequences.
+        any_number: The type of an element that matches any number of anything.
+        fit: Returns whether something matches both of two other elements.
     """
     seen: set[tuple[int, int]] = set()
     pending = [(0, 0)]

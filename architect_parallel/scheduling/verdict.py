@@ -128,7 +128,7 @@ def run_outcome(
 
     Args:
         allow_partial: One success is enough for exit code 0.
-        interrupted_by: The exit code of the signal that ended the launcher's run (130, 143, 129); `None`: none did.
+        interrupted_by: The exit code of the signal that ended the launcher's run (130, 143, 129). `None` means none.
             `RunStatus.INTERRUPTED` is not this: that is a launcher that died, and only the journal can tell.
         escalated: A group of tasks failed alike and was left to a person.
         uncritical: Ids of workers whose failure does not count for the exit code; the status still tells it.

@@ -29,7 +29,7 @@ class WorkerAttempts:
     """The result of the last attempt that failed for another reason than its provider."""
     started_s: float = 0.0
     recoveries: int = 0
-    """How often it was tried again with its recovery group."""
+    """The number of attempts that followed a recovery of its group."""
     end: WorkerResult | None = None
     """Its final result. `None` means that it has not ended."""
 

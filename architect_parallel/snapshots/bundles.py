@@ -1,10 +1,12 @@
-"""Commits of a run on their way to another clone: git bundles out, and back in through a quarantine.
+"""Move commits of a run to another clone: write git bundles, and read them through a quarantine.
 
-Writing: a bundle is made in a throw-away repository that borrows the objects and has just the refs wanted, so that no
-ref of the user's is needed, moved or told. Reading: nothing in a bundle is believed. Its header is parsed here (a file
-is never handed to git as a repository's name), its refs are held against those expected, the pack is unpacked into a
-throw-away repository and checked object by object there; only when every bundle of the import has passed do objects
-reach the user's store, and only after that refs, in one transaction. Whatever fails before leaves no trace.
+Writing: a bundle is made in a temporary repository that borrows the objects and has only the refs of the bundle. So no
+ref of the user's is needed, moved or published.
+
+Reading: nothing in a bundle is taken on trust. Its header is parsed here, as a file is never passed to git as a
+repository's name. Its refs are compared with the expected ones. The pack is unpacked into a temporary repository and
+checked there object by object. Only when every bundle of the import has passed, objects reach the user's store, and
+after that the refs, in one transaction. A failure before that leaves no trace.
 """
 
 from __future__ import annotations
@@ -30,62 +32,62 @@ _REF = re.compile(rb"([0-9a-f]{40,64}) (refs/[!-~]{1,200})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleContent:
-    """What one bundle is to hold."""
+    """The content of one bundle to write."""
 
     file: Path
     refs: Mapping[str, str]
     """Full ref name → commit."""
     without: Sequence[str]
-    """Commits that the receiver has, with all before them."""
+    """Commits that the receiver has, with their ancestors."""
 
 
-def write_bundles(repository: Repository, parcels: Sequence[BundleContent]) -> None:
-    """Writes each parcel that brings any commit; the files of those that bring none are not made.
+def write_bundles(repository: Repository, bundles: Sequence[BundleContent]) -> None:
+    """Write a file for each bundle that has a commit new to the receiver.
 
     Raises:
-        GitError: A commit is gone, or the file cannot be written.
+        GitError: A commit is missing, or the file cannot be written.
     """
     with temporary_repository(repository) as git:
-        for parcel in parcels:
-            excluded = [f"^{commit}" for commit in parcel.without]
-            bringing = {
+        for bundle in bundles:
+            excluded = [f"^{commit}" for commit in bundle.without]
+            new_refs = {
                 ref: commit
-                for ref, commit in parcel.refs.items()
+                for ref, commit in bundle.refs.items()
                 if git.text("rev-list", "--max-count=1", commit, *excluded)
             }
-            if not bringing:
+            if not new_refs:
                 continue
-            for ref, commit in bringing.items():
+            for ref, commit in new_refs.items():
                 git.run("update-ref", ref, commit)
-            git.run("bundle", "create", "--quiet", parcel.file, *bringing, *excluded)
-            for ref in bringing:
+            git.run("bundle", "create", "--quiet", bundle.file, *new_refs, *excluded)
+            for ref in new_refs:
                 git.run("update-ref", "-d", ref)
 
 
 def is_published(repository: Repository, commit: str) -> bool:
-    """Whether another clone may have the commit: a branch that is not a worker's, a remote's, a tag or HEAD has it."""
+    """Return whether another clone may have the commit: HEAD, a tag, a remote's or another branch reaches it."""
     head = repository.git.resolve("HEAD^{commit}")
     if head is not None and repository.store.ok("merge-base", "--is-ancestor", commit, head):
         return True
     listed = repository.store.text(
         "for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags"
-    )  # fmt: skip
+    )
     return any(not ref.startswith("refs/heads/architect/") for ref in listed.splitlines())
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a bundle says of itself."""
+    """The header of a bundle."""
 
     refs: Mapping[str, str]
     prerequisites: tuple[str, ...]
 
 
 def read_header(file: Path) -> Header:
-    """The refs and prerequisites of a bundle.
+    """Read the refs and prerequisites of a bundle.
 
     Raises:
-        UsageError: It is no regular file or no bundle, or it names what no bundle of ours does.
+        UsageError: It is no regular file or no bundle, or its header has a line that this program never writes.
     """
     try:
         if file.is_symlink() or not file.is_file():
@@ -102,10 +104,10 @@ def read_header(file: Path) -> Header:
     for line in lines:
         if line.startswith(b"@object-format="):
             continue
-        if found := _PREREQUISITE.fullmatch(line):
-            prerequisites.append(found[1].decode())
-        elif found := _REF.fullmatch(line):
-            refs[found[2].decode()] = found[1].decode()
+        if match := _PREREQUISITE.fullmatch(line):
+            prerequisites.append(match[1].decode())
+        elif match := _REF.fullmatch(line):
+            refs[match[2].decode()] = match[1].decode()
         else:
             raise UsageError(f"{file} has a line in its header that is none of ours: {line[:60]!r}")
     return Header(refs=refs, prerequisites=tuple(prerequisites))
@@ -113,20 +115,20 @@ def read_header(file: Path) -> Header:
 
 @dataclass(slots=True)
 class Quarantine:
-    """Bundles that were unpacked and checked, in a throw-away repository in front of the user's."""
+    """Unpacks and checks bundles in a temporary repository, before the user's repository gets them."""
 
     repository: Repository
     git: Git
-    """Sees the user's objects and the incoming ones."""
+    """Git with the user's objects and the incoming ones."""
     folder: Path
-    _taken: list[Path] = field(default_factory=list)
+    _checked: list[Path] = field(default_factory=list)
 
     def take_in(self, file: Path, header: Header) -> None:
-        """Unpacks and checks one bundle.
+        """Unpack and check one bundle.
 
         Raises:
-            EnvironmentProblem: Commits that it builds upon are not in the repository.
-            UsageError: It is truncated or damaged, or holds objects that git would not take.
+            EnvironmentProblem: The repository lacks commits that the bundle needs.
+            UsageError: It is truncated or damaged, or has objects that git would refuse.
         """
         for commit in header.prerequisites:
             if self.repository.store.resolve(f"{commit}^{{commit}}") is None:
@@ -134,7 +136,7 @@ class Quarantine:
                     f"{file.name} builds on commit {commit[:12]}, which is not in this repository",
                     hint="git fetch, or import into a clone that has it",
                 )
-        copy = self.folder / f"{len(self._taken)}.bundle"  # nobody changes it between the check and the taking
+        copy = self.folder / f"{len(self._checked)}.bundle"  # a copy cannot change between the check and `publish`
         shutil.copyfile(file, copy)
         if read_header(copy) != header:
             raise UsageError(f"{file} changes while it is read", hint="try again")
@@ -148,24 +150,24 @@ class Quarantine:
                 if pack not in packs:
                     self.git.run("index-pack", "--strict", "-o", self.folder / "check.idx", pack)
                     (self.folder / "check.idx").unlink()
-            wanted = sorted(set(header.refs.values()))
+            tips = sorted(set(header.refs.values()))
             known = [f"^{commit}" for commit in header.prerequisites]
-            self.git.run("rev-list", "--objects", "--quiet", *wanted, *known)
-            for commit in wanted:
+            self.git.run("rev-list", "--objects", "--quiet", *tips, *known)
+            for commit in tips:
                 if self.git.text("cat-file", "-t", commit) != "commit":
                     raise UsageError(f"{file} has a ref that is no commit")
         except GitError as error:
-            said = " ".join(error.stderr.split())[:200]
-            raise UsageError(f"{file} is truncated or damaged: {said}", hint="download the artifact again") from error
-        self._taken.append(copy)
+            reason = " ".join(error.stderr.split())[:200]
+            raise UsageError(f"{file} is truncated or damaged: {reason}", hint="download the artifact again") from error
+        self._checked.append(copy)
 
     def publish(self) -> None:
-        """Brings all that was taken in into the user's object store; no ref names it yet.
+        """Write the objects of all checked bundles to the user's object store. No ref names them yet.
 
         Raises:
-            GitError: It cannot be written.
+            GitError: The objects cannot be written.
         """
-        for copy in self._taken:
+        for copy in self._checked:
             self.repository.store.run("bundle", "unbundle", copy)
 
     def _packs(self) -> list[Path]:
@@ -174,18 +176,18 @@ class Quarantine:
 
 @contextlib.contextmanager
 def quarantine(repository: Repository) -> Iterator[Quarantine]:
-    """A place to look at bundles in; gone afterwards."""
+    """Yield a quarantine, and remove it at the end."""
     with temporary_repository(repository) as git:
         yield Quarantine(repository, git, git.cwd)
 
 
 def adopt(repository: Repository, run_id: str, branches: Mapping[str, str], kept: Mapping[str, str], lock: int) -> None:
-    """Creates branches (short name → commit) as run `run_id`'s own, and refs that keep commits: all or none.
+    """Create branches (short name → commit) as run `run_id`'s own, and keep refs: all or none.
 
     Called under the registration lock, whose descriptor is `lock`.
 
     Raises:
-        EnvironmentProblem: One of the names is taken, or the refs cannot be written; nothing was made.
+        EnvironmentProblem: One of the names is taken, or the refs cannot be written. Then nothing was created.
     """
     lines = [f"create refs/heads/{name} {commit}" for name, commit in branches.items()]
     lines += [f"update {owner_ref(run_id, name)} {commit}" for name, commit in branches.items()]
@@ -196,7 +198,7 @@ def adopt(repository: Repository, run_id: str, branches: Mapping[str, str], kept
 def give_back(
     repository: Repository, run_id: str, branches: Mapping[str, str], kept: Mapping[str, str], lock: int
 ) -> None:
-    """Takes back what `adopt` made just now."""
+    """Delete the refs that `adopt` created."""
     lines = [f"delete refs/heads/{name} {commit}" for name, commit in branches.items()]
     lines += [f"delete {owner_ref(run_id, name)}" for name in branches]
     lines += [f"delete {ref} {commit}" for ref, commit in kept.items()]
@@ -205,9 +207,9 @@ def give_back(
 
 def _update(repository: Repository, run_id: str, lines: Sequence[str], lock: int) -> None:
     # The reflog is the proof of ownership, as for branches that a run makes here.
-    words = ("update-ref", "--no-deref", "--create-reflog", "-m", creation_message(run_id), "--stdin")
+    command = ("update-ref", "--no-deref", "--create-reflog", "-m", creation_message(run_id), "--stdin")
     text = "".join(f"{line}\n" for line in lines).encode()
-    output = repository.store.run(*words, input=text, check=False, holding=(lock,))
+    output = repository.store.run(*command, input=text, check=False, holding=(lock,))
     if output.code != 0:
-        said = " ".join(output.stderr.split())[:300]
-        raise EnvironmentProblem(f"the branches cannot be made: {said}", hint="git branch --list 'architect/*'")
+        reason = " ".join(output.stderr.split())[:300]
+        raise EnvironmentProblem(f"the branches cannot be made: {reason}", hint="git branch --list 'architect/*'")

@@ -1,11 +1,12 @@
-"""Brings what an agent left into git: a snapshot, a commit on its branch, published by compare-and-swap.
+"""Collect the work of an agent: a snapshot, a commit, and a move of its branch by compare-and-swap.
 
-Nothing here believes the agent or runs anything of its. The agent's own commits stay in the history of its branch,
-wherever it made them. What cannot be put on the branch is put under `refs/architect/keep/<run>/<number>` with a
-warning; only when that fails too does collecting fail. Nothing may run in the worktree any more when it begins.
+Nothing of the agent is taken on trust, and no program of its runs. The agent's own commits become part of the history
+of its branch, wherever it made them. Work that cannot be put on the branch is put under
+`refs/architect/keep/<run>/<number>` with a warning. Collecting fails only if that fails too. No process may run in the
+worktree any more.
 
-The order matters: objects, commit, ref, and only then the worktree's own index and HEAD (`tidy`), which follow the
-ref and can be lost without losing anything.
+The order matters: objects, commit, ref, and then the worktree's own index and HEAD (`tidy`). These follow the ref, and
+losing them loses no work.
 """
 
 from __future__ import annotations
@@ -31,38 +32,38 @@ from architect_parallel.text.quantities import summarize
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """What of a worker stands in git now."""
+    """The collected work of a worker."""
 
     diff: Diff
-    """From the worker's base to `commit`."""
+    """The changes from the worker's base to `commit`."""
     commit: str
     """Full id of the collected state: the branch's tip, or a commit under `refs/architect/keep` (see `kept`)."""
     kept: str | None
-    """The ref that holds `commit` where the branch does not; `None`: the branch does."""
+    """The keep ref of `commit`. `None` means that the branch has it."""
     warnings: tuple[str, ...]
     hides: bool = False
-    """Whether ignore rules of the agent's hide further files."""
+    """True if ignore rules of the agent hide further files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The commits a worker's result stands on."""
+    """The commits on which a worker's result is based."""
 
     refs: side_effects.Refs
     tip: str | None
-    """Where the branch is; `None`: it was deleted."""
+    """The tip of the branch. `None` means that it was deleted."""
     head: str | None
-    """The commit the worktree's HEAD names; `None`: there is none any more."""
+    """The commit of the worktree's HEAD. `None` means that it has none any more."""
     parents: tuple[str, ...]
-    """What the result has to hold: tip, HEAD, or both; never empty."""
+    """The parents of the result: tip, HEAD, or both. Never empty."""
     warnings: tuple[str, ...] = ()
 
 
 def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Collection:
-    """Collects one worker whose process tree is gone.
+    """Collect the work of one worker whose process tree has ended.
 
     Raises:
-        EnvironmentProblem: The worktree is gone and nothing was committed in it.
+        EnvironmentProblem: The worktree is gone, and nothing was committed in it.
         GitError: Its content cannot be written, or neither branch nor keep ref can be made.
     """
     history = read_history(repository, private, spec)
@@ -75,7 +76,7 @@ def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Co
     kept = None
     if commit != history.tip:
         kept = _publish(repository, private, spec, history, commit, warnings)
-    warnings += _outside(repository, private, spec, history)
+    warnings += _keep_outside(repository, private, spec, history)
     hidden = find_hidden(private) if is_real_directory(private.worktree) else Hidden()
     warnings += _keep_hidden(repository, private, spec, hidden, commit)
     if spec.commit and kept is None:
@@ -85,7 +86,7 @@ def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Co
 
 
 def read_history(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> History:
-    """Finds the agent's own commits: on its branch and at its HEAD, wherever that points now.
+    """Find the agent's own commits, on its branch and at its HEAD.
 
     Raises:
         GitError: The repository cannot be read.
@@ -94,37 +95,37 @@ def read_history(repository: Repository, private: PrivateGit, spec: WorkerSpec) 
     ref = f"refs/heads/{spec.branch}"
     tip = refs.oids.get(ref)
     head_text = read_head(private.admin_dir)
-    named = head_text.removeprefix("ref: ") if head_text is not None else None
+    head_name = head_text.removeprefix("ref: ") if head_text is not None else None
     warnings = []
-    if named is None:
+    if head_name is None:
         head = None
         warnings.append("the worktree's HEAD is gone")
-    elif named.startswith("refs/"):
-        head = refs.oids.get(named)
+    elif head_name.startswith("refs/"):
+        head = refs.oids.get(head_name)
     else:
-        head = private.git.resolve(f"{named}^{{commit}}")
+        head = private.git.resolve(f"{head_name}^{{commit}}")
     if tip is None:
         warnings.append(f"{spec.branch} was deleted; it is made again")
-    if named is not None and named.startswith("refs/") and named != ref:
-        warnings.append(f"HEAD was left at {named.removeprefix('refs/heads/')}, not at {spec.branch}")
-    parents = _newest(private, tuple(dict.fromkeys(each for each in (tip, head) if each is not None)))
+    if head_name is not None and head_name.startswith("refs/") and head_name != ref:
+        warnings.append(f"HEAD was left at {head_name.removeprefix('refs/heads/')}, not at {spec.branch}")
+    parents = _newest(private, tuple(dict.fromkeys(commit for commit in (tip, head) if commit is not None)))
     if spec.base_commit not in parents and parents and not _is_ancestor(private, spec.base_commit, parents[0]):
         warnings.append("the base commit is not in the history any more; the diff is against it nevertheless")
     return History(refs=refs, tip=tip, head=head, parents=parents or (spec.base_commit,), warnings=tuple(warnings))
 
 
 def _newest(private: PrivateGit, commits: tuple[str, ...]) -> tuple[str, ...]:
-    """The commits without those the other one holds already."""
+    """Of one or two commits, those that are no ancestor of the other."""
     if len(commits) < 2:
         return commits
-    one, other = commits
-    if _is_ancestor(private, one, other):
-        return (other,)
-    return (one,) if _is_ancestor(private, other, one) else commits
+    first, second = commits
+    if _is_ancestor(private, first, second):
+        return (second,)
+    return (first,) if _is_ancestor(private, second, first) else commits
 
 
 def _is_ancestor(private: PrivateGit, older: str, newer: str) -> bool:
-    # Through the private directory: replacement refs or a promisor remote of the agent's making have no say there.
+    # Through the private directory, which ignores replacement refs and promisor remotes that the agent made.
     return private.git.ok("merge-base", "--is-ancestor", older, newer)
 
 
@@ -142,20 +143,22 @@ def _snapshot(private: PrivateGit, history: History) -> Snapshot:
 
 
 def _commit(private: PrivateGit, spec: WorkerSpec, history: History, snapshot: Snapshot) -> str:
-    """The commit that holds tree and history; an existing one where that says it all."""
-    only = history.parents[0] if len(history.parents) == 1 else None
-    if only is not None:
-        same = not snapshot.diff.files if only == private.base_commit else (
-            snapshot.tree == private.git.text("rev-parse", f"{only}^{{tree}}"))  # fmt: skip
+    """Commit the tree on top of the history, unless the only parent has this tree already. Returns the commit."""
+    parent = history.parents[0] if len(history.parents) == 1 else None
+    if parent is not None:
+        if parent == private.base_commit:
+            same = not snapshot.diff.files
+        else:
+            same = snapshot.tree == private.git.text("rev-parse", f"{parent}^{{tree}}")
         if same:
-            return only
+            return parent
     return private.commit(snapshot.tree, history.parents, message_for(spec))
 
 
 def _publish(
     repository: Repository, private: PrivateGit, spec: WorkerSpec, history: History, commit: str, warnings: list[str]
 ) -> str | None:
-    """Moves the branch from where it was seen to `commit`; the keep ref made instead, or `None`."""
+    """Move the branch from the tip in `history` to `commit`. If that fails, make a keep ref and return it."""
     ref = f"refs/heads/{spec.branch}"
     if not spec.commit:
         return keep(repository, commit, spec.run_id, spec.number)
@@ -163,8 +166,9 @@ def _publish(
     if elsewhere:
         reason = f"it is checked out at {elsewhere[0]}"
     else:
-        words = ("-m", f"architect: collect {spec.run_id} worker {spec.worker_id}", ref, commit, history.tip or "")
-        output = repository.store.run("update-ref", *words, check=False, env=private.facts.identity.environment)
+        message = f"architect: collect {spec.run_id} worker {spec.worker_id}"
+        command = ("update-ref", "-m", message, ref, commit, history.tip or "")
+        output = repository.store.run(*command, check=False, env=private.facts.identity.environment)
         if output.code == 0:
             return None
         reason = str(output.error)
@@ -173,8 +177,8 @@ def _publish(
     return kept
 
 
-def _outside(repository: Repository, private: PrivateGit, spec: WorkerSpec, history: History) -> list[str]:
-    """What the agent left outside its branch, named; stashes made on its branch are kept as well."""
+def _keep_outside(repository: Repository, private: PrivateGit, spec: WorkerSpec, history: History) -> list[str]:
+    """Keep the stashes made on the worker's branch. Returns warnings about everything changed outside the branch."""
     facts = private.facts
     after = side_effects.watched(history.refs)
     warnings = side_effects.ref_warnings(facts.refs, after, side_effects.head_commits(private.admin_dir))
@@ -190,23 +194,27 @@ def _outside(repository: Repository, private: PrivateGit, spec: WorkerSpec, hist
 def _keep_hidden(
     repository: Repository, private: PrivateGit, spec: WorkerSpec, hidden: Hidden, commit: str
 ) -> list[str]:
-    """Keeps the files that ignore rules of the agent's hide, and names them."""
+    """Keep the files that ignore rules of the agent hide. Returns warnings that name them."""
     warnings = []
     if hidden.files:
-        made = commit_hidden(private, hidden, commit)
-        kept = f"kept as {keep(repository, made, spec.run_id, spec.number, 'hidden')}" if made else "only on disk"
-        shown = summarize([repr(path) for path in hidden.files], most=5)
-        warnings.append(f"ignore rules that the agent added hide {shown} ({kept})")
+        oid = commit_hidden(private, hidden, commit)
+        state = f"kept as {keep(repository, oid, spec.run_id, spec.number, 'hidden')}" if oid else "only on disk"
+        files = summarize([repr(path) for path in hidden.files], most=5)
+        warnings.append(f"ignore rules that the agent added hide {files} ({state})")
     if hidden.directories:
         warnings.append(f"ignore rules that the agent added hide {hidden.words} (only in the worktree)")
     return warnings
 
 
 def message_for(spec: WorkerSpec) -> str:
-    """The commit message: the task's first line and who did it, as trailers."""
+    """The commit message: the task's first line, with run, worker, backend and model as trailers."""
     first = next((line for line in spec.prompt.splitlines() if line.strip()), "task")
     subject = " ".join("".join(character if character.isprintable() else " " for character in first).split())
     subject = subject if len(subject) <= 60 else subject[:59].rstrip() + "…"
-    trailers = {"Run": spec.run_id, "Worker": str(spec.worker_id), "Backend": spec.backend,
-                "Model": spec.model or "default"}  # fmt: skip
+    trailers = {
+        "Run": spec.run_id,
+        "Worker": str(spec.worker_id),
+        "Backend": spec.backend,
+        "Model": spec.model or "default",
+    }
     return f"architect: {subject}\n\n" + "".join(f"{name}: {value}\n" for name, value in trailers.items())

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,49 +22,44 @@ from typing import NamedTuple
 
 from architect_parallel.repository.filter_runner import Runner
 from architect_parallel.repository.filters import drivers_of
-from architect_parallel.repository.index_file import Entry, parse_index, read_index
-from architect_parallel.repository.registry import delete_tree
-from architect_parallel.snapshots.baseline import Facts, is_real_directory
-from architect_parallel.system.files import make_private_dir
+from architect_parallel.repository.index_file import Entry, read_index
+from architect_parallel.snapshots.baseline import Facts
+from architect_parallel.snapshots.filtered_baseline import DIGESTED_FILE_BYTES, digest, mentions_filter
 from architect_parallel.system.git import Git
 from architect_parallel.text.quantities import summarize
 
-DIGESTED_FILE_BYTES = 2**20
-DIGESTED_BYTES = 2**24
-"""Larger files are told by their times alone. (A digest matters for filters that encrypt anew each time.)"""
-
 
 class Names(NamedTuple):
-    """The drivers of one path; `None` means none of the user's."""
+    """The user's drivers of one path. `None` means that it has none."""
 
     old: str | None
-    """By the attributes of the base commit."""
+    """The driver by the attributes of the base commit."""
     new: str | None
-    """By the attributes in the tree now."""
+    """The driver by the attributes in the tree now."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Decisions:
-    """What belongs into the index for paths with a filter."""
+    """The index entries for paths with a filter."""
 
     entries: dict[str, tuple[str, str] | None] = field(default_factory=dict)
-    """Path → mode and blob; `None` means that the path is not in the tree."""
+    """Path → mode and blob. `None` means that the path is not in the tree."""
     current: dict[str, os.stat_result] = field(default_factory=dict)
-    """Those whose entry is what is on disk."""
+    """The files whose entry has the content on disk."""
     left_out: list[str] = field(default_factory=list)
-    """Those whose content is in the worktree only."""
+    """The files whose content is only in the worktree."""
     warnings: list[str] = field(default_factory=list)
 
 
 class FilteredPaths:
-    """The files of one worktree that a driver of the user changes on their way into git."""
+    """The files of one worktree that a driver of the user's changes when they go into git."""
 
     def __init__(self, *, git: Git, facts: Facts, index: Path, agent_index: Path | None, scratch: Path) -> None:
         """Args:
-        git: Of the private git directory, with the worktree as its work tree.
-        index: The private index, unchanged since it was last in line with the worktree.
-        agent_index: The worktree's own index; `None` means that it is as it was before the agent ran.
-        scratch: A directory for what is needed meanwhile.
+        git: Git of the private git directory, with the worktree as its work tree.
+        index: The private index, unchanged since it last agreed with the worktree.
+        agent_index: The worktree's own index. `None` means that it has not changed since before the agent ran.
+        scratch: A directory for temporary files.
         """
         self._git = git
         self._facts = facts
@@ -77,7 +71,7 @@ class FilteredPaths:
 
     @property
     def empty_blob(self) -> str:
-        """Id of the empty blob, which need not be there."""
+        """Id of the empty blob, which may be missing in the object store."""
         return hashlib.new("sha1" if len(self._facts.base_commit) == 40 else "sha256", b"blob 0\0").hexdigest()
 
     def select(self, paths: Iterable[str]) -> dict[str, Names]:
@@ -92,9 +86,12 @@ class FilteredPaths:
             return {}
         new = drivers_of(self._git, files)
         old = self.frozen(files)
-        found = {path: Names(*(name if name in known else None for name in (old.get(path), new.get(path))))
-                 for path in files}  # fmt: skip
-        return {path: names for path, names in found.items() if names != (None, None)}
+        selected = {}
+        for path in files:
+            names = Names(*(name if name in known else None for name in (old.get(path), new.get(path))))
+            if names != (None, None):
+                selected[path] = names
+        return selected
 
     def frozen(self, paths: Iterable[str]) -> dict[str, str]:
         """The filter that the attributes of the base commit name for each path.
@@ -111,7 +108,7 @@ class FilteredPaths:
         return drivers_of(git, paths, cached=True)
 
     def named(self, git: Git, paths: Iterable[str]) -> set[str]:
-        """Those of the paths, there or not, for which git's index or the base commit names a driver of the user.
+        """The paths for which git's index or the base commit names a driver of the user's. They may be missing.
 
         Raises:
             GitError: The attributes cannot be read.
@@ -120,26 +117,26 @@ class FilteredPaths:
         paths = list(paths)
         if not known:
             return set()
-        found = (*drivers_of(git, paths, cached=True).items(), *self.frozen(paths).items())
-        return {path for path, name in found if name in known}
+        drivers = (*drivers_of(git, paths, cached=True).items(), *self.frozen(paths).items())
+        return {path for path, name in drivers if name in known}
 
     def look(self, path: str) -> os.stat_result | None:
-        """What is at `path`, reached through real directories only."""
-        place = self._work_tree
+        """The status of `path`, reached through real directories only. `None` means that nothing is there."""
+        file = self._work_tree
         try:
             for part in Path(path).parts:
-                if not stat.S_ISDIR(os.lstat(place).st_mode):
+                if not stat.S_ISDIR(os.lstat(file).st_mode):
                     return None
-                place = place / part
-            return os.lstat(place)
+                file = file / part
+            return os.lstat(file)
         except OSError:
             return None
 
     def decide(self, paths: Mapping[str, Names]) -> Decisions:
-        """Finds the entry of each path; runs the filters of those that changed.
+        """Find the entry of each path, and run the filters of changed files.
 
         Raises:
-            GitError: git failed otherwise than by a filter.
+            GitError: git failed for another reason than a filter.
         """
         decisions = Decisions()
         sealed, sealed_ns = self._read(self._index)
@@ -154,7 +151,7 @@ class FilteredPaths:
                 continue
             mode = self._mode(path, file, sealed)
             oid = self._committed(path, file, agents.get(path), agents_ns)
-            oid = oid or self._committed_anew(path, file, agents.get(path), sealed.get(path))
+            oid = oid or self._committed_untouched(path, file, agents.get(path), sealed.get(path))
             if oid is not None and self._is_raw(path, oid) and oid != self._oid(self._facts.base_commit, path):
                 committed_raw[path] = names.new or names.old or ""
             oid = oid or self._unchanged(path, file, sealed.get(path), sealed_ns)
@@ -179,13 +176,13 @@ class FilteredPaths:
         decisions: Decisions,
         unfit: dict[str, str],
     ) -> None:
-        files = {path: self.look(path) for path in changed}
+        before_filter = {path: self.look(path) for path in changed}
         oids, failed = self.runner().clean(changed)
-        for path, oid in self._committed_anyway(changed, oids, agents).items():
+        for path, oid in self._committed_same_content(changed, oids, agents).items():
             oids[path] = oid
             failed.pop(path, None)
         for path, oid in oids.items():
-            before, after = files[path], self.look(path)
+            before, after = before_filter[path], self.look(path)
             if before is not None and after is not None:
                 decisions.entries[path] = (self._mode(path, after, sealed), oid)
                 if before.st_ctime_ns == after.st_ctime_ns:
@@ -195,22 +192,24 @@ class FilteredPaths:
         for path in unfit:
             decisions.entries[path] = self._tree(head).get(path)
             decisions.left_out.append(path)
-        for why in dict.fromkeys(unfit.values()):
-            shown = summarize([repr(path) for path, reason in unfit.items() if reason == why], most=3)
-            decisions.warnings.append(f"left out of the result, and only in the worktree: {shown} ({why})")
+        for reason in dict.fromkeys(unfit.values()):
+            files = summarize([repr(path) for path, why in unfit.items() if why == reason], most=3)
+            decisions.warnings.append(f"left out of the result, and only in the worktree: {files} ({reason})")
 
-    def _committed_anew(self, path: str, file: os.stat_result, agent: Entry | None, sealed: Entry | None) -> str | None:
-        """The blob that the agent committed for a file that it never touched: its filter encrypts anew each time."""
+    def _committed_untouched(
+        self, path: str, file: os.stat_result, agent: Entry | None, sealed: Entry | None
+    ) -> str | None:
+        """The blob that the agent committed for a file it never changed: its filter encrypts differently each time."""
         if agent is None or sealed is None or agent.oid == sealed.oid or file.st_ctime_ns >= self._facts.sealed_ns:
             return None
         return agent.oid if agent.oid == self._oid(self._head(), path) else None
 
-    def _committed_anyway(
+    def _committed_same_content(
         self, changed: Mapping[str, str], oids: Mapping[str, str], agents: Mapping[str, Entry]
     ) -> dict[str, str]:
-        """The blobs the agent committed of those files whose content they hold, which times alone did not show.
+        """The blobs that the agent committed with the content of these files, although the times differ.
 
-        A filter that encrypts anew each time made another blob of the same content.
+        A filter that encrypts differently each time makes another blob of the same content.
         """
         head, base, committed = self._head(), self._facts.base_commit, {}
         for path in changed:
@@ -220,13 +219,15 @@ class FilteredPaths:
                 committed[path] = oid
         if not committed:
             return {}
-        with self.runner().smudged(head, list(committed)) as (place, _):
+        with self.runner().smudged(head, list(committed)) as (smudged_dir, _):
             return {
-                path: oid for path, oid in committed.items() if digest(place / path) == digest(self._work_tree / path)
+                path: oid
+                for path, oid in committed.items()
+                if digest(smudged_dir / path) == digest(self._work_tree / path)
             }
 
     def _warn_of_raw(self, paths: Mapping[str, str], decisions: Decisions) -> None:
-        """Names what the agent committed as it is on disk, unless its filter does not change it."""
+        """Warn about files that the agent committed without their filter, unless the filter does not change them."""
         oids, _ = (
             self.runner().clean({path: name for path, name in paths.items() if self.look(path)}) if paths else ({}, {})
         )
@@ -237,7 +238,7 @@ class FilteredPaths:
             )
 
     def runner(self) -> Runner:
-        """Runs the drivers recorded before the agent ran."""
+        """A runner of the drivers that were recorded before the agent ran."""
         return Runner(
             filters=self._facts.filters,
             git=self._git,
@@ -248,7 +249,7 @@ class FilteredPaths:
         )
 
     def _unchanged(self, path: str, file: os.stat_result, entry: Entry | None, written_ns: int) -> str | None:
-        """The blob of a file that is as it was when the index was in line with the worktree."""
+        """The blob of a file that has not changed since the index agreed with the worktree."""
         if entry is None or not stat.S_ISREG(int(entry.mode, 8)):
             return None
         old = file.st_ctime_ns < max(written_ns, self._facts.sealed_ns)
@@ -260,7 +261,7 @@ class FilteredPaths:
         return None
 
     def _committed(self, path: str, file: os.stat_result, entry: Entry | None, written_ns: int) -> str | None:
-        """The blob in the commit the agent's HEAD names, if the file is as it was when the agent added it."""
+        """The blob in the agent's HEAD commit, if the file has not changed since the agent added it."""
         if entry is None or not entry.matches(file) or file.st_ctime_ns >= written_ns:
             return None
         return entry.oid if self._oid(self._head(), path) == entry.oid else None
@@ -271,7 +272,7 @@ class FilteredPaths:
         return content.code == 0 and content.text == oid
 
     def _read(self, index: Path | None) -> tuple[dict[str, Entry], int]:
-        """The entries of an index, and when it was written."""
+        """The entries of an index, and its mtime in nanoseconds."""
         try:
             if index is None:
                 return {}, 0
@@ -285,28 +286,28 @@ class FilteredPaths:
         return "100755" if file.st_mode & stat.S_IXUSR else "100644"
 
     def _head(self) -> str:
-        """The commit the worktree's HEAD names; the base commit where it names none."""
+        """The commit of the worktree's HEAD. Without one it is the base commit."""
         try:
             text = os.fsdecode((Path(self._facts.admin_dir) / "HEAD").read_bytes()).strip()
         except OSError:
             return self._facts.base_commit
         common = Path(self._facts.common_dir)
         if text.startswith("ref: refs/"):
-            found = Git(cwd=common, git_dir=common).resolve(f"{text.removeprefix('ref: ')}^{{commit}}")
+            head = Git(cwd=common, git_dir=common).resolve(f"{text.removeprefix('ref: ')}^{{commit}}")
         else:
-            found = self._git.resolve(f"{text}^{{commit}}")
-        return found or self._facts.base_commit
+            head = self._git.resolve(f"{text}^{{commit}}")
+        return head or self._facts.base_commit
 
     def _tree(self, commit: str) -> dict[str, tuple[str, str]]:
         """Path → mode and blob of a commit's files."""
         if commit not in self._trees:
-            found = {}
+            files = {}
             for field_ in self._git.run("ls-tree", "-r", "-z", "--full-tree", commit).fields:
                 head, _, path = field_.partition("\t")
                 mode, kind, oid = head.split(" ")
                 if kind == "blob":
-                    found[path] = (mode, oid)
-            self._trees[commit] = found
+                    files[path] = (mode, oid)
+            self._trees[commit] = files
         return self._trees[commit]
 
     def _oid(self, commit: str, path: str) -> str | None:
@@ -314,111 +315,14 @@ class FilteredPaths:
         return None if entry is None else entry[1]
 
     def _mentions_filter(self, paths: Iterable[str]) -> bool:
-        """Whether an attributes file above one of the paths has the word in it, or is itself among them."""
+        """Whether an attributes file above one of the paths mentions a filter, or is itself among them."""
         texts: dict[Path, bool] = {}
         for path in paths:
             if os.path.basename(path) == ".gitattributes":
                 return True
             for parent in Path(path).parents:
                 if parent not in texts:
-                    texts[parent] = _has_word(self._work_tree / parent / ".gitattributes")
+                    texts[parent] = mentions_filter(self._work_tree / parent / ".gitattributes")
                 if texts[parent]:
                     return True
-        return False
-
-
-def note_filtered(git: Git, facts: Facts, index: Path) -> Facts:
-    """The facts with what is known of filtered files before the agent runs.
-
-    Raises:
-        GitError: The attributes cannot be read.
-    """
-    if not facts.filters.drivers:
-        return facts
-    facts = dataclasses.replace(facts, sealed_ns=index.lstat().st_ctime_ns)
-    frozen = "filter" in facts.attributes or "filter" in facts.user_attributes
-    try:
-        data = index.read_bytes()
-        # Most repositories have none, and reading all entries takes longer. (Version 4 shortens names.)
-        if not frozen and b".gitattributes" not in data and data[4:8] != b"\0\0\0\4":
-            return facts
-        entries = parse_index(data, len(facts.base_commit) // 2)
-    except (OSError, ValueError):
-        return dataclasses.replace(facts, has_filtered=True)
-    top = Path(facts.worktree)
-    rules = [path for path in entries if os.path.basename(path) == ".gitattributes"]
-    if not frozen and not any(_has_word(top / path) or not (top / path).is_file() for path in rules):
-        return facts
-    if not facts.filters.place:
-        return dataclasses.replace(facts, has_filtered=True)
-    found, left = {}, DIGESTED_BYTES
-    for path, name in drivers_of(git, entries).items():
-        try:
-            file = os.lstat(top / path)
-        except OSError:
-            continue
-        entry = entries[path]
-        if name in facts.filters.drivers and entry.matches(file) and file.st_size <= min(DIGESTED_FILE_BYTES, left):
-            left -= file.st_size
-            if content := digest(top / path):
-                found[path] = (entry.oid, content)
-    return dataclasses.replace(facts, has_filtered=True, filtered=found)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file; empty where it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
-
-
-def put_aside(worktree: Path, paths: Iterable[str], place: Path) -> Path:
-    """Copies files that may not be put into git into a private directory, readable by their owner only; returns it.
-
-    A directory that exists already is left alone, and one with a number is made beside it.
-
-    Raises:
-        OSError: A file cannot be copied.
-    """
-    number = 1
-    make_private_dir(place.parent)
-    target = place
-    while True:
-        try:
-            target.mkdir(mode=0o700)
-            break
-        except FileExistsError:
-            number += 1
-            target = place.with_name(f"{place.name}-{number}")
-    for path in paths:
-        copy = target / path
-        make_private_dir(copy.parent)
-        shutil.copyfile(worktree / path, copy, follow_symlinks=False)
-        executable = (worktree / path).lstat().st_mode & stat.S_IXUSR
-        os.chmod(copy, 0o600 | executable)
-    return target
-
-
-def take_back(place: Path, paths: Iterable[str], worktree: Path) -> None:
-    """Copies files from `place` to the same paths of a worktree, over whatever is there.
-
-    Raises:
-        OSError: A file cannot be copied.
-    """
-    for path in paths:
-        target = worktree / path
-        for parent in reversed(target.relative_to(worktree).parents):
-            if not is_real_directory(worktree / parent):
-                delete_tree(worktree / parent)
-                (worktree / parent).mkdir()
-        delete_tree(target)
-        shutil.copyfile(place / path, target)
-        shutil.copymode(place / path, target)
-
-
-def _has_word(path: Path) -> bool:
-    try:
-        return not path.is_symlink() and b"filter" in path.read_bytes()
-    except OSError:
         return False

@@ -12,10 +12,10 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.repository.filters import recorded
 from architect_parallel.repository.registry import admin_dir_of, mismatch
 from architect_parallel.snapshots.collect import collect
-from architect_parallel.snapshots.filtered_paths import put_aside
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.nested_repositories import keep_all_nested
 from architect_parallel.snapshots.private_git import PrivateGit
+from architect_parallel.snapshots.put_aside import put_aside
 from architect_parallel.system.git import Repository
 
 

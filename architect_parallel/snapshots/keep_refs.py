@@ -21,10 +21,10 @@ KEEP = "refs/architect/keep"
 
 
 def keep(repository: Repository, commit: str, run_id: str, number: int, label: str = "") -> str:
-    """Puts a commit under `refs/architect/keep/<run>/<number>[-<label>][-<k>]`, create-only; returns the ref.
+    """Create a ref `refs/architect/keep/<run>/<number>[-<label>][-<k>]` for a commit, and return its name.
 
-    A ref of that name that holds the same commit already is returned as it is; one that holds another is left alone
-    and the next free k, from 2, is taken. Runs no hook.
+    An existing ref of that name with the same commit is returned. If it has another commit, the ref gets the next free
+    k, from 2. No hook runs.
 
     Raises:
         GitError: The ref cannot be made (disk full, no such commit).
@@ -36,19 +36,19 @@ def keep(repository: Repository, commit: str, run_id: str, number: int, label: s
         output = store.run("update-ref", ref, commit, "", check=False)
         if output.code == 0:
             return ref
-        there = store.resolve(ref)
-        if there == commit:
+        existing = store.resolve(ref)
+        if existing == commit:
             return ref
-        if there is None:
+        if existing is None:
             raise output.error
     raise EnvironmentProblem(f"{stem} has no free number left")
 
 
 def snapshot_dirty(repository: Repository) -> str:
-    """The user's checkout as it is, untracked files included and ignored ones not, as a commit on top of HEAD.
+    """Commit the user's checkout, with untracked and without ignored files, on top of HEAD.
 
-    Neither index, files nor refs change. The user's own filters run (it is the user's own tree). Returns HEAD's
-    commit where nothing is uncommitted.
+    Index, files and refs do not change. The user's own filters run, because it is the user's own tree. If nothing is
+    uncommitted, the commit is HEAD's.
 
     Raises:
         EnvironmentProblem: No checkout, no commit, or a file that cannot be read.
@@ -77,30 +77,33 @@ def snapshot_dirty(repository: Repository) -> str:
             left = git.run("ls-files", "-z", "-m", "-o", "--exclude-standard", check=False, settings=plain)
             unread = [path for path in left.fields if not path.endswith("/")]
             if unread or left.code != 0:
-                what = repr(unread[0]) if unread else "the uncommitted state"
-                why = one_line((added.stderr.splitlines() or [""])[0], 200)
-                raise EnvironmentProblem(f"{what} cannot be read: {why}", hint="mend it, or leave out --include-dirty")
-        found = diff.changes(git, head, git.text("write-tree"))
-        links = [change.file.path for change in found if change.new_mode == diff.GITLINK_MODE
-                 and change.old_mode != diff.GITLINK_MODE]  # fmt: skip
-        if links:  # a repository of the user's inside the checkout: not content of this one
+                name = repr(unread[0]) if unread else "the uncommitted state"
+                reason = one_line((added.stderr.splitlines() or [""])[0], 200)
+                raise EnvironmentProblem(
+                    f"{name} cannot be read: {reason}", hint="mend it, or leave out --include-dirty"
+                )
+        changes = diff.changes(git, head, git.text("write-tree"))
+        new_links = (change for change in changes if change.old_mode != diff.GITLINK_MODE)
+        links = [change.file.path for change in new_links if change.new_mode == diff.GITLINK_MODE]
+        if links:  # repositories of the user's inside the checkout are no content of this one
             names = b"".join(os.fsencode(path) + b"\0" for path in links)
             git.run("update-index", "-z", "--force-remove", "--stdin", input=names)
         tree = git.text("write-tree")
         if tree == here.text("rev-parse", f"{head}^{{tree}}"):
             return head
         message = b"architect: uncommitted state of the checkout\n"
-        who = identity_of(dict(pairs)).environment
-        return git.run("commit-tree", tree, "-p", head, "-F", "-", input=message, env=who).text
+        environment = identity_of(dict(pairs)).environment
+        return git.run("commit-tree", tree, "-p", head, "-F", "-", input=message, env=environment).text
     finally:
         index.unlink(missing_ok=True)
 
 
 def _spare_filtered(git: Git, checkout: Path, index: Path, drivers: Container[str]) -> None:
-    """Lets `add` believe the index about files with a filter that look, to the nanosecond, as it says.
+    """Let `add` trust the index about files with a filter whose times agree with it to the nanosecond.
 
-    git reads each file of the second in which the index was written again, and a filter may encrypt anew each time.
-    Other files of that second are entered without times, so that git reads them. (https://git-scm.com/docs/racy-git)
+    git reads each file again that is as young as the index in whole seconds, and a filter may encrypt differently each
+    time. Other files of that second lose their times in the index, so that git does read them.
+    (https://git-scm.com/docs/racy-git)
     """
     try:
         written_ns = index.stat().st_mtime_ns

@@ -1,13 +1,13 @@
-"""Reading a tree an agent had its hands on, through a git directory the agent's repository settings cannot reach.
+"""Read a tree that an agent edited, through a git directory that the agent's settings do not affect.
 
 Ordinary git calls in such a tree run what the agent configured: filters, hooks, fsmonitor, text conversions. A
-`PrivateGit` has its own configuration (only the settings in `HARMLESS_SETTINGS`), its own index (the worktree's, as it
-was before the agent ran, so that unchanged files need no reading), its own ignore rules and attributes (frozen then),
-an explicit work tree and no hooks. Only the object store is shared, so what it writes can be published in place.
+`PrivateGit` has its own configuration (only `HARMLESS_SETTINGS`), an explicit work tree and no hooks. Its index is the
+worktree's from before the agent ran, so that git need not read unchanged files. Its ignore rules and attributes are
+also from that time. Only the object store is shared, so that objects need no copying when they are published.
 
-The order is: `create` before the agent starts; after its process tree is proven gone `write_tree`, `commit`, and then
-publication by `workers.collect`. Everything in the directory but the index follows from `facts.json` and is written
-anew before each use, so `open` needs the directory alone and whatever else lies in there has no effect.
+The order: `create` before the agent starts. After its process tree has ended, `write_tree`, `commit`, and then
+publication by `snapshots.collect`. `facts.json` determines every file in the directory except the index, and the files
+are written again before each use. So `open` needs only the directory, and any other file in it has no effect.
 """
 
 from __future__ import annotations
@@ -29,24 +29,15 @@ from architect_parallel.repository import side_effects
 from architect_parallel.repository.filters import Filters
 from architect_parallel.repository.index_file import Entry, enter_times, read_index
 from architect_parallel.snapshots import diff as differences
-from architect_parallel.snapshots.baseline import (
-    HARMLESS_SETTINGS,
-    Facts,
-    Identity,
-    git_dir_of,
-    is_real_directory,
-    observe,
-)
-from architect_parallel.snapshots.filtered_paths import FilteredPaths, note_filtered, take_back
+from architect_parallel.snapshots.baseline import Facts, Identity, git_dir_of, is_real_directory, observe
+from architect_parallel.snapshots.filtered_baseline import record_filtered_files
+from architect_parallel.snapshots.filtered_paths import FilteredPaths
+from architect_parallel.snapshots.private_layout import FACTS, LEFT_OUT, write_private_files
+from architect_parallel.snapshots.put_aside import copy_back
 from architect_parallel.snapshots.staging import Staging
 from architect_parallel.snapshots.worktree_index import nul_terminated
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
-from architect_parallel.system.git_settings import config_text
-
-FACTS = "facts.json"
-LEFT_OUT = "left-out.json"
-_OWN_ENTRIES = frozenset({FACTS, LEFT_OUT, "HEAD", "config", "index", "info", "refs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +46,16 @@ class Snapshot:
 
     tree: str
     diff: Diff
-    """From the base commit to the tree (`head` is the tree's id)."""
+    """The changes from the base commit to the tree; `head` is the tree's id."""
     warnings: tuple[str, ...] = ()
-    """What could not be taken, or was taken in another form than it has on disk."""
+    """The files that are missing, or that the tree has in another form than the disk."""
     left_out: tuple[str, ...] = ()
-    """Files with a filter that could not be run: their content is in the worktree only, and may be a secret."""
+    """Files whose filter could not run. Their content is only in the worktree, and may be a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateGit:
-    """A private git directory for one worktree; see the module's text."""
+    """A private git directory for one worktree."""
 
     directory: Path
     facts: Facts
@@ -73,13 +64,13 @@ class PrivateGit:
     def create(
         cls, repository: Repository, directory: Path, worktree: Path, *, filters: Filters | None = None
     ) -> PrivateGit:
-        """Makes the private git directory for a worktree in which no agent has run yet.
+        """Make the private git directory for a worktree in which no agent has run yet.
 
-        `directory` appears whole or not at all; one that is there, of an earlier attempt, is replaced.
+        `directory` appears whole or not at all. It replaces the one of an earlier attempt.
 
         Args:
-            filters: The drivers recorded before the first agent of the run. `None` means that no driver may be run:
-                files of those that are configured now are left out unless they did not change.
+            filters: The drivers recorded before the first agent of the run. `None` means that no driver may run. Then
+                changed files with a filter are left out.
 
         Raises:
             EnvironmentProblem: `worktree` is not the top of a checkout, or has no index.
@@ -100,17 +91,17 @@ class PrivateGit:
         except FileNotFoundError as error:
             raise EnvironmentProblem(f"{worktree} has no index", hint="git reset there, then try again") from error
         private = cls(directory=unfinished, facts=facts)
-        private._seal()
+        write_private_files(private.directory, private.facts)
         private._join_index()
-        facts = note_filtered(private.git, facts, private.index)
+        facts = record_filtered_files(private.git, facts, private.index)
         (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
         os.rename(unfinished, directory)
         private = cls(directory=directory, facts=facts)
-        private._seal()
+        write_private_files(private.directory, private.facts)
         return private
 
     def _join_index(self) -> None:
-        """Makes one index of a split one, whose shared part lies in a place the agent can reach."""
+        """Join a split index. Its shared part is in a directory that the agent can write."""
         shared = list(self.admin_dir.glob("sharedindex.*"))
         for path in shared:
             shutil.copy2(path, self.directory / path.name)
@@ -119,10 +110,10 @@ class PrivateGit:
 
     @classmethod
     def open(cls, directory: Path) -> PrivateGit:
-        """The private git directory made by an earlier `create`, perhaps of a launcher that was killed since.
+        """Open the private git directory made by an earlier `create`, maybe of a launcher that was killed since.
 
         Raises:
-            EnvironmentProblem: There is none, or it is damaged.
+            EnvironmentProblem: It is missing or damaged.
         """
         try:
             plain = json.loads((directory / FACTS).read_text())
@@ -137,15 +128,15 @@ class PrivateGit:
                 raise FileNotFoundError("index")
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise EnvironmentProblem(f"{directory} is not a private git directory: {error}") from error
-        private._seal()
+        write_private_files(private.directory, private.facts)
         return private
 
     @classmethod
     def renew(cls, repository: Repository, directory: Path, earlier: PrivateGit) -> PrivateGit:
-        """A further one for the worktree of `earlier`, in which an agent has run since.
+        """Make another one for the worktree of `earlier`, in which an agent has run since.
 
-        What an agent could have altered (index, ignore rules, settings) stays as it was before the first one; what it
-        left outside is compared with how things are now.
+        Index, ignore rules and settings stay as they were before the first agent, who could have changed them. Side
+        effects outside the worktree are compared with the repository as it is now.
 
         Raises:
             GitError: The repository cannot be read.
@@ -184,7 +175,7 @@ class PrivateGit:
 
     @property
     def git(self) -> Git:
-        """git on the private directory and index, the shared objects and the worktree's files."""
+        """git with the private directory and index, the shared objects and the worktree's files."""
         return Git(
             cwd=self.directory,
             git_dir=self.directory,
@@ -195,22 +186,22 @@ class PrivateGit:
         )
 
     def write_tree(self, since: str | None = None) -> Snapshot:
-        """Puts everything in the worktree that is not ignored into the object store, as one tree.
+        """Write everything in the worktree that is not ignored to the object store, as one tree.
 
-        Needs the agent's process tree gone. May be called again after further changes. Nothing in the worktree
-        changes but the permissions of files and directories that cannot be read otherwise.
+        The agent's process tree must have ended. May be called again after further changes. In the worktree, only the
+        permissions of unreadable files and directories change.
 
         Args:
-            since: Commit or tree that the snapshot's diff begins at; `None` means the base commit.
+            since: The commit or tree from which the snapshot's diff starts. `None` means the base commit.
 
         Raises:
-            EnvironmentProblem: The worktree is not there.
+            EnvironmentProblem: The worktree is missing.
             GitError: The tree cannot be written (disk full, a damaged object store).
         """
         if not is_real_directory(self.worktree):
             raise EnvironmentProblem(f"{self.worktree} is not a directory any more")
-        self._seal()
-        # On a copy: a launcher killed in between leaves the index and its date, on which much depends, as they were.
+        write_private_files(self.directory, self.facts)
+        # On a copy: a launcher killed in between leaves the index and its date unchanged, which later calls rely on.
         work = self.directory / "work.index"
         shutil.copy2(self.index, work)
         git = dataclasses.replace(self.git, index_file=work)
@@ -220,7 +211,7 @@ class PrivateGit:
             git=git, work_tree=self.worktree, scratch=self.directory, admin_dir=self.admin_dir, filtered=filtered
         )
         staging.stage(agent_index=agent_index)
-        tree, found = staging.write_tree(since or self.base_commit, missing_ok=self.facts.partial)
+        tree, changes = staging.write_tree(since or self.base_commit, missing_ok=self.facts.partial)
         staging.restore_date()
         if staging.current:
             enter_times(work, staging.current, len(self.base_commit) // 2)
@@ -230,74 +221,76 @@ class PrivateGit:
         os.replace(work, self.index)
         return Snapshot(
             tree=tree,
-            diff=differences.diff_of(since or self.base_commit, tree, found),
+            diff=differences.diff_of(since or self.base_commit, tree, changes),
             warnings=tuple(staging.warnings),
             left_out=tuple(staging.left_out),
         )
 
     def restore(self, tree: str, *, left_out: tuple[str, ...] = ()) -> None:
-        """Makes the files those of `tree`, after a `write_tree` that found others.
+        """Write the files of `tree` to the worktree, after a `write_tree` that found others.
 
-        git would write files with a filter as they are stored: they are written through the filter instead.
+        Files with a filter are written through it, because git here would write them as they are stored.
 
         Args:
-            left_out: Files with a filter that the caller brings back itself.
+            left_out: Files with a filter that the caller restores itself.
 
         Raises:
             GitError: A file cannot be written, or its filter cannot be run.
         """
         index = self.directory / "restored.index"
-        ahead = dataclasses.replace(self.git, index_file=index)
-        ahead.run("read-tree", tree)
+        target_git = dataclasses.replace(self.git, index_file=index)
+        target_git.run("read-tree", tree)
         hash_bytes = len(self.base_commit) // 2
-        now, then = read_index(self.index, hash_bytes), read_index(index, hash_bytes)
+        current, target = read_index(self.index, hash_bytes), read_index(index, hash_bytes)
         filtered = self.filtered()
-        names = filtered.named(ahead, now.keys() | then.keys())
+        names = filtered.named(target_git, current.keys() | target.keys())
         if not names:
             self.git.run("read-tree", "--reset", "-u", tree)
             return
         wrong = []
         for path in sorted(names):
             file = filtered.look(path)
-            if path not in then and file is not None and path not in left_out:
+            if path not in target and file is not None and path not in left_out:
                 (self.worktree / path).unlink()
-            elif path in then and path not in left_out:
-                same = path in now and (now[path].oid, now[path].mode) == (then[path].oid, then[path].mode)
+            elif path in target and path not in left_out:
+                old, new = current.get(path), target[path]
+                same = old is not None and (old.oid, old.mode) == (new.oid, new.mode)
                 if not same or file is None or not stat.S_ISREG(file.st_mode):
                     wrong.append(path)
         smudged = filtered.runner().smudged(tree, wrong) if wrong else contextlib.nullcontext((self.directory, ""))
-        with smudged as (place, why):
-            if missing := [path for path in wrong if not (place / path).is_file()]:
-                raise GitError(("checkout-index", missing[0]), 1, why or "its filter wrote nothing")
-            self._restore_others(tree, names, {path: then[path] for path in names if path in then}, wrong)
-            take_back(place, wrong, self.worktree)
+        with smudged as (smudged_dir, reason):
+            if missing := [path for path in wrong if not (smudged_dir / path).is_file()]:
+                raise GitError(("checkout-index", missing[0]), 1, reason or "its filter wrote nothing")
+            self._restore_others(tree, names, {path: target[path] for path in names if path in target}, wrong)
+            copy_back(smudged_dir, wrong, self.worktree)
         enter_times(self.index, {path: (self.worktree / path).lstat() for path in wrong}, hash_bytes)
 
-    def _restore_others(self, tree: str, names: set[str], then: Mapping[str, Entry], wrong: list[str]) -> None:
-        """Brings the index, and the files without a filter, to `tree`; `names` are the paths with one."""
-        entries = (f"{then[path].mode} {then[path].oid} 0\t".encode() + os.fsencode(path) + b"\0" for path in wrong)
-        gone, held = nul_terminated(names - then.keys()), nul_terminated(then)
-        for words, data in (
-            (("update-index", "-z", "--force-remove", "--stdin"), gone),
+    def _restore_others(self, tree: str, names: set[str], target: Mapping[str, Entry], wrong: list[str]) -> None:
+        """Write the index, and the files without a filter. `names` are the paths with one."""
+        entries = (f"{target[path].mode} {target[path].oid} 0\t".encode() + os.fsencode(path) + b"\0" for path in wrong)
+        removed, kept = nul_terminated(names - target.keys()), nul_terminated(target)
+        for command, data in (
+            (("update-index", "-z", "--force-remove", "--stdin"), removed),
             (("update-index", "-z", "--index-info"), b"".join(entries)),
-            (("update-index", "-z", "--skip-worktree", "--stdin"), held),
+            (("update-index", "-z", "--skip-worktree", "--stdin"), kept),
             (("read-tree", "--reset", "-u", tree), b""),
-            (("update-index", "-z", "--no-skip-worktree", "--stdin"), held),
+            (("update-index", "-z", "--no-skip-worktree", "--stdin"), kept),
         ):
-            later_ns = time.time_ns() + 2 * 10**9  # else git reads files of this second again, without their filter
+            # Otherwise git reads files of this second again, without their filter.
+            later_ns = time.time_ns() + 2 * 10**9
             os.utime(self.index, ns=(later_ns, later_ns))
-            self.git.run(*words, input=data)
+            self.git.run(*command, input=data)
         os.utime(self.index)
 
     def filtered(self, agent_index: Path | None = None) -> FilteredPaths:
-        """Decides about the worktree's files with a filter."""
+        """The worktree's files with a filter."""
         return FilteredPaths(
             git=self.git, facts=self.facts, index=self.index, agent_index=agent_index, scratch=self.directory
         )
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Of the newest snapshot."""
+        """The files that the newest snapshot left out."""
         try:
             return tuple(json.loads((self.directory / LEFT_OUT).read_text()))
         except (OSError, ValueError):
@@ -306,81 +299,36 @@ class PrivateGit:
     def _changed_agent_index(self) -> Path | None:
         index = self.admin_dir / "index"
         try:
-            found = index.lstat()
+            status = index.lstat()
         except OSError:
             return None
-        if not stat.S_ISREG(found.st_mode) or (found.st_size, found.st_mtime_ns) == self.facts.index_stamp:
+        if not stat.S_ISREG(status.st_mode) or (status.st_size, status.st_mtime_ns) == self.facts.index_stamp:
             return None
         return index
 
     def commit(self, tree: str, parents: tuple[str, ...], message: str, *, identity: Identity | None = None) -> str:
-        """Writes a commit object and returns its id; moves no ref.
+        """Write a commit object and return its id. No ref moves.
 
         Args:
-            identity: `None`: the user's as configured before the agent ran, else the tool's own.
+            identity: Author and committer. `None` means the user's identity from before the agent ran. Without one, it
+                is this program's.
 
         Raises:
-            GitError: When it cannot be written.
+            GitError: The commit cannot be written.
         """
-        words = [word for parent in parents for word in ("-p", parent)]
+        parent_options = [option for parent in parents for option in ("-p", parent)]
         data = message.encode("utf-8", "replace")
-        who = (identity or self.facts.identity).environment
-        return self.git.run("commit-tree", tree, *words, "-F", "-", input=data, env=who).text
+        environment = (identity or self.facts.identity).environment
+        return self.git.run("commit-tree", tree, *parent_options, "-F", "-", input=data, env=environment).text
 
     def diff(self, base: str, head: str) -> Diff:
-        """What changed from commit (or tree) `base` to `head`.
+        """The changes from commit (or tree) `base` to `head`.
 
         Raises:
-            GitError: When one of the two cannot be read.
+            GitError: One of the two cannot be read.
         """
         return differences.diff(self.git, base, head)
 
     def patch(self, base: str, head: str, *, binary: bool = False) -> bytes:
-        """The same as a patch; with `binary` complete enough for `git apply` on any file. Raises like `diff`."""
+        """The changes as a patch. With `binary`, `git apply` can apply it to any file. Raises like `diff`."""
         return differences.patch(self.git, base, head, binary=binary)
-
-    def _seal(self) -> None:
-        """Writes everything but the facts and the index anew, and removes what does not belong here."""
-        for entry in os.scandir(self.directory):
-            if entry.name not in _OWN_ENTRIES:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    os.unlink(entry.path)
-        info = self.directory / "info"
-        for part in (info, self.directory / "refs"):
-            if part.is_symlink():
-                part.unlink()
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(mode=0o700)
-        with contextlib.suppress(FileNotFoundError):  # where history ends; git finds commits missing without it
-            shutil.copyfile(Path(self.facts.common_dir) / "shallow", self.directory / "shallow")
-        _write(self.directory / "HEAD", "ref: refs/heads/private\n")
-        _write(self.directory / "config", self._configuration())
-        _write(info / "exclude", self.facts.excludes)
-        _write(info / "attributes", self.facts.attributes)
-        _write(info / "user-exclude", self.facts.user_excludes)
-        _write(info / "user-attributes", self.facts.user_attributes)
-
-    def _configuration(self) -> str:
-        settings = {name: value for name, value in self.facts.settings.items() if name in HARMLESS_SETTINGS}
-        settings |= {
-            # Extensions are honoured from version 1 on.
-            "core.repositoryformatversion": "1",
-            "core.bare": "false",
-            "core.excludesfile": os.fspath(self.directory / "info" / "user-exclude"),
-            "core.attributesfile": os.fspath(self.directory / "info" / "user-attributes"),
-            "core.safecrlf": "false",
-            "core.splitindex": "false",
-            "core.logallrefupdates": "false",
-            "index.sparse": "false",
-            "advice.addembeddedrepo": "false",
-            "advice.updatesparsepath": "false",
-        }
-        return config_text(sorted(settings.items()))
-
-
-def _write(path: Path, text: str) -> None:
-    if path.is_symlink():
-        path.unlink()
-    path.write_bytes(os.fsencode(text))

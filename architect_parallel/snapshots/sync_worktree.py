@@ -1,8 +1,8 @@
-"""After a result is published: the worktree's own index, HEAD and `.git` fit it again, for people to look at.
+"""Update the worktree's own index, HEAD and `.git` after its result is published.
 
-Works on git's directory of the worktree only, runs nothing of the repository's, and may fail at any point without
-loss: the result stands on its branch already. Nothing that holds work is replaced: a rebase or merge the agent left in
-the middle stays as it is, and so does a `.git` that has become a repository of its own; both are named.
+This changes only git's directory of the worktree and runs no program of the repository. It may fail at any point
+without loss, because the branch already has the result. Nothing with work in it is replaced: an unfinished rebase or
+merge of the agent stays, and so does a `.git` that has become another repository. Warnings name both.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from architect_parallel.system.git import GitError
 
 
 def tidy(private: PrivateGit, branch: str) -> list[str]:
-    """Lets a person who looks into the worktree see the published result; returns what stands against it.
+    """Make the worktree show the published result. Returns warnings about what prevents that.
 
-    Whatever commit HEAD names must be in the published history.
+    The commit of HEAD must be part of the published history.
     """
     admin = private.admin_dir
     if not is_real_directory(admin):
         return [f"git's directory of the worktree is gone ({admin}); the files are there, git does not work there"]
     if (operation := operation_in(admin)) is not None:
         return [f"a {operation} was left unfinished in the worktree"]
-    warnings = _mend_link(private)
+    warnings = _restore_link(private)
     with contextlib.suppress(OSError, GitError):
-        for lock in ("index.lock", "HEAD.lock"):  # nobody is left who could hold them
+        for lock in ("index.lock", "HEAD.lock"):  # no process is left that could hold them
             (admin / lock).unlink(missing_ok=True)
         if head_branch(admin) != branch:
             put_head_on(admin, branch)
         descriptor, name = tempfile.mkstemp(prefix="index.", dir=admin)
         os.close(descriptor)
-        # With its date: git tells changed files by it.
+        # With its date, by which git recognizes changed files.
         shutil.copy2(private.index, name)
         os.replace(name, admin / "index")
     return warnings
 
 
-def _mend_link(private: PrivateGit) -> list[str]:
-    """The worktree's `.git` file, when it is missing."""
+def _restore_link(private: PrivateGit) -> list[str]:
+    """Write the worktree's `.git` file again if it is missing. Returns a warning if it was replaced."""
     link = private.worktree / ".git"
     if link == private.admin_dir or not is_real_directory(private.worktree):
         return []

@@ -131,7 +131,7 @@ def draft_spec_plan(config: SpecConfig, here: Workspace) -> RunPlan:
     debugger = None if spec.debugger is None else _debugger(spec.debugger, plan, flags, here)
     warnings = list(plan.warnings)
     if debugger is not None and debugger.backend == SHELL:
-        warnings.append(f"recovery.debugger is left out: backend {SHELL} runs what it is told")
+        warnings.append(f"recovery.debugger is left out: backend {SHELL} would run the question")
         debugger = None
     helpers = () if debugger is None else (debugger,)
     warnings += [f"{helper.name}: {warning}" for helper in helpers for warning in helper.warnings]

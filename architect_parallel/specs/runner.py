@@ -1,4 +1,4 @@
-"""Runs of specs: they are run and gone on with like any other, and what a spec says of landing is done at their end."""
+"""Runs of specs: started and resumed like all others, with the merge that the spec asks for at their end."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.api.launch import ParallelRunner, recorded_plan
+from architect_parallel.api.launch import ParallelRunner
 from architect_parallel.api.merge import MergeRequest, merge
 from architect_parallel.api.resume import resume
 from architect_parallel.domain import RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, ExitCode, NothingToDo, UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.merge import Pick
-from architect_parallel.runs.runner import Listener
+from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling import graph
 from architect_parallel.specs.plan import SpecConfig, coordinator_name, draft_spec_plan, task_graph, validated
@@ -24,7 +24,7 @@ from architect_parallel.worktrees.remove import delete_branch
 
 
 class SpecRunner(ParallelRunner):
-    """Runs a spec; everything else is as in `ParallelRunner`.
+    """Run a spec; everything else is as in `ParallelRunner`.
 
     Args:
         say: Takes lines of progress of what lands at the end.
@@ -44,7 +44,7 @@ class SpecRunner(ParallelRunner):
         self._say = say
 
     def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
-        """See `ParallelRunner.execute`; what the spec says of landing is done as well."""
+        """See `ParallelRunner.execute`; then merge as the spec says."""
         return land(super().execute(started), self.here, self._say)
 
     def _draft(self) -> RunPlan:
@@ -60,7 +60,7 @@ def resume_spec(
     started: Callable[[RunPlan], None] = lambda plan: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> RunResult:
-    """Goes on with a run of this spec: what did not succeed, as it was planned then.
+    """Go on with a run of this spec: run the tasks that did not succeed, as they were planned then.
 
     Raises:
         UsageError: The run is none of this spec's, or there is no task called so.
@@ -83,7 +83,7 @@ def resume_spec(
         )
         left = [each for each in todo if each.worker_id in wanted]
         if not left:
-            text = f"nothing is left to do of {', '.join(config.only)} in run {plan.run_id}"
+            text = f"nothing is left to do for {', '.join(config.only)} in run {plan.run_id}"
             raise NothingToDo(text, hint="leave out --only")
         return left
 
@@ -102,8 +102,10 @@ def resume_and_land(
     choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
     say: Callable[[str], None] = lambda line: None,
 ) -> RunResult:
-    """Goes on with any run but a flow; one of a spec that says so is merged at its end, also where that is all that is
-    left to do. Raises as `resume`."""
+    """Go on with any run but a flow, and merge it as its spec says, even where nothing else is left to do.
+
+    Raises as `resume`.
+    """
     here = load_workspace(workspace_root, config_file)
     try:
         result = resume(
@@ -112,23 +114,23 @@ def resume_and_land(
     except NothingToDo:
         with Journal.of(here.repository) as journal:
             result = journal.result(journal.find(run))
-            plan = recorded_plan(journal, result.run_id)
+            plan = journal.plan(result.run_id)
             done = [each for each in journal.operations(result.run_id) if each.kind == "merge" and each.finished]
         wanted = plan.workflow is not None and plan.workflow.merge is not None and result.status is RunStatus.SUCCESS
-        if not wanted or done:  # also one that was undone: somebody did not want it
+        if not wanted or done:  # also one that was undone, since the user did not want it
             raise
     return land(result, here, say)
 
 
 def land(result: RunResult, here: Workspace, say: Callable[[str], None] = lambda line: None) -> RunResult:
-    """Lands what merges cleanly and passes of a run whose spec says so; the rest is named in the result's `merge`.
+    """Merge the results of a run whose spec asks for it. What is left out is named in the result's `merge`.
 
     Returns:
-        The run as it is then. Where all went well but something was left out its `exit_code` is that of a conflict,
-        and what kept all of it from landing is a warning: the run itself had ended before.
+        The run after the merge. Its `exit_code` is that of a conflict where a result was left out and nothing failed
+        before. A problem that prevented the whole merge is a warning: the run itself had ended before.
     """
     with Journal.of(here.repository) as journal:
-        plan = recorded_plan(journal, result.run_id)
+        plan = journal.plan(result.run_id)
         order = plan.workflow.merge if plan.workflow is not None else None
         if order is None:
             return result

@@ -1,6 +1,6 @@
-"""The spec as a pydantic model: names, types, bounds, the dialect's other names, and the JSON schema.
+"""The spec as a pydantic model: names, types, bounds, other names, and the JSON schema.
 
-Knows nothing of files or places. A task is what it is in a task file; what is added is what makes a graph of tasks.
+Knows nothing of files or places. A task is that of a task file, with what makes a graph of tasks.
 """
 
 from __future__ import annotations
@@ -45,45 +45,45 @@ Attempts = Annotated[
 
 
 class ExecutionSection(Section):
-    """How the graph is run."""
+    """The execution of the graph."""
 
     max_concurrent_agents: Count | None = Field(default=None, description="How many run at the same time; null: 4.")
 
 
 class SpecProviderSection(Section):
-    """How workers of one provider are started in this run."""
+    """The starts of one provider's workers in this run."""
 
-    rate_limit: RateLimitSection | None = Field(default=None, description="null: as the configuration says.")
+    rate_limit: RateLimitSection | None = Field(default=None, description="null: the value of the configuration.")
 
 
 class RetrySection(Section):
-    """How a failed task is repeated, whatever its failure."""
+    """The repetition of failed tasks, whatever their failure."""
 
     max_attempts: Attempts = Field(default=3, description="In all, the first one included.")
     initial_delay: Milliseconds = Field(default=1000.0, description="Milliseconds before the second attempt.")
-    backoff_factor: Factor = Field(default=2.0, description="How much longer each further wait is.")
+    backoff_factor: Factor = Field(default=2.0, description="Factor by which each wait is longer than the one before.")
     max_delay: Milliseconds = Field(default=10000.0, description="Milliseconds; no wait is longer.")
 
 
 class DebuggerSection(Section):
-    """Who is asked when several tasks fail."""
+    """The agent that explains the failures of several tasks."""
 
-    agent: Name = Field(description="Agent profile, or a role for the default one.")
+    agent: Name = Field(description="Agent profile, or a role for the default profile.")
 
 
 class RecoverySection(Section):
-    """What is tried once a task has failed for good."""
+    """The further attempts after a task has failed for good."""
 
     retries: Retries = Field(default=1, description="Further attempts.")
-    refine: Boolean = Field(default=True, description="Tell them the error, the state and what others found.")
-    debugger: DebuggerSection | None = Field(default=None, description="Asked when several fail.")
+    refine: Boolean = Field(default=True, description="Give them the error, the state and the results of others.")
+    debugger: DebuggerSection | None = Field(default=None, description="Explains the failures of several tasks.")
     on_all_failed: Literal["escalate", "retry"] = Field(
         default="escalate", description="escalate: a group that failed alike is left to a person. retry: tried again."
     )
 
 
 class MergeSection(Section):
-    """What becomes of the results."""
+    """The merge of the results."""
 
     strategy: Literal["sequential"] = Field(default="sequential", description="sequential.")
     into: Prompt = Field(description="Branch to land on; made where it is missing.")
@@ -91,13 +91,13 @@ class MergeSection(Section):
 
 
 class CoordinatorSection(Section):
-    """A last task that is given the results of all others; its final text is the run's synthesis."""
+    """A last task that gets the results of all others. Its final text is the synthesis of the run."""
 
     task: Prompt = Field(
         default="Synthesise the results, name the conflicts between them, recommend what to do.",
         description="What to do. {{ results }} is put at its end where it is not in it.",
     )
-    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default one.")
+    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default profile.")
 
 
 class SpecTaskSection(DefaultsSection):
@@ -105,8 +105,8 @@ class SpecTaskSection(DefaultsSection):
 
     name: Name | None = Field(default=None, description="Unique in the file; id or name is required.")
     id: Name | None = Field(default=None, description="Another name for dependencies; unique in the file.")
-    prompt: Prompt | None = Field(default=None, description="What to do; null: its name says it.")
-    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default one.")
+    prompt: Prompt | None = Field(default=None, description="What to do; null: its name.")
+    agent: Name | None = Field(default=None, description="Agent profile, or a role for the default profile.")
     on_partial: OnPartial | None = Field(
         default=None, description="continue: go on when something it depends on did not succeed."
     )
@@ -124,20 +124,20 @@ class SpecSection(Section):
     schema_: Text | None = Field(default=None, alias="$schema", description="For editors.")
     name: Name | None = Field(default=None, description="null: the file's name.")
     description: Text | None = Field(default=None, description="For people.")
-    policy: Meta | None = Field(default=None, description="Taken note of; nothing acts on it.")
+    policy: Meta | None = Field(default=None, description="Ignored, with a warning.")
     execution: ExecutionSection | None = Field(default=None)
     providers: dict[Identifier, SpecProviderSection] | None = Field(default=None, description="By provider.")
     retry: RetrySection | None = Field(default=None)
     recovery: RecoverySection | None = Field(default=None)
     state_file: Prompt | None = Field(
         default=None,
-        description="An account in Markdown, written while the run goes on; relative to where the tool is called. "
-        "It takes the place of an earlier account and of no other file.",
+        description="A report in Markdown, written during the run; relative to where the tool is called. "
+        "It replaces an earlier report and no other file.",
     )
     merge: MergeSection | None = Field(default=None)
     coordinator: CoordinatorSection | None = Field(default=None)
-    on_partial: OnPartial | None = Field(default=None, description="For tasks that do not say otherwise.")
-    defaults: DefaultsSection | None = Field(default=None, description="For tasks that do not say otherwise.")
+    on_partial: OnPartial | None = Field(default=None, description="For tasks without a value of their own.")
+    defaults: DefaultsSection | None = Field(default=None, description="For tasks without a value of their own.")
     tasks: Annotated[list[SpecTaskSection], BeforeValidator(_tasks)] = Field(description="At least one.", min_length=1)
 
 
@@ -154,13 +154,13 @@ SECTIONS: Mapping[tuple[str, ...], type[Section]] = {
     ("defaults",): DefaultsSection,
     ("tasks", "*"): SpecTaskSection,
 }
-"""Where which section stands, parents first; `*` is any key or index."""
+"""The section at each path, parents first. `*` is any key or index."""
 
 _ALIASES: Mapping[str, str] = {"deps": "dependencies", "depends_on": "dependencies"}
 
 
 def own_spec_name(key: str, known: Collection[str]) -> str:
-    """The field that `key` is a name of; another key as it is.
+    """The field that `key` is a name of. Another key is returned as it is.
 
     >>> own_spec_name("dependsOn", SpecTaskSection.model_fields), own_spec_name("deps", RetrySection.model_fields)
     ('dependencies', 'deps')

@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.system.git import common_dir_of, git_dir_at, lender_of, open_repository
+from architect_parallel.system.git import lender_of, open_repository
+from architect_parallel.system.git_command import common_dir_of, git_dir_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""The door to files: atomic replacement, private and shared directories, locks between processes.
+"""Files: atomic replacement, private and shared directories, deletion, locks between processes.
 
-Rights: a private directory is its owner's alone. A shared one, and the locks in it, have the rights of the directory
-around it where that one is shared (setgid, as git makes those of `core.sharedRepository`). What root makes belongs to
-the owner of the directory around it, so that one `sudo` locks nobody out of his own repository.
+Permissions: a private directory is readable by its owner only. A shared one, and the locks in it, get the permissions
+of the parent directory if that is shared (setgid, as git sets it for `core.sharedRepository`). Files that root makes
+get the owner of the parent directory, so that one `sudo` does not lock users out of their own repositories.
 
-Locks are `flock`: the kernel drops them when the last holder of the descriptor dies, so a killed process never leaves
-a stale one. Descriptors are close-on-exec, so no child keeps a lock alive.
+Locks are `flock`. The kernel releases them when the last holder of the descriptor ends, so a killed process never
+leaves a stale lock. Descriptors are close-on-exec, so no child keeps a lock.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import fcntl
 import os
 import pwd
 import shlex
+import shutil
 import stat
 import tempfile
 import time
@@ -26,7 +27,7 @@ from architect_parallel.errors import EnvironmentProblem
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Writes `data` to `path` so that a reader sees the old or the new content, never a part; durable on return."""
+    """Write `data` to `path` so that a reader sees the old or the new content, never a part. Durable on return."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -42,13 +43,13 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def write_out(path: Path, data: bytes) -> None:
-    """Writes `data` where the user said: a file is replaced as a whole, a device or pipe is written to.
+    """Write `data` to a path of the user's: replace a file as a whole, write to a device or pipe.
 
     Raises:
-        OSError: It cannot be; a pipe also when nothing reads from it.
+        OSError: The path cannot be written, or nothing reads from the pipe.
     """
     if path.exists() and not path.is_file():
-        # `/dev/stdout`; replacing it would take it away from everybody. A pipe that nothing reads would block for ever.
+        # Replacing `/dev/stdout` would remove it for every process. A pipe without a reader would block for ever.
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "wb") as file:
             os.set_blocking(descriptor, True)
@@ -58,7 +59,7 @@ def write_out(path: Path, data: bytes) -> None:
 
 
 def make_private_dir(path: Path) -> Path:
-    """Creates `path` and its missing parents with mode 0700; returns it."""
+    """Create `path` and its missing parents with mode 0700, and return it."""
     if not path.is_dir():
         make_private_dir(path.parent)  # `mkdir(parents=True)` would make the parents with the usual mode
         path.mkdir(exist_ok=True, mode=0o700)
@@ -67,7 +68,7 @@ def make_private_dir(path: Path) -> Path:
 
 
 def make_shared_dir(path: Path) -> Path:
-    """Creates `path` with the rights of the directory around it, which exists; returns it."""
+    """Create `path` with the permissions of its parent, which exists, and return it."""
     if not path.is_dir():
         path.mkdir(exist_ok=True, mode=0o700)
         share(path)
@@ -75,23 +76,23 @@ def make_shared_dir(path: Path) -> Path:
 
 
 def share(path: Path) -> None:
-    """Gives `path` the rights of the directory around it, where that one is shared and `path` is ours to change."""
+    """Give `path` the permissions of its parent, if the parent is shared and this user may change `path`."""
     _hand_over(path)
-    around = path.parent.stat().st_mode
-    if not around & stat.S_ISGID:
+    parent_mode = path.parent.stat().st_mode
+    if not parent_mode & stat.S_ISGID:
         return
     with contextlib.suppress(OSError), _opened(path) as descriptor:  # another user's, or a file system without modes
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            wanted = mode | around & 0o077 | stat.S_ISGID
+            shared_mode = mode | parent_mode & 0o077 | stat.S_ISGID
         else:
-            wanted = mode | around & 0o066
-        if wanted != mode:
-            os.fchmod(descriptor, wanted)
+            shared_mode = mode | parent_mode & 0o066
+        if shared_mode != mode:
+            os.fchmod(descriptor, shared_mode)
 
 
 def user_name(user_id: int) -> str:
-    """The name of a user; `user 4711` where there is none."""
+    """The name of a user. Without one it is `user 4711`."""
     try:
         return pwd.getpwuid(user_id).pw_name
     except KeyError:
@@ -99,26 +100,29 @@ def user_name(user_id: int) -> str:
 
 
 def ownership_hint(state_dir: Path) -> str | None:
-    """What to type where the state directory of a repository, or something in it, is another user's; `None` means that
-    it is ours or not there."""
-    around = state_dir.parent
+    """The command to type if another user owns the state directory of a repository, or something in it.
+
+    `None` means that this user owns it, or that it is missing.
+    """
+    common_dir = state_dir.parent
     try:
-        foreign = next((each for each in (state_dir, *state_dir.glob("*")) if each.stat().st_uid != os.geteuid()), None)
-        if foreign is None:
+        if all(path.stat().st_uid == os.geteuid() for path in (state_dir, *state_dir.glob("*"))):
             return None
-        if around.stat().st_uid in (os.geteuid(), 0):
+        if common_dir.stat().st_uid in (os.geteuid(), 0):
             return f'sudo chown -R "$(id -un)" {shlex.quote(os.fspath(state_dir))}'
     except OSError:
         return None
-    place = shlex.quote(os.fspath(around))
-    return f"ask its owner for: git config core.sharedRepository group; chmod g+rwxs {place}; architect status"
+    quoted = shlex.quote(os.fspath(common_dir))
+    return f"ask its owner for: git config core.sharedRepository group; chmod g+rwxs {quoted}; architect status"
 
 
 def hand_over_tree(path: Path, since_s: float = 0.0) -> None:
-    """As root, gives what root made in `path` to the owner of `path` or, where root made that, of what is around it.
+    """As root, give the files that root made in `path` to the owner of `path`.
+
+    If root made `path` itself, its parent's owner gets it first.
 
     Args:
-        since_s: Time of the epoch; what was last changed before it stays as it is.
+        since_s: Seconds since the epoch. Files last changed before this time are left alone.
     """
     if os.geteuid() != 0 or not path.is_dir():
         return
@@ -141,9 +145,9 @@ def _hand_over(path: Path, owner: os.stat_result | None = None) -> None:
         if owner.st_uid == 0 or path.lstat().st_uid != 0:
             return
         with _opened(path) as descriptor:
-            found = os.fstat(descriptor)
-            # A further name of the file may be one that its new owner must not change (/etc/shadow).
-            if found.st_uid == 0 and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):
+            status = os.fstat(descriptor)
+            # A hard link may be a file that the new owner must not change (/etc/shadow).
+            if status.st_uid == 0 and (stat.S_ISDIR(status.st_mode) or status.st_nlink == 1):
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
@@ -158,12 +162,16 @@ def _opened(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[int]:
-    """Holds the exclusive lock at `path` between processes and threads; waits for it.
+    """Wait for the exclusive lock at `path`, and hold it between processes and threads.
 
-    Yields its descriptor: a child that inherits it holds the lock on until it ends, should this process be killed.
+    Args:
+        timeout_s: Seconds to wait. `None` means for ever.
+
+    Yields:
+        The descriptor. A child that inherits it holds the lock until it ends, even if this process is killed.
 
     Raises:
-        EnvironmentProblem: When it is not free within `timeout_s` (`None`: wait for ever).
+        EnvironmentProblem: The lock is not free within `timeout_s`.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     share(path)
@@ -185,7 +193,7 @@ def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[int]:
 
 
 class HeldLock:
-    """An exclusive lock held until `release`; tells the living from the dead."""
+    """An exclusive lock held until `release`. It shows whether a run's launcher is alive."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor = descriptor
@@ -193,7 +201,7 @@ class HeldLock:
 
     @classmethod
     def try_acquire(cls, path: Path) -> HeldLock | None:
-        """The lock at `path`, or `None` when somebody alive holds it. A directory is locked as it is."""
+        """The lock at `path`, or `None` if a live process holds it. A directory is locked without a file."""
         flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
         if flags != os.O_RDONLY:
@@ -206,19 +214,19 @@ class HeldLock:
         return cls(descriptor, path)
 
     def write(self, text: str) -> None:
-        """Replaces the content of the lock file (who holds it)."""
+        """Replace the content of the lock file, which names the holder."""
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text.encode(), 0)
 
     def release(self) -> None:
-        """Gives the lock up; a second call does nothing."""
+        """Release the lock. A second call does nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock at `path`; a missing file is not locked."""
+    """Whether a live process holds the lock at `path`. A missing file is not locked."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -230,3 +238,58 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def delete_tree(path: Path) -> None:
+    """Delete a tree that an agent may have written. Modes that forbid it are changed; links are not followed.
+
+    Raises:
+        OSError: Something in it cannot be deleted.
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    with contextlib.suppress(OSError):
+        # Like rmtree in two thirds of the time: large results have tens of thousands of files.
+        for _, inner, files, descriptor in os.fwalk(path, topdown=False):
+            for name in files:
+                os.unlink(name, dir_fd=descriptor)
+            for name in inner:
+                _remove_entry(name, descriptor)
+        path.rmdir()
+        return
+    for directory, inner, _ in os.walk(path):  # top down: tool caches are often read-only, and agents chmod to 000
+        for name in inner:
+            give_write_permission(Path(directory, name))
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def _remove_entry(name: str, descriptor: int) -> None:
+    """Remove an empty directory, or a link to one."""
+    try:
+        os.rmdir(name, dir_fd=descriptor)
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=descriptor)
+
+
+def names(directory: Path) -> list[str]:
+    """The names in `directory`. A missing or unreadable directory counts as empty."""
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def give_write_permission(path: Path) -> None:
+    """Let the owner read, write and search a directory. Anything else stays as it is."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+            path.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def not_writable(path: Path, error: OSError, hint: str | None = None) -> EnvironmentProblem:
+    """The error for a path that cannot be written. A hint of `None` means the usual one."""
+    hint = hint or "check its owner and the free space"
+    return EnvironmentProblem(f"{path} cannot be written: {error.strerror}", hint=hint)

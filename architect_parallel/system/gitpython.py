@@ -40,7 +40,8 @@ from git.util import remove_password_if_present, stream_copy
 
 from architect_parallel.errors import UsageError
 from architect_parallel.system.discovery import locate
-from architect_parallel.system.git import SAFE_SETTINGS, Git, git_dir_at, programs_of, settings_of
+from architect_parallel.system.git_command import Git, git_dir_at, programs_of, settings_of
+from architect_parallel.system.git_environment import SAFE_SETTINGS
 from architect_parallel.system.sealed_configuration import SealedConfiguration, without_programs
 
 _NEED_THE_FILES = frozenset({"config", "init", "rev-parse", "worktree"})

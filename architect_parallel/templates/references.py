@@ -1,8 +1,7 @@
 """`{{ name }}`, `{{ results }}` and `{{ file(./path) }}` in the prompts of a spec. Pure.
 
-No template language: what stands between the braces is one of these three, by exact name, and what is put in its place
-is never looked at again. In a prompt that is a shell command nothing is put in at all: the values go along with it
-(`planning.shell_values`), so that no result, whatever an agent wrote into it, can become a command.
+The text between the braces is one of these three, by exact name. A prompt that is a shell command is not filled in: its
+values go along as variables (`templates.shell`), so that no result can become a command.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line
 
 MOST_CHARACTERS = 50_000
-"""Of one value: a prompt has to fit into an agent's head, and a variable into an environment."""
+"""The longest value: a prompt must fit into a model's context, and a variable into an environment."""
 MOST_VARIABLE_BYTES = 100_000
-"""Linux takes 128 KiB, its name included."""
+"""Linux allows 128 KiB for one variable, its name included."""
 RESULTS = "results"
 
 
@@ -33,7 +32,7 @@ def references(text: str) -> tuple[Placeholder, ...]:
 
 
 def files(text: str) -> tuple[str, ...]:
-    """The paths of the `file(…)` in `text` that lie in the repository, as written.
+    """Return the paths of the `file(…)` in `text` that lie in the repository, as written.
 
     >>> files("{{ file(./a.md) }} {{ file(../b.md) }} {{ c }}")
     ('./a.md',)
@@ -48,7 +47,7 @@ def files(text: str) -> tuple[str, ...]:
 
 
 def inner_path(path: str) -> str:
-    """The path of a `file(…)` from the top of the repository.
+    """Return the path of a `file(…)` from the top of the repository.
 
     Raises:
         ValueError: It leads out of it.
@@ -89,14 +88,14 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 
 
 def cut(text: str) -> str:
-    """`text`, of a very long one its beginning, which says so."""
+    """Cut a text of more than `MOST_CHARACTERS`, and say so at its end."""
     if len(text) <= MOST_CHARACTERS:
         return text
     return f"{text[:MOST_CHARACTERS]}\n[cut: {len(text) - MOST_CHARACTERS} more characters]"
 
 
 def cut_variable(text: str) -> str:
-    """`cut`, and never more than the environment of a process takes as one variable: letters may be long.
+    """Cut like `cut`, and to `MOST_VARIABLE_BYTES`, since characters may take several bytes.
 
     >>> text = cut_variable("設" * 50_000)
     >>> len(text.encode()) <= MOST_VARIABLE_BYTES, text[-30:]
@@ -110,7 +109,7 @@ def cut_variable(text: str) -> str:
 
 
 def account(results: Sequence[WorkerResult]) -> str:
-    """`{{ results }}`: what came of each, in words; then which files more than one of them changed."""
+    """Return the text of `{{ results }}`: each result in words, then the files that several of them changed."""
     share = max(500, MOST_CHARACTERS // max(1, len(results)) - 500)
     parts = [_told(each, share) for each in results]
     owners: dict[str, list[str]] = {}
@@ -124,7 +123,7 @@ def account(results: Sequence[WorkerResult]) -> str:
 
 
 def missing(results: Sequence[WorkerResult]) -> str:
-    """What a task that goes on in spite of failed dependencies is told of them, as the end of its prompt."""
+    """Return the end of the prompt for a task that goes on in spite of failed dependencies."""
     lines = ["", "", "Not everything this task builds on is there:"]
     for each in results:
         said = f": {one_line(each.error, 300)}" if each.error else ""
@@ -151,10 +150,10 @@ def _reason(result: WorkerResult) -> str:
 
 
 def faults(text: str, known: Mapping[str, bool], *, near: Callable[[str], str]) -> list[str]:
-    """What is wrong with the references of a prompt, in words.
+    """Describe the faults of the references of a prompt.
 
     Args:
-        known: Every name of the spec, and whether this task comes after it.
+        known: Each name of the spec → whether this task comes after it.
         near: Offers a known name for an unknown one, as the end of a message.
     """
     found = []
@@ -167,7 +166,7 @@ def faults(text: str, known: Mapping[str, bool], *, near: Callable[[str], str]) 
         elif each.text == RESULTS:
             continue
         elif each.text not in known:
-            found.append(f"{{{{ {each.text} }}}}: no task is called so{near(each.text)}")
+            found.append(f"{{{{ {each.text} }}}}: unknown task{near(each.text)}")
         elif not known[each.text]:
             found.append(f"{{{{ {each.text} }}}}: it is not among its dependencies, so its result may not be there yet")
     return found

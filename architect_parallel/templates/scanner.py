@@ -68,7 +68,7 @@ def unreachable(command: str) -> list[str]:
     """Name the placeholders of a shell command that the shell cannot expand.
 
     >>> unreachable("cat <<'END'\\n{{ x }}\\nEND\\necho {{ y }}")
-    ["'{{ x }}' stands in a here-document whose end word is quoted: the shell puts nothing in there"]
+    ["'{{ x }}' is in a here-document whose end word is quoted, where the shell expands nothing"]
     """
     written = [placeholder.written for placeholder in scan(command)]
     return [f"{quoted(text)} {OUT_OF_REACH}" for text in out_of_reach(command, written)]

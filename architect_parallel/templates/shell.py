@@ -1,9 +1,9 @@
-"""Values in a shell command: as variables of its environment, never as text of the command. Pure.
+"""Values in a shell command: variables of its environment, never text of the command. Pure.
 
-A command stays as its author wrote it, with the values beside it, until it is run; what people read is what was
-written. Whatever an agent wrote into a value, it cannot become a command: the shell sees the name of a variable where
-the placeholder stood, in the quoting that stands around it. Where that quoting is guessed wrongly (a `case` inside
-`$(…)`, say), the words of a value are split, or its variable's name is shown; nothing in it is ever run.
+A command stays as its author wrote it, with the values beside it, until it runs. People read it as it was written.
+No value can become a command: the shell sees the name of a variable in place of the placeholder, in the quoting that is
+around it. Where that quoting is guessed wrongly (a `case` inside `$(…)`), a value is split into words, or the name of
+its variable is shown. Nothing in it is ever run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 VARIABLE = "ARCHITECT_VALUE_"
 LARGEST_VARIABLES_BYTES = 64 * 2**10
-"""All together. The system takes 128 KiB for one, and not without end for all."""
+"""Bytes of all variables together. Linux allows 128 KiB for one, and limits their sum."""
 
 _TOKEN = re.compile(
     r"""\\. | \$\(\( | \$\( | <<<
@@ -23,16 +23,16 @@ _TOKEN = re.compile(
     | .""",
     re.DOTALL | re.VERBOSE,
 )
-OUT_OF_REACH = "stands in a here-document whose end word is quoted: the shell puts nothing in there"
+OUT_OF_REACH = "is in a here-document whose end word is quoted, where the shell expands nothing"
 _INNER = " )"
-"""What closes a parenthesis inside of arithmetic."""
+"""The end of a parenthesis inside arithmetic."""
 _ARITHMETIC = ("))", _INNER)
 
 
 def as_script(command: str, values: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """What the shell is given: `command` with every key of `values` replaced by a variable, and the variables.
+    """Return the script for the shell, with a variable for each key of `values`, and those variables.
 
-    Long values are assigned at the script's beginning, between quotes: an environment has no room for them.
+    Long values are assigned at the beginning of the script, quoted: the environment has no room for them.
 
     >>> as_script("echo {{x}} 'a {{x}}'", {"{{x}}": "$(reboot)"})
     ('echo "${ARCHITECT_VALUE_1}" \\'a \\'"${ARCHITECT_VALUE_1}"\\'\\'', {'ARCHITECT_VALUE_1': '$(reboot)'})
@@ -56,7 +56,7 @@ def as_script(command: str, values: Mapping[str, str]) -> tuple[str, dict[str, s
 
 
 def out_of_reach(command: str, keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that stand where the shell looks at nothing: in a here-document whose end word is quoted.
+    """Return those of `keys` that are in a here-document whose end word is quoted, where the shell expands nothing.
 
     >>> out_of_reach("cat <<'END'\\n{{x}}\\nEND\\necho {{y}}", ["{{x}}", "{{y}}"])
     ['{{x}}']
@@ -65,7 +65,7 @@ def out_of_reach(command: str, keys: Iterable[str]) -> list[str]:
 
 
 def _places(command: str, keys: Iterable[str]) -> Iterator[tuple[re.Match[str], _Place]]:
-    """Each of `keys` in `command` where it stands, in order."""
+    """Yield each of `keys` in `command` with its place, in order."""
     longest_first = sorted(map(re.escape, keys), key=len, reverse=True)
     if not longest_first:
         return
@@ -79,30 +79,30 @@ def _places(command: str, keys: Iterable[str]) -> Iterator[tuple[re.Match[str], 
 
 @dataclass(slots=True)
 class _Document:
-    """A here-document that was announced."""
+    """A here-document whose operator was read."""
 
     end: str
     tabs: bool
-    """Whether tabs before its end word do not count."""
+    """Whether tabs before its end word are ignored."""
     is_literal: bool
 
 
 @dataclass(slots=True)
 class _Place:
-    """Where in a shell command one is."""
+    """The state of a shell's scanner at one place of a command."""
 
     opened: list[str] = field(default_factory=list)
-    """What closes each thing that is open, the innermost last: a quote, a backtick, `)`, or one of `_ARITHMETIC`."""
+    """The end of each open construct, the innermost last: a quote, a backtick, `)`, or one of `_ARITHMETIC`."""
     documents: list[_Document] = field(default_factory=list)
     in_document: bool = False
     """Whether the first of `documents` has begun."""
     line: str = ""
-    """Of the here-document, so far."""
+    """The current line of the here-document, as far as it is read."""
     in_comment: bool = False
     in_word: bool = False
 
     def reference(self, name: str) -> str:
-        """How the variable is written here so that it stays one word."""
+        """The variable as it is written here, so that its value stays one word."""
         inner = self.opened[-1] if self.opened else ""
         if self.in_document or self.in_comment or inner == '"' or inner in _ARITHMETIC:
             return f"${{{name}}}"

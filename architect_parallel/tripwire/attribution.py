@@ -1,8 +1,8 @@
-"""Who may have changed the main checkout: suspicion as far as the facts go, and no further.
+"""Find the workers that may have changed the main checkout.
 
-Pure. The facts are when each agent ran, when a thing changed (as exactly as the file system tells), and what the tasks
-and the agents' words name. A change while no agent ran is nobody's escape: users may edit during a run. Nothing here
-proves that an agent did it; the words say what is known and leave it at that.
+Pure. The facts are the time in which each agent ran, the time of a change (as exact as the file system records it), and
+the paths that tasks and agents' output name. A change while no agent ran is no escape: users may edit during a run.
+Nothing here proves that an agent made a change. The messages state only the facts.
 """
 
 from __future__ import annotations
@@ -15,71 +15,71 @@ from enum import IntEnum
 from architect_parallel.text.quantities import summarize
 
 CLOCK_S = 0.02
-"""File times come from a clock that ticks at least a hundred times a second and lags behind by up to a tick."""
+"""Seconds by which file times may lag: their clock ticks at least a hundred times a second."""
 
 SETTING = "config: "
-"""Before a key of git's configuration that is reported like a path; keys are in lower case."""
+"""Prefix of a key of git's configuration that is reported like a path. Keys are in lower case."""
 PLACES = ("HEAD", "index", "stash")
-"""Names of what is no file and no ref; as words they mean nothing."""
+"""Names that are neither files nor refs. In a text, such a word alone means nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One thing of the main checkout that is not as it was at the look before."""
+    """A difference in the main checkout since the scan before."""
 
     path: str
-    """Below the root; or `HEAD`, `index`, `stash`, `refs/…`, `config: KEY`."""
+    """A path below the root, or `HEAD`, `index`, `stash`, `refs/…`, `config: KEY`."""
     before: tuple[str, str] | None = None
-    """Mode and object id of the file; `None`: there was none, or it is no file, or its content was not saved."""
+    """Mode and object id of the file. `None` means that there was none, it is no file, or it was not saved."""
     after: tuple[str, str] | None = None
     saved: bool = True
-    """Whether a patch can hold it."""
+    """True if a patch can contain it."""
     words: str = ""
-    """What happened to it, where a patch does not say."""
+    """A description of the change, if a patch does not show it."""
     lost: str | None = None
-    """The object that nothing names any more; `None`: nothing was lost."""
+    """The object that no ref names any more. `None` means that nothing was lost."""
     earliest_s: float | None = None
-    """Wall time before which it cannot have happened; `None`: the look before."""
+    """Earliest possible time, in seconds since the epoch. `None` means the scan before."""
     latest_s: float | None = None
-    """Wall time after which it cannot have happened; `None`: now."""
+    """Latest possible time, in seconds since the epoch. `None` means now."""
 
     def followed_by(self, later: Change) -> Change:
-        """Both as one; a change that was taken back since is shown as it was."""
+        """Join both changes. A change that was reverted since is shown without a difference."""
         back = later.saved and self.saved and later.after == self.before and not later.words
         return Change(
             path=self.path,
             before=self.before,
             after=self.after if back else later.after,
             saved=self.saved and later.saved,
-            words="; ".join(dict.fromkeys(each for each in (self.words, later.words) if each)),
+            words="; ".join(dict.fromkeys(words for words in (self.words, later.words) if words)),
             lost=self.lost or later.lost,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInterval:
-    """The time in which a worker's agent ran, by the wall clock."""
+    """The time in which a worker's agent ran, in seconds since the epoch."""
 
     worker_id: int
     started_s: float
     """No later than the agent's start."""
     ended_s: float | None = None
-    """No earlier than the end of its last process; `None`: it still runs."""
+    """No earlier than the end of its last process. `None` means that it still runs."""
 
 
-def running(stretches: Iterable[RunInterval], earliest_s: float, latest_s: float) -> tuple[int, ...]:
+def running(intervals: Iterable[RunInterval], earliest_s: float, latest_s: float) -> tuple[int, ...]:
     """Ids of the workers whose agent ran at some moment between the two, sorted.
 
     >>> first, second = RunInterval(worker_id=1, started_s=0.0, ended_s=5.0), RunInterval(worker_id=2, started_s=7.0)
     >>> running([first, second], 6.0, 8.0)
     (2,)
     """
-    found = {
-        each.worker_id
-        for each in stretches
-        if each.started_s <= latest_s + CLOCK_S and (each.ended_s is None or each.ended_s >= earliest_s)
+    worker_ids = {
+        interval.worker_id
+        for interval in intervals
+        if interval.started_s <= latest_s + CLOCK_S and (interval.ended_s is None or interval.ended_s >= earliest_s)
     }
-    return tuple(sorted(found))
+    return tuple(sorted(worker_ids))
 
 
 def programs_changed(keys: Sequence[str]) -> str:
@@ -92,21 +92,21 @@ def programs_changed(keys: Sequence[str]) -> str:
 
 
 class Mention(IntEnum):
-    """How a text names a path."""
+    """The way in which a text names a path."""
 
     NO = 0
     WORD = 1
-    """As it is called in any worktree too."""
+    """By a name that the path has in every worktree."""
     PLACE = 2
-    """As a place in the main checkout, which no worktree has."""
+    """By a name that only the path in the main checkout has."""
 
 
 def mention(text: str, path: str, root: str, *, is_task: bool = False) -> Mention:
-    """How `text` names `path` of the checkout at `root`: as a whole word, or absolutely.
+    """Find how `text` names `path` of the checkout at `root`: as a whole word, or by its absolute path.
 
     Args:
-        is_task: A task that names the root itself, or climbs out of the worktree to it, means all of it; in output both
-            are said too easily (a listing of worktrees, an import).
+        is_task: The text is a task. A task that names the root, or a path `..` out of the worktree, means the whole
+            checkout. In output, both are too common to mean that (a listing of worktrees, an import).
 
     >>> mention("look at src/a.py", "src/a.py", "/repo"), mention("cd /repo/src && rm a.py", "src/a.py", "/repo")
     (<Mention.WORD: 1>, <Mention.NO: 0>)
@@ -119,16 +119,17 @@ def mention(text: str, path: str, root: str, *, is_task: bool = False) -> Mentio
         text, names = text.lower(), [path.removeprefix(SETTING)]
     if path.startswith("refs/"):
         names.append(path.split("/", 2)[-1])
-    absolute = [f"{root.rstrip('/')}/{each}" for each in names]
-    if any(_holds(text, each) for each in absolute):
+    absolute = [f"{root.rstrip('/')}/{name}" for name in names]
+    if any(_contains(text, name) for name in absolute):
         return Mention.PLACE
-    if is_task and (_holds(text, root) or any(_climbs(text, each) for each in names) or (is_place and _leaves(text))):
+    leaves_worktree = any(_climbs(text, name) for name in names) or (is_place and _leaves(text))
+    if is_task and (_contains(text, root) or leaves_worktree):
         return Mention.PLACE
-    return Mention.WORD if any(_holds(text, each) for each in names) else Mention.NO
+    return Mention.WORD if any(_contains(text, name) for name in names) else Mention.NO
 
 
-def _holds(text: str, name: str) -> bool:
-    """`name` as a whole word; a full stop, a slash at its end or a line number (`:3`) do not belong to it."""
+def _contains(text: str, name: str) -> bool:
+    """Return whether `name` is in the text as a whole word, maybe with a full stop, a slash or `:3` at its end."""
     return name in text and re.search(rf"(?<![\w./~-]){re.escape(name)}(?!/?[\w~-]|/?\.[\w])", text) is not None
 
 
@@ -142,14 +143,14 @@ def _leaves(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerText:
-    """What is known of a worker's words."""
+    """The task of a worker and the output of its agent."""
 
     task: str
     output: str = ""
-    """What its agent printed, as far as it was kept; empty: nothing, or it still runs."""
+    """The saved part of the output. Empty means that there is none, or that the agent still runs."""
 
     def mention(self, path: str, root: str) -> Mention:
-        """The clearer one of both."""
+        """The clearer mention of the two texts."""
         return max(mention(self.task, path, root, is_task=True), mention(self.output, path, root))
 
 
@@ -158,22 +159,22 @@ NAMED = "its task or its output names it"
 
 
 def blame(
-    worker_id: int, path: str, root: str, suspects: Sequence[int], said: dict[int, WorkerText], *, alone: bool
+    worker_id: int, path: str, root: str, suspects: Sequence[int], texts: dict[int, WorkerText], *, alone: bool
 ) -> str:
-    """Why this worker, and no other suspect, is held responsible for `path`, in words; empty: it is not.
+    """The reason, in words, to hold this worker responsible for `path`. Empty means that there is none.
 
-    The only worker that ran is. So is one whose task or output names the path; where that is a name the path has in
-    every worktree, it says something only when no other suspect was told or told of it.
+    The only worker that ran is responsible. So is one whose task or output names the path. A name that the path has in
+    every worktree counts only if no other suspect's texts have it.
 
     Args:
-        said: Of every suspect.
-        alone: No agent of another run ran then.
+        texts: The texts of every suspect, by worker id.
+        alone: No agent of another run was running then.
     """
     if worker_id not in suspects:
         return ""
     if alone and tuple(suspects) == (worker_id,):
         return ALONE
-    mentions = {each: said[each].mention(path, root) for each in suspects}
+    mentions = {suspect: texts[suspect].mention(path, root) for suspect in suspects}
     own = mentions.pop(worker_id)
     if own is Mention.PLACE or (own is Mention.WORD and not any(mentions.values())):
         return NAMED

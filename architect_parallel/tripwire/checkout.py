@@ -1,13 +1,13 @@
-"""The main checkout as it was, and every difference from it: what the tripwire looks at.
+"""Compare the main checkout with its state at the scan before.
 
-It reads the user's own checkout and may not leave a trace there. Files are compared through a private git directory
-(see `snapshot`: no hook, no filter, no fsmonitor, no setting of the repository's runs) with an index of its own, which
-at the first look takes in what is uncommitted, so that the next looks cost one `git ls-files`. The user's index is
-never refreshed. Contents go into an object store of its own beside it, not into the user's.
+This module reads the user's checkout and leaves no trace there. Git compares files through a private git directory (see
+`snapshots.private_git`: it runs no hook, filter or fsmonitor, and ignores the repository's settings). The private index
+includes the uncommitted changes since the first scan, so that each further scan needs one `git ls-files`. The user's
+index is never refreshed. Contents are stored in a separate object store, not in the user's.
 
-Not seen: ignored files, what is inside submodules and other repositories, and a content that came and went between two
-looks. Contents beyond `MOST_FILE_BYTES`, `MOST_BYTES` and `MOST_FILES` a look are not saved: of those files it is only
-known that they changed.
+A scan does not see ignored files, the content of submodules and other repositories, or a change that was reverted
+between two scans. Contents beyond `MOST_FILE_BYTES`, `MOST_BYTES` and `MOST_FILES` per scan are not saved. Of those
+files only the fact of the change is known.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ MOST_FILE_BYTES = 8 * 1024**2
 MOST_BYTES = 32 * 1024**2
 MOST_FILES = 1000
 MOST_TRIED = 100
-"""How many files are taken one by one when one of them cannot be taken."""
+"""The most files that are added one by one after adding them together failed."""
 
 _Entries = Mapping[str, tuple[str, str]]
 
 
 class MainCheckout:
-    """A repository's main checkout, compared with the look before. Not for several threads at once."""
+    """A repository's main checkout, compared with the scan before. Not safe for several threads."""
 
     def __init__(self, repository: Repository, directory: Path) -> None:
-        """The first look; `directory` is made and is this object's own.
+        """Do the first scan. `directory` is made for this object alone.
 
         Raises:
             EnvironmentProblem: The checkout has no index, or the directory cannot be made.
@@ -47,39 +47,39 @@ class MainCheckout:
             OSError: The disk is full.
         """
         self.root = repository.root
-        self._standing = RepositoryState(repository)
+        self._state = RepositoryState(repository)
         self._files = None if repository.main_checkout is None else _Files(repository, directory)
-        self._untold: list[Change] = []
+        self._unreported: list[Change] = []
 
     def changes(self, landed: Sequence[Landed] = ()) -> list[Change]:
-        """What is different since the last look, which this one takes the place of; `landed` is not.
+        """Scan, and return the changes since the last scan, without those that `landed` made.
 
         Raises:
-            GitError, OSError: Something cannot be read; the next look tells what this one should have.
+            GitError, OSError: Something cannot be read. The next scan reports the missing changes.
         """
         if self._files is not None:
             files = self._files.changes()
-            self._untold += self._files.without(files, landed) if files and landed else files
-        self._untold.extend(self._standing.changes(landed))
-        told, self._untold = self._untold, []
-        return told
+            self._unreported += self._files.without(files, landed) if files and landed else files
+        self._unreported.extend(self._state.changes(landed))
+        reported, self._unreported = self._unreported, []
+        return reported
 
     def patch(self, changes: Iterable[Change]) -> bytes | None:
-        """The files' changes as a patch for `git apply`, binary files included; `None`: there is nothing it could hold.
+        """The files' changes as a patch for `git apply`, binary files included. `None` means that no file changed.
 
-        What it cannot hold is named in lines before the first file, which git does not read.
+        Lines before the first file, which git ignores, name the changes that a patch cannot contain.
 
         Raises:
-            GitError: A content is not there (partial clone).
+            GitError: A content is missing (partial clone).
         """
         changes = sorted(changes, key=lambda change: change.path)
-        held = [change for change in changes if change.saved and change.before != change.after]
-        if not held or self._files is None:
+        saved = [change for change in changes if change.saved and change.before != change.after]
+        if not saved or self._files is None:
             return None
-        notes = [change.words or f"{change.path} changed; its content is not in this patch" for change in changes
-                 if not change.saved]  # fmt: skip
+        unsaved = (change for change in changes if not change.saved)
+        notes = [change.words or f"{change.path} changed; its content is not in this patch" for change in unsaved]
         head = "".join(f"# {' '.join(note.split())}\n" for note in notes).encode(errors="surrogateescape")
-        return head + self._files.patch(held)
+        return head + self._files.patch(saved)
 
 
 class _Files:
@@ -95,33 +95,35 @@ class _Files:
         self._git = dataclasses.replace(private.git, cwd=self._root, object_directory=objects)
         self._filtered = private.filtered()
         self._unsaved: dict[str, Stamp] = {}
-        """Files whose content was not saved, and how they looked."""
-        # Times of a fresh checkout are the index's own: written later, it lets git believe them.
+        """The stamps of files whose content was not saved."""
+        # The files of a fresh checkout are as young as its index. Git trusts their times only in a younger index.
         self._git.run("update-index", "-q", "--refresh", "--force-write-index", check=False)
         self.changes()
 
     def changes(self) -> list[Change]:
-        """What is different since the last call."""
-        gone, there = self._listed()
-        stamps = {path: self._stamp(path) for path in there}
-        new = [path for path in there if self._unsaved.get(path) != stamps[path]]
+        """The changes since the last call."""
+        gone, present = self._listed()
+        stamps = {path: self._stamp(path) for path in present}
+        new = [path for path in present if self._unsaved.get(path) != stamps[path]]
         gone |= {path for path in self._unsaved if path not in stamps and not os.path.lexists(self._root / path)}
         if not gone and not new:
             return []
         times = {path: changed_at_s(self._root / path) for path in new}
         before, before_unsaved = _entries(self._git), self._unsaved
-        unsaved = self._take(gone, new, before)
-        self._unsaved = {path: each for path, each in before_unsaved.items() if path not in gone and path not in times}
+        unsaved = self._update_index(gone, new, before)
+        self._unsaved = {
+            path: file_stamp for path, file_stamp in before_unsaved.items() if path not in gone and path not in times
+        }
         self._unsaved |= {path: stamps[path] for path in unsaved}
         after = _entries(self._git)
-        found = []
+        changes = []
         for path in sorted(gone | times.keys()):
             whole = path not in unsaved and path not in before_unsaved
             old, now = before.get(path), None if path in unsaved else after.get(path)
             if whole and old == now:
                 continue  # only touched
             at = times.get(path)
-            found.append(
+            changes.append(
                 Change(
                     path=path,
                     before=old,
@@ -131,28 +133,28 @@ class _Files:
                     latest_s=self._left_by(path) if at is None else at,
                 )
             )
-        return found
+        return changes
 
     def without(self, changes: list[Change], landed: Sequence[Landed]) -> list[Change]:
-        """The changes without those that made a file what it is in a commit that was landed."""
+        """The changes without the files that are as in a commit that a merge or an undo landed."""
         excused: set[str] = set()
-        for tip in {tip for each in landed for tip in (each.old, each.new)}:
+        for tip in {tip for move in landed for tip in (move.old, move.new)}:
             index = self._directory / "landed.index"
             git = dataclasses.replace(self._git, index_file=index)
             try:
                 git.run("read-tree", tip)
                 entries = _entries(git)
-            except GitError:  # the objects are gone since
+            except GitError:  # the objects are gone by now
                 continue
             finally:
                 index.unlink(missing_ok=True)
-            excused |= {each.path for each in changes if each.saved and entries.get(each.path) == each.after}
-        return [each for each in changes if each.path not in excused]
+            excused |= {change.path for change in changes if change.saved and entries.get(change.path) == change.after}
+        return [change for change in changes if change.path not in excused]
 
     def patch(self, changes: Sequence[Change]) -> bytes:
-        """From all `before` to all `after`."""
-        before = self._tree({each.path: each.before for each in changes if each.before is not None})
-        after = self._tree({each.path: each.after for each in changes if each.after is not None})
+        """A patch from all `before` to all `after`."""
+        before = self._tree({change.path: change.before for change in changes if change.before is not None})
+        after = self._tree({change.path: change.after for change in changes if change.after is not None})
         return diff.patch(self._git, before, after, binary=True)
 
     def _tree(self, entries: _Entries) -> str:
@@ -166,58 +168,58 @@ class _Files:
             index.unlink(missing_ok=True)
 
     def _listed(self) -> tuple[set[str], list[str]]:
-        """Paths that are gone, and paths that are modified or new, by our own index."""
+        """Paths that are gone, and paths that are modified or new, by the private index."""
         fields = self._git.run("ls-files", "-z", "-t", "-m", "-d", "-o", "--exclude-standard").fields
         gone = {field[2:] for field in fields if field.startswith("R")}
         return gone, [path for path in dict.fromkeys(field[2:] for field in fields) if path not in gone]
 
     def _stamp(self, path: str) -> Stamp:
-        found = stamp(self._root / path)
-        # Of a repository of its own only that it is there: git in it writes all the time.
-        return (found[0], found[3]) if found and stat.S_ISDIR(found[0]) else found
+        file_stamp = stamp(self._root / path)
+        # Of a nested repository only its existence counts: git writes in it all the time.
+        return (file_stamp[0], file_stamp[3]) if file_stamp and stat.S_ISDIR(file_stamp[0]) else file_stamp
 
-    def _take(self, gone: set[str], new: list[str], before: _Entries) -> set[str]:
-        """Brings our index in line; returns those of `new` whose content could not be taken."""
+    def _update_index(self, gone: set[str], new: list[str], before: _Entries) -> set[str]:
+        """Update the private index. Returns the paths of `new` whose content could not be saved."""
         directories = {path for path in new if path in before and self._is_directory(path)}
-        # A directory in a file's place is a change of the file to git; what is in it is listed as new.
-        buried = {path for path in directories if before[path][0] != diff.GITLINK_MODE}
-        removed = nul_terminated(gone | buried)
+        # For git, a directory in a file's place is a change of the file. Its content is listed as new.
+        replaced = {path for path in directories if before[path][0] != diff.GITLINK_MODE}
+        removed = nul_terminated(gone | replaced)
         self._git.run("update-index", "-z", "--force-remove", "--stdin", input=removed)
-        taken: list[str] = []
+        added: list[str] = []
         left = MOST_BYTES
-        filtered = self._filtered.select(new)  # what a filter encrypts is saved nowhere
-        for path in (path for path in new if path not in buried and path not in filtered):
-            size = 0 if path in directories else self._takeable_bytes(path)
-            if size is not None and size <= min(MOST_FILE_BYTES, left) and len(taken) < MOST_FILES:
-                taken.append(path)
+        filtered = self._filtered.select(new)  # content that a filter encrypts is never saved
+        for path in (path for path in new if path not in replaced and path not in filtered):
+            size = 0 if path in directories else self._readable_bytes(path)
+            if size is not None and size <= min(MOST_FILE_BYTES, left) and len(added) < MOST_FILES:
+                added.append(path)
                 left -= size
-        unsaved = set(new) - set(taken) - buried
-        if not self._add(taken):
-            few = len(taken) <= MOST_TRIED
-            unsaved |= {path for path in taken if not (few and self._add([path]))}
+        unsaved = set(new) - set(added) - replaced
+        if not self._add(added):
+            few = len(added) <= MOST_TRIED
+            unsaved |= {path for path in added if not (few and self._add([path]))}
         return unsaved
 
     def _add(self, paths: Sequence[str]) -> bool:
-        words = ("update-index", "-z", "--add", "--remove", "--replace", "--stdin")
-        return not paths or self._git.run(*words, input=nul_terminated(paths), check=False).code == 0
+        command = ("update-index", "-z", "--add", "--remove", "--replace", "--stdin")
+        return not paths or self._git.run(*command, input=nul_terminated(paths), check=False).code == 0
 
-    def _takeable_bytes(self, path: str) -> int | None:
-        """The file's size; `None`: it is not one that can be read."""
-        place = self._root / path
+    def _readable_bytes(self, path: str) -> int | None:
+        """The file's size in bytes. `None` means that it cannot be read."""
+        file = self._root / path
         try:
-            found = place.lstat()
+            status = file.lstat()
         except OSError:
             return 0
-        if stat.S_ISREG(found.st_mode):
-            return found.st_size if os.access(place, os.R_OK) else None
-        return 0 if stat.S_ISLNK(found.st_mode) else None
+        if stat.S_ISREG(status.st_mode):
+            return status.st_size if os.access(file, os.R_OK) else None
+        return 0 if stat.S_ISLNK(status.st_mode) else None
 
     def _is_directory(self, path: str) -> bool:
-        place = self._root / path
-        return place.is_dir() and not place.is_symlink()
+        directory = self._root / path
+        return directory.is_dir() and not directory.is_symlink()
 
     def _left_by(self, path: str) -> float | None:
-        """When the directory a file is gone from last changed: no earlier than the file went."""
+        """The time of the last change of a removed file's directory: the removal was no later."""
         try:
             return os.lstat((self._root / path).parent).st_mtime
         except OSError:

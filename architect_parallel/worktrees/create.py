@@ -1,26 +1,26 @@
-"""Branches and worktrees come into being here, and nothing that exists is ever taken over.
+"""Create branches and worktrees. Nothing that exists is ever taken over.
 
-May not remove what somebody made (that is `remove`) nor look into trees (that is `snapshot`). The invariant: a branch
-or a directory this module returns was created by it, just now, create-only, and says so in the branch's reflog.
+This module removes nothing that others made (see `remove`) and reads no trees (see `snapshots`). Invariant: it has just
+created every branch or directory that it returns, and the branch's reflog says so.
 
-The order within `add_worktree` is the safety: first the branch (`update-ref` with "must not exist", its reflog entry
-names the run, so that a launcher killed right after can still prove what is its own), then the registration, both
-under one lock between processes, because concurrent `git worktree add` fails in about one of a hundred; then the
-checkout outside the lock, at most one per core, because more only fight for the disk, and the first of all alone.
+The order within `add_worktree` makes it safe:
+1. The branch, with `update-ref` and "must not exist". Its reflog entry names the run, so that a launcher killed right
+   after can still prove what belongs to the run.
+2. The registration, under the same lock between processes: about one in a hundred concurrent `git worktree add` fails.
+3. The checkout, outside the lock and at most one per core, because more only compete for the disk.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, UsageError
+from architect_parallel.repository.checkouts import checkout_of
 from architect_parallel.repository.filters import share_filter_state
 from architect_parallel.repository.heads import is_taken
 from architect_parallel.repository.ownership import creation_message, owner_ref, owns_branch, reset_message
@@ -28,20 +28,17 @@ from architect_parallel.repository.registry import (
     admin_dir_from_dotgit,
     admin_dir_of,
     admin_dirs,
-    checkout_of,
-    empty_trash,
-    move_to_trash,
-    names,
-    not_writable,
     partial_worktrees,
     registered_path,
     registration_lock,
     require_ours,
     write_owner,
 )
-from architect_parallel.system import machine
+from architect_parallel.repository.trash import empty_trash, move_to_trash
+from architect_parallel.system.files import names, not_writable
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.checkout_cache import UnpackedBase, check_out
+from architect_parallel.worktrees.checkout_slots import checkout_slots
 
 __all__ = [
     "Cancelled",
@@ -58,11 +55,11 @@ __all__ = [
 
 BRANCH_PREFIX = "architect/parallel-"
 MERGED_PREFIX = "architect/merged-"
-"""Of the branches on which several results are made one."""
+"""Prefix of the branches on which several results are combined."""
 DIRECTORY_PREFIX = ".architect-parallel-"
 EXCLUDE_ENTRIES = (b"/.architect-parallel-*/", b"/.architect/")
 
-# At most nine digits: a longer number is nobody's worker and would push every later number out of reach.
+# At most nine digits: a longer number belongs to no worker, and would make every later number too long.
 _NUMBER = r"([1-9][0-9]{0,8})"
 # With `/`: a branch architect/parallel-5/x makes architect/parallel-5 impossible.
 _BRANCH = re.compile(rf"refs/heads/{re.escape(BRANCH_PREFIX)}{_NUMBER}(?:/.*)?", re.DOTALL)
@@ -79,27 +76,27 @@ def _never() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worktree:
-    """A linked worktree of ours, checked out at its base. All paths absolute."""
+    """A linked worktree of this program, checked out at its base. All paths are absolute."""
 
     path: Path
     branch: str
     """Short name, `architect/parallel-N`."""
     base_commit: str
     admin_dir: Path
-    """git's own directory of this worktree, below `<common>/worktrees/`; git chose its name."""
+    """git's directory of this worktree, below `<common>/worktrees/`. git chooses its name."""
 
 
 def require_base(repository: Repository, ref: str | None = None) -> str:
-    """Full id of the commit that `ref` names (`None`: the HEAD of the checkout the user stands in).
+    """Full id of the commit that `ref` names. `None` means HEAD of the user's checkout.
 
     Raises:
         EnvironmentProblem: There is no commit yet, or HEAD is broken.
         UsageError: `ref` names no commit.
     """
     name = "HEAD" if ref is None else ref
-    found = repository.git.resolve(name) if name and "\0" not in name else None
+    oid = repository.git.resolve(name) if name and "\0" not in name else None
     # Peeled in a second step: `^{commit}` would become part of the text in a `:/text` revision.
-    commit = found and repository.git.resolve(f"{found}^{{commit}}")
+    commit = oid and repository.git.resolve(f"{oid}^{{commit}}")
     if commit:
         return commit
     if name not in ("HEAD", "@"):
@@ -114,8 +111,9 @@ def require_base(repository: Repository, ref: str | None = None) -> str:
 
 
 def highest_number(repository: Repository) -> int:
-    """The highest N in use by a branch `architect/parallel-N`, a directory `.architect-parallel-N` or a registered
-    worktree of that name, whoever made it; 0 when there is none.
+    """The highest N of a branch `architect/parallel-N`, or of a directory or worktree `.architect-parallel-N`.
+
+    It does not matter who made them. 0 means that there is none.
 
     Raises:
         EnvironmentProblem: A branch named `architect` makes all these names impossible.
@@ -123,16 +121,16 @@ def highest_number(repository: Repository) -> int:
     refs = repository.store.text("for-each-ref", "--format=%(refname)", "refs/heads/architect").splitlines()
     if "refs/heads/architect" in refs:
         raise _blocked(repository)
-    # The loose files as well: git leaves broken and dangling refs out of its list, yet they block the name.
+    # The loose files too: git does not list broken and dangling refs, yet they block the name.
     refs += [f"refs/heads/architect/{name}" for name in names(repository.common_dir / "refs/heads/architect")]
     directories = names(repository.root)
     directories += [path.name for admin in admin_dirs(repository) if (path := registered_path(admin))]
-    found = [_BRANCH.fullmatch(ref) for ref in refs] + [_DIRECTORY.fullmatch(name) for name in directories]
-    return max((int(match[1]) for match in found if match), default=0)
+    matches = [_BRANCH.fullmatch(ref) for ref in refs] + [_DIRECTORY.fullmatch(name) for name in directories]
+    return max((int(match[1]) for match in matches if match), default=0)
 
 
 def exclude_from_status(repository: Repository) -> None:
-    """Adds our directories to `<common>/info/exclude`, once; everything that stands there stays as it is.
+    """Add this program's directories to `<common>/info/exclude`, once. The other lines stay as they are.
 
     Raises:
         EnvironmentProblem: The file is needed but cannot be written.
@@ -148,7 +146,7 @@ def exclude_from_status(repository: Repository) -> None:
             if not missing:
                 return
             file.parent.mkdir(exist_ok=True)
-            # Appended, not replaced: the file may be a link into somebody's dotfiles.
+            # Appended, not replaced: the file may be a link to the user's dotfiles.
             with file.open("ab") as stream:
                 stream.write(b"" if not old or old.endswith(b"\n") else b"\n")
                 stream.write(b"".join(entry + b"\n" for entry in missing))
@@ -166,22 +164,22 @@ def add_worktree(
     is_cancelled: Callable[[], bool] = _never,
     unpacked: UnpackedBase | None = None,
 ) -> Worktree:
-    """Creates `branch` at `base_commit` and a worktree at `path` with its files checked out.
+    """Create `branch` at `base_commit` and a worktree at `path` with its files checked out.
 
-    Whatever it made is taken back when it fails. Blocks while other registrations or too many checkouts go on.
+    After a failure, everything it made is removed. Blocks during other registrations or too many checkouts.
 
     Args:
-        path: Absolute; nothing may be there, not even a dangling link.
-        branch: Short name; no such branch may exist.
+        path: Absolute. Nothing may be there, not even a dangling link.
+        branch: Short name. No such branch may exist.
         base_commit: Full commit id.
-        run_id: Stands in the branch's reflog and in the registration as the proof of ownership.
-        is_cancelled: Called when its turn to be checked out has come: a stop must not wait for a queue of checkouts.
-        unpacked: The run's cache of the base commit; of another commit it is left alone.
+        run_id: Written to the branch's reflog and to the registration as the proof of ownership.
+        is_cancelled: Called before the checkout, because a stop must not wait for a queue of checkouts.
+        unpacked: The run's cache of the base commit. A cache of another commit is not used.
 
     Raises:
         Cancelled: `is_cancelled` returned true.
-        EnvironmentProblem: The place or the branch is taken, or the repository cannot be written.
-        GitError: git failed; its words are in the message.
+        EnvironmentProblem: The path or the branch is taken, or the repository cannot be written.
+        GitError: git failed. Its message is part of the error.
     """
     with registration_lock(repository) as lock:
         _require_free_place(repository, path)
@@ -189,7 +187,7 @@ def add_worktree(
         try:
             admin_dir = _register(repository, path, branch, run_id, lock)
         except BaseException:
-            _take_back(repository, path)
+            _remove_partial(repository, path)
             _delete_branch(repository, branch, base_commit, run_id)
             raise
     worktree = Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin_dir)
@@ -197,7 +195,7 @@ def add_worktree(
         checkout_files(worktree, is_cancelled, unpacked)
     except BaseException:
         with registration_lock(repository):
-            _take_back(repository, path)
+            _remove_partial(repository, path)
             _delete_branch(repository, branch, base_commit, run_id)
         empty_trash(repository)
         raise
@@ -214,15 +212,15 @@ def reopen_worktree(
     is_cancelled: Callable[[], bool] = _never,
     unpacked: UnpackedBase | None = None,
 ) -> Worktree:
-    """Gives a worker of run `run_id` its worktree anew: a fresh tree at its base, on its branch, for another attempt.
+    """Replace the worktree of a worker of run `run_id` by a fresh tree at its base, for another attempt.
 
-    The caller has kept what the earlier attempt left; here the old tree goes, ignored files included, so that nothing
-    the earlier agent did to it (settings, hooks, half a merge) reaches the next one. The branch's old tip stays in its
-    reflog. Also right when the earlier attempt never got its worktree, lost it, or was killed half-way.
+    The caller has kept the work of the earlier attempt. The old tree is removed, ignored files included, so that its
+    settings, hooks or unfinished merges do not affect the next agent. The branch's old tip stays in its reflog. Also
+    usable if the earlier attempt never got its worktree, lost it, or was killed.
 
     Raises:
-        Cancelled: As for `add_worktree`; the branch is at its base, the tree is empty, another attempt may follow.
-        EnvironmentProblem: What is at the place or on the branch's name is not this run's.
+        Cancelled: As for `add_worktree`. The branch is at its base, the tree is empty, another attempt may follow.
+        EnvironmentProblem: The path or the branch is not this run's.
         GitError: git failed.
     """
     with registration_lock(repository) as lock:
@@ -242,13 +240,11 @@ def reopen_worktree(
     return worktree
 
 
-def take_up_worktree(
-    repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str
-) -> Worktree:  # fmt: skip
-    """The worktree an earlier attempt of the run left, as it is: nothing in it is touched.
+def take_up_worktree(repository: Repository, *, path: Path, branch: str, base_commit: str, run_id: str) -> Worktree:
+    """The worktree that an earlier attempt of the run left. Nothing in it changes.
 
     Raises:
-        EnvironmentProblem: It is gone, locked, or not this run's.
+        EnvironmentProblem: It is missing, locked, or not this run's.
     """
     admin = require_ours(repository, path, branch, run_id)
     if admin is None or not path.is_dir():
@@ -259,7 +255,7 @@ def take_up_worktree(
 
 
 def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: str) -> None:
-    """Creates the branch at `commit` as run `run_id`'s own, for an undo of its removal.
+    """Create the branch of run `run_id` at `commit` again, to undo its removal.
 
     Raises:
         EnvironmentProblem: A branch of that name exists.
@@ -269,43 +265,16 @@ def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: 
 
 
 def checkout_files(worktree: Worktree, is_cancelled: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
-    """Writes the files of a registered worktree; waits for a free core.
+    """Write the files of a registered worktree, after waiting for a free core.
 
     Raises:
         GitError: The checkout failed: a full disk, a filter that fails.
     """
-    with _checkout_slots().one():
+    with checkout_slots().one():
         if is_cancelled():
             raise Cancelled(f"{worktree.path} is not checked out: the run was stopped")
         same = unpacked is not None and unpacked.base_commit == worktree.base_commit
         check_out(worktree.path, unpacked if same else None)
-
-
-class _CheckoutSlots:
-    """At most one checkout per core; the very first one of the process runs alone, so that one agent starts early
-    instead of all of them late. However it ends, the others follow."""
-
-    def __init__(self, count: int) -> None:
-        self._free = threading.Semaphore(1)
-        self._lock = threading.Lock()
-        self._held_back = count - 1
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """Holds a slot, after waiting for one."""
-        with self._free:
-            try:
-                yield
-            finally:
-                with self._lock:
-                    held_back, self._held_back = self._held_back, 0
-                if held_back:
-                    self._free.release(held_back)
-
-
-@functools.cache
-def _checkout_slots() -> _CheckoutSlots:
-    return _CheckoutSlots(machine.processors())
 
 
 def _require_free_place(repository: Repository, path: Path) -> None:
@@ -317,7 +286,7 @@ def _require_free_place(repository: Repository, path: Path) -> None:
 
 def _create_branch(repository: Repository, branch: str, commit: str, run_id: str, lock: int) -> None:
     try:
-        # git would replace a ref that dangles or is broken, yet it is somebody's.
+        # git would replace a dangling or broken ref, yet another program made it.
         if is_taken(repository.common_dir, f"refs/heads/{branch}"):
             raise _taken(branch)
         _move_branch(repository, branch, commit, creation_message(run_id), lock, run_id=run_id, old=None)
@@ -338,12 +307,12 @@ def _require_not_checked_out(repository: Repository, branch: str) -> None:
 def _move_branch(
     repository: Repository, branch: str, commit: str, message: str, lock: int, *, run_id: str, old: str | None
 ) -> None:
-    """Branch and record in one transaction; `old` as `None` means that there must be no such branch."""
+    """Move the branch and its owner ref in one transaction. An `old` of `None` means that the branch must not exist."""
     change = f"create refs/heads/{branch} {commit}" if old is None else f"update refs/heads/{branch} {commit} {old}"
     lines = f"{change}\nupdate {owner_ref(run_id, branch)} {commit}\n"
-    # The reflog is a proof of ownership: forced on, because bare repositories have none of their own accord.
-    words = ("update-ref", "--no-deref", "--create-reflog", "-m", message, "--stdin")
-    repository.store.run(*words, input=lines.encode(), holding=(lock,))
+    # The reflog is a proof of ownership, and bare repositories have none by default.
+    command = ("update-ref", "--no-deref", "--create-reflog", "-m", message, "--stdin")
+    repository.store.run(*command, input=lines.encode(), holding=(lock,))
 
 
 def _delete_branch(repository: Repository, branch: str, expected: str, run_id: str) -> None:
@@ -353,7 +322,7 @@ def _delete_branch(repository: Repository, branch: str, expected: str, run_id: s
 
 
 def _register(repository: Repository, path: Path, branch: str, run_id: str, lock: int) -> Path:
-    # From where the user stands: git copies the sparse patterns and the worktree configuration of that checkout.
+    # From the user's checkout: git copies its sparse patterns and its worktree configuration.
     repository.git.run("worktree", "add", "--quiet", "--no-checkout", path, branch, holding=(lock,))
     admin_dir = admin_dir_from_dotgit(path)
     if admin_dir is None:
@@ -363,8 +332,8 @@ def _register(repository: Repository, path: Path, branch: str, run_id: str, lock
     return admin_dir
 
 
-def _take_back(repository: Repository, path: Path) -> None:
-    """Undoes a registration that failed half-way; the place was free before, so what is there is ours."""
+def _remove_partial(repository: Repository, path: Path) -> None:
+    """Remove what a failed registration left. The path was free before, so this process made what is there."""
     admin = admin_dir_of(repository, path)
     move_to_trash(repository, path, *([admin] if admin else []), *partial_worktrees(repository, path))
 

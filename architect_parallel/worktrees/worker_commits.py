@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from architect_parallel.repository import registry
 from architect_parallel.repository.git_dir_files import OBJECT_ID, files_below, read_reflog, read_regular_file
 from architect_parallel.snapshots.baseline import OWN
 from architect_parallel.snapshots.keep_refs import keep
+from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository
 
 NOT_LENT = ("refs/architect/", "refs/stash", "refs/bisect/", "refs/worktree/", "refs/rewritten/")
@@ -124,7 +124,7 @@ class CommitTransfer:
     def _own_worktrees(self) -> list[Path]:
         """Registrations of linked worktrees that the agent made. They are removed with the worker repository."""
         parent = self.directory / "worktrees"
-        admin_dirs = [parent / name for name in registry.names(parent)]
+        admin_dirs = [parent / name for name in names(parent)]
         for admin in admin_dirs:
             path = os.fsdecode(read_regular_file(admin / "gitdir")).strip().removesuffix("/.git")
             self.warnings.append(f"the agent made a worktree at {path}: its files stay, git does not know it any more")

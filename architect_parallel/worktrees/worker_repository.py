@@ -38,7 +38,7 @@ from architect_parallel.repository.git_dir_files import (
 )
 from architect_parallel.repository.objects import bring_objects, bring_shallow
 from architect_parallel.snapshots.baseline import is_real_directory
-from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.files import delete_tree, make_private_dir, names, not_writable
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.worktrees.worker_commits import NOT_LENT, CommitTransfer
 
@@ -102,13 +102,13 @@ class WorkerRepository:
         try:
             yield
         except OSError as error:
-            raise registry.not_writable(Path(error.filename or self.directory), error) from error
+            raise not_writable(Path(error.filename or self.directory), error) from error
 
     def _lend(self) -> None:
         assert self.admin_dir is not None
         target = self.directory.with_name(f"{self.directory.name}.new")
         for stale in (target, self.directory):
-            registry.delete_tree(stale)
+            delete_tree(stale)
         make_private_dir(target)
         for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
             (target / name).mkdir(parents=True, exist_ok=True)
@@ -120,11 +120,11 @@ class WorkerRepository:
         self._write_configuration(target)
         for name in ("info/exclude", "info/attributes", "shallow"):
             copy_regular_file(common / name, target / name)
-        index_names = [name for name in registry.names(admin) if name == "index" or name.startswith("sharedindex.")]
+        index_names = [name for name in names(admin) if name == "index" or name.startswith("sharedindex.")]
         for name in ("config.worktree", "info/sparse-checkout", *index_names):
             copy_regular_file(admin / name, target / name)
         _copy_operations(admin, target)
-        for name in registry.names(common / "hooks"):
+        for name in names(common / "hooks"):
             hook = common / "hooks" / name
             if hook.is_dir():
                 shutil.copytree(hook, target / "hooks" / name, symlinks=True)
@@ -236,7 +236,7 @@ class WorkerRepository:
         self._forget()
 
     def _forget(self) -> None:
-        registry.delete_tree(self.directory)
+        delete_tree(self.directory)
         self._initial_refs_file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other workers may still have theirs
             self.directory.parent.rmdir()
@@ -253,7 +253,7 @@ class WorkerRepository:
         with contextlib.suppress(OSError):
             ours, theirs = (size_and_time(git_dir / "index") for git_dir in (admin, self.directory))
             if theirs is not None and ours != theirs:
-                for name in registry.names(self.directory):
+                for name in names(self.directory):
                     if name.startswith("sharedindex."):
                         copy_regular_file(self.directory / name, admin / name)
                 copy_regular_file(self.directory / "index", admin / "index")
@@ -262,7 +262,7 @@ class WorkerRepository:
         with contextlib.suppress(OSError):
             (admin / "info").rmdir()
         for name in (*_OPERATION_FILES, *_OPERATION_DIRS):
-            registry.delete_tree(admin / name)
+            delete_tree(admin / name)
         _copy_operations(self.directory, admin)
 
     def _point_back(self) -> None:

@@ -33,15 +33,18 @@ def test_each_step_is_told_what_the_one_before_said(architect: Architect, checko
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("steps: []", "must be a list of at least one mapping"),
-        ("steps: [a]", "must be a list of at least one mapping"),
+        ("steps: []", "steps: must not be empty"),
+        ("steps: [a]", "steps[0] is 'a': must hold a mapping"),
         (
             "steps: [{backend: shell, prompt: '{{ previous }}'}]",
             "c.yaml:1:26: steps[0].prompt: there is no step before",
         ),
         ("steps: [{backend: shel, prompt: x}]", "unknown tool 'shel'; did you mean 'shell'?"),
         ("steps: [{backend: shell}]", "steps[0].prompt is missing"),
-        ("steps: [{backend: shell, prompt: x, name: a}, {backend: shell, prompt: x, name: a}]", "name of another step"),
+        (
+            "steps: [{backend: shell, prompt: x, name: a}, {backend: shell, prompt: x, name: a}]",
+            "duplicate name 'a' (first used by steps[0])",
+        ),
         ("steps: [{backend: shell, prompt: x}]\nstop_on_failure: maybe", "must be true or false"),
         ("steps: [{backend: shell, prompt: x}]\nstop: 1", "unknown key stop"),
     ],

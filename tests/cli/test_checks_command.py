@@ -64,7 +64,7 @@ def test_a_result_says_what_it_broke_and_mended(architect: Architect, checkout: 
     assert (first["checks"][2]["exit_code"], first["checks"][2]["output_tail"]) == (3, "one\ntwo")
     assert first["error"] == "test ! -e bad (exit code 1); 2 more failed"
     assert first["working_seconds"] == first["duration"]
-    assert "a check fails on the base commit already: test -e good (exit code 1)" in envelope["warnings"]
+    assert "check already fails on the base commit: test -e good (exit code 1)" in envelope["warnings"]
     assert git(checkout, "show", "architect/parallel-1:bad") == "", "the work is kept"
     shown = architect("status", "latest").out
     assert "echo one; echo two; exit 3 (exit code 3, broken before)" in shown

@@ -222,7 +222,7 @@ def test_instances_of_a_sub_flow_at_once_and_gone_on_with_after_one_failed(
     (checkout / "b").touch()
     failed = architect("flow", "run", "f.yaml", "--json")
     assert (failed.code, failed.json["status"]) == (1, "failed"), failed.err
-    assert "the flow ended in state p with 1" in failed.json["warnings"][0]
+    assert "the flow ended in state p with exit code 1" in failed.json["warnings"][0]
     ends = {each["name"]: each["exit_code"] for each in failed.json["results"]}
     assert ends == {
         f"p-{n} > {state}": int((n, state) == (3, "look")) for n in (1, 2, 3) for state in ("meet", "make", "look")
@@ -452,13 +452,13 @@ def test_a_state_that_became_another_one_is_not_gone_on_with(architect: Architec
     assert "was changed" not in architect("resume", "latest").err
     (checkout / "f.yaml").write_text("variables: {x: a}\nstates:\n  a: {tool: bash, arguments: {command: 'true'}}\n")
     answer = architect("resume", "latest")
-    assert (answer.code, "state a was changed since: what had begun is done as it was" in answer.err) == (1, True)
+    assert (answer.code, "state a was changed: the jobs that had begun run as they were" in answer.err) == (1, True)
     (checkout / "f.yaml").write_text(f"a: {{tool: parallel, arguments: {{tasks: [{job}, {job}]}}}}\n")
     assert architect("flow", "run", "f.yaml").code == 1
     for changed in (f"a: {{tool: parallel, arguments: {{tasks: [{job}]}}}}\n", "a: {tool: pause, arguments: {}}\n"):
         (checkout / "f.yaml").write_text(changed)
         answer = architect("flow", "run", "--resume", "latest")
-        assert (answer.code, "state a is another one" in answer.err) == (2, True), answer.err
+        assert (answer.code, "state a does other work" in answer.err) == (2, True), answer.err
 
 
 def test_people_read_the_command_as_it_was_written(architect: Architect, checkout: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from support.console import Architect
 
 from architect_parallel.domain import WorkerResult
-from architect_parallel.events import from_plain, to_plain
+from architect_parallel.event_json import from_plain, to_plain
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import open_repository as find_repository
 

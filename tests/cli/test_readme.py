@@ -122,7 +122,14 @@ def test_readme_python_runs(
 
     exec(compile(block[1], "README.md", "exec"), {})
 
-    assert capsys.readouterr().out.splitlines() == ["1 success 0.01 ['work.txt']", "2 success 0.01 ['work.txt']"]
+    changes = ["architect: fix the failing test", "A work.txt"]
+    assert capsys.readouterr().out.splitlines() == [
+        "1 success 0.01 ['work.txt']",
+        *changes,
+        "2 success 0.01 ['work.txt']",
+        *changes,
+        "['architect/parallel-1', 'architect/parallel-2', 'main'] False",
+    ]
 
 
 def test_readme_make_targets_exist() -> None:

@@ -76,7 +76,7 @@ def test_a_faulty_spec_is_exit_2_with_every_fault_and_starts_nothing(
         answer = architect("spec", *words, file)
         assert answer.code == 2
         assert "a → c → b → a" in answer.err
-        assert "no task is called 'x'" in answer.err
+        assert "unknown task 'x'" in answer.err
     found = architect("spec", "validate", file, "--json")
     assert (found.code, found.json["valid"]) == (2, False)
     assert [each.removeprefix(f"{file}:").partition(" ")[0] for each in found.json["faults"]] == ["2:15:", "4:25:"]
@@ -240,6 +240,6 @@ def test_a_state_file_that_cannot_be_written_is_one_line_and_no_traceback(
     assert f"the state file {place}/state.md cannot be written: File exists" in answer.err
     assert "Traceback" not in answer.err
     (line,) = answer.err.splitlines()[-1:]
-    details = Path(line.rpartition("; details: ")[2])
+    details = Path(line.rpartition("(details in ")[2].removesuffix(")"))
     assert "Traceback" in details.read_text()
     details.unlink()

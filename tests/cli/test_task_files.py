@@ -172,7 +172,7 @@ def test_every_fault_is_told_at_once_and_nothing_is_made(architect: Architect, c
         "2:6": "tasks[0].backend: unknown backend 'cluade'; did you mean 'claude'?",
         "3:22": "tasks[1].prompt is '': must not be empty",
         "4:33": "tasks[2].approval_mode is 'maybe': must be one of default, auto, none, always",
-        "5:33": "tasks[3].name: 'a' stands for tasks[2] already",
+        "5:33": "tasks[3].name: duplicate name 'a' (first used by tasks[2])",
     }.items():
         assert f"{file}:{place}: {words}" in answer.err
     assert "Traceback" not in answer.err

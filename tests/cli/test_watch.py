@@ -225,7 +225,7 @@ def test_a_worker_is_canceled_by_two_keys_and_not_by_one(live: tuple[Architect, 
         terminal.type(b"y")
         terminal.shows("CANCELED", "canceled  ", "the run has ended")
         terminal.type(b"c")
-        terminal.shows("worker 1 has ended already")
+        terminal.shows("worker 1 has already ended")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.process.wait(timeout=30) == 143
         assert termios.tcgetattr(terminal.slave) == terminal.before

@@ -19,7 +19,8 @@ from architect_parallel.landing import cleanup, undo
 from architect_parallel.landing.compare import compare
 from architect_parallel.landing.merge import Method, execute, plan_merge
 from architect_parallel.system import git_settings
-from architect_parallel.system.git import Git, Repository, open_repository, scrubbed_environment
+from architect_parallel.system.git import Git, Repository, open_repository
+from architect_parallel.system.git_environment import scrubbed_environment
 from architect_parallel.worktrees.create import add_worktree
 
 LINES = "".join(f"line {number}\n" for number in range(20))

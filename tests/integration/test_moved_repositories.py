@@ -12,7 +12,8 @@ from support.landing_runs import begin_run, ended_run, everything, write
 from support.repositories import git
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.events import RunResumed, encode
+from architect_parallel.event_json import encode
+from architect_parallel.events import RunResumed
 from architect_parallel.journal import Journal
 from architect_parallel.journal.paths import Anchor
 from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup

@@ -10,8 +10,8 @@ from support.landing_runs import commit
 from support.repositories import git
 
 from architect_parallel.repository import side_effects
+from architect_parallel.repository.checkouts import checkout_of, checkouts
 from architect_parallel.repository.heads import head_branch, is_taken, operation_in, put_head_on, read_head, read_reflog
-from architect_parallel.repository.registry import checkout_of, checkouts
 from architect_parallel.system.git import open_repository
 from architect_parallel.tripwire.repository_state import RepositoryState
 

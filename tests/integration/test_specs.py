@@ -422,7 +422,7 @@ def test_undo_takes_away_the_branch_that_the_merge_made(checkout: Path, tmp_path
                 undo.plan_undo(repository, journal)
             git(checkout, "switch", "-q", "-")
             plan = undo.plan_undo(repository, journal)
-            assert any("side/merged goes" in line for line in plan.lines)
+            assert any("side/merged is removed" in line for line in plan.lines)
             undo.execute(repository, journal, plan)
         assert git(checkout, "branch", "--list", "side/*", "architect/merged*") == ""
         assert git(checkout, "for-each-ref", f"--points-at={landed}", "refs/architect/keep"), "and nothing is lost"

@@ -96,8 +96,8 @@ def test_what_a_killed_launcher_left_goes_and_a_living_ones_stays(repository: Re
     dead._held.release()
     new.objects()
     assert new.objects() is not None
-    assert dead._place.name not in leftovers(repository)
-    assert {alive._place.name, new._place.name} <= set(leftovers(repository))
+    assert dead._directory.name not in leftovers(repository)
+    assert {alive._directory.name, new._directory.name} <= set(leftovers(repository))
     alive.close()
     new.close()
     assert leftovers(repository) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.repositories import git
 
-from architect_parallel.repository.registry import checkouts
+from architect_parallel.repository.checkouts import checkouts
 from architect_parallel.repository.side_effects import read_refs
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import add_worktree, require_base

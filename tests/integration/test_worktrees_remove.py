@@ -14,7 +14,8 @@ import pytest
 from support.repositories import commit_all, git, make_repository
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.repository.registry import empty_trash, mismatch
+from architect_parallel.repository.registry import mismatch
+from architect_parallel.repository.trash import empty_trash
 from architect_parallel.system.git import Git, Repository, open_repository
 from architect_parallel.worktrees.create import (
     Worktree,

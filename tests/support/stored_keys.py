@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from architect_parallel import events
+from architect_parallel.event_json import EVENT_TYPES
 
 KEY = getattr(events, "KEY", "key")  # the recorded version had no such name
 
@@ -42,5 +43,5 @@ def missing_keys(recorded: Any, present: Any, place: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    shapes = {name: stored_keys(kind) for name, kind in events.EVENT_TYPES.items()}
+    shapes = {name: stored_keys(kind) for name, kind in EVENT_TYPES.items()}
     print("{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(keys)}" for name, keys in shapes.items()) + "\n}")

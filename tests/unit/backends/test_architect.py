@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from architect_parallel.backends.architect import ArchitectBackend, ArchitectReader
+from architect_parallel.backends.architect import ArchitectBackend
+from architect_parallel.backends.architect_reader import ArchitectReader
 from architect_parallel.backends.base import AgentEvent, AgentReport, Request, Session, Step, Text, Tokens
 from architect_parallel.domain import ApprovalMode, BackendSettings, CostBasis, Outcome, SandboxMode
 

@@ -99,8 +99,8 @@ def test_a_key_that_stands_twice_is_named() -> None:
 def test_what_is_no_number_is_named_and_reading_goes_on() -> None:
     document = read_data(b'{"a": NaN, "b": -Infinity,\n "c": 1}', as_json=True)
     assert [(str(fault.place), fault.message) for fault in document.faults] == [
-        ("1:7", "'NaN' is no JSON value"),
-        ("1:17", "'-Infinity' is no JSON value"),
+        ("1:7", "'NaN' is not a JSON value"),
+        ("1:17", "'-Infinity' is not a JSON value"),
     ]
     assert document.data["c"] == 1
 

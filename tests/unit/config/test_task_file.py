@@ -143,7 +143,7 @@ PLANTS: dict[str, tuple[str, object, str]] = {
     "no mapping": ("meta", [1], "must hold a mapping"),
     "no boolean": ("critical", "maybe", "must be true or false"),
     "two lines": ("name", "a\n#", "must be one line"),
-    "no task of that name": ("dependencies", ["nobody"], "no task is called 'nobody'"),
+    "no task of that name": ("dependencies", ["nobody"], "unknown task 'nobody'"),
     "too many retries": ("retries", 1000, "must be a whole number from 0 to 100"),
     "half a pair": ("system_prompt", "\ud800", "surrogate"),
 }  # fmt: skip
@@ -224,7 +224,7 @@ def test_any_shape_is_tasks_or_faults(shape: object) -> None:
         ("tasks: 3", "1:1: tasks is 3: must be a list"),
         ("words", "1:1: must hold a mapping with a list `tasks`"),
         ("tasks: [x]", "1:9: tasks[0] is 'x': must hold a mapping of keys to values"),
-        ("tasks: [{backend: shell, prompt: x}]\ntasks: []", "2:1: tasks stands here again, first in line 1"),
+        ("tasks: [{backend: shell, prompt: x}]\ntasks: []", "2:1: duplicate key tasks (first in line 1)"),
         ("tasks: [{backend: shell, prompt: x, task: y}]", "1:37: tasks[0].task is another name of prompt"),
         ("tasks: [{backend: shell, prompt: x, maxTurns: 1, max_turns: 1}]", "1:37: tasks[0].maxTurns is another name"),
         ("tasks: [{backend: shell}]", "1:9: tasks[0].prompt is missing"),
@@ -235,7 +235,7 @@ def test_any_shape_is_tasks_or_faults(shape: object) -> None:
         ("tasks: [{backend: shell, prompt: x, dependencies: [a], name: a}]", "1:52: tasks[0].dependencies[0]: a task"),
         (
             "defaults: {dependencies: [x]}\ntasks: [{backend: shell, prompt: x, name: a}]",
-            "1:27: defaults.dependencies[0]: no task is called 'x'",
+            "1:27: defaults.dependencies[0]: unknown task 'x'",
         ),
         (
             "defaults: {dependencies: [a]}\ntasks: [{backend: shell, prompt: x, name: a}]",
@@ -252,17 +252,17 @@ def test_what_is_no_json_number_hides_no_other_fault() -> None:
     text = '{"tasks": [{"backend": "cluade", "prompt": NaN}, {"backend": "shell", "prompt": "x", "budget": -Infinity}]}'
     assert faults(text, "t.json") == [
         "1:13: tasks[0].backend: unknown backend 'cluade'; did you mean 'claude'?",
-        "1:44: 'NaN' is no JSON value",
+        "1:44: 'NaN' is not a JSON value",
         "1:86: tasks[1].budget is '-Infinity': must be an amount in US dollars above 0, such as 2 or 0.50",
-        "1:96: '-Infinity' is no JSON value",
+        "1:96: '-Infinity' is not a JSON value",
     ]
 
 
 def test_duplicate_names_and_ids_are_named() -> None:
     tasks = [sound(0) | {"name": "a"}, sound(1) | {"name": "a"}, sound(2) | {"id": "a"}]
     assert [line.split(": ", 1)[1] for line in faults(json.dumps({"tasks": tasks}), "t.json")] == [
-        "tasks[1].name: 'a' stands for tasks[0] already",
-        "tasks[2].id: 'a' stands for tasks[0] already",
+        "tasks[1].name: duplicate name 'a' (first used by tasks[0])",
+        "tasks[2].id: duplicate name 'a' (first used by tasks[0])",
     ]
 
 

@@ -77,8 +77,8 @@ def test_no_number_is_read_that_is_not_finite(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a: 1\nb: 2\na: 3\n", "3:1 a stands here again, first in line 1"),
-        ("a: {b: 1, c: 2, b: 3}", "1:17 a.b stands here again, first in line 1"),
+        ("a: 1\nb: 2\na: 3\n", "3:1 duplicate key a (first in line 1)"),
+        ("a: {b: 1, c: 2, b: 3}", "1:17 duplicate key a.b (first in line 1)"),
         ("a: &x 1", "1:4 anchor &x is not allowed; write the value out"),
         ("a: !!python/name:os.system", "1:4 tag 'tag:yaml.org,2002:python/name:os.system' is not allowed"),
         ("a: !!str 1", "1:4 tag 'tag:yaml.org,2002:str' is not allowed"),

@@ -22,16 +22,8 @@ from architect_parallel.domain import (
     Status,
     WorkerResult,
 )
-from architect_parallel.evaluation.ranking import (
-    bands,
-    duels,
-    points,
-    preferences,
-    rank,
-    ranking_of,
-    rankings_of,
-    tiers,
-)
+from architect_parallel.evaluation.facts import bands, preferences
+from architect_parallel.evaluation.ranking import duels, points, rank, ranking_of, rankings_of, tiers
 
 BROKEN, MENDED, BEFORE, SAME = (
     CheckChange.NEWLY_BROKEN,

@@ -95,25 +95,25 @@ states:
     )
     shown = "\n".join(found)
     for part in (
-        "f.yaml:2:1: start-at: there is no state 'nowhere'",
+        "f.yaml:2:1: start-at: unknown state 'nowhere'",
         "variables.1x: the name must consist of letters",
         "variables.list: must be text",
         "f.yaml:5:7: states.a.tool: unknown tool 'bsh'; did you mean 'bash'?",
-        "states.a.next: there is no state 'aa'",
+        "states.a.next: unknown state 'aa'",
         "unknown key states.ask.arguments.qestion; did you mean 'question'?",
         "states.ask.arguments.question is missing",
-        "states.ask.output: ask-user answers into a variable: var(NAME)",
-        "states.p.arguments.tasks[0].tool: ask-user asks somebody and cannot stand inside parallel",
-        "states.p.arguments.tasks[1].arguments.prompt: no variable is called 'unknwn'",
+        "states.ask.output: the answer of ask-user goes to a variable: var(NAME)",
+        "states.p.arguments.tasks[0].tool: ask-user asks a person and is not allowed inside parallel",
+        "states.p.arguments.tasks[1].arguments.prompt: unknown variable 'unknwn'",
         "'{{ 1 + 1 }}' is neither a variable nor file(PATH) nor path(PATH)",
         "states.p.arguments.tasks[2].arguments.timeout is 'soon': must be a duration",
         "states.p.arguments.tasks[2].arguments.approval_mode is 'yolo': must be one of",
-        "states.p.arguments.tasks[2].output: var(x) is where tasks[1] writes already",
-        "states.p.arguments.tasks[3].tool: parallel is no task and cannot stand inside parallel",
+        "states.p.arguments.tasks[2].output: tasks[1] already writes to var(x)",
+        "states.p.arguments.tasks[3].tool: parallel is not a task and is not allowed inside parallel",
         "states.p.output: parallel has no output of its own",
         "states.p.on-error.0: the name must be an exit code from 1 to 255, or _",
-        "states.p.on-error.nine: there is no state 'b'",
-        "states.s.arguments.goto.yes: there is no state 'gone'",
+        "states.p.on-error.nine: unknown state 'b'",
+        "states.s.arguments.goto.yes: unknown state 'gone'",
         "unknown key states.s.extra",
         "states.n.arguments.command is '': must not be empty",
         "states.n.isolation is 'maybe': must be one of worktree, none",
@@ -128,7 +128,7 @@ def test_sub_flows_are_found_checked_and_never_their_own(tmp_path: Path) -> None
     outer = "o: {tool: sub-flow, arguments: {workflow: inner, variables: {given: x}}, output: var(r)}\n"
     assert list(load(tmp_path, outer).flows["inner"].states) == ["i"]
     without = outer.replace(", variables: {given: x}", "")
-    assert "inner.yaml:1:29: i.arguments.command: no variable is called 'given'" in faults(tmp_path, without)[0]
+    assert "inner.yaml:1:29: i.arguments.command: unknown variable 'given'" in faults(tmp_path, without)[0]
     (tmp_path / "inner.yaml").write_text("i: {tool: sub-flow, arguments: {workflow: f}}\n")
     assert "a flow cannot run itself: f.yaml → inner.yaml → f.yaml" in faults(tmp_path, outer)[0]
     assert "there is no flow 'other'" in faults(tmp_path, outer.replace("workflow: inner", "workflow: other"))[0]
@@ -154,15 +154,14 @@ p:
     assert [each.tool for each in tasks] == ["sub-flow", "sub-flow", "sub-flow", "bash"]
     assert tasks[1].output == Destination(Kind.FILE, "y")
     assert (
-        "tasks[1].output: var(x) is where tasks[0] writes already"
-        in faults(tmp_path, outer.replace("file(y)", "var(x)"))[0]
+        "tasks[1].output: tasks[0] already writes to var(x)" in faults(tmp_path, outer.replace("file(y)", "var(x)"))[0]
     )
     assert "isolation: sub-flow runs nothing" in faults(tmp_path, outer.replace("output: var(x)", "isolation: none"))[0]
-    assert "no variable is called 'given'" in faults(tmp_path, outer.replace(", variables: {given: b}", ""))[0]
+    assert "unknown variable 'given'" in faults(tmp_path, outer.replace(", variables: {given: b}", ""))[0]
     (tmp_path / "middle.yaml").write_text("m: {tool: sub-flow, arguments: {workflow: asking}}\n")
     for state in ("tool: ask-user, arguments: {question: who}", "tool: pause, arguments: {seconds: 5}"):
         (tmp_path / "asking.yaml").write_text(f"q: {{{state}}}\n")
-        said = f"its state 'q' is {state[6:].split(',')[0]} and cannot stand inside parallel"
+        said = f"its state 'q' is {state[6:].split(',')[0]}, which is not allowed inside parallel"
         assert faults(tmp_path, outer) == [f"f.yaml:8:38: p.arguments.tasks[2].arguments.workflow: {said}"]
     (tmp_path / "middle.yaml").write_text(
         "m: {tool: parallel, arguments: {tasks: [{tool: sub-flow, arguments: {workflow: f}}]}}\n"
@@ -198,13 +197,13 @@ states:
     )
     for part in (
         "name: must be text",
-        "'{{ x }}' stands in a here-document whose end word is quoted",
+        "'{{ x }}' is in a here-document whose end word is quoted",
         "states.a.on-error.03: the name must be an exit code",
         "on-error.+3: the name must be",
         "on-error.٣: the name must be",
         "unknown key states.p.arguments.tasks[0].name",
-        "tasks[1].output: file(./out//a) is where tasks[0] writes already",
-        "tasks[2].output: file(link/out/a) is where tasks[0] writes already",
+        "tasks[1].output: tasks[0] already writes to file(./out//a)",
+        "tasks[2].output: tasks[0] already writes to file(link/out/a)",
         "states.ask.arguments.default is 'maybe': must be one of the choices",
         "arguments.variables.1x: the name must consist of letters",
         "arguments.variables.bad: must be text",
@@ -224,10 +223,10 @@ def test_a_fault_names_the_key_as_it_is_written_and_where(tmp_path: Path) -> Non
     text = "startAt: b\nstates:\n  a:\n    tool: parallel\n    onError:\n      0: a\n"
     text += "    arguments: {maxParallel: 0, tasks: []}\n"
     assert [line.split(" '")[0] for line in faults(tmp_path, text)] == [
-        "f.yaml:1:1: startAt: there is no state",
+        "f.yaml:1:1: startAt: unknown state",
         "f.yaml:6:7: states.a.onError.0: the name must be an exit code from 1 to 255, or _",
         "f.yaml:7:17: states.a.arguments.maxParallel is 0: must be a whole number of at least 1",
-        "f.yaml:7:33: states.a.arguments.tasks: must be a list of at least one task",
+        "f.yaml:7:33: states.a.arguments.tasks: must not be empty",
     ]
 
 
@@ -289,9 +288,9 @@ steps:
         )
     )
     for part in (
-        "steps[0].prompt: {{ b }} has said nothing yet",
-        "unknown key steps[0].output; `name` names what a step says",
-        "steps[1].prompt: {{ b }} has said nothing yet",
+        "steps[0].prompt: {{ b }} has no value yet",
+        "unknown key steps[0].output; the output of a step has its `name`",
+        "steps[1].prompt: {{ b }} has no value yet",
         "steps[3].name is 'previous': must not be 'previous'",
         "steps[4].name: must consist of letters",
     ):

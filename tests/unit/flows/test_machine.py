@@ -189,3 +189,22 @@ def test_a_value_arrives_as_it_is_in_every_kind_of_quotes(tmp_path: object) -> N
         script, variables = as_script(job.arguments["command"], job.values)
         done = subprocess.run(["/bin/sh", "-c", script], env=variables, capture_output=True, text=True)
         assert (done.stdout, done.returncode) == (value, 0)
+
+
+def test_the_stored_form_of_a_machine_stays_what_it_was() -> None:
+    """Recorded runs hold it: a later version must go on with them."""
+    inner = flow(state("i", "for-each", items="a\nb", as_="item", goto="work"), state("work", command="{{ item }}"))
+    outer = flow(state("o", "sub-flow", workflow="inner"), flows={"inner": inner}, kept="x")
+    stored = {
+        "transitions": 3,
+        "frames": [
+            {"path": [], "state": "o", "variables": {"kept": "x"}, "loops": {}},
+            {"path": ["inner"], "state": "work", "variables": {"item": "a"}, "loops": {"i": ["b"]}},
+        ],
+    }
+    machine = Machine.restore(outer, lambda function, path: "", stored)
+    assert machine.snapshot() == stored
+    assert list(machine.snapshot()["frames"][0]) == ["path", "state", "variables", "loops"]
+    demand = machine.demand()
+    assert isinstance(demand, Jobs)
+    assert (demand.state, demand.jobs[0].values) == ("o > work", {"{{ item }}": "a"})

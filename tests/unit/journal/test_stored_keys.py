@@ -11,13 +11,14 @@ import pytest
 from support.stored_keys import missing_keys, stored_keys
 
 from architect_parallel import events
+from architect_parallel.event_json import EVENT_TYPES
 
 RECORDED = json.loads((Path(__file__).parents[2] / "recordings" / "runs" / "keys.json").read_text())
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_recorded_key_is_still_stored(name: str) -> None:
-    assert list(missing_keys(RECORDED[name], stored_keys(events.EVENT_TYPES[name]), name)) == []
+    assert list(missing_keys(RECORDED[name], stored_keys(EVENT_TYPES[name]), name)) == []
 
 
 def test_a_renamed_field_is_noticed_unless_it_keeps_its_key() -> None:

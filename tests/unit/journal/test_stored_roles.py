@@ -5,7 +5,8 @@ import json
 from support.dispatching import spec
 
 from architect_parallel.domain import Role
-from architect_parallel.events import RunExtended, decode, encode
+from architect_parallel.event_json import decode, encode
+from architect_parallel.events import RunExtended
 
 
 def test_a_role_is_stored_beside_the_name_that_a_spec_gives_its_agent() -> None:

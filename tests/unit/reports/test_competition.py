@@ -41,7 +41,7 @@ def test_a_run_that_is_no_competition_has_nothing_to_add() -> None:
 @pytest.mark.parametrize(
     ("judged", "last"),
     [
-        ([], "Judge claude: not asked; no two different successes are best and even in checks"),
+        ([], "Judge claude: not asked, because no two different successes are equally best in checks"),
         ([answer(1, 2, 2), answer(2, 1, 2)], "  1 or 2: 2, in both orders"),
         ([answer(1, 2, 2), answer(2, 1, 1)], "  1 or 2: no preference: another answer in the other order"),
         ([answer(1, 2, None)], "  1 or 2: no preference: its answer could not be read"),

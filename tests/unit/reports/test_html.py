@@ -20,6 +20,7 @@ from architect_parallel.events import (
     AgentStarted,
     AttemptEnded,
     LimitReached,
+    RunExtended,
     RunResumed,
     WorkerFinished,
     WorkerStarting,
@@ -178,6 +179,21 @@ def test_the_time_between_a_launchers_end_and_a_resume_does_not_count() -> None:
     assert [span.phase for span in shown_.lanes[0].spans] == [
         Phase.WAITING, Phase.WORKTREE, Phase.WAITING, Phase.WORKTREE,
     ]  # fmt: skip
+
+
+def test_an_added_worker_is_on_the_timeline_from_when_it_was_added() -> None:
+    shown_ = timeline(
+        events_of(
+            [spec_of(1, BASE)],
+            (2.0, None, RunExtended(workers=(spec_of(2, BASE),))),
+            (3.0, 2, WorkerStarting(attempt=1)),
+            (5.0, 2, WorkerFinished(result=result(2))),
+        )
+    )
+
+    assert [lane.worker_id for lane in shown_.lanes] == [1, 2]
+    spans = [(span.phase, span.begin_s, span.end_s) for span in shown_.lanes[1].spans]
+    assert spans == [(Phase.WAITING, 2.0, 3.0), (Phase.WORKTREE, 3.0, 5.0)]
 
 
 def test_what_goes_on_is_open_and_an_empty_run_has_no_time() -> None:

@@ -12,16 +12,15 @@ from architect_parallel.repository.heads import head_branch
 from architect_parallel.repository.registry import (
     admin_dir_from_dotgit,
     admin_dir_of,
-    delete_tree,
-    empty_trash,
     is_ours,
     lock_reason,
     marked_run,
-    move_to_trash,
     partial_worktrees,
     registered_path,
     write_owner,
 )
+from architect_parallel.repository.trash import empty_trash, move_to_trash
+from architect_parallel.system.files import delete_tree
 from architect_parallel.system.git import Repository
 
 

@@ -106,11 +106,12 @@ tasks:
     found = faults(text)
     for line, words in (
         (1, "unknown key nme; did you mean 'name'?"), (2, "is more than workers_ceiling 10 allows"),
-        (3, "retry.maxAttempts is 0"), (5, "dependency cycle: a → c → b → a"), (5, "{{ zz }}: no task is called so"),
+        (3, "retry.maxAttempts is 0"), (5, "dependency cycle: a → c → b → a"), (5, "{{ zz }}: unknown task"),
         (5, "{{ d }}: it is not among its dependencies"), (5, "{{ file(../x) }} leads out of the repository"),
-        (6, "tasks[1].task is another name of prompt"), (7, "no task is called 'nope'"),
-        (8, "duplicate name 'c': tasks[2]"), (8, "tasks[3].timeout is -1"), (9, "tasks[4]: has neither name nor id"),
-        (10, "unknown backend 'claud'; did you mean 'claude'?"), (11, "'results' means something else"),
+        (6, "tasks[1].task is another name of prompt"), (7, "unknown task 'nope'"),
+        (8, "duplicate name 'c' (first used by tasks[2])"),
+        (8, "tasks[3].timeout is -1"), (9, "tasks[4]: has neither name nor id"),
+        (10, "unknown backend 'claud'; did you mean 'claude'?"), (11, "'results' has another meaning"),
     ):  # fmt: skip
         assert any(each.startswith(f"{line}:") and words in each for each in found), (words, found)
     assert len(found) == 14
@@ -144,8 +145,8 @@ def test_a_name_without_a_value_is_no_name() -> None:
 def test_dependencies_of_the_defaults_are_dependencies() -> None:
     text = "defaults: {{deps: [{}]}}\ntasks:\n  - {{name: a, deps: []}}\n  - {{name: b, task: '{{{{ a }}}}'}}\n"
     assert [each.dependencies for each in read(text.format("a")).tasks] == [(), ("a",)]
-    assert faults(text.format("b"))[0].startswith("4:5: tasks[1].dependencies: dependency cycle: b → b")
-    assert faults(text.format("nope"))[0].startswith("1:19: defaults.deps[0]: no task is called 'nope'")
+    assert faults(text.format("b"))[0].startswith("4:5: tasks[1].dependencies: a task cannot wait for itself")
+    assert faults(text.format("nope"))[0].startswith("1:19: defaults.deps[0]: unknown task 'nope'")
 
 
 def test_a_file_has_to_be_there_only_where_no_task_before_may_make_it() -> None:
@@ -172,7 +173,7 @@ providers:
       refillRate: fast
 """
     found = faults(text)
-    assert found[0].startswith("5:9: tasks[0].dependsOn[1]: no task is called 'nope'"), found
+    assert found[0].startswith("5:9: tasks[0].dependsOn[1]: unknown task 'nope'"), found
     assert found[1].startswith("11:7: providers.claude.rateLimit.refillRate"), found
 
 

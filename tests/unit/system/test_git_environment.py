@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from architect_parallel.errors import ExitCode
-from architect_parallel.system.git import Git, GitError, Output, scrubbed_environment
+from architect_parallel.system.git import Git, GitError, Output
+from architect_parallel.system.git_environment import scrubbed_environment
 
 
 @pytest.mark.parametrize(

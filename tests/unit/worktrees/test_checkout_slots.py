@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from architect_parallel.worktrees.create import _CheckoutSlots
+from architect_parallel.worktrees.checkout_slots import CheckoutSlots
 
 
-def enters(slots: _CheckoutSlots) -> threading.Event:
+def enters(slots: CheckoutSlots) -> threading.Event:
     """An event that is set once another thread has held a slot."""
     entered = threading.Event()
 
@@ -23,7 +23,7 @@ def enters(slots: _CheckoutSlots) -> threading.Event:
 
 
 def test_the_first_checkout_runs_alone_and_the_others_follow() -> None:
-    slots = _CheckoutSlots(2)
+    slots = CheckoutSlots(2)
     with slots.one():
         other = enters(slots)
         assert not other.wait(0.05)
@@ -33,7 +33,7 @@ def test_the_first_checkout_runs_alone_and_the_others_follow() -> None:
 
 
 def test_a_first_checkout_that_fails_lets_the_others_through() -> None:
-    slots = _CheckoutSlots(3)
+    slots = CheckoutSlots(3)
     with pytest.raises(OSError), slots.one():
         raise OSError
     with ExitStack() as held:
@@ -43,7 +43,7 @@ def test_a_first_checkout_that_fails_lets_the_others_through() -> None:
 
 
 def test_never_more_than_the_count_run_at_once() -> None:
-    slots = _CheckoutSlots(2)
+    slots = CheckoutSlots(2)
     with slots.one():
         pass
     with slots.one(), slots.one():
@@ -53,7 +53,7 @@ def test_never_more_than_the_count_run_at_once() -> None:
 
 
 def test_one_core_has_one_slot() -> None:
-    slots = _CheckoutSlots(1)
+    slots = CheckoutSlots(1)
     with slots.one():
         pass
     with slots.one():
