@@ -97,5 +97,5 @@ def size_and_time(path: Path) -> tuple[int, int] | None:
 
 
 def is_same_path(one: Path, other: Path) -> bool:
-    """Whether two paths name the same place once links are resolved."""
+    """Return whether two paths name the same place once links are resolved."""
     return os.path.realpath(one) == os.path.realpath(other)

@@ -31,7 +31,7 @@ class Entry:
     offset: int
 
     def matches(self, file: os.stat_result) -> bool:
-        """Whether the file has the times, the inode and the size that the entry holds."""
+        """Return whether the file has the times, the inode and the size that the entry holds."""
         times, inode, size = self.stat[:4], self.stat[5], self.stat[9]
         return (*times, inode, size) == (*_times(file), file.st_ino & _LOW, _size(file)) and times != (0, 0, 0, 0)
 
@@ -96,7 +96,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def enter_times(path: Path, files: Mapping[str, os.stat_result], hash_bytes: int) -> None:
-    """Writes what `lstat` says of each file into its entry, as git does after it has read a file.
+    """Write the result of `lstat` into the entry of each file, as git does after it has read the file.
 
     git offers this only together with reading the file through its filter again.
 
@@ -110,9 +110,14 @@ def enter_times(path: Path, files: Mapping[str, os.stat_result], hash_bytes: int
         if name in entries:
             entry = entries[name]
             numbers = (
-                *_times(file), file.st_dev & _LOW, file.st_ino & _LOW, entry.stat[6], file.st_uid & _LOW,
-                file.st_gid & _LOW, _size(file),
-            )  # fmt: skip
+                *_times(file),
+                file.st_dev & _LOW,
+                file.st_ino & _LOW,
+                entry.stat[6],
+                file.st_uid & _LOW,
+                file.st_gid & _LOW,
+                _size(file),
+            )
             _STAT.pack_into(data, entry.offset, *numbers)
     if any(data[-hash_bytes:]):  # zeros: `index.skipHash`
         data[-hash_bytes:] = hashlib.new("sha1" if hash_bytes == 20 else "sha256", data[:-hash_bytes]).digest()

@@ -1,8 +1,9 @@
-"""Whose a branch is: recorded in its reflog and in a ref of ours, so that either may be lost.
+"""The run that owns a branch, recorded in its reflog and in a separate ref, so that either may be lost.
 
-A run that makes a branch writes its id into the branch's reflog and points `refs/architect/owned/<run>/<branch>` at the
-commit it left the branch at. Reflogs expire, and a branch that is deleted and made again has a new one. The ref stays,
-goes along into a copy of the repository, and keeps the work from being pruned. It goes when the branch is removed.
+A run that creates a branch writes its id into the branch's reflog. The ref `refs/architect/owned/<run>/<branch>` names
+the commit at which the run left the branch. Reflogs expire, and a branch that is deleted and created again gets a new
+one. The ref remains, is copied with the repository, and keeps the commits from being pruned. It is deleted with the
+branch.
 """
 
 from __future__ import annotations
@@ -13,34 +14,34 @@ OWNED = "refs/architect/owned"
 
 
 def owner_ref(run_id: str, branch: str) -> str:
-    """The ref that says that the run made the branch."""
+    """The ref which records that the run created the branch."""
     return f"{OWNED}/{run_id}/{branch}"
 
 
 def creation_message(run_id: str) -> str:
-    """The reflog message of a run that makes a branch."""
+    """The reflog message of a run that creates a branch."""
     return f"architect-parallel: created by run {run_id}"
 
 
 def reset_message(run_id: str) -> str:
-    """The reflog message of a run that puts a branch of its own back to the base."""
+    """The reflog message of a run that resets its branch to the base."""
     return f"architect-parallel: reset to the base by run {run_id}"
 
 
 def owns_branch(repository: Repository, branch: str, run_id: str, base_commit: str | None = None) -> bool:
-    """Whether the branch of that name is the one run `run_id` made.
+    """Return whether run `run_id` created the branch of that name.
 
-    A branch that somebody deleted and made again is not, unless it is at the work that the run left on it.
+    A branch that was deleted and created again counts only if it is at the commit at which the run left it.
 
     Args:
-        base_commit: The commit the run's branch began at; a branch made again there is no work of the run. `None`
-            means that no branch made again counts.
+        base_commit: The commit at which the run's branch began. A branch created again there does not count. `None`
+            means that no branch created again counts.
     """
     tip = repository.store.resolve(f"refs/heads/{branch}")
     if tip is None:
         return False
     messages = _messages(repository, branch)
-    # Deleting a branch deletes its reflog: an entry of the run says that it is the same branch still.
+    # Deleting a branch deletes its reflog. So an entry of the run proves that it is the same branch.
     own = {creation_message(run_id), reset_message(run_id)}
     if any(message in own or message.startswith(f"architect: collect {run_id} worker ") for message in messages):
         return True
@@ -70,13 +71,13 @@ def owners(repository: Repository, branch: str) -> list[str]:
 
 
 def _messages(repository: Repository, branch: str) -> list[str]:
-    """Messages of the branch's reflog, newest first; empty without branch or reflog."""
+    """Messages of the branch's reflog, newest first. Empty without branch or reflog."""
     output = repository.store.run("log", "-g", "--format=%gs", f"refs/heads/{branch}", "--", check=False)
     return output.text.splitlines() if output.code == 0 else []
 
 
 def _was_made_again(repository: Repository, branch: str, messages: list[str]) -> bool:
-    """Whether the branch's reflog begins with its creation, by somebody else, or there is none at all."""
+    """Return whether the reflog is missing or begins with the branch's creation by another program."""
     try:
         with (repository.common_dir / "logs" / "refs" / "heads" / branch).open("rb") as log:
             first = log.readline()

@@ -196,7 +196,7 @@ def _without_link(path: Path, repair: str | None) -> Mismatch | None:
 
 
 def is_private_pointer(repository: Repository, pointer: Path) -> bool:
-    """Whether `pointer` is a private git directory of a worker of this repository, `<state>/runs/<run>/repo/<worker>`.
+    """Return whether `pointer` is a worker's private git directory, `<state>/runs/<run>/repo/<worker>`.
 
     The `.git` file of a worktree names it while an agent runs there. The registration does not change.
     """
@@ -236,7 +236,7 @@ def require_linked(repository: Repository, path: Path) -> None:
 
 
 def is_ours(repository: Repository, path: Path, branch: str, run_id: str) -> bool:
-    """Whether `path` may be removed as the worktree of run `run_id` on `branch`. True also if nothing is there.
+    """Return whether `path` may be removed as the worktree of run `run_id` on `branch`. True also if nothing is there.
 
     Path and registration must name each other. The registration names the run. If the run was killed before recording
     that, the registration must be on the run's branch, or on none yet.

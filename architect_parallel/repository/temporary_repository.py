@@ -1,7 +1,7 @@
-"""A throw-away repository that borrows the objects of the real one, to compute merges in.
+"""A temporary repository that borrows the objects of the real one, to compute merges in.
 
-Computed trees never reach the user's store, and nothing an agent wrote into the repository's configuration (a merge
-driver) is run: only the settings in `HARMLESS_SETTINGS` are taken over, and the attributes, whose built-in drivers
+Computed trees never reach the user's store. Git runs no program that an agent wrote into the repository's configuration
+(a merge driver): only `HARMLESS_SETTINGS` and the attributes are copied, and the attributes' built-in drivers
 (`merge=union`) name no program.
 """
 
@@ -25,49 +25,49 @@ HARMLESS_SETTINGS = frozenset(
         "merge.renormalize",
     }
 )
-"""Of the user's, so that what is computed is what a merge gives; in lower case."""
+"""Settings of the user that decide the result of a merge, in lower case."""
 
 NOBODY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
     for key, value in {"NAME": "nobody", "EMAIL": "nobody@example.invalid", "DATE": "@0 +0000"}.items()
 }
-"""Who makes commits that only serve a computation."""
+"""The author of commits that only serve a computation."""
 
 
 @contextlib.contextmanager
 def temporary_repository(repository: Repository, *, as_merged: bool = False) -> Iterator[Git]:
-    """git on the throw-away repository, for the length of the block.
+    """Yield git on a temporary repository, and remove it at the end of the block.
 
     Args:
-        as_merged: Whether to take over the settings and attributes that decide how files merge.
+        as_merged: Copy the settings and attributes that decide how files merge.
     """
     with tempfile.TemporaryDirectory(prefix="merged-", dir=make_state_dir(repository.state_dir)) as name:
-        place = Path(name)
-        (place / "refs").mkdir()
-        (place / "objects" / "info").mkdir(parents=True)
-        (place / "HEAD").write_text("ref: refs/heads/none\n")
+        git_dir = Path(name)
+        (git_dir / "refs").mkdir()
+        (git_dir / "objects" / "info").mkdir(parents=True)
+        (git_dir / "HEAD").write_text("ref: refs/heads/none\n")
         hash_name = repository.store.text("rev-parse", "--show-object-format")
         checkout = repository.checkout if as_merged else None
         bare = "false" if checkout else "true"
-        (place / "config").write_text(
+        (git_dir / "config").write_text(
             f"[core]\n\trepositoryformatversion = 1\n\tbare = {bare}\n"
-            # It lives for a moment: nothing in it is worth compressing or waiting for the disk.
+            # It is short-lived: compressing and waiting for the disk would waste time.
             "\tlooseCompression = 0\n\tfsync = none\n"
             f"[extensions]\n\tobjectFormat = {hash_name}\n" + (_merge_settings(repository) if as_merged else "")
         )
-        (place / "objects" / "info" / "alternates").write_bytes(alternate_of(repository))
+        (git_dir / "objects" / "info" / "alternates").write_bytes(alternate_of(repository))
         with contextlib.suppress(FileNotFoundError):
-            (place / "shallow").write_bytes((repository.common_dir / "shallow").read_bytes())
+            (git_dir / "shallow").write_bytes((repository.common_dir / "shallow").read_bytes())
         if as_merged:
-            (place / "info").mkdir()
+            (git_dir / "info").mkdir()
             with contextlib.suppress(OSError):
-                (place / "info" / "attributes").write_bytes((repository.common_dir / "info/attributes").read_bytes())
-        yield Git(cwd=checkout or place, git_dir=place, work_tree=checkout, no_user_config=True)
+                (git_dir / "info" / "attributes").write_bytes((repository.common_dir / "info/attributes").read_bytes())
+        yield Git(cwd=checkout or git_dir, git_dir=git_dir, work_tree=checkout, no_user_config=True)
 
 
 def alternate_of(repository: Repository) -> bytes:
-    """What `objects/info/alternates` has to hold to borrow the repository's objects."""
+    """The content of `objects/info/alternates` that borrows the repository's objects."""
     path = os.fsencode(repository.common_dir / "objects").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'"' + path + b'"\n'
 

@@ -1,4 +1,4 @@
-"""What is true of a worktree before an agent runs in it, read once: afterwards the agent may have written it."""
+"""The facts about a worktree before an agent runs in it. Afterwards the agent may have changed them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ HARMLESS_SETTINGS = frozenset(
         "i18n.filesencoding",
     }
 )
-"""Copied from the repository's configuration: they decide how bytes on disk become blobs, and name no program."""
+"""Settings of the repository that decide how bytes on disk become blobs, and that name no program."""
 
 OWN_IDENTITY = ("architect-parallel", "architect-parallel@localhost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who commits: the user as configured, or this tool where nothing is configured."""
+    """The author and committer of commits: the configured user, or this program if no user is configured."""
 
     author_name: str
     author_email: str
@@ -47,7 +47,7 @@ class Identity:
 
     @property
     def environment(self) -> dict[str, str]:
-        """As git's variables. The user's own `GIT_AUTHOR_*`/`GIT_COMMITTER_*` are already in these fields."""
+        """The identity as git's variables. The user's own `GIT_AUTHOR_*` and `GIT_COMMITTER_*` are in it already."""
         return {
             "GIT_AUTHOR_NAME": self.author_name,
             "GIT_AUTHOR_EMAIL": self.author_email,
@@ -57,28 +57,30 @@ class Identity:
 
 
 OWN = Identity(
-    author_name=OWN_IDENTITY[0], author_email=OWN_IDENTITY[1],
-    committer_name=OWN_IDENTITY[0], committer_email=OWN_IDENTITY[1],
-)  # fmt: skip
-"""Who makes commits that only keep something."""
+    author_name=OWN_IDENTITY[0],
+    author_email=OWN_IDENTITY[1],
+    committer_name=OWN_IDENTITY[0],
+    committer_email=OWN_IDENTITY[1],
+)
+"""The identity for commits that only keep something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What was true of the worktree before the agent ran; plain data, kept in `facts.json`."""
+    """The state of the worktree before the agent ran, as plain data, stored in `facts.json`."""
 
     worktree: str
     admin_dir: str
-    """git's directory of the worktree (`<common>/worktrees/<name>`); the git directory itself in a main checkout."""
+    """git's directory of the worktree (`<common>/worktrees/<name>`). For a main checkout it is the git directory."""
     common_dir: str
     base_commit: str
-    """HEAD of the worktree then."""
+    """The commit of the worktree's HEAD."""
     settings: Mapping[str, str]
-    """Name in lower case → value, of `HARMLESS_SETTINGS` only."""
+    """Name in lower case → value. Only `HARMLESS_SETTINGS`."""
     excludes: str
-    """Content of `info/exclude`; bytes as surrogate escapes."""
+    """Content of `info/exclude`, with undecodable bytes as surrogate escapes."""
     user_excludes: str
-    """Content of the file `core.excludesFile` names."""
+    """Content of the file that `core.excludesFile` names."""
     attributes: str
     user_attributes: str
     filters: Filters
@@ -87,36 +89,36 @@ class Facts:
     """The repository is a partial clone: objects may be absent."""
     identity: Identity
     index_stamp: tuple[int, int]
-    """Size and mtime in ns of the worktree's index then."""
+    """Size in bytes and mtime in ns of the worktree's index."""
     refs: Mapping[str, str]
-    """The refs workers have no business with, and the commits they stood at; see `traces`."""
+    """The refs that no worker should change, with their commits; see `side_effects`."""
     stashes: tuple[str, ...]
     """Commits of the stash list."""
     surroundings: Mapping[str, str]
     """Digests of the repository's settings and hooks."""
     made_at_ns: int = 0
-    """When this was read, before the first agent ran; files that changed later are perhaps the agent's."""
+    """Time of reading, before the first agent ran. A file that changed later may be the agent's."""
     has_filtered: bool = False
-    """Whether attributes mention a filter, and a driver is configured."""
+    """True if attributes mention a filter, and a driver is configured."""
     filtered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Path → blob and SHA-256 of the content on disk, of small files that a filter wrote and nobody has changed."""
+    """Path → blob and SHA-256 of the content on disk, of small unchanged files that a filter wrote."""
     sealed_ns: int = 0
-    """When the index was copied; a file that looks as in the index and is older has not changed since."""
+    """Time of the copy of the index. A file that agrees with the index and is older has not changed since."""
 
 
 def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
-    """Reads what counts while nobody has tampered with it."""
-    here = Git(cwd=worktree)
-    output = here.run("config", "--list", "-z")
+    """Read the facts, before any agent can change them."""
+    git = Git(cwd=worktree)
+    output = git.run("config", "--list", "-z")
     lines = (line.partition("\n") for line in output.fields)
     pairs = [(name, value if separator else "true") for name, separator, value in lines]
     settings = dict(pairs)
     refs = side_effects.read_refs(repository)
     branch = head_branch(admin_dir)
-    base = (refs.oids.get(f"refs/heads/{branch}") if branch else None) or here.resolve("HEAD")
+    base = (refs.oids.get(f"refs/heads/{branch}") if branch else None) or git.resolve("HEAD")
     if base is None:
         raise EnvironmentProblem(f"{worktree} has no commit", hint="git commit --allow-empty")
-    found = (admin_dir / "index").lstat() if (admin_dir / "index").exists() else None
+    index = (admin_dir / "index").lstat() if (admin_dir / "index").exists() else None
     home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "git"
     excludes_file = settings.get("core.excludesfile", os.fspath(home / "ignore"))
     attributes_file = settings.get("core.attributesfile", os.fspath(home / "attributes"))
@@ -135,7 +137,7 @@ def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
         partial="extensions.partialclone" in settings
         or any(name.startswith("remote.") and name.endswith(".promisor") for name in settings),
         identity=identity_of(settings),
-        index_stamp=(found.st_size, found.st_mtime_ns) if found else (0, 0),
+        index_stamp=(index.st_size, index.st_mtime_ns) if index else (0, 0),
         refs=side_effects.watched(refs),
         stashes=tuple(stash.oid for stash in side_effects.stashes(repository)),
         surroundings=side_effects.surroundings(repository),
@@ -144,7 +146,7 @@ def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
 
 
 def _system_attributes() -> str:
-    """Where git looks for them unless it was built otherwise; `git var GIT_ATTR_SYSTEM` came with 2.41."""
+    """The system's attributes, from git's usual path: `git var GIT_ATTR_SYSTEM` came with 2.41."""
     return "" if os.environ.get("GIT_ATTR_NOSYSTEM") else _content(Path("/etc/gitattributes"))
 
 
@@ -156,21 +158,21 @@ def _content(path: Path) -> str:
 
 
 def identity_of(settings: Mapping[str, str]) -> Identity:
-    """Who would commit here.
+    """The identity with which git would commit.
 
     Args:
-        settings: Of git, name in lower case → value.
+        settings: git's settings, as name in lower case → value.
     """
 
     def of(role: str) -> tuple[str, str]:
-        found = tuple(
+        name_and_email = tuple(
             os.environ.get(f"GIT_{role.upper()}_{part.upper()}")
             or settings.get(f"{role}.{part}")
             or settings.get(f"user.{part}")
             or ""
             for part in ("name", "email")
         )
-        return (found[0], found[1]) if all(found) else OWN_IDENTITY
+        return (name_and_email[0], name_and_email[1]) if all(name_and_email) else OWN_IDENTITY
 
     (author_name, author_email), (committer_name, committer_email) = of("author"), of("committer")
     return Identity(
@@ -182,7 +184,7 @@ def identity_of(settings: Mapping[str, str]) -> Identity:
 
 
 def is_real_directory(path: Path) -> bool:
-    """Whether `path` is a directory itself, not a link to one (which an agent may have put in its worktree's place)."""
+    """Return whether `path` is a directory and no link, which an agent may have put in a worktree's place."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:

@@ -1,7 +1,7 @@
-"""What changed between two commits or trees, read from `git diff-tree`; never from an agent's word.
+"""The changes between two commits or trees, read from `git diff-tree`.
 
-Only plumbing is used (`diff-tree`), with external diff programs and text conversions off, so nothing a repository's
-configuration or attributes name is run. Works with any `Git`: a private directory or the repository's own store.
+External diff programs and text conversions are off, so git runs no program that the configuration or attributes name.
+Works with any `Git`: a private directory or the repository's own store.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PLAIN = ("--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--no-co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One changed path with its modes (six octal digits, `000000`: absent)."""
+    """One changed path with its modes, six octal digits. `000000` means that the file is missing."""
 
     file: FileChange
     old_mode: str
@@ -34,16 +34,16 @@ class FilePatch:
 
     change: Change
     patch: bytes
-    """From its `diff --git` line on; empty where git's output could not be told apart."""
+    """The patch from its `diff --git` line on. Empty if git's output could not be split."""
 
 
 def parse_changes(output: bytes) -> tuple[Change, ...]:
-    """Reads `git diff-tree -r -z --raw --numstat` (first all raw records, then all counts), sorted by path.
+    """Read `git diff-tree -r -z --raw --numstat` (first all raw records, then all counts), sorted by path.
 
     Format: https://git-scm.com/docs/git-diff-tree, "Raw output format" and "Other diff formats" with `-z`.
 
     Raises:
-        ValueError: For anything that is not that format.
+        ValueError: The output has another format.
     """
     return tuple(sorted(_in_order(output), key=lambda change: os.fsencode(change.file.path)))
 
@@ -78,10 +78,10 @@ def _count(text: str) -> int | None:
 def changes(git: Git, base: str, head: str) -> tuple[Change, ...]:
     """The changes from `base` to `head` (commits or trees), renames detected, sorted by path.
 
-    Where a blob is not there (partial clone), renames and counts are left out rather than everything.
+    If a blob is missing (partial clone), only renames and counts are left out.
 
     Raises:
-        GitError: When one of the two cannot be read.
+        GitError: One of the two cannot be read.
     """
     output = git.run("diff-tree", *_PLAIN, "-z", "-M", "--raw", "--numstat", base, head, "--", check=False)
     if output.code != 0:
@@ -89,60 +89,60 @@ def changes(git: Git, base: str, head: str) -> tuple[Change, ...]:
     return parse_changes(output.stdout)
 
 
-def diff_of(base: str, head: str, found: tuple[Change, ...]) -> Diff:
+def diff_of(base: str, head: str, changed: tuple[Change, ...]) -> Diff:
     """The changes as the domain's `Diff`."""
     return Diff(
         base=base,
         head=head,
-        files=tuple(change.file for change in found),
-        insertions=sum(change.file.insertions or 0 for change in found),
-        deletions=sum(change.file.deletions or 0 for change in found),
+        files=tuple(change.file for change in changed),
+        insertions=sum(change.file.insertions or 0 for change in changed),
+        deletions=sum(change.file.deletions or 0 for change in changed),
     )
 
 
 def diff(git: Git, base: str, head: str) -> Diff:
-    """What changed from commit `base` to commit `head`; raises like `changes`."""
+    """The changes from commit `base` to commit `head`. Raises like `changes`."""
     return diff_of(base, head, changes(git, base, head))
 
 
 def patch(git: Git, base: str, head: str, *, binary: bool = False) -> bytes:
-    """The same as a patch; with `binary` complete enough for `git apply` on any file.
+    """The changes as a patch. With `binary`, `git apply` can apply it to any file.
 
     Raises:
-        GitError: When one of the two cannot be read.
+        GitError: One of the two cannot be read.
     """
     extent = ("--binary", "--full-index") if binary else ()
     return git.run("diff-tree", *_PLAIN, "-M", "-p", *extent, base, head, "--").stdout
 
 
 def file_patches(git: Git, base: str, head: str) -> tuple[FilePatch, ...]:
-    """The changes from `base` to `head`, each with its part of the patch, sorted by path; one git process.
+    """The changes from `base` to `head`, each with its part of the patch, sorted by path. One git process.
 
     Raises:
-        GitError: When one of the two cannot be read.
+        GitError: One of the two cannot be read.
     """
     output = git.run("diff-tree", *_PLAIN, "-z", "-M", "--raw", "--numstat", "-p", base, head, "--").stdout
     return parse_file_patches(output)
 
 
 def parse_file_patches(output: bytes) -> tuple[FilePatch, ...]:
-    """Reads `git diff-tree -r -z --raw --numstat -p`: after the counts an empty field, then the patches in raw's order.
+    """Read `git diff-tree -r -z --raw --numstat -p`: after the counts an empty field, then the patches in raw's order.
 
-    A line of a patch begins with a letter only in the head of a file, so nothing that a file contains is taken for one.
+    Only lines in the head of a file begin with a letter, so no content of a file looks like a head.
 
     Raises:
-        ValueError: For anything that is not that format.
+        ValueError: The output has another format.
     """
     end = output.find(b"\0\0diff --git ")
-    found = _in_order(output if end < 0 else output[: end + 1])
+    ordered = _in_order(output if end < 0 else output[: end + 1])
     texts = re.split(rb"(?m)^(?=diff --git )", output[end + 2 :])[1:] if end >= 0 else []
-    # A change of type (file to symlink) comes as two: one away, one new.
-    needed = [2 if change.file.status == "T" else 1 for change in found]
+    # A change of type (file to symlink) has two patches: a deletion and an addition.
+    needed = [2 if change.file.status == "T" else 1 for change in ordered]
     if sum(needed) != len(texts):
-        texts, needed = [], [0] * len(found)
+        texts, needed = [], [0] * len(ordered)
     rest = iter(texts)
     paired = [
         FilePatch(change=change, patch=b"".join(next(rest) for _ in range(count)))
-        for change, count in zip(found, needed, strict=True)
+        for change, count in zip(ordered, needed, strict=True)
     ]
-    return tuple(sorted(paired, key=lambda each: os.fsencode(each.change.file.path)))
+    return tuple(sorted(paired, key=lambda file_patch: os.fsencode(file_patch.change.file.path)))

@@ -67,7 +67,7 @@ def digest(path: Path) -> str:
 
 
 def mentions_filter(path: Path) -> bool:
-    """Whether an attributes file has the word `filter` in it."""
+    """Return whether an attributes file has the word `filter` in it."""
     try:
         return not path.is_symlink() and b"filter" in path.read_bytes()
     except OSError:

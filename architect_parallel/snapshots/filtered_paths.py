@@ -267,7 +267,7 @@ class FilteredPaths:
         return entry.oid if self._oid(self._head(), path) == entry.oid else None
 
     def _is_raw(self, path: str, oid: str) -> bool:
-        """Whether the blob is the file's content, byte for byte."""
+        """Return whether the blob is the file's content, byte for byte."""
         content = self._git.run("hash-object", "--no-filters", "--", self._work_tree / path, check=False)
         return content.code == 0 and content.text == oid
 
@@ -315,7 +315,7 @@ class FilteredPaths:
         return None if entry is None else entry[1]
 
     def _mentions_filter(self, paths: Iterable[str]) -> bool:
-        """Whether an attributes file above one of the paths mentions a filter, or is itself among them."""
+        """Return whether an attributes file above one of the paths mentions a filter, or is itself among them."""
         texts: dict[Path, bool] = {}
         for path in paths:
             if os.path.basename(path) == ".gitattributes":

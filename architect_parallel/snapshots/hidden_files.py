@@ -1,12 +1,12 @@
-"""Files that only ignore rules of the agent's hide: neither collected nor "nothing changed".
+"""Find files that only the agent's own ignore rules hide. They are not collected, yet they are changes.
 
-git's listing of ignored files is compared with what the ignore rules of the base commit and of the user, frozen before
-the agent ran, would ignore. What they would not is the agent's own hiding, on purpose (`*` in `.gitignore`) or not
-(a `.gitignore` for `node_modules`). A few files are kept under a keep ref. Many are counted by directory and stay in
+git's list of ignored files is compared with the ignore rules of the base commit and of the user from before the agent
+ran. Files that those rules do not ignore are hidden by the agent, on purpose (`*` in `.gitignore`) or not (a
+`.gitignore` for `node_modules`). A few files are kept under a keep ref. Many files are counted by directory and stay in
 the worktree, which a cleanup then leaves alone.
 
-Left out are caches that say so themselves (https://bford.info/cachedir/) and directories that hid themselves before
-the agent ran, such as a virtual environment made by a setup command.
+Directories with a cache tag are left out (https://bford.info/cachedir/), and so are directories that ignored themselves
+before the agent ran, such as a virtual environment made by a setup command.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from architect_parallel.text.quantities import show_count, summarize
 
 MOST_FILES = 200
 MOST_BYTES = 10 * 2**20
-"""Up to so many files and bytes in one directory are kept in git; a directory with more is counted."""
+"""The most files and bytes of one directory that are kept in git. A larger directory is only counted."""
 _CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """What the agent's own ignore rules hide in a worktree."""
+    """The files that the agent's own ignore rules hide in a worktree."""
 
     files: tuple[str, ...] = ()
     """Paths of single files and of files in small directories, sorted."""
     directories: Mapping[str, int] = field(default_factory=dict)
-    """Large directories, each with a `/` at its end, and how many files are in them."""
+    """Large directories, each with a `/` at its end, with the number of their files."""
 
     def __bool__(self) -> bool:
         return bool(self.files or self.directories)
@@ -47,21 +47,21 @@ class Hidden:
 
 
 def find_hidden(private: PrivateGit) -> Hidden:
-    """List what only the agent's ignore rules hide in the worktree of `private`; one git process where nothing is.
+    """List the files that only the agent's ignore rules hide in the worktree of `private`.
 
     Raises:
         GitError: The worktree cannot be listed.
     """
-    words = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--no-empty-directory")
-    listed = private.git.run(*words).fields
+    command = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--no-empty-directory")
+    listed = private.git.run(*command).fields
     files: list[str] = []
     directories: dict[str, int] = {}
     for name in _not_ignored_before(private, listed) if listed else ():
-        place = private.worktree / name
+        directory = private.worktree / name
         if not name.endswith("/"):
             files.append(name)
-        elif not _is_expendable(place, private.facts.made_at_ns):
-            inside, size = _inside(place)
+        elif not _is_expendable(directory, private.facts.made_at_ns):
+            inside, size = _inside(directory)
             if len(inside) > MOST_FILES or size > MOST_BYTES:
                 directories[name] = len(inside)
             else:
@@ -70,9 +70,9 @@ def find_hidden(private: PrivateGit) -> Hidden:
 
 
 def commit_hidden(private: PrivateGit, hidden: Hidden, parent: str) -> str | None:
-    """Write a commit of `parent` and the hidden files, for a keep ref; `None` means that none can be read.
+    """Write a commit of `parent` and the hidden files, for a keep ref. `None` means that no file can be read.
 
-    A file that a filter of the user's would store in another form is left out: it must not be stored as it is.
+    A file with a filter of the user's is left out, because it must not be stored as it is.
 
     Raises:
         GitError: It cannot be written.
@@ -93,7 +93,7 @@ def commit_hidden(private: PrivateGit, hidden: Hidden, parent: str) -> str | Non
 
 
 def _not_ignored_before(private: PrivateGit, names: Iterable[str]) -> list[str]:
-    """Those of `names` that the rules of before the agent would not ignore."""
+    """Those of `names` that the rules from before the agent ran do not ignore."""
     listed = private.git.run("ls-tree", "-r", "-z", "--name-only", private.base_commit).fields
     rules = [path for path in listed if path.rpartition("/")[2] == ".gitignore"]
     with tempfile.TemporaryDirectory(dir=private.directory.parent) as folder:
@@ -101,13 +101,13 @@ def _not_ignored_before(private: PrivateGit, names: Iterable[str]) -> list[str]:
         for path in rules:
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / path).write_bytes(private.git.run("cat-file", "blob", f"{private.base_commit}:{path}").stdout)
-        # A directory is asked for by a file in it: without the directory itself git cannot tell that it is one.
-        asked = {f"./{name}x" if name.endswith("/") else f"./{name}": name for name in names}
+        # A directory is checked by a file in it: it does not exist here, so git cannot know that it is a directory.
+        by_query = {f"./{name}x" if name.endswith("/") else f"./{name}": name for name in names}
         git = dataclasses.replace(private.git, work_tree=tree, cwd=tree)
         plain = {"GIT_LITERAL_PATHSPECS": "0"}
-        words = ("check-ignore", "-z", "--stdin", "--no-index")
-        ignored = set(git.run(*words, input=nul_terminated(asked), check=False, env=plain).fields)
-    return [name for path, name in asked.items() if path not in ignored]
+        command = ("check-ignore", "-z", "--stdin", "--no-index")
+        ignored = set(git.run(*command, input=nul_terminated(by_query), check=False, env=plain).fields)
+    return [name for query, name in by_query.items() if query not in ignored]
 
 
 def _is_expendable(directory: Path, made_at_ns: int) -> bool:
@@ -124,14 +124,15 @@ def _is_expendable(directory: Path, made_at_ns: int) -> bool:
 
 
 def _inside(directory: Path) -> tuple[list[str], int]:
-    found, size = [], 0
-    for here, inner, names in os.walk(directory):
+    """The paths of the files in a directory, at any depth, and their size in bytes."""
+    paths, size = [], 0
+    for parent, inner, names in os.walk(directory):
         inner[:] = [name for name in inner if name != ".git"]
         for name in names:
-            path = os.path.join(here, name)
+            path = os.path.join(parent, name)
             try:
                 size += os.lstat(path).st_size
             except OSError:
                 continue
-            found.append(path)
-    return found, size
+            paths.append(path)
+    return paths, size

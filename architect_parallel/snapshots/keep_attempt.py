@@ -1,5 +1,4 @@
-"""What an earlier attempt of a worker left is kept before the next one begins: committed or not, whoever committed
-it."""
+"""Keep the work of an earlier attempt of a worker, committed or not, before the next attempt begins."""
 
 from __future__ import annotations
 
@@ -20,29 +19,29 @@ from architect_parallel.system.git import Repository
 
 
 def keep_attempt(repository: Repository, spec: WorkerSpec, private_dir: Path) -> str | None:
-    """Puts the state of `spec`'s worktree and branch under `refs/architect/keep/<run>/<number>`.
+    """Put the state of `spec`'s worktree and branch under `refs/architect/keep/<run>/<number>`.
 
     Args:
-        private_dir: The earlier attempt's private git directory; it may be gone.
+        private_dir: The earlier attempt's private git directory, which may be gone.
 
     Returns:
-        The ref, or `None` when there is nothing beside the base commit.
+        The ref. `None` means that there is nothing besides the base commit.
 
     Raises:
-        EnvironmentProblem: There is a tree that cannot be read.
-        GitError: The state cannot be written. After either, nothing of it may be removed.
+        EnvironmentProblem: The tree cannot be read. Then nothing of it may be removed.
+        GitError: The state cannot be written. Then nothing of it may be removed.
     """
     commit = repository.store.resolve(f"refs/heads/{spec.branch}")
     worktree = Path(spec.worktree_path)
     private = _reader(repository, worktree, private_dir)
     if private is not None:
-        # Repositories inside go with the tree; what is kept of them stands beside the rest.
+        # Repositories inside are removed with the tree. Their commits get keep refs next to that of the tree.
         keep_all_nested(repository, worktree, private.admin_dir, spec.run_id, spec.number)
-        # Without `commit` the collection leaves the branch alone and keeps what it does not hold.
+        # Without `commit`, the collection leaves the branch alone and keeps what the branch lacks.
         collection = collect(repository, private, dataclasses.replace(spec, commit=False))
         if private.left_out and not spec.continues:
-            place = private_dir.parent.parent / "aside" / f"worker-{spec.worker_id}-{spec.attempt}"
-            put_aside(private.worktree, private.left_out, place)
+            directory = private_dir.parent.parent / "aside" / f"worker-{spec.worker_id}-{spec.attempt}"
+            put_aside(private.worktree, private.left_out, directory)
         if collection.kept is not None:
             return collection.kept
         commit = collection.commit
@@ -52,16 +51,19 @@ def keep_attempt(repository: Repository, spec: WorkerSpec, private_dir: Path) ->
 
 
 def _reader(repository: Repository, worktree: Path, private_dir: Path) -> PrivateGit | None:
-    """A way to read the worktree; `None`: no tree was ever finished there, so nobody can have worked in it, or another
-    repository is there, which nobody takes away."""
+    """A private git directory to read the worktree with.
+
+    `None` means that no checkout was ever finished there, so that it has no work, or that another repository is there,
+    which is never removed.
+    """
     if not worktree.is_dir() or mismatch(repository, worktree) is not None:
         return None
     admin_dir = admin_dir_of(repository, worktree)
-    with contextlib.suppress(EnvironmentProblem):  # there is none, or an older version made it
+    with contextlib.suppress(EnvironmentProblem):  # it is missing, or an older version made it
         private = PrivateGit.open(private_dir)
         if (private.worktree, private.admin_dir) == (worktree, admin_dir):  # not after the repository was moved
             return private
-    # Removed since, or its launcher died between the worktree and the agent: what a person did there counts too.
+    # Removed since, or the launcher died between worktree and agent. A user may have worked there.
     if admin_dir is None or not (admin_dir / "index").exists():
         return None
     late = private_dir.with_name(f"{private_dir.name}-late")

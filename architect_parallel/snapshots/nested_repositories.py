@@ -44,9 +44,9 @@ class Nested:
     work_tree: Path | None
     """Its checkout. `None` means that it has none in the worktree."""
     submodule: bool
-    """Whether its git directory is the worktree's `<admin>/modules/NAME`."""
+    """True if its git directory is the worktree's `<admin>/modules/NAME`."""
     inside: bool
-    """Whether its refs and objects are removed with the worktree."""
+    """True if its refs and objects are removed with the worktree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +307,7 @@ def _commit_changes(repository: Repository, nested: Nested) -> str | None:
 
 
 def has_commit(repository: Repository, git_dir: Path, commit: str) -> bool | None:
-    """Whether a remote-tracking ref of the repository at `git_dir` reaches the commit.
+    """Return whether a remote-tracking ref of the repository at `git_dir` reaches the commit.
 
     `None` means that the repository has no such commit.
 

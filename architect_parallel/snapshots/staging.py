@@ -146,7 +146,7 @@ class Staging:
         self._index.update(present, "--no-skip-worktree")
 
     def _is_present(self, path: str) -> bool:
-        """Whether something exists at `path`, reached through real directories only."""
+        """Return whether something exists at `path`, reached through real directories only."""
         parent = self.work_tree
         for part in Path(path).parts[:-1]:
             parent = parent / part
@@ -241,7 +241,7 @@ class Staging:
         ]
 
     def _is_declared(self, link: str) -> bool:
-        """Whether `.gitmodules` on disk declares this link as a submodule."""
+        """Return whether `.gitmodules` on disk declares this link as a submodule."""
         command = ("config", "--no-includes", "--file", self.work_tree / ".gitmodules", "--list", "-z")
         lines = self.git.run(*command, check=False).fields
         declared = any(line.endswith(f".path\n{link}") for line in lines)

@@ -226,7 +226,7 @@ class HeldLock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a live process holds the lock at `path`. A missing file is not locked."""
+    """Return whether a live process holds the lock at `path`. A missing file is not locked."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -53,7 +53,7 @@ class Repository:
     common_dir: Path
     """git's common directory: refs, objects, `info/exclude`."""
     bare: bool = False
-    """Whether git says that it has no main checkout."""
+    """True if git says that it has no main checkout."""
 
     @property
     def main_checkout(self) -> Path | None:
@@ -194,7 +194,7 @@ def _hidden(main: Path, setting: str, config_words: str) -> EnvironmentProblem:
 
 
 def _is_of(checkout: Path, common_dir: Path) -> bool:
-    """Whether git finds this repository and a work tree from `checkout`."""
+    """Return whether git finds this repository and a work tree from `checkout`."""
     if not checkout.is_dir():
         return False
     output = Git(cwd=checkout).run(

@@ -191,7 +191,7 @@ class Git:
         return self.run(*args).text
 
     def ok(self, *args: str | Path) -> bool:
-        """Whether `git args…` exits 0."""
+        """Return whether `git args…` exits 0."""
         return self.run(*args, check=False).code == 0
 
     def resolve(self, name: str) -> str | None:

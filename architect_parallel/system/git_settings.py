@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def is_program(self) -> bool:
-        """Whether git runs a program or connects to another place because of it."""
+        """True if git runs a program or connects to another place because of it."""
         return _PROGRAM_KEYS.fullmatch(self.key) is not None
 
 

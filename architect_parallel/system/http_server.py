@@ -80,11 +80,11 @@ class Loopback:
 
     @property
     def address(self) -> str:
-        """What to open in a browser, the token in it."""
+        """The address to open in a browser, with the token."""
         return f"http://{HOST}:{self.port}/?token={self._token}"
 
     def close(self) -> None:
-        """Ends every connection and waits for every thread."""
+        """End every connection, and wait for every thread."""
         self._server.stopping.set()
         self._server.shutdown()
         self._thread.join()

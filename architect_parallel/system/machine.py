@@ -1,4 +1,4 @@
-"""The door to the machine: what it has and what it lets us enforce."""
+"""The resources of the machine, and the limits that it can enforce."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import psutil
 
 
 def free_memory_bytes() -> int:
-    """Memory that can be had without swapping."""
+    """Memory available without swapping, in bytes."""
     return int(psutil.virtual_memory().available)
 
 
 def free_disk_bytes(path: Path) -> int:
-    """Free space on the file system of `path`, as far as this user may use it."""
+    """Free space for this user on the file system of `path`, in bytes."""
     return shutil.disk_usage(path).free
 
 
 def processors() -> int:
-    """Processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_files_limit() -> int:
-    """How many files this process may have open at the same time."""
+    """The most files that this process may have open at the same time."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
@@ -37,39 +37,38 @@ def open_files_limit() -> int:
 def files_we_write() -> set[tuple[int, int]]:
     """(Device, inode) of regular files that this process, or another of its process group, has open for writing.
 
-    The group is what a shell starts on one line: `… > log`, `… | tee log`. Without /proc only our own stdout and stderr
-    are known.
+    A shell puts all commands of one line into a process group: `… > log`, `… | tee log`. Without /proc, only this
+    process's stdout and stderr are known.
     """
-    places = [f"/dev/fd/{descriptor}" for descriptor in (1, 2)]
-    own = os.getpgrp()
+    paths = [f"/dev/fd/{descriptor}" for descriptor in (1, 2)]
+    own_group = os.getpgrp()
     for name in os.listdir("/proc") if os.path.isdir("/proc/self/fdinfo") else []:
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            if name.isdigit() and os.getpgid(int(name)) == own:
-                places += [
-                    f"/proc/{name}/fd/{each}" for each in os.listdir(f"/proc/{name}/fd") if _is_written(name, each)
-                ]
-    found = set()
-    for place in places:
+        with contextlib.suppress(OSError):  # gone by now, or another user's
+            if name.isdigit() and os.getpgid(int(name)) == own_group:
+                descriptors = os.listdir(f"/proc/{name}/fd")
+                paths += [f"/proc/{name}/fd/{number}" for number in descriptors if _is_written(name, number)]
+    files = set()
+    for path in paths:
         with contextlib.suppress(OSError):
-            status = os.stat(place)
+            status = os.stat(path)
             if stat.S_ISREG(status.st_mode):
-                found.add((status.st_dev, status.st_ino))
-    return found
+                files.add((status.st_dev, status.st_ino))
+    return files
 
 
 def processes_with_open(path: Path) -> list[tuple[int, str]]:
-    """(Process id, program name) of the processes that have the file open; empty also where that cannot be known."""
-    found = []
+    """(Process id, program name) of the processes that have the file open. Empty also if that cannot be found out."""
+    processes = []
     with contextlib.suppress(OSError):
-        wanted = path.stat()
+        status = path.stat()
         for name in os.listdir("/proc") if os.path.isdir("/proc/self/fd") else []:
-            with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            with contextlib.suppress(OSError):  # gone by now, or another user's
                 if name.isdigit() and any(
-                    os.path.samestat(wanted, os.stat(f"/proc/{name}/fd/{descriptor}"))
+                    os.path.samestat(status, os.stat(f"/proc/{name}/fd/{descriptor}"))
                     for descriptor in os.listdir(f"/proc/{name}/fd")
                 ):
-                    found.append((int(name), Path(f"/proc/{name}/comm").read_text().strip()))
-    return sorted(found)
+                    processes.append((int(name), Path(f"/proc/{name}/comm").read_text().strip()))
+    return sorted(processes)
 
 
 def _is_written(pid: str, descriptor: str) -> bool:
@@ -81,7 +80,7 @@ def _is_written(pid: str, descriptor: str) -> bool:
 
 
 def has_pidfd() -> bool:
-    """Whether signals can be sent without hitting a process that took over a number."""
+    """Return whether signals can be sent safely, although another process may get the same process id."""
     if not hasattr(os, "pidfd_open"):
         return False
     try:

@@ -13,7 +13,7 @@ from architect_parallel.domain import Price, Usage
 
 
 def cost_usd(usage: Usage, model: str | None, overrides: Mapping[str, Price]) -> float | None:
-    """What these tokens cost in USD; `None` when the tokens, the model or its price are unknown."""
+    """The price of these tokens in USD. `None` means that the tokens, the model or its price are unknown."""
     if model is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
     cached = usage.cached_tokens or 0

@@ -60,7 +60,7 @@ class ConfiguredPrograms:
         self._list_settings = list_settings
         self._lock = threading.RLock()
         self._held: list[tuple[ProgramRecord, SealedConfiguration]] = []
-        """What this process recorded each time it let agents run, oldest first."""
+        """The records and copies that this process made each time it let agents run, oldest first."""
         self._stamp: tuple[int, ...] = ()
         self._sealed: SealedConfiguration | None = None
 
@@ -235,7 +235,7 @@ class ConfiguredPrograms:
         return record
 
     def _agents_run(self) -> bool:
-        """Whether a living process has agents running."""
+        """Return whether a living process has agents running."""
         try:
             descriptor = os.open(self._state_dir / _AGENTS, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How long what is kept for later stays: sessions that `architect run --resume` may go on with. Pure."""
+"""The time for which sessions are kept, so that `architect run --resume` can continue them. Pure."""
 
 from __future__ import annotations
 

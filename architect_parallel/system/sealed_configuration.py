@@ -35,7 +35,7 @@ class SealedConfiguration:
     programs: frozenset[str]
     """Digests of the program entries that are used."""
     has_worktree_files: bool
-    """Whether worktrees have configuration files of their own (`extensions.worktreeConfig`)."""
+    """True if worktrees have configuration files of their own (`extensions.worktreeConfig`)."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -55,7 +55,7 @@ class SealedConfiguration:
         }
 
     def allows(self, setting: Setting) -> bool:
-        """Whether an entry of a worktree's own configuration file is used."""
+        """Return whether an entry of a worktree's own configuration file is used."""
         return not setting.is_program or setting.digest in self.programs
 
     def _restore(self) -> None:

@@ -66,7 +66,7 @@ def run_bounded(
     output_bytes: int,
     stop: threading.Event,
 ) -> ProgramOutcome:
-    """Runs a program to its end, its time limit, or until `stop` is set; then its process group is gone.
+    """Run a program to its end, its time limit, or until `stop` is set; then its process group is gone.
 
     The program's end counts, not the end of its output: a background process may hold the pipe.
 
@@ -75,9 +75,14 @@ def run_bounded(
     """
     tape = _Tape(output_bytes)
     process = subprocess.Popen(
-        argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        argv,
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         start_new_session=True,
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     os.set_blocking(descriptor, False)
@@ -109,7 +114,7 @@ def run_bounded(
 
 
 def _read(descriptor: int, tape: _Tape) -> bool:
-    """Takes what is there now; `False` when there is nothing or the end was reached."""
+    """Read the available output. Returns `False` if there is none, or at its end."""
     try:
         data = os.read(descriptor, CHUNK_BYTES)
     except BlockingIOError:

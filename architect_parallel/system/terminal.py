@@ -11,18 +11,34 @@ from collections.abc import Iterator
 from typing import Final
 
 SEQUENCES: Final = {
-    b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down",
-    b"\x1b[C": "right", b"\x1bOC": "right", b"\x1b[D": "left", b"\x1bOD": "left",
-    b"\x1b[5~": "page up", b"\x1b[6~": "page down",
-    b"\x1b[H": "home", b"\x1b[1~": "home", b"\x1bOH": "home", b"\x1b[F": "end", b"\x1b[4~": "end", b"\x1bOF": "end",
-    b"\r": "enter", b"\n": "enter", b"\x1b": "escape", b"\x7f": "backspace", b"\x08": "backspace",
-}  # fmt: skip
+    b"\x1b[A": "up",
+    b"\x1bOA": "up",
+    b"\x1b[B": "down",
+    b"\x1bOB": "down",
+    b"\x1b[C": "right",
+    b"\x1bOC": "right",
+    b"\x1b[D": "left",
+    b"\x1bOD": "left",
+    b"\x1b[5~": "page up",
+    b"\x1b[6~": "page down",
+    b"\x1b[H": "home",
+    b"\x1b[1~": "home",
+    b"\x1bOH": "home",
+    b"\x1b[F": "end",
+    b"\x1b[4~": "end",
+    b"\x1bOF": "end",
+    b"\r": "enter",
+    b"\n": "enter",
+    b"\x1b": "escape",
+    b"\x7f": "backspace",
+    b"\x08": "backspace",
+}
 _REST_S = 0.05
-"""How long the rest of a sequence may take after its escape character (a slow connection)."""
+"""Seconds to wait for the rest of a sequence after its escape character (a slow connection)."""
 
 
 def is_interactive() -> bool:
-    """Whether somebody sits before both ends: keys come from a terminal and what is written goes to one."""
+    """Return whether keys come from a terminal and output goes to one."""
     on_terminals = sys.stdin.isatty() and sys.stdout.isatty()
     return on_terminals and not os.environ.get("CI") and os.environ.get("TERM", "dumb") != "dumb"
 
@@ -34,7 +50,7 @@ class Keys:
         self._descriptor = descriptor
 
     def read(self, timeout_s: float) -> list[str]:
-        """Names of the keys pressed until one was, or `timeout_s` was over; `q` when the terminal has gone."""
+        """Names the keys pressed until one was, or `timeout_s` was over; `q` when the terminal has gone."""
         if not self._waits(timeout_s):
             return []
         data = self._some()

@@ -25,7 +25,7 @@ _TAIL_CHARACTERS = 400
 
 
 class Outcome(Protocol):
-    """What `prepare` needs to know of a command that ran (`system.process.CommandOutcome`)."""
+    """The part of a command's outcome that `prepare` uses (`system.shell.CommandOutcome`)."""
 
     @property
     def exit_code(self) -> int | None: ...
@@ -38,7 +38,7 @@ class Outcome(Protocol):
 
 
 def require_copy_entries(settings: WorktreeSettings) -> None:
-    """Checks what can be checked before anything is made.
+    """Check everything that can be checked before anything is created.
 
     Raises:
         UsageError: An entry of `worktrees.copy` is absolute, leaves the repository, or is empty.
@@ -59,7 +59,7 @@ def prepare(
     run: Callable[[str], Outcome],
     environment: CommandEnvironment | None = None,
 ) -> list[str]:
-    """Copies what the settings and the include file ask for, then runs the setup commands in their order.
+    """Copy the files that the settings and the include file name, then run the setup commands in order.
 
     Args:
         run: Runs one shell command in the worktree to its end.

@@ -46,7 +46,7 @@ class WorktreeState:
     exists: bool
     """True if it is a real directory. A link or a file in its place does not count."""
     ours: bool
-    """True if it may be removed as the run's own. True also if nothing is there."""
+    """True if it may be removed as the run's own, or if nothing is there."""
     mismatch: Mismatch | None = None
     """Why it is not the registered worktree. `None` means that it is, or that nothing is there."""
     admin_dir: Path | None = None

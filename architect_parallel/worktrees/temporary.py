@@ -1,8 +1,8 @@
-"""A throw-away tree of a run: detached at a commit, without a branch, and gone when it is not needed any more.
+"""A temporary worktree of a run: detached at a commit, without a branch, removed after use.
 
-It lies beside the workers' worktrees, so that tools which look upwards find the same, and says whose it is like them:
-the registration's mark names the run. What is in it is nobody's work and is kept nowhere. After a launcher that was
-killed `find_temporary_worktree` finds it, and `remove_temporary_worktree` takes it, however far it came.
+It is next to the workers' worktrees, so that tools which search upwards find the same files. As for them, the
+registration's mark names the run. Its content is no one's work and is never kept. After a launcher was killed,
+`find_temporary_worktree` finds it and `remove_temporary_worktree` removes it, complete or not.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from architect_parallel.worktrees.remove import remove_worktree
 
 
 def temporary_worktree_path(repository: Repository, run_id: str) -> Path:
-    """Where a run's throw-away tree is, when there is one. The name is no worker's: those are numbers."""
+    """The path of a run's temporary worktree. No worker has this name: workers have numbers."""
     return repository.root / f"{DIRECTORY_PREFIX}base-{run_id}"
 
 
@@ -41,14 +41,14 @@ def find_temporary_worktree(repository: Repository, run_id: str) -> Path | None:
     path = temporary_worktree_path(repository, run_id)
     if mismatch(repository, path) is not None:
         return path
-    there = (
+    exists = (
         os.path.lexists(path) or admin_dir_of(repository, path) is not None or bool(partial_worktrees(repository, path))
     )
-    return path if there and is_ours(repository, path, "", run_id) else None
+    return path if exists and is_ours(repository, path, "", run_id) else None
 
 
 def remove_temporary_worktree(repository: Repository, run_id: str) -> None:
-    """Removes it, whatever state it is in; a missing one is fine.
+    """Remove it in any state. A missing one is no error.
 
     Raises:
         EnvironmentProblem: Something else is in its place, or it cannot be moved away.
@@ -60,21 +60,21 @@ def remove_temporary_worktree(repository: Repository, run_id: str) -> None:
 def temporary_worktree(
     repository: Repository, *, commit: str, run_id: str, is_cancelled: Callable[[], bool]
 ) -> Iterator[Worktree]:
-    """A tree at `commit`, for the time of the block.
+    """Yield a worktree at `commit`, and remove it at the end of the block.
 
     Raises:
         Cancelled: `is_cancelled` returned true when its turn to be checked out had come.
-        EnvironmentProblem: The place is taken, or the repository cannot be written.
+        EnvironmentProblem: The path is taken, or the repository cannot be written.
         GitError: git failed.
     """
     path = temporary_worktree_path(repository, run_id)
-    remove_temporary_worktree(repository, run_id)  # of a launcher of this run that was killed
+    remove_temporary_worktree(repository, run_id)  # left by a killed launcher of this run
     try:
         with registration_lock(repository) as lock:
             if os.path.lexists(path):
                 raise EnvironmentProblem(f"{path} exists already and is not taken over", hint="move it away")
-            words = ("worktree", "add", "--quiet", "--no-checkout", "--detach")
-            repository.git.run(*words, path, commit, holding=(lock,))
+            command = ("worktree", "add", "--quiet", "--no-checkout", "--detach")
+            repository.git.run(*command, path, commit, holding=(lock,))
             admin_dir = admin_dir_from_dotgit(path)
             if admin_dir is None:
                 raise EnvironmentProblem(f"git made no worktree at {path}", hint="git worktree list")
@@ -84,5 +84,5 @@ def temporary_worktree(
         checkout_files(worktree, is_cancelled)
         yield worktree
     finally:
-        with contextlib.suppress(ArchitectParallelError):  # what is left is found by a cleanup
+        with contextlib.suppress(ArchitectParallelError):  # a cleanup finds what is left
             remove_temporary_worktree(repository, run_id)

@@ -77,7 +77,7 @@ class WorkerRepository:
 
     @property
     def exists(self) -> bool:
-        """Whether the directory exists. True also where another user made it and this user cannot see it."""
+        """True if the directory exists, or if another user made it and this user cannot see it."""
         try:
             return self.directory.is_dir()
         except PermissionError:
