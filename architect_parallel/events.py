@@ -1,4 +1,4 @@
-"""What happens during a run, as a closed set of frozen types.
+"""The events of a run, as a closed set of frozen types.
 
 An event itself has no run, worker or time: its envelope `Recorded` has them. A `RunResult` is made only by a replay of
 the run's events in order. `event_json` has the form of events in the journal.
@@ -181,7 +181,7 @@ class BaselineFinished:
 
     checks: tuple[CheckResult, ...]
     error: str | None = None
-    """Why they could not run. Only a host sends it, and it is never recorded."""
+    """The reason why they could not run. Only a host sends it, and it is never recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +213,7 @@ class AttemptEnded:
     attempt: Attempt
     """Has `next_in_seconds`. The worker may have to wait longer for its turn."""
     because: str
-    """Why there is another one, in words."""
+    """The reason for another attempt, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

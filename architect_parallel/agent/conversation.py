@@ -35,7 +35,7 @@ class ToolResult:
 
 
 class Finish(StrEnum):
-    """Why the model stopped before the end of its reply."""
+    """The reason for a stop before the end of the reply."""
 
     DONE = "done"
     CUT = "cut"

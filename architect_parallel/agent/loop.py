@@ -74,7 +74,7 @@ class Agent:
     model_asked: str = ""
     """The model's name as stored for a later resume. Empty means the name in reports."""
     not_kept: str | None = None
-    """Why the session could not be saved the last time. `None` means that it was saved."""
+    """The reason why the session could not be saved the last time. `None` means that it was saved."""
     steps: int = 0
     cost: float | None = 0.0
     usage: Usage = field(default_factory=lambda: Usage(cost_basis=CostBasis.TOKENS))

@@ -109,7 +109,7 @@ CHANGING = (
 
 
 class ConfirmMode(StrEnum):
-    """What the agent may do without asking. Nobody can be asked here, so what would need a question is withheld."""
+    """The actions that the agent may take without asking. Nobody can be asked here, so other actions are withheld."""
 
     YOLO = "yolo"
     """Everything that the profile may do."""

@@ -1,7 +1,7 @@
-"""Which version of an agent CLI is installed: asked by `architect backends` and by nobody else.
+"""The installed version of an agent CLI, for `architect backends` only.
 
-A package says it in a file; only a program without one is started, with `--version`, under supervision and with a
-short limit. Nothing here raises: a version that cannot be told is `None`.
+A package names its version in a file. Only a program without one is started, with `--version`, under supervision and
+with a short time limit. Nothing here raises: an unknown version is `None`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?(?:[-+][0-9A-Za-z.-]+)?)\b")
 def agent_version(
     backend: Backend, found: Availability, settings: BackendSettings | None, environ: Mapping[str, str]
 ) -> str | None:
-    """The version of `backend`'s program; `None`: not told, not installed, or a tool that may not know `--version`."""
+    """The version of `backend`'s program. `None` means unknown: not reported, not installed, or no known
+    `--version`.
+    """
     configured = settings.command if settings is not None else None
     if backend.name == "architect" and configured is None:
         return metadata.version("architect-parallel")

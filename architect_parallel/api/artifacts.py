@@ -1,10 +1,10 @@
 """`--artifacts DIR`: a run as a directory that outlives the machine it ran on.
 
-`result.json`, `report.html`, and per worker with changes `worker-<n>.patch` and `worker-<n>.bundle` (what `architect
-import` reads). The directory appears whole: it is made beside its place and renamed there. Where that cannot be (its
-parent may not be written, or it is a mount point, as volumes of CI jobs are) the files are moved in one by one,
-`result.json` last: without it a directory is no artifact. Nothing that stands there is overwritten, but for artifacts
-of the very same run.
+It holds `result.json`, `report.html`, and per worker with changes `worker-<n>.patch` and `worker-<n>.bundle` (which
+`architect import` reads). The directory appears whole: it is made next to its place and renamed. If that is not
+possible (a parent that may not be written, or a mount point, such as a volume of a CI job), the files are moved in one
+by one, `result.json` last: without it a directory is no artifact. Nothing in the directory is overwritten except
+artifacts of the same run.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from architect_parallel.worktrees.create import owns_branch
 RESULT = "result.json"
 REPORT = "report.html"
 BASE_REF = "refs/architect/base"
-"""In a bundle: the commit the run started from, where no other clone can have it (`--include-dirty`)."""
+"""In a bundle: the commit that the run started from, if no other clone can have it (`--include-dirty`)."""
 _OURS = re.compile(r"result\.json|report\.html|worker-[1-9][0-9]*\.(?:patch|bundle)")
 
 
 def bundle_name(worker_id: int) -> str:
-    """Name of the bundle of a worker."""
+    """The file name of a worker's bundle."""
     return f"worker-{worker_id}.bundle"
 
 
 def keep_ref(run_id: str, number: int) -> str:
-    """The ref in a bundle that holds a worker's result where its branch does not."""
+    """The ref in a bundle that holds a worker's result if its branch does not."""
     return f"{KEEP}/{run_id}/{number}"
 
 
 def require_place(directory: Path, run_id: str | None = None) -> Path:
-    """Looks whether artifacts (of run `run_id`) can be written to `directory`; makes nothing.
+    """Check that artifacts (of run `run_id`) can be written to `directory`. Makes nothing.
 
     Returns:
         The directory, absolute, links resolved.
@@ -66,7 +66,7 @@ def require_place(directory: Path, run_id: str | None = None) -> Path:
             some = ", ".join(there[:3]) + (", …" if len(there) > 3 else "")
             problem = f"--artifacts {directory}: it is not empty and nothing in it is overwritten ({some})"
             raise UsageError(problem, hint="--artifacts NEW-DIRECTORY")
-        nearest = next(each for each in (place, *place.parents) if each.exists())
+        nearest = next(candidate for candidate in (place, *place.parents) if candidate.exists())
         with tempfile.TemporaryDirectory(prefix=".architect-", dir=nearest):
             pass
     except (OSError, RuntimeError, ValueError) as error:
@@ -78,14 +78,14 @@ def require_place(directory: Path, run_id: str | None = None) -> Path:
 
 
 def write_artifacts(repository: Repository, journal: Journal, run: str, directory: Path) -> list[str]:
-    """Writes the artifacts of a run, as far as it is, to `directory`.
+    """Write the artifacts of a run, as far as it is, to `directory`.
 
     Returns:
-        What could not be put into it, in words; the rest is there.
+        What could not be written, in words. The rest is there.
 
     Raises:
         NothingToDo: No such run.
-        UsageError, EnvironmentProblem: As `require_place`, or the disk is full; nothing of it is left then.
+        UsageError, EnvironmentProblem: As `require_place`, or the disk is full. Nothing of it is left then.
     """
     from architect_parallel.api.report import FORMATS, material  # all formats: not for every run that may want them
 
@@ -106,7 +106,7 @@ def write_artifacts(repository: Repository, journal: Journal, run: str, director
 
 
 def try_artifacts(repository: Repository, journal: Journal, run_id: str, directory: Path) -> list[str]:
-    """The same at the end of a run, whose result must not be lost with it: what fails comes back in words."""
+    """Write artifacts at the end of a run. A failure is returned in words, so that the result is not lost with it."""
     try:
         return write_artifacts(repository, journal, run_id, directory)
     except (ArchitectParallelError, OSError) as error:
@@ -115,7 +115,7 @@ def try_artifacts(repository: Repository, journal: Journal, run_id: str, directo
 
 
 def _run_of(place: Path) -> str | None:
-    """The run whose artifacts these are; `None`: they are none."""
+    """The run of these artifacts. `None` means that they are not artifacts."""
     try:
         file = place / RESULT
         small = file.is_file() and file.stat().st_size <= LIMIT_BYTES
@@ -141,7 +141,7 @@ def _write_branches(repository: Repository, result: RunResult, folder: Path, tol
             told.append(f"worker {worker.worker_id} is not in the artifacts: its commits are gone")
             continue
         known = without
-        if not repository.store.text("rev-list", "--max-count=1", worker.diff.head, *(f"^{each}" for each in without)):
+        if not repository.store.text("rev-list", "--max-count=1", worker.diff.head, *(f"^{item}" for item in without)):
             # It was moved back behind the base. A bundle without a commit cannot be: it holds this one.
             known = repository.store.text("rev-list", "--parents", "--max-count=1", worker.diff.head).split()[1:]
         parcel = BundleContent(file=folder / bundle_name(worker.worker_id), refs={**refs, **extra}, without=known)
@@ -151,12 +151,15 @@ def _write_branches(repository: Repository, result: RunResult, folder: Path, tol
 
 
 def brings(worker: WorkerResult, base: str) -> bool:
-    """Whether a worker of a run from `base` has a bundle: also one that changed nothing, but began at others' work."""
+    """Tell whether a worker of a run from `base` has a bundle.
+
+    That includes a worker that changed nothing and started from the results of others.
+    """
     return bool(worker.branch) and worker.diff is not None and worker.diff.head != base
 
 
 def _refs(repository: Repository, run: RunResult, worker: WorkerResult) -> dict[str, str]:
-    """What a worker's bundle holds: its branch and, where that is elsewhere, what was collected. Empty: no work."""
+    """The refs of a worker's bundle: its branch, and the collected commit if that is elsewhere. Empty means no work."""
     number = parse_branch_number(worker.branch)
     if worker.diff is None or number is None or not brings(worker, run.base_commit):
         return {}
@@ -170,7 +173,7 @@ def _refs(repository: Repository, run: RunResult, worker: WorkerResult) -> dict[
 
 @contextlib.contextmanager
 def _staged(place: Path) -> Iterator[Path]:
-    """A folder whose files stand in `place` when the block has ended, and nowhere when it has failed."""
+    """A folder whose files are moved to `place` at the end of the block, and removed if the block fails."""
     place.parent.mkdir(parents=True, exist_ok=True)
     beside = not os.path.ismount(place) and os.access(place.parent, os.W_OK | os.X_OK)
     with tempfile.TemporaryDirectory(prefix=".architect-", dir=place.parent if beside else place) as name:

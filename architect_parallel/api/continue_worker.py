@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.api.artifacts import require_place
-from architect_parallel.api.launch import add_artifacts, recorded_plan, require_not_imported
+from architect_parallel.api.launch import add_artifacts, require_not_imported
 from architect_parallel.api.local_launch import EarlierLaunches, run_plan
 from architect_parallel.api.resume import hold_run
 from architect_parallel.backends.registry import require_backend
@@ -62,10 +62,10 @@ def continue_worker(
         here, journal, run_id = held.workspace, held.journal, held.run_id
         spec, earlier = _next_attempt(here, journal, run_id, worker_id, instructions)
         place = None if artifacts is None else require_place(here.start / artifacts, run_id)
-        plan = recorded_plan(journal, run_id)
+        plan = journal.plan(run_id)
         # The exit code is that of this worker, independent of the others.
-        others = [replace(each, critical=False) for each in plan.workers if each.worker_id != worker_id]
-        workers = sorted([*others, replace(spec, critical=True)], key=lambda each: each.worker_id)
+        others = [replace(worker, critical=False) for worker in plan.workers if worker.worker_id != worker_id]
+        workers = sorted([*others, replace(spec, critical=True)], key=lambda other: other.worker_id)
         plan = replace(plan, workers=tuple(workers), allow_partial=False)
         forget_requests(journal.run_dir(run_id))
         event = RunResumed(launcher_pid=os.getpid(), worker_ids=(worker_id,), workers=(spec,))
@@ -98,9 +98,9 @@ def _next_attempt(
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
     require_planned(run_id, before.planned, worker_id)
-    require_not_imported(recorded_plan(journal, run_id))
-    spec = next(each for each in before.planned if each.worker_id == worker_id)
-    result = next(each for each in before.results if each.worker_id == worker_id)
+    require_not_imported(journal.plan(run_id))
+    spec = next(candidate for candidate in before.planned if candidate.worker_id == worker_id)
+    result = next(item for item in before.results if item.worker_id == worker_id)
     if worker_id in still_running(recorded):
         raise EnvironmentProblem(f"the agent of worker {worker_id} is still being stopped", hint="try again")
     if not Path(spec.worktree_path).is_dir():
@@ -122,7 +122,7 @@ def _next_attempt(
         session_id=session,
         attempt=result.attempts + 1,
         continues=True,
-        warnings=tuple(each for each in spec.warnings if each != lost) + (() if session else (lost,)),
+        warnings=tuple(warning for warning in spec.warnings if warning != lost) + (() if session else (lost,)),
     )
     return following, history_of(result)
 

@@ -1,4 +1,4 @@
-"""The doctor: what this machine can enforce, what is wrong, and how to mend it."""
+"""`architect doctor`: what this machine can enforce, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from architect_parallel.worktrees.create import require_base
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing the doctor looked at."""
+    """One finding of the doctor."""
 
     check: str
     level: Literal["ok", "note", "problem"]
-    """`problem`: runs are impossible until it is mended."""
+    """`problem` means that runs are impossible until it is fixed."""
     text: str
     remedy: str | None = None
-    """What to type; `None`: nothing to do."""
+    """A command to type. `None` means that there is nothing to do."""
 
 
 def examine(workspace_root: Path, config_file: Path | None = None) -> list[Finding]:
-    """What this machine can enforce and what is wrong, as far as can be told without starting an agent."""
+    """Find out what this machine can enforce and what is wrong, as far as possible without starting an agent."""
     findings = [_examine_git(), *_examine_machine(workspace_root)]
     try:
         here = load_workspace(workspace_root, config_file)

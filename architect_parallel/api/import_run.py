@@ -1,10 +1,10 @@
-"""`architect import DIR`: results of another machine become branches and a run of this clone.
+"""`architect import DIR`: make results of another machine into branches and a run of this clone.
 
-All that is in the directory is somebody's word, and none of it names anything here: branches get numbers of this clone,
-worktree paths are those such numbers have (nothing is there), what changed is read from the commits themselves, tasks
-are shown and never run again (`RunPlan.imported`). Everything is looked at before anything is made: the words
-(`reports.reading`), then every bundle in a quarantine (`worktrees.bundles`). Then, under the registration lock:
-objects, refs in one transaction, the journal in one; if the journal fails the refs are taken back.
+Everything in the directory is untrusted, and nothing in it decides on names here. Branches get numbers of this clone,
+worktree paths follow from the numbers (nothing is there), changes are read from the commits themselves, and tasks are
+shown but never run again (`RunPlan.imported`). Everything is inspected before anything is made: the text
+(`reports.reading`), then every bundle in a quarantine (`snapshots.bundles`). Then follow, under the registration lock,
+the objects, the refs in one transaction, and the journal in one. If the journal fails, the refs are removed again.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ from architect_parallel.text.sanitize import one_line
 from architect_parallel.worktrees.create import exclude_from_status, highest_number, owns_branch
 
 _HIGHEST_FOREIGN_NUMBER = 999_999
-"""A higher number of another clone's is not taken over: it would push ours out of reach."""
+"""A higher number from another clone is not kept: it would push ours out of reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What was brought in, or would be."""
+    """The imported results, or with `dry_run` those to import."""
 
     run_id: str
     branches: Mapping[int, str]
-    """Worker id → its branch here, of those that have one."""
+    """Worker id → its branch here, for workers that have one."""
     renamed: bool
-    """Whether the branches have other numbers than where they come from."""
+    """The branches have other numbers than in their own clone."""
     commits: Mapping[int, str]
     """Worker id → the commit of its result."""
 
 
 def import_run(repository: Repository, journal: Journal, directory: Path, *, dry_run: bool = False) -> Imported:
-    """Brings the run in `directory` into this clone; with `dry_run` everything is checked and nothing made.
+    """Import the run in `directory` into this clone. With `dry_run` everything is checked and nothing is made.
 
     Raises:
         NothingToDo: The run is here already.
-        UsageError: The directory is no artifact, or anything in it is truncated, damaged or not as it should be.
-        EnvironmentProblem: Commits it builds on are not in this clone, or it cannot be written.
+        UsageError: The directory is no artifact, or something in it is truncated, damaged or invalid.
+        EnvironmentProblem: This clone lacks commits that it builds on, or it cannot be written.
     """
     result = _read_result(directory)
     if result.run_id in journal.run_ids():
@@ -74,9 +74,9 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
                 hint="git fetch, or import into a clone that has it",
             )
         # Whoever was skipped, or ended before anything was collected, has a name and no branch, as where it comes from.
-        worked = [each for each in result.results if each.branch and each.diff is not None]
-        tips = {each.worker_id: _tip(each, headers, result.base_commit) for each in worked}
-        true = [_from_git(held.git, each, result) for each in result.results]
+        worked = [item for item in result.results if item.branch and item.diff is not None]
+        tips = {entry.worker_id: _tip(entry, headers, result.base_commit) for entry in worked}
+        true = [_from_git(held.git, element, result) for element in result.results]
         if dry_run:
             numbers = _numbers(repository, journal, result, tips)
             return _imported(result, true, numbers, tips)
@@ -87,9 +87,9 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
             branches = {branch_name(numbers[worker_id]): tip for worker_id, tip in tips.items()}
             branches = {name: tip for name, tip in branches.items() if not _is_there(repository, result, name, tip)}
             kept = {
-                keep_ref(result.run_id, numbers[each.worker_id]): each.diff.head
-                for each in true
-                if each.diff is not None and each.branch and each.diff.head != tips[each.worker_id]
+                keep_ref(result.run_id, numbers[candidate.worker_id]): candidate.diff.head
+                for candidate in true
+                if candidate.diff is not None and candidate.branch and candidate.diff.head != tips[candidate.worker_id]
             }
             if any(BASE_REF in header.refs for header in headers.values()):
                 kept[f"{KEEP}/{result.run_id}/base"] = result.base_commit
@@ -121,8 +121,8 @@ def _read_result(directory: Path) -> RunResult:
 
 
 def _headers(directory: Path, result: RunResult) -> dict[int, Header]:
-    """The header of the bundle of every worker that brings commits; refs are those expected and no other."""
-    expected = {bundle_name(each.worker_id): each for each in result.results if brings(each, result.base_commit)}
+    """The headers of the bundles of all workers with commits. Only the expected refs are allowed."""
+    expected = {bundle_name(item.worker_id): item for item in result.results if brings(item, result.base_commit)}
     there = {name for name in os.listdir(directory) if name.startswith("worker-") and name.endswith(".bundle")}
     if missing := sorted(expected.keys() - there):
         raise UsageError(f"{directory} is not complete: {missing[0]} is missing", hint="download the artifact again")
@@ -158,7 +158,7 @@ def _tip(worker: WorkerResult, headers: Mapping[int, Header], base: str) -> str:
 
 
 def _from_git(git: Git, worker: WorkerResult, run: RunResult) -> WorkerResult:
-    """The result with what git says it changed in place of what it says itself."""
+    """The result with the changes that git reports, instead of those that the directory claims."""
     if worker.diff is None or not worker.branch:
         return dataclasses.replace(worker, diff=None, files_modified=[])
     found = diff(git, _base(git, worker, run), worker.diff.head)
@@ -166,12 +166,12 @@ def _from_git(git: Git, worker: WorkerResult, run: RunResult) -> WorkerResult:
 
 
 def _base(git: Git, worker: WorkerResult, run: RunResult) -> str:
-    """Where a worker began: at the run's base, or at the work of others of the run, which is not its own."""
+    """The commit that a worker started from: the run's base, or results of other workers, which are not its own."""
     assert worker.diff is not None
     begun = worker.diff.base
     if begun == run.base_commit or not git.ok("merge-base", "--is-ancestor", begun, worker.diff.head):
         return run.base_commit
-    others = [each.diff.head for each in run.results if each.diff and each.branch and each is not worker]
+    others = [result.diff.head for result in run.results if result.diff and result.branch and result is not worker]
     known = [f"^{commit}" for commit in (run.base_commit, *others) if git.resolve(f"{commit}^{{commit}}")]
     # Merges of their work are made for it; any other commit there would be its own, and hidden.
     foreign = git.text("rev-list", "--no-merges", "--max-count=1", begun, *known)
@@ -181,8 +181,8 @@ def _base(git: Git, worker: WorkerResult, run: RunResult) -> str:
 def _numbers(
     repository: Repository, journal: Journal, result: RunResult, tips: Mapping[int, str]
 ) -> dict[int, int]:  # fmt: skip
-    """Worker id → number here: the same ones where all are free, else the next block."""
-    same = {each.worker_id: parse_branch_number(each.branch) or 0 for each in result.results if each.branch}
+    """Worker id → number here: the same numbers if all are free, otherwise the next block."""
+    same = {item.worker_id: parse_branch_number(item.branch) or 0 for item in result.results if item.branch}
     live = journal.live_numbers()
 
     def free(worker_id: int, number: int) -> bool:
@@ -200,7 +200,7 @@ def _numbers(
 
 
 def _is_there(repository: Repository, result: RunResult, name: str, tip: str | None) -> bool:
-    """Whether an import of this run that was killed before it was recorded made the branch already."""
+    """Tell whether an import of this run made the branch already and was killed before it was recorded."""
     there = tip is not None and repository.store.resolve(f"refs/heads/{name}") == tip
     return there and owns_branch(repository, name, result.run_id)
 
@@ -211,15 +211,15 @@ def _imported(
     return Imported(
         run_id=result.run_id,
         branches={worker_id: branch_name(numbers[worker_id]) for worker_id in sorted(tips)},
-        renamed=any(each.branch and each.branch != branch_name(numbers[each.worker_id]) for each in result.results),
-        commits={each.worker_id: each.diff.head for each in true if each.diff is not None},
+        renamed=any(entry.branch and entry.branch != branch_name(numbers[entry.worker_id]) for entry in result.results),
+        commits={item.worker_id: item.diff.head for item in true if item.diff is not None},
     )
 
 
 def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int]) -> list[Recorded]:
-    """The run as the journal would have had it, as far as a result tells."""
+    """The events of the run, as far as they follow from its result."""
     ended = result.started_at + timedelta(seconds=min(result.total_duration_seconds, 10 * 365 * 86_400))
-    workers = [_renamed(repository, each, numbers.get(each.worker_id)) for each in result.results]
+    workers = [_renamed(repository, item, numbers.get(item.worker_id)) for item in result.results]
     plan = RunPlan(
         run_id=result.run_id,
         repository=str(repository.root),
@@ -241,10 +241,10 @@ def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int
     events = [at(None, RunStarted(plan=plan, launcher_pid=0), start=True)]
     if result.baseline:
         events.append(at(None, BaselineFinished(checks=tuple(result.baseline)), start=True))
-    for each in workers:
-        if each.diff is not None:
-            events.append(at(each.worker_id, Collected(diff=each.diff)))
-        events.append(at(each.worker_id, WorkerFinished(result=each)))
+    for worker in workers:
+        if worker.diff is not None:
+            events.append(at(worker.worker_id, Collected(diff=worker.diff)))
+        events.append(at(worker.worker_id, WorkerFinished(result=worker)))
     # Of a run that was still going on nobody here will see the end: it is interrupted.
     if result.status is not RunStatus.RUNNING and result.exit_code is not None:
         events.append(at(None, RunFinished(status=result.status, exit_code=result.exit_code)))
@@ -252,7 +252,7 @@ def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int
 
 
 def _renamed(repository: Repository, worker: WorkerResult, number: int | None) -> WorkerResult:
-    """The result under its names here; paths of the other machine mean nothing, names are one plain line."""
+    """The result under its names here. Paths of the other machine mean nothing, and names become one plain line."""
     place = str(repository.root / worktree_name(number)) if number is not None else ""
     branch = branch_name(number) if number is not None else ""
     return dataclasses.replace(

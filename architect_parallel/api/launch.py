@@ -16,7 +16,7 @@ from architect_parallel.domain import (
     RunResult,
     WorkerResult,
 )
-from architect_parallel.errors import EnvironmentProblem, InternalError
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import (
     RunStarted,
 )
@@ -142,14 +142,6 @@ def require_not_imported(plan: RunPlan) -> RunPlan:
         problem = f"run {plan.run_id} was imported: its tasks come from elsewhere and are not run here"
         raise EnvironmentProblem(problem, hint='architect parallel "the task"')
     return plan
-
-
-def recorded_plan(journal: Journal, run_id: str) -> RunPlan:
-    """The plan at the beginning of the run."""
-    first = journal.first(run_id)
-    if first is None or not isinstance(first.event, RunStarted):
-        raise InternalError(f"the journal of run {run_id} does not begin with its plan")
-    return first.event.plan
 
 
 def add_artifacts(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import recorded_plan
 from architect_parallel.backends.environment import key_names
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import AgentProfile, RunPlan, SandboxMode
@@ -87,7 +86,7 @@ def merge(
             environ=environ,
         )
         if asked.pick is Pick.ALL or len(asked.workers) > 1 or len(plan.steps) > 1:
-            plan = _checked(plan, recorded_plan(journal, plan.run_id))
+            plan = _checked(plan, journal.plan(plan.run_id))
         plan = replace(plan, makes_target=asked.makes_target)
         planned(plan)
         if asked.dry_run:

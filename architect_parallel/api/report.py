@@ -1,11 +1,10 @@
-"""A run made into a report, from the journal: live or later, in any format."""
+"""Make a run into a report, from the journal: live or later, in any format."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from architect_parallel.api.competition import rates_of
-from architect_parallel.api.launch import recorded_plan
 from architect_parallel.domain import Comparison, RunResult
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.evaluation.ranking import ranking_of
@@ -33,17 +32,17 @@ FORMATS: Mapping[str, Callable[[Material], str]] = {
     "junit": junit.render,
     "html": html.render,
 }
-"""Name of a format → its report, as text."""
+"""Name of a format → the function that renders it as text."""
 
 
 def material(repository: Repository, journal: Journal, run: str) -> Material:
-    """All that a report of `run` can show.
+    """Collect all that a report of `run` can show.
 
     Raises:
         NothingToDo: No such run.
     """
     run_id = journal.find(run)
-    result, plan = journal.result(run_id), recorded_plan(journal, run_id)
+    result, plan = journal.result(run_id), journal.plan(run_id)
     parts = plan.is_graph or plan.flow is not None  # of one whole: none is better than another
     return Material(
         repository=repository,
@@ -56,7 +55,7 @@ def material(repository: Repository, journal: Journal, run: str) -> Material:
 
 
 def _comparison(repository: Repository, result: RunResult) -> Comparison | None:
-    if not any(each.files_modified for each in result.results):
+    if not any(item.files_modified for item in result.results):
         return None
     try:
         return compare(repository, result)

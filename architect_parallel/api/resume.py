@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
+from architect_parallel.api.launch import hold, require_not_imported
 from architect_parallel.api.local_launch import EarlierLaunches, run_plan
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, RunStatus, WorkerSpec
@@ -105,7 +105,7 @@ def resume(
 def is_flow(workspace_root: Path, run: str) -> bool:
     """Return whether the run is a flow's; raises `NothingToDo` when there is no such run."""
     with open_journal(workspace_root) as (_, journal):
-        return recorded_plan(journal, journal.find(run)).flow is not None
+        return journal.plan(journal.find(run)).flow is not None
 
 
 def resumable(workspace_root: Path, run: str) -> tuple[str, list[WorkerSpec]]:
@@ -130,7 +130,7 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
     # A worker that went on with further instructions gets those again.
-    plan = replace(require_not_imported(recorded_plan(journal, run_id)), workers=before.planned)
+    plan = replace(require_not_imported(journal.plan(run_id)), workers=before.planned)
     results = {result.worker_id: result for result in before.results}
     attempts = {worker_id: history_of(result) for worker_id, result in results.items()}
     stand = ends_that_hold(recorded, failures=plan.is_graph)
@@ -139,9 +139,9 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
         if spec.worker_id in stand:
             continue
         lesson = lesson_of(results[spec.worker_id]) if spec.refine else ""
-        last = max((each.number for each in attempts[spec.worker_id]), default=0)
+        last = max((attempt.number for attempt in attempts[spec.worker_id]), default=0)
         todo.append(replace(spec, attempt=last + 1, lesson=lesson))
-    starting = (each.worker_id for each in recorded if isinstance(each.event, WorkerStarting))
+    starting = (event.worker_id for event in recorded if isinstance(event.event, WorkerStarting))
     begun = {worker_id for worker_id in starting if worker_id is not None}
     ended = before.status is not RunStatus.INTERRUPTED
     return plan, todo, EarlierLaunches(standing=stand, attempts=attempts, begun=begun, ended=ended)

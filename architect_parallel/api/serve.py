@@ -1,4 +1,4 @@
-"""The report of a run, live: what `architect serve` answers. It reads; nothing of it changes anything."""
+"""`architect serve`: the report of a run, live and read-only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from architect_parallel.system.http_server import Loopback
 
 
 class LiveReport:
-    """One run's page as it is now. Safe to use from several threads: a state is made into a page once.
+    """The page of one run as it is now. Safe to use from several threads: each state is rendered once.
 
     Args:
-        events: Where the page hears of a new state.
+        events: The address at which the page learns of a new state.
     """
 
     def __init__(self, repository: Repository, journal: Journal, run_id: str, *, events: str) -> None:
@@ -29,12 +29,12 @@ class LiveReport:
         self._made: tuple[str, bytes] | None = None
 
     def state(self) -> str:
-        """Changes whenever the page would."""
+        """Changes whenever the page would change."""
         with self._lock:
             return self._state()
 
     def page(self) -> bytes:
-        """The page of the present state."""
+        """Render the page of the present state."""
         with self._lock:
             state = self._state()
             if self._made is None or self._made[0] != state:
@@ -51,11 +51,11 @@ class LiveReport:
 
 
 def serve(repository: Repository, journal: Journal, run: str, *, port: int) -> Loopback:
-    """Starts to serve the report of `run`; the caller closes it.
+    """Start to serve the report of `run`. The caller closes it.
 
     Raises:
         NothingToDo: No such run.
-        EnvironmentProblem: The port cannot be had.
+        EnvironmentProblem: The port is not available.
     """
     token = secrets.token_urlsafe(32)
     report = LiveReport(repository, journal, journal.find(run), events=f"/events?token={token}")

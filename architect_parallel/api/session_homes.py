@@ -1,9 +1,9 @@
-"""Where agents that run in place (`architect run --backend NAME`) keep their state, so that `--resume` finds it again.
+"""State directories of agents that run in place (`architect run --backend NAME`), for `--resume`.
 
-Most agent CLIs keep a session in the home they are given, and paths of it in there: a home is never moved. It lies in
-the user's state directory (0700), and a file named after the session says which one it is. A home in which no session
-was begun is removed at once, and `planning.retention` says how long the others stay: whoever comes next removes what
-is outdated. A home in use is locked, so that nobody removes it or works in it beside.
+Most agent CLIs keep a session in the home that they are given, with paths into it, so a home is never moved. It lies in
+the user's state directory (0700), and a file named after the session points to it. A home without a session is removed
+at once. `system.retention` decides how long the others stay, and the next run removes what is outdated. A home in use
+is locked, so that no other process removes it or works in it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from architect_parallel.system.retention import outdated
 from architect_parallel.text.names import read_session
 
 _ABANDONED_S = 24 * 3600.0
-"""How old a home without a session is when it is a killed run's, and not one that was just made."""
+"""Age at which a home without a session belongs to a killed run, and not to one that just started."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,12 +32,12 @@ class SessionHome:
 
     path: Path
     session_id: str | None = None
-    """To be set when the agent named its session; without one the directory goes."""
+    """Set when the agent names its session. Without one the directory is removed."""
 
 
 @contextlib.contextmanager
 def session_home(base: Path, backend: Backend, resumed: str | None) -> Iterator[SessionHome]:
-    """A state directory for `backend` below `base`: that of the session `resumed`, else a fresh one.
+    """Open a state directory for `backend` below `base`: that of the session `resumed`, otherwise a new one.
 
     Raises:
         UsageError: The session is unknown, and this backend would have it here.
@@ -70,7 +70,7 @@ def _fresh_home(place: Path) -> tuple[Path, HeldLock | None]:
 
 
 def _take_home(place: Path, session_id: str) -> tuple[Path, HeldLock] | None:
-    """The locked home of a session; `None`: it has none."""
+    """The locked home of a session. `None` means that it has none."""
     path = _home_of(place, session_id)
     if path is None:
         return None
@@ -84,7 +84,7 @@ def _take_home(place: Path, session_id: str) -> tuple[Path, HeldLock] | None:
 
 
 def _remove_outdated(place: Path, now_s: float) -> None:
-    """Removes the homes that nobody resumed for long, and what killed runs left."""
+    """Remove the homes that were not resumed for long, and what killed runs left."""
     with contextlib.suppress(OSError):
         last_used_s = {path.name: path.stat().st_mtime for path in place.glob("home-*")}
         sessions: dict[str, list[Path]] = {name: [] for name in last_used_s}
@@ -121,7 +121,7 @@ def _home_of(place: Path, session_id: str) -> Path | None:
 
 
 def _record(place: Path, home: SessionHome) -> bool:
-    """Whether the session's file names the home from now on; not when the agent keeps nothing there."""
+    """Make the session's file name the home. Returns False if the agent keeps nothing there."""
     try:
         if home.session_id is None or not any(home.path.iterdir()):
             return False

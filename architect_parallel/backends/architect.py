@@ -143,7 +143,9 @@ class ArchitectBackend(BuiltIn):
 
 
 def _missing(environ: Mapping[str, str], model: str | None) -> tuple[str, str] | None:
-    """What the model needs and lacks, and the remedy. `None` means that nothing is known to be missing."""
+    """The requirement of the model that is missing, and the remedy. `None` means that nothing is known to be
+    missing.
+    """
     variables = {name for name, value in environ.items() if value}
     name = model or default_model(variables)
     if name is None:

@@ -225,7 +225,7 @@ def _passed(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, 
 
 
 def _git_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of `GIT_SETTINGS` among git's settings of the environment, numbered anew."""
+    """The git settings of the environment that are among `GIT_SETTINGS`, numbered anew."""
     count = environ.get("GIT_CONFIG_COUNT", "")
     if not count.isdecimal():
         return {}

@@ -1,4 +1,4 @@
-"""How providers refuse a request for now (rate limits, overload, used-up quota, with a time to wait) or for good.
+"""Refusals of providers: temporary ones (rate limits, overload, used-up quota, with a time to wait) and permanent ones.
 
 Agents pass on a provider's refusal as a status or as text, so both are read. Text counts only where the agent itself
 marks it as an API error: a model may talk about rate limits too.

@@ -43,4 +43,4 @@ class DetailsFile(logging.Handler):
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
-            note(f"internal problem: {self._last} (details in {self._path})")
+            note(f"internal problem: {self._last}; details: {self._path}")

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
+from architect_parallel.config.defaults import OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
-from architect_parallel.config.settings import OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.yaml_source import (
     Document,
     Fault,

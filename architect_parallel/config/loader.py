@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from architect_parallel.config.defaults import BUILT_IN_AGENTS
 from architect_parallel.config.layers import (
     FaultList,
     Layer,
@@ -24,7 +25,6 @@ from architect_parallel.config.layers import (
 )
 from architect_parallel.config.paths import REPOSITORY_FILE, USER_FILE, user_config_dir
 from architect_parallel.config.schema import ConfigFile
-from architect_parallel.config.settings import BUILT_IN_AGENTS
 from architect_parallel.config.trust import is_trusted
 from architect_parallel.config.yaml_source import Fault, Faulty, KeyPath, dotted, read_bytes, walk
 from architect_parallel.domain import (

@@ -10,41 +10,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
+from architect_parallel.config.defaults import BUILT_IN_AGENTS, OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.paths import REPOSITORY_FILE, USER_FILE, user_config_dir
-from architect_parallel.domain import AgentProfile, SandboxMode, Settings, WorktreeSettings
+from architect_parallel.domain import AgentProfile, Settings, WorktreeSettings
 from architect_parallel.options import KEYS, RunOptions
-
-VARIABLE_PREFIX = "ARCHITECT_"
-OTHER_VARIABLES = frozenset(
-    {
-        "ARCHITECT_API_BASE",
-        "ARCHITECT_PROGRESS_FILE",
-        "ARCHITECT_PURSE",
-        "ARCHITECT_SCRIPTED_MODELS",
-        "ARCHITECT_SYSTEM_PROMPT",
-        "ARCHITECT_WORKER_COOKIE",
-        "ARCHITECT_WORKER_ID",
-    }
-)
-"""Variables of this program that are not settings."""
-
-BUILT_IN_AGENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "build": {},
-        "plan": {
-            "system_prompt": "Make a plan for the task. Read what you need, change no file, and answer with the plan.",
-            "sandbox_mode": SandboxMode.READ_ONLY,
-        },
-        "review": {
-            "system_prompt": "Review the code the task names. Change no file, and answer with what you found, the worst"
-            " first, each with file and line.",
-            "sandbox_mode": SandboxMode.READ_ONLY,
-        },
-    }
-)
 
 
 def load_settings(root: Path | None, config_file: Path | None, environ: Mapping[str, str], home: Path) -> Settings:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How a worker ended, in one word; `Reason` says why."""
+    """The end of a worker in one word. `Reason` has the reason."""
 
     SUCCESS = "success"
     PARTIAL = "partial"
@@ -74,7 +74,7 @@ class RunStatus(StrEnum):
 
 
 class ApprovalMode(StrEnum):
-    """What the agent may do without asking; a headless agent cannot ask."""
+    """The actions that an agent may take without asking. A headless agent cannot ask."""
 
     DEFAULT = "default"
     AUTO = "auto"
@@ -83,7 +83,7 @@ class ApprovalMode(StrEnum):
 
 
 class SandboxMode(StrEnum):
-    """How far the agent's own sandbox, if it has one, lets it write."""
+    """The limits on writing by the agent's own sandbox, if it has one."""
 
     DEFAULT = "default"
     READ_ONLY = "read-only"
@@ -128,7 +128,7 @@ class Isolation(StrEnum):
 
 
 class Role(StrEnum):
-    """What an agent or a tree is for in its run."""
+    """The purpose of an agent or a worktree in its run."""
 
     WORKER = "worker"
     """A task of the plan."""
@@ -147,7 +147,7 @@ class Role(StrEnum):
 
 
 class OnPartial(StrEnum):
-    """What a task does if one of its dependencies did not succeed."""
+    """The reaction of a task to a dependency that did not succeed."""
 
     SKIP = "skip"
     """It is skipped as well."""
@@ -173,7 +173,7 @@ class CheckChange(StrEnum):
 
 
 class TripwireMode(StrEnum):
-    """What happens if the main checkout changes while workers run."""
+    """The reaction to changes of the main checkout while workers run."""
 
     FAIL = "fail"
     """A worker that certainly did it has failed. Every other suspect gets a warning."""
@@ -183,7 +183,7 @@ class TripwireMode(StrEnum):
 
 
 class Score(StrEnum):
-    """How results are ranked."""
+    """The way in which results are ranked."""
 
     LEXICOGRAPHIC = "lexicographic"
     """One criterion after another. The next one applies only if the one before is equal."""

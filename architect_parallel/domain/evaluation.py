@@ -16,7 +16,7 @@ class Rank:
     worker_id: int
     model: str
     reason: str
-    """Why the rank is not one better, in words."""
+    """The reason why the rank is not one better."""
     score: float | None = None
     """Points of 100. `None` in a lexicographic ranking."""
 
@@ -39,7 +39,7 @@ class Judgement:
     output: str = ""
     """The judge's final text, control sequences removed."""
     error: str | None = None
-    """Why there is no answer. `None` means that there is one."""
+    """The reason for a missing answer. `None` means that there is an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ComparedCommits:
-    """What makes a `Diff` callable."""
+    """Makes a `Diff` callable."""
 
     __slots__ = ("place",)  # the worktree of the worker; a `WorkerResult` sets it, and it is not part of the data
     if TYPE_CHECKING:  # the codec of the journal takes every annotation for data
@@ -39,7 +39,7 @@ class ComparedCommits:
 
 
 class GitObjects:
-    """What makes a `WorkerResult` answer with GitPython objects. All of them are safe on what the agent left."""
+    """Gives a `WorkerResult` its GitPython objects. All of them are safe on content that an agent left."""
 
     __slots__ = ()
     if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What is to be done: a task as its author wrote it, a worker as it was decided, the plan of a run."""
+"""Tasks as their author wrote them, and workers as they were decided."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Task:
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     place: str | None = None
-    """Where it is written, for messages: `tasks.yaml:3:5: tasks[0]`. `None` means the command line."""
+    """Its place in a file, for messages: `tasks.yaml:3:5: tasks[0]`. `None` means the command line."""
     id: str | None = None
     """Its author's identifier, for `dependencies`. Without one it is the task's name."""
     backend: str | None = None
@@ -136,7 +136,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How a failed task is repeated, whatever its failure."""
+    """Repetitions of a failed task, whatever its failure."""
 
     max_attempts: int = 3
     """In all, the first one included."""
@@ -147,7 +147,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What is tried once a task has failed, after its repetitions if it has any."""
+    """Reactions to a failed task, after its repetitions if it has any."""
 
     retries: int = 1
     refine: bool = True
@@ -172,7 +172,7 @@ class WorkerSpec:
     prompt: str
     backend: str
     model: str | None
-    """`None`: the backend's default model."""
+    """`None` means the backend's default model."""
     agent: AgentProfile
     approval_mode: ApprovalMode = ApprovalMode.NONE
     sandbox_mode: SandboxMode = SandboxMode.DEFAULT
@@ -190,7 +190,7 @@ class WorkerSpec:
     critical: bool = True
     """Its failure is the run's failure."""
     commit: bool = True
-    """What the agent left uncommitted is committed on its branch."""
+    """Uncommitted changes of the agent are committed on its branch."""
     session_id: str | None = None
     """Session of the backend to continue. `None` means a new one."""
     attempt: int = 1

@@ -22,7 +22,7 @@ class ProviderRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeOrder:
-    """What happens to the results of a spec."""
+    """The landing of the results of a spec."""
 
     into: str
     """Short name of a local branch. If it does not exist, it is made at the run's base."""

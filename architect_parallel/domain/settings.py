@@ -28,7 +28,7 @@ class BackendSettings:
     env: tuple[str, ...] = ()
     """Further variable names to pass through."""
     prompt: str = "argument"
-    """How the prompt is passed if the template has no placeholder for it: `argument`, `stdin` or `file`."""
+    """The way of the prompt if the template has no placeholder for it: `argument`, `stdin` or `file`."""
     output: str = "text"
     """`text`, `json` or `jsonl`."""
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorktreeSettings:
-    """How a new worktree is prepared."""
+    """The preparation of a new worktree."""
 
     copy: tuple[str, ...] = ()
     """Paths or globs of ignored files to copy from the main checkout."""
@@ -70,4 +70,4 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted key → the origin of its value (`default`, a file, `environment NAME`)."""
     warnings: tuple[str, ...] = ()
-    """What was ignored and why, for example backend commands of an untrusted file."""
+    """Ignored settings with the reason, for example backend commands of an untrusted file."""

@@ -125,7 +125,7 @@ def shown_diff(diff: str, names: Iterable[str], *, limit: int = SHOWN_CHARACTERS
 
 
 def read_answer(text: str) -> str | None:
-    """`A` or `B` as the last line of the judge's text says; `None`: it says neither. Emphasis around it is let pass.
+    """Read `A` or `B` from the last line of the judge's text. `None` means neither. Emphasis around it is accepted.
 
     >>> read_answer("A is simpler.\\n\\n**BEST: A**\\n"), read_answer("BEST: A\\nor rather B"), read_answer("")
     ('A', None, None)

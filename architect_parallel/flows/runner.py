@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.api.launch import hold, recorded_plan, require_not_imported
+from architect_parallel.api.launch import hold, require_not_imported
 from architect_parallel.api.local_launch import local_runner
 from architect_parallel.api.resume import hold_run
 from architect_parallel.domain import Pause, RunPlan, RunResult, RunStatus, Status, WorkerResult, WorkerSpec
@@ -104,7 +104,7 @@ def resume_flow(
     """
     with hold_run(workspace_root, run, config_file=config_file) as held:
         journal, run_id = held.journal, held.run_id
-        plan = require_not_imported(recorded_plan(journal, run_id))
+        plan = require_not_imported(journal.plan(run_id))
         if plan.flow is None:
             raise NothingToDo(f"run {run_id} is not a flow", hint=f"architect resume {run_id}")
         earlier, moved = _recorded(journal, run_id)

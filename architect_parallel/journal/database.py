@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import RunResult
-from architect_parallel.errors import NothingToDo, UsageError
+from architect_parallel.domain import RunPlan, RunResult
+from architect_parallel.errors import InternalError, NothingToDo, UsageError
 from architect_parallel.event_json import decode, encode, to_plain
 from architect_parallel.events import AgentOutput, Event, Recorded, RunExtended, RunResumed, RunStarted
 from architect_parallel.journal.operations import OperationLog
@@ -132,6 +132,17 @@ class Journal(OperationLog, RunLocks):
             "SELECT seq, time, worker_id, type, data FROM events WHERE run_id = ? ORDER BY seq LIMIT 1", (run_id,)
         )
         return self._decoded(run_id, rows[0]) if rows else None
+
+    def plan(self, run_id: str) -> RunPlan:
+        """The plan of the run as it was recorded at the start.
+
+        Raises:
+            InternalError: The journal of the run does not begin with its plan.
+        """
+        first = self.first(run_id)
+        if first is None or not isinstance(first.event, RunStarted):
+            raise InternalError(f"the journal of run {run_id} does not begin with its plan")
+        return first.event.plan
 
     def _of_types(self, run_id: str, *types: type[Event]) -> list[Recorded]:
         """The run's events of some types, in order. The others are not decoded."""

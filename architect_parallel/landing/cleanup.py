@@ -62,7 +62,7 @@ class CleanupPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupOutcome:
-    """What was removed and what was kept."""
+    """The removed parts and the kept ones."""
 
     removed: tuple[Removal, ...]
     stays: tuple[Stays, ...]

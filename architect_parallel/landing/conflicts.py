@@ -56,7 +56,7 @@ class Resolution:
     commit: str | None
     """The merge with its conflicts resolved. `None` means that they are not."""
     why: str = ""
-    """Why there is no commit, in words."""
+    """The reason why there is no commit, in words."""
     warnings: tuple[str, ...] = ()
     cost: float | None = 0.0
     """USD. `None` means unknown."""
@@ -173,7 +173,7 @@ class ConflictResolution:
         ]
 
     def _rejection(self, merge: _ConflictedMerge, after: str, run: AgentRun | None) -> str | None:
-        """Why the tree is no resolution, to be read after the agent's name. `None` means that it is one."""
+        """The reason why the tree is no resolution, to be read after the agent's name. `None` means that it is one."""
         if run is None or run.ending is None:
             return "could not be started" + (f": {run.spawn_error}" if run is not None and run.spawn_error else "")
         private, sides = merge.private, (self.tip, self.source.commit)

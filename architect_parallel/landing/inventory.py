@@ -1,4 +1,4 @@
-"""What ended runs have left behind, and which of it may be removed. Read-only.
+"""Leftovers of ended runs, and the parts that may be removed. Read-only.
 
 Invariant: only what is proven to belong to a run is named here. A worktree is proven by the owner file of its
 registration, a branch by the run's record (`repository.ownership`). For runs of earlier versions whose reflog has
@@ -62,9 +62,9 @@ class Leftover:
     tip: str | None
     """Commit of its branch. `None` means that it has no branch any more."""
     worktree_stays: str | None
-    """Why the worktree may not be removed without force. `None` means that it may."""
+    """The reason why the worktree may not be removed without force. `None` means that it may."""
     branch_stays: str | None
-    """Why the branch may not be removed without force. `None` means that it may."""
+    """The reason why the branch may not be removed without force. `None` means that it may."""
     forcible: bool
     """Force allows the worktree to be removed."""
     hint: str | None = None
@@ -80,7 +80,7 @@ class Leftover:
 
 
 def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Leftover]:
-    """What the workers of an ended run left, in order of their ids. Workers that left nothing are not listed."""
+    """Leftovers of the workers of an ended run, in order of their ids. Workers that left nothing are not listed."""
     recorded = journal.recorded(run_id, files=False)
     result = replay(recorded, live=False)
     done = {item.worker_id: item for item in result.results}
@@ -121,7 +121,7 @@ def integration_spec(operation: Operation) -> WorkerSpec:
 
 
 def integration_leftover(repository: Repository, journal: Journal, operation: Operation) -> Leftover | None:
-    """What the integration of a merge left. `None` means nothing."""
+    """Leftovers of the integration of a merge. `None` means nothing."""
     result = replay(journal.recorded(operation.run_id or "", files=False), live=False)
     return _leftover(repository, journal, result, integration_spec(operation), None)
 

@@ -15,7 +15,7 @@ _SUBJECT_LENGTH = 72
 
 
 class Method(StrEnum):
-    """How a result lands."""
+    """The way in which a result lands."""
 
     MERGE = "merge"
     SQUASH = "squash"

@@ -33,7 +33,7 @@ from architect_parallel.worktrees.remove import delete_branch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoPlan:
-    """What undoing one operation does. Nothing has been done."""
+    """The effects of undoing one operation. Nothing has been done."""
 
     operation: Operation
     target: Target | None = None
@@ -49,7 +49,7 @@ class UndoPlan:
     integration: Leftover | None = None
     """Of a merge of several: its branch, and its worktree after a kill. They are saved and removed."""
     notes: tuple[str, ...] = ()
-    """What is not undone, in words."""
+    """Effects that are not undone, in words."""
 
     @property
     def lines(self) -> list[str]:

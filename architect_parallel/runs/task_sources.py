@@ -132,7 +132,7 @@ def _filled(text: str, path: str, quoted: bool) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPlace:
-    """Where the agent of a task starts."""
+    """The place where the agent of a task starts."""
 
     isolation: Isolation = Isolation.WORKTREE
     directory: str = ""
@@ -195,7 +195,7 @@ def place_warnings(workers: Sequence[WorkerSpec], repository: Repository) -> lis
 
 
 def tripwire_warnings(workers: Sequence[WorkerSpec], repository: Repository) -> tuple[str, ...]:
-    """Why the main checkout cannot be watched. An empty tuple means that it can."""
+    """The reasons why the main checkout cannot be watched. An empty tuple means that it can."""
     top = _real(repository.main_checkout)
     inside = (worker.worker_id for worker in _in_place(workers) if _overlaps(worker.worktree_path, top))
     return tuple(f"the tripwire is off: worker {who} works in place in the main checkout" for who in inside)[:1]

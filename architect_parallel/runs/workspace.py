@@ -1,4 +1,4 @@
-"""Where a command stands: the repository, its journal, the effective settings and the backends they describe."""
+"""The surroundings of a command: the repository, its journal, the effective settings and the backends they describe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from architect_parallel.system.git import Repository, open_repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """Where a command stands: repository, settings, backends, environment."""
+    """The surroundings of a command: repository, settings, backends, environment."""
 
     repository: Repository
     settings: Settings

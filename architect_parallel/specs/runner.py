@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.api.launch import ParallelRunner, recorded_plan
+from architect_parallel.api.launch import ParallelRunner
 from architect_parallel.api.merge import MergeRequest, merge
 from architect_parallel.api.resume import resume
 from architect_parallel.domain import RunPlan, RunResult, RunStatus, WorkerSpec
@@ -114,7 +114,7 @@ def resume_and_land(
     except NothingToDo:
         with Journal.of(here.repository) as journal:
             result = journal.result(journal.find(run))
-            plan = recorded_plan(journal, result.run_id)
+            plan = journal.plan(result.run_id)
             done = [each for each in journal.operations(result.run_id) if each.kind == "merge" and each.finished]
         wanted = plan.workflow is not None and plan.workflow.merge is not None and result.status is RunStatus.SUCCESS
         if not wanted or done:  # also one that was undone, since the user did not want it
@@ -130,7 +130,7 @@ def land(result: RunResult, here: Workspace, say: Callable[[str], None] = lambda
         before. A problem that prevented the whole merge is a warning: the run itself had ended before.
     """
     with Journal.of(here.repository) as journal:
-        plan = recorded_plan(journal, result.run_id)
+        plan = journal.plan(result.run_id)
         order = plan.workflow.merge if plan.workflow is not None else None
         if order is None:
             return result

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 def read_count(value: Written, *, low: int = 1, high: int | None = None) -> int:
-    """A whole number from `low` to `high` (`None`: no upper bound).
+    """A whole number from `low` to `high`. `None` for `high` means no upper bound.
 
     >>> read_count("3"), read_count(3, high=10)
     (3, 3)

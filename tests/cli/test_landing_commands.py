@@ -83,7 +83,7 @@ def test_conflict_is_named_and_moves_nothing(architect: Architect, checkout: Pat
         (["nope", "1"], 4, "no run 'nope'"),
         (["latest", "9"], 2, "no worker 9"),
         (["latest", "2"], 4, "changed nothing"),
-        (["latest"], 2, "which worker"),
+        (["latest"], 2, "no worker given"),
         (["latest", "one"], 2, "'one' is not a worker's number"),
         (["latest", "2", "2"], 4, "changed nothing"),
         (["latest", "1", "--best"], 2, "--best and workers' numbers exclude each other"),

@@ -24,7 +24,7 @@ import os, signal, sys
 from pathlib import Path
 from architect_parallel.journal import Journal
 from architect_parallel.landing import cleanup, merge
-from architect_parallel.landing.integration import Workshop
+from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.system.git import Git, open_repository
 place, act, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 steps = 0
@@ -49,7 +49,7 @@ with Journal.open(repository.state_dir) as journal:
     elif act == "merge":
         merge.execute(repository, journal, merge.plan_merge(repository, journal, "run", 1))
     else:
-        shop = Workshop(run_dir=journal.run_dir("run"), environ=os.environ)
+        shop = IntegrationContext(run_dir=journal.run_dir("run"), environ=os.environ)
         merge.execute(repository, journal, merge.plan_merge(repository, journal, "run", pick=merge.Pick.ALL), shop)
 print(steps)
 """

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from architect_parallel.config import settings as short
+from architect_parallel.config.defaults import OTHER_VARIABLES
 from architect_parallel.config.loader import load
-from architect_parallel.config.settings import OTHER_VARIABLES, default_settings, load_settings
+from architect_parallel.config.settings import default_settings, load_settings
 from architect_parallel.errors import UsageError
 
 
