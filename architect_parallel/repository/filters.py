@@ -1,6 +1,6 @@
 """The filter drivers of a repository (Git LFS, git-crypt, transcrypt, the user's own), recorded before a run's agents.
 
-A driver runs only as it was configured when the run began, and only through `filter_runner.Runner`. So git runs neither
+A driver runs only as it was configured when the run began, and only through `filter_runner`. So git runs neither
 configuration nor programs that an agent wrote, and leaves nothing running. Every driver counts as `required` there:
 where it fails, git stores nothing.
 

@@ -66,7 +66,7 @@ OWN = Identity(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class WorktreeFacts:
     """The state of the worktree before the agent ran, as plain data, stored in `facts.json`."""
 
     worktree: str
@@ -106,7 +106,7 @@ class Facts:
     """Time of the copy of the index. A file that agrees with the index and is older has not changed since."""
 
 
-def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
+def observe(repository: Repository, worktree: Path, admin_dir: Path) -> WorktreeFacts:
     """Read the facts, before any agent can change them."""
     git = Git(cwd=worktree)
     output = git.run("config", "--list", "-z")
@@ -122,7 +122,7 @@ def observe(repository: Repository, worktree: Path, admin_dir: Path) -> Facts:
     home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "git"
     excludes_file = settings.get("core.excludesfile", os.fspath(home / "ignore"))
     attributes_file = settings.get("core.attributesfile", os.fspath(home / "attributes"))
-    return Facts(
+    return WorktreeFacts(
         worktree=os.fspath(worktree),
         admin_dir=os.fspath(admin_dir),
         common_dir=os.fspath(repository.common_dir),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from architect_parallel.repository.filters import drivers_of
 from architect_parallel.repository.index_file import parse_index
-from architect_parallel.snapshots.baseline import Facts
+from architect_parallel.snapshots.baseline import WorktreeFacts
 from architect_parallel.system.git import Git
 
 DIGESTED_FILE_BYTES = 2**20
@@ -20,7 +20,7 @@ A digest matters for filters that encrypt differently each time.
 """
 
 
-def record_filtered_files(git: Git, facts: Facts, index: Path) -> Facts:
+def record_filtered_files(git: Git, facts: WorktreeFacts, index: Path) -> WorktreeFacts:
     """The facts, completed with the filtered files and their digests.
 
     Raises:

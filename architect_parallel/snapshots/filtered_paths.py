@@ -2,7 +2,7 @@
 
 A file that did not change keeps its blob. Data alone decides that: the times in an index, to the nanosecond, and
 digests taken before the agent ran. A blob that the agent committed is used as committed. Any other file goes through
-the user's filter (`filter_runner.Runner`). Where that is not possible, the file is left out. Then its last committed
+the user's filter (`filter_runner`). Where that is not possible, the file is left out. Then its last committed
 version stays in the tree, and its content stays only in the worktree, because it may be a secret.
 
 Both the attributes from before the agent ran and those in the tree now count. Otherwise a filter that the agent removed
@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from architect_parallel.repository.filter_runner import Runner
+from architect_parallel.repository.filter_runner import FilterRunner
 from architect_parallel.repository.filters import drivers_of
 from architect_parallel.repository.index_file import Entry, read_index
-from architect_parallel.snapshots.baseline import Facts
+from architect_parallel.snapshots.baseline import WorktreeFacts
 from architect_parallel.snapshots.filtered_baseline import DIGESTED_FILE_BYTES, digest, mentions_filter
 from architect_parallel.system.git import Git
 from architect_parallel.text.quantities import summarize
@@ -54,7 +54,7 @@ class Decisions:
 class FilteredPaths:
     """The files of one worktree that a driver of the user's changes when they go into git."""
 
-    def __init__(self, *, git: Git, facts: Facts, index: Path, agent_index: Path | None, scratch: Path) -> None:
+    def __init__(self, *, git: Git, facts: WorktreeFacts, index: Path, agent_index: Path | None, scratch: Path) -> None:
         """Args:
         git: Git of the private git directory, with the worktree as its work tree.
         index: The private index, unchanged since it last agreed with the worktree.
@@ -237,9 +237,9 @@ class FilteredPaths:
                 f"the agent committed in plain form, without its filter: {summarize(raw, most=3)}"
             )
 
-    def runner(self) -> Runner:
+    def runner(self) -> FilterRunner:
         """A runner of the drivers that were recorded before the agent ran."""
-        return Runner(
+        return FilterRunner(
             filters=self._facts.filters,
             git=self._git,
             common_dir=Path(self._facts.common_dir),

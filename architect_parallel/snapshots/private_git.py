@@ -29,7 +29,7 @@ from architect_parallel.repository import side_effects
 from architect_parallel.repository.filters import Filters
 from architect_parallel.repository.index_file import Entry, enter_times, read_index
 from architect_parallel.snapshots import diff as differences
-from architect_parallel.snapshots.baseline import Facts, Identity, git_dir_of, is_real_directory, observe
+from architect_parallel.snapshots.baseline import Identity, WorktreeFacts, git_dir_of, is_real_directory, observe
 from architect_parallel.snapshots.filtered_baseline import record_filtered_files
 from architect_parallel.snapshots.filtered_paths import FilteredPaths
 from architect_parallel.snapshots.private_layout import FACTS, LEFT_OUT, write_private_files
@@ -58,7 +58,7 @@ class PrivateGit:
     """A private git directory for one worktree."""
 
     directory: Path
-    facts: Facts
+    facts: WorktreeFacts
 
     @classmethod
     def create(
@@ -123,7 +123,7 @@ class PrivateGit:
             plain["index_stamp"] = tuple(plain["index_stamp"])
             plain["stashes"] = tuple(plain["stashes"])
             plain["identity"] = Identity(**plain["identity"])
-            private = cls(directory=directory, facts=Facts(**plain))
+            private = cls(directory=directory, facts=WorktreeFacts(**plain))
             if not (directory / "index").is_file():
                 raise FileNotFoundError("index")
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from architect_parallel.snapshots.baseline import HARMLESS_SETTINGS, Facts
+from architect_parallel.snapshots.baseline import HARMLESS_SETTINGS, WorktreeFacts
 from architect_parallel.system.git_settings import config_text
 
 FACTS = "facts.json"
@@ -15,7 +15,7 @@ LEFT_OUT = "left-out.json"
 _OWN_ENTRIES = frozenset({FACTS, LEFT_OUT, "HEAD", "config", "index", "info", "refs"})
 
 
-def write_private_files(directory: Path, facts: Facts) -> None:
+def write_private_files(directory: Path, facts: WorktreeFacts) -> None:
     """Write every file except the facts and the index again, and remove all other entries."""
     for entry in os.scandir(directory):
         if entry.name not in _OWN_ENTRIES:
@@ -41,7 +41,7 @@ def write_private_files(directory: Path, facts: Facts) -> None:
     _write(info / "user-attributes", facts.user_attributes)
 
 
-def _configuration(directory: Path, facts: Facts) -> str:
+def _configuration(directory: Path, facts: WorktreeFacts) -> str:
     settings = {name: value for name, value in facts.settings.items() if name in HARMLESS_SETTINGS}
     settings |= {
         # git respects extensions from version 1 on.

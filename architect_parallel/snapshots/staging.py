@@ -23,7 +23,7 @@ from pathlib import Path
 
 from architect_parallel.snapshots.diff import GITLINK_MODE, Change, changes
 from architect_parallel.snapshots.filtered_paths import FilteredPaths, Names
-from architect_parallel.snapshots.worktree_index import Entry, WorktreeIndex, nul_terminated
+from architect_parallel.snapshots.worktree_index import ListedEntry, WorktreeIndex, nul_terminated
 from architect_parallel.system.git import Git, GitError, version
 
 
@@ -140,7 +140,7 @@ class Staging:
         self.current |= {} if self.prefix else decisions.current
         self._protected = {}
 
-    def _clear_flags(self, listed: Mapping[str, Entry]) -> None:
+    def _clear_flags(self, listed: Mapping[str, ListedEntry]) -> None:
         self._index.update((path for path, entry in listed.items() if entry.assumed), "--no-assume-unchanged")
         present = (path for path, entry in listed.items() if entry.skipped and self._is_present(path))
         self._index.update(present, "--no-skip-worktree")
@@ -154,7 +154,7 @@ class Staging:
                 return False
         return os.path.lexists(self.work_tree / path)
 
-    def _apply_agent_index(self, agent_index: Path, listed: Mapping[str, Entry]) -> None:
+    def _apply_agent_index(self, agent_index: Path, listed: Mapping[str, ListedEntry]) -> None:
         """Track the paths that the agent's own index tracks, even where files and ignore rules alone differ."""
         copy = self.scratch / "agent.index"
         shared = [] if self.admin_dir is None else list(self.admin_dir.glob("sharedindex.*"))
@@ -187,7 +187,7 @@ class Staging:
         absent = [name for name in skipped if name not in theirs and not self._is_present(name)]
         self._index.update([*(name for name in removed if name in ignored), *absent], "--force-remove")
 
-    def _keep_sparse_files(self, theirs: Mapping[str, Entry], listed: Mapping[str, Entry]) -> None:
+    def _keep_sparse_files(self, theirs: Mapping[str, ListedEntry], listed: Mapping[str, ListedEntry]) -> None:
         """Keep the entries of files that the agent's sparse checkout leaves out: they are not deleted."""
         if self.admin_dir is None or not (self.admin_dir / "info" / "sparse-checkout").exists():
             return
@@ -212,7 +212,7 @@ class Staging:
             return []
         return [path for path in files if not self._add_raw(path)]
 
-    def _protect_submodules(self, listed: Mapping[str, Entry]) -> list[str]:
+    def _protect_submodules(self, listed: Mapping[str, ListedEntry]) -> list[str]:
         """Hide the submodules from `add`. Returns those to update afterwards."""
         links = [path for path, entry in listed.items() if entry.mode == GITLINK_MODE]
         gone, filled, protected = [], [], []

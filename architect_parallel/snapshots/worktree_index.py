@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from architect_parallel.system.git import Git, Output
+from architect_parallel.system.git import Git, GitOutput
 
 MAX_REREAD = 1000
 """With more files than this to read again, leaving the decision to git is cheaper."""
 
 
-class Entry(NamedTuple):
+class ListedEntry(NamedTuple):
     """One path of an index, as `ls-files -s -v` shows it."""
 
     mode: str
@@ -49,19 +49,19 @@ class Listing:
         self._records = records
         self._start = start
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, ListedEntry]:
         """All entries by path."""
         return dict(map(_entry, self._records))
 
-    def chosen(self, positions: Iterable[int]) -> dict[str, Entry]:
+    def chosen(self, positions: Iterable[int]) -> dict[str, ListedEntry]:
         """The entries at these positions of `paths`."""
         return dict(_entry(self._records[position]) for position in positions)
 
 
-def _entry(record: str) -> tuple[str, Entry]:
+def _entry(record: str) -> tuple[str, ListedEntry]:
     head, _, path = record.partition("\t")
     tag, mode, oid, _ = head.split(" ")
-    return path, Entry(mode, oid, tag in "Ss", tag.islower())
+    return path, ListedEntry(mode, oid, tag in "Ss", tag.islower())
 
 
 def nul_terminated(paths: Iterable[str]) -> bytes:
@@ -88,7 +88,7 @@ class WorktreeIndex:
             written_ns = self._dates[0] if self._written_ns is None else self._written_ns
             os.utime(index, ns=(written_ns, written_ns))
 
-    def run(self, *words: str, input: bytes | None = None, check: bool = True) -> Output:
+    def run(self, *words: str, input: bytes | None = None, check: bool = True) -> GitOutput:
         """Run a git command that may write the index. The index keeps its temporary mtime."""
         output = self.git.run(*words, input=input, check=check)
         index = self.git.index_file
