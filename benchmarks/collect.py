@@ -24,7 +24,7 @@ from typing import Any
 from architect_parallel.domain import AgentProfile, WorkerSpec
 from architect_parallel.snapshots.collect import collect
 from architect_parallel.snapshots.private_git import PrivateGit
-from architect_parallel.system.git import Git, Output, Repository, open_repository
+from architect_parallel.system.git import Git, GitOutput, Repository, open_repository
 
 FILES = 6500
 ROUNDS = 9
@@ -95,7 +95,7 @@ class Count:
     def __call__(self) -> Iterator[None]:
         run_git = Git.run
 
-        def counted(git: Git, *args: Any, **kwargs: Any) -> Output:
+        def counted(git: Git, *args: Any, **kwargs: Any) -> GitOutput:
             self.processes += 1
             return run_git(git, *args, **kwargs)
 

@@ -141,8 +141,14 @@ class GeminiReader:
         name, given = one_line(read.text(event, "tool_name"), 60), read.child(event, "parameters")
         if len(self._tools) < _MOST_REPLIES:
             self._tools[read.text(event, "tool_id")] = name
-        what = next((read.text(given, key) for key in ("command", "file_path", "path", "pattern", "prompt")
-                     if read.text(given, key)), "")  # fmt: skip
+        what = next(
+            (
+                read.text(given, key)
+                for key in ("command", "file_path", "path", "pattern", "prompt")
+                if read.text(given, key)
+            ),
+            "",
+        )
         return [*facts, Text(text=one_line(f"{name} {what}", 200))]
 
     def _tool_result(self, event: Json) -> Iterable[AgentEvent]:

@@ -34,9 +34,9 @@ from architect_parallel.flows.schema import (
     ARGUMENTS,
     AgentArguments,
     FlowSection,
+    FlowTaskSection,
     ParallelArguments,
     StateSection,
-    TaskSection,
     own_key,
 )
 from architect_parallel.text.quantities import quoted
@@ -165,7 +165,7 @@ def _canonical(document: Document, tools: Collection[str]) -> Document:
         if not isinstance(value, dict):
             faults.append(fault(path, f"a {'task' if inside else 'state'} must hold a mapping with its tool"))
             return dict(_REPLACEMENT)
-        keys = named(value, path, TaskSection if inside else StateSection)
+        keys = named(value, path, FlowTaskSection if inside else StateSection)
         problem = _tool_problem(keys.get("tool"), tools, inside=inside)
         if problem is not None:
             faults.append(fault((*path, "tool"), problem))
@@ -203,7 +203,7 @@ def _known(data: Mapping[str, Any], path: KeyPath) -> list[str]:
         owner = owner[step]
     match path[2:]:
         case () | ("arguments", "tasks", _):
-            return keys_of(FlowSection if not path else TaskSection if path[2:] else StateSection)
+            return keys_of(FlowSection if not path else FlowTaskSection if path[2:] else StateSection)
         case _:
             return keys_of(ARGUMENTS.get(owner["tool"], AgentArguments))
 
@@ -222,7 +222,7 @@ def _flow(section: FlowSection, stem: str, flows: Mapping[str, Flow]) -> Flow:
     )
 
 
-def _task(section: TaskSection[Any]) -> FlowTask:
+def _task(section: FlowTaskSection[Any]) -> FlowTask:
     arguments = section.arguments
     tasks = arguments.tasks if isinstance(arguments, ParallelArguments) else ()
     return FlowTask(

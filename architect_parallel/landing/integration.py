@@ -113,9 +113,12 @@ class _MergeSequence:
             if left is not None:
                 self._left_out.append(left)
         return Combination(
-            commit=self._tip, merged=tuple(self._merged), left_out=tuple(self._left_out),
-            warnings=tuple(self._warnings), cost=total_usd(self._costs),
-        )  # fmt: skip
+            commit=self._tip,
+            merged=tuple(self._merged),
+            left_out=tuple(self._left_out),
+            warnings=tuple(self._warnings),
+            cost=total_usd(self._costs),
+        )
 
     def _warn(self, *warnings: str) -> None:
         for each in warnings:

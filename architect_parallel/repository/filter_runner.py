@@ -41,7 +41,7 @@ class _GitEnd(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
+class FilterRunner:
     """Runs the recorded drivers on files of one worktree."""
 
     filters: Filters

@@ -39,9 +39,12 @@ def load_workspace(
     repository = open_repository(workspace_root)
     settings = load_settings(repository.checkout, config_file=config_file, environ=environ, home=home_dir())
     return Workspace(
-        repository=repository, settings=settings, backends=load_backends(settings, environ), environ=environ,
+        repository=repository,
+        settings=settings,
+        backends=load_backends(settings, environ),
+        environ=environ,
         start=workspace_root.absolute(),
-    )  # fmt: skip
+    )
 
 
 def validation_context(workspace: Workspace) -> ValidationContext:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from architect_parallel.system.git import Git, Output
+from architect_parallel.system.git import Git, GitOutput
 
 MAX_REREAD = 1000
 """With more files than this to read again, leaving the decision to git is cheaper."""
@@ -88,7 +88,7 @@ class WorktreeIndex:
             written_ns = self._dates[0] if self._written_ns is None else self._written_ns
             os.utime(index, ns=(written_ns, written_ns))
 
-    def run(self, *words: str, input: bytes | None = None, check: bool = True) -> Output:
+    def run(self, *words: str, input: bytes | None = None, check: bool = True) -> GitOutput:
         """Run a git command that may write the index. The index keeps its temporary mtime."""
         output = self.git.run(*words, input=input, check=check)
         index = self.git.index_file

@@ -14,7 +14,7 @@ from architect_parallel.system.files import make_private_dir, share
 from architect_parallel.system.git_command import (
     Git,
     GitError,
-    Output,
+    GitOutput,
     programs_of,
     version,
 )
@@ -25,7 +25,7 @@ __all__ = [
     "MINIMUM_VERSION",
     "Git",
     "GitError",
-    "Output",
+    "GitOutput",
     "Repository",
     "lender_of",
     "make_state_dir",
@@ -203,7 +203,7 @@ def _is_of(checkout: Path, common_dir: Path) -> bool:
     return output.text == f"true\n{common_dir}"
 
 
-def _unusable(path: Path, output: Output) -> EnvironmentProblem:
+def _unusable(path: Path, output: GitOutput) -> EnvironmentProblem:
     if "dubious ownership" in output.stderr:  # git reports this only in prose
         top = next((directory for directory in (path, *path.parents) if (directory / ".git").exists()), path)
         hint = f"git config --global --add safe.directory {shlex.quote(os.fspath(top))}"

@@ -65,7 +65,7 @@ class GitError(ArchitectParallelError):
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class GitOutput:
     """The exit code of a git command, and its output."""
 
     code: int
@@ -112,7 +112,7 @@ class Git:
         env: Mapping[str, str] | None = None,
         settings: tuple[str, ...] = (),
         holding: tuple[int, ...] = (),
-    ) -> Output:
+    ) -> GitOutput:
         """Run `git args…` and wait for its end.
 
         Args:
@@ -145,7 +145,7 @@ class Git:
             raise EnvironmentProblem("git is not installed", hint="install git 2.38 or newer") from error
         except OSError as error:
             raise EnvironmentProblem(f"git cannot be run in {self.cwd}: {error.strerror}") from error
-        output = Output(done.returncode, done.stdout, os.fsdecode(done.stderr), words, self.cwd, self.git_dir)
+        output = GitOutput(done.returncode, done.stdout, os.fsdecode(done.stderr), words, self.cwd, self.git_dir)
         if check and output.code != 0:
             raise output.error
         return output

@@ -27,7 +27,7 @@ _NO_WORK_TREE = "this operation must be run in a work tree"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class GitFailure:
     """The reason of a failed git command, as a message to the user."""
 
     message: str
@@ -37,7 +37,7 @@ class Reason:
         return f"{self.message} ({self.hint})"
 
 
-def find_reason(stderr: str, *, cwd: Path, git_dir: Path | None = None) -> Reason | None:
+def find_reason(stderr: str, *, cwd: Path, git_dir: Path | None = None) -> GitFailure | None:
     """The reason in git's stderr. `None` means that it is not a known one.
 
     Args:
@@ -52,39 +52,39 @@ def find_reason(stderr: str, *, cwd: Path, git_dir: Path | None = None) -> Reaso
         locks = [directory / "reftable" / "tables.list.lock" for directory in _git_dirs(cwd, git_dir)]
         return describe_lock(next((lock for lock in locks if lock.exists()), locks[0])) if locks else None
     if match := _MOVED.search(stderr):
-        return Reason(message=f"{match[1].removeprefix('refs/heads/')} has moved meanwhile", hint="try again")
+        return GitFailure(message=f"{match[1].removeprefix('refs/heads/')} has moved meanwhile", hint="try again")
     if match := _FULL.search(stderr):
-        return Reason(message=f"git: {match[1]}", hint="free some space, then again")
+        return GitFailure(message=f"git: {match[1]}", hint="free some space, then again")
     if match := _OBJECTS.search(stderr):
         return _not_created(cwd / match[1], "Permission denied")
     if _NO_WORK_TREE in stderr:
-        return Reason(message=f"git does not see a checkout in {cwd}", hint="git config core.bare false")
+        return GitFailure(message=f"git does not see a checkout in {cwd}", hint="git config core.bare false")
     return None
 
 
-def describe_lock(lock: Path) -> Reason:
+def describe_lock(lock: Path) -> GitFailure:
     """The lock file with its age and the process that has it open, as a reason."""
     try:
         age_s = clock.now().timestamp() - lock.stat().st_mtime
     except OSError:  # gone by now
-        return Reason(message=f"another git process held {lock}", hint="try again")
+        return GitFailure(message=f"another git process held {lock}", hint="try again")
     holders = machine.processes_with_open(lock)
     if holders:
         processes = ", ".join(f"process {pid} ({name})" for pid, name in holders)
-        return Reason(
+        return GitFailure(
             message=f"{lock} is held by {processes} for {_duration(age_s)}", hint="wait for its end, then again"
         )
-    return Reason(
+    return GitFailure(
         message=f"{lock} is in the way, {_duration(age_s)} old: another git process is at work, or one was killed",
         hint=f"rm {shlex.quote(os.fspath(lock))}, if no git process is running there",
     )
 
 
-def _not_created(path: Path, error: str) -> Reason:
+def _not_created(path: Path, error: str) -> GitFailure:
     path = Path(os.path.normpath(path))
     if error == "File exists":
         return describe_lock(path)
-    return Reason(message=f"{path} cannot be written: {error}", hint="check its owner and the free space")
+    return GitFailure(message=f"{path} cannot be written: {error}", hint="check its owner and the free space")
 
 
 def _git_dirs(cwd: Path, git_dir: Path | None) -> list[Path]:

@@ -24,7 +24,7 @@ PLACES = ("HEAD", "index", "stash")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class CheckoutChange:
     """A difference in the main checkout since the scan before."""
 
     path: str
@@ -43,10 +43,10 @@ class Change:
     latest_s: float | None = None
     """Latest possible time, in seconds since the epoch. `None` means now."""
 
-    def followed_by(self, later: Change) -> Change:
+    def followed_by(self, later: CheckoutChange) -> CheckoutChange:
         """Join both changes. A change that was reverted since is shown without a difference."""
         back = later.saved and self.saved and later.after == self.before and not later.words
-        return Change(
+        return CheckoutChange(
             path=self.path,
             before=self.before,
             after=self.after if back else later.after,

@@ -23,7 +23,7 @@ from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.snapshots.worktree_index import Listing, nul_terminated
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
-from architect_parallel.tripwire.attribution import Change
+from architect_parallel.tripwire.attribution import CheckoutChange
 from architect_parallel.tripwire.repository_state import Landed, RepositoryState, Stamp, changed_at_s, stamp
 
 MOST_FILE_BYTES = 8 * 1024**2
@@ -49,9 +49,9 @@ class MainCheckout:
         self.root = repository.root
         self._state = RepositoryState(repository)
         self._files = None if repository.main_checkout is None else _Files(repository, directory)
-        self._unreported: list[Change] = []
+        self._unreported: list[CheckoutChange] = []
 
-    def changes(self, landed: Sequence[Landed] = ()) -> list[Change]:
+    def changes(self, landed: Sequence[Landed] = ()) -> list[CheckoutChange]:
         """Scan, and return the changes since the last scan, without those that `landed` made.
 
         Raises:
@@ -64,7 +64,7 @@ class MainCheckout:
         reported, self._unreported = self._unreported, []
         return reported
 
-    def patch(self, changes: Iterable[Change]) -> bytes | None:
+    def patch(self, changes: Iterable[CheckoutChange]) -> bytes | None:
         """The files' changes as a patch for `git apply`, binary files included. `None` means that no file changed.
 
         Lines before the first file, which git ignores, name the changes that a patch cannot contain.
@@ -100,7 +100,7 @@ class _Files:
         self._git.run("update-index", "-q", "--refresh", "--force-write-index", check=False)
         self.changes()
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[CheckoutChange]:
         """The changes since the last call."""
         gone, present = self._listed()
         stamps = {path: self._stamp(path) for path in present}
@@ -124,7 +124,7 @@ class _Files:
                 continue  # only touched
             at = times.get(path)
             changes.append(
-                Change(
+                CheckoutChange(
                     path=path,
                     before=old,
                     after=now,
@@ -135,7 +135,7 @@ class _Files:
             )
         return changes
 
-    def without(self, changes: list[Change], landed: Sequence[Landed]) -> list[Change]:
+    def without(self, changes: list[CheckoutChange], landed: Sequence[Landed]) -> list[CheckoutChange]:
         """The changes without the files that are as in a commit that a merge or an undo landed."""
         excused: set[str] = set()
         for tip in {tip for move in landed for tip in (move.old, move.new)}:
@@ -151,7 +151,7 @@ class _Files:
             excused |= {change.path for change in changes if change.saved and entries.get(change.path) == change.after}
         return [change for change in changes if change.path not in excused]
 
-    def patch(self, changes: Sequence[Change]) -> bytes:
+    def patch(self, changes: Sequence[CheckoutChange]) -> bytes:
         """A patch from all `before` to all `after`."""
         before = self._tree({change.path: change.before for change in changes if change.before is not None})
         after = self._tree({change.path: change.after for change in changes if change.after is not None})

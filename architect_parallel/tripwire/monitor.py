@@ -27,7 +27,7 @@ from architect_parallel.system import clock, machine
 from architect_parallel.system.files import replace_file
 from architect_parallel.system.git import Repository
 from architect_parallel.tripwire import attribution
-from architect_parallel.tripwire.attribution import Change, RunInterval, WorkerText
+from architect_parallel.tripwire.attribution import CheckoutChange, RunInterval, WorkerText
 from architect_parallel.tripwire.checkout import MainCheckout
 from architect_parallel.tripwire.repository_state import Landed
 from architect_parallel.tripwire.verdict import SuspectedChange, TripwireVerdict, judge_worker
@@ -203,12 +203,12 @@ class Tripwire:
             except Exception as error:  # whatever it is, the run continues
                 self._warn("the main checkout could not be looked at", error)
 
-    def _not_ours(self, changes: list[Change]) -> list[Change]:
+    def _not_ours(self, changes: list[CheckoutChange]) -> list[CheckoutChange]:
         """The changes without the files that this program, or the reader of its output, writes to the checkout."""
         written = machine.files_we_write() if changes else set()
         root = self._repository.root
 
-        def is_ours(change: Change) -> bool:
+        def is_ours(change: CheckoutChange) -> bool:
             path = root / change.path
             if any(_is_own(path, own) for own in self._own):
                 return True
@@ -220,7 +220,7 @@ class Tripwire:
 
         return [change for change in changes if not is_ours(change)]
 
-    def _suspected(self, change: Change, since_s: float, until_s: float) -> SuspectedChange | None:
+    def _suspected(self, change: CheckoutChange, since_s: float, until_s: float) -> SuspectedChange | None:
         """The change with the workers whose agents ran when it happened. `None` means that no agent ran then."""
         # Times from another clock (a network file system) are ignored.
         times_s = [time_s for time_s in (change.earliest_s, change.latest_s) if time_s is not None]

@@ -22,7 +22,7 @@ from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.system.files import names
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.system.git_settings import Setting
-from architect_parallel.tripwire.attribution import Change
+from architect_parallel.tripwire.attribution import CheckoutChange
 from architect_parallel.worktrees.create import BRANCH_PREFIX, EXCLUDE_ENTRIES
 
 Stamp = tuple[int, ...]
@@ -79,7 +79,7 @@ class RepositoryState:
         self._settings_stamp = self._stamp_settings()
         self._file_digests = self._read_setting_files()
 
-    def changes(self, landed: Sequence[Landed] = ()) -> Iterator[Change]:
+    def changes(self, landed: Sequence[Landed] = ()) -> Iterator[CheckoutChange]:
         """Scan, and yield the changes since the last scan.
 
         Args:
@@ -95,14 +95,14 @@ class RepositoryState:
         yield from self._stash_changes()
         yield from self._setting_changes()
 
-    def _head_changes(self) -> Iterator[Change]:
+    def _head_changes(self) -> Iterator[CheckoutChange]:
         before, self._head = self._head, self._read_head()
         if before != self._head:
             at = changed_at_s(self._files / "HEAD")
             words = f"HEAD was {before}, is {self._head}"
-            yield Change(path="HEAD", saved=False, words=words, earliest_s=at, latest_s=at)
+            yield CheckoutChange(path="HEAD", saved=False, words=words, earliest_s=at, latest_s=at)
 
-    def _index_changes(self, *, excused: bool) -> Iterator[Change]:
+    def _index_changes(self, *, excused: bool) -> Iterator[CheckoutChange]:
         now = stamp(self._files / "index")
         if now == self._index_stamp:
             return
@@ -111,9 +111,11 @@ class RepositoryState:
         # git also rewrites the index without a change of the staged content, which alone counts.
         if before != self._index and not excused:
             at = changed_at_s(self._files / "index")
-            yield Change(path="index", saved=False, words="what is staged has changed", earliest_s=at, latest_s=at)
+            yield CheckoutChange(
+                path="index", saved=False, words="what is staged has changed", earliest_s=at, latest_s=at
+            )
 
-    def _ref_changes(self, *, excused: set[tuple[str, str]]) -> Iterator[Change]:
+    def _ref_changes(self, *, excused: set[tuple[str, str]]) -> Iterator[CheckoutChange]:
         now = self._stamp_refs()
         if now == self._refs_stamp:
             return
@@ -138,14 +140,14 @@ class RepositoryState:
             else:
                 words = f"{ref} moved from {old} to {new}"
                 lost = None if self._git.ok("merge-base", "--is-ancestor", old, new) else old
-            yield Change(path=ref, saved=False, words=words, lost=lost, earliest_s=at, latest_s=at)
+            yield CheckoutChange(path=ref, saved=False, words=words, lost=lost, earliest_s=at, latest_s=at)
 
     def _read_refs(self) -> dict[str, str]:
         refs = side_effects.read_refs(self._repository)
         keep_refs = {ref: oid for ref, oid in refs.oids.items() if ref.startswith(f"{KEEP}/")}
         return side_effects.watched(refs) | keep_refs
 
-    def _setting_changes(self) -> Iterator[Change]:
+    def _setting_changes(self) -> Iterator[CheckoutChange]:
         now = self._stamp_settings()
         if now == self._settings_stamp:
             return
@@ -159,9 +161,11 @@ class RepositoryState:
                 event = "appeared" if old is None else "disappeared" if new is None else "changed"
                 at = changed_at_s(Path(path))
                 relative = os.path.relpath(path, self._repository.root)
-                yield Change(path=relative, saved=False, words=f"{relative} {event}", earliest_s=at, latest_s=at)
+                yield CheckoutChange(
+                    path=relative, saved=False, words=f"{relative} {event}", earliest_s=at, latest_s=at
+                )
 
-    def _key_changes(self, touched: Sequence[str]) -> Iterator[Change]:
+    def _key_changes(self, touched: Sequence[str]) -> Iterator[CheckoutChange]:
         """The keys of git's configuration that changed, each reported like a path."""
         times = [at for path in touched if Path(path) in self._origins and (at := changed_at_s(Path(path))) is not None]
         earliest_s, latest_s = (min(times), max(times)) if times else (None, None)
@@ -169,14 +173,16 @@ class RepositoryState:
             before, self._settings = self._settings, self._read_settings()
         except GitError:
             words = "git's configuration cannot be read any more"
-            yield Change(path="config", saved=False, words=words, earliest_s=earliest_s, latest_s=latest_s)
+            yield CheckoutChange(path="config", saved=False, words=words, earliest_s=earliest_s, latest_s=latest_s)
             return
         self._origins |= {Path(setting.origin) for setting in self._settings}
         old, new = _values(before), _values(self._settings)
         for key in sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
             event = "was set" if key not in old else "was removed" if key not in new else "was changed"
             words = f"{key} {event} in git's configuration"
-            yield Change(path=f"config: {key}", saved=False, words=words, earliest_s=earliest_s, latest_s=latest_s)
+            yield CheckoutChange(
+                path=f"config: {key}", saved=False, words=words, earliest_s=earliest_s, latest_s=latest_s
+            )
 
     def _read_settings(self) -> list[Setting]:
         """The watched entries: all of the repository's configuration, and program entries of other files."""
@@ -210,17 +216,17 @@ class RepositoryState:
             branches |= {heads.head_branch(admin), *side_effects.visited_branches(admin)}
         return {f"refs/heads/{branch}" for branch in branches if branch is not None}
 
-    def _stash_changes(self) -> Iterator[Change]:
+    def _stash_changes(self) -> Iterator[CheckoutChange]:
         before, self._stashes = self._stashes, self._read_stashes()
         if before.keys() == self._stashes.keys():
             return
         at = changed_at_s(self._files / "logs" / "refs" / "stash")
         for oid in before.keys() - self._stashes.keys():
             words = f"stash {oid} was dropped ({before[oid]})"
-            yield Change(path="stash", saved=False, words=words, lost=oid)
+            yield CheckoutChange(path="stash", saved=False, words=words, lost=oid)
         for oid in self._stashes.keys() - before.keys():
             words = f"stash {oid} was made ({self._stashes[oid]})"
-            yield Change(path="stash", saved=False, words=words, earliest_s=at, latest_s=at)
+            yield CheckoutChange(path="stash", saved=False, words=words, earliest_s=at, latest_s=at)
 
     def _read_head(self) -> str:
         return heads.read_head(self._files) or "not there"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from architect_parallel.text.quantities import summarize
 from architect_parallel.tripwire import attribution
-from architect_parallel.tripwire.attribution import Change, WorkerText
+from architect_parallel.tripwire.attribution import CheckoutChange, WorkerText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class TripwireVerdict:
 class SuspectedChange:
     """A change that agents may have made."""
 
-    change: Change
+    change: CheckoutChange
     suspects: tuple[int, ...]
     alone: bool = False
     """True if no agent of another run was running then."""

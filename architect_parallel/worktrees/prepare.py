@@ -24,7 +24,7 @@ from architect_parallel.worktrees.create import DIRECTORY_PREFIX, Worktree
 _TAIL_CHARACTERS = 400
 
 
-class Outcome(Protocol):
+class SetupOutcome(Protocol):
     """The part of a command's outcome that `prepare` uses (`system.shell.CommandOutcome`)."""
 
     @property
@@ -56,7 +56,7 @@ def prepare(
     worktree: Worktree,
     settings: WorktreeSettings,
     *,
-    run: Callable[[str], Outcome],
+    run: Callable[[str], SetupOutcome],
     environment: CommandEnvironment | None = None,
 ) -> list[str]:
     """Copy the files that the settings and the include file name, then run the setup commands in order.
@@ -157,7 +157,7 @@ def _clone(source: str, target: str) -> bool:
     return remaining == 0
 
 
-def _failed(command: str, worktree: Worktree, outcome: Outcome) -> str:
+def _failed(command: str, worktree: Worktree, outcome: SetupOutcome) -> str:
     tail = " ".join(outcome.output.split())[-_TAIL_CHARACTERS:]
     end = "ran out of time" if outcome.timed_out else f"ended with {outcome.exit_code}"
     return f"worktrees.setup: {command!r} {end} in {worktree.path}" + (f": {tail}" if tail else "")

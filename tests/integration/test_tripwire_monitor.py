@@ -23,7 +23,7 @@ from architect_parallel.journal import Journal
 from architect_parallel.landing import merge, undo
 from architect_parallel.system.git import GitError, open_repository
 from architect_parallel.tripwire import checkout
-from architect_parallel.tripwire.attribution import Change
+from architect_parallel.tripwire.attribution import CheckoutChange
 from architect_parallel.tripwire.checkout import MainCheckout
 from architect_parallel.tripwire.repository_state import Landed
 from architect_parallel.worktrees.create import exclude_from_status
@@ -525,4 +525,4 @@ def test_a_bare_repository_has_refs_to_watch(tmp_path: Path) -> None:
 
 
 def test_a_patch_of_nothing_is_none(watched: MainCheckout) -> None:
-    assert watched.patch([Change(path="HEAD", saved=False, words="HEAD was a, is b")]) is None
+    assert watched.patch([CheckoutChange(path="HEAD", saved=False, words="HEAD was a, is b")]) is None

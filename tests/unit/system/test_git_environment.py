@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from architect_parallel.errors import ExitCode
-from architect_parallel.system.git import Git, GitError, Output
+from architect_parallel.system.git import Git, GitError, GitOutput
 from architect_parallel.system.git_environment import scrubbed_environment
 
 
@@ -43,7 +43,7 @@ def test_nothing_prompts_and_messages_are_in_one_language() -> None:
 
 
 def test_output_survives_any_bytes() -> None:
-    output = Output(0, b"caf\xe9\n\0two\n", "")
+    output = GitOutput(0, b"caf\xe9\n\0two\n", "")
     assert output.fields == ["caf\udce9\n"]
     assert output.text == "caf\udce9\n\0two"
 

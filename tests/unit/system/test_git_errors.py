@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from architect_parallel.system.git import GitError
-from architect_parallel.system.git_errors import Reason, describe_lock, find_reason
+from architect_parallel.system.git_errors import GitFailure, describe_lock, find_reason
 
 LOCKED = """error: cannot lock ref 'HEAD': Unable to create '{}': File exists.
 
@@ -25,7 +25,7 @@ def made(lock: Path, age_s: float = 0) -> Path:
     return lock
 
 
-def reason(stderr: str, cwd: Path) -> Reason:
+def reason(stderr: str, cwd: Path) -> GitFailure:
     found = find_reason(stderr, cwd=cwd)
     assert found is not None
     return found

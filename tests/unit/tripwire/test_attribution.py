@@ -10,7 +10,7 @@ from architect_parallel.tripwire.attribution import (
     ALONE,
     CLOCK_S,
     NAMED,
-    Change,
+    CheckoutChange,
     Mention,
     RunInterval,
     WorkerText,
@@ -113,9 +113,9 @@ def test_a_name_all_of_them_use_says_nothing_but_a_place_does() -> None:
 
 def test_two_changes_of_a_path_are_one_from_the_first_to_the_last() -> None:
     one, two, three = ("100644", "1" * 40), ("100644", "2" * 40), ("100755", "3" * 40)
-    first, second = Change(path="a", before=one, after=two), Change(path="a", before=two, after=three)
+    first, second = CheckoutChange(path="a", before=one, after=two), CheckoutChange(path="a", before=two, after=three)
     both = first.followed_by(second)
     assert (both.before, both.after) == (one, three)
     # Taken back since: what it was stays on record.
-    back = first.followed_by(Change(path="a", before=two, after=one))
+    back = first.followed_by(CheckoutChange(path="a", before=two, after=one))
     assert (back.before, back.after) == (one, two)
