@@ -1,11 +1,11 @@
-"""The door to browsers on this machine: a read-only HTTP server on 127.0.0.1 that answers only who knows its token.
+"""A read-only HTTP server on 127.0.0.1 that answers only requests with its token.
 
-Two addresses: the page, and a stream of server-sent events that tells when the page has become another one. Who else
-is on this machine, or a page of another site in the same browser, gets nothing: the token is compared in constant time,
-and the Host header must be ours, so that a name which suddenly points to 127.0.0.1 (DNS rebinding) does not help.
+It has two addresses: the page, and a stream of server-sent events that reports a new version of the page. Other users
+of this machine, and pages of other sites in the same browser, get nothing. The token is compared in constant time. The
+Host header must be this server's, so that a name which starts to point to 127.0.0.1 (DNS rebinding) does not help.
 
-A thread per connection, a bounded number of them, each with a time limit for every read and write: a client that does
-not read or does not ask holds up nobody, and `close` leaves no thread behind.
+Each connection has a thread, up to a limit, and a time limit for every read and write. So a client that does not read
+or send delays no other client, and `close` leaves no thread running.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 CLIENT_TIMEOUT_S = 10.0
-"""For each read and write of a connection."""
+"""Time limit in seconds for each read and write of a connection."""
 CONNECTIONS = 32
 LOOK_S = 1.0
-"""How often a stream looks for a new state."""
+"""Seconds between two checks of a stream for a new state."""
 QUIET_S = 15.0
-"""After so long without news a stream says that it is still there."""
+"""Seconds without a new state after which a stream sends a sign of life."""
 HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -46,7 +46,7 @@ HEADERS: Mapping[str, str] = {
 
 
 class Loopback:
-    """A server from its making to `close`.
+    """A server that runs until `close`.
 
     Args:
         port: 0: any that is free.
@@ -110,7 +110,7 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        # HTTPServer's own would ask the name service who we are.
+        # HTTPServer's own method would ask the name service for this host's name.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, int(self.server_address[1])
 
@@ -182,7 +182,7 @@ def _handler(
                 try:
                     now = state()
                 except ArchitectParallelError:
-                    return  # the browser asks again
+                    return  # the browser connects again
                 if now != told:
                     self.wfile.write(f"event: state\ndata: {now}\n\n".encode())
                     told, told_at = now, time.monotonic()

@@ -1,8 +1,8 @@
-"""The door to prices: tokens in, US dollars out, and `None` where nobody knows.
+"""Prices of tokens in US dollars.
 
-Figures come from the user's `prices` table first, then from genai-prices' bundled data (no network is used). The
-model is looked up without a provider: a deepseek model behind an OpenAI-compatible endpoint has deepseek's price.
-genai-prices costs 16 MiB and 0.1 s to import, so it is imported when the first price is asked for.
+They come from the user's `prices` table first, then from the data bundled with genai-prices, without network. The model
+is looked up without a provider: a deepseek model behind an OpenAI-compatible endpoint has deepseek's price. Importing
+genai-prices takes 16 MiB and 0.1 s, so it is imported for the first price.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def cost_usd(usage: Usage, model: str | None, overrides: Mapping[str, Price]) ->
 
 
 def _plain_name(model: str) -> str:
-    """Agents decorate names: claude says `claude-opus-4-8[1m]` for the long-context variant, opencode and aider put
-    the provider before it (`openai/gpt-4o`)."""
+    """The name of a model without the decorations of agents.
+
+    claude names a long-context variant `claude-opus-4-8[1m]`. opencode and aider prefix the provider: `openai/gpt-4o`.
+    """
     return model.split("[", 1)[0].rpartition("/")[2]

@@ -1,8 +1,7 @@
-"""The door for the embedded agent's own commands: one program, bounded in time and output, that leaves nothing in its
-process group.
+"""Run one program for the embedded agent, with limits for time and output, and end its process group.
 
-Not for workers: those have a supervisor (`process.py`) that also finds what leaves the group. A worker's agent runs
-inside such a tree, so what escapes here is ended there.
+Workers have a supervisor instead (`supervision.process`), which also finds processes that left the group. A worker's
+agent runs inside such a supervised tree, so that processes which escape here are ended there.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ TICK_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramOutcome:
-    """How a program ended."""
+    """The result of a program."""
 
     exit_code: int | None
-    """Negative: that signal. `None`: it was ended because of the time limit or a stop."""
+    """A negative number means that signal. `None` means that the time limit or a stop ended the program."""
     output: bytes
-    """stdout and stderr in their order; the first and the last part when there was too much."""
+    """stdout and stderr in their order. Too much output is cut in the middle."""
     omitted_bytes: int
     timed_out: bool
 
@@ -66,12 +65,12 @@ def run_bounded(
     output_bytes: int,
     stop: threading.Event,
 ) -> ProgramOutcome:
-    """Run a program to its end, its time limit, or until `stop` is set; then its process group is gone.
+    """Run a program to its end, its time limit, or until `stop` is set. Then end its process group.
 
-    The program's end counts, not the end of its output: a background process may hold the pipe.
+    The end of the program counts, not the end of its output, because a background process may keep the pipe open.
 
     Raises:
-        OSError: When the program cannot be started.
+        OSError: The program cannot be started.
     """
     tape = _Tape(output_bytes)
     process = subprocess.Popen(
@@ -104,8 +103,8 @@ def run_bounded(
         while _read(descriptor, tape) and len(tape.content()) < output_bytes:
             pass
     finally:
-        # The group id stays ours until the leader is reaped, and a group outlives its leader: what was started with
-        # `&` is ended here too.
+        # No other group gets this id before the leader is reaped, and a group outlives its leader. So this also ends
+        # programs started with `&`.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,7 +1,7 @@
-"""The door to signals: what arrives for the launcher is handed to one callable, and the old handlers come back.
+"""Forward the launcher's signals to one callable, and restore the old handlers afterwards.
 
-Python runs handlers in the main thread only; used from another thread (a program that calls `ParallelRunner` from
-one), nothing is installed and the program keeps its own handling.
+Python runs handlers only in the main thread. In another thread (of a program that calls `ParallelRunner` there), no
+handler is installed, and the program keeps its own.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:
-    """SIGINT, SIGTERM and SIGHUP, without a SIGHUP that is ignored: under `nohup` a run outlives its terminal."""
+    """SIGINT, SIGTERM and SIGHUP. An ignored SIGHUP is left out: under `nohup` a run outlives its terminal."""
     is_hangup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return tuple(number for number in STOPPING if number is not signal.SIGHUP or not is_hangup_ignored)
 
 
 @contextlib.contextmanager
 def forwarded(receive: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Within the block SIGINT, SIGTERM and SIGHUP call `receive`, which must be reentrant and quick.
+    """Call `receive` for SIGINT, SIGTERM and SIGHUP within the block. It must be reentrant and quick.
 
-    A SIGHUP that was ignored before (`nohup`) stays ignored. SIGINT is taken even where it was ignored: a run started
-    with `&` from a script can be stopped with `kill -INT`.
+    A SIGHUP that was ignored before (`nohup`) stays ignored. An ignored SIGINT is handled, so that `kill -INT` stops a
+    run that a script started with `&`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,5 +39,5 @@ def forwarded(receive: Callable[[signal.Signals], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""The door to the keyboard: keys as they are pressed, and a terminal that is as it was afterwards."""
+"""Read single keys from a terminal, and restore the terminal afterwards."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Keys:
         self._descriptor = descriptor
 
     def read(self, timeout_s: float) -> list[str]:
-        """Names the keys pressed until one was, or `timeout_s` was over; `q` when the terminal has gone."""
+        """Names of the keys pressed within `timeout_s` seconds. `q` means that the terminal is gone."""
         if not self._waits(timeout_s):
             return []
         data = self._some()
@@ -69,41 +69,41 @@ class Keys:
 
 
 def split_keys(data: bytes) -> list[str]:
-    r"""What was typed as names of keys: those of `SEQUENCES`, else characters; unknown sequences are left out.
+    r"""Names of the typed keys: those of `SEQUENCES`, otherwise characters. Unknown sequences are left out.
 
     >>> split_keys(b"\x1b[A\x1bq\x1b[99~c")
     ['up', 'escape', 'q', 'c']
     """
-    found = []
+    keys = []
     while data:
         length = next((size for size in (4, 3, 1) if data[:size] in SEQUENCES and len(data) >= size), 0)
         if data[:2] in (b"\x1b[", b"\x1bO") and length < 3:
             length = _unknown_length(data)
         elif length:
-            found.append(SEQUENCES[data[:length]])
+            keys.append(SEQUENCES[data[:length]])
         else:
             length = 1
-            found.append(chr(data[0]))
+            keys.append(chr(data[0]))
         data = data[length:]
-    return found
+    return keys
 
 
 def _unknown_length(data: bytes) -> int:
-    for place in range(2, len(data)):
-        if 0x40 <= data[place] <= 0x7E:
-            return place + 1
+    for position in range(2, len(data)):
+        if 0x40 <= data[position] <= 0x7E:
+            return position + 1
     return len(data)
 
 
 @contextlib.contextmanager
 def pressed_keys() -> Iterator[Keys]:
-    """Keys one by one, not echoed, within the block; Ctrl-C is a signal still, Ctrl-Z is not."""
+    """Read single keys without echo within the block. Ctrl-C still sends its signal, Ctrl-Z does not."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     changed = termios.tcgetattr(descriptor)
     changed[3] &= ~(termios.ICANON | termios.ECHO)
     changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
-    changed[6][termios.VSUSP] = b"\0"  # a stop would leave the terminal to the shell as it is now
+    changed[6][termios.VSUSP] = b"\0"  # after a stop, the shell would get the terminal in this mode
     termios.tcsetattr(descriptor, termios.TCSAFLUSH, changed)
     try:
         yield Keys(descriptor)

@@ -7,7 +7,7 @@ registration below `<common>/worktrees/` stays untouched meanwhile.
 
 `take_back` reads what is in the worker repository as data. It copies the objects, moves the worker's branch, keeps
 every other commit under `refs/architect/keep/`, carries index and HEAD over to the registration, and lets `.git` name
-that again. Every step can be repeated. The directory goes last, so a launcher that is killed on the way leaves it, and
+that again. Every step can be repeated. The directory is removed last, so a killed launcher leaves it, and
 `settle` finishes the work for the next command. Pointers are relative: a repository that is moved or copied meanwhile
 still works.
 
