@@ -223,7 +223,9 @@ def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int
         repository=str(repository.root),
         base_commit=result.base_commit,
         base_ref=result.base_ref,
-        workers=tuple(_spec(result, each, numbers.get(each.worker_id), place) for place, each in enumerate(workers)),
+        workers=tuple(
+            _spec(result, worker, numbers.get(worker.worker_id), place) for place, worker in enumerate(workers)
+        ),
         max_parallel=result.max_parallel,
         warnings=(*result.warnings, "imported: its results were written on another machine"),
         imported=True,

@@ -178,7 +178,7 @@ class GeminiReader:
         self._result = event
         facts = list(self.poll())  # what its replies took: the rest it spent beside them (choosing a model, say)
         stats = read.child(event, "stats")
-        models = {one_line(name, 200): each for name, each in read.child(stats, "models").items()}
+        models = {one_line(name, 200): model for name, model in read.child(stats, "models").items()}
         parts = {name: _used(model) for name, model in models.items() if isinstance(model, dict)}
         if not any(parts.values()):
             parts = {self._model or "": _used(stats)}

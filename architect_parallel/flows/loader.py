@@ -113,7 +113,7 @@ class _Loader:
                 yield fault(place, f"there is no flow {quoted(name)}")
                 continue
             if os.path.realpath(file) in above:
-                chain = " → ".join(Path(each).name for each in (*above, os.path.realpath(file)))
+                chain = " → ".join(Path(item).name for item in (*above, os.path.realpath(file)))
                 yield fault(place, f"a flow cannot run itself: {chain}")
                 continue
             # Each call loads it: the next one may pass other variables.
@@ -158,7 +158,7 @@ def _canonical(document: Document, tools: Collection[str]) -> Document:
     fault = maker(Document(document.data, places))
 
     def named(value: Mapping[str, Any], path: KeyPath, model: type[Section]) -> dict[str, Any]:
-        written = {key: each for key, each in value.items() if each is not None}
+        written = {key: entry for key, entry in value.items() if entry is not None}
         return canonical_keys(written, path, keys_of(model), places, faults, own_key)
 
     def use(value: Any, path: KeyPath, *, inside: bool = False) -> dict[str, Any]:
@@ -240,5 +240,5 @@ def _interactive_state(flow: Flow, seen: set[int]) -> FlowState | None:
         return None
     seen.add(id(flow))
     asking = (state for state in flow.states.values() if state.task.tool in INTERACTIVE)
-    inner = (_interactive_state(each, seen) for each in flow.flows.values())
+    inner = (_interactive_state(item, seen) for item in flow.flows.values())
     return next(asking, None) or next(filter(None, inner), None)

@@ -121,9 +121,9 @@ class _MergeSequence:
         )
 
     def _warn(self, *warnings: str) -> None:
-        for each in warnings:
-            self._warnings.append(each)
-            self._workshop.warn(each)
+        for warning in warnings:
+            self._warnings.append(warning)
+            self._workshop.warn(warning)
 
     def _take_one(self, source: Source) -> LeftOut | None:
         order, number = self._order, source.worker_id
@@ -182,7 +182,7 @@ class _MergeSequence:
 
     def _broken(self, source: Source, commit: str) -> str | None:
         """Return the check that passed before this step and fails after it. `None` means that no check broke."""
-        specs = [self._order.specs[each] for each in (*self._merged, source.worker_id) if each in self._order.specs]
+        specs = [self._order.specs[item] for item in (*self._merged, source.worker_id) if item in self._order.specs]
         found: dict[str, bool] = {}
         for spec in specs:
             for command in spec.checks:

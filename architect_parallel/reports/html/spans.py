@@ -25,7 +25,7 @@ from architect_parallel.journal.view import RunView
 
 
 class SpanPhase(StrEnum):
-    """What a worker is doing."""
+    """The activity of a worker."""
 
     WAITING = "waiting"
     WORKTREE = "worktree"
