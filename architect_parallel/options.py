@@ -142,7 +142,7 @@ class RunOptions:
         return value if task is None or name in self.given else task
 
 
-OPTIONS: dict[str, Field[Any]] = {each.name: each for each in fields(RunOptions) if each.metadata}
+OPTIONS: dict[str, Field[Any]] = {item.name: item for item in fields(RunOptions) if item.metadata}
 """Every option by name."""
 KEYS = {name: declared for name, declared in OPTIONS.items() if declared.metadata["is_key"]}
 """The keys of the section `parallel_runs`."""

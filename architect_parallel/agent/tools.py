@@ -204,8 +204,11 @@ def _told(outcome: ProgramOutcome, timeout_s: float) -> str:
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
-}  # fmt: skip
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
 
 
 def _checked(spec: ToolSpec, given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def continue_worker(
     """Run one worker of an ended run again in its worktree as it is, in the same session where its backend can.
 
     Args:
-        artifacts: Where the run's artifacts go at its end; those it wrote before are replaced. `None`: nowhere.
+        artifacts: Where the run's artifacts go at its end; those it wrote before are replaced. `None` means nowhere.
 
     Returns:
         The whole run, with the sums over all attempts in the worker's place; its exit code is that of this worker.

@@ -178,9 +178,7 @@ def _base(git: Git, worker: WorkerResult, run: RunResult) -> str:
     return run.base_commit if foreign else begun
 
 
-def _numbers(
-    repository: Repository, journal: Journal, result: RunResult, tips: Mapping[int, str]
-) -> dict[int, int]:  # fmt: skip
+def _numbers(repository: Repository, journal: Journal, result: RunResult, tips: Mapping[int, str]) -> dict[int, int]:
     """Worker id → number here: the same numbers if all are free, otherwise the next block."""
     same = {item.worker_id: parse_branch_number(item.branch) or 0 for item in result.results if item.branch}
     live = journal.live_numbers()
@@ -207,7 +205,7 @@ def _is_there(repository: Repository, result: RunResult, name: str, tip: str | N
 
 def _imported(
     result: RunResult, true: list[WorkerResult], numbers: Mapping[int, int], tips: Mapping[int, str]
-) -> Imported:  # fmt: skip
+) -> Imported:
     return Imported(
         run_id=result.run_id,
         branches={worker_id: branch_name(numbers[worker_id]) for worker_id in sorted(tips)},
@@ -226,15 +224,19 @@ def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int
         base_commit=result.base_commit,
         base_ref=result.base_ref,
         workers=tuple(
-            _spec(result, each, numbers.get(each.worker_id), place) for place, each in enumerate(workers)
+            _spec(result, worker, numbers.get(worker.worker_id), place) for place, worker in enumerate(workers)
         ),
         max_parallel=result.max_parallel,
         warnings=(*result.warnings, "imported: its results were written on another machine"),
         imported=True,
-    )  # fmt: skip
+    )
 
-    def at(worker_id: int | None, event: Collected | RunStarted | RunFinished | WorkerFinished | BaselineFinished, *,
-           start: bool = False) -> Recorded:  # fmt: skip
+    def at(
+        worker_id: int | None,
+        event: Collected | RunStarted | RunFinished | WorkerFinished | BaselineFinished,
+        *,
+        start: bool = False,
+    ) -> Recorded:
         time = result.started_at if start else ended
         return Recorded(run_id=result.run_id, seq=0, time=time, worker_id=worker_id, event=event)
 

@@ -59,6 +59,4 @@ def serve(repository: Repository, journal: Journal, run: str, *, port: int) -> L
     """
     token = secrets.token_urlsafe(32)
     report = LiveReport(repository, journal, journal.find(run), events=f"/events?token={token}")
-    return Loopback(
-        port=port, page=report.page, state=report.state, policy=html.policy(live=True), token=token
-    )  # fmt: skip
+    return Loopback(port=port, page=report.page, state=report.state, policy=html.policy(live=True), token=token)

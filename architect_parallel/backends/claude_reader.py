@@ -290,8 +290,14 @@ def _shown(block: Json) -> str:
             return one_line(read.text(block, "text"), 200)
         case "tool_use":
             given = read.child(block, "input")
-            what = next((read.text(given, key) for key in ("command", "file_path", "path", "pattern", "prompt")
-                         if read.text(given, key)), "")  # fmt: skip
+            what = next(
+                (
+                    read.text(given, key)
+                    for key in ("command", "file_path", "path", "pattern", "prompt")
+                    if read.text(given, key)
+                ),
+                "",
+            )
             return one_line(f"{read.text(block, 'name')} {what}", 200)
         case _:
             return ""

@@ -134,8 +134,9 @@ class CopilotReader:
         name, given = one_line(read.text(data, "toolName"), 60), read.child(data, "arguments")
         if len(self._tools) < _MOST_TOOLS:
             self._tools[read.text(data, "toolCallId")] = name
-        what = next((read.text(given, key) for key in ("command", "path", "pattern", "prompt")
-                     if read.text(given, key)), "")  # fmt: skip
+        what = next(
+            (read.text(given, key) for key in ("command", "path", "pattern", "prompt") if read.text(given, key)), ""
+        )
         return (Text(text=one_line(f"{name} {what}", 200)),)
 
     def _tool_ended(self, data: Json) -> None:

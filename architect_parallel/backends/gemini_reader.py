@@ -141,8 +141,14 @@ class GeminiReader:
         name, given = one_line(read.text(event, "tool_name"), 60), read.child(event, "parameters")
         if len(self._tools) < _MOST_REPLIES:
             self._tools[read.text(event, "tool_id")] = name
-        what = next((read.text(given, key) for key in ("command", "file_path", "path", "pattern", "prompt")
-                     if read.text(given, key)), "")  # fmt: skip
+        what = next(
+            (
+                read.text(given, key)
+                for key in ("command", "file_path", "path", "pattern", "prompt")
+                if read.text(given, key)
+            ),
+            "",
+        )
         return [*facts, Text(text=one_line(f"{name} {what}", 200))]
 
     def _tool_result(self, event: Json) -> Iterable[AgentEvent]:
@@ -172,7 +178,7 @@ class GeminiReader:
         self._result = event
         facts = list(self.poll())  # what its replies took: the rest it spent beside them (choosing a model, say)
         stats = read.child(event, "stats")
-        models = {one_line(name, 200): each for name, each in read.child(stats, "models").items()}
+        models = {one_line(name, 200): model for name, model in read.child(stats, "models").items()}
         parts = {name: _used(model) for name, model in models.items() if isinstance(model, dict)}
         if not any(parts.values()):
             parts = {self._model or "": _used(stats)}

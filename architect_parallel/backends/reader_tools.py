@@ -1,4 +1,4 @@
-"""Tools for the readers of agents' output: JSON values, files that grow, token sums, unread text.
+"""Tools for the readers of agents' output: JSON values, growing files, token sums, unread text.
 
 Nothing here raises on any input. A value of the wrong kind is read as `None`: a text where a number belongs, a negative
 count, a number that is not finite.

@@ -63,7 +63,7 @@ def canonical_sections(
         if isinstance(value, dict) and not rest:
             return canonical_keys(value, path, keys_of(sections[pattern]), places, faults, name_of)
         if isinstance(value, list) and rest[:1] == ("*",):
-            return [renamed(each, pattern, (*path, index), rest[1:]) for index, each in enumerate(value)]
+            return [renamed(item, pattern, (*path, index), rest[1:]) for index, item in enumerate(value)]
         if isinstance(value, dict):
             keys = list(value) if rest[0] == "*" else [rest[0]] if rest[0] in value else []
             return value | {key: renamed(value[key], pattern, (*path, key), rest[1:]) for key in keys}

@@ -151,7 +151,7 @@ def _variables(value: object) -> tuple[str, ...]:
 
 
 def _written(value: object) -> Written:
-    """What `text.quantities` reads; anything else becomes a text that it refuses."""
+    """Convert a value for `text.quantities`. Anything else becomes a text that it refuses."""
     return value if isinstance(value, (str, int, float)) else ""
 
 

@@ -113,7 +113,7 @@ def checked(
         return model.model_validate(document.data), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return None, [fault_of(dict(each), document.data, document.places, meant) for each in details]
+        return None, [fault_of(dict(detail), document.data, document.places, meant) for detail in details]
 
 
 def read_section(
@@ -159,7 +159,7 @@ def maker(document: Document) -> Make:
 def tasks_of(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tasks of a document. Anything else in the list is an empty task."""
     tasks = data.get("tasks")
-    return [each if isinstance(each, dict) else {} for each in tasks] if isinstance(tasks, list) else []
+    return [task if isinstance(task, dict) else {} for task in tasks] if isinstance(tasks, list) else []
 
 
 def defaults_of(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,8 +179,8 @@ def section_faults(data: Mapping[str, Any], context: ValidationContext, fault: M
     """Yield faults of backends, agents and directories that do not exist, in the defaults and in each task."""
     defaults = defaults_of(data)
     yield from _section_faults(("defaults",), defaults, defaults, context, fault)
-    for index, each in enumerate(tasks_of(data)):
-        yield from _section_faults(("tasks", index), each, defaults, context, fault)
+    for index, task in enumerate(tasks_of(data)):
+        yield from _section_faults(("tasks", index), task, defaults, context, fault)
 
 
 def _section_faults(
@@ -245,7 +245,7 @@ def dependency_graph(
     tasks = tasks_of(data)
     common = named(defaults_of(data), ("defaults",)) or []
     own = [named(task, ("tasks", index)) for index, task in enumerate(tasks)]
-    needs = {index: list(common) if each is None else each for index, each in enumerate(own)}
+    needs = {index: list(common) if dependencies is None else dependencies for index, dependencies in enumerate(own)}
     for index, wanted in needs.items():
         if index in wanted:
             words = tasks[index].get("dependencies") or ()
@@ -253,7 +253,7 @@ def dependency_graph(
                 position for position, word in enumerate(words) if isinstance(word, str) and owners.get(word) == index
             ]
             faults.append(fault(("tasks", index, "dependencies", *at[:1]), "a task cannot wait for itself"))
-            needs[index] = [each for each in wanted if each != index]
+            needs[index] = [name for name in wanted if name != index]
     for ring in cycles(needs):
         names = " → ".join(str(tasks[index].get("name") or tasks[index].get("id")) for index in ring)
         what = f"dependency cycle: {one_line(names, 300)} (each waits for the next)"
@@ -268,9 +268,9 @@ def is_path(text: str) -> bool:
 
 def not_a_directory(path: Path) -> str | None:
     """The path that is in the way of a directory. `None` means that nothing is."""
-    for each in (path, *path.parents):
-        if os.path.isdir(each):
+    for item in (path, *path.parents):
+        if os.path.isdir(item):
             return None
-        if os.path.lexists(each):
-            return str(each)
+        if os.path.lexists(item):
+            return str(item)
     return None

@@ -99,7 +99,7 @@ def holds_tasks(data: bytes) -> bool:
     return (
         isinstance(top, list)
         and bool(top)
-        and all(isinstance(each, dict) and not {"prompt", "task"}.isdisjoint(each) for each in top)
+        and all(isinstance(item, dict) and not {"prompt", "task"}.isdisjoint(item) for item in top)
     )
 
 
@@ -123,8 +123,8 @@ def _surrounding_faults(document: Document, context: ValidationContext) -> Itera
     data, fault = document.data, maker(document)
     yield from section_faults(data, context, fault)
     defaults, tasks = defaults_of(data), data.get("tasks")
-    for index, each in enumerate(tasks if isinstance(tasks, list) else ()):
-        if isinstance(each, dict) and {**defaults, **each}.get("backend") is None and not context.backend_given:
+    for index, task in enumerate(tasks if isinstance(tasks, list) else ()):
+        if isinstance(task, dict) and {**defaults, **task}.get("backend") is None and not context.backend_given:
             path = ("tasks", index, "backend")
             yield Fault(place_of(document.places, path), f"{as_written(document.places, path)} is missing")
     owners, duplicates = named_tasks(data, fault)

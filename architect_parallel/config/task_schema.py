@@ -134,7 +134,7 @@ def task_file_schema() -> dict[str, Any]:
                 section["properties"][camel_name(field)] = _another(section, field)
     task = schema["$defs"]["TaskSection"]
     task["properties"]["task"] = _another(task, "prompt")
-    task["required"] = [each for each in task["required"] if each != "prompt"]
+    task["required"] = [item for item in task["required"] if item != "prompt"]
     task["oneOf"] = [{"required": ["prompt"]}, {"required": ["task"]}]
     # A file is the mapping, or the bare list of its tasks.
     whole = {key: schema.pop(key) for key in ("type", "properties", "required", "additionalProperties", "description")}

@@ -21,7 +21,7 @@ class ValidationContext:
     ceiling: int
     """The highest value of `max_parallel`."""
     backend_given: bool = False
-    """Whether a flag names the backend, so that a task need not."""
+    """A flag names the backend, so that a task need not."""
     branches: Callable[[], Collection[str]] = tuple
     """Returns the short names of the local branches; called only where they matter."""
     file_fault: Callable[[str], str | None] = lambda path: None

@@ -33,7 +33,7 @@ NO_CHANGES = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ResultFacts:
     """The figures of one result that are compared."""
 
     result: WorkerResult
@@ -103,7 +103,7 @@ def bands(figures: Iterable[float], noise: float) -> dict[float, float]:
     return found
 
 
-def facts_of_task(results: Sequence[WorkerResult], judged: Iterable[Judgement]) -> list[Facts]:
+def facts_of_task(results: Sequence[WorkerResult], judged: Iterable[Judgement]) -> list[ResultFacts]:
     known: dict[str, bool] = {}
     """Check → whether it passes on the base, if any result tells."""
     for result in results:
@@ -117,11 +117,11 @@ def facts_of_task(results: Sequence[WorkerResult], judged: Iterable[Judgement]) 
     return [facts_of(result, known, balance.get(result.worker_id, 0)) for result in results]
 
 
-def facts_of(result: WorkerResult, known: Mapping[str, bool], balance: int) -> Facts:
+def facts_of(result: WorkerResult, known: Mapping[str, bool], balance: int) -> ResultFacts:
     own = {check.command: check for check in result.checks}
     not_run = [command for command in known if command not in own]
     standing = STANDING[result.status]
-    return Facts(
+    return ResultFacts(
         result=result,
         checks=len(known),
         newly_broken=sum(check.change is CheckChange.NEWLY_BROKEN for check in own.values())

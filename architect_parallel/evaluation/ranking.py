@@ -34,7 +34,7 @@ from architect_parallel.evaluation.facts import (
     COST_NOISE,
     NO_CHANGES,
     TIME_NOISE,
-    Facts,
+    ResultFacts,
     bands,
     facts_of_task,
     preferences,
@@ -171,13 +171,13 @@ def _share(least: float, own: float) -> float:
     return 1.0 if own <= least else least / own
 
 
-def _ordered(facts: Sequence[Facts], scores: Mapping[int, float]) -> list[Facts]:
+def _ordered(facts: Sequence[ResultFacts], scores: Mapping[int, float]) -> list[ResultFacts]:
     """Order the facts, best first, each with its bands among the results that are equal before."""
 
-    def before_figures(fact: Facts) -> tuple[float, ...]:
+    def before_figures(fact: ResultFacts) -> tuple[float, ...]:
         return -scores.get(fact.worker_id, 0.0), *fact.observed, -fact.judged
 
-    ordered: list[Facts] = []
+    ordered: list[ResultFacts] = []
     for _, even in groupby(sorted(facts, key=before_figures), key=before_figures):
         for cost_band, same_cost in _banded(list(even), lambda fact: fact.cost, COST_NOISE):
             for time_band, equal in _banded(same_cost, lambda fact: fact.result.duration, TIME_NOISE):
@@ -186,10 +186,12 @@ def _ordered(facts: Sequence[Facts], scores: Mapping[int, float]) -> list[Facts]
     return ordered
 
 
-def _banded(facts: Sequence[Facts], figure: Callable[[Facts], float], noise: float) -> list[tuple[float, list[Facts]]]:
+def _banded(
+    facts: Sequence[ResultFacts], figure: Callable[[ResultFacts], float], noise: float
+) -> list[tuple[float, list[ResultFacts]]]:
     """The smallest figure of each band and its members, the smallest band first."""
     smallest = bands(map(figure, facts), noise)
-    found: dict[float, list[Facts]] = {item: [] for item in sorted(set(smallest.values()))}
+    found: dict[float, list[ResultFacts]] = {item: [] for item in sorted(set(smallest.values()))}
     for fact in facts:
         found[smallest[figure(fact)]].append(fact)
     return list(found.items())

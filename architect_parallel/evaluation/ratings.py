@@ -81,7 +81,7 @@ def _most_likely(won: _Matrix, prior: float) -> list[float]:
         step = _solved(information, gradient)
         length = 1.0
         while length > 1e-9:
-            tried = [strength + length * each for strength, each in zip(strengths, step, strict=True)]
+            tried = [strength + length * change for strength, change in zip(strengths, step, strict=True)]
             better = _likelihood(won, prior, tried)
             if better >= likelihood:
                 break

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from architect_parallel.domain import (
     Status,
 )
-from architect_parallel.evaluation.facts import NO_CHANGES, Facts
+from architect_parallel.evaluation.facts import NO_CHANGES, ResultFacts
 from architect_parallel.text.quantities import show_count
 
 
 def reason_for(
-    index: int, ordered: Sequence[Facts], scores: Mapping[int, float], preferred: Mapping[frozenset[int], int]
+    index: int, ordered: Sequence[ResultFacts], scores: Mapping[int, float], preferred: Mapping[frozenset[int], int]
 ) -> str:
     """Compare the first result with the second, every other one with the one before it.
 
@@ -34,10 +34,10 @@ def reason_for(
     return f"{standing}; {_difference(own, other, preferred)}"
 
 
-def _compared_with(better: Sequence[Facts], own: Facts, scores: Mapping[int, float]) -> Facts:
+def _compared_with(better: Sequence[ResultFacts], own: ResultFacts, scores: Mapping[int, float]) -> ResultFacts:
     """The last of `better`, or the cheapest or fastest one if only cost or time puts this result in another band."""
 
-    def even(fact: Facts) -> tuple[object, ...]:
+    def even(fact: ResultFacts) -> tuple[object, ...]:
         return scores.get(fact.worker_id), fact.observed, fact.judged
 
     last = better[-1]
@@ -52,7 +52,7 @@ def _compared_with(better: Sequence[Facts], own: Facts, scores: Mapping[int, flo
     return last
 
 
-def _difference(own: Facts, other: Facts, preferred: Mapping[frozenset[int], int]) -> str:
+def _difference(own: ResultFacts, other: ResultFacts, preferred: Mapping[frozenset[int], int]) -> str:
     """The first criterion on which two results differ, in words, seen from `own`."""
     name = f"worker {other.worker_id}"
     if own.was_checked != other.was_checked and own.observed[:3] != other.observed[:3]:
@@ -75,14 +75,14 @@ def _difference(own: Facts, other: Facts, preferred: Mapping[frozenset[int], int
     return f"{even}, {_figures(own, other)}"
 
 
-def _judge_words(own: Facts, other: Facts, preferred: Mapping[frozenset[int], int]) -> str:
+def _judge_words(own: ResultFacts, other: ResultFacts, preferred: Mapping[frozenset[int], int]) -> str:
     best = preferred.get(frozenset((own.worker_id, other.worker_id)))
     if best is None:
         return f"the judge's answers speak {'more' if own.judged > other.judged else 'less'} for it"
     return "preferred by the judge" if best == own.worker_id else "the judge preferred that one"
 
 
-def _figures(own: Facts, other: Facts) -> str:
+def _figures(own: ResultFacts, other: ResultFacts) -> str:
     mine, its = own.result, other.result
     if own.cost_band != other.cost_band:
         if mine.cost is None or its.cost is None:
@@ -101,7 +101,7 @@ def _figures(own: Facts, other: Facts) -> str:
     return f"{words}, as large a change" + (", ordered by the name of the model" if mine.model != its.model else "")
 
 
-def _status_words(facts: Facts) -> str:
+def _status_words(facts: ResultFacts) -> str:
     result = facts.result
     reason = str(result.reason).replace("_", " ") if result.reason is not None else ""
     match result.status:

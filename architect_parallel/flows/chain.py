@@ -79,4 +79,6 @@ def _renamed(value: Any, before: str) -> Any:
     """`value` with the name of the step before in place of `{{ previous }}`."""
     if not isinstance(value, str):
         return value
-    return fill(value, lambda each: f"{{{{ {before} }}}}" if each.text == PREVIOUS else each.written)
+    return fill(
+        value, lambda placeholder: f"{{{{ {before} }}}}" if placeholder.text == PREVIOUS else placeholder.written
+    )

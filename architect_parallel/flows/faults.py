@@ -146,13 +146,13 @@ def placeholder_faults(data: Mapping[str, Any], given: Collection[str], fault: M
 
 
 def _placeholder_faults(text: str, known: Collection[str]) -> Iterator[str]:
-    for each in scan(text):
-        if re.search("[(){}]", each.argument) if each.function else not _NAME.fullmatch(each.text):
-            yield f"{quoted(each.written)} is neither a variable nor file(PATH) nor path(PATH)"
-        elif each.function is None and each.text not in known:
-            yield f"unknown variable {quoted(each.text)}{did_you_mean(each.text, known)}"
-        elif each.function is not None and not each.argument:
-            yield f"{each.function}() needs a path"
+    for item in scan(text):
+        if re.search("[(){}]", item.argument) if item.function else not _NAME.fullmatch(item.text):
+            yield f"{quoted(item.written)} is neither a variable nor file(PATH) nor path(PATH)"
+        elif item.function is None and item.text not in known:
+            yield f"unknown variable {quoted(item.text)}{did_you_mean(item.text, known)}"
+        elif item.function is not None and not item.argument:
+            yield f"{item.function}() needs a path"
 
 
 def _set_by_tasks(data: Mapping[str, Any]) -> Iterator[str]:
@@ -169,8 +169,8 @@ def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -66,15 +66,15 @@ class Instance:
 
     def snapshot(self) -> dict[str, Any]:
         """The state of the instance as plain data for `json`."""
-        inner = [{OUTPUT: each.output} if isinstance(each, Done) else each and each.snapshot() for each in self._inner]
+        inner = [{OUTPUT: item.output} if isinstance(item, Done) else item and item.snapshot() for item in self._inner]
         return {**self._at, "workers": list(self._workers), "inner": inner}
 
     def instances(self) -> Iterator[Instance]:
         """This instance and those inside it that have begun and not succeeded."""
         yield self
-        for each in self._inner:
-            if isinstance(each, Instance):
-                yield from each.instances()
+        for item in self._inner:
+            if isinstance(item, Instance):
+                yield from item.instances()
 
     @property
     def jobs(self) -> Jobs | None:
@@ -113,7 +113,7 @@ class Instance:
                 ends = self._go_on_inside(self.demanded, end, writer)
             else:
                 ends = [end(worker_id) for worker_id in self._workers]
-            outcomes = [each for each in ends if each is not None]
+            outcomes = [item for item in ends if item is not None]
             if not ends or len(outcomes) < len(ends):
                 return
             self.machine.finished(outcomes, writer())
@@ -133,7 +133,7 @@ class Instance:
     def _go_on_inside(self, demanded: SubFlows, end: End, writer: Callable[[], Writer]) -> list[Done | None]:
         """Start the flows that may start, go on with each, and return their ends. `None` means not ended."""
         ends: list[Done | None] = []
-        live = sum(isinstance(each, Instance) for each in self._inner)
+        live = sum(isinstance(item, Instance) for item in self._inner)
         for index, sub_flow in enumerate(demanded.flows):
             inner = self._inner[index]
             if inner is None and (demanded.at_once is None or live < demanded.at_once):

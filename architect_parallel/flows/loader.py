@@ -34,9 +34,9 @@ from architect_parallel.flows.schema import (
     ARGUMENTS,
     AgentArguments,
     FlowSection,
+    FlowTaskSection,
     ParallelArguments,
     StateSection,
-    TaskSection,
     own_key,
 )
 from architect_parallel.text.quantities import quoted
@@ -113,7 +113,7 @@ class _Loader:
                 yield fault(place, f"there is no flow {quoted(name)}")
                 continue
             if os.path.realpath(file) in above:
-                chain = " → ".join(Path(each).name for each in (*above, os.path.realpath(file)))
+                chain = " → ".join(Path(item).name for item in (*above, os.path.realpath(file)))
                 yield fault(place, f"a flow cannot run itself: {chain}")
                 continue
             # Each call loads it: the next one may pass other variables.
@@ -158,14 +158,14 @@ def _canonical(document: Document, tools: Collection[str]) -> Document:
     fault = maker(Document(document.data, places))
 
     def named(value: Mapping[str, Any], path: KeyPath, model: type[Section]) -> dict[str, Any]:
-        written = {key: each for key, each in value.items() if each is not None}
+        written = {key: entry for key, entry in value.items() if entry is not None}
         return canonical_keys(written, path, keys_of(model), places, faults, own_key)
 
     def use(value: Any, path: KeyPath, *, inside: bool = False) -> dict[str, Any]:
         if not isinstance(value, dict):
             faults.append(fault(path, f"a {'task' if inside else 'state'} must hold a mapping with its tool"))
             return dict(_REPLACEMENT)
-        keys = named(value, path, TaskSection if inside else StateSection)
+        keys = named(value, path, FlowTaskSection if inside else StateSection)
         problem = _tool_problem(keys.get("tool"), tools, inside=inside)
         if problem is not None:
             faults.append(fault((*path, "tool"), problem))
@@ -203,7 +203,7 @@ def _known(data: Mapping[str, Any], path: KeyPath) -> list[str]:
         owner = owner[step]
     match path[2:]:
         case () | ("arguments", "tasks", _):
-            return keys_of(FlowSection if not path else TaskSection if path[2:] else StateSection)
+            return keys_of(FlowSection if not path else FlowTaskSection if path[2:] else StateSection)
         case _:
             return keys_of(ARGUMENTS.get(owner["tool"], AgentArguments))
 
@@ -222,7 +222,7 @@ def _flow(section: FlowSection, stem: str, flows: Mapping[str, Flow]) -> Flow:
     )
 
 
-def _task(section: TaskSection[Any]) -> FlowTask:
+def _task(section: FlowTaskSection[Any]) -> FlowTask:
     arguments = section.arguments
     tasks = arguments.tasks if isinstance(arguments, ParallelArguments) else ()
     return FlowTask(
@@ -240,5 +240,5 @@ def _interactive_state(flow: Flow, seen: set[int]) -> FlowState | None:
         return None
     seen.add(id(flow))
     asking = (state for state in flow.states.values() if state.task.tool in INTERACTIVE)
-    inner = (_interactive_state(each, seen) for each in flow.flows.values())
+    inner = (_interactive_state(item, seen) for item in flow.flows.values())
     return next(asking, None) or next(filter(None, inner), None)

@@ -120,12 +120,12 @@ class Machine:
         task = self._state.task
         tasks = task.tasks or (task,)
         message = ""
-        for each, outcome in zip(tasks, outcomes, strict=True):
-            if each.output is not None and each.output.kind is Kind.VAR:
-                self._set(each.output.name, outcome.output)
-            elif each.output is not None:
+        for job, outcome in zip(tasks, outcomes, strict=True):
+            if job.output is not None and job.output.kind is Kind.VAR:
+                self._set(job.output.name, outcome.output)
+            elif job.output is not None:
                 try:
-                    write(self._text(each.output.name), outcome.output.strip() + "\n")
+                    write(self._text(job.output.name), outcome.output.strip() + "\n")
                 except FlowFault as error:
                     message = message or str(error)
         failed = next((outcome for outcome in outcomes if outcome.exit_code != 0), None)
@@ -184,13 +184,13 @@ class Machine:
         match task.tool:
             case "parallel":
                 limit = arguments.get("max_parallel")
-                if any(each.tool == "sub-flow" for each in task.tasks):
-                    flows = tuple(self._inner(each, number) for number, each in enumerate(task.tasks, 1))
+                if any(item.tool == "sub-flow" for item in task.tasks):
+                    flows = tuple(self._inner(call, number) for number, call in enumerate(task.tasks, 1))
                     return SubFlows(state=self.where, flows=flows, at_once=limit)
-                jobs = tuple(self._job(each, inside=True) for each in task.tasks)
+                jobs = tuple(self._job(entry, inside=True) for entry in task.tasks)
                 return Jobs(state=self.where, jobs=jobs, at_once=limit)
             case "ask-user":
-                choices = tuple(self._text(each) for each in arguments.get("choices", ()))
+                choices = tuple(self._text(element) for element in arguments.get("choices", ()))
                 default = arguments.get("default")
                 return Question(
                     state=self.where,
@@ -243,9 +243,9 @@ class Machine:
         if state.name not in loops:
             items = arguments["items"]
             listed = (
-                [self._text(each) for each in items] if not isinstance(items, str) else self._text(items).split("\n")
+                [self._text(entry) for entry in items] if not isinstance(items, str) else self._text(items).split("\n")
             )
-            loops[state.name] = [each.strip() for each in listed if each.strip()]
+            loops[state.name] = [item.strip() for item in listed if item.strip()]
         if not loops[state.name]:
             del loops[state.name]
             return None
@@ -294,7 +294,7 @@ class Machine:
 
     def _fill(self, value: Any) -> Any:
         if isinstance(value, list):
-            return [self._fill(each) for each in value]
+            return [self._fill(item) for item in value]
         return self._text(value) if isinstance(value, str) else value
 
     def _set(self, name: str, text: str) -> None:

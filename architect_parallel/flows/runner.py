@@ -17,7 +17,7 @@ from pathlib import Path
 from architect_parallel.api.launch import hold, require_not_imported
 from architect_parallel.api.local_launch import local_runner
 from architect_parallel.api.resume import hold_run
-from architect_parallel.domain import Pause, RunPlan, RunResult, RunStatus, Status, WorkerResult, WorkerSpec
+from architect_parallel.domain import RunPlan, RunResult, RunStatus, Status, WorkerResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, ExitCode, NothingToDo, UsageError
 from architect_parallel.events import (
     FlowMoved,
@@ -28,6 +28,7 @@ from architect_parallel.events import (
     Warned,
     WorkerFinished,
 )
+from architect_parallel.flows.answers import pause_of, require_answer
 from architect_parallel.flows.files import Outputs, reader_in
 from architect_parallel.flows.instance import FlowChanged, Instance
 from architect_parallel.flows.machine import Machine
@@ -39,7 +40,6 @@ from architect_parallel.flows.model import (
     Flow,
     FlowFault,
     Jobs,
-    Question,
     SubFlows,
     Wait,
 )
@@ -54,7 +54,7 @@ from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.runner import Runner
 from architect_parallel.runs.workspace import Workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
-from architect_parallel.text.sanitize import one_line, require_utf8
+from architect_parallel.text.sanitize import one_line
 from architect_parallel.worktrees.create import exclude_from_status, highest_number
 
 Answer = Callable[[Demand], str | None]
@@ -120,7 +120,7 @@ def resume_flow(
             text = f"{plan.flow.file}: state {error} does other work than in the recorded run"
             raise UsageError(text, hint=f"architect flow run {plan.flow.file}") from error
         if answer is not None:
-            _require_answer(instance.demanded, answer, run_id)
+            require_answer(instance.demanded, answer, run_id)
         forget_requests(journal.run_dir(run_id))
         started(plan)
         return _FlowRun(instance, plan, here, journal, ask, listeners).run(earlier, answer)
@@ -151,7 +151,7 @@ def _recorded(journal: Journal, run_id: str) -> tuple[list[Recorded], list[FlowM
     recorded = journal.recorded(run_id)
     if replay(recorded, live=False).status is RunStatus.SUCCESS:
         raise NothingToDo(f"the flow of run {run_id} has ended", hint=f"architect status {run_id}")
-    return recorded, [each.event for each in recorded if isinstance(each.event, FlowMoved)]
+    return recorded, [event.event for event in recorded if isinstance(event.event, FlowMoved)]
 
 
 class _FlowRun:
@@ -186,8 +186,8 @@ class _FlowRun:
             answer: The answer to the first question. `None` means that a person is asked.
         """
         self._answer = answer
-        for each in earlier or ():
-            self._collect(each)
+        for item in earlier or ():
+            self._collect(item)
         runner = local_runner(self._plan, self._journal, self._here, [self._collect, *self._listeners])
         if earlier is not None:
             self._restart(runner, earlier)
@@ -206,7 +206,7 @@ class _FlowRun:
                 if runner.stopped_by is not None:
                     return self._stop(runner, self._flow.machine.where)
                 continue
-            pause = _pause_of(demanded)
+            pause = pause_of(demanded)
             self._record(runner, FlowMoved(state=demanded.state, machine=self._flow.snapshot(), pause=pause))
             if isinstance(demanded, Wait) and demanded.seconds is not None:
                 runner.idle(demanded.seconds)
@@ -224,7 +224,7 @@ class _FlowRun:
         """Take the results of ended jobs, and start the jobs that follow."""
         while True:
             self._flow.go_on(self._end_of, lambda: Outputs(self._here.start).write)
-            waiting = [each for each in self._flow.instances() if each.jobs is not None and not each.workers]
+            waiting = [item for item in self._flow.instances() if item.jobs is not None and not item.workers]
             for instance in waiting:
                 self._begin(runner, instance)
             if not waiting:
@@ -252,7 +252,7 @@ class _FlowRun:
     def _restart(self, runner: Runner, earlier: Sequence[Recorded]) -> None:
         """Start the unfinished jobs of an earlier launch again, each with its next attempt."""
         # Not `journal.result`: this process holds the run's lock, which would look like a live launcher.
-        results = {each.worker_id: each for each in replay(earlier, live=False).results}
+        results = {result.worker_id: result for result in replay(earlier, live=False).results}
         final = ends_that_hold(earlier)
         again: list[tuple[list[WorkerSpec], int | None]] = []
         changed = []
@@ -313,32 +313,13 @@ class _FlowRun:
 
     def _pause(self, runner: Runner, state: str, code: ExitCode = ExitCode.SUCCESS) -> RunResult:
         run_id = self._plan.run_id
-        pause = _pause_of(self._flow.demanded)
+        pause = pause_of(self._flow.demanded)
         if pause is None:
             runner.warn(f"the flow is paused in state {state}; to go on: architect flow run --resume {run_id}")
         else:
             asks = f"the flow is paused in state {state} and asks: {one_line(asked(pause), 400)}"
             runner.warn(f"{asks}; to go on: {to_go_on(run_id)}")
         return runner.finish((RunStatus.INTERRUPTED, int(code)))
-
-
-def _pause_of(demanded: Demand) -> Pause | None:
-    """The question that waits for an answer. `None` means that there is none."""
-    if isinstance(demanded, Question):
-        return Pause(state=demanded.state, question=demanded.text, choices=demanded.choices, default=demanded.default)
-    if isinstance(demanded, Wait) and demanded.seconds is None:
-        return Pause(state=demanded.state, question=demanded.text)
-    return None
-
-
-def _require_answer(demanded: Demand, answer: str, run_id: str) -> None:
-    """Raise `UsageError` for an answer without a question, or one that is not among the choices."""
-    pause = _pause_of(demanded)
-    if pause is None:
-        raise UsageError(f"the flow of run {run_id} has no open question", hint=f"architect flow run --resume {run_id}")
-    require_utf8(answer, "--answer")
-    if pause.choices and answer not in pause.choices:
-        raise UsageError(f"--answer {answer!r} is none of the choices: {', '.join(pause.choices)}")
 
 
 def _outcome(result: WorkerResult) -> Done:

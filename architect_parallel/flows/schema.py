@@ -156,7 +156,7 @@ class ConditionArguments(IfEmptyArguments):
 Arguments = TypeVar("Arguments", bound=Section)
 
 
-class TaskSection(Section, Generic[Arguments]):
+class FlowTaskSection(Section, Generic[Arguments]):
     """One use of a tool."""
 
     tool: str
@@ -172,9 +172,9 @@ def _kind(value: Mapping[str, Any]) -> str:
 
 
 ParallelTask = Annotated[
-    Annotated[TaskSection[AgentArguments], Tag("tool: agent")]
-    | Annotated[TaskSection[BashArguments], Tag("tool: bash")]
-    | Annotated[TaskSection[SubFlowArguments], Tag("tool: sub-flow")],
+    Annotated[FlowTaskSection[AgentArguments], Tag("tool: agent")]
+    | Annotated[FlowTaskSection[BashArguments], Tag("tool: bash")]
+    | Annotated[FlowTaskSection[SubFlowArguments], Tag("tool: sub-flow")],
     Discriminator(_kind),
 ]
 
@@ -184,7 +184,7 @@ class ParallelArguments(Section):
     max_parallel: Count | None = None
 
 
-class StateSection(TaskSection[Arguments], Generic[Arguments]):
+class StateSection(FlowTaskSection[Arguments], Generic[Arguments]):
     """A state: its task, and the states that follow."""
 
     next: Target | None = None

@@ -99,9 +99,15 @@ def plan_cleanup(
                 scratch.append(Scratch(run_id=run_id, path=path))
             else:
                 stays.append(
-                    Stays(run_id=run_id, worker_id=None, what="worktree", name=str(path), reason=found.reason,
-                          hint=found.hint)
-                )  # fmt: skip
+                    Stays(
+                        run_id=run_id,
+                        worker_id=None,
+                        what="worktree",
+                        name=str(path),
+                        reason=found.reason,
+                        hint=found.hint,
+                    )
+                )
         for left in leftovers(repository, journal, run_id):
             item, reasons = _decided(left, force=force, keep_branches=keep_branches)
             stays += reasons
@@ -152,11 +158,17 @@ def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
     return [
         Stays(run_id=run_id, worker_id=None, what="run", name=run_id, reason=reason, hint=hint),
         *(
-            Stays(run_id=run_id, worker_id=ids.get(path), what="worktree", name=path, hint=hint,
-                  reason="its run is still running")
+            Stays(
+                run_id=run_id,
+                worker_id=ids.get(path),
+                what="worktree",
+                name=path,
+                hint=hint,
+                reason="its run is still running",
+            )
             for path in _marked(repository, run_id)
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _marked(repository: Repository, run_id: str | None = None) -> dict[str, str]:
@@ -174,11 +186,17 @@ def _marked(repository: Repository, run_id: str | None = None) -> dict[str, str]
 def _unknown(repository: Repository, known: Collection[str]) -> list[Stays]:
     """Worktrees of runs that the journal does not have."""
     return [
-        Stays(run_id=run_id, worker_id=None, what="worktree", name=path, hint=f"git worktree remove {path}",
-              reason=f"the journal has no run {run_id}")
+        Stays(
+            run_id=run_id,
+            worker_id=None,
+            what="worktree",
+            name=path,
+            hint=f"git worktree remove {path}",
+            reason=f"the journal has no run {run_id}",
+        )
         for path, run_id in _marked(repository).items()
         if run_id not in known
-    ]  # fmt: skip
+    ]
 
 
 def _decided(left: Leftover, *, force: bool, keep_branches: bool) -> tuple[Item, list[Stays]]:

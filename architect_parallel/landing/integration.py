@@ -113,14 +113,17 @@ class _MergeSequence:
             if left is not None:
                 self._left_out.append(left)
         return Combination(
-            commit=self._tip, merged=tuple(self._merged), left_out=tuple(self._left_out),
-            warnings=tuple(self._warnings), cost=total_usd(self._costs),
-        )  # fmt: skip
+            commit=self._tip,
+            merged=tuple(self._merged),
+            left_out=tuple(self._left_out),
+            warnings=tuple(self._warnings),
+            cost=total_usd(self._costs),
+        )
 
     def _warn(self, *warnings: str) -> None:
-        for each in warnings:
-            self._warnings.append(each)
-            self._workshop.warn(each)
+        for warning in warnings:
+            self._warnings.append(warning)
+            self._workshop.warn(warning)
 
     def _take_one(self, source: Source) -> LeftOut | None:
         order, number = self._order, source.worker_id
@@ -179,7 +182,7 @@ class _MergeSequence:
 
     def _broken(self, source: Source, commit: str) -> str | None:
         """Return the check that passed before this step and fails after it. `None` means that no check broke."""
-        specs = [self._order.specs[each] for each in (*self._merged, source.worker_id) if each in self._order.specs]
+        specs = [self._order.specs[item] for item in (*self._merged, source.worker_id) if item in self._order.specs]
         found: dict[str, bool] = {}
         for spec in specs:
             for command in spec.checks:

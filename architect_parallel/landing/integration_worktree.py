@@ -89,9 +89,13 @@ class IntegrationWorktree:
     def open(self) -> None:
         order = self._order
         self._worktree = add_worktree(
-            self._repository, path=order.path, branch=order.branch, base_commit=order.base, run_id=order.run_id,
+            self._repository,
+            path=order.path,
+            branch=order.branch,
+            base_commit=order.base,
+            run_id=order.run_id,
             is_cancelled=self._workshop.stop_token.is_cancelled,
-        )  # fmt: skip
+        )
         self._prepare()
 
     def lend(self, commit: str) -> None:
@@ -102,9 +106,11 @@ class IntegrationWorktree:
     @property
     def lent(self) -> WorkerRepository:
         return WorkerRepository(
-            repository=self._repository, directory=place_of(self._workshop.run_dir, "merge"),
-            worktree=self.worktree.path, admin_dir=self.worktree.admin_dir,
-        )  # fmt: skip
+            repository=self._repository,
+            directory=place_of(self._workshop.run_dir, "merge"),
+            worktree=self.worktree.path,
+            admin_dir=self.worktree.admin_dir,
+        )
 
     def at(self, commit: str) -> None:
         """Put the tree at `commit`. Tracked files are reset, untracked ones removed, ignored ones kept."""

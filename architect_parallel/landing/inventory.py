@@ -114,10 +114,20 @@ def integration_spec(operation: Operation) -> WorkerSpec:
     """The integration branch and worktree of a merge, in the form of a worker with number 0."""
     payload = operation.payload
     return WorkerSpec(
-        run_id=operation.run_id or "", worker_id=INTEGRATION_ID, index=0, number=INTEGRATION_ID, name="integration",
-        prompt="", backend="", model=None, agent=AgentProfile(name=""), branch=str(payload["integration"]),
-        worktree_path=str(payload["place"]), base_commit=str(payload["old"]), role=Role.INTEGRATION,
-    )  # fmt: skip
+        run_id=operation.run_id or "",
+        worker_id=INTEGRATION_ID,
+        index=0,
+        number=INTEGRATION_ID,
+        name="integration",
+        prompt="",
+        backend="",
+        model=None,
+        agent=AgentProfile(name=""),
+        branch=str(payload["integration"]),
+        worktree_path=str(payload["place"]),
+        base_commit=str(payload["old"]),
+        role=Role.INTEGRATION,
+    )
 
 
 def integration_leftover(repository: Repository, journal: Journal, operation: Operation) -> Leftover | None:
@@ -172,10 +182,20 @@ def _leftover(
     if spec.role is Role.INTEGRATION and forcible:
         stays = None  # nobody's work is in it but what is kept; it should be gone already
     return Leftover(
-        run_id=run.run_id, spec=spec, path=path if mine else None, debris=debris, content=content, dirty=dirty, tip=tip,
-        head=state.head if state else None, on_branch=state.branch if state else None, worktree_stays=stays,
-        branch_stays=_branch_stays(repository, spec, tip) if tip else None, forcible=forcible, hint=hint,
-    )  # fmt: skip
+        run_id=run.run_id,
+        spec=spec,
+        path=path if mine else None,
+        debris=debris,
+        content=content,
+        dirty=dirty,
+        tip=tip,
+        head=state.head if state else None,
+        on_branch=state.branch if state else None,
+        worktree_stays=stays,
+        branch_stays=_branch_stays(repository, spec, tip) if tip else None,
+        forcible=forcible,
+        hint=hint,
+    )
 
 
 def _is_debris(state: WorktreeState) -> bool:
@@ -254,7 +274,7 @@ def _targets(repository: Repository, base: str) -> list[str]:
     """Commits that may hold a branch's work in another form: the user's HEAD and branches, newest first."""
     listed = repository.store.text(
         "for-each-ref", f"--contains={base}", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/heads"
-    )  # fmt: skip
+    )
     lines = (line.split(" ", 1) for line in listed.splitlines())
     tips = [commit for commit, ref in lines if not ref.startswith(_OF_RUNS)]
     head = _users_head(repository)

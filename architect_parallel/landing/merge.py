@@ -60,7 +60,7 @@ class MergeOutcome:
 
 def execute(
     repository: Repository, journal: Journal, plan: MergePlan, workshop: IntegrationContext | None = None
-) -> MergeOutcome:  # fmt: skip
+) -> MergeOutcome:
     """Land what the plan names. Move nothing if everything is left out.
 
     Args:
@@ -98,16 +98,24 @@ def _execute(
 
 def _as_planned(plan: MergePlan, branch: str | None = None) -> MergeOutcome:
     return MergeOutcome(
-        commit=plan.commit, merged=plan.merged, left_out=plan.left_out, files=plan.files,
-        fast_forward=plan.fast_forward, branch=branch,
-    )  # fmt: skip
+        commit=plan.commit,
+        merged=plan.merged,
+        left_out=plan.left_out,
+        files=plan.files,
+        fast_forward=plan.fast_forward,
+        branch=branch,
+    )
 
 
 def _payload(plan: MergePlan) -> dict[str, Any]:
     return {
-        "branch": plan.target.branch, "old": plan.target.tip, "new": None, "workers": list(plan.merged),
-        "method": plan.method.value, "makes_target": plan.makes_target,
-    }  # fmt: skip
+        "branch": plan.target.branch,
+        "old": plan.target.tip,
+        "new": None,
+        "workers": list(plan.merged),
+        "method": plan.method.value,
+        "makes_target": plan.makes_target,
+    }
 
 
 def _reflog_message(plan: MergePlan, merged: tuple[int, ...]) -> str:
@@ -116,7 +124,7 @@ def _reflog_message(plan: MergePlan, merged: tuple[int, ...]) -> str:
 
 def _execute_combined(
     repository: Repository, journal: Journal, plan: MergePlan, workshop: IntegrationContext | None
-) -> MergeOutcome:  # fmt: skip
+) -> MergeOutcome:
     """Execute a plan that needs an integration branch. The run is locked meanwhile, so nobody resumes it or cleans it
     up.
     """
@@ -126,9 +134,7 @@ def _execute_combined(
     try:
         clear_stale(repository, journal, plan.run_id)
         branch, path = free_place(repository, plan.run_id)
-        payload = _payload(plan) | {
-            "integration": branch, "place": str(path), "pull_request": plan.opens_pull_request
-        }  # fmt: skip
+        payload = _payload(plan) | {"integration": branch, "place": str(path), "pull_request": plan.opens_pull_request}
         operation = journal.begin_operation("merge", plan.run_id, payload)
         try:
             outcome = _combined(repository, plan, branch, path, workshop)
@@ -138,9 +144,7 @@ def _execute_combined(
         if outcome.commit is None:
             _discard(repository, journal, operation)
             return outcome
-        payload |= {
-            "new": outcome.commit, "workers": list(outcome.merged), "left_out": to_plain(outcome.left_out)
-        }  # fmt: skip
+        payload |= {"new": outcome.commit, "workers": list(outcome.merged), "left_out": to_plain(outcome.left_out)}
         journal.amend_operation(operation, payload)
         if not plan.opens_pull_request:
             _move_target(repository, plan, outcome)
@@ -152,7 +156,7 @@ def _execute_combined(
 
 def _combined(
     repository: Repository, plan: MergePlan, branch: str, path: Path, workshop: IntegrationContext | None
-) -> MergeOutcome:  # fmt: skip
+) -> MergeOutcome:
     """Make the integration branch at the combined results. No other branch moves."""
     if not plan.needs_worktree:
         assert plan.commit is not None
@@ -161,17 +165,28 @@ def _combined(
     if workshop is None:
         raise InternalError("checks or an agent are to run, and there is nothing to run them with")
     order = IntegrationPlan(
-        run_id=plan.run_id, target=plan.target.branch, base=plan.target.tip, steps=plan.steps, method=plan.method,
-        branch=branch, path=path, specs=plan.specs,
-    )  # fmt: skip
+        run_id=plan.run_id,
+        target=plan.target.branch,
+        base=plan.target.tip,
+        steps=plan.steps,
+        method=plan.method,
+        branch=branch,
+        path=path,
+        specs=plan.specs,
+    )
     done = combine_in_worktree(repository, order, workshop)
     not_asked = tuple(left for left in plan.left_out if left.reason == "not_successful")
     left_out = (*not_asked, *done.left_out)
     if not done.merged:
         return MergeOutcome(
-            commit=None, merged=(), left_out=left_out, files=(), fast_forward=False, warnings=done.warnings,
+            commit=None,
+            merged=(),
+            left_out=left_out,
+            files=(),
+            fast_forward=False,
+            warnings=done.warnings,
             cost=done.cost,
-        )  # fmt: skip
+        )
     return _outcome(repository, plan, done, left_out, branch, workshop)
 
 
@@ -195,10 +210,15 @@ def _outcome(
             workshop.warn(warnings[-1])
         store.run("update-ref", "--no-deref", "-m", message, ref, done.commit, tip)
     return MergeOutcome(
-        commit=done.commit, merged=done.merged, left_out=left_out, warnings=tuple(warnings), branch=branch,
+        commit=done.commit,
+        merged=done.merged,
+        left_out=left_out,
+        warnings=tuple(warnings),
+        branch=branch,
         files=changed_files(repository.store, plan.target.tip, done.commit),
-        fast_forward=done.commit in {source.commit for source in plan.steps}, cost=done.cost,
-    )  # fmt: skip
+        fast_forward=done.commit in {source.commit for source in plan.steps},
+        cost=done.cost,
+    )
 
 
 def _move_target(repository: Repository, plan: MergePlan, outcome: MergeOutcome) -> None:
@@ -259,7 +279,7 @@ def _published(
         title, body = _words(plan, outcome)
         done = open_pull_request(
             repository, publication, commit, outcome.branch, title=title, body=body, environ=environ
-        )  # fmt: skip
+        )
     else:
         done = push(repository, publication, commit, environ)
     if done.pushed is not None:

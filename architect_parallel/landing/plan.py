@@ -174,12 +174,22 @@ def _computed(
     # The last of several that are in already is combined with them, which nobody has checked yet.
     as_checked = len(landing) == 1 and strategies.tree_of(git, tip) == strategies.tree_of(git, landing[0].commit)
     return MergePlan(
-        run_id=run_id, method=method, target=target, commit=tip if merged else None, merged=tuple(merged),
-        left_out=tuple(left_out), files=changed_files(git, target.tip, tip) if merged else (),
-        fast_forward=len(merged) == 1 and tip in {source.commit for source in landing}, warnings=tuple(warnings),
-        steps=tuple(landing), specs=specs, resolve=resolve, publication=publication, because=choice.because,
+        run_id=run_id,
+        method=method,
+        target=target,
+        commit=tip if merged else None,
+        merged=tuple(merged),
+        left_out=tuple(left_out),
+        files=changed_files(git, target.tip, tip) if merged else (),
+        fast_forward=len(merged) == 1 and tip in {source.commit for source in landing},
+        warnings=tuple(warnings),
+        steps=tuple(landing),
+        specs=specs,
+        resolve=resolve,
+        publication=publication,
+        because=choice.because,
         checks=checks_of(landing, specs) if several and not as_checked else (),
-    )  # fmt: skip
+    )
 
 
 def _conflicts(left_out: tuple[LeftOut, ...]) -> bool:

@@ -53,7 +53,7 @@ class Published:
 
 def plan_publication(
     repository: Repository, branch: str, *, pull_request: bool, environ: Mapping[str, str]
-) -> Publication:  # fmt: skip
+) -> Publication:
     """Decide where the local branch `branch` is pushed: to its upstream, else to the branch of its name on `origin`.
 
     Raises:
@@ -82,9 +82,7 @@ def plan_publication(
     return Publication(remote=found, ref=branch, pull_request=pull_request)
 
 
-def require_sendable(
-    repository: Repository, publication: Publication, before: str, commits: Sequence[str]
-) -> None:  # fmt: skip
+def require_sendable(repository: Repository, publication: Publication, before: str, commits: Sequence[str]) -> None:
     """Check that everything made of these commits can be pushed with the LFS objects that it names. Moves nothing.
 
     Args:
@@ -132,9 +130,11 @@ def open_pull_request(
         text.flush()
         words = ("--base", publication.ref, "--head", branch, "--title", title, "--body-file", text.name)
         outcome = run_command(
-            ("gh", "pr", "create", *words), cwd=repository.checkout or repository.root,
-            env={**environ, "GH_PROMPT_DISABLED": "1", "NO_COLOR": "1"}, timeout_s=_TIMEOUT_S,
-        )  # fmt: skip
+            ("gh", "pr", "create", *words),
+            cwd=repository.checkout or repository.root,
+            env={**environ, "GH_PROMPT_DISABLED": "1", "NO_COLOR": "1"},
+            timeout_s=_TIMEOUT_S,
+        )
     said = outcome.output.split()
     address = next((word for word in reversed(said) if word.startswith(("https://", "http://"))), None)
     if outcome.exit_code != 0:

@@ -133,12 +133,21 @@ def keep_item(repository: Repository, journal: Journal, item: Item) -> Removal:
         refs += keep_hidden(repository, journal, left, left.path, admin_dir, head or left.spec.base_commit)
         refs += keep_all_nested(repository, left.path, admin_dir, left.run_id, spec.number)
     return Removal(
-        run_id=left.run_id, worker_id=spec.worker_id, number=spec.number, branch=spec.branch,
-        worktree_path=str(left.path) if head is not None else None, head=head, on_branch=left.on_branch,
-        content=content, index_tree=index_tree, tip=tip, kept=tuple(refs), aside=aside,
+        run_id=left.run_id,
+        worker_id=spec.worker_id,
+        number=spec.number,
+        branch=spec.branch,
+        worktree_path=str(left.path) if head is not None else None,
+        head=head,
+        on_branch=left.on_branch,
+        content=content,
+        index_tree=index_tree,
+        tip=tip,
+        kept=tuple(refs),
+        aside=aside,
         left_out=left.left_out if aside else (),
         settings=branch_settings(repository, spec.branch) if tip is not None else (),
-    )  # fmt: skip
+    )
 
 
 def _content(repository: Repository, left: Leftover, index_tree: str | None) -> str:
@@ -175,9 +184,7 @@ def remove_item(repository: Repository, item: Item, intended: Removal, stays: li
     tip = intended.tip
     if item.worktree and left.path is not None:
         if left.debris:
-            recover(
-                repository, path=left.path, branch=spec.branch, base_commit=spec.base_commit, run_id=left.run_id
-            )  # fmt: skip
+            recover(repository, path=left.path, branch=spec.branch, base_commit=spec.base_commit, run_id=left.run_id)
             if left.path.exists():
                 stays.append(stays_of(left, "worktree", str(left.path), "something is in it", f"look at {left.path}"))
                 tip = None

@@ -24,7 +24,7 @@ class Method(StrEnum):
 
 def step(
     repository: Repository, run_id: str, source: Source, tip: str, target: str, method: Method
-) -> strategies.Combined:  # fmt: skip
+) -> strategies.Combined:
     """Compute what landing `source` on commit `tip` gives. Moves nothing.
 
     Args:
@@ -56,7 +56,7 @@ def step(
 
 def try_step(
     repository: Repository, run_id: str, source: Source, tip: str, target: str, method: Method
-) -> strategies.Combined:  # fmt: skip
+) -> strategies.Combined:
     """Like `step`, but count a merge that git refuses (no common history) as a conflict, because others may land."""
     try:
         return step(repository, run_id, source, tip, target, method)

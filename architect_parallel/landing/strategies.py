@@ -119,9 +119,10 @@ def _copied(git: Git, commit: str, tree: str, onto: str) -> str:
     shown = git.run("log", "-1", "--no-show-signature", "--format=%an%x00%ae%x00%ad%x00%B", "--date=raw", commit).stdout
     name, email, date, message = shown.split(b"\0", 3)
     author = {
-        "GIT_AUTHOR_NAME": os.fsdecode(name), "GIT_AUTHOR_EMAIL": os.fsdecode(email),
+        "GIT_AUTHOR_NAME": os.fsdecode(name),
+        "GIT_AUTHOR_EMAIL": os.fsdecode(email),
         "GIT_AUTHOR_DATE": "@" + os.fsdecode(date),
-    }  # fmt: skip
+    }
     return _commit(git, tree, (onto,), message, env=author)
 
 

@@ -235,6 +235,4 @@ def _in_the_way(git: Git, checkout: Path, old: str, new: str) -> list[str]:
 
 
 def _paths(git: Git, kind: str, old: str, new: str) -> list[str]:
-    return git.run(
-        "diff-tree", "-r", "-z", "--name-only", "--no-renames", f"--diff-filter={kind}", old, new
-    ).fields  # fmt: skip
+    return git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", f"--diff-filter={kind}", old, new).fields

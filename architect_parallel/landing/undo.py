@@ -148,7 +148,7 @@ def _plan_goes(repository: Repository, plan: UndoPlan, branch: str, made: set[st
 
 def _integration(
     repository: Repository, journal: Journal, operation: Operation
-) -> tuple[Leftover | None, tuple[str, ...]]:  # fmt: skip
+) -> tuple[Leftover | None, tuple[str, ...]]:
     """The parts of the integration that are removed, and those that are not undone."""
     payload = operation.payload
     pushed = payload.get("pushed")

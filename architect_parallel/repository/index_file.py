@@ -19,7 +19,7 @@ _LOW = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexFileEntry:
     """One path of an index."""
 
     mode: str
@@ -36,7 +36,7 @@ class Entry:
         return (*times, inode, size) == (*_times(file), file.st_ino & _LOW, _size(file)) and times != (0, 0, 0, 0)
 
 
-def read_index(path: Path, hash_bytes: int) -> dict[str, Entry]:
+def read_index(path: Path, hash_bytes: int) -> dict[str, IndexFileEntry]:
     """The entries of the index at `path` that are in no conflict.
 
     Args:
@@ -49,7 +49,7 @@ def read_index(path: Path, hash_bytes: int) -> dict[str, Entry]:
     return parse_index(path.read_bytes(), hash_bytes)
 
 
-def parse_index(data: bytes, hash_bytes: int) -> dict[str, Entry]:
+def parse_index(data: bytes, hash_bytes: int) -> dict[str, IndexFileEntry]:
     """As `read_index`."""
     entries = {}
     try:
@@ -77,7 +77,7 @@ def parse_index(data: bytes, hash_bytes: int) -> dict[str, Entry]:
                 name = data[at:end]
                 at = start + (end - start + 8) // 8 * 8
             if not flags & 0x3000:
-                entries[os.fsdecode(name)] = Entry(
+                entries[os.fsdecode(name)] = IndexFileEntry(
                     f"{numbers[6]:06o}", oid, not flags & 0x8000 and not extended & 0x6000, numbers, start
                 )
     except struct.error as error:

@@ -50,7 +50,7 @@ class HandingOn:
         Raises:
             EnvironmentProblem: The work it builds on conflicts, or a file it refers to is not there.
         """
-        before = [self._results[each] for each in spec.dependencies]
+        before = [self._results[dependency] for dependency in spec.dependencies]
         if before and spec.inherits and spec.isolation is Isolation.WORKTREE:
             spec = replace(spec, base_commit=self._base(spec, before))
         if spec.fills:
@@ -59,11 +59,11 @@ class HandingOn:
             spec = replace(
                 spec, lesson="", variables={**spec.variables, LESSON: references.cut_variable(spec.lesson.strip())}
             )
-        lacking = [each for each in before if each.status is not Status.SUCCESS]
+        lacking = [item for item in before if item.status is not Status.SUCCESS]
         if not lacking:
             return spec
         if spec.backend == SHELL:
-            names = references.cut_variable("\n".join(each.name for each in lacking))
+            names = references.cut_variable("\n".join(entry.name for entry in lacking))
             return replace(spec, variables={**spec.variables, MISSING: names})
         return replace(spec, prompt=spec.prompt + references.missing(lacking))
 
@@ -71,7 +71,7 @@ class HandingOn:
         with self._lock:
             known = self._bases.get(spec.worker_id)
         if known is None:
-            usable = [each for each in before if each.status in (Status.SUCCESS, Status.PARTIAL)]
+            usable = [item for item in before if item.status in (Status.SUCCESS, Status.PARTIAL)]
             known = merged_base(self._repository, spec.base_commit, usable)
             with self._lock:
                 self._bases[spec.worker_id] = known
@@ -90,7 +90,7 @@ class HandingOn:
             return file_text(self._repository, spec.base_commit, reference)
         if reference.text == references.RESULTS:
             known = graph.closure(self._graph, spec.dependencies)
-            return references.account([self._results[each] for each in sorted(known)])
+            return references.account([self._results[name] for name in sorted(known)])
         if reference.text not in self._ids:  # instructions of a `--continue` are not checked: they stay as they are
             return f"{{{{ {reference.text} }}}}"
         result = self._results[self._ids[reference.text]]

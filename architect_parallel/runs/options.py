@@ -1,4 +1,4 @@
-"""What a caller asks for, and the options that follow from it."""
+"""The request of a caller, and the options that follow from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ParallelConfig:
     """
 
     tasks: Sequence[str | Task] = ()
-    """What to do, as text or with a backend, model or limits of its own. At least one unless `file` is given."""
+    """The tasks, as text or with a backend, model or limits of their own. At least one unless `file` is given."""
     file: str | os.PathLike[str] | TaskText | None = None
     """A task file (JSON or YAML) instead of `tasks`. The options below beat what it says."""
     foreach: str | None = None

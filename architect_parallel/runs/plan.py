@@ -100,7 +100,7 @@ def assign(given: TaskList, options: RunOptions) -> tuple[assignment.Assignment,
 
 
 def competition_warnings(competition: Competition | None, options: RunOptions, here: Workspace) -> list[str]:
-    """What this competition cannot decide.
+    """Warn about competitions that cannot be decided.
 
     Raises:
         UsageError: The judge's backend is unknown or cannot judge.

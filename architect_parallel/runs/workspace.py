@@ -39,9 +39,12 @@ def load_workspace(
     repository = open_repository(workspace_root)
     settings = load_settings(repository.checkout, config_file=config_file, environ=environ, home=home_dir())
     return Workspace(
-        repository=repository, settings=settings, backends=load_backends(settings, environ), environ=environ,
+        repository=repository,
+        settings=settings,
+        backends=load_backends(settings, environ),
+        environ=environ,
         start=workspace_root.absolute(),
-    )  # fmt: skip
+    )
 
 
 def validation_context(workspace: Workspace) -> ValidationContext:
@@ -75,9 +78,9 @@ def require_worker(result: RunResult, worker_id: int) -> WorkerResult:
         EnvironmentProblem: It has not ended yet.
     """
     require_planned(result.run_id, result.planned, worker_id)
-    for each in result.results:
-        if each.worker_id == worker_id:
-            return each
+    for item in result.results:
+        if item.worker_id == worker_id:
+            return item
     raise EnvironmentProblem(f"worker {worker_id} has not ended yet", hint=f"architect status {result.run_id}")
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from architect_parallel.repository.filter_runner import FilterRunner
 from architect_parallel.repository.filters import drivers_of
-from architect_parallel.repository.index_file import Entry, read_index
+from architect_parallel.repository.index_file import IndexFileEntry, read_index
 from architect_parallel.snapshots.baseline import WorktreeFacts
 from architect_parallel.snapshots.filtered_baseline import DIGESTED_FILE_BYTES, digest, mentions_filter
 from architect_parallel.system.git import Git
@@ -171,8 +171,8 @@ class FilteredPaths:
     def _clean(
         self,
         changed: Mapping[str, str],
-        sealed: Mapping[str, Entry],
-        agents: Mapping[str, Entry],
+        sealed: Mapping[str, IndexFileEntry],
+        agents: Mapping[str, IndexFileEntry],
         decisions: Decisions,
         unfit: dict[str, str],
     ) -> None:
@@ -197,7 +197,7 @@ class FilteredPaths:
             decisions.warnings.append(f"left out of the result, and only in the worktree: {files} ({reason})")
 
     def _committed_untouched(
-        self, path: str, file: os.stat_result, agent: Entry | None, sealed: Entry | None
+        self, path: str, file: os.stat_result, agent: IndexFileEntry | None, sealed: IndexFileEntry | None
     ) -> str | None:
         """The blob that the agent committed for a file it never changed: its filter encrypts differently each time."""
         if agent is None or sealed is None or agent.oid == sealed.oid or file.st_ctime_ns >= self._facts.sealed_ns:
@@ -205,7 +205,7 @@ class FilteredPaths:
         return agent.oid if agent.oid == self._oid(self._head(), path) else None
 
     def _committed_same_content(
-        self, changed: Mapping[str, str], oids: Mapping[str, str], agents: Mapping[str, Entry]
+        self, changed: Mapping[str, str], oids: Mapping[str, str], agents: Mapping[str, IndexFileEntry]
     ) -> dict[str, str]:
         """The blobs that the agent committed with the content of these files, although the times differ.
 
@@ -248,7 +248,7 @@ class FilteredPaths:
             scratch=self._scratch,
         )
 
-    def _unchanged(self, path: str, file: os.stat_result, entry: Entry | None, written_ns: int) -> str | None:
+    def _unchanged(self, path: str, file: os.stat_result, entry: IndexFileEntry | None, written_ns: int) -> str | None:
         """The blob of a file that has not changed since the index agreed with the worktree."""
         if entry is None or not stat.S_ISREG(int(entry.mode, 8)):
             return None
@@ -260,7 +260,7 @@ class FilteredPaths:
             return known[0]
         return None
 
-    def _committed(self, path: str, file: os.stat_result, entry: Entry | None, written_ns: int) -> str | None:
+    def _committed(self, path: str, file: os.stat_result, entry: IndexFileEntry | None, written_ns: int) -> str | None:
         """The blob in the agent's HEAD commit, if the file has not changed since the agent added it."""
         if entry is None or not entry.matches(file) or file.st_ctime_ns >= written_ns:
             return None
@@ -271,7 +271,7 @@ class FilteredPaths:
         content = self._git.run("hash-object", "--no-filters", "--", self._work_tree / path, check=False)
         return content.code == 0 and content.text == oid
 
-    def _read(self, index: Path | None) -> tuple[dict[str, Entry], int]:
+    def _read(self, index: Path | None) -> tuple[dict[str, IndexFileEntry], int]:
         """The entries of an index, and its mtime in nanoseconds."""
         try:
             if index is None:
@@ -280,7 +280,7 @@ class FilteredPaths:
         except (OSError, ValueError):
             return {}, 0
 
-    def _mode(self, path: str, file: os.stat_result, sealed: Mapping[str, Entry]) -> str:
+    def _mode(self, path: str, file: os.stat_result, sealed: Mapping[str, IndexFileEntry]) -> str:
         if self._facts.settings.get("core.filemode", "true") == "false" and path in sealed:
             return sealed[path].mode
         return "100755" if file.st_mode & stat.S_IXUSR else "100644"

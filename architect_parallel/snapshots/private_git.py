@@ -27,7 +27,7 @@ from architect_parallel.domain import Diff
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.repository import side_effects
 from architect_parallel.repository.filters import Filters
-from architect_parallel.repository.index_file import Entry, enter_times, read_index
+from architect_parallel.repository.index_file import IndexFileEntry, enter_times, read_index
 from architect_parallel.snapshots import diff as differences
 from architect_parallel.snapshots.baseline import Identity, WorktreeFacts, git_dir_of, is_real_directory, observe
 from architect_parallel.snapshots.filtered_baseline import record_filtered_files
@@ -265,7 +265,9 @@ class PrivateGit:
             copy_back(smudged_dir, wrong, self.worktree)
         enter_times(self.index, {path: (self.worktree / path).lstat() for path in wrong}, hash_bytes)
 
-    def _restore_others(self, tree: str, names: set[str], target: Mapping[str, Entry], wrong: list[str]) -> None:
+    def _restore_others(
+        self, tree: str, names: set[str], target: Mapping[str, IndexFileEntry], wrong: list[str]
+    ) -> None:
         """Write the index, and the files without a filter. `names` are the paths with one."""
         entries = (f"{target[path].mode} {target[path].oid} 0\t".encode() + os.fsencode(path) + b"\0" for path in wrong)
         removed, kept = nul_terminated(names - target.keys()), nul_terminated(target)

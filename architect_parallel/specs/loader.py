@@ -118,8 +118,8 @@ def _graph_faults(document: Document) -> Iterator[Fault]:
 def _reference_faults(
     tasks: list[dict[str, Any]], owners: Mapping[str, int], wanted: Mapping[int, list[int]], fault: Make
 ) -> Iterator[Fault]:
-    for index, each in enumerate(tasks):
-        text = each.get("prompt")
+    for index, task in enumerate(tasks):
+        text = task.get("prompt")
         if isinstance(text, str) and "{{" in text:
             before = graph.closure(wanted, wanted[index])
             known = {word: owner in before for word, owner in owners.items()}
@@ -131,9 +131,9 @@ def _command_faults(data: Mapping[str, Any], fault: Make) -> Iterator[Fault]:
     """References that a shell cannot expand."""
     common = defaults_of(data).get("backend")
     commands: list[tuple[KeyPath, object]] = [
-        (("tasks", index, "prompt"), each.get("prompt"))
-        for index, each in enumerate(tasks_of(data))
-        if (each.get("backend") or common) == SHELL
+        (("tasks", index, "prompt"), task.get("prompt"))
+        for index, task in enumerate(tasks_of(data))
+        if (task.get("backend") or common) == SHELL
     ]
     coordinator = data.get("coordinator")
     if isinstance(coordinator, dict) and common == SHELL:
@@ -149,7 +149,7 @@ def _surrounding_faults(document: Document, context: ValidationContext | None) -
     text = coordinator.get("task") if isinstance(coordinator, dict) else None
     if isinstance(text, str):
         known = {
-            word: True for each in tasks_of(data) for key in ("name", "id") if isinstance(word := each.get(key), str)
+            word: True for item in tasks_of(data) for key in ("name", "id") if isinstance(word := item.get(key), str)
         }
         for what in references.faults(text, known, near=lambda word: did_you_mean(word, known)):
             yield fault(("coordinator", "task"), what)
@@ -168,9 +168,9 @@ def _surrounding_faults(document: Document, context: ValidationContext | None) -
     if isinstance(into, str) and into.strip() and (problem := _branch_fault(into, context)):
         yield fault(("merge", "into"), f"{quoted(into)} {problem}")
     defaults = defaults_of(data)
-    for index, each in enumerate(tasks_of(data)):
-        prompt = each.get("prompt")
-        if not isinstance(prompt, str) or {**defaults, **each}.get("dependencies"):
+    for index, task in enumerate(tasks_of(data)):
+        prompt = task.get("prompt")
+        if not isinstance(prompt, str) or {**defaults, **task}.get("dependencies"):
             continue  # a task before it may still make the file
         for path in references.files(prompt):
             if problem := context.file_fault(path):
@@ -186,9 +186,9 @@ def _branch_fault(into: str, context: ValidationContext) -> str | None:
     if into == "architect" or parse_branch_number("/".join(into.split("/")[:2])) is not None:
         return "is in the way of the workers' own branches; architect/merged is not"
     below = f"{into}/"
-    for each in context.branches():
-        if each.startswith(below) or into.startswith(f"{each}/"):
-            return f"conflicts with the branch {each}"
+    for branch in context.branches():
+        if branch.startswith(below) or into.startswith(f"{branch}/"):
+            return f"conflicts with the branch {branch}"
     return None
 
 
@@ -224,13 +224,13 @@ def _spec(
     defaults = {} if read.defaults is None else read.defaults.model_dump(exclude_unset=True)
     if read.on_partial is not None:
         defaults["on_partial"] = read.on_partial
-    names = {word: each.name or each.id or "" for each in read.tasks for word in (each.name, each.id) if word}
+    names = {word: task.name or task.id or "" for task in read.tasks for word in (task.name, task.id) if word}
     tasks = []
     for index, section in enumerate(read.tasks):
         where = f"{file}:{place_of(places, ('tasks', index))}: tasks[{index}]"
         tasks.append(_task(section, defaults, names, where))
     retry, recovery, coordinator = read.retry, read.recovery, read.coordinator
-    agents = [each.agent for each in tasks] + ([coordinator.agent] if coordinator else [])
+    agents = [item.agent for item in tasks] + ([coordinator.agent] if coordinator else [])
     agents += [recovery.debugger.agent] if recovery is not None and recovery.debugger is not None else []
     return SpecFile(
         name=read.name or PurePath(file).stem or "spec",
@@ -238,9 +238,9 @@ def _spec(
         tasks=tuple(tasks),
         max_parallel=read.execution.max_concurrent_agents if read.execution else None,
         rates=tuple(
-            ProviderRate(provider=name, rate_limit=RateLimit(**each.rate_limit.model_dump()))
-            for name, each in (read.providers or {}).items()
-            if each.rate_limit is not None
+            ProviderRate(provider=name, rate_limit=RateLimit(**provider.rate_limit.model_dump()))
+            for name, provider in (read.providers or {}).items()
+            if provider.rate_limit is not None
         ),
         retry=None
         if retry is None
@@ -276,7 +276,7 @@ def _task(section: SpecTaskSection, defaults: Mapping[str, Any], names: Mapping[
     values = {key: value for key, value in values.items() if value is not None}
     values["name"] = section.name or section.id
     values["prompt"] = references.renamed(section.prompt or values["name"] or "", names)
-    values["dependencies"] = tuple(dict.fromkeys(names[each] for each in values.get("dependencies", ())))
+    values["dependencies"] = tuple(dict.fromkeys(names[item] for item in values.get("dependencies", ())))
     values["on_partial"] = OnPartial(values.get("on_partial", OnPartial.SKIP))
     renamed = {"timeout": "timeout_s", "budget": "budget_usd", "extra": "extra_argv"}
     return Task(**{renamed.get(key, key): value for key, value in values.items()}, place=place)

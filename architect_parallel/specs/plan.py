@@ -125,7 +125,7 @@ def draft_spec_plan(config: SpecConfig, here: Workspace) -> RunPlan:
     max_parallel = spec.max_parallel or settings.max_parallel or min(DEFAULT_PARALLEL, settings.workers_ceiling)
     file = TaskFile(name=spec.file, tasks=tasks, max_parallel=max_parallel)
     plan = draft_plan(flags, here, TaskList(tasks=tasks, file=file, listed=True, warnings=spec.warnings))
-    workers = tuple(_worker(each, spec) for each in plan.workers)
+    workers = tuple(_worker(worker, spec) for worker in plan.workers)
     if base is None:
         _require_files(workers, here, spec)
     debugger = None if spec.debugger is None else _debugger(spec.debugger, plan, flags, here)
@@ -143,7 +143,9 @@ def draft_spec_plan(config: SpecConfig, here: Workspace) -> RunPlan:
         workflow=Workflow(
             name=spec.name,
             state_file=None if spec.state_file is None else os.path.abspath(here.start / spec.state_file),
-            coordinator=next((each.worker_id for each in workers if each.role is Role.COORDINATOR), None),
+            coordinator=next(
+                (candidate.worker_id for candidate in workers if candidate.role is Role.COORDINATOR), None
+            ),
             rates=spec.rates,
             merge=spec.merge,
             debugger=debugger,
@@ -208,8 +210,8 @@ def helper_spec(task: Task, role: Role, plan: RunPlan, flags: ParallelConfig, he
 def _rate_warnings(spec: SpecFile, workers: Sequence[WorkerSpec], here: Workspace) -> list[str]:
     """A warning for rates of providers that no agent uses."""
     provider_of = start_rules(here).provider_of
-    used = list(dict.fromkeys(provider_of(each) for each in workers))
-    idle = [quoted(each.provider) for each in spec.rates if each.provider not in used]
+    used = list(dict.fromkeys(provider_of(worker) for worker in workers))
+    idle = [quoted(rate.provider) for rate in spec.rates if rate.provider not in used]
     return [f"providers: no task goes to {', '.join(idle)}, they go to {', '.join(used)}"] if idle else []
 
 
@@ -222,7 +224,7 @@ def coordinator_name(names: Collection[str]) -> str:
 def _with_results(coordinator: WorkerSpec) -> WorkerSpec:
     """The coordinator with the results at the end of its prompt, unless the prompt names them. A command must name
     them."""
-    named = any(each.text == references.RESULTS for each in scan(coordinator.prompt))
+    named = any(item.text == references.RESULTS for item in scan(coordinator.prompt))
     if named or coordinator.backend == SHELL:
         return coordinator
     return replace(coordinator, prompt=f"{coordinator.prompt}\n\n{{{{ {references.RESULTS} }}}}")
@@ -259,12 +261,12 @@ def _with_role(task: Task, profiles: Mapping[str, AgentProfile]) -> Task:
 def _require_files(workers: Sequence[WorkerSpec], here: Workspace, spec: SpecFile) -> None:
     """Check that the files in prompts exist, except for tasks with dependencies: those may make the files."""
     faults = []
-    for each in workers:
-        for reference in references.references(each.prompt):
-            if reference.file is not None and not each.dependencies:
-                problem = file_fault(here.repository, each.base_commit, reference.file)
+    for worker in workers:
+        for reference in references.references(worker.prompt):
+            if reference.file is not None and not worker.dependencies:
+                problem = file_fault(here.repository, worker.base_commit, reference.file)
                 if problem is not None:
-                    place = next((task.place for task in spec.tasks if task.name == each.name), None)
+                    place = next((task.place for task in spec.tasks if task.name == worker.name), None)
                     faults.append(f"{place or spec.file}: {{{{ {reference.text} }}}}: {problem}")
     if faults:
         raise UsageError("\n".join(faults), hint="commit the files first")

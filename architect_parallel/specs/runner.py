@@ -71,7 +71,7 @@ def resume_spec(
     needs = task_graph(spec)
 
     def choose(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
-        ids = {each.name: each.worker_id for each in plan.workers}
+        ids = {worker.name: worker.worker_id for worker in plan.workers}
         if plan.workflow is None or plan.workflow.name != spec.name or not {*ids} <= {*needs, coordinator_name(needs)}:
             raise UsageError(f"run {plan.run_id} is not one of {config.file}", hint=f"architect resume {plan.run_id}")
         if not config.only:
@@ -79,9 +79,9 @@ def resume_spec(
         for name in config.only:
             require_known("task", name, ids)
         wanted = graph.closure(
-            {each.worker_id: each.dependencies for each in plan.workers}, [ids[n] for n in config.only]
+            {entry.worker_id: entry.dependencies for entry in plan.workers}, [ids[n] for n in config.only]
         )
-        left = [each for each in todo if each.worker_id in wanted]
+        left = [item for item in todo if item.worker_id in wanted]
         if not left:
             text = f"nothing is left to do for {', '.join(config.only)} in run {plan.run_id}"
             raise NothingToDo(text, hint="leave out --only")
@@ -115,7 +115,11 @@ def resume_and_land(
         with Journal.of(here.repository) as journal:
             result = journal.result(journal.find(run))
             plan = journal.plan(result.run_id)
-            done = [each for each in journal.operations(result.run_id) if each.kind == "merge" and each.finished]
+            done = [
+                operation
+                for operation in journal.operations(result.run_id)
+                if operation.kind == "merge" and operation.finished
+            ]
         wanted = plan.workflow is not None and plan.workflow.merge is not None and result.status is RunStatus.SUCCESS
         if not wanted or done:  # also one that was undone, since the user did not want it
             raise
@@ -149,16 +153,18 @@ def land(result: RunResult, here: Workspace, say: Callable[[str], None] = lambda
                 restore_branch(here.repository, branch=order.into, commit=plan.base_commit, run_id=plan.run_id)
             planned, done = merge(here.start, asked, environ=here.environ, say=lambda line: say(f"merge: {line}"))
             told += [*planned.warnings, *(done.warnings if done is not None else ())]
-            kept_out = done is not None and any(each.reason != "not_successful" for each in done.left_out)
+            kept_out = done is not None and any(element.reason != "not_successful" for element in done.left_out)
             if done is not None and done.commit is None:  # the envelope shows landings only
-                told += [f"worker {each.worker_id} is left out: {each.detail or each.reason}" for each in done.left_out]
+                told += [
+                    f"worker {entry.worker_id} is left out: {entry.detail or entry.reason}" for entry in done.left_out
+                ]
         except ArchitectParallelError as error:
             problem = error
         finally:
             if made:
                 delete_branch(here.repository, order.into, plan.base_commit)  # where nothing has landed
         after = journal.result(plan.run_id)
-    after.warnings.extend(f"merge: {each}" for each in told)
+    after.warnings.extend(f"merge: {item}" for item in told)
     code = after.exit_code or 0
     if problem is not None:
         after.warnings.append(f"merge: {problem.message}")

@@ -24,7 +24,7 @@ class Place:
     git_dir: Path
     common_dir: Path
     trusted: bool
-    """True if program entries of the repository's own configuration may count."""
+    """Program entries of the repository's own configuration may count."""
 
 
 def locate(path: Path) -> Place:

@@ -180,7 +180,7 @@ class SafeGit(git.Git):
         return [*argv[: -len(words)], *options, *words], environment
 
     def _has_submodules(self) -> bool:
-        """Return whether a submodule is checked out."""
+        """Tell whether a submodule is checked out."""
         entries = self.door.run("ls-files", "--stage", "-z", check=False).fields
         links = (entry.partition("\t")[2] for entry in entries if entry.startswith("160000 "))
         return any(git_dir_at(self.door.cwd / path) is not None for path in links)
@@ -263,7 +263,7 @@ class SafeRepo(git.Repo):
         self.odb = odbt(objects, self.git) if issubclass(odbt, git.GitCmdObjectDB) else odbt(objects)
 
     def _config_reader(self, config_level: Any = None, git_dir: Any = None) -> git.GitConfigParser:
-        """The configuration that git reads: the sealed copy where there is one, and the settings of `git_command`."""
+        """The settings that git reads: the sealed copy if there is one, and the settings of the door."""
         sealed = self._configuration()
         levels = self.config_level if config_level is None else (config_level,)
         if sealed is None:

@@ -25,7 +25,7 @@ RESULTS = "results"
 def references(text: str) -> tuple[Placeholder, ...]:
     """Return the references of `text`, each once, in order.
 
-    >>> [each.file or each.text for each in references("as in {{ design }}, {{file(./a b.md)}} and {{design}}")]
+    >>> [r.file or r.text for r in references("as in {{ design }}, {{file(./a b.md)}} and {{design}}")]
     ['design', './a b.md']
     """
     return tuple(dict.fromkeys(scan(text)))
@@ -38,11 +38,11 @@ def files(text: str) -> tuple[str, ...]:
     ('./a.md',)
     """
     found = []
-    for each in references(text):
-        if each.file is not None:
+    for reference in references(text):
+        if reference.file is not None:
             with contextlib.suppress(ValueError):
-                inner_path(each.file)
-                found.append(each.file)
+                inner_path(reference.file)
+                found.append(reference.file)
     return tuple(found)
 
 
@@ -84,7 +84,12 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     >>> renamed("{{ 1 }} and {{ results }}", {"1": "design"})
     '{{ design }} and {{ results }}'
     """
-    return fill(text, lambda each: f"{{{{ {names[each.text]} }}}}" if each.text in names else each.written)
+    return fill(
+        text,
+        lambda placeholder: (
+            f"{{{{ {names[placeholder.text]} }}}}" if placeholder.text in names else placeholder.written
+        ),
+    )
 
 
 def cut(text: str) -> str:
@@ -111,11 +116,11 @@ def cut_variable(text: str) -> str:
 def account(results: Sequence[WorkerResult]) -> str:
     """Return the text of `{{ results }}`: each result in words, then the files that several of them changed."""
     share = max(500, MOST_CHARACTERS // max(1, len(results)) - 500)
-    parts = [_told(each, share) for each in results]
+    parts = [_told(item, share) for item in results]
     owners: dict[str, list[str]] = {}
-    for each in results:
-        for path in each.files_modified:
-            owners.setdefault(path, []).append(each.name)
+    for result in results:
+        for path in result.files_modified:
+            owners.setdefault(path, []).append(result.name)
     shared = [f"- {one_line(path, 200)}: {', '.join(names)}" for path, names in sorted(owners.items()) if names[1:]]
     if shared:
         parts.append("\n".join(["## Files changed by several", *shared[:50]]))
@@ -125,9 +130,9 @@ def account(results: Sequence[WorkerResult]) -> str:
 def missing(results: Sequence[WorkerResult]) -> str:
     """Return the end of the prompt for a task that goes on in spite of failed dependencies."""
     lines = ["", "", "Not everything this task builds on is there:"]
-    for each in results:
-        said = f": {one_line(each.error, 300)}" if each.error else ""
-        lines.append(f"- {each.name} ended as {_reason(each)}{said}")
+    for result in results:
+        said = f": {one_line(result.error, 300)}" if result.error else ""
+        lines.append(f"- {result.name} ended as {_reason(result)}{said}")
     return "\n".join([*lines, "Do what can be done without it, and say what cannot."])
 
 
@@ -157,16 +162,18 @@ def faults(text: str, known: Mapping[str, bool], *, near: Callable[[str], str]) 
         near: Offers a known name for an unknown one, as the end of a message.
     """
     found = []
-    for each in references(text):
-        if each.file is not None:
+    for reference in references(text):
+        if reference.file is not None:
             try:
-                inner_path(each.file)
+                inner_path(reference.file)
             except ValueError as error:
-                found.append(f"{{{{ {each.text} }}}} {error}")
-        elif each.text == RESULTS:
+                found.append(f"{{{{ {reference.text} }}}} {error}")
+        elif reference.text == RESULTS:
             continue
-        elif each.text not in known:
-            found.append(f"{{{{ {each.text} }}}}: unknown task{near(each.text)}")
-        elif not known[each.text]:
-            found.append(f"{{{{ {each.text} }}}}: it is not among its dependencies, so its result may not be there yet")
+        elif reference.text not in known:
+            found.append(f"{{{{ {reference.text} }}}}: unknown task{near(reference.text)}")
+        elif not known[reference.text]:
+            found.append(
+                f"{{{{ {reference.text} }}}}: it is not among its dependencies, so its result may not be there yet"
+            )
     return found

@@ -40,7 +40,7 @@ class Placeholder:
 def scan(text: str) -> Iterator[Placeholder]:
     """Yield the placeholders of `text` in order.
 
-    >>> [(each.function, each.argument or each.text) for each in scan("{{ a }} {{file( ./a b.md )}} {{ 1 + 1 }}")]
+    >>> [(p.function, p.argument or p.text) for p in scan("{{ a }} {{file( ./a b.md )}} {{ 1 + 1 }}")]
     [(None, 'a'), ('file', './a b.md'), (None, '1 + 1')]
     """
     return map(_placeholder, _PLACEHOLDER.finditer(text))

@@ -83,7 +83,7 @@ class _Document:
 
     end: str
     tabs: bool
-    """Whether tabs before its end word are ignored."""
+    """Tabs before its end word are ignored."""
     is_literal: bool
 
 
@@ -95,7 +95,7 @@ class _Place:
     """The end of each open construct, the innermost last: a quote, a backtick, `)`, or one of `_ARITHMETIC`."""
     documents: list[_Document] = field(default_factory=list)
     in_document: bool = False
-    """Whether the first of `documents` has begun."""
+    """The first of `documents` has begun."""
     line: str = ""
     """The current line of the here-document, as far as it is read."""
     in_comment: bool = False

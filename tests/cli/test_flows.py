@@ -125,7 +125,7 @@ def test_a_question_is_answered_without_a_terminal(architect: Architect, checkou
     )
     run_id = architect("flow", "run", "f.yaml", "--json").json["run_id"]
     for words, said in (
-        (("--answer", "maybe"), "--answer 'maybe' is none of the choices: yes, no"),
+        (("--answer", "maybe"), "--answer 'maybe' is not one of the choices: yes, no"),
         (("--answer", ""), "--answer"),
     ):
         wrong = architect("flow", "run", "--resume", run_id, *words)

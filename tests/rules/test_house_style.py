@@ -125,7 +125,7 @@ def test_a_docstring_names_its_subject_first() -> None:
         f"{path}:{line}: {text.splitlines()[0]}"
         for path, tree in modules().values()
         for line, text in docstrings(tree)
-        if VAGUE.match(text) or "`None`: " in text
+        if VAGUE.match(text) or re.search(r"(?<!as )`None`: ", text)
     ]
     assert vague == []
 

@@ -34,9 +34,11 @@ _WHO_AND_WHEN = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
     for what, value in (
-        ("NAME", "architect demo"), ("EMAIL", "demo@localhost"), ("DATE", "2026-01-01T12:00:00+00:00"),
+        ("NAME", "architect demo"),
+        ("EMAIL", "demo@localhost"),
+        ("DATE", "2026-01-01T12:00:00+00:00"),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

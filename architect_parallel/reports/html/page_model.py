@@ -70,7 +70,7 @@ class Present:
 
     @property
     def has_longer_task(self) -> bool:
-        """Whether the title does not contain the whole task."""
+        """The title does not contain the whole task."""
         return self.common_task is not None and " ".join(figures.shown(self.common_task).split()) != self.title
 
     @property
@@ -125,7 +125,7 @@ class Present:
         return "" if self.places else "Each worker had a task of its own: there is no ranking."
 
     def backend_and_model(self, spec: WorkerSpec) -> str:
-        """What runs a worker, without what its label already says."""
+        """The backend, model and agent of a worker, without what its label already says."""
         label = self.labels[spec.worker_id]
         result = self.results.get(spec.worker_id)
         model = spec.model or (result.model if result is not None and result.model != DEFAULT_MODEL else "")

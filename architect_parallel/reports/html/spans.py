@@ -24,8 +24,8 @@ from architect_parallel.journal import worker_view
 from architect_parallel.journal.view import RunView
 
 
-class Phase(StrEnum):
-    """What a worker is doing."""
+class SpanPhase(StrEnum):
+    """The activity of a worker."""
 
     WAITING = "waiting"
     WORKTREE = "worktree"
@@ -38,7 +38,7 @@ class Phase(StrEnum):
 class Span:
     """One phase of one worker."""
 
-    phase: Phase
+    phase: SpanPhase
     begin_s: float
     end_s: float
     attempt: int = 1
@@ -80,24 +80,24 @@ class Timeline:
     """When a later launcher resumed the run."""
 
     @property
-    def phases(self) -> list[Phase]:
+    def phases(self) -> list[SpanPhase]:
         """The phases in which any worker was, in their usual order."""
-        return [phase for phase in Phase if any(span.phase is phase for lane in self.lanes for span in lane.spans)]
+        return [phase for phase in SpanPhase if any(span.phase is phase for lane in self.lanes for span in lane.spans)]
 
     @property
-    def phases_with_baseline(self) -> list[Phase]:
+    def phases_with_baseline(self) -> list[SpanPhase]:
         """The phases to explain in a legend."""
-        return [phase for phase in Phase if phase in self.phases or (phase is Phase.CHECKS and self.baseline_s)]
+        return [phase for phase in SpanPhase if phase in self.phases or (phase is SpanPhase.CHECKS and self.baseline_s)]
 
 
 _PHASES = {
-    worker_view.Phase.WAITING: Phase.WAITING,
-    worker_view.Phase.CREATING: Phase.WORKTREE,
-    worker_view.Phase.PREPARING: Phase.WORKTREE,
-    worker_view.Phase.RUNNING: Phase.AGENT,
-    worker_view.Phase.COLLECTING: Phase.COLLECTING,
-    worker_view.Phase.CHECKING: Phase.CHECKS,
-    worker_view.Phase.RETRYING: Phase.WAITING,
+    worker_view.Phase.WAITING: SpanPhase.WAITING,
+    worker_view.Phase.CREATING: SpanPhase.WORKTREE,
+    worker_view.Phase.PREPARING: SpanPhase.WORKTREE,
+    worker_view.Phase.RUNNING: SpanPhase.AGENT,
+    worker_view.Phase.COLLECTING: SpanPhase.COLLECTING,
+    worker_view.Phase.CHECKING: SpanPhase.CHECKS,
+    worker_view.Phase.RETRYING: SpanPhase.WAITING,
 }
 
 
@@ -144,7 +144,7 @@ class _OpenLane:
 
     def __init__(self, worker_id: int, since_s: float) -> None:
         self.lane = Lane(worker_id=worker_id)
-        self._phase: Phase | None = Phase.WAITING
+        self._phase: SpanPhase | None = SpanPhase.WAITING
         self._since_s = since_s
         self._attempt = 1
         self._checked = False
@@ -165,24 +165,24 @@ class _OpenLane:
     def follow(self, worker: worker_view.WorkerView, now_s: float) -> None:
         """Begin a new span if the worker has changed its phase."""
         phase = _PHASES.get(worker.phase)
-        starts_again = phase is Phase.WORKTREE and worker.attempt != self._attempt
+        starts_again = phase is SpanPhase.WORKTREE and worker.attempt != self._attempt
         if phase is self._phase and not starts_again:
             return
         self.leave(now_s)
-        if phase is Phase.WORKTREE:
+        if phase is SpanPhase.WORKTREE:
             self._attempt = worker.attempt
         if phase is not None:
             self.enter(phase, now_s)
 
-    def enter(self, phase: Phase, now_s: float) -> None:
+    def enter(self, phase: SpanPhase, now_s: float) -> None:
         self._phase, self._since_s, self._checked = phase, now_s, False
 
     def leave(self, now_s: float, *, is_open: bool = False) -> None:
         phase, self._phase = self._phase, None
         if phase is None or now_s <= self._since_s:
             return
-        if phase is Phase.CHECKS and not self._checked and not is_open:
-            phase = Phase.COLLECTING  # what is between collecting and the end is checks only where some ran
+        if phase is SpanPhase.CHECKS and not self._checked and not is_open:
+            phase = SpanPhase.COLLECTING  # what is between collecting and the end is checks only where some ran
         span = Span(phase=phase, begin_s=self._since_s, end_s=now_s, attempt=self._attempt, is_open=is_open)
         last = self.lane.spans[-1] if self.lane.spans else None
         if last is not None and last.phase is phase and last.end_s == span.begin_s and last.attempt == span.attempt:
@@ -191,9 +191,9 @@ class _OpenLane:
             self.lane.spans.append(span)
 
 
-def totals(spans: Iterable[Span]) -> dict[Phase, float]:
+def totals(spans: Iterable[Span]) -> dict[SpanPhase, float]:
     """Seconds per phase."""
-    sums: dict[Phase, float] = {}
+    sums: dict[SpanPhase, float] = {}
     for span in spans:
         sums[span.phase] = sums.get(span.phase, 0.0) + span.length_s
     return sums

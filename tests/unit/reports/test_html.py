@@ -31,7 +31,7 @@ from architect_parallel.reports.html.embedded_data import pack
 from architect_parallel.reports.html.formatting import shown
 from architect_parallel.reports.html.markup import environment
 from architect_parallel.reports.html.page import MODULES
-from architect_parallel.reports.html.spans import Phase, timeline
+from architect_parallel.reports.html.spans import SpanPhase, timeline
 
 BASE = "b" * 40
 
@@ -133,10 +133,10 @@ def test_the_time_of_a_worker_is_told_in_phases() -> None:
 
     spans = [(span.phase, round(span.begin_s, 1), round(span.end_s, 1)) for span in shown_.lanes[0].spans]
     assert spans == [
-        (Phase.WAITING, 0.0, 2.0),
-        (Phase.WORKTREE, 2.0, 3.2),
-        (Phase.AGENT, 3.2, 13.2),
-        (Phase.COLLECTING, 13.2, 16.8),  # nothing was collected, so its check is part of it
+        (SpanPhase.WAITING, 0.0, 2.0),
+        (SpanPhase.WORKTREE, 2.0, 3.2),
+        (SpanPhase.AGENT, 3.2, 13.2),
+        (SpanPhase.COLLECTING, 13.2, 16.8),  # nothing was collected, so its check is part of it
     ]
 
 
@@ -156,9 +156,12 @@ def test_attempts_and_limits_are_on_the_timeline() -> None:
     )
 
     assert [(span.phase, span.attempt, span.length_s) for span in shown_.lanes[0].spans] == [
-        (Phase.WORKTREE, 1, 1.0), (Phase.AGENT, 1, 4.0), (Phase.WAITING, 1, 3.0), (Phase.WORKTREE, 2, 1.0),
-        (Phase.AGENT, 2, 4.0),
-    ]  # fmt: skip
+        (SpanPhase.WORKTREE, 1, 1.0),
+        (SpanPhase.AGENT, 1, 4.0),
+        (SpanPhase.WAITING, 1, 3.0),
+        (SpanPhase.WORKTREE, 2, 1.0),
+        (SpanPhase.AGENT, 2, 4.0),
+    ]
     assert [(mark.at_s, mark.text) for mark in shown_.lanes[0].marks] == [(12.0, "stopped: budget, $1")]
 
 
@@ -177,7 +180,7 @@ def test_the_time_between_a_launchers_end_and_a_resume_does_not_count() -> None:
     assert shown_.total_s == 7.0
     assert shown_.resumed_s == (3.0,)
     assert [span.phase for span in shown_.lanes[0].spans] == [
-        Phase.WAITING, Phase.WORKTREE, Phase.WAITING, Phase.WORKTREE,
+        SpanPhase.WAITING, SpanPhase.WORKTREE, SpanPhase.WAITING, SpanPhase.WORKTREE,
     ]  # fmt: skip
 
 
@@ -193,7 +196,7 @@ def test_an_added_worker_is_on_the_timeline_from_when_it_was_added() -> None:
 
     assert [lane.worker_id for lane in shown_.lanes] == [1, 2]
     spans = [(span.phase, span.begin_s, span.end_s) for span in shown_.lanes[1].spans]
-    assert spans == [(Phase.WAITING, 2.0, 3.0), (Phase.WORKTREE, 3.0, 5.0)]
+    assert spans == [(SpanPhase.WAITING, 2.0, 3.0), (SpanPhase.WORKTREE, 3.0, 5.0)]
 
 
 def test_what_goes_on_is_open_and_an_empty_run_has_no_time() -> None:
