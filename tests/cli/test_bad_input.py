@@ -244,7 +244,7 @@ def test_a_branch_in_the_way_of_ours_is_named(architect: Architect, checkout: Pa
     [
         ("parallel_runs: {wrokers: 3}\n", "workers"),
         ("parallel_runs: {workers: three}\n", "workers"),
-        ("parallel_runs: {workers: 3, workers: 4}\n", "again"),
+        ("parallel_runs: {workers: 3, workers: 4}\n", "duplicate key parallel_runs.workers"),
         ("a: &x {b: 1}\nc: *x\n", "alias"),
         ("parallel_runs: {budget: .nan}\n", "budget"),
         ("parallel_runs: [\n", "2"),

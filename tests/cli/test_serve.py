@@ -184,7 +184,7 @@ def test_a_report_is_written_though_logs_and_commits_are_gone(architect: Archite
     answer = architect("report", "latest", "--format", "html", "--output", file)
 
     assert (answer.code, answer.err) == (0, "")
-    assert "not in this repository any more" in file.read_text()
+    assert "no longer in this repository" in file.read_text()
 
 
 def test_the_page_of_a_run_is_whole(architect: Architect, checkout: Path) -> None:

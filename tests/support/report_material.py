@@ -174,7 +174,7 @@ def competition(repository: Repository) -> Material:
     base = git(repository.root, "rev-parse", "main")
     models = ("claude-opus-4-5", "gpt-5.1-codex", "gemini-3-pro", "deepseek-chat", None)
     specs = [
-        spec_of(n, base, model=model, backend=backend)
+        spec_of(n, base, model=model, backend=backend, checks=("pytest -q", "ruff check ."))
         for n, (model, backend) in enumerate(
             zip(models, ("claude", "codex", "gemini", "architect", "opencode"), strict=True), start=1
         )
