@@ -42,9 +42,12 @@ def dispatch(
 
 
 def own_end(entries: list[Entry], worker_id: int) -> AttemptEnded | WorkerFinished | None:
-    """What became of the worker itself; `None` for the debugger, which has no end."""
+    """The end of the worker's attempt. `None` means the debugger, which has no end.
+
+    The end of the worker itself follows in the same call if its group is given up with this failure.
+    """
     own = [event for of, event in entries if of == worker_id]
-    assert len(own) <= 1
+    assert len(own) <= 1 or [type(event) for event in own] == [AttemptEnded, WorkerFinished]
     return cast(AttemptEnded | WorkerFinished, own[0]) if own else None
 
 
