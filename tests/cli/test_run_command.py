@@ -205,7 +205,7 @@ BAD = [
     ((), "give the task once"),
     (("a", "--task-file", "b"), "give the task once"),
     (("  ",), "TASK ' ': must not be empty"),
-    (("--task-file", "/nowhere"), "the task file /nowhere cannot be read"),
+    (("--task-file", "/nowhere"), "the task file /nowhere does not exist"),
     (("a", "--max-steps", "0"), "--max-steps"),
     (("a", "--budget", "nan"), "--budget"),
     (("a", "--timeout", "0"), "--timeout"),

@@ -240,6 +240,6 @@ def test_a_state_file_that_cannot_be_written_is_one_line_and_no_traceback(
     assert f"the state file {place}/state.md cannot be written: File exists" in answer.err
     assert "Traceback" not in answer.err
     (line,) = answer.err.splitlines()[-1:]
-    details = Path(line.rpartition("(details in ")[2].removesuffix(")"))
+    details = Path(line.rpartition("; details: ")[2])
     assert "Traceback" in details.read_text()
     details.unlink()
