@@ -22,7 +22,7 @@ TEXT_CHARACTERS = 500
 class ProgressLog:
     """Appends lines to a file and passes the text in them to a person.
 
-    `None` means no file, or nobody who reads.
+    `None` means no file, or no reader.
     """
 
     def __init__(self, path: Path | None = None, say: Callable[[str], None] | None = None) -> None:

@@ -55,7 +55,7 @@ def run_embedded_agent(
     """Run the task. Return its report and the number of the signal that stopped it. `None` means no signal.
 
     Args:
-        say: Called with a line of progress. `None` means that nobody reads it.
+        say: Called with a line of progress. `None` means no progress lines.
 
     Raises:
         UsageError: An unknown model or profile, or an unknown or damaged session.

@@ -85,8 +85,7 @@ class ClaudeReader:
             return self._without_result(exit_code, stderr_tail)
         text = plain_text(read.text(result, "result"))
         subtype = read.text(result, "subtype")
-        denials = read.children(result, "permission_denials")
-        denied = tuple(sorted({one_line(read.text(denial, "tool_name"), 60) or "a tool" for denial in denials}))
+        denied = read.denied_tools(result)
         if subtype == "success" and result.get("is_error") is False:
             return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
         status = read.count(result.get("api_error_status"))
@@ -146,7 +145,7 @@ class ClaudeReader:
         for block in read.children(message, "content"):
             if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
                 self._text = plain_text(read.text(block, "text")) or self._text
-            shown = _shown(block)
+            shown = read.block_line(block)
             if shown:
                 facts.append(Text(text=shown))
         return facts
@@ -282,22 +281,3 @@ def _errors(result: Json) -> str:
 
 def _content_text(message: Json) -> str:
     return " ".join(read.text(block, "text") for block in read.children(message, "content"))
-
-
-def _shown(block: Json) -> str:
-    match block.get("type"):
-        case "text":
-            return one_line(read.text(block, "text"), 200)
-        case "tool_use":
-            given = read.child(block, "input")
-            what = next(
-                (
-                    read.text(given, key)
-                    for key in ("command", "file_path", "path", "pattern", "prompt")
-                    if read.text(given, key)
-                ),
-                "",
-            )
-            return one_line(f"{read.text(block, 'name')} {what}", 200)
-        case _:
-            return ""

@@ -141,15 +141,7 @@ class GeminiReader:
         name, given = one_line(read.text(event, "tool_name"), 60), read.child(event, "parameters")
         if len(self._tools) < _MOST_REPLIES:
             self._tools[read.text(event, "tool_id")] = name
-        what = next(
-            (
-                read.text(given, key)
-                for key in ("command", "file_path", "path", "pattern", "prompt")
-                if read.text(given, key)
-            ),
-            "",
-        )
-        return [*facts, Text(text=one_line(f"{name} {what}", 200))]
+        return [*facts, Text(text=read.tool_line(name, given))]
 
     def _tool_result(self, event: Json) -> Iterable[AgentEvent]:
         self._replying = False

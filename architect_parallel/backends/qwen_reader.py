@@ -66,8 +66,7 @@ class QwenReader:
             return self._without_result(exit_code, stderr_tail)
         text = plain_text(read.text(result, "result"))
         told = one_line(read.text(read.child(result, "error"), "message"))
-        denials = read.children(result, "permission_denials")
-        denied = tuple(sorted({one_line(read.text(denial, "tool_name"), 60) or "a tool" for denial in denials}))
+        denied = read.denied_tools(result)
         refused = told or (one_line(text) if text.startswith(_API_ERROR) and self._last_was_free else "")
         if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
             return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
@@ -110,7 +109,7 @@ class QwenReader:
         for block in read.children(message, "content"):
             if block.get("type") == "text" and event.get("parent_tool_use_id") is None:
                 self._text = plain_text(read.text(block, "text")) or self._text
-            if shown := _shown(block):
+            if shown := read.block_line(block):
                 facts.append(Text(text=shown))
         return facts
 
@@ -142,25 +141,6 @@ def _usage(told: Json) -> Usage | None:
         cache_write_tokens=read.count(written),
         output_tokens=out or 0,
     )
-
-
-def _shown(block: Json) -> str:
-    match block.get("type"):
-        case "text":
-            return one_line(read.text(block, "text"), 200)
-        case "tool_use":
-            given = read.child(block, "input")
-            what = next(
-                (
-                    read.text(given, key)
-                    for key in ("command", "file_path", "path", "pattern", "prompt")
-                    if read.text(given, key)
-                ),
-                "",
-            )
-            return one_line(f"{read.text(block, 'name')} {what}", 200)
-        case _:
-            return ""
 
 
 def _stderr_word(stderr: str) -> str:

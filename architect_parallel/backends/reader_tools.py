@@ -1,7 +1,7 @@
 """Tools for the readers of agents' output: JSON values, growing files, token sums, unread text.
 
-Nothing here raises on any input. A value of the wrong kind is read as `None`: a text where a number belongs, a negative
-count, a number that is not finite.
+No function here raises on any input. A value of the wrong kind is read as `None`, for example a text where a number
+belongs, a negative count, or a number that is not finite.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from architect_parallel.domain import Usage
-from architect_parallel.text.sanitize import plain_text
+from architect_parallel.text.sanitize import one_line, plain_text
 
 Json = Mapping[str, Any]
 
@@ -95,6 +95,30 @@ def add_usage(first: Usage, second: Usage) -> Usage:
         cache_write_tokens=(first.cache_write_tokens or 0) + (second.cache_write_tokens or 0),
         output_tokens=(first.output_tokens or 0) + (second.output_tokens or 0),
     )
+
+
+def block_line(block: Json) -> str:
+    """A content block of a message as one line: its text, or its tool call. Empty for other kinds."""
+    match block.get("type"):
+        case "text":
+            return one_line(text(block, "text"), 200)
+        case "tool_use":
+            return tool_line(text(block, "name"), child(block, "input"))
+        case _:
+            return ""
+
+
+def tool_line(name: str, arguments: Json) -> str:
+    """A tool call as one line: the tool's name and its most telling argument."""
+    keys = ("command", "file_path", "path", "pattern", "prompt")
+    argument = next((text(arguments, key) for key in keys if text(arguments, key)), "")
+    return one_line(f"{name} {argument}", 200)
+
+
+def denied_tools(result: Json) -> tuple[str, ...]:
+    """Names of the tools that the agent was denied, sorted, from a final event's `permission_denials`."""
+    denials = children(result, "permission_denials")
+    return tuple(sorted({one_line(text(denial, "tool_name"), 60) or "a tool" for denial in denials}))
 
 
 class UnreadText:

@@ -62,7 +62,7 @@ class LeaderboardRow:
     """`default` if the backend chose."""
     backend: str
     runs: int
-    """Runs that count: the agent ran, and nobody stopped it from outside."""
+    """Runs that count: the agent ran, and it was not stopped from outside."""
     pass_rate: float
     """0 to 1."""
     interval: tuple[float, float]

@@ -68,7 +68,7 @@ class CheckResult:
     command: str
     passed: bool
     exit_code: int | None
-    """Negative means killed by that signal. `None` means that it never started, or that nobody saw its end."""
+    """Negative means killed by that signal. `None` means that it never started, or that its end was not observed."""
     duration_seconds: float
     """Of the last time that it ran."""
     output_tail: str = ""
@@ -135,7 +135,7 @@ class WorkerResult(GitObjects):
     exit_code: int | None = None
     """The agent's exit code. Negative means killed by that signal.
 
-    `None` means that it never ran, or that nobody saw its end.
+    `None` means that it never ran, or that its end was not observed.
     """
     output: str = ""
     """Final text of the agent, control sequences removed."""

@@ -19,6 +19,9 @@ from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository, make_state_dir
 
+INTEGRATION_ID = 0
+"""The number of a merge's integration branch and worktree."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
@@ -124,7 +127,3 @@ def private_of(
     with tempfile.TemporaryDirectory(prefix="cleanup-", dir=make_state_dir(repository.state_dir)) as folder:
         known = filters.recorded(journal.run_dir(run_id))
         yield PrivateGit.create(repository, Path(folder) / "git", path, filters=known)
-
-
-INTEGRATION_ID = 0
-"""The number of a merge's integration branch and worktree."""

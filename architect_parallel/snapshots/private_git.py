@@ -81,11 +81,7 @@ class PrivateGit:
         facts = observe(repository, worktree, admin_dir)
         if filters is not None:
             facts = dataclasses.replace(facts, filters=filters)
-        unfinished = directory.with_name(f"{directory.name}.new")
-        for path in (unfinished, directory):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(path)
-        make_private_dir(unfinished)
+        unfinished = _unfinished(directory)
         try:
             shutil.copy2(admin_dir / "index", unfinished / "index")
         except FileNotFoundError as error:
@@ -147,11 +143,7 @@ class PrivateGit:
             stashes=tuple(stash.oid for stash in side_effects.stashes(repository)),
             surroundings=side_effects.surroundings(repository),
         )
-        unfinished = directory.with_name(f"{directory.name}.new")
-        for path in (unfinished, directory):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(path)
-        make_private_dir(unfinished)
+        unfinished = _unfinished(directory)
         shutil.copy2(earlier.index, unfinished / "index")
         (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
         os.rename(unfinished, directory)
@@ -334,3 +326,13 @@ class PrivateGit:
     def patch(self, base: str, head: str, *, binary: bool = False) -> bytes:
         """The changes as a patch. With `binary`, `git apply` can apply it to any file. Raises like `diff`."""
         return differences.patch(self.git, base, head, binary=binary)
+
+
+def _unfinished(directory: Path) -> Path:
+    """An empty directory that becomes `directory` by a rename once it is complete. Remove what was there before."""
+    unfinished = directory.with_name(f"{directory.name}.new")
+    for path in (unfinished, directory):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+    make_private_dir(unfinished)
+    return unfinished
