@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from support.console import Architect
 from support.landing_runs import MadeRun, begin_run
+from support.leaks import nothing_left_open
 
 from architect_parallel.api.serve import serve
 from architect_parallel.journal import Journal
@@ -34,10 +34,8 @@ def live(repository: Repository) -> Iterator[MadeRun]:
 
 @pytest.fixture
 def server(live: MadeRun) -> Iterator[Loopback]:
-    before = threading.active_count()
-    with serve(live.repository, live.journal, "latest", port=0) as found:
+    with nothing_left_open(), serve(live.repository, live.journal, "latest", port=0) as found:
         yield found
-    assert threading.active_count() == before
 
 
 def ask(server: Loopback, target: str | None = None, method: str = "GET", host: str | None = None) -> tuple[int, str]:

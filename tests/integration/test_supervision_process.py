@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.leaks import nothing_left_open
 from support.process_trees import until_gone, wait_for
 
 from architect_parallel.domain import Limits, Reason
@@ -110,14 +110,12 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_stdin_file_is_named_and_nothing_leaks(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    messages = run(shell("cat", tmp_path, stdin_file=tmp_path / "prompt"))
+    with nothing_left_open():
+        messages = run(shell("cat", tmp_path, stdin_file=tmp_path / "prompt"))
     assert messages == [
         SpawnFailed(message=f"cannot read {tmp_path / 'prompt'}: No such file or directory"),
         Gone(leaked=0),
     ]
-    gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_running_out_of_descriptors_is_a_failed_start() -> None:
@@ -385,7 +383,6 @@ def test_ending_one_program_leaves_the_others(idle: list[Supervised]) -> None:
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     run(shell("true", tmp_path))
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(5):
-        run(shell("true", tmp_path))
-    assert len(os.listdir("/proc/self/fd")) == before
+    with nothing_left_open():
+        for _ in range(5):
+            run(shell("true", tmp_path))
