@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json, display
 
 
 def compare(run: options.Run, json: options.Json = False) -> None:
@@ -25,4 +25,4 @@ def compare(run: options.Run, json: options.Json = False) -> None:
     if json:
         answer_json(envelope(result) | to_plain(comparison))
     else:
-        answer(report.render(result, comparison))
+        answer(report.render(result, comparison, display()))
