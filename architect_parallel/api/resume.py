@@ -21,6 +21,7 @@ from architect_parallel.events import RunResumed, WorkerStarting
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
+from architect_parallel.journal.selection import Selection
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.worker_specs import require_ready
@@ -29,7 +30,33 @@ from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.scheduling.retries import history_of, lesson_of
 from architect_parallel.system.git import Repository
 from architect_parallel.text.names import branch_name, worktree_name
+from architect_parallel.text.quantities import show_workers
 from architect_parallel.worktrees.create import highest_number
+
+Choose = Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]]
+"""Selects from the workers that are left to do."""
+
+
+def every(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
+    """All that is left to do."""
+    return todo
+
+
+def chosen(selection: Selection) -> Choose:
+    """Select the named workers, or all where none is named.
+
+    Raises (the selection):
+        NothingToDo: One of them has succeeded.
+    """
+
+    def choose(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
+        left = {spec.worker_id for spec in todo}
+        if over := [worker_id for worker_id in selection.worker_ids if worker_id not in left]:
+            what = f"{show_workers(over)} of run {plan.run_id} {'has' if len(over) == 1 else 'have'} nothing left to do"
+            raise NothingToDo(what, hint=f"architect retry {plan.run_id} {over[0]}")
+        return [spec for spec in todo if spec.worker_id in selection.worker_ids]
+
+    return choose if selection.worker_ids else every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +96,7 @@ def resume(
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
     environ: Mapping[str, str] | None = None,
-    choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
+    choose: Choose = every,
 ) -> RunResult:
     """Go on with a run: run the workers that did not succeed again, each in its worktree from its base.
 
@@ -77,7 +104,7 @@ def resume(
     ended.
 
     Args:
-        choose: Selects from the workers that are left to do.
+        choose: Which workers run.
 
     Raises:
         NothingToDo: There is no such run, or it has ended and every worker succeeded.
@@ -108,14 +135,14 @@ def is_flow(workspace_root: Path, run: str) -> bool:
         return journal.plan(journal.find(run)).flow is not None
 
 
-def resumable(workspace_root: Path, run: str) -> tuple[str, list[WorkerSpec]]:
+def resumable(workspace_root: Path, run: str, *, choose: Choose = every) -> tuple[str, list[WorkerSpec]]:
     """Return the id of a run and the workers that `resume` would run, each with its next attempt; raises like it."""
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
         if journal.is_live(run_id):
             raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
-        _, todo, before = unfinished(journal, run_id)
-        return run_id, _require_work(todo, before, run_id)
+        plan, todo, before = unfinished(journal, run_id)
+        return run_id, _require_work(list(choose(plan, todo)), before, run_id)
 
 
 def _require_work(todo: list[WorkerSpec], before: EarlierLaunches, run_id: str) -> list[WorkerSpec]:

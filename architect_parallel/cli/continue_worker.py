@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from architect_parallel.cli import options
 from architect_parallel.cli.console import answer, answer_json, warn
 from architect_parallel.cli.stdin_tasks import stdin_text
 from architect_parallel.errors import UsageError
@@ -33,13 +34,11 @@ def go_on(
     """Continue the worker and show it live. Return `None` for `--dry-run`.
 
     Raises:
-        UsageError: No instructions, N is not a number, or an option that does not apply.
+        UsageError: No instructions, no such worker, or an option that does not apply.
     """
     from architect_parallel.api.continue_worker import continue_worker, continued
     from architect_parallel.reports.terminal import ProgressReport
-    from architect_parallel.text.quantities import parse_count
 
-    worker_id = parse_count(worker, "--continue RUN")
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name not in ALLOWED and source is not None and source.name == "COMMANDLINE":
@@ -47,6 +46,7 @@ def go_on(
             raise UsageError(f"--continue and {max(parameter.opts, key=len)} exclude each other", hint=hint)
     if task is None:
         raise UsageError("no instructions given", hint=f'architect parallel --continue {run} {worker} "what to do"')
+    run, worker_id = options.selected_worker([run, worker])
     text = stdin_text() if task == "-" else task
     here = Path.cwd()
     if dry_run:

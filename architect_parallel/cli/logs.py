@@ -1,4 +1,4 @@
-"""`architect logs RUN [N] [-f]`: what the agents printed."""
+"""`architect logs [RUN] [N]... [-f]`: what the agents printed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ CHUNK_BYTES = 65536
 
 
 def logs(
-    run: options.RunOrWorker,
-    workers: Annotated[list[int] | None, typer.Argument(metavar="N", help="Workers; without it, all.")] = None,
+    words: options.Workers = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Follow the log as it grows, until the run ends.")
     ] = False,
@@ -34,14 +33,13 @@ def logs(
     Both streams are shown, without control sequences and secrets.
     """
     from architect_parallel.journal.logs import log_files
-    from architect_parallel.runs.workspace import open_journal, require_planned
+    from architect_parallel.journal.selection import select
+    from architect_parallel.runs.workspace import open_journal
 
-    run, worker_ids = options.run_and_workers(run, workers or [])
     with open_journal(Path.cwd()) as (_, journal):
-        run_id = journal.find(run)
-        planned = journal.result(run_id).planned
-        named = [require_planned(run_id, planned, worker_id) for worker_id in dict.fromkeys(worker_ids)]
-        chosen = named or [spec.worker_id for spec in planned]
+        selection = select(journal, words or ())
+        run_id = selection.run_id
+        chosen = list(selection.worker_ids) or [spec.worker_id for spec in journal.planned(run_id)]
         if json:
             files = {
                 str(worker_id): [str(path) for path in log_files(journal.run_dir(run_id), worker_id)]
