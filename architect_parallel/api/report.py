@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from architect_parallel.api.competition import rates_of
 from architect_parallel.domain import Comparison, RunResult
@@ -35,19 +35,22 @@ FORMATS: Mapping[str, Callable[[Material], str]] = {
 """Name of a format → the function that renders it as text."""
 
 
-def material(repository: Repository, journal: Journal, run: str) -> Material:
+def material(repository: Repository, journal: Journal, run: str, workers: Collection[int] = ()) -> Material:
     """Collect all that a report of `run` can show.
+
+    Args:
+        workers: Ids of the workers to show. An empty one means all.
 
     Raises:
         NothingToDo: No such run.
     """
     run_id = journal.find(run)
-    result, plan = journal.result(run_id), journal.plan(run_id)
+    result, plan = journal.result(run_id, workers), journal.plan(run_id)
     parts = plan.is_graph or plan.flow is not None  # of one whole: none is better than another
     return Material(
         repository=repository,
         result=result,
-        recorded=tuple(journal.recorded(run_id)),
+        recorded=tuple(journal.recorded(run_id, workers=workers)),
         ranking=() if parts else ranking_of(result),
         rates=rates_of(result),
         comparison=_comparison(repository, result),

@@ -1,4 +1,4 @@
-"""`architect status [RUN]`: runs and workers, past or live, from the journal."""
+"""`architect status [RUN] [N]...`: runs and workers, past or live, from the journal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from architect_parallel.errors import UsageError
 
 NEWEST = 20
 
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN] [N]...", help=f"{options.RUN}. {options.WORKER}; without any word, all runs."),
+]
+
 
 def status(
-    run: options.OptionalRun = None,
+    words: Words = None,
     every: Annotated[bool, typer.Option("--all", help="Show all runs.")] = False,
     limit: Annotated[
         str | None, typer.Option("--limit", "-n", metavar="N", help=f"Show the newest N runs [{NEWEST}].")
@@ -27,6 +32,7 @@ def status(
     json: options.Json = False,
 ) -> None:
     """Show the newest runs of this repository, or the workers of one."""
+    from architect_parallel.journal.selection import select
     from architect_parallel.reports import run_text, text
     from architect_parallel.reports.json import envelope, summary
     from architect_parallel.runs.workspace import open_journal
@@ -34,7 +40,7 @@ def status(
     if every and limit is not None:
         raise UsageError("--all and --limit exclude each other", hint="architect status --all")
     with open_journal(Path.cwd()) as (_, journal):
-        if run is None:
+        if not words:
             run_ids = journal.run_ids()
             shown = _chosen(run_ids, every=every, limit=limit, since=since)
             results = [journal.result(run_id) for run_id in shown]
@@ -44,8 +50,9 @@ def status(
                 answer(text.runs_table(results, display(), hidden=len(run_ids) - len(results)))
             return
         if every or limit is not None or since is not None:
-            raise UsageError("--all, --limit and --since list runs, and a run is named", hint=f"architect status {run}")
-        result = journal.result(journal.find(run))
+            raise UsageError("--all, --limit and --since list runs, and a run is named", hint="architect status")
+        selection = select(journal, words)
+        result = journal.result(selection.run_id, selection.worker_ids)
         answer_json(envelope(result)) if json else answer(run_text.run_details(result, display()))
 
 
