@@ -6,50 +6,22 @@ terminal, and no line is wider.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.text import Text
 
 from architect_parallel.domain import Reason, Status
 from architect_parallel.journal.view import RunView
 from architect_parallel.journal.worker_view import Phase, WorkerView
 from architect_parallel.reports import progress_words as words
-from architect_parallel.text.sanitize import one_line
+from architect_parallel.reports.worker_columns import GAP, STATE, columns_for, cut, padded, sizes_of
 
-WIDE = 96
-"""From this width on, every column is shown. On a narrower screen those that differ between workers are."""
-LEAST_ACTIVITY = 24
-"""The least cells for the words about what a worker does now."""
 MOST_WAITING = 5
 """The most waiting workers that have a line each."""
 FOOTER = "Ctrl-C stops the agents and keeps their work   logs and diffs: architect watch"
 STOPPING_FOOTER = "stopping, the work is saved   Ctrl-C again kills the agents at once"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column of the table: its cells are as wide as their contents, within bounds."""
-
-    heading: str
-    most: int
-    cell: Callable[[WorkerView, datetime], str]
-    is_right: bool = False
-    least: int = 0
-
-
-NUMBER = Column(heading="#", most=6, cell=lambda worker, now: str(worker.spec.worker_id), is_right=True)
-TASK = Column(heading="TASK", most=24, cell=lambda worker, now: words.label(worker))
-BACKEND = Column(heading="BACKEND", most=12, cell=lambda worker, now: one_line(worker.spec.backend))
-MODEL = Column(heading="MODEL", most=20, cell=lambda worker, now: one_line(words.model_name(worker)))
-STATE = Column(heading="STATE", most=11, least=8, cell=lambda worker, now: words.state_word(worker))
-STEPS = Column(
-    heading="STEPS", most=6, cell=lambda worker, now: str((worker.result or worker).steps or ""), is_right=True
-)
-COST = Column(heading="COST", most=9, least=7, cell=lambda worker, now: words.cost_so_far(worker), is_right=True)
-TIME = Column(heading="TIME", most=8, least=5, cell=words.time_so_far, is_right=True)
 
 
 def frame(
@@ -101,24 +73,18 @@ def _table(workers: Sequence[WorkerView], now: datetime, width: int, room: int, 
     shown = [worker for worker in workers if worker.spec.worker_id not in hidden]
     if len(shown) + bool(hidden) >= room:
         shown = shown[: max(1, room - 2)]
-    rows = [(column, [column.cell(worker, now) for worker in shown]) for column in _columns(workers, width)]
-    sizes = {
-        column.heading: max(column.least, len(column.heading), min(column.most, max(map(cell_len, cells))))
-        for column, cells in rows
-    }
-    # The task gives way first: what a worker does now is why people look.
-    spare = width - sum(sizes.values()) - 2 * len(sizes) - LEAST_ACTIVITY
-    if spare < 0 and "TASK" in sizes:
-        sizes["TASK"] = max(8, sizes["TASK"] + spare)
-    headings = [_padded(column, column.heading, sizes) for column, _ in rows]
-    lines = [_fitted("  ".join([*headings, "NOW"]), width, "bold")]
-    for place, worker in enumerate(shown):
+    columns = columns_for(workers, width)
+    sizes = sizes_of(columns, shown, now, width)
+    gap = " " * GAP
+    headings = [padded(column, column.heading, size) for column, size in zip(columns, sizes, strict=True)]
+    lines = [_fitted(gap.join([*headings, "NOW"]), width, "bold")]
+    for worker in shown:
         line = Text(no_wrap=True, overflow="crop")
-        for column, cells in rows:
+        for column, size in zip(columns, sizes, strict=True):
             style = words.STYLES.get(worker.state, "") if column is STATE else ""
-            line.append(_padded(column, cells[place], sizes) + "  ", style=style)
+            line.append(padded(column, column.cell(worker, now), size) + gap, style=style)
         doing = words.activity(worker, now, line=worker.line, checking_base=checking_base)
-        line.append(_cut(doing, width - cell_len(line.plain)), style="dim" if worker.over else "")
+        line.append(cut(doing, width - cell_len(line.plain)), style="dim" if worker.over else "")
         line.truncate(width)
         lines.append(line)
     ids = {worker.spec.worker_id for worker in shown}
@@ -133,33 +99,5 @@ def _more(rest: Sequence[WorkerView]) -> str:
     return "… and " + ", ".join(f"{number} {state}" for number, state in counts if number)
 
 
-def _columns(workers: Sequence[WorkerView], width: int) -> list[Column]:
-    """The columns for this width. A narrow screen leaves out what is the same for all workers."""
-    specs = [worker.spec for worker in workers]
-    differing = {
-        TASK.heading: len(specs) == 1 or len({(spec.prompt, _own_name(spec.name)) for spec in specs}) > 1,
-        BACKEND.heading: len({spec.backend for spec in specs}) > 1,
-        MODEL.heading: len({spec.model for spec in specs}) > 1,
-    }
-    is_wide = width >= WIDE
-    all_columns = (NUMBER, TASK, BACKEND, MODEL, STATE, STEPS, COST, TIME)
-    return [column for column in all_columns if is_wide or differing.get(column.heading, column is not STEPS)]
-
-
-def _own_name(name: str) -> str:
-    return "" if name.startswith("worker-") else name
-
-
-def _padded(column: Column, cell: str, sizes: dict[str, int]) -> str:
-    size = sizes[column.heading]
-    fitted = _cut(cell, size)
-    blank = " " * (size - cell_len(fitted))
-    return blank + fitted if column.is_right else fitted + blank
-
-
 def _fitted(line: str, width: int, style: str = "") -> Text:
-    return Text(_cut(line, width), style=style, no_wrap=True, overflow="crop")
-
-
-def _cut(line: str, width: int) -> str:
-    return line if cell_len(line) <= width else set_cell_size(line, max(0, width - 1)) + "…"[: max(0, width)]
+    return Text(cut(line, width), style=style, no_wrap=True, overflow="crop")

@@ -94,6 +94,18 @@ def model_name(worker: WorkerView) -> str:
     return worker.spec.model or (worker.result or worker).model or DEFAULT_MODEL
 
 
+def changes(worker: WorkerView) -> str:
+    """The lines that it added and removed. Empty means that its work is not committed yet."""
+    diff = (worker.result or worker).diff
+    return "" if diff is None else f"+{diff.insertions} -{diff.deletions}"
+
+
+def checks_passed(worker: WorkerView) -> str:
+    """The checks that passed, of those it has: `1/2`. Empty means that none has ended."""
+    checks = (worker.result or worker).checks
+    return f"{sum(check.passed for check in checks)}/{len(worker.spec.checks)}" if checks else ""
+
+
 def cost_so_far(worker: WorkerView) -> str:
     """The cost over all attempts. Empty means that none is known yet."""
     if worker.spent is None and worker.result is None:

@@ -115,7 +115,7 @@ def test_a_narrow_screen_leaves_out_what_is_the_same_for_all() -> None:
     assert screen(models)[1].split() == ["#", "MODEL", "STATE", "COST", "TIME", "NOW"]
     assert screen(backends)[1].split() == ["#", "BACKEND", "STATE", "COST", "TIME", "NOW"]
     assert screen(models, width=120)[1].split() == [
-        "#", "TASK", "BACKEND", "MODEL", "STATE", "STEPS", "COST", "TIME", "NOW",
+        "#", "TASK", "BACKEND", "MODEL", "STATE", "CHANGES", "STEPS", "COST", "TIME", "NOW",
     ]  # fmt: skip
 
 
