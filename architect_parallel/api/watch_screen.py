@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -34,11 +34,11 @@ MESSAGE_S = 4.0
 """How long a message is shown in the last line."""
 
 
-def show(workspace_root: Path, run_id: str, journal: Journal) -> int:
-    """Show the run until `q`. Returns the exit code: 0, or that of the signal that ended the view."""
+def show(workspace_root: Path, run_id: str, journal: Journal, workers: Collection[int] = ()) -> int:
+    """Show the run, or some workers of it, until `q`. Returns 0, or the exit code of the signal that ended the view."""
     received: list[signal.Signals] = []
     console = Console(highlight=False)
-    view = LiveView(workspace_root, run_id, journal)
+    view = LiveView(workspace_root, run_id, journal, workers)
     live = Live(console=console, screen=True, auto_refresh=False)
     with signals.forwarded(received.append), pressed_keys() as keys, live:
         while not received:
@@ -52,12 +52,12 @@ def show(workspace_root: Path, run_id: str, journal: Journal) -> int:
 class LiveView:
     """The state of the run, the part that is shown, and the effect of each key."""
 
-    def __init__(self, workspace_root: Path, run_id: str, journal: Journal) -> None:
+    def __init__(self, workspace_root: Path, run_id: str, journal: Journal, workers: Collection[int] = ()) -> None:
         self.view = View()
         self.run = RunView(run_id)
         self._root = workspace_root
         self._journal = journal
-        self._follower = Follower(journal, run_id)
+        self._follower = Follower(journal, run_id, workers)
         self._backends: Mapping[str, Backend] = {}
         with contextlib.suppress(
             ArchitectParallelError

@@ -10,7 +10,7 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import typer
@@ -32,8 +32,11 @@ from architect_parallel.cli import (
     logs,
     merge,
     parallel,
+    place,
     report,
     resume,
+    retry,
+    send,
     serve,
     spec,
     status,
@@ -43,38 +46,58 @@ from architect_parallel.cli import (
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import eval as evaluation
 from architect_parallel.cli import run as run_command
-from architect_parallel.cli.console import ReaderGone, answer, note, open_closed_streams, settle_streams
+from architect_parallel.cli.console import ReaderGone, answer, choose_display, note, open_closed_streams, settle_streams
 from architect_parallel.cli.error_log import DetailsFile
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 
-COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
-    ("parallel", parallel.parallel),
-    ("eval", evaluation.evaluate),
-    ("leaderboard", leaderboard.leaderboard),
-    ("parallel-cleanup", cleanup.parallel_cleanup),
-    ("status", status.status),
-    ("logs", logs.logs),
-    ("diff", diff.diff),
-    ("compare", compare.compare),
-    ("report", report.report),
-    ("serve", serve.serve),
-    ("watch", watch.watch),
-    ("merge", merge.merge),
-    ("undo", undo.undo),
-    ("import", import_.import_),
-    ("resume", resume.resume),
-    ("cancel", cancel.cancel),
-    ("run", run_command.run),
-    ("chain", chain.chain),
-    ("compare-backends", compare_backends.compare_backends),
-    ("demo", demo.demo),
-    ("backends", backends.backends),
-    ("doctor", doctor.doctor),
-)
-
-GROUPS: tuple[tuple[str, typer.Typer], ...] = (("spec", spec.app), ("flow", flow.app), ("config", config_command.app))
-"""Commands with commands of their own."""
+COMMANDS: Mapping[str, Sequence[tuple[str, Callable[..., Any] | typer.Typer]]] = {
+    "Run tasks": (
+        ("parallel", parallel.parallel),
+        ("eval", evaluation.evaluate),
+        ("spec", spec.app),
+        ("flow", flow.app),
+        ("chain", chain.chain),
+        ("demo", demo.demo),
+    ),
+    "Look at runs": (
+        ("status", status.status),
+        ("watch", watch.watch),
+        ("logs", logs.logs),
+        ("diff", diff.diff),
+        ("compare", compare.compare),
+        ("report", report.report),
+        ("serve", serve.serve),
+        ("leaderboard", leaderboard.leaderboard),
+    ),
+    "Go to a worker": (
+        ("path", place.path),
+        ("open", place.open_),
+        ("shell", place.shell),
+        ("attach", place.attach),
+    ),
+    "Go on with a run": (
+        ("send", send.send),
+        ("retry", retry.retry),
+        ("resume", resume.resume),
+        ("cancel", cancel.cancel),
+    ),
+    "Land and clean up": (
+        ("merge", merge.merge),
+        ("clean", cleanup.parallel_cleanup),
+        ("parallel-cleanup", cleanup.parallel_cleanup),
+        ("undo", undo.undo),
+        ("import", import_.import_),
+    ),
+    "Set up": (
+        ("backends", backends.backends),
+        ("doctor", doctor.doctor),
+        ("config", config_command.app),
+        ("run", run_command.run),
+        ("compare-backends", compare_backends.compare_backends),
+    ),
+}
+"""Every command below the heading under which the help shows it, in the order in which a user needs them."""
 
 
 def build_app() -> typer.Typer:
@@ -90,10 +113,12 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_common)
-    for name, function in COMMANDS:
-        app.command(name, cls=PlainCommand)(function)
-    for name, group in GROUPS:
-        app.add_typer(group, name=name)
+    for heading, commands in COMMANDS.items():
+        for name, command in commands:
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, rich_help_panel=heading)
+            else:
+                app.command(name, cls=PlainCommand, rich_help_panel=heading)(command)
     return app
 
 
@@ -114,8 +139,34 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
+    color: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Use colours: auto, always or never; also after a command.")
+    ] = None,
+    wide: Annotated[
+        bool,
+        typer.Option("--wide", help="Show tables and texts in full; also after a command."),
+    ] = False,
 ) -> None:
     """Options before every command."""
+    if color is not None:
+        from architect_parallel.text.suggest import require_known
+
+        require_known("--color", color, ("auto", "always", "never"))
+    choose_display(color, wide=wide)
+
+
+def _with_common_first(argv: list[str]) -> list[str]:
+    """`argv` with `--color` and `--wide` before the command, wherever they are written before `--`."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    first, rest, words = list[str](), list[str](), iter(argv[:end])
+    for word in words:
+        if word == "--wide" or word.startswith("--color="):
+            first.append(word)
+        elif word == "--color":
+            first += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return [*first, *rest, *argv[end:]]
 
 
 def main() -> None:
@@ -137,7 +188,7 @@ def _keep_own_rights() -> None:
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code. An error becomes one message on stderr."""
     try:
-        outcome = build_app()(args=argv, standalone_mode=False)
+        outcome = build_app()(args=_with_common_first(argv), standalone_mode=False)
         return outcome if isinstance(outcome, int) else ExitCode.SUCCESS
     except typer.Exit as stop:
         return stop.exit_code
