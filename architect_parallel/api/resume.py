@@ -111,22 +111,46 @@ def resume(
         EnvironmentProblem: The run is still live, or a backend is not ready.
     """
     with hold_run(workspace_root, run, config_file=config_file, environ=environ) as held:
-        here, journal, run_id = held.workspace, held.journal, held.run_id
-        plan, todo, before = unfinished(journal, run_id)
-        todo = _require_work(list(choose(plan, todo)), before, run_id)
-        for spec in todo:
-            backend = require_backend(here.backends, spec.backend)
-            require_ready(here.backends, backend, {spec.model}, here.environ)
-        forget_requests(journal.run_dir(run_id))
-        with registration_lock(here.repository):
-            moved = _moved(todo, before.begun, here.repository, journal, run_id)
-            todo = [moved.get(spec.worker_id, spec) for spec in todo]
-            ids = tuple(spec.worker_id for spec in todo)
-            event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=tuple(moved.values()))
-            journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
-        plan = replace(plan, workers=tuple(moved.get(spec.worker_id, spec) for spec in plan.workers))
-        started(replace(plan, workers=tuple(todo)))
-        return run_plan(plan, journal, here, listeners, todo=todo, before=before)
+        plan, todo, before = unfinished(held.journal, held.run_id)
+        todo = _require_work(list(choose(plan, todo)), before, held.run_id)
+        return run_again(held, plan, todo, before, listeners, started)
+
+
+def run_again(
+    held: HeldRun,
+    plan: RunPlan,
+    todo: Sequence[WorkerSpec],
+    before: EarlierLaunches,
+    listeners: Sequence[Listener],
+    started: Callable[[RunPlan], None],
+) -> RunResult:
+    """Run the workers `todo` of a run whose lock this process holds.
+
+    Raises:
+        EnvironmentProblem: A backend is not ready. Nothing was recorded.
+    """
+    here, journal, run_id = held.workspace, held.journal, held.run_id
+    for spec in todo:
+        backend = require_backend(here.backends, spec.backend)
+        require_ready(here.backends, backend, {spec.model}, here.environ)
+    forget_requests(journal.run_dir(run_id))
+    planned = {spec.worker_id: spec for spec in plan.workers}
+    with registration_lock(here.repository):
+        moved = _moved(todo, before.begun, here.repository, journal, run_id)
+        todo = [moved.get(spec.worker_id, spec) for spec in todo]
+        changed = tuple(spec for spec in todo if spec.worker_id in moved or _differs(spec, planned[spec.worker_id]))
+        ids = tuple(spec.worker_id for spec in todo)
+        event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=changed)
+        journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
+    planned |= {spec.worker_id: spec for spec in changed}
+    plan = replace(plan, workers=tuple(planned.values()))
+    started(replace(plan, workers=tuple(todo)))
+    return run_plan(plan, journal, here, listeners, todo=todo, before=before)
+
+
+def _differs(spec: WorkerSpec, planned: WorkerSpec) -> bool:
+    """More than the number of the attempt and what it learned from those before."""
+    return replace(spec, attempt=planned.attempt, lesson=planned.lesson) != planned
 
 
 def is_flow(workspace_root: Path, run: str) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from architect_parallel.cli import options
 from architect_parallel.cli.console import answer, answer_json, warn
 from architect_parallel.cli.stdin_tasks import stdin_text
 from architect_parallel.errors import UsageError
@@ -19,26 +18,12 @@ ALLOWED = frozenset({"task", "continue_", "artifacts", "json", "quiet", "dry_run
 """Parameters allowed with `--continue`. The worker keeps its other settings."""
 
 
-def go_on(
-    context: typer.Context,
-    run: str,
-    worker: str,
-    task: str | None,
-    *,
-    artifacts: Path | None,
-    as_json: bool,
-    quiet: bool,
-    dry_run: bool,
-    config: Path | None,
-) -> RunResult | None:
-    """Continue the worker and show it live. Return `None` for `--dry-run`.
+def require_alone(context: typer.Context, run: str, worker: str, task: str | None) -> str:
+    """Return the instructions of `--continue RUN N TASK`.
 
     Raises:
-        UsageError: No instructions, no such worker, or an option that does not apply.
+        UsageError: There are none, or an option is given that does not apply.
     """
-    from architect_parallel.api.continue_worker import continue_worker, continued
-    from architect_parallel.reports.terminal import ProgressReport
-
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name not in ALLOWED and source is not None and source.name == "COMMANDLINE":
@@ -46,7 +31,24 @@ def go_on(
             raise UsageError(f"--continue and {max(parameter.opts, key=len)} exclude each other", hint=hint)
     if task is None:
         raise UsageError("no instructions given", hint=f'architect parallel --continue {run} {worker} "what to do"')
-    run, worker_id = options.selected_worker([run, worker])
+    return task
+
+
+def go_on(
+    run: str,
+    worker_id: int,
+    task: str,
+    *,
+    artifacts: Path | None,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+    config: Path | None,
+) -> RunResult | None:
+    """Continue the worker and show it live. Return `None` for `--dry-run`."""
+    from architect_parallel.api.continue_worker import continue_worker, continued
+    from architect_parallel.reports.terminal import ProgressReport
+
     text = stdin_text() if task == "-" else task
     here = Path.cwd()
     if dry_run:

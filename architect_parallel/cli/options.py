@@ -107,6 +107,28 @@ def selected(words: Sequence[str] | None) -> Selection:
         return select(journal, words or ())
 
 
+def selected_workers(words: Sequence[str] | None, command: str) -> Selection:
+    """The run and at least one worker. Raises as `selected`.
+
+    Args:
+        command: The words before `[RUN] N...`, for the hint.
+
+    Raises:
+        UsageError: No worker is named in a run of several.
+    """
+    from architect_parallel.journal.selection import Selection, no_worker_given, select
+    from architect_parallel.runs.workspace import open_journal
+
+    with open_journal(Path.cwd()) as (_, journal):
+        selection = select(journal, words or ())
+        planned = () if selection.worker_ids else journal.planned(selection.run_id)
+    if len(planned) == 1:
+        return Selection(run_id=selection.run_id, worker_ids=(planned[0].worker_id,))
+    if planned:
+        raise no_worker_given(selection.run_id, planned, f"{command} {selection.run_id} N")
+    return selection
+
+
 def selected_worker(words: Sequence[str] | None) -> tuple[str, int]:
     """The run and the one worker that the words `[RUN] N` select here. Raises as `select_worker`."""
     from architect_parallel.journal.selection import select_worker

@@ -9,7 +9,7 @@ import typer
 
 from architect_parallel.cli import options
 from architect_parallel.cli.console import answer, answer_json, warn
-from architect_parallel.cli.continue_worker import go_on
+from architect_parallel.cli.continue_worker import go_on, require_alone
 from architect_parallel.cli.stdin_tasks import read_sources
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def parallel(
     `architect parallel-cleanup`.
     """
     if continue_ is not None:
+        instructions = require_alone(context, *continue_, task)
         result = go_on(
-            context,
-            *continue_,
-            task,
+            *options.selected_worker(continue_),
+            instructions,
             artifacts=artifacts,
             as_json=json,
             quiet=quiet,

@@ -30,6 +30,7 @@ from architect_parallel.config.yaml_source import Fault, Faulty, KeyPath, dotted
 from architect_parallel.domain import (
     AgentProfile,
     BackendSettings,
+    InterfaceSettings,
     Price,
     ProviderSettings,
     RateLimit,
@@ -149,6 +150,7 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
         prices={name: Price(**entry) for name, entry in document["prices"].items()},
         providers={name: _provider(entry) for name, entry in document["providers"].items()},
         worktrees=WorktreeSettings(**document["worktrees"]),
+        ui=InterfaceSettings(**document["ui"]),
         origins=origins,
         warnings=warnings,
     )

@@ -198,6 +198,14 @@ class WorktreeSection(Section):
     include_file: InnerPath = Field(default=".worktreeinclude", description="File with further patterns to copy.")
 
 
+class InterfaceSection(Section):
+    """The look of what is printed, and the programs of the user."""
+
+    editor: FilledText | None = Field(
+        default=None, description="Command that opens a directory. null means $VISUAL, $EDITOR or `code`."
+    )
+
+
 class ConfigFile(Section):
     """A whole configuration file."""
 
@@ -207,6 +215,7 @@ class ConfigFile(Section):
     prices: dict[Model, PriceSection] = Field(default={}, description="Prices by model name.")
     providers: dict[Identifier, ProviderSection] = Field(default={}, description="Rate limits by provider.")
     worktrees: WorktreeSection = WorktreeSection()
+    ui: InterfaceSection = InterfaceSection()
 
 
 _OWNERS: Mapping[tuple[str, ...], str] = {

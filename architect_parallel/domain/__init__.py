@@ -67,6 +67,7 @@ from architect_parallel.domain.run_plan import (
 )
 from architect_parallel.domain.settings import (
     BackendSettings,
+    InterfaceSettings,
     Price,
     ProviderSettings,
     Settings,
@@ -89,6 +90,7 @@ __all__ = [
     "Escape",
     "FileChange",
     "FlowOrigin",
+    "InterfaceSettings",
     "Isolation",
     "Judgement",
     "Landing",

@@ -58,6 +58,14 @@ class ProviderSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InterfaceSettings:
+    """Settings of what the user sees and works with."""
+
+    editor: str | None = None
+    """Command that opens a directory. `None` means $VISUAL, $EDITOR or `code`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The effective configuration: defaults, files and environment merged; flags come on top."""
 
@@ -67,6 +75,7 @@ class Settings:
     prices: Mapping[str, Price] = field(default_factory=dict)
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
+    ui: InterfaceSettings = field(default_factory=InterfaceSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted key → the origin of its value (`default`, a file, `environment NAME`)."""
     warnings: tuple[str, ...] = ()

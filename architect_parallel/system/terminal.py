@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import sys
 import termios
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from architect_parallel.errors import EnvironmentProblem
 
 SEQUENCES: Final = {
     b"\x1b[A": "up",
@@ -41,6 +45,23 @@ def is_interactive() -> bool:
     """Return whether keys come from a terminal and output goes to one."""
     on_terminals = sys.stdin.isatty() and sys.stdout.isatty()
     return on_terminals and not os.environ.get("CI") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def become(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoReturn:
+    """Replace this process by a program that takes over the terminal.
+
+    Raises:
+        EnvironmentProblem: It cannot be started, or there is no directory `cwd`.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.chdir(cwd)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a program would inherit that
+            signal.signal(number, signal.SIG_DFL)
+        os.execvpe(argv[0], list(argv), dict(env))
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
 
 
 class Keys:
