@@ -122,8 +122,8 @@ def test_a_planted_hook_passes_as_success(root: Path, by: str, mode: TripwireMod
     hook = root / ".git" / "hooks" / "post-merge"
     plant = f"echo evil > '{hook}'"
     config = ParallelConfig(
-        tasks=(plant if by == "agent" else "true",),
-        checks=(plant,) if by == "check" else (),
+        tasks=(plant if by == "agent" else f'echo "{plant}" > check.sh',),
+        checks=("sh check.sh",) if by == "check" else (),
         backend="shell",
         workers=1,
         tripwire=str(mode),
