@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from architect_parallel.repository import registry
 from architect_parallel.repository.checkouts import checkouts
 from architect_parallel.repository.heads import read_reflog
 from architect_parallel.system.files import names
@@ -27,7 +28,7 @@ NOT_WATCHED = (
 """Refs of this program, of other workers, or moved by any fetch. `refs/stash` is read through its reflog."""
 _SETTINGS = (
     *("config", "config.worktree", "shallow", "objects/info/alternates", "objects/info/http-alternates"),
-    *("rebase-apply", "rebase-merge", "sequencer"),
+    *("rebase-apply", "rebase-merge", "sequencer", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_START"),
 )
 _WRITTEN_BY_GC = ("info/refs",)
 
@@ -107,32 +108,46 @@ def visited_branches(admin_dir: Path) -> frozenset[str]:
     return frozenset(text.rpartition(" to ")[2] for text in messages if text.startswith("checkout: moving from "))
 
 
-def surroundings(repository: Repository) -> dict[str, str]:
-    """Digests of the files that can change what git does or runs, by path."""
-    paths = (repository.common_dir / name for name in setting_files(repository))
+def surroundings(repository: Repository, hooks: Path | None = None) -> dict[str, str]:
+    """Digests of the files that can change what git does or runs, by path.
+
+    Args:
+        hooks: The directory that `core.hooksPath` names. `None` means that there is none.
+    """
+    paths = [repository.common_dir / name for name in setting_files(repository)]
+    paths += [] if hooks is None else [hooks / name for name in names(hooks)]
     return {os.fspath(path): _digest(path) for path in paths if os.path.lexists(path)}
 
 
 def setting_files(repository: Repository) -> list[str]:
     """The files that can change what git does or runs, relative to the common directory, sorted.
 
-    They are settings, hooks and `info/*`, the same of submodules, and operations in progress. Some may be missing.
+    They are settings, hooks and `info/*`, the same of submodules, settings of the user's other worktrees, and
+    operations in progress. Some may be missing.
     """
     common = repository.common_dir
-    files = {*_SETTINGS, *_hooks(common, ""), *(f"info/{name}" for name in names(common / "info"))}
+    files = {*_SETTINGS, *_below(common, "info"), *_hooks(common, "")}
+    for admin in registry.admin_dirs(repository):
+        if registry.marked_run(admin) is None:
+            files.add(f"worktrees/{admin.name}/config.worktree")
     pending = [f"modules/{name}" for name in names(common / "modules")]
     while pending:
         module = pending.pop()
         if (common / module / "HEAD").exists():
-            files |= {f"{module}/config", *_hooks(common, f"{module}/")}
+            files |= {f"{module}/{name}" for name in ("config", "config.worktree", "objects/info/alternates")}
+            files |= {*_below(common, f"{module}/info"), *_hooks(common, f"{module}/")}
             pending += [f"{module}/modules/{name}" for name in names(common / module / "modules")]
         else:  # a submodule's name may have slashes
             pending += [f"{module}/{name}" for name in names(common / module)]
     return sorted(files - set(_WRITTEN_BY_GC))
 
 
+def _below(common: Path, directory: str) -> set[str]:
+    return {f"{directory}/{name}" for name in names(common / directory)}
+
+
 def _hooks(common: Path, prefix: str) -> set[str]:
-    return {f"{prefix}hooks/{name}" for name in names(common / prefix / "hooks") if not name.endswith(".sample")}
+    return {path for path in _below(common, f"{prefix}hooks") if not path.endswith(".sample")}
 
 
 def surrounding_warnings(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

@@ -38,12 +38,15 @@ class Landed:
 
 
 def stamp(path: Path) -> Stamp:
-    """Numbers that change with a file's content, without reading it. Empty means that the file is missing."""
+    """Numbers that change with a file's content, without reading it. Empty means that the file is missing.
+
+    No program can set the ctime: a file that an agent wrote and dated back is noticed too.
+    """
     try:
         status = os.lstat(path)
     except OSError:
         return ()
-    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino)
+    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def changed_at_s(path: Path) -> float | None:
@@ -76,6 +79,7 @@ class RepositoryState:
         self._stashes = self._read_stashes()
         self._settings = self._read_settings()
         self._origins = {Path(setting.origin) for setting in self._settings} | _user_files()
+        self._hooks = self._hooks_directory()
         self._settings_stamp = self._stamp_settings()
         self._file_digests = self._read_setting_files()
 
@@ -197,10 +201,16 @@ class RepositoryState:
 
     def _stamp_settings(self) -> tuple[tuple[str, Stamp], ...]:
         paths = {self._files / name for name in side_effects.setting_files(self._repository)} | self._origins
+        paths |= set() if self._hooks is None else {self._hooks / name for name in names(self._hooks)}
         return tuple((os.fspath(path), stamp(path)) for path in sorted(paths))
 
+    def _hooks_directory(self) -> Path | None:
+        """The directory that the configuration names for hooks. `None` means the usual one."""
+        values = [setting.value for setting in self._settings if setting.key == "core.hookspath" and setting.value]
+        return self._repository.root / os.path.expanduser(values[-1]) if values else None
+
     def _read_setting_files(self) -> dict[str, str]:
-        digests = side_effects.surroundings(self._repository)
+        digests = side_effects.surroundings(self._repository, self._hooks)
         exclude = os.fspath(self._files / "info" / "exclude")
         if exclude in digests:
             digests[exclude] = side_effects.excludes(self._repository, EXCLUDE_ENTRIES)
