@@ -162,7 +162,7 @@ class Checker:
             )
 
         with temporary_worktree(
-            repository, commit=order.base_commit, run_id=run_id, is_cancelled=is_cancelled
+            repository, commit=order.base_commit, run_id=run_id, is_cancelled=is_cancelled, settings=settings
         ) as worktree:
             directory = self.run_dir / "git" / "base"
             try:

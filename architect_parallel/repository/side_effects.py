@@ -17,12 +17,13 @@ from pathlib import Path
 from architect_parallel.repository import registry
 from architect_parallel.repository.checkouts import checkouts
 from architect_parallel.repository.heads import read_reflog
+from architect_parallel.repository.ownership import DEFAULT_BRANCHES, branches_of_runs
 from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 
 NOT_WATCHED = (
-    *("refs/architect/", "refs/heads/architect/parallel-", "refs/heads/architect/merged-"),
+    *("refs/architect/", *DEFAULT_BRANCHES),
     *("refs/remotes/", "refs/prefetch/", "refs/stash"),
 )
 """Refs of this program, of other workers, or moved by any fetch. `refs/stash` is read through its reflog."""
@@ -40,10 +41,12 @@ class Refs:
     oids: Mapping[str, str]
     checkouts: Mapping[str, tuple[Path, ...]]
     """Ref → paths of the checkouts that have it."""
+    of_runs: frozenset[str] = frozenset()
+    """Full names of the branches that runs made."""
 
 
 def read_refs(repository: Repository) -> Refs:
-    """Read all refs, with one process.
+    """Read all refs. The owner refs are read last, so that no worker's new branch is without its owner.
 
     Raises:
         GitError: The repository cannot be read (its configuration is broken, say).
@@ -57,12 +60,13 @@ def read_refs(repository: Repository) -> Refs:
         f"refs/heads/{branch}": tuple(checkout.path for checkout in branch_checkouts)
         for branch, branch_checkouts in checkouts(repository).items()
     }
-    return Refs(oids=oids, checkouts=paths)
+    return Refs(oids=oids, checkouts=paths, of_runs=branches_of_runs(repository))
 
 
 def watched(refs: Refs) -> dict[str, str]:
     """The refs that no worker should change."""
-    return {ref: oid for ref, oid in refs.oids.items() if not ref.startswith(NOT_WATCHED)}
+    oids = refs.oids.items()
+    return {ref: oid for ref, oid in oids if not ref.startswith(NOT_WATCHED) and ref not in refs.of_runs}
 
 
 def ref_warnings(before: Mapping[str, str], after: Mapping[str, str], moved_here: frozenset[str]) -> list[str]:

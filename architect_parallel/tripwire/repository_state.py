@@ -17,13 +17,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.repository import heads, registry, side_effects
+from architect_parallel.repository import heads, ownership, registry, side_effects
 from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.system.files import names
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.system.git_settings import Setting
 from architect_parallel.tripwire.attribution import CheckoutChange
-from architect_parallel.worktrees.create import BRANCH_PREFIX, EXCLUDE_ENTRIES
+from architect_parallel.worktrees.places import EXCLUDE_ENTRIES
 
 Stamp = tuple[int, ...]
 
@@ -72,6 +72,7 @@ class RepositoryState:
         self._has_index = repository.main_checkout is not None
         self._agent_branches: set[str] = set()
         """Branches that agents made in their worktrees."""
+        self._branches_of_runs: frozenset[str] = frozenset()
         self._head = self._read_head()
         self._index_stamp, self._index = stamp(self._files / "index"), self._read_index()
         self._refs_stamp = self._stamp_refs()
@@ -148,6 +149,7 @@ class RepositoryState:
 
     def _read_refs(self) -> dict[str, str]:
         refs = side_effects.read_refs(self._repository)
+        self._branches_of_runs = refs.of_runs
         keep_refs = {ref: oid for ref, oid in refs.oids.items() if ref.startswith(f"{KEEP}/")}
         return side_effects.watched(refs) | keep_refs
 
@@ -250,7 +252,8 @@ class RepositoryState:
 
         Entries made on a detached HEAD count only if the user's own HEAD is detached.
         """
-        foreign = [f"n {BRANCH_PREFIX}", *(f"n {ref.removeprefix('refs/heads/')}:" for ref in self._agent_branches)]
+        foreign = [f"n {prefix.removeprefix('refs/heads/')}" for prefix in ownership.DEFAULT_BRANCHES]
+        foreign += [f"n {ref.removeprefix('refs/heads/')}:" for ref in self._agent_branches | self._branches_of_runs]
         if self._head.startswith("ref: "):
             foreign.append("n (no branch):")
         return {

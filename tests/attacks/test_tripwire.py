@@ -13,7 +13,7 @@ from architect_parallel import ParallelConfig, ParallelRunner
 from architect_parallel.domain import Status, TripwireMode
 from architect_parallel.system.git import open_repository
 from architect_parallel.tripwire.checkout import MainCheckout
-from architect_parallel.worktrees.create import exclude_from_status
+from architect_parallel.worktrees.places import exclude_from_status
 
 SUBMODULE = ".git/modules/a/b"
 DATED_BACK = "cp -p {0} keep; printf '#!/bin/sh\\nevil\\n' > {0}; touch -r keep {0}; rm keep"
