@@ -24,9 +24,9 @@ EXAMPLE = HERE.parent / "config.example.yaml"
 HEAD = """# Command reference
 
 Generated from the program by `make docs`; do not edit. Durations are seconds or `30s`, `5m`, `1h`; sizes are bytes or
-`512MiB`, `2GiB`; `RUN` is a run's id, the start of its id, at least four
-characters of its end, or `latest`. With `merge`, `diff`, `logs` and `cancel` a number in its place is a worker of the
-newest run.
+`512MiB`, `2GiB`. `RUN` is a run's id, the start of its id, at least four characters of its end, or `latest`; without
+it, the newest run. `N` is a worker's number, name or branch; a number of up to three digits in the place of `RUN` is
+a worker of the newest run.
 """
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from architect_parallel.errors import NothingToDo
 from architect_parallel.journal.requests import request_cancel
-from architect_parallel.runs.workspace import open_journal, require_planned
+from architect_parallel.journal.selection import find_workers
+from architect_parallel.runs.workspace import open_journal
 from architect_parallel.system import clock
 
 LOOK_S = 0.1
@@ -31,9 +32,8 @@ def cancel(
     """
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
-        result = journal.result(run_id)
         if worker_id is not None:
-            require_planned(run_id, result.planned, worker_id)
+            find_workers(run_id, journal.planned(run_id), [worker_id])
         if not journal.is_live(run_id):
             raise NothingToDo(f"run {run_id} is not live", hint=f"architect status {run_id}")
         if not dry_run:

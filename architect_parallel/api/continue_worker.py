@@ -23,12 +23,13 @@ from architect_parallel.events import RunResumed
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
+from architect_parallel.journal.selection import find_workers
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.task_sources import require_tasks
 from architect_parallel.runs.worker_specs import require_ready
-from architect_parallel.runs.workspace import Workspace, load_workspace, require_planned
+from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling.retries import history_of
 from architect_parallel.text.names import read_session
 
@@ -97,7 +98,7 @@ def _next_attempt(
     recorded = journal.recorded(run_id)
     # Not `journal.result`: the run's lock may be held by ourselves, and that would pass for a live launcher.
     before = replay(recorded, live=False)
-    require_planned(run_id, before.planned, worker_id)
+    find_workers(run_id, before.planned, [worker_id])
     require_not_imported(journal.plan(run_id))
     spec = next(candidate for candidate in before.planned if candidate.worker_id == worker_id)
     result = next(item for item in before.results if item.worker_id == worker_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from architect_parallel.api.competition import rates_of
 from architect_parallel.domain import Comparison, RunResult
@@ -10,14 +10,14 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.evaluation.ranking import ranking_of
 from architect_parallel.journal import Journal
 from architect_parallel.landing.compare import compare
-from architect_parallel.reports import competition, html, json, junit, markdown, text
+from architect_parallel.reports import competition, html, json, junit, markdown, run_text
 from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository
 
 
 def _text(material: Material) -> str:
     more = competition.as_text(material.result, material.ranking, material.rates)
-    return "\n".join([text.run_details(material.result), *([more] if more else [])])
+    return "\n".join([run_text.run_details(material.result), *([more] if more else [])])
 
 
 def _json(material: Material) -> str:
@@ -35,19 +35,22 @@ FORMATS: Mapping[str, Callable[[Material], str]] = {
 """Name of a format → the function that renders it as text."""
 
 
-def material(repository: Repository, journal: Journal, run: str) -> Material:
+def material(repository: Repository, journal: Journal, run: str, workers: Collection[int] = ()) -> Material:
     """Collect all that a report of `run` can show.
+
+    Args:
+        workers: Ids of the workers to show. An empty one means all.
 
     Raises:
         NothingToDo: No such run.
     """
     run_id = journal.find(run)
-    result, plan = journal.result(run_id), journal.plan(run_id)
+    result, plan = journal.result(run_id, workers), journal.plan(run_id)
     parts = plan.is_graph or plan.flow is not None  # of one whole: none is better than another
     return Material(
         repository=repository,
         result=result,
-        recorded=tuple(journal.recorded(run_id)),
+        recorded=tuple(journal.recorded(run_id, workers=workers)),
         ranking=() if parts else ranking_of(result),
         rates=rates_of(result),
         comparison=_comparison(repository, result),

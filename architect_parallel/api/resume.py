@@ -21,6 +21,7 @@ from architect_parallel.events import RunResumed, WorkerStarting
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
+from architect_parallel.journal.selection import Selection
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.worker_specs import require_ready
@@ -29,7 +30,33 @@ from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.scheduling.retries import history_of, lesson_of
 from architect_parallel.system.git import Repository
 from architect_parallel.text.names import branch_name, worktree_name
+from architect_parallel.text.quantities import show_workers
 from architect_parallel.worktrees.create import highest_number
+
+Choose = Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]]
+"""Selects from the workers that are left to do."""
+
+
+def every(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
+    """All that is left to do."""
+    return todo
+
+
+def chosen(selection: Selection) -> Choose:
+    """Select the named workers, or all where none is named.
+
+    Raises (the selection):
+        NothingToDo: One of them has succeeded.
+    """
+
+    def choose(plan: RunPlan, todo: Sequence[WorkerSpec]) -> Sequence[WorkerSpec]:
+        left = {spec.worker_id for spec in todo}
+        if over := [worker_id for worker_id in selection.worker_ids if worker_id not in left]:
+            what = f"{show_workers(over)} of run {plan.run_id} {'has' if len(over) == 1 else 'have'} nothing left to do"
+            raise NothingToDo(what, hint=f"architect retry {plan.run_id} {over[0]}")
+        return [spec for spec in todo if spec.worker_id in selection.worker_ids]
+
+    return choose if selection.worker_ids else every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +96,7 @@ def resume(
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
     environ: Mapping[str, str] | None = None,
-    choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
+    choose: Choose = every,
 ) -> RunResult:
     """Go on with a run: run the workers that did not succeed again, each in its worktree from its base.
 
@@ -77,29 +104,53 @@ def resume(
     ended.
 
     Args:
-        choose: Selects from the workers that are left to do.
+        choose: Which workers run.
 
     Raises:
         NothingToDo: There is no such run, or it has ended and every worker succeeded.
         EnvironmentProblem: The run is still live, or a backend is not ready.
     """
     with hold_run(workspace_root, run, config_file=config_file, environ=environ) as held:
-        here, journal, run_id = held.workspace, held.journal, held.run_id
-        plan, todo, before = unfinished(journal, run_id)
-        todo = _require_work(list(choose(plan, todo)), before, run_id)
-        for spec in todo:
-            backend = require_backend(here.backends, spec.backend)
-            require_ready(here.backends, backend, {spec.model}, here.environ)
-        forget_requests(journal.run_dir(run_id))
-        with registration_lock(here.repository):
-            moved = _moved(todo, before.begun, here.repository, journal, run_id)
-            todo = [moved.get(spec.worker_id, spec) for spec in todo]
-            ids = tuple(spec.worker_id for spec in todo)
-            event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=tuple(moved.values()))
-            journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
-        plan = replace(plan, workers=tuple(moved.get(spec.worker_id, spec) for spec in plan.workers))
-        started(replace(plan, workers=tuple(todo)))
-        return run_plan(plan, journal, here, listeners, todo=todo, before=before)
+        plan, todo, before = unfinished(held.journal, held.run_id)
+        todo = _require_work(list(choose(plan, todo)), before, held.run_id)
+        return run_again(held, plan, todo, before, listeners, started)
+
+
+def run_again(
+    held: HeldRun,
+    plan: RunPlan,
+    todo: Sequence[WorkerSpec],
+    before: EarlierLaunches,
+    listeners: Sequence[Listener],
+    started: Callable[[RunPlan], None],
+) -> RunResult:
+    """Run the workers `todo` of a run whose lock this process holds.
+
+    Raises:
+        EnvironmentProblem: A backend is not ready. Nothing was recorded.
+    """
+    here, journal, run_id = held.workspace, held.journal, held.run_id
+    for spec in todo:
+        backend = require_backend(here.backends, spec.backend)
+        require_ready(here.backends, backend, {spec.model}, here.environ)
+    forget_requests(journal.run_dir(run_id))
+    planned = {spec.worker_id: spec for spec in plan.workers}
+    with registration_lock(here.repository):
+        moved = _moved(todo, before.begun, here.repository, journal, run_id)
+        todo = [moved.get(spec.worker_id, spec) for spec in todo]
+        changed = tuple(spec for spec in todo if spec.worker_id in moved or _differs(spec, planned[spec.worker_id]))
+        ids = tuple(spec.worker_id for spec in todo)
+        event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=changed)
+        journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
+    planned |= {spec.worker_id: spec for spec in changed}
+    plan = replace(plan, workers=tuple(planned.values()))
+    started(replace(plan, workers=tuple(todo)))
+    return run_plan(plan, journal, here, listeners, todo=todo, before=before)
+
+
+def _differs(spec: WorkerSpec, planned: WorkerSpec) -> bool:
+    """More than the number of the attempt and what it learned from those before."""
+    return replace(spec, attempt=planned.attempt, lesson=planned.lesson) != planned
 
 
 def is_flow(workspace_root: Path, run: str) -> bool:
@@ -108,14 +159,14 @@ def is_flow(workspace_root: Path, run: str) -> bool:
         return journal.plan(journal.find(run)).flow is not None
 
 
-def resumable(workspace_root: Path, run: str) -> tuple[str, list[WorkerSpec]]:
+def resumable(workspace_root: Path, run: str, *, choose: Choose = every) -> tuple[str, list[WorkerSpec]]:
     """Return the id of a run and the workers that `resume` would run, each with its next attempt; raises like it."""
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
         if journal.is_live(run_id):
             raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
-        _, todo, before = unfinished(journal, run_id)
-        return run_id, _require_work(todo, before, run_id)
+        plan, todo, before = unfinished(journal, run_id)
+        return run_id, _require_work(list(choose(plan, todo)), before, run_id)
 
 
 def _require_work(todo: list[WorkerSpec], before: EarlierLaunches, run_id: str) -> list[WorkerSpec]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Collection
 
 from architect_parallel.api.report import material
 from architect_parallel.journal import Journal
+from architect_parallel.journal.selection import Selection
 from architect_parallel.reports import html
 from architect_parallel.system.git import Repository
 from architect_parallel.system.http_server import Loopback
@@ -19,10 +21,10 @@ class LiveReport:
         events: The address at which the page learns of a new state.
     """
 
-    def __init__(self, repository: Repository, journal: Journal, run_id: str, *, events: str) -> None:
+    def __init__(self, repository: Repository, journal: Journal, selection: Selection, *, events: str) -> None:
         self._repository = repository
         self._journal = journal
-        self._run_id = run_id
+        self._selection, self._run_id = selection, selection.run_id
         self._events = events
         self._lock = threading.Lock()
         self._seq = 0
@@ -38,9 +40,8 @@ class LiveReport:
         with self._lock:
             state = self._state()
             if self._made is None or self._made[0] != state:
-                text = html.page(
-                    material(self._repository, self._journal, self._run_id), events=self._events, state=state
-                )
+                report = material(self._repository, self._journal, self._run_id, self._selection.worker_ids)
+                text = html.page(report, events=self._events, state=state)
                 self._made = (state, text.encode(errors="replace"))
             return self._made[1]
 
@@ -50,13 +51,21 @@ class LiveReport:
         return f"{self._seq}-{'live' if self._journal.is_live(self._run_id) else 'ended'}"
 
 
-def serve(repository: Repository, journal: Journal, run: str, *, port: int) -> Loopback:
+def serve(repository: Repository, journal: Journal, run: str, *, port: int, workers: Collection[int] = ()) -> Loopback:
     """Start to serve the report of `run`. The caller closes it.
+
+    Args:
+        workers: Ids of the workers to show. An empty one means all.
 
     Raises:
         NothingToDo: No such run.
         EnvironmentProblem: The port is not available.
     """
     token = secrets.token_urlsafe(32)
-    report = LiveReport(repository, journal, journal.find(run), events=f"/events?token={token}")
+    report = LiveReport(
+        repository,
+        journal,
+        Selection(run_id=journal.find(run), worker_ids=tuple(workers)),
+        events=f"/events?token={token}",
+    )
     return Loopback(port=port, page=report.page, state=report.state, policy=html.policy(live=True), token=token)

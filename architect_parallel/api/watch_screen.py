@@ -7,6 +7,7 @@ The terminal is restored afterwards, also after a signal.
 from __future__ import annotations
 
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,10 +50,12 @@ KEYS = (
 )
 
 
-def show(workspace_root: Path, repository: Repository, journal: Journal, run_id: str) -> int:
-    """Show the run until `q`. Returns the exit code: 0, or that of the signal that ended the view."""
+def show(
+    workspace_root: Path, repository: Repository, journal: Journal, run_id: str, workers: Collection[int] = ()
+) -> int:
+    """Show the run, or some workers of it, until `q`. Returns 0, or the exit code of the signal that ended the view."""
     received: list[signal.Signals] = []
-    app = WatchScreen(workspace_root, repository, journal, run_id, received=received)
+    app = WatchScreen(workspace_root, repository, journal, run_id, workers=workers, received=received)
     with signals.forwarded(received.append):
         code = app.run()
     return code if code is not None else app.return_code or ExitCode.SUCCESS
@@ -90,9 +93,11 @@ class WatchScreen(App[int]):
         journal: Journal,
         run_id: str,
         *,
+        workers: Collection[int] = (),
         received: list[signal.Signals] | None = None,
     ) -> None:
         """Args:
+        workers: The workers of this run that are shown. Empty means all.
         received: Signals that end the view, as they come. `None` means that the caller takes none.
         """
         super().__init__()
@@ -102,6 +107,7 @@ class WatchScreen(App[int]):
         self._received = received if received is not None else []
         self._runs = {run_id: WatchedRun(repository, journal, run_id)}
         self._run_id = run_id
+        self._chosen = {run_id: frozenset(workers)}
         self._filter = ""
         self._asks_filter = True
         """The field at the end asks for a filter, and not for a search."""
@@ -160,7 +166,9 @@ class WatchScreen(App[int]):
         if not self.is_running or len(self.screen_stack) > 1:
             return
         self.query_one("#head", Static).update(self._head())
-        run = list(self.watched.view.workers.values())
+        chosen = self._chosen.get(self._run_id)
+        every = self.watched.view.workers.values()
+        run = [worker for worker in every if not chosen or worker.spec.worker_id in chosen]
         shown = [worker for worker in run if matches(worker, self._filter.split())]
         self._table.show(run, shown, self.watched.last_words, clock.now())
         self._details.show(self.watched, self._table.selected)

@@ -276,3 +276,10 @@ class Backend(Protocol):
     def reader(self, request: Request) -> Reader:
         """Return a new reader for the output of that command."""
         ...
+
+    def interactive(self, request: Request) -> CommandLine | None:
+        """Build the command line of the agent's own interactive session `request.session_id`, for a person.
+
+        `None` means that this agent cannot open a session again.
+        """
+        ...

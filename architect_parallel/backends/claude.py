@@ -108,6 +108,11 @@ class ClaudeBackend(BuiltIn):
     def reader(self, request: Request) -> ClaudeReader:
         return ClaudeReader(resumed=request.session_id is not None)
 
+    def interactive(self, request: Request) -> CommandLine | None:
+        if request.session_id is None:
+            return None
+        return self._session_command(self.command(request), "--resume", request.session_id)
+
 
 def _permissions(request: Request) -> tuple[list[str], tuple[str, ...]]:
     match request.sandbox_mode:

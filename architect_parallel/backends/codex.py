@@ -96,6 +96,11 @@ class CodexBackend(BuiltIn):
     def reader(self, request: Request) -> CodexReader:
         return CodexReader(home=self._home(request), resumed=request.session_id, model=request.model)
 
+    def interactive(self, request: Request) -> CommandLine | None:
+        if request.session_id is None:
+            return None
+        return self._session_command(self.command(request), "resume", request.session_id)
+
     def _home(self, request: Request) -> Path:
         """Make the worker's CODEX_HOME and its links at the first call."""
         user_home = _user_home(self.environ)

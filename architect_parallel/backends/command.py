@@ -120,6 +120,9 @@ class CommandBackend:
         # A prompt must not become an option; a blank before it changes nothing for a model.
         return f" {text}" if text.startswith("-") and (values is None or word.startswith("{prompt}")) else text
 
+    def interactive(self, request: Request) -> CommandLine | None:
+        return None
+
 
 def command_backend(name: str, settings: BackendSettings, environ: Mapping[str, str]) -> CommandBackend:
     """Make the backend `name` from its configuration.

@@ -102,6 +102,11 @@ class CopilotBackend(BuiltIn):
     def reader(self, request: Request) -> CopilotReader:
         return CopilotReader(calls_file=_calls_file(request), model=request.model)
 
+    def interactive(self, request: Request) -> CommandLine | None:
+        if request.session_id is None:
+            return None
+        return self._session_command(self.command(request), f"--resume={request.session_id}")
+
     def _home(self, request: Request) -> Path:
         user_home = _user_home(self.environ)
         home = own_home(request.state_dir / "copilot", user_home, _LINKED)

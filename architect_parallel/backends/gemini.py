@@ -127,6 +127,11 @@ class GeminiBackend(BuiltIn):
     def reader(self, request: Request) -> GeminiReader:
         return GeminiReader(home=request.state_dir / "gemini" / ".gemini", model=request.model)
 
+    def interactive(self, request: Request) -> CommandLine | None:
+        if request.session_id is None:
+            return None
+        return self._session_command(self.command(request), "--resume", request.session_id)
+
     def _prepare_home(self, home: Path, request: Request) -> None:
         user_home = _user_home(self.environ)
         place = own_home(home / ".gemini", user_home, _LINKED)

@@ -137,6 +137,11 @@ class OpencodeBackend(BuiltIn):
     def reader(self, request: Request) -> OpencodeReader:
         return OpencodeReader(model=request.model)
 
+    def interactive(self, request: Request) -> CommandLine | None:
+        if request.session_id is None:
+            return None
+        return self._session_command(self.command(request), "-s", request.session_id)
+
     def _config(self, request: Request, permission: Mapping[str, str], reader: str | None) -> dict[str, Any]:
         """The configuration that opencode merges over the user's configuration and over the user's own variable."""
         config: dict[str, Any] = dict(read.parse_object(self.environ.get("OPENCODE_CONFIG_CONTENT") or "{}") or {})

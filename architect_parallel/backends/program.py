@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from architect_parallel.backends.base import Availability, Request
+from architect_parallel.backends.base import Availability, CommandLine, Request
 from architect_parallel.backends.reader_tools import parse_object, text
 from architect_parallel.domain import BackendSettings
 from architect_parallel.errors import UsageError
@@ -48,6 +48,13 @@ class BuiltIn:
     def prefix(self) -> tuple[str, ...]:
         """The words that start its program."""
         return program_prefix(self.name, self.program or self.name, self.settings)
+
+    def interactive(self, request: Request) -> CommandLine | None:
+        return None
+
+    def _session_command(self, command: CommandLine, *words: str) -> CommandLine:
+        """The program with `words`, in the environment of `command`, at the user's terminal."""
+        return CommandLine(argv=(*locate(self.prefix, self.environ), *words), env=command.env)
 
 
 def fits_argument(prompt: str) -> bool:

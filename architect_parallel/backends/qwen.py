@@ -148,6 +148,11 @@ class QwenBackend(BuiltIn):
     def reader(self, request: Request) -> QwenReader:
         return QwenReader(resumed=request.session_id is not None)
 
+    def interactive(self, request: Request) -> CommandLine | None:
+        if request.session_id is None:
+            return None
+        return self._session_command(self.command(request), "--resume", request.session_id)
+
     def _auth_type(self) -> tuple[str, ...]:
         """A headless run needs a chosen login. A choice in the user's settings takes precedence."""
         if holds(_user_home(self.environ) / "settings.json", b'"selectedType"'):

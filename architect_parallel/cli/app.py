@@ -10,7 +10,7 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import typer
@@ -32,8 +32,11 @@ from architect_parallel.cli import (
     logs,
     merge,
     parallel,
+    place,
     report,
     resume,
+    retry,
+    send,
     serve,
     spec,
     status,
@@ -48,33 +51,53 @@ from architect_parallel.cli.error_log import DetailsFile
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
 
-COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
-    ("parallel", parallel.parallel),
-    ("eval", evaluation.evaluate),
-    ("leaderboard", leaderboard.leaderboard),
-    ("parallel-cleanup", cleanup.parallel_cleanup),
-    ("status", status.status),
-    ("logs", logs.logs),
-    ("diff", diff.diff),
-    ("compare", compare.compare),
-    ("report", report.report),
-    ("serve", serve.serve),
-    ("watch", watch.watch),
-    ("merge", merge.merge),
-    ("undo", undo.undo),
-    ("import", import_.import_),
-    ("resume", resume.resume),
-    ("cancel", cancel.cancel),
-    ("run", run_command.run),
-    ("chain", chain.chain),
-    ("compare-backends", compare_backends.compare_backends),
-    ("demo", demo.demo),
-    ("backends", backends.backends),
-    ("doctor", doctor.doctor),
-)
-
-GROUPS: tuple[tuple[str, typer.Typer], ...] = (("spec", spec.app), ("flow", flow.app), ("config", config_command.app))
-"""Commands with commands of their own."""
+COMMANDS: Mapping[str, Sequence[tuple[str, Callable[..., Any] | typer.Typer]]] = {
+    "Run tasks": (
+        ("parallel", parallel.parallel),
+        ("eval", evaluation.evaluate),
+        ("spec", spec.app),
+        ("flow", flow.app),
+        ("chain", chain.chain),
+        ("demo", demo.demo),
+    ),
+    "Look at runs": (
+        ("status", status.status),
+        ("watch", watch.watch),
+        ("logs", logs.logs),
+        ("diff", diff.diff),
+        ("compare", compare.compare),
+        ("report", report.report),
+        ("serve", serve.serve),
+        ("leaderboard", leaderboard.leaderboard),
+    ),
+    "Go to a worker": (
+        ("path", place.path),
+        ("open", place.open_),
+        ("shell", place.shell),
+        ("attach", place.attach),
+    ),
+    "Go on with a run": (
+        ("send", send.send),
+        ("retry", retry.retry),
+        ("resume", resume.resume),
+        ("cancel", cancel.cancel),
+    ),
+    "Land and clean up": (
+        ("merge", merge.merge),
+        ("clean", cleanup.parallel_cleanup),
+        ("parallel-cleanup", cleanup.parallel_cleanup),
+        ("undo", undo.undo),
+        ("import", import_.import_),
+    ),
+    "Set up": (
+        ("backends", backends.backends),
+        ("doctor", doctor.doctor),
+        ("config", config_command.app),
+        ("run", run_command.run),
+        ("compare-backends", compare_backends.compare_backends),
+    ),
+}
+"""Every command below the heading under which the help shows it, in the order in which a user needs them."""
 
 
 def build_app() -> typer.Typer:
@@ -90,10 +113,12 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_common)
-    for name, function in COMMANDS:
-        app.command(name, cls=PlainCommand)(function)
-    for name, group in GROUPS:
-        app.add_typer(group, name=name)
+    for heading, commands in COMMANDS.items():
+        for name, command in commands:
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, rich_help_panel=heading)
+            else:
+                app.command(name, cls=PlainCommand, rich_help_panel=heading)(command)
     return app
 
 

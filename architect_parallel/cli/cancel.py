@@ -1,4 +1,4 @@
-"""`architect cancel RUN [N]`: stop a live run of this or another process."""
+"""`architect cancel [RUN] [N]`: stop a live run of this or another process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from architect_parallel.cli import options
 
 
 def cancel(
-    run: options.RunOrWorker,
-    worker: Annotated[int | None, typer.Argument(metavar="N", help="Only this worker.")] = None,
+    words: options.Workers = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
     json: options.Json = False,
     dry_run: options.DryRun = False,
@@ -25,10 +24,11 @@ def cancel(
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.errors import UsageError
 
-    run, worker_ids = options.run_and_workers(run, [] if worker is None else [worker])
-    if len(worker_ids) > 1:
-        raise UsageError("cancel takes one worker", hint=f"architect cancel {run} {worker_ids[0]}")
-    worker = next(iter(worker_ids), None)
+    selection = options.selected(words)
+    run = selection.run_id
+    if len(selection.worker_ids) > 1:
+        raise UsageError("cancel takes one worker", hint=f"architect cancel {run} {selection.worker_ids[0]}")
+    worker = next(iter(selection.worker_ids), None)
     outcome = cancel_run(Path.cwd(), run, worker, wait=wait, dry_run=dry_run)
     if json:
         answer_json(outcome)

@@ -1,4 +1,4 @@
-"""`architect parallel-cleanup`: remove what ended runs left behind, losing nothing."""
+"""`architect clean` and `architect parallel-cleanup`: remove what ended runs left behind, losing nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli.console import answer, answer_json, warn
-from architect_parallel.errors import ExitCode
+from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.landing.cleanup import CleanupOutcome, CleanupPlan
@@ -23,6 +23,11 @@ def parallel_cleanup(
     force: Annotated[
         bool, typer.Option("--force", help="Also remove what is dirty or not merged; its state is kept for undo.")
     ] = False,
+    losers: Annotated[
+        bool,
+        typer.Option("--losers", help="Remove all workers but those that were merged or are the best of their task."),
+    ] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="Remove only workers whose work was merged.")] = False,
     keep_branches: Annotated[bool, typer.Option("--keep-branches", help="Remove worktrees only.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed and remove nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
@@ -34,15 +39,19 @@ def parallel_cleanup(
     The state is first kept under refs/architect/keep, and `architect undo` brings it back.
     """
     from architect_parallel.journal import Journal
+    from architect_parallel.landing.chosen_leftovers import LeftoverKind
     from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cleanup, settle_runs
     from architect_parallel.system.git import open_repository
 
+    if losers and merged:
+        raise UsageError("--losers and --merged exclude each other", hint="architect clean --help")
+    kind = LeftoverKind.LOSERS if losers else LeftoverKind.MERGED if merged else LeftoverKind.ALL
     repository = open_repository(Path.cwd())
     with Journal.of(repository) as journal:
         if not dry_run:
             for problem in settle_runs(repository, journal, run):
                 warn(problem)
-        plan = plan_cleanup(repository, journal, run=run, force=force, keep_branches=keep_branches)
+        plan = plan_cleanup(repository, journal, run=run, force=force, keep_branches=keep_branches, kind=kind)
         if dry_run:
             outcome = CleanupOutcome(removed=(), stays=plan.stays)
         else:

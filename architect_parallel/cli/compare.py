@@ -1,28 +1,30 @@
-"""`architect compare RUN`: the results side by side, and which of them merge cleanly together."""
+"""`architect compare [RUN] [N]...`: the results side by side, and which of them merge cleanly together."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json, display
 
 
-def compare(run: options.Run, json: options.Json = False) -> None:
+def compare(words: options.Workers = None, json: options.Json = False) -> None:
     """Show the results of a run side by side: changed files, conflicts, and what merges cleanly.
 
     Of a live run it shows the workers that have ended. It changes nothing.
     """
     from architect_parallel.event_json import to_plain
+    from architect_parallel.journal.selection import select
     from architect_parallel.landing.compare import compare as compare_results
     from architect_parallel.reports import comparison as report
     from architect_parallel.reports.json import envelope
     from architect_parallel.runs.workspace import open_journal
 
     with open_journal(Path.cwd()) as (repository, journal):
-        result = journal.result(journal.find(run))
+        selection = select(journal, words or ())
+        result = journal.result(selection.run_id, selection.worker_ids)
         comparison = compare_results(repository, result)
     if json:
         answer_json(envelope(result) | to_plain(comparison))
     else:
-        answer(report.render(result, comparison))
+        answer(report.render(result, comparison, display()))

@@ -18,28 +18,12 @@ ALLOWED = frozenset({"task", "continue_", "artifacts", "json", "quiet", "dry_run
 """Parameters allowed with `--continue`. The worker keeps its other settings."""
 
 
-def go_on(
-    context: typer.Context,
-    run: str,
-    worker: str,
-    task: str | None,
-    *,
-    artifacts: Path | None,
-    as_json: bool,
-    quiet: bool,
-    dry_run: bool,
-    config: Path | None,
-) -> RunResult | None:
-    """Continue the worker and show it live. Return `None` for `--dry-run`.
+def require_alone(context: typer.Context, run: str, worker: str, task: str | None) -> str:
+    """Return the instructions of `--continue RUN N TASK`.
 
     Raises:
-        UsageError: No instructions, N is not a number, or an option that does not apply.
+        UsageError: There are none, or an option is given that does not apply.
     """
-    from architect_parallel.api.continue_worker import continue_worker, continued
-    from architect_parallel.reports.terminal import ProgressReport
-    from architect_parallel.text.quantities import parse_count
-
-    worker_id = parse_count(worker, "--continue RUN")
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name not in ALLOWED and source is not None and source.name == "COMMANDLINE":
@@ -47,6 +31,24 @@ def go_on(
             raise UsageError(f"--continue and {max(parameter.opts, key=len)} exclude each other", hint=hint)
     if task is None:
         raise UsageError("no instructions given", hint=f'architect parallel --continue {run} {worker} "what to do"')
+    return task
+
+
+def go_on(
+    run: str,
+    worker_id: int,
+    task: str,
+    *,
+    artifacts: Path | None,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+    config: Path | None,
+) -> RunResult | None:
+    """Continue the worker and show it live. Return `None` for `--dry-run`."""
+    from architect_parallel.api.continue_worker import continue_worker, continued
+    from architect_parallel.reports.terminal import ProgressReport
+
     text = stdin_text() if task == "-" else task
     here = Path.cwd()
     if dry_run:

@@ -1,4 +1,4 @@
-"""`architect diff RUN [N]`: the changes of the workers as patches."""
+"""`architect diff [RUN] [N]...`: the changes of the workers as patches."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from architect_parallel.cli.console import answer, answer_bytes, answer_json
 
 
 def diff(
-    run: options.RunOrWorker,
-    workers: Annotated[
-        list[int] | None, typer.Argument(metavar="N", help="Workers; without it, all that changed something.")
-    ] = None,
+    words: options.Workers = None,
     stat: Annotated[bool, typer.Option("--stat", help="Show only the changed files and their line counts.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -24,14 +21,15 @@ def diff(
     Each patch is against the commit that the worker started from.
     """
     from architect_parallel.event_json import to_plain
+    from architect_parallel.journal.selection import select
     from architect_parallel.reports.text import diff_stat
     from architect_parallel.runs.workspace import open_journal, require_worker
     from architect_parallel.snapshots.diff import patch
 
-    run, worker_ids = options.run_and_workers(run, workers or [])
     with open_journal(Path.cwd()) as (repository, journal):
-        result = journal.result(journal.find(run))
-        chosen = [require_worker(result, worker_id) for worker_id in dict.fromkeys(worker_ids)] or result.results
+        selection = select(journal, words or ())
+        result, worker_ids = journal.result(selection.run_id), selection.worker_ids
+        chosen = [require_worker(result, worker_id) for worker_id in worker_ids] or result.results
         if json:
             answer_json(
                 {

@@ -24,10 +24,25 @@ class PlainCommand(TyperCommand):
 
 
 class PlainGroup(TyperGroup):
-    """The same for a group of commands."""
+    """The same for a group of commands. The help lists them below their headings."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [_spare_conversion(parameter) for parameter in super().get_params(ctx)]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(len(name) for name in self.commands)
+        for heading, commands in self.by_heading().items():
+            with formatter.section(heading):
+                rows = [(name, command.get_short_help_str(formatter.width - 6 - width)) for name, command in commands]
+                formatter.write_dl([(name.ljust(width), text) for name, text in rows])
+
+    def by_heading(self) -> dict[str, list[tuple[str, Any]]]:
+        """The commands below each heading, in their order."""
+        found: dict[str, list[tuple[str, Any]]] = {}
+        for name, command in self.commands.items():
+            heading = getattr(command, "rich_help_panel", None)
+            found.setdefault(heading if isinstance(heading, str) else "Commands", []).append((name, command))
+        return found
 
 
 def _spare_conversion(parameter: Any) -> Any:

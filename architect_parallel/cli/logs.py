@@ -1,4 +1,4 @@
-"""`architect logs RUN [N] [-f]`: what the agents printed."""
+"""`architect logs [RUN] [N]... [-f]`: what the agents printed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ CHUNK_BYTES = 65536
 
 
 def logs(
-    run: options.RunOrWorker,
-    workers: Annotated[list[int] | None, typer.Argument(metavar="N", help="Workers; without it, all.")] = None,
+    words: options.Workers = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Follow the log as it grows, until the run ends.")
     ] = False,
@@ -35,14 +34,13 @@ def logs(
     `--wide` shows whole results. What is no event of the agent is shown as it is, without control sequences.
     """
     from architect_parallel.journal.logs import log_files
-    from architect_parallel.runs.workspace import open_journal, require_planned
+    from architect_parallel.journal.selection import select
+    from architect_parallel.runs.workspace import open_journal
 
-    run, worker_ids = options.run_and_workers(run, workers or [])
     with open_journal(Path.cwd()) as (_, journal):
-        run_id = journal.find(run)
-        planned = journal.result(run_id).planned
-        named = [require_planned(run_id, planned, worker_id) for worker_id in dict.fromkeys(worker_ids)]
-        chosen = [spec for spec in planned if spec.worker_id in named or not named]
+        selection = select(journal, words or ())
+        run_id, named = selection.run_id, selection.worker_ids
+        chosen = [spec for spec in journal.planned(run_id) if spec.worker_id in named or not named]
         if json:
             run_dir = journal.run_dir(run_id)
             files = {str(spec.worker_id): [str(path) for path in log_files(run_dir, spec.worker_id)] for spec in chosen}

@@ -1,4 +1,4 @@
-"""`architect merge RUN …`: land one result on a branch, or several combined."""
+"""`architect merge [RUN] …`: land one result on a branch, or several combined."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.domain import LeftOut
+    from architect_parallel.journal.selection import Selection
     from architect_parallel.landing.merge import MergeOutcome, MergePlan
 
 _WHY = {"conflict": "it conflicts", "check": "it breaks a check", "not_successful": "it did not succeed"}
@@ -21,9 +22,12 @@ _WHY = {"conflict": "it conflicts", "check": "it breaks a check", "not_successfu
 
 
 def merge(
-    run: options.RunOrWorker,
-    workers: Annotated[
-        list[str] | None, typer.Argument(metavar="N", help="Workers to land; also ones that did not succeed.")
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [N]...",
+            help=f"{options.RUN}. {options.WORKER}: a result to land, also one that did not succeed.",
+        ),
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="Land the best result of each task.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Land every success that merges cleanly and passes.")] = False,
@@ -56,20 +60,15 @@ def merge(
     from architect_parallel.landing.integration import Interrupted
     from architect_parallel.landing.merge import Method, Pick
 
-    run, worker_ids = options.run_and_workers(run, workers or [])
     chosen = [method for method, flag in zip(Method, (as_merge, as_squash, as_rebase), strict=True) if flag]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", hint="architect merge --help")
     if best and every:
         raise UsageError("--best and --all exclude each other", hint="architect merge --help")
-    if (best or every) and worker_ids:
-        flag = "--best" if best else "--all"
-        raise UsageError(f"{flag} and workers' numbers exclude each other", hint=f"architect merge {run} {flag}")
-    if not (best or every or worker_ids):
-        raise UsageError("no worker given", hint=f"architect merge {run} N, or --best, or --all")
+    selection = _selected(words, "--best" if best else "--all" if every else None)
     request = merging.MergeRequest(
-        run=run,
-        workers=worker_ids,
+        run=selection.run_id,
+        workers=selection.worker_ids,
         pick=Pick.BEST if best else Pick.ALL if every else Pick.NAMED,
         into=into,
         method=chosen[0] if chosen else Method.MERGE,
@@ -99,6 +98,25 @@ def merge(
         note(f"architect: {problem}")
         return ExitCode.ENVIRONMENT
     return ExitCode.CONFLICT if (outcome or plan).left_out else ExitCode.SUCCESS
+
+
+def _selected(words: Sequence[str] | None, flag: str | None) -> Selection:
+    """The run and the workers to land.
+
+    Args:
+        flag: `--best` or `--all`. `None` means that workers have to be named.
+    """
+    from architect_parallel.journal.selection import no_worker_given, select
+    from architect_parallel.runs.workspace import open_journal
+
+    with open_journal(Path.cwd()) as (_, journal):
+        selection = select(journal, words or ())
+        run = selection.run_id
+        if flag is not None and selection.worker_ids:
+            raise UsageError(f"{flag} and workers exclude each other", hint=f"architect merge {run} {flag}")
+        if flag is None and not selection.worker_ids:
+            raise no_worker_given(run, journal.planned(run), f"architect merge {run} N, or --best, or --all")
+        return selection
 
 
 def _progress(line: str) -> None:

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from architect_parallel.errors import UsageError
 from architect_parallel.options import FLAGS, kind_of, show_value
 
 if TYPE_CHECKING:
+    from architect_parallel.journal.selection import Selection
     from architect_parallel.runs.options import ParallelConfig
 
-RUN_HELP = "A run: its id, the start of its id, at least four characters of its end, or `latest`."
-Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
-RunOrWorker = Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP} A number is a worker of the newest run.")]
-OptionalRun = Annotated[str | None, typer.Argument(metavar="RUN", help="A run; without it, all or the newest.")]
+RUN = "RUN is a run's id, the start of its id, at least four characters of its end, or `latest`; without it, the newest"
+WORKER = "N is a worker's number, name or branch"
+Workers = Annotated[list[str] | None, typer.Argument(metavar="[RUN] [N]...", help=f"{RUN}. {WORKER}; without it, all.")]
+OneWorker = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN] N", help=f"{RUN}. {WORKER}; the only worker of a run needs none."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")]
 Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration file to use.")]
@@ -95,17 +98,42 @@ def _help(declared: Field[Any]) -> str:
     return text if without is None else f"{text.removesuffix('.')} [{without}]."
 
 
-def run_and_workers(run: str, workers: Sequence[str | int]) -> tuple[str, list[int]]:
-    """The run and the worker ids that arguments of a command line mean.
+def selected(words: Sequence[str] | None) -> Selection:
+    """The run and the workers that the words `[RUN] [N]...` select here. Raises as `select`."""
+    from architect_parallel.journal.selection import select
+    from architect_parallel.runs.workspace import open_journal
+
+    with open_journal(Path.cwd()) as (_, journal):
+        return select(journal, words or ())
+
+
+def selected_workers(words: Sequence[str] | None, command: str) -> Selection:
+    """The run and at least one worker. Raises as `selected`.
+
+    Args:
+        command: The words before `[RUN] N...`, for the hint.
 
     Raises:
-        UsageError: One of `workers` is not a number.
+        UsageError: No worker is named in a run of several.
     """
-    from architect_parallel.text.names import is_worker_number
+    from architect_parallel.journal.selection import Selection, no_worker_given, select
+    from architect_parallel.runs.workspace import open_journal
 
-    words = [*([run] if is_worker_number(run) else []), *map(str, workers)]
-    run = "latest" if is_worker_number(run) else run
-    for word in words:
-        if not (word.isascii() and word.isdigit()):
-            raise UsageError(f"{word!r} is not a worker's number", hint=f"architect status {run}")
-    return run, [int(word) for word in words]
+    with open_journal(Path.cwd()) as (_, journal):
+        selection = select(journal, words or ())
+        planned = () if selection.worker_ids else journal.planned(selection.run_id)
+    if len(planned) == 1:
+        return Selection(run_id=selection.run_id, worker_ids=(planned[0].worker_id,))
+    if planned:
+        raise no_worker_given(selection.run_id, planned, f"{command} {selection.run_id} N")
+    return selection
+
+
+def selected_worker(words: Sequence[str] | None) -> tuple[str, int]:
+    """The run and the one worker that the words `[RUN] N` select here. Raises as `select_worker`."""
+    from architect_parallel.journal.selection import select_worker
+    from architect_parallel.runs.workspace import open_journal
+
+    with open_journal(Path.cwd()) as (_, journal):
+        selection = select_worker(journal, words or ())
+        return selection.run_id, selection.worker_ids[0]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json, warn
-from architect_parallel.cli.continue_worker import go_on
+from architect_parallel.cli.console import answer, answer_json, display, warn
+from architect_parallel.cli.continue_worker import go_on, require_alone
 from architect_parallel.cli.stdin_tasks import read_sources
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def parallel(
     `architect parallel-cleanup`.
     """
     if continue_ is not None:
+        instructions = require_alone(context, *continue_, task)
         result = go_on(
-            context,
-            *continue_,
-            task,
+            *options.selected_worker(continue_),
+            instructions,
             artifacts=artifacts,
             as_json=json,
             quiet=quiet,
@@ -126,14 +126,15 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
 
         answer_json(envelope(result) | competition.additions(result, ranking, rates))
         return
-    from architect_parallel.reports import text
+    from architect_parallel.reports import run_text
 
-    more = competition.as_text(result, ranking, rates)
-    answer("\n".join([text.results(result), *([more] if more else [])]))
+    shown = display()
+    more = competition.as_text(result, ranking, rates, shown)
+    answer("\n".join([run_text.results(result, shown), *([more] if more else [])]))
     if sys.stderr.isatty():
         from architect_parallel.cli.console import note
 
-        note(text.next_steps(result))
+        note(f"\n{run_text.next_steps(result, display(sys.stderr))}")
 
 
 def show_plan(runner: ParallelRunner, plan: RunPlan, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`architect report RUN`: a run in any format, live or later."""
+"""`architect report [RUN] [N]...`: a run in any format, live or later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from architect_parallel.cli.console import answer, note, warn
 
 
 def report(
-    run: options.Run,
+    words: options.Workers = None,
     format_: Annotated[
         str, typer.Option("--format", "-f", metavar="FORMAT", help="text, json, markdown, html or junit.")
     ] = "text",
@@ -29,16 +29,18 @@ def report(
     from architect_parallel.api.artifacts import require_place, write_artifacts
     from architect_parallel.api.report import FORMATS, material
     from architect_parallel.errors import EnvironmentProblem
+    from architect_parallel.journal.selection import select
     from architect_parallel.runs.workspace import open_journal
     from architect_parallel.system.files import write_out
     from architect_parallel.text.suggest import require_known
 
     render = FORMATS[require_known("--format", format_, FORMATS)]
     with open_journal(Path.cwd()) as (repository, journal):
-        run_id = journal.find(run)
+        selection = select(journal, words or ())
+        run_id = selection.run_id
         if artifacts is not None:
             require_place(artifacts, run_id)
-        rendered = render(material(repository, journal, run_id))
+        rendered = render(material(repository, journal, run_id, selection.worker_ids))
         if output is None:
             answer(rendered)
         else:

@@ -1,16 +1,21 @@
-"""`architect resume RUN`: run the workers again that did not succeed."""
+"""`architect resume [RUN] [N]...`: run the workers again that did not succeed."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.errors import UsageError
+
+if TYPE_CHECKING:
+    from architect_parallel.api.resume import Choose
 
 
 def resume(
-    run: options.Run,
+    words: options.Workers = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -22,29 +27,17 @@ def resume(
     first kept under refs/architect/keep/.
     """
     from architect_parallel.api import resume as resuming
-    from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.cli.parallel import print_result
     from architect_parallel.reports.terminal import ProgressReport
 
+    selection = options.selected(words)
+    run = selection.run_id
     flow = resuming.is_flow(Path.cwd(), run)
-    if dry_run and flow:
-        from architect_parallel.flows.runner import flow_position
-
-        run_id, state = flow_position(Path.cwd(), run)
-        if json:
-            answer_json({"run_id": run_id, "state": state, "dry_run": True})
-        else:
-            answer(f"would continue the flow {'from its start' if state is None else f'in state {state}'}")
-        return
+    if flow and selection.worker_ids:
+        raise UsageError("a flow goes on as a whole: it takes no worker", hint=f"architect resume {run}")
+    choose = resuming.chosen(selection)
     if dry_run:
-        run_id, todo = resuming.resumable(Path.cwd(), run)
-        if json:
-            answer_json({"run_id": run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
-        else:
-            for spec in todo:
-                answer(f"would run worker {spec.worker_id} again on {spec.branch} (attempt {spec.attempt})")
-            if not todo:
-                answer(f"would end run {run_id}: its launcher died when every worker had ended")
+        _show(run, choose, flow=flow, as_json=json)
         return
     if flow:
         from architect_parallel.cli.flow import resumed
@@ -57,8 +50,38 @@ def resume(
         report = ProgressReport(as_json=json, quiet=quiet)
         with report:
             result = resume_and_land(
-                Path.cwd(), run, config_file=config, listeners=[report.take], started=report.begin, say=report.say
+                Path.cwd(),
+                run,
+                config_file=config,
+                listeners=[report.take],
+                started=report.begin,
+                choose=choose,
+                say=report.say,
             )
         warn_of_merge(result)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)
+
+
+def _show(run: str, choose: Choose, *, flow: bool, as_json: bool) -> None:
+    """Show what would run."""
+    from architect_parallel.api.resume import resumable
+    from architect_parallel.cli.console import answer, answer_json
+
+    if flow:
+        from architect_parallel.flows.runner import flow_position
+
+        run_id, state = flow_position(Path.cwd(), run)
+        if as_json:
+            answer_json({"run_id": run_id, "state": state, "dry_run": True})
+        else:
+            answer(f"would continue the flow {'from its start' if state is None else f'in state {state}'}")
+        return
+    run_id, todo = resumable(Path.cwd(), run, choose=choose)
+    if as_json:
+        answer_json({"run_id": run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
+        return
+    for spec in todo:
+        answer(f"would run worker {spec.worker_id} again on {spec.branch} (attempt {spec.attempt})")
+    if not todo:
+        answer(f"would end run {run_id}: its launcher died when every worker had ended")

@@ -1,4 +1,4 @@
-"""`architect serve [RUN]`: the report of a run live in a browser."""
+"""`architect serve [RUN] [N]...`: the report of a run live in a browser."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from architect_parallel.cli.console import answer, note
 
 
 def serve(
-    run: options.OptionalRun = None,
+    words: options.Workers = None,
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port [one that is free].")] = 0,
 ) -> None:
-    """Show the report of a run live in a browser, the newest run without RUN.
+    """Show the report of a run live in a browser.
 
     Only this machine can reach it, and only with the token in the address. Read-only. Ctrl-C ends it.
     """
@@ -26,11 +26,12 @@ def serve(
     from architect_parallel.runs.workspace import open_journal
     from architect_parallel.system.signals import forwarded
 
+    selection = options.selected(words)
     arrived: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
     with (
         open_journal(Path.cwd()) as (repository, journal),
         forwarded(arrived.put),
-        begin(repository, journal, run or "latest", port=port) as server,
+        begin(repository, journal, selection.run_id, port=port, workers=selection.worker_ids) as server,
     ):
         answer(server.address)
         note("Ctrl-C ends it")

@@ -1,7 +1,8 @@
-"""`architect undo`: take back the last cleanup or merge."""
+"""`architect undo [RUN]`: take back the last cleanup or merge."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +11,13 @@ import typer
 from architect_parallel.cli.console import answer, answer_json
 
 if TYPE_CHECKING:
-    from architect_parallel.journal import Journal, Operation
+    from architect_parallel.journal import Operation
 
 
 def undo(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Only what was done with this run; without it, with any.")
+    ] = None,
     list_only: Annotated[
         bool, typer.Option("--list", help="List the cleanups and merges, newest first, and change nothing.")
     ] = False,
@@ -30,10 +34,11 @@ def undo(
 
     repository = open_repository(Path.cwd())
     with Journal.of(repository) as journal:
+        run_id = None if run is None else journal.find(run)
         if list_only:
-            _list(journal, as_json=as_json)
+            _list(journal.operations(run_id), as_json=as_json)
             return
-        plan = plan_undo(repository, journal)
+        plan = plan_undo(repository, journal, run_id)
         if not dry_run:
             execute(repository, journal, plan)
     if as_json:
@@ -62,8 +67,7 @@ def undo(
         answer(f"  {line}")
 
 
-def _list(journal: Journal, *, as_json: bool) -> None:
-    operations = journal.operations()
+def _list(operations: Sequence[Operation], *, as_json: bool) -> None:
     if as_json:
         from architect_parallel.event_json import to_plain
 

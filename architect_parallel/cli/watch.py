@@ -1,4 +1,4 @@
-"""`architect watch [RUN]`: a run of this or another process, live."""
+"""`architect watch [RUN] [N]...`: a run of this or another process, live."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from architect_parallel.cli import options
 from architect_parallel.cli.console import answer_line_while_read
 
 
 def watch(
-    run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run; without it, the newest.")] = "latest",
+    words: options.Workers = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print events as JSON, one object a line, until the run ends.")
     ] = False,
@@ -23,29 +24,30 @@ def watch(
     """
     from architect_parallel.system.terminal import is_interactive
 
+    selection = options.selected(words)
+    run_id, workers = selection.run_id, selection.worker_ids
     if json:
         from architect_parallel.reports.json import line
         from architect_parallel.runs.watch import watch as events
 
-        for event in events(run):
+        for event in events(run_id, workers=workers):
             answer_line_while_read(line(event))
         return 0
 
     from architect_parallel.runs.workspace import open_journal
 
     with open_journal(Path.cwd()) as (repository, journal):
-        run_id = journal.find(run)
         if is_interactive():
             from architect_parallel.api.watch_screen import show
 
-            return show(Path.cwd(), repository, journal, run_id)
+            return show(Path.cwd(), repository, journal, run_id, workers)
 
         from architect_parallel.journal.view import RunView
         from architect_parallel.reports.watch_events import as_line, take
         from architect_parallel.runs.watch import follow
 
         view = RunView(run_id)
-        for seen in follow(journal, run_id):
+        for seen in follow(journal, run_id, workers):
             take(view, seen)
             if (text := as_line(view, seen)) is not None:
                 answer_line_while_read(text)

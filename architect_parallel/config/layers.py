@@ -149,6 +149,8 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
         yield ("parallel_runs", "checks")
     if data.get("parallel_runs", {}).get("checks_env"):
         yield ("parallel_runs", "checks_env")
+    if data.get("ui", {}).get("editor"):
+        yield ("ui", "editor")
     # With the shell backend the words of a task are a program.
     if data.get("parallel_runs", {}).get("backend") == SHELL:
         yield ("parallel_runs", "backend")

@@ -199,10 +199,13 @@ class WorktreeSection(Section):
 
 
 class InterfaceSection(Section):
-    """The look of what is printed."""
+    """The look of what is printed, and the programs of the user."""
 
     color: Literal["auto", "always", "never"] = Field(
         default="auto", description="Colours on a terminal; always also with NO_COLOR."
+    )
+    editor: FilledText | None = Field(
+        default=None, description="Command that opens a directory. null means $VISUAL, $EDITOR or `code`."
     )
 
 

@@ -59,10 +59,12 @@ class ProviderSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterfaceSettings:
-    """Settings of the look of what is printed."""
+    """Settings of what the user sees and works with."""
 
     color: str = "auto"
     """Colours on a terminal: `auto`, `always` or `never`."""
+    editor: str | None = None
+    """Command that opens a directory. `None` means $VISUAL, $EDITOR or `code`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

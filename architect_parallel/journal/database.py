@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import RunPlan, RunResult
+from architect_parallel.domain import RunPlan, RunResult, WorkerSpec
 from architect_parallel.errors import InternalError, NothingToDo, UsageError
 from architect_parallel.event_json import decode, encode, to_plain
 from architect_parallel.events import AgentOutput, Event, Recorded, RunExtended, RunResumed, RunStarted
 from architect_parallel.journal.operations import OperationLog
 from architect_parallel.journal.paths import change_event
-from architect_parallel.journal.replay import replay
+from architect_parallel.journal.replay import of_workers, replay
 from architect_parallel.journal.run_locks import RunLocks
+from architect_parallel.journal.view import RunView
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository
 from architect_parallel.text.names import SHORTEST_RUN_END, is_worker_number
@@ -110,7 +111,9 @@ class Journal(OperationLog, RunLocks):
             database.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
         shutil.rmtree(self.run_dir(run_id), ignore_errors=True)
 
-    def recorded(self, run_id: str, after_seq: int = 0, *, files: bool = True) -> list[Recorded]:
+    def recorded(
+        self, run_id: str, after_seq: int = 0, *, files: bool = True, workers: Collection[int] = ()
+    ) -> list[Recorded]:
         """The run's events with a `seq` above `after_seq`, in order; empty for an unknown run.
 
         Events of a type that this version does not know (written by a newer one) are left out.
@@ -118,13 +121,15 @@ class Journal(OperationLog, RunLocks):
         Args:
             files: Whether to read the lists of changed files, the largest part of a large result. Otherwise they are
                 empty.
+            workers: Leave out the other workers, as if the run did not have them. An empty one means all.
         """
         data = "data" if files else _WITHOUT_FILES
         rows = self._rows(
             f"SELECT seq, time, worker_id, type, {data} FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
             (run_id, after_seq),
         )
-        return [entry for row in rows if (entry := self._decoded(run_id, row)) is not None]
+        recorded = [entry for row in rows if (entry := self._decoded(run_id, row)) is not None]
+        return of_workers(recorded, workers) if workers else recorded
 
     def first(self, run_id: str) -> Recorded | None:
         """The run's first event, which holds its plan. The others are not read. `None` means that there is none."""
@@ -166,14 +171,7 @@ class Journal(OperationLog, RunLocks):
             NothingToDo: There is no such run.
             UsageError: `text` fits several runs.
         """
-        runs = self.run_ids()
-        if text == "latest" and runs:
-            return runs[0]
-        if text in runs:
-            return text
-        named = bool(text) and not is_worker_number(text)
-        by_end = named and len(text) >= SHORTEST_RUN_END
-        fits = [run for run in runs if (named and run.startswith(text)) or (by_end and run.endswith(text))]
+        fits = self.fitting(text)
         if not fits:
             what = "there is no run yet" if text == "latest" else f"there is no run {text!r}"
             raise NothingToDo(what, hint="architect status")
@@ -182,15 +180,32 @@ class Journal(OperationLog, RunLocks):
             raise UsageError(f"{text!r} fits {len(fits)} runs: {shown}", hint="give more of its name")
         return fits[0]
 
-    def result(self, run_id: str) -> RunResult:
+    def fitting(self, text: str) -> list[str]:
+        """The ids of the runs that `text` may stand for, newest first; see `find`."""
+        runs = self.run_ids()
+        if text == "latest" or text in runs:
+            return runs[:1] if text == "latest" else [text]
+        named = bool(text) and not is_worker_number(text)
+        by_end = named and len(text) >= SHORTEST_RUN_END
+        return [run for run in runs if (named and run.startswith(text)) or (by_end and run.endswith(text))]
+
+    def planned(self, run_id: str) -> tuple[WorkerSpec, ...]:
+        """The workers of the run, sorted by `worker_id`, each as its latest attempt was planned."""
+        view = RunView.of(run_id, self._of_types(run_id, RunStarted, RunExtended, RunResumed))
+        return tuple(worker.spec for worker in view.workers.values())
+
+    def result(self, run_id: str, workers: Collection[int] = ()) -> RunResult:
         """The result of the run so far.
+
+        Args:
+            workers: As in `recorded`.
 
         Raises:
             NothingToDo: There is no such run.
         """
         # Liveness first: a run that ends in between is then read with its end, never as interrupted.
         live = self.is_live(run_id)
-        recorded = self.recorded(run_id)
+        recorded = self.recorded(run_id, workers=workers)
         if not recorded:
             raise NothingToDo(f"no run {run_id!r}", hint="architect status")
         return self.with_landing(replay(recorded, live=live))

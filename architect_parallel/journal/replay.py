@@ -6,10 +6,11 @@ lives. Once a run is over, every planned worker has exactly one result, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 
-from architect_parallel.domain import RunResult
-from architect_parallel.events import Recorded
+from architect_parallel.domain import RunResult, WorkerSpec
+from architect_parallel.events import Judged, Recorded, RunExtended, RunStarted
 from architect_parallel.journal.view import RunView
 
 
@@ -27,3 +28,29 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
         InternalError: When the events do not begin with `RunStarted`.
     """
     return RunView.of("", recorded).result(live=live)
+
+
+def of_workers(recorded: Iterable[Recorded], worker_ids: Collection[int]) -> list[Recorded]:
+    """The events of a run as if it had only these workers."""
+
+    def chosen(specs: Iterable[WorkerSpec]) -> tuple[WorkerSpec, ...]:
+        return tuple(
+            replace(spec, dependencies=tuple(name for name in spec.dependencies if name in worker_ids))
+            for spec in specs
+            if spec.worker_id in worker_ids
+        )
+
+    kept = []
+    for entry in recorded:
+        match entry.event:
+            case RunStarted(plan=plan) as started:
+                kept.append(replace(entry, event=replace(started, plan=replace(plan, workers=chosen(plan.workers)))))
+            case RunExtended(workers=specs) as extended:
+                kept.append(replace(entry, event=replace(extended, workers=chosen(specs))))
+            case Judged(judgement=judgement) if not {judgement.a, judgement.b} <= set(worker_ids):
+                pass
+            case _ if entry.worker_id is None or entry.worker_id in worker_ids:
+                kept.append(entry)
+            case _:
+                pass
+    return kept

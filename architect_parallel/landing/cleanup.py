@@ -22,6 +22,7 @@ from architect_parallel.domain import Role, Status
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
+from architect_parallel.landing.chosen_leftovers import LeftoverKind, of_kind
 from architect_parallel.landing.inventory import Leftover, leftovers, still_running
 from architect_parallel.landing.removal import Item, Removal, Stays, forget_branch, keep_item, remove_item, stays_of
 from architect_parallel.repository.registry import (
@@ -76,12 +77,14 @@ def plan_cleanup(
     run: str | None = None,
     force: bool = False,
     keep_branches: bool = False,
+    kind: LeftoverKind = LeftoverKind.ALL,
 ) -> CleanupPlan:
     """Decide which parts of ended runs may be removed.
 
     Args:
         run: Only this run. `None` means all.
         force: Remove what is dirty or unmerged as well.
+        kind: Consider only these. A branch of a kind other than all is removed whether merged or not.
 
     Raises:
         NothingToDo: There is no run `run`.
@@ -108,7 +111,9 @@ def plan_cleanup(
                         hint=found.hint,
                     )
                 )
-        for left in leftovers(repository, journal, run_id):
+        for left in of_kind(journal, run_id, leftovers(repository, journal, run_id), kind):
+            if kind is not LeftoverKind.ALL:
+                left = replace(left, branch_stays=None)
             item, reasons = _decided(left, force=force, keep_branches=keep_branches)
             stays += reasons
             if item.worktree or item.branch:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from architect_parallel.domain import LeftOut, Rank, RunResult, Status, WorkerResult
 from architect_parallel.errors import NothingToDo, UsageError
 from architect_parallel.evaluation.ranking import rankings_of
+from architect_parallel.journal.selection import find_workers
 from architect_parallel.landing.sources import Source, require_source
 from architect_parallel.system.git import Repository
 
@@ -148,10 +149,8 @@ def _ended(worker: WorkerResult) -> str:
 
 
 def _require_worker(result: RunResult, worker_id: int) -> WorkerResult:
+    find_workers(result.run_id, result.planned, [worker_id])
     for worker in result.results:
         if worker.worker_id == worker_id:
             return worker
-    last = max((spec.worker_id for spec in result.planned), default=0)
-    raise UsageError(
-        f"run {result.run_id} has no worker {worker_id}, it has 1 to {last}", hint=f"architect status {result.run_id}"
-    )
+    raise UsageError(f"worker {worker_id} has no result", hint=f"architect status {result.run_id}")

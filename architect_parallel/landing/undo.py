@@ -71,15 +71,18 @@ class UndoPlan:
         return lines or ["nothing of it is left to take back"]
 
 
-def plan_undo(repository: Repository, journal: Journal) -> UndoPlan:
+def plan_undo(repository: Repository, journal: Journal, run_id: str | None = None) -> UndoPlan:
     """Plan the undo of the newest operation that is not undone.
+
+    Args:
+        run_id: Consider only operations on this run alone. `None` means all operations.
 
     Raises:
         NothingToDo: There is none.
         EnvironmentProblem: It cannot be undone as things are: the target has moved on or is dirty, or something else
             took the place of a branch or worktree.
     """
-    operation = next((candidate for candidate in journal.operations() if not candidate.undone), None)
+    operation = next((candidate for candidate in journal.operations(run_id) if not candidate.undone), None)
     if operation is None:
         raise NothingToDo("there is nothing to undo", hint="architect undo --list")
     if operation.kind == "merge":

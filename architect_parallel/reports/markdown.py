@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from architect_parallel.domain import CheckResult, Comparison, Rank, RunResult, RunStatus, Status, WorkerResult
-from architect_parallel.reports import text
+from architect_parallel.reports import run_text, text
 from architect_parallel.reports.material import Material
 from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line, plain_text
@@ -277,6 +277,6 @@ def _failed_check(check: CheckResult) -> list[str]:
 
 def _next_steps(material: Material) -> str:
     # Only run id and worker numbers are in it: no text of an agent.
-    lines = [line.strip() for line in text.next_steps(material.result).splitlines()[1:]]
+    lines = [line.strip() for line in run_text.next_steps(material.result).splitlines()[1:]]
     commands = "\n".join(re.sub(r" {2,}", "  # ", line, count=1) for line in lines)
     return f"## Next steps\n\n```sh\n{commands}\n```"

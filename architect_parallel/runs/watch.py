@@ -8,7 +8,7 @@ on the journal alone: a launcher's death, too, has the same number in every repl
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ LOOK_S = 0.2
 class Follower:
     """Reads the journal of one run, from where it stopped the last time."""
 
-    def __init__(self, journal: Journal, run_id: str) -> None:
+    def __init__(self, journal: Journal, run_id: str, workers: Collection[int] = ()) -> None:
         self.over = False
         """True once the run has ended, or its launcher died. A later resume continues it."""
         self._journal = journal
         self._run_id = run_id
+        self._workers = workers
         self._last_seq = 0
         self._last_time: datetime | None = None
         self._count = 0
@@ -41,7 +42,7 @@ class Follower:
         """The events since the last call."""
         # Liveness first: a run that ends in between is then read with its end, never as interrupted.
         live = self._journal.is_live(self._run_id)
-        recorded = self._journal.recorded(self._run_id, self._last_seq)
+        recorded = self._journal.recorded(self._run_id, self._last_seq, workers=self._workers)
         seen = [item for entry in recorded for item in self._taken(entry)]
         if not live and not self._finished and not self._saw_death and self._last_time is not None:
             seen.append(self._death())
@@ -69,7 +70,9 @@ class Follower:
         return WatchedEvent(seq=self._count, time=time, recorded=recorded)
 
 
-def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> Iterator[dict[str, Any]]:
+def watch(
+    run: str = "latest", workspace_root: str | os.PathLike[str] = ".", *, workers: Collection[int] = ()
+) -> Iterator[dict[str, Any]]:
     """The events of a run as plain data, from its first event until its end, as they come.
 
     Each has `run_id`, `seq` (from 1 without gaps), `time`, `event`, `worker_id` (`None` means the run as a whole),
@@ -78,6 +81,7 @@ def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> 
 
     Args:
         run: A run's id, its beginning or end, or `latest`.
+        workers: Leave out the events of other workers. An empty one means all.
 
     Raises:
         NothingToDo: No such run.
@@ -86,21 +90,21 @@ def watch(run: str = "latest", workspace_root: str | os.PathLike[str] = ".") -> 
     repository = open_repository(Path(workspace_root))
     with Journal.of(repository) as journal:
         run_id = journal.find(run)
-    return _events(repository, run_id)
+    return _events(repository, run_id, workers)
 
 
-def _events(repository: Repository, run_id: str) -> Iterator[dict[str, Any]]:
+def _events(repository: Repository, run_id: str, workers: Collection[int]) -> Iterator[dict[str, Any]]:
     # The journal is opened for the first event: an unused iterator would never close it.
     view = RunView(run_id)
     with Journal.of(repository) as journal:
-        for seen in follow(journal, run_id):
+        for seen in follow(journal, run_id, workers):
             take(view, seen)
             yield as_data(view, seen)
 
 
-def follow(journal: Journal, run_id: str) -> Iterator[WatchedEvent]:
-    """The events of a run until its end, as they come."""
-    follower = Follower(journal, run_id)
+def follow(journal: Journal, run_id: str, workers: Collection[int] = ()) -> Iterator[WatchedEvent]:
+    """The events of a run until its end, as they come; see `watch` for `workers`."""
+    follower = Follower(journal, run_id, workers)
     while True:
         yield from follower.poll()
         if follower.over:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from architect_parallel.backends.registry import load_backends
 from architect_parallel.config.paths import home_dir
 from architect_parallel.config.settings import load_settings
 from architect_parallel.config.validation import ValidationContext
-from architect_parallel.domain import RunResult, Settings, WorkerResult, WorkerSpec
-from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.domain import RunResult, Settings, WorkerResult
+from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal import Journal
+from architect_parallel.journal.selection import find_workers
 from architect_parallel.system.git import Repository, open_repository
 
 
@@ -59,17 +60,6 @@ def validation_context(workspace: Workspace) -> ValidationContext:
     )
 
 
-def require_planned(run_id: str, planned: Sequence[WorkerSpec], worker_id: int) -> int:
-    """`worker_id`, when the run has such a worker.
-
-    Raises:
-        UsageError: It has none.
-    """
-    if all(spec.worker_id != worker_id for spec in planned):
-        raise UsageError(f"run {run_id} has no worker {worker_id}", hint=f"architect status {run_id}")
-    return worker_id
-
-
 def require_worker(result: RunResult, worker_id: int) -> WorkerResult:
     """The result of one worker.
 
@@ -77,7 +67,7 @@ def require_worker(result: RunResult, worker_id: int) -> WorkerResult:
         UsageError: The run has no such worker.
         EnvironmentProblem: It has not ended yet.
     """
-    require_planned(result.run_id, result.planned, worker_id)
+    find_workers(result.run_id, result.planned, [worker_id])
     for item in result.results:
         if item.worker_id == worker_id:
             return item

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from architect_parallel.errors import EnvironmentProblem
 
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
@@ -34,6 +38,23 @@ def shows_live(stream: TextIO) -> bool:
     if not stream.isatty() or os.environ.get("CI") or os.environ.get("TERM", "dumb") == "dumb":
         return False
     return _is_foreground(stream.fileno())
+
+
+def become(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoReturn:
+    """Replace this process by a program that takes over the terminal.
+
+    Raises:
+        EnvironmentProblem: It cannot be started, or there is no directory `cwd`.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.chdir(cwd)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a program would inherit that
+            signal.signal(number, signal.SIG_DFL)
+        os.execvpe(argv[0], list(argv), dict(env))
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
 
 
 class LiveBlock:

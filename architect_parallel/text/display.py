@@ -35,17 +35,23 @@ class Display:
     wide: bool = False
     """Show texts in full that are otherwise shortened."""
 
+    @property
+    def is_pipe(self) -> bool:
+        """The text is for a program or a file, whose form never changes."""
+        return self.width is None and not self.wide
+
     def paint(self, text: str, style: Style | None) -> str:
         """`text` in a colour, where there are colours. `None` means the colour of the terminal."""
         return f"\x1b[{style}m{text}\x1b[0m" if self.color and style is not None and text else text
 
-    def wrap(self, text: str, indent: str = "") -> list[str]:
+    def wrap(self, text: str, indent: str = "", hanging: str = "") -> list[str]:
         """One line as lines that fit, broken between words. Only a word that is longer than a line is broken.
 
         Args:
             indent: The beginning of every line. Whitespace at the beginning of `text` is kept in the first one.
+            hanging: A further beginning of every line but the first.
         """
-        room = max(20, self.width - len(indent)) if self.width is not None else None
+        room = max(20, self.width - len(indent + hanging)) if self.width is not None else None
         if room is None or columns(text) <= room:
             return [indent + text]
         lines, line = [], text[: len(text) - len(text.lstrip())][: room // 2]
@@ -61,7 +67,8 @@ class Display:
                 lines.append(part)
                 word = word[len(part) :]
             line = word
-        return [indent + line for line in [*lines, *([line] if line else [])]]
+        first, *more = [*lines, *([line] if line else [])]
+        return [indent + first, *(indent + hanging + line for line in more)]
 
 
 PIPE = Display()

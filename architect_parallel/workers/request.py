@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.backends.base import Request
-from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, SandboxMode, WorkerSpec
+from architect_parallel.domain import AgentProfile, ApprovalMode, Isolation, Limits, SandboxMode, WorkerSpec
 from architect_parallel.templates.shell import as_script
+from architect_parallel.worktrees.worker_repository import ceiling
 
 
 def as_started(spec: WorkerSpec) -> WorkerSpec:
@@ -69,6 +70,12 @@ def profile_request(
         timeout_s=limits.timeout_s,
         session_id=session_id,
     )
+
+
+def variables_of(spec: WorkerSpec) -> dict[str, str]:
+    """The variables that everything which runs in the worker's place gets on top of its environment."""
+    is_isolated = spec.isolation is Isolation.WORKTREE
+    return {**(ceiling(Path(spec.worktree_path)) if is_isolated else {}), **spec.variables}
 
 
 def shown_argv(argv: tuple[str, ...], prompt: str) -> tuple[str, ...]:

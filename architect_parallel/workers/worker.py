@@ -37,7 +37,7 @@ from architect_parallel.system.files import make_private_dir
 from architect_parallel.text.sanitize import one_line
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
 from architect_parallel.workers.context import WorkerContext
-from architect_parallel.workers.request import as_started, request_for
+from architect_parallel.workers.request import as_started, request_for, variables_of
 from architect_parallel.workers.result import WorkerState, result_of, verdict_of
 from architect_parallel.workers.usage import Emit
 from architect_parallel.workers.worktree import WorkerWorktree
@@ -266,10 +266,8 @@ class WorkerRun:
     def _variables(self) -> dict[str, str]:
         """Variables on top of the agent's environment; for a shell task also those that its text names."""
         spec = self._started_spec
-        is_isolated = spec.isolation is Isolation.WORKTREE
-        ceiling = worker_repository.ceiling(Path(spec.worktree_path)) if is_isolated else {}
         named = self._context.task_environment(self._backend).of(spec.prompt) if spec.backend == SHELL else {}
-        return {**named, **ceiling, **spec.variables}
+        return {**named, **variables_of(spec)}
 
     def _command_secrets(self) -> tuple[str, ...]:
         """Secrets that a shell task gets because its text names them."""

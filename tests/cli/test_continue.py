@@ -162,7 +162,7 @@ def test_an_agent_cannot_hide_files_from_its_next_attempt(architect: Architect, 
     ("words", "code", "named"),
     [
         (("latest", "2", "x"), 2, "no worker 2"),
-        (("latest", "one", "x"), 2, "whole number"),
+        (("latest", "one", "x"), 2, "no worker 'one'"),
         (("latest", "1"), 2, "instructions"),
         (("latest", "1", " "), 2, "empty"),
         (("latest", "1", "x", "--models", "m"), 2, "--models"),

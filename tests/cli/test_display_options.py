@@ -30,6 +30,20 @@ def test_logs_are_readable_and_raw_has_the_bytes(
     assert architect("logs", "--color", "never", "1").out == readable
 
 
+def test_status_shows_the_newest_runs_and_counts_the_others(architect: Architect) -> None:
+    for _ in range(2):
+        assert architect("parallel", "true", "--backend", "shell", "--workers", "1").code == 0
+
+    every = architect("status", "--all").out.splitlines()
+    assert len(every) == 3
+    assert architect("status", "--limit", "1").out.splitlines() == [*every[:2], "1 more run: architect status --all"]
+    assert architect("status", "--since", "1h").out.splitlines() == every
+    future = architect("status", "--since", "2999-01-01", "--json").json
+    assert (future["runs"], future["total_runs"]) == ([], 2)
+    wrong = architect("status", "--since", "yesterday")
+    assert (wrong.code, "--since 'yesterday': must be a time: 90m" in wrong.err) == (2, True)
+
+
 def test_an_unknown_color_is_named(architect: Architect) -> None:
     answer = architect("status", "--color", "red")
     assert answer.code == 2

@@ -64,7 +64,6 @@ def test_a_script_that_asks_for_a_repository_does_load_it(checkout: Path) -> Non
 def test_absent_repeated_and_converted_words(architect: Architect) -> None:
     plan = architect("parallel", "a", "--task", "b", "--task", "-c", "--backend", "shell", "--dry-run", "--json").json
     assert [each["prompt"] for each in plan["workers"]] == ["a", "b", "-c"]
-    assert architect("diff", "latest", "x").err.startswith("architect: Invalid value for 'N': ")
-    missing = architect("merge")
-    assert (missing.code, "Missing argument 'RUN'" in missing.err) == (2, True)
+    missing = architect("import")
+    assert (missing.code, "Missing argument 'DIR'" in missing.err) == (2, True)
     assert architect("status", "--help").code == architect("--version").code == 0

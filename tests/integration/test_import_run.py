@@ -21,7 +21,7 @@ from architect_parallel.api.report import material
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.cleanup import execute, plan_cleanup
-from architect_parallel.reports import markdown, text
+from architect_parallel.reports import markdown, run_text
 from architect_parallel.system.git import Repository, open_repository
 
 RUN = "20260101-000000-abcd"
@@ -203,7 +203,7 @@ def test_words_in_a_result_name_nothing_here(clone: Clone, tmp_path: Path) -> No
     told = clone.journal.result(RUN).results[0]
     assert (told.files_modified, told.log_path) == (["a.txt"], None)
     assert told.worktree_path == str(clone.root / ".architect-parallel-1")
-    shown = text.run_details(clone.journal.result(RUN)) + markdown.render(
+    shown = run_text.run_details(clone.journal.result(RUN)) + markdown.render(
         material(clone.repository, clone.journal, RUN)
     )
     assert "\x1b" not in shown
