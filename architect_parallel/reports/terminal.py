@@ -27,7 +27,7 @@ from architect_parallel.journal.view import RunView
 from architect_parallel.reports import competition, text
 from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.system.clock import now
-from architect_parallel.system.live_block import LiveBlock, shows_live
+from architect_parallel.system.terminal import LiveBlock, shows_live
 from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 import time
@@ -23,7 +24,7 @@ class Terminal:
         self._parser = pyte.ByteStream(self.screen)
         self.written = b""
         self._master, self.slave = pty.openpty()
-        self.resize(columns, rows)
+        termios.tcsetwinsize(self.slave, (rows, columns))
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen(
             [SCRIPT, *args], cwd=cwd, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
@@ -33,6 +34,7 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         termios.tcsetwinsize(self.slave, (rows, columns))
         self.screen.resize(rows, columns)
+        self.process.send_signal(signal.SIGWINCH)  # the kernel sends it where the terminal controls the process
 
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)
