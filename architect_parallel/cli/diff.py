@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ def diff(
     from architect_parallel.reports.text import diff_stat
     from architect_parallel.runs.workspace import open_journal, require_worker
     from architect_parallel.snapshots.diff import patch
+    from architect_parallel.text.sanitize import plain_text
 
     run, worker_ids = options.run_and_workers(run, workers or [])
     with open_journal(Path.cwd()) as (repository, journal):
@@ -52,4 +54,8 @@ def diff(
             if stat:
                 answer(diff_stat(worker.diff))
             else:
-                answer_bytes(patch(repository.store, worker.diff.base, worker.diff.head))
+                data = patch(repository.store, worker.diff.base, worker.diff.head)
+                if sys.stdout.isatty():  # a file of an agent may hold sequences that a terminal obeys
+                    answer(plain_text(data.decode(errors="replace")).rstrip("\n"))
+                else:
+                    answer_bytes(data)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.2
 CHUNK_BYTES = 65536
+LINE_CHARACTERS = 8 * 65536
+"""A longer line is shown in parts."""
 
 
 def logs(
@@ -63,6 +65,7 @@ class _Printer:
         self._printed: dict[Path, int] = {}
         self._decoders: dict[Path, codecs.IncrementalDecoder] = {}
         self._last: Path | None = None
+        self._held = ""
 
     def print(self, *, follow: bool) -> None:
         from architect_parallel.journal.logs import log_files
@@ -86,12 +89,24 @@ class _Printer:
             self._last = path
             self._printed[path] = self._printed.get(path, 0) + len(data)
             answer_while_read(data if self._raw else self._plain(path, data))
+        if self._held:
+            held, self._held = self._held, ""
+            answer_while_read(_shown(held))
 
     def _plain(self, path: Path, data: bytes) -> bytes:
-        from architect_parallel.text.sanitize import plain_text
-
+        """The complete lines. A line that is cut by a chunk's end waits, so that what it begins with is known."""
         decoder = self._decoders.setdefault(path, codecs.getincrementaldecoder("utf-8")("replace"))
-        return plain_text(decoder.decode(data)).encode()
+        text = self._held + decoder.decode(data)
+        end = text.rfind("\n") + 1 if len(text) < LINE_CHARACTERS else len(text)
+        self._held = text[end:]
+        return _shown(text[:end])
+
+
+def _shown(text: str) -> bytes:
+    from architect_parallel.text.sanitize import plain_text, without_ci_commands
+
+    text = plain_text(text)
+    return (without_ci_commands(text) if os.environ.get("CI") else text).encode()
 
 
 def _chunks(path: Path, offset: int) -> Iterator[bytes]:

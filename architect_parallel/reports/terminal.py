@@ -31,7 +31,7 @@ from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.system.clock import now
 from architect_parallel.text.names import DEFAULT_MODEL
 from architect_parallel.text.quantities import show_count
-from architect_parallel.text.sanitize import one_line
+from architect_parallel.text.sanitize import one_line, without_ci_commands
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -148,6 +148,7 @@ class ProgressReport:
             self._say(one_line(line, 200))
 
     def _say(self, line: str) -> None:
+        line = without_ci_commands(line) if os.environ.get("CI") else line
         with contextlib.suppress(OSError):  # the answer at the end meets the same stream and reports its failure
             if self._live is not None and self._lines.isatty():
                 self._live.console.print(line, markup=False, soft_wrap=True)
@@ -160,6 +161,7 @@ class ProgressReport:
         if line in self._warned:
             return
         self._warned.add(line)
+        line = without_ci_commands(line) if os.environ.get("CI") else line
         with contextlib.suppress(OSError):
             if self._live is not None:
                 self._live.console.print(line, style="yellow", markup=False, soft_wrap=True)
