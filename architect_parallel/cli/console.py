@@ -97,7 +97,7 @@ def answer(text: str) -> None:
     Raises:
         EnvironmentProblem: It cannot be written. A reader that has gone away is no error.
     """
-    answer_bytes(_encoded(text))
+    answer_bytes(_encoded(_harmless(text)))
 
 
 def answer_bytes(data: bytes) -> None:
@@ -108,7 +108,7 @@ def answer_bytes(data: bytes) -> None:
 
 def answer_line_while_read(text: str) -> None:
     """A line of an answer that continues until its reader leaves. Raises as `answer_while_read`."""
-    answer_while_read(_encoded(text))
+    answer_while_read(_encoded(_harmless(text)))
 
 
 def answer_while_read(data: bytes) -> None:
@@ -132,19 +132,31 @@ def answer_json(value: Any) -> None:
     """The answer as one JSON object. Raises as `answer`."""
     from architect_parallel.reports.json import dumps
 
-    answer(dumps(value))
+    text = dumps(value)
+    if os.environ.get("CI"):
+        text = text.replace("##", "#\\u0023")  # the same value, and no command for the CI service
+    answer_bytes(_encoded(text))
 
 
 def note(text: str) -> None:
     """A line of progress or a warning, to stderr; left out when stderr fails."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(text.encode("utf-8", "replace").decode() + "\n")
+        sys.stderr.write(_harmless(text).encode("utf-8", "replace").decode() + "\n")
         sys.stderr.flush()
 
 
 def warn(text: str) -> None:
     """A warning, to stderr."""
     note(f"warning: {text}")
+
+
+def _harmless(text: str) -> str:
+    """The text without commands for the CI service that reads it. Agents' words are in most of what is printed."""
+    if not os.environ.get("CI"):
+        return text
+    from architect_parallel.text.sanitize import without_ci_commands
+
+    return without_ci_commands(text)
 
 
 def _encoded(text: str) -> bytes:

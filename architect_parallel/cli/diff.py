@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ def diff(
     from architect_parallel.reports.text import diff_stat
     from architect_parallel.runs.workspace import open_journal, require_worker
     from architect_parallel.snapshots.diff import patch
+    from architect_parallel.text.sanitize import plain_text
 
     with open_journal(Path.cwd()) as (repository, journal):
         selection = select(journal, words or ())
@@ -50,4 +52,8 @@ def diff(
             if stat:
                 answer(diff_stat(worker.diff))
             else:
-                answer_bytes(patch(repository.store, worker.diff.base, worker.diff.head))
+                data = patch(repository.store, worker.diff.base, worker.diff.head)
+                if sys.stdout.isatty():  # a file of an agent may hold sequences that a terminal obeys
+                    answer(plain_text(data.decode(errors="replace")).rstrip("\n"))
+                else:
+                    answer_bytes(data)

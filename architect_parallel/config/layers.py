@@ -36,6 +36,16 @@ MOST_SHOWN = 500
 """Further faults are only counted: a large file in the wrong format has one in every line."""
 
 Tree = dict[str, Any]
+LIMITS = frozenset(
+    {
+        *("workers", "workers_ceiling", "max_parallel", "max_steps", "retries"),
+        *("budget", "budget_per_worker", "memory_per_worker", "output_per_worker"),
+        *("timeout", "timeout_per_worker", "idle_timeout", "check_timeout", "rate_limit_wait", "grace"),
+    }
+)
+"""Keys of `parallel_runs` of which a higher value, or none, lets agents do or cost more."""
+_RESERVES = frozenset({"min_free_memory", "min_free_disk"})
+"""Keys of `parallel_runs` of which a lower value lets agents use more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +84,15 @@ class FaultList:
         return UsageError(lead + "\n".join(lines), hint=hint if self.in_text else None)
 
 
-def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) -> Layer | None:
+def file_layer(
+    path: Path, content: bytes, *, trusted: bool, faults: FaultList, user: Tree | None = None
+) -> Layer | None:
     """The layer in a file's content. If it is faulty, the faults are added to `faults` and the result is `None`.
 
     Keys that an untrusted file may not set are dropped, with a warning that names the command to type.
+
+    Args:
+        user: The settings of the user's own file, which an untrusted file may only tighten.
     """
     name = str(path)
     try:
@@ -87,7 +102,7 @@ def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) 
         faults.add(name, error.faults)
         return None
     warnings: tuple[str, ...] = ()
-    if not trusted and (refused := tuple(dangerous(data))):
+    if not trusted and (refused := (*dangerous(data), *loosened(data, user or {}))):
         for key in refused:
             _drop(data, key)
         listed = ", ".join(as_written(document.places, key) for key in refused)
@@ -131,9 +146,11 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
     """Keys of a checked layer that only a trusted file may set.
 
     They run a program of the repository's choice, hand on variables of the environment, reach outside the
-    repository, or let an agent do more than it otherwise may. The tightest modes are always allowed.
+    repository, make money look like less, or let an agent do more than it otherwise may. The tightest modes are always
+    allowed.
     """
     yield from (("backends", name) for name in data.get("backends", {}))
+    yield from (("prices", name) for name in data.get("prices", {}))
     worktrees = data.get("worktrees", {})
     if worktrees.get("setup"):
         yield ("worktrees", "setup")
@@ -159,6 +176,19 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
         yield ("parallel_runs", "backend")
     if data.get("parallel_runs", {}).get("tripwire", "fail") != "fail":
         yield ("parallel_runs", "tripwire")
+
+
+def loosened(data: Tree, user: Tree) -> Iterator[KeyPath]:
+    """Keys of a checked layer that loosen a limit which the user has set."""
+    limits, own = user.get("parallel_runs", {}), data.get("parallel_runs", {})
+    for name in own.keys() & limits.keys() & LIMITS:
+        if limits[name] is not None and (own[name] is None or own[name] > limits[name]):
+            yield ("parallel_runs", name)
+    for name in own.keys() & limits.keys() & _RESERVES:
+        if own[name] < limits[name]:
+            yield ("parallel_runs", name)
+    for name in data.get("providers", {}).keys() & user.get("providers", {}).keys():
+        yield ("providers", name)
 
 
 def merge(below: Tree, above: Tree) -> Tree:

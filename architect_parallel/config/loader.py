@@ -74,7 +74,8 @@ def load(root: Path | None, config_file: Path | None, environ: Mapping[str, str]
     elif root is not None:
         files.append((root / REPOSITORY_FILE, "repository"))
     for path, kind in files:
-        source, layer = _file(path, kind, user_dir, faults)
+        user = layers[1].data if len(layers) > 1 else {}
+        source, layer = _file(path, kind, user_dir, faults, user)
         sources.append(source)
         layers += [layer] if layer else []
     layers.append(environment_layer(environ, faults))
@@ -88,7 +89,7 @@ def load(root: Path | None, config_file: Path | None, environ: Mapping[str, str]
     return Loaded(settings=settings, document=document, sources=tuple(sources))
 
 
-def _file(path: Path, kind: str, user_dir: Path, faults: FaultList) -> tuple[ConfigSource, Layer | None]:
+def _file(path: Path, kind: str, user_dir: Path, faults: FaultList, user: Tree) -> tuple[ConfigSource, Layer | None]:
     try:
         content = read_bytes(path, pipe_allowed=kind == "flag")
         if content is None and kind == "flag":
@@ -99,7 +100,7 @@ def _file(path: Path, kind: str, user_dir: Path, faults: FaultList) -> tuple[Con
     if content is None:
         return ConfigSource(path=path, kind=kind, exists=False, trusted=kind != "repository"), None
     trusted = kind != "repository" or is_trusted(user_dir, path, content)
-    layer = file_layer(path, content, trusted=trusted, faults=faults)
+    layer = file_layer(path, content, trusted=trusted, faults=faults, user=user)
     return ConfigSource(path=path, kind=kind, exists=True, trusted=trusted), layer
 
 

@@ -29,6 +29,7 @@ from architect_parallel.landing.selection import Pick
 from architect_parallel.landing.steps import Method, changed_files, subject
 from architect_parallel.landing.target_branch import move
 from architect_parallel.landing.worktree_content import INTEGRATION_ID
+from architect_parallel.reports.markdown import code, inline
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import show_workers
@@ -294,11 +295,12 @@ def _words(plan: MergePlan, outcome: MergeOutcome) -> tuple[str, str]:
     landed = [source for source in plan.steps if source.worker_id in outcome.merged]
     landed.sort(key=lambda source: outcome.merged.index(source.worker_id))
     lines = [
-        f"- worker {item.worker_id} ({item.worker.backend} {item.worker.model}): {subject(item)}" for item in landed
+        f"- worker {item.worker_id} ({inline(f'{item.worker.backend} {item.worker.model}')}): {inline(subject(item))}"
+        for item in landed
     ]
     lines += [
         f"- left out: worker {entry.worker_id} ({entry.reason})"
-        + (f": {', '.join(entry.files)}" if entry.files else "")
+        + (f": {', '.join(map(code, entry.files))}" if entry.files else "")
         for entry in outcome.left_out
     ]
     title = subject(landed[0]) if len(landed) == 1 else f"Results of {len(landed)} workers of run {plan.run_id}"

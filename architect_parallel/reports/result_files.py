@@ -6,17 +6,47 @@ A file is written whole or not at all, and replaces a file of the same name. `su
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 from architect_parallel.domain import RunPlan, RunResult
-from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.events import Recorded, WorkerFinished
 from architect_parallel.reports.json import dumps, envelope, worker
-from architect_parallel.system.files import replace_file
+from architect_parallel.system.files import names, replace_file
+from architect_parallel.system.git import Repository
 from architect_parallel.text.names import file_names
 
 SUMMARY = "summary.json"
+
+
+def require_result_directory(directory: Path, repository: Repository) -> None:
+    """Check that results may be written there: below the checkout, or in a directory without files of others.
+
+    A task file may come with a clone. It must not overwrite files elsewhere.
+
+    Raises:
+        UsageError: It is in git's directory, or outside the repository and not empty.
+    """
+    real = Path(os.path.realpath(directory))
+    common = Path(os.path.realpath(repository.common_dir))
+    roots = [Path(os.path.realpath(root)) for root in (repository.root, repository.checkout) if root is not None]
+    if real.is_relative_to(common):
+        raise UsageError(f"output_dir: {directory} is in git's directory", hint="change output_dir in the task file")
+    if any(real.is_relative_to(root) for root in roots) or not names(real) or _is_ours(real / SUMMARY):
+        return
+    problem = f"output_dir: {directory} is outside the repository and holds other files"
+    raise UsageError(problem, hint="name a new or empty directory in the task file")
+
+
+def _is_ours(summary: Path) -> bool:
+    """Tell whether the file is the summary of an earlier run."""
+    try:
+        return bool({"schema_version", "run_id", "results"} <= json.loads(summary.read_bytes()).keys())
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 class ResultFiles:

@@ -15,11 +15,11 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AttemptEnded, Recorded, RunFinished, WorkerFinished, WorkerStarting
 from architect_parallel.journal.view import RunView
 from architect_parallel.journal.worker_view import Phase, WorkerView
+from architect_parallel.reports.markdown import code, fenced, inline
 from architect_parallel.scheduling import graph
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import replace_file
 from architect_parallel.text.quantities import show_count
-from architect_parallel.text.sanitize import one_line
 
 PAUSE_S = 0.5
 """The shortest time between two versions."""
@@ -112,14 +112,14 @@ class StateFile:
         end, workers = self._view.end, self._view.workers
         state = "running" if end is None else str(end.status)
         ended = f"{len(self._results)} of {show_count(len(workers), 'task')} ended"
-        lines = [f"# {one_line(self._name, 200)}", "", f"Run `{self._plan.run_id}`: **{state}**, {ended}", ""]
+        lines = [f"# {inline(self._name, 200)}", "", f"Run `{self._plan.run_id}`: **{state}**, {ended}", ""]
         for number, level in enumerate(self._levels, 1):
             step = [workers[worker_id] for worker_id in level]
             lines += [f"## Step {number}: {_step_state(step)}", "", *map(_line, step), ""]
         lines += ["## Summary", "", *self._summary(), ""]
         lines += ["## Files", "", *(self._files() or ["None yet."]), ""]
         if end is not None and end.briefing is not None:
-            lines += ["## Escalated", "", end.briefing, ""]
+            lines += ["## Escalated", "", fenced(end.briefing), ""]
         return "\n".join(lines)
 
     def _summary(self) -> list[str]:
@@ -146,7 +146,7 @@ class StateFile:
         for worker_id in sorted(self._results):
             for path in self._results[worker_id].files_modified:
                 owners.setdefault(path, []).append(self._view.workers[worker_id].spec.name)
-        lines = [f"- `{one_line(path, 200)}` ({', '.join(names)})" for path, names in sorted(owners.items())]
+        lines = [f"- {code(path, 200)} ({inline(', '.join(names), 1000)})" for path, names in sorted(owners.items())]
         more = len(lines) - MOST_FILES
         return lines[:MOST_FILES] + ([f"- and {more} more"] if more > 0 else [])
 
@@ -160,14 +160,14 @@ def _step_state(step: Sequence[WorkerView]) -> str:
 
 def _line(worker: WorkerView) -> str:
     spec, result = worker.spec, worker.result
-    title = f"- {one_line(spec.role_name or spec.agent.name, 60)} ({one_line(spec.name, 120)}) → "
+    title = f"- {inline(spec.role_name or spec.agent.name, 60)} ({inline(spec.name, 120)}) → "
     if result is not None:
         shown = result.output if result.status is Status.SUCCESS else result.error or result.output
         reason = str(result.reason or result.status).replace("_", " ")
-        return f"{title}{_SIGNS[result.status]} {one_line(shown or reason, 200)}"
+        return f"{title}{_SIGNS[result.status]} {inline(shown or reason, 200)}"
     if worker.phase is Phase.WAITING:
         return f"{title}waiting"
     if worker.phase is Phase.RETRYING:
         failed = worker.history[-1]
-        return f"{title}🔁 attempt {failed.number} failed: {one_line(failed.error or '', 120)}"
+        return f"{title}🔁 attempt {failed.number} failed: {inline(failed.error or '', 120)}"
     return f"{title}⏳ running" + (f", attempt {worker.attempt}" if worker.attempt > 1 else "")

@@ -7,6 +7,7 @@ run belong to the answer (stdout). The screen, and all progress of a JSON run, g
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -29,7 +30,7 @@ from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.system.clock import now
 from architect_parallel.system.terminal import LiveBlock, shows_live
 from architect_parallel.text.quantities import show_count
-from architect_parallel.text.sanitize import one_line
+from architect_parallel.text.sanitize import one_line, without_ci_commands
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,6 +152,7 @@ class ProgressReport:
             self._say(one_line(line, 200))
 
     def _say(self, line: str) -> None:
+        line = without_ci_commands(line) if os.environ.get("CI") else line
         with contextlib.suppress(OSError), self._above():  # the answer at the end reports a stream that fails
             self._lines.buffer.write((line + "\n").encode(errors="replace"))
             self._lines.flush()
@@ -160,6 +162,7 @@ class ProgressReport:
         if line in self._warned:
             return
         self._warned.add(line)
+        line = without_ci_commands(line) if os.environ.get("CI") else line
         with contextlib.suppress(OSError), self._above():
             if self._block is not None and self._console is not None:
                 self._console.print(line, style="yellow", markup=False, soft_wrap=True)

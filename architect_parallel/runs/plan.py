@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Competition, RunPlan, TripwireMode, WorkerSpec
 from architect_parallel.errors import UsageError
 from architect_parallel.options import RunOptions
+from architect_parallel.reports.result_files import require_result_directory
 from architect_parallel.runs.judge_profile import judge_warnings, require_judge
 from architect_parallel.runs.options import ParallelConfig, read_tripwire, resolve
 from architect_parallel.runs.task_sources import (
@@ -184,4 +186,6 @@ def _base_commit(options: RunOptions, repository: Repository) -> str:
 def _output_dir(given: TaskList, here: Workspace) -> str | None:
     if given.file is None or given.file.output_dir is None:
         return None
-    return os.path.abspath(here.start / given.file.output_dir)
+    directory = os.path.abspath(here.start / given.file.output_dir)
+    require_result_directory(Path(directory), here.repository)
+    return directory

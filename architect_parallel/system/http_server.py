@@ -10,9 +10,11 @@ or send delays no other client, and `close` leaves no thread running.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hmac
 import logging
+import select
 import socket
 import socketserver
 import threading
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 CLIENT_TIMEOUT_S = 10.0
-"""Time limit in seconds for each read and write of a connection."""
+"""Time limit in seconds for each read and write of a connection, and for the whole head of a request."""
 CONNECTIONS = 32
 LOOK_S = 1.0
 """Seconds between two checks of a stream for a new state."""
@@ -139,12 +141,35 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
         logger.debug("a connection ended badly", exc_info=True)
 
 
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 def _handler(
     page: Callable[[], bytes], state: Callable[[], str], policy: str, token: str
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = CLIENT_TIMEOUT_S
         server: _Server
+
+        def handle_one_request(self) -> None:
+            # The timeout is one for each read. A client that sends a byte now and then would hold its connection.
+            watch = threading.Timer(CLIENT_TIMEOUT_S, _shut, (self.connection,))
+            watch.daemon = True
+            watch.start()
+            self._watch = watch
+            try:
+                super().handle_one_request()
+            finally:
+                watch.cancel()
+                watch.join()
+
+        def parse_request(self) -> bool:
+            try:
+                return super().parse_request()
+            finally:
+                self._watch.cancel()  # the whole head is here
 
         def do_GET(self) -> None:
             target = urllib.parse.urlsplit(self.path)
@@ -192,10 +217,10 @@ def _handler(
                 self.server.stopping.wait(LOOK_S)
 
         def _has_gone(self) -> bool:
-            try:
-                return not self.connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
-            except BlockingIOError:
-                return False
+            # Not MSG_DONTWAIT: `recv` on a socket with a time limit waits for data all the same.
+            readable = select.poll()
+            readable.register(self.connection, select.POLLIN)
+            return bool(readable.poll(0)) and not self.connection.recv(1, socket.MSG_PEEK)
 
         def _plain(self, status: HTTPStatus, words: str, more: Mapping[str, str] | None = None) -> None:
             body = f"{words}\n".encode()

@@ -19,6 +19,9 @@ _SEQUENCES = re.compile(
 _NEWLINES = re.compile(r"\r\n|\r|[\u2028\u2029\x85]")
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
+_CI_LINES = re.compile(r"(^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])([^\S\n]*):(?=:)")
+_CI_ANYWHERE = re.compile(r"#(?=#(?:\[|[A-Za-z]+\[))")
+_JOINER = "\u2060"
 _SUSPECT = re.compile(r"[^\n\t\x20-\x7e]")
 
 
@@ -47,6 +50,19 @@ def one_line(text: str, limit: int = 500) -> str:
     # A line is short; what is far behind its end need not be looked at.
     line = " ".join(plain_text(text[: limit * 8]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def without_ci_commands(text: str) -> str:
+    r"""Take the meaning for CI services from lines that they would obey, with an invisible joiner.
+
+    GitHub obeys lines that begin with `::`, and `##[` anywhere. Azure Pipelines obeys `##vso[` anywhere.
+
+    >>> ascii(without_ci_commands("  ::add-path::x\na ##vso[y] b::c"))
+    "'  :\\u2060:add-path::x\\na #\\u2060#vso[y] b::c'"
+    """
+    if ":" not in text and "##" not in text:
+        return text
+    return _CI_ANYWHERE.sub(f"#{_JOINER}", _CI_LINES.sub(rf"\1\2:{_JOINER}", text))
 
 
 def require_utf8(text: str, what: str) -> None:

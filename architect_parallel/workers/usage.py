@@ -15,6 +15,8 @@ from architect_parallel.workers.cost import CostMeter
 
 SHOW_S = 0.1
 """At most one live line per worker in this many seconds; a flood of output must not become a flood of events."""
+SLIGHT = 0.01
+"""A cost that falls by a smaller share is a correction that needs no warning."""
 
 Emit = Callable[[Event], None]
 
@@ -40,6 +42,9 @@ class UsageMeter:
     _line: str | None = None
     _line_shown_s: float = -math.inf
     _unpriced: bool = False
+    _highest: float = 0.0
+    """The highest cost so far in USD. It counts for the budget even if a later cost is unknown."""
+    _fallen: bool = False
 
     def __post_init__(self) -> None:
         self._cost_meter = CostMeter(self.prices)
@@ -67,7 +72,8 @@ class UsageMeter:
 
     def check(self) -> None:
         """Stop the agent when it exceeds a limit on steps or money."""
-        observation = Observation(steps=self.steps, cost_usd=self.cost)
+        cost = self._highest or None if self.cost is None else self.cost
+        observation = Observation(steps=self.steps, cost_usd=cost)
         excess = exceeded(self.limits, observation)
         if excess is not None:
             self.stop(excess.reason, excess.detail)
@@ -94,12 +100,23 @@ class UsageMeter:
         basis = CostBasis.TOKENS
         if cost is None and usage.cost_basis is CostBasis.REPORTED and usage.reported_cost is not None:
             cost, basis = usage.reported_cost, CostBasis.REPORTED
-        self.cost = cost
+        self.cost = self._not_below(cost)
         self.usage = dataclasses.replace(usage, cost_basis=basis if cost is not None else CostBasis.UNKNOWN)
         if cost is None and not self._unpriced and (usage.input_tokens or usage.output_tokens):
             self._unpriced = True
             model = tokens.model or self.model or self.requested_model or "the model"
             self.emit(Warned(message=f"no price is known for {model}: {self._consequence}"))
+
+    def _not_below(self, cost: float | None) -> float | None:
+        """The cost to count. One below an earlier figure does not count: an agent could talk its budget up."""
+        if cost is None:
+            return None
+        if cost < self._highest * (1 - SLIGHT) and not self._fallen:
+            self._fallen = True
+            words = f"the agent's cost fell from ${self._highest:.4f} to ${cost:.4f}: the higher figure counts"
+            self.emit(Warned(message=words))
+        self._highest = max(self._highest, cost)
+        return self._highest
 
     @property
     def _consequence(self) -> str:

@@ -132,9 +132,15 @@ def _copy(source: Path, target: Path, name: str, warnings: list[str]) -> None:
 
 
 def _copy_file(source: str, target: str) -> None:
-    """One file with its mode and times, sharing its blocks where the file system can; a link stays a link."""
-    if os.path.islink(source):
+    """Copy one file with its mode and times, sharing its blocks where the file system can.
+
+    A link stays a link. A pipe, socket or device is left out.
+    """
+    mode = os.lstat(source).st_mode
+    if stat.S_ISLNK(mode):
         os.symlink(os.readlink(source), target)
+        return
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
         return
     if not _clone(source, target):
         shutil.copyfile(source, target)

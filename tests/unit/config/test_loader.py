@@ -91,11 +91,11 @@ def test_outside_a_repository_user_file_and_environment_hold(place: Place) -> No
 
 
 def test_each_layer_goes_on_top_of_the_one_before(place: Place) -> None:
-    place.user_file.write_text("parallel_runs: {workers: 2, max_steps: 2, timeout: 2m, fail_fast: true}")
+    place.user_file.write_text("parallel_runs: {workers: 4, max_steps: 4, timeout: 2m, fail_fast: true}")
     place.file.write_text("parallel_runs: {workers: 3, max_steps: 3, fail_fast: false}")
-    settings = place.settings({"ARCHITECT_WORKERS": "4"})
+    settings = place.settings({"ARCHITECT_WORKERS": "5"})
     parallel = settings.parallel
-    assert (parallel.workers, parallel.max_steps, parallel.timeout, parallel.fail_fast) == (4, 3, 120.0, False)
+    assert (parallel.workers, parallel.max_steps, parallel.timeout, parallel.fail_fast) == (5, 3, 120.0, False)
     assert settings.origins["parallel_runs.workers"] == "environment ARCHITECT_WORKERS"
     assert settings.origins["parallel_runs.max_steps"] == f"{place.file}:1"
     assert settings.origins["parallel_runs.timeout"] == f"{place.user_file}:1"
@@ -103,12 +103,12 @@ def test_each_layer_goes_on_top_of_the_one_before(place: Place) -> None:
 
 
 def test_null_takes_a_lower_layers_value_back(place: Place) -> None:
-    place.user_file.write_text("parallel_runs: {workers: 2, budget: 3}")
-    place.file.write_text("parallel_runs:\n  workers: null\n")
+    place.user_file.write_text("parallel_runs: {model: m, budget: 3}")
+    place.file.write_text("parallel_runs:\n  model: null\n")
     settings = place.settings()
-    assert settings.parallel.workers is None
+    assert settings.parallel.model is None
     assert settings.parallel.budget == 3.0
-    assert settings.origins["parallel_runs.workers"] == f"{place.file}:2"
+    assert settings.origins["parallel_runs.model"] == f"{place.file}:2"
 
 
 def test_profiles_merge_key_by_key_and_lists_are_replaced(place: Place) -> None:
@@ -260,7 +260,8 @@ def test_workers_beyond_the_ceiling_name_both_places(place: Place) -> None:
     assert place.faults("parallel: {workers: 5, max_parallel: 4}") == [
         f"1: parallel.workers is 5: more than workers_ceiling 4 ({place.user_file}:1) allows"
     ]
-    place.file.write_text("parallel: {workers: 12, workers_ceiling: 12}")
+    place.user_file.write_text("parallel: {workers_ceiling: 12}")
+    place.file.write_text("parallel: {workers: 12}")
     assert place.settings().parallel.workers == 12
 
 
@@ -362,7 +363,7 @@ def test_trusted_repository_sets_everything(place: Place) -> None:
         ("worktrees: {copy: [a/../../b]}", False),
         ("worktrees: {setup: []}", True),
         ("parallel: {backend: codex}", True),
-        ("prices: {m: {input_per_mtok: 1, output_per_mtok: 1}}", True),
+        ("prices: {m: {input_per_mtok: 1, output_per_mtok: 1}}", False),
     ],
 )
 def test_untrusted_repository_may_only_tighten(place: Place, text: str, kept: bool) -> None:

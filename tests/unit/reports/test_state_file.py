@@ -33,7 +33,7 @@ def test_each_change_is_written_at_once_or_a_moment_later(tmp_path: Path) -> Non
 
     hear(WorkerStarting(attempt=1), 1)
     assert "- product (design) → ⏳ running" in path.read_text()
-    assert "- build (<b> # api) → waiting" in path.read_text()
+    assert "- build (&#60;b&#62; # api) → waiting" in path.read_text()
 
     failed = Attempt(number=1, status=Status.FAILED, reason=Reason.AGENT_ERROR, error="no disk")
     hear(AttemptEnded(attempt=failed, because="retry"), 1)
@@ -45,7 +45,7 @@ def test_each_change_is_written_at_once_or_a_moment_later(tmp_path: Path) -> Non
     text = path.read_text()
     assert "- product (design) → ✅ a plan of many lines" in text
     assert "**escalated**, 1 of 2 tasks ended" in text
-    assert "- `a b.md` (design)" in text
+    assert "- <code>a b.md</code> (design)" in text
     assert "What was asked: all" in text
     assert list(tmp_path.iterdir()) == [path]
 
