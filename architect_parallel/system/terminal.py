@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import termios
 import threading
@@ -55,6 +56,39 @@ def become(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoRetur
         os.execvpe(argv[0], list(argv), dict(env))
     except OSError as error:
         raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+
+
+def run_in_front(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    """Run a program at this terminal to its end. Returns its exit code.
+
+    Raises:
+        EnvironmentProblem: It cannot be started.
+    """
+    try:
+        return subprocess.run(argv, cwd=cwd, env=env, check=False).returncode
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+
+
+def start_behind(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+    """Start a program without a terminal. It outlives this process.
+
+    Raises:
+        EnvironmentProblem: It cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+    threading.Thread(target=process.wait, name="behind", daemon=True).start()
 
 
 class LiveBlock:
