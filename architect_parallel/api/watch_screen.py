@@ -61,6 +61,8 @@ class WatchScreen(App[int]):
     #head { height: 1; padding: 0 1; text-style: bold; }
     #body { height: 1fr; }
     WorkerTable, Details { height: 1fr; width: 1fr; }
+    .narrow WorkerTable { height: auto; max-height: 50%; }
+    .narrow { layout: vertical; }
     #find { display: none; height: 1; border: none; padding: 0 1; }
     #find.shown { display: block; }
     """
@@ -127,7 +129,7 @@ class WatchScreen(App[int]):
         self._arrange()
 
     def _arrange(self) -> None:
-        self.query_one("#body").styles.layout = "vertical" if self.size.width < NARROW else "horizontal"
+        self.query_one("#body").set_class(self.size.width < NARROW, "narrow")
 
     # What is shown
 

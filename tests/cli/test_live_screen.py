@@ -16,7 +16,7 @@ def test_enter_a_resize_and_ctrl_c_leave_nothing_of_it_behind(architect: Archite
     try:
         terminal.shows("0/2 done, 2 running", "at work", "Ctrl-C stops the agents")
         terminal.type(b"\r\rnonsense\r")
-        terminal.resize(100, 30)
+        terminal.resize(120, 30)
         terminal.shows("0/2 done, 2 running", "BACKEND", "Ctrl-C stops the agents")
         assert "nonsense" not in terminal.text
         assert terminal.text.count("0/2 done") == 1

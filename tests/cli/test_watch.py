@@ -139,7 +139,7 @@ def test_the_full_screen_cancels_a_worker_and_restores_the_terminal(live: tuple[
     terminal = Terminal(architect.cwd, "watch", env={"VISUAL": shlex.quote(str(go.with_name("editor")))})
     try:
         terminal.shows("running", "1/2 done (1 not OK), 1 running", "worker 1 running   log", "waiting here", "q Quit")
-        terminal.resize(200, 50)
+        terminal.resize(120, 50)
         terminal.shows("BACKEND", "MODEL")
         opened = architect.cwd / ".architect-parallel-1" / "opened.txt"
         terminal.type(b"o")
