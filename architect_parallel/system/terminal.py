@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.text.sanitize import one_line
 
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
@@ -89,6 +90,23 @@ def start_behind(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> N
     except OSError as error:
         raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
     threading.Thread(target=process.wait, name="behind", daemon=True).start()
+
+
+def notification(title: str, text: str, environ: Mapping[str, str]) -> str:
+    r"""The control sequences that ring the bell, show a notification and set the title of a terminal.
+
+    Terminals know one of two notifications, and those that know both would show it twice. tmux passes on what is
+    wrapped, if it is allowed to.
+
+    >>> notification("done", "3 OK", {"TERM": "foot"})
+    '\x07\x1b]777;notify;done;3 OK\x1b\\\x1b]2;done: 3 OK\x1b\\'
+    """
+    title, text = (one_line(part, 200).replace(";", ",") for part in (title, text))
+    knows_777 = environ.get("TERM", "").startswith(("rxvt", "foot")) or "VTE_VERSION" in environ
+    shown = f"\x1b]777;notify;{title};{text}\x1b\\" if knows_777 else f"\x1b]9;{title}: {text}\x1b\\"
+    if "TMUX" in environ:
+        shown = "\x1bPtmux;" + shown.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+    return f"\a{shown}\x1b]2;{title}: {text}\x1b\\"
 
 
 class LiveBlock:
