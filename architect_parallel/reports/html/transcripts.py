@@ -1,4 +1,4 @@
-"""What the agents wrote and which tools they called, from the run's log files: the beginning and the end, packed."""
+"""The transcripts: the words and tool calls of agents from the run's log files, beginning and end of each, packed."""
 
 from __future__ import annotations
 
