@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -50,8 +50,18 @@ class Imported:
     """Worker id → the commit of its result."""
 
 
-def import_run(repository: Repository, journal: Journal, directory: Path, *, dry_run: bool = False) -> Imported:
+def import_run(
+    repository: Repository,
+    journal: Journal,
+    directory: Path,
+    *,
+    dry_run: bool = False,
+    show: Callable[[str], None] = lambda line: None,
+) -> Imported:
     """Import the run in `directory` into this clone. With `dry_run` everything is checked and nothing is made.
+
+    Args:
+        show: Takes a line of progress before each step.
 
     Raises:
         NothingToDo: The run is here already.
@@ -66,7 +76,8 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
     headers = _headers(directory, result)
     _require_room(repository, directory, headers)
     with quarantine(repository) as held:
-        for worker_id, header in headers.items():
+        for number, (worker_id, header) in enumerate(headers.items(), start=1):
+            show(f"reading bundle {number} of {len(headers)}: {bundle_name(worker_id)}")
             held.take_in((directory / bundle_name(worker_id)).absolute(), header)
         if held.git.resolve(f"{result.base_commit}^{{commit}}") is None:
             raise EnvironmentProblem(
@@ -76,6 +87,7 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
         # Whoever was skipped, or ended before anything was collected, has a name and no branch, as where it comes from.
         worked = [item for item in result.results if item.branch and item.diff is not None]
         tips = {entry.worker_id: _tip(entry, headers, result.base_commit) for entry in worked}
+        show(f"comparing {len(result.results)} results with their commits")
         true = [_from_git(held.git, element, result) for element in result.results]
         if dry_run:
             numbers = _numbers(repository, journal, result, tips)

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from architect_parallel.errors import EnvironmentProblem
@@ -95,6 +96,31 @@ def _has_colors(on_terminal: bool) -> bool:
     if choice in ("always", "never"):
         return bool(choice == "always")
     return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Show one line of progress on a terminal within the block. It replaces the one before, and goes at the end.
+
+    Elsewhere nothing is shown.
+    """
+    from architect_parallel.system.terminal import shows_live
+    from architect_parallel.text.display import shorten
+
+    if not shows_live(sys.stderr):
+        yield lambda line: None
+        return
+
+    def show(line: str) -> None:
+        columns = shutil.get_terminal_size().columns
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"\r{shorten(line, columns - 1)}\x1b[K")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        show("")
 
 
 def progress_report(*, as_json: bool, quiet: bool) -> ProgressReport:

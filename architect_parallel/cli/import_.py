@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json, progress
 
 
 def import_(
@@ -26,8 +26,8 @@ def import_(
     from architect_parallel.system.git import open_repository
 
     repository = open_repository(Path.cwd())
-    with Journal.of(repository) as journal:
-        imported = import_run(repository, journal, directory, dry_run=dry_run)
+    with Journal.of(repository) as journal, progress() as show:
+        imported = import_run(repository, journal, directory, dry_run=dry_run, show=show)
     if json:
         branches = [
             {"worker_id": worker_id, "branch": branch, "commit": imported.commits.get(worker_id)}

@@ -89,13 +89,20 @@ def runs_page(repository: str, runs: Mapping[str, RunResult], *, hidden: int) ->
         {
             "address": address,
             "run": run,
-            "title": one_line(run.planned[0].prompt, TITLE_CHARACTERS) if run.planned else "",
+            "title": _title(run),
             "good": run.count(Status.SUCCESS),
         }
         for address, run in runs.items()
     ]
     template = environment().get_template("runs.html")
     return template.render(repository=repository, entries=entries, hidden=hidden, style=trusted(_style()))
+
+
+def _title(run: RunResult) -> str:
+    """The task of a run, or the first one with the number of all."""
+    tasks = list(dict.fromkeys(spec.prompt for spec in run.planned))
+    lead = f"{len(tasks)} tasks: " if len(tasks) > 1 else ""
+    return one_line(lead + (tasks[0] if tasks else ""), TITLE_CHARACTERS)
 
 
 def policy(*, live: bool) -> str:
