@@ -10,7 +10,7 @@ the objects, the refs in one transaction, and the journal in one. If the journal
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -66,11 +66,13 @@ def import_run(
     *,
     dry_run: bool = False,
     settings: WorktreeSettings | None = None,
+    show: Callable[[str], None] = lambda line: None,
 ) -> Imported:
     """Import the run in `directory` into this clone. With `dry_run` everything is checked and nothing is made.
 
     Args:
         settings: They name branches whose own names are in use here. `None` means the defaults.
+        show: Takes a line of progress before each step.
 
     Raises:
         NothingToDo: The run is here already.
@@ -86,7 +88,8 @@ def import_run(
     headers = _headers(directory, result)
     _require_room(repository, directory, headers)
     with quarantine(repository) as held:
-        for worker_id, header in headers.items():
+        for number, (worker_id, header) in enumerate(headers.items(), start=1):
+            show(f"reading bundle {number} of {len(headers)}: {bundle_name(worker_id)}")
             held.take_in((directory / bundle_name(worker_id)).absolute(), header)
         if held.git.resolve(f"{result.base_commit}^{{commit}}") is None:
             raise EnvironmentProblem(
@@ -96,6 +99,7 @@ def import_run(
         # Whoever was skipped, or ended before anything was collected, has a name and no branch, as where it comes from.
         worked = [item for item in result.results if item.branch and item.diff is not None]
         tips = {entry.worker_id: _tip(entry, headers, result.base_commit) for entry in worked}
+        show(f"comparing {len(result.results)} results with their commits")
         true = [_from_git(held.git, element, result) for element in result.results]
         if dry_run:
             return _imported(result, true, _placed(repository, settings, journal, result, tips), tips)

@@ -15,6 +15,22 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Button, Static
 
+KEYS = (
+    ("↑ ↓  k j", "select a worker; in a log or a diff: scroll"),
+    ("Enter  l", "go to the log of the selected worker"),
+    ("d", "go to its diff"),
+    ("Esc", "back to the list; without a search or filter"),
+    ("/", "filter the list; in a log or a diff: search, n N next"),
+    ("m", "merge its result into the current branch (asks first)"),
+    ("o", "open its worktree in your editor"),
+    ("r", "run an ended worker again from its base (asks first)"),
+    ("s", "send an ended worker further instructions"),
+    ("c", "cancel it (asks first); its work is kept"),
+    ("Tab  Shift-Tab", "the run before, the run after"),
+    ("?", "this help"),
+    ("q", "leave; the run goes on"),
+)
+
 
 class Lines(ScrollView, can_focus=True):
     """Lines of text that can be scrolled and searched. At the end it follows text that is added."""
@@ -138,13 +154,9 @@ class KeyHelp(ModalScreen[None]):
     KeyHelp > Static { width: auto; max-width: 76; height: auto; border: round $primary; padding: 0 2; }
     """
 
-    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
-        super().__init__()
-        self._keys = keys
-
     def compose(self) -> ComposeResult:
-        width = max(len(names) for names, _ in self._keys)
-        yield Static("\n".join(f"{names:<{width}}   {words}" for names, words in self._keys), markup=False)
+        width = max(len(names) for names, _ in KEYS)
+        yield Static("\n".join(f"{names:<{width}}   {words}" for names, words in KEYS), markup=False)
 
     def on_key(self) -> None:
         self.dismiss()

@@ -1,13 +1,14 @@
 """The full-screen view of `architect watch`: keys and mouse, journal and logs in, a screen out, until the user leaves.
 
-It only reads, except for what the user asks for: to cancel a worker, and to merge a result. Both are asked about first.
+It only reads, except for what the user asks for, and it asks before it changes anything (`watch_verbs`).
 The terminal is restored afterwards, also after a signal.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,35 +20,26 @@ from textual.containers import Horizontal
 from textual.events import Key
 from textual.widgets import Footer, Input, Static
 
-from architect_parallel.api.cancel import cancel
-from architect_parallel.api.merge import MergeRequest, merge
+from architect_parallel.api import watch_verbs as verbs
 from architect_parallel.api.watch_details import Details
 from architect_parallel.api.watch_panes import KeyHelp, YesOrNo
 from architect_parallel.api.watch_table import WorkerTable
 from architect_parallel.api.watched_run import WatchedRun, matches
 from architect_parallel.errors import ArchitectParallelError, ExitCode
 from architect_parallel.journal import Journal
-from architect_parallel.journal.worker_view import WorkerView
 from architect_parallel.reports import progress_words as words
 from architect_parallel.runs.watch import LOOK_S
 from architect_parallel.system import clock, signals
 from architect_parallel.system.git import Repository
 from architect_parallel.text.sanitize import one_line
 
+QUESTIONS = {
+    "filter": "show workers with these words",
+    "search": "search",
+    "send": "what the worker is to do now; it goes on in its worktree, in the same session",
+}
 NARROW = 140
 """On a narrower screen the details are below the list, else beside it."""
-KEYS = (
-    ("↑ ↓  k j", "select a worker; in a log or a diff: scroll"),
-    ("Enter  l", "go to the log of the selected worker"),
-    ("d", "go to its diff"),
-    ("Esc", "back to the list; without a search or filter"),
-    ("/", "filter the list; in a log or a diff: search, n N next"),
-    ("m", "merge its result into the current branch (asks first)"),
-    ("c", "cancel it (asks first); its work is kept"),
-    ("Tab  Shift-Tab", "the run before, the run after"),
-    ("?", "this help"),
-    ("q", "leave; the run goes on"),
-)
 
 
 def show(
@@ -69,18 +61,23 @@ class WatchScreen(App[int]):
     #head { height: 1; padding: 0 1; text-style: bold; }
     #body { height: 1fr; }
     WorkerTable, Details { height: 1fr; width: 1fr; }
+    .narrow WorkerTable { height: auto; max-height: 50%; }
+    .narrow { layout: vertical; }
     #find { display: none; height: 1; border: none; padding: 0 1; }
     #find.shown { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "pane('log')", "Log"),
+        Binding("l", "pane('log')", show=False),
         Binding("d", "pane('diff')", "Diff"),
         Binding("m", "merge", "Merge"),
+        Binding("o", "open", "Open"),
+        Binding("r", "retry", "Retry"),
+        Binding("s", "ask('send')", "Send"),
         Binding("c", "cancel", "Cancel"),
         Binding("slash", "find", "Filter", key_display="/"),
         Binding("n", "next_match(1)", show=False),
         Binding("N", "next_match(-1)", show=False),
-        Binding("tab", "other_run(1)", "Other run", priority=True),
+        Binding("tab", "other_run(1)", "Run", priority=True),
         Binding("shift+tab", "other_run(-1)", show=False, priority=True),
         Binding("question_mark", "keys", "Help", key_display="?"),
         Binding("q,ctrl+c", "leave", "Quit"),
@@ -109,8 +106,8 @@ class WatchScreen(App[int]):
         self._run_id = run_id
         self._chosen = {run_id: frozenset(workers)}
         self._filter = ""
-        self._asks_filter = True
-        """The field at the end asks for a filter, and not for a search."""
+        self._asked = "filter"
+        """A key of `QUESTIONS`: what the field at the end is for."""
         self._search = ""
         self._is_reading = False
 
@@ -132,7 +129,7 @@ class WatchScreen(App[int]):
         self._arrange()
 
     def _arrange(self) -> None:
-        self.query_one("#body").styles.layout = "vertical" if self.size.width < NARROW else "horizontal"
+        self.query_one("#body").set_class(self.size.width < NARROW, "narrow")
 
     # What is shown
 
@@ -211,7 +208,7 @@ class WatchScreen(App[int]):
         self._details.lines.focus()
 
     def action_keys(self) -> None:
-        self.push_screen(KeyHelp(KEYS))
+        self.push_screen(KeyHelp())
 
     def action_leave(self) -> None:
         self.exit(ExitCode.SUCCESS)
@@ -230,27 +227,35 @@ class WatchScreen(App[int]):
 
     def action_find(self) -> None:
         """Ask for words to filter the list, or to search the log or the diff."""
+        self.action_ask("filter" if self.focused is self._table else "search")
+
+    def action_ask(self, what: str) -> None:
+        """Ask for a line of text: a key of `QUESTIONS`."""
         field = self.query_one("#find", Input)
-        self._asks_filter = self.focused is self._table
-        field.placeholder = "show workers with these words" if self._asks_filter else "search"
-        field.value = self._filter if self._asks_filter else ""
+        if what == "send" and not self._has_ended():
+            return
+        self._asked = what
+        field.placeholder = QUESTIONS[what]
+        field.value = self._filter if what == "filter" else ""
         field.add_class("shown")
         field.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        if event.input.has_class("shown") and self._asks_filter:
+        if event.input.has_class("shown") and self._asked == "filter":
             self._filter = event.value.strip()
             self.refresh_all()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self._end_input()
-        if not self._asks_filter:
+        if self._asked == "search":
             self._search = event.value
             self.action_next_match(0)
+        elif self._asked == "send" and event.value.strip():
+            self._do(partial(verbs.send_to_worker, self._root, self._run_id, self._worker_id, event.value))
 
     def _end_input(self) -> None:
         self.query_one("#find", Input).remove_class("shown")
-        (self._table if self._asks_filter else self._details.lines).focus()
+        (self._details.lines if self._asked == "search" else self._table).focus()
 
     def action_next_match(self, step: int) -> None:
         """Go to the next line with the words of the search."""
@@ -263,7 +268,7 @@ class WatchScreen(App[int]):
             return
         if self.query_one("#find", Input).has_class("shown"):
             self._end_input()
-            self._filter = "" if self._asks_filter else self._filter
+            self._filter = "" if self._asked == "filter" else self._filter
         elif self._search:
             self._search = ""
             self.action_next_match(0)
@@ -276,53 +281,70 @@ class WatchScreen(App[int]):
     # What is done to a run
 
     @property
-    def _selected_worker(self) -> WorkerView | None:
-        worker_id = self._table.selected
-        return self.watched.worker(worker_id) if worker_id is not None else None
+    def _worker_id(self) -> int:
+        """The selected worker. 0 means that there is none."""
+        return self._table.selected or 0
 
-    @work
-    async def action_cancel(self) -> None:
-        worker, run_id = self._selected_worker, self._run_id
-        if worker is None or worker.over or self.watched.view.over:
-            self.notify("this worker has already ended", severity="warning")
-            return
-        worker_id = worker.spec.worker_id
-        question = f"Cancel worker {worker_id} ({one_line(words.label(worker), 60)})? Its work is kept."
+    def _has_ended(self) -> bool:
+        worker = self.watched.worker(self._worker_id)
+        if worker is not None and worker.over:
+            return True
+        self.notify("this worker has not ended yet", severity="warning")
+        return False
+
+    async def _confirm(self, question: str, verb: Callable[[Path, str, int], str]) -> None:
+        """Ask, and after a yes do what the verb does with the selected worker."""
+        run_id, worker_id = self._run_id, self._worker_id
         if await self.push_screen_wait(YesOrNo(question)):
-            try:
-                cancel(self._root, run_id, worker_id, wait=False)
-            except ArchitectParallelError as error:
-                self._show_error(error)
-            else:
-                self.notify(f"requested the end of worker {worker_id}")
+            self._do(partial(verb, self._root, run_id, worker_id))
 
-    @work
-    async def action_merge(self) -> None:
-        worker, run_id = self._selected_worker, self._run_id
-        diff = worker.result.diff if worker is not None and worker.result is not None else None
-        if worker is None or diff is None or not diff.files:
-            problem = "has not ended yet" if worker is not None and not worker.over else "has no changes to merge"
-            self.notify(f"this worker {problem}", severity="warning")
-            return
-        worker_id = worker.spec.worker_id
-        question = f"Merge worker {worker_id} ({words.changes(worker)}) into the current branch?"
-        if await self.push_screen_wait(YesOrNo(question)):
-            self._merge(run_id, worker_id)
-
-    @work(thread=True, group="merge", exclusive=True)
-    def _merge(self, run_id: str, worker_id: int) -> None:
+    @work(thread=True)
+    def _do(self, verb: Callable[[], str]) -> None:
+        """Show the outcome of the verb, or its error."""
         try:
-            plan, outcome = merge(self._root, MergeRequest(run=run_id, workers=(worker_id,)))
+            message = verb()
         except ArchitectParallelError as error:
             self.call_from_thread(self._show_error, error)
-            return
-        if outcome is not None and outcome.commit is not None:
-            message = f"worker {worker_id} landed on {plan.target.branch} at {outcome.commit[:12]}"
-            self.call_from_thread(self.notify, message, markup=False)
         else:
-            reasons = [f"{left.reason} {left.detail} {', '.join(left.files)}" for left in (outcome or plan).left_out]
-            message = f"not merged: {one_line(' '.join(reasons), 200)}"
-            self.call_from_thread(self.notify, message, severity="error", markup=False, timeout=10)
+            self.call_from_thread(self.notify, message, markup=False)
 
     def _show_error(self, error: ArchitectParallelError) -> None:
         self.notify(one_line(str(error), 400), severity="error", markup=False, timeout=10)
+
+    @work
+    async def action_cancel(self) -> None:
+        worker = self.watched.worker(self._worker_id)
+        if worker is None or worker.over or self.watched.view.over:
+            self.notify("this worker has already ended", severity="warning")
+            return
+        name = f"worker {self._worker_id} ({one_line(words.label(worker), 60)})"
+        await self._confirm(f"Cancel {name}? Its work is kept.", verbs.cancel_worker)
+
+    @work
+    async def action_merge(self) -> None:
+        worker = self.watched.worker(self._worker_id)
+        if worker is None or not self._has_ended():
+            return
+        if worker.result is None or worker.result.diff is None or not worker.result.diff.files:
+            self.notify("this worker has no changes to merge", severity="warning")
+            return
+        changes = words.changes(worker)
+        await self._confirm(f"Merge worker {self._worker_id} ({changes}) into the current branch?", verbs.merge_worker)
+
+    @work
+    async def action_retry(self) -> None:
+        worker = self.watched.worker(self._worker_id)
+        if worker is None or not self._has_ended():
+            return
+        name = f"worker {self._worker_id} ({one_line(words.label(worker), 60)})"
+        await self._confirm(f"Run {name} again from its base? Its present work is kept.", verbs.retry_worker)
+
+    def action_open(self) -> None:
+        try:
+            with self.suspend():
+                message = verbs.open_worker(self._root, self._run_id, self._worker_id)
+        except ArchitectParallelError as error:
+            self._show_error(error)
+        else:
+            if message:
+                self.notify(message, severity="warning", markup=False)

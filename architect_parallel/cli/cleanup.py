@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from architect_parallel.cli.console import answer, answer_json, warn
+from architect_parallel.cli.console import answer, answer_json, progress, warn
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -51,11 +51,13 @@ def parallel_cleanup(
         if not dry_run:
             for problem in settle_runs(repository, journal, run):
                 warn(problem)
-        plan = plan_cleanup(repository, journal, run=run, force=force, keep_branches=keep_branches, kind=kind)
-        if dry_run:
-            outcome = CleanupOutcome(removed=(), stays=plan.stays)
-        else:
-            outcome = execute(repository, journal, plan)
+        with progress() as show:
+            show("looking at worktrees and branches")
+            plan = plan_cleanup(repository, journal, run=run, force=force, keep_branches=keep_branches, kind=kind)
+            if dry_run:
+                outcome = CleanupOutcome(removed=(), stays=plan.stays)
+            else:
+                outcome = execute(repository, journal, plan, show)
     if as_json:
         answer_json(_plain(plan, outcome, dry_run=dry_run))
     else:

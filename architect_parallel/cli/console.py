@@ -10,11 +10,18 @@ import contextlib
 import os
 import shutil
 import sys
-from typing import Any, TextIO
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.text.display import Display
 
+if TYPE_CHECKING:
+    from architect_parallel.reports.terminal import ProgressReport
+
+STARTED_S = time.monotonic()
+"""The start of this command, on the monotonic clock."""
 _asked: dict[str, Any] = {"color": None, "wide": False}
 """The values of `--color` and `--wide`. No colour means that the environment and the configuration decide."""
 
@@ -89,6 +96,38 @@ def _has_colors(on_terminal: bool) -> bool:
     if choice in ("always", "never"):
         return bool(choice == "always")
     return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Show one line of progress on a terminal within the block. It replaces the one before, and goes at the end.
+
+    Elsewhere nothing is shown.
+    """
+    from architect_parallel.system.terminal import shows_live
+    from architect_parallel.text.display import shorten
+
+    if not shows_live(sys.stderr):
+        yield lambda line: None
+        return
+
+    def show(line: str) -> None:
+        columns = shutil.get_terminal_size().columns
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"\r{shorten(line, columns - 1)}\x1b[K")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        show("")
+
+
+def progress_report(*, as_json: bool, quiet: bool) -> ProgressReport:
+    """The live view of a run, in the colours that the user wants."""
+    from architect_parallel.reports.terminal import ProgressReport
+
+    return ProgressReport(as_json=as_json, quiet=quiet, has_colors=display(sys.stderr).color)
 
 
 def answer(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json, progress
 
 
 def import_(
@@ -26,9 +26,9 @@ def import_(
     from architect_parallel.runs.workspace import load_workspace
 
     here = load_workspace(Path.cwd())
-    with Journal.of(here.repository) as journal:
+    with Journal.of(here.repository) as journal, progress() as show:
         settings = here.settings.worktrees
-        imported = import_run(here.repository, journal, directory, dry_run=dry_run, settings=settings)
+        imported = import_run(here.repository, journal, directory, dry_run=dry_run, settings=settings, show=show)
     if json:
         branches = [
             {"worker_id": worker_id, "branch": branch, "commit": imported.commits.get(worker_id)}

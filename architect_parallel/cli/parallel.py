@@ -104,9 +104,9 @@ def run_or_show(request: ParallelConfig, *, as_json: bool, quiet: bool, dry_run:
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
     """Run `request`, show it live as far as the streams allow, and print the answer."""
     from architect_parallel.api.launch import ParallelRunner
-    from architect_parallel.reports.terminal import ProgressReport
+    from architect_parallel.cli.console import progress_report
 
-    report = ProgressReport(as_json=as_json, quiet=quiet)
+    report = progress_report(as_json=as_json, quiet=quiet)
     runner = ParallelRunner(request, listeners=[report.take])
     with report:
         result = runner.execute(started=report.begin)
@@ -115,7 +115,17 @@ def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResu
 
 
 def print_result(result: RunResult, *, as_json: bool) -> None:
-    """Print the result of a run, of a competition with its ranking. On a terminal add the next commands on stderr."""
+    """Print the result of a run, of a competition with its ranking. On a terminal add the next commands on stderr.
+
+    Then tell the user's terminal and the user's command that the run has ended.
+    """
+    from architect_parallel.cli.finish import announce
+
+    _print_result(result, as_json=as_json)
+    announce(result)
+
+
+def _print_result(result: RunResult, *, as_json: bool) -> None:
     from architect_parallel.api.competition import rates_of
     from architect_parallel.evaluation.ranking import ranking_of
     from architect_parallel.reports import competition

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -225,8 +225,13 @@ def _worktree_stays(left: Leftover, *, force: bool) -> Stays:
     return stays_of(left, "worktree", str(left.path), left.worktree_stays or "", hint)
 
 
-def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> CleanupOutcome:
+def execute(
+    repository: Repository, journal: Journal, plan: CleanupPlan, show: Callable[[str], None] = lambda line: None
+) -> CleanupOutcome:
     """Save, then remove what the plan names. Whatever has changed since the plan, or fails, is kept and named.
+
+    Args:
+        show: Takes a line of progress before each step.
 
     Raises:
         EnvironmentProblem: The journal cannot be written; nothing was removed.
@@ -242,7 +247,8 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
             element for element in plan.scratch if element.run_id not in live and _gone(repository, element, stays)
         )
         decided: list[tuple[Item, Removal]] = []
-        for item in plan.items:
+        for number, item in enumerate(plan.items, start=1):
+            show(f"saving {number} of {len(plan.items)}: {item.leftover.words}")
             if item.leftover.run_id not in live:
                 with _failure_stays(item.leftover, stays):
                     decided.append((item, keep_item(repository, journal, item)))
@@ -253,7 +259,8 @@ def execute(repository: Repository, journal: Journal, plan: CleanupPlan) -> Clea
             "cleanup", run_id, {"removals": [asdict(removal) for _, removal in decided]}
         )
         removed = []
-        for item, intended in decided:
+        for number, (item, intended) in enumerate(decided, start=1):
+            show(f"removing {number} of {len(decided)}: {item.leftover.words}")
             done = None
             with _failure_stays(item.leftover, stays):
                 done = remove_item(repository, item, intended, stays)

@@ -68,6 +68,11 @@ class Leftover:
     """A command to type."""
 
     @property
+    def words(self) -> str:
+        """The worker and its run."""
+        return f"worker {self.spec.worker_id} of {self.run_id}"
+
+    @property
     def tree(self) -> str | None:
         return self.content.tree if self.content is not None else None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import termios
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.text.sanitize import one_line
 
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
@@ -55,6 +57,56 @@ def become(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoRetur
         os.execvpe(argv[0], list(argv), dict(env))
     except OSError as error:
         raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+
+
+def run_in_front(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    """Run a program at this terminal to its end. Returns its exit code.
+
+    Raises:
+        EnvironmentProblem: It cannot be started.
+    """
+    try:
+        return subprocess.run(argv, cwd=cwd, env=env, check=False).returncode
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+
+
+def start_behind(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+    """Start a program without a terminal. It outlives this process.
+
+    Raises:
+        EnvironmentProblem: It cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+    threading.Thread(target=process.wait, name="behind", daemon=True).start()
+
+
+def notification(title: str, text: str, environ: Mapping[str, str]) -> str:
+    r"""The control sequences that ring the bell, show a notification and set the title of a terminal.
+
+    Terminals know one of two notifications, and those that know both would show it twice. tmux passes on what is
+    wrapped, if it is allowed to.
+
+    >>> notification("done", "3 OK", {"TERM": "foot"})
+    '\x07\x1b]777;notify;done;3 OK\x1b\\\x1b]2;done: 3 OK\x1b\\'
+    """
+    title, text = (one_line(part, 200).replace(";", ",") for part in (title, text))
+    knows_777 = environ.get("TERM", "").startswith(("rxvt", "foot")) or "VTE_VERSION" in environ
+    shown = f"\x1b]777;notify;{title};{text}\x1b\\" if knows_777 else f"\x1b]9;{title}: {text}\x1b\\"
+    if "TMUX" in environ:
+        shown = "\x1bPtmux;" + shown.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+    return f"\a{shown}\x1b]2;{title}: {text}\x1b\\"
 
 
 class LiveBlock:

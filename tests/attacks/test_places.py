@@ -86,7 +86,7 @@ def test_a_client_of_serve_holds_its_connection_with_a_byte_now_and_then(
     monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
     monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.2)
-    server = http_server.Loopback(port=0, page=lambda: b"", state=lambda: "", policy="", token="t")
+    server = http_server.Loopback(port=0, page=lambda path: b"", state=lambda path: "", policy="", token="t")
     handler = server._server.RequestHandlerClass
     if not guarded:
         monkeypatch.setattr(handler, "handle_one_request", BaseHTTPRequestHandler.handle_one_request)
@@ -109,7 +109,7 @@ def test_a_client_of_serve_holds_its_connection_with_a_byte_now_and_then(
 
 
 def test_control_a_client_that_asks_gets_its_answer() -> None:
-    server = http_server.Loopback(port=0, page=lambda: b"page", state=lambda: "", policy="", token="t")
+    server = http_server.Loopback(port=0, page=lambda path: b"page", state=lambda path: "", policy="", token="t")
     with server, socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(f"GET /?token=t HTTP/1.0\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
         answer = b"".join(iter(lambda: client.recv(4096), b""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import termios
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.console import Architect, wait_until, working_in
+from support.console import Architect, wait_until, working_in, write_program
 from support.terminals import Terminal
 
 import architect_parallel
@@ -133,12 +134,18 @@ def live(architect: Architect, tmp_path: Path) -> Iterator[tuple[Architect, subp
 
 
 def test_the_full_screen_cancels_a_worker_and_restores_the_terminal(live: tuple[Architect, Any, Path]) -> None:
-    architect, run, _ = live
-    terminal = Terminal(architect.cwd, "watch")
+    architect, run, go = live
+    write_program(go.with_name("editor"), "import sys; open('opened.txt', 'w').write(sys.argv[1])")
+    terminal = Terminal(architect.cwd, "watch", env={"VISUAL": shlex.quote(str(go.with_name("editor")))})
     try:
         terminal.shows("running", "1/2 done (1 not OK), 1 running", "worker 1 running   log", "waiting here", "q Quit")
-        terminal.resize(200, 50)
+        terminal.resize(120, 50)
         terminal.shows("BACKEND", "MODEL")
+        opened = architect.cwd / ".architect-parallel-1" / "opened.txt"
+        terminal.type(b"o")
+        wait_until(lambda: bool(terminal.text) and opened.is_file() and bool(opened.read_text()), "the editor's file")
+        assert opened.read_text() == str(opened.parent)
+        terminal.shows("worker 1 running   log")
         terminal.type(b"c")
         terminal.shows("Cancel worker 1")
         terminal.type(b"y")
@@ -146,7 +153,7 @@ def test_the_full_screen_cancels_a_worker_and_restores_the_terminal(live: tuple[
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ends() == 143
         assert terminal.text
-        assert terminal.written.count(b"\x1b[?1049h") == terminal.written.count(b"\x1b[?1049l") == 1
+        assert terminal.written.count(b"\x1b[?1049h") == terminal.written.count(b"\x1b[?1049l") == 2
         assert termios.tcgetattr(terminal.slave) == terminal.before
         assert not terminal.screen.cursor.hidden
     finally:

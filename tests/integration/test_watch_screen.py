@@ -14,7 +14,8 @@ from support.repositories import git
 
 from architect_parallel.api.launch import ParallelRunner
 from architect_parallel.api.watch_details import Details
-from architect_parallel.api.watch_screen import KEYS, WatchScreen
+from architect_parallel.api.watch_panes import KEYS
+from architect_parallel.api.watch_screen import WatchScreen
 from architect_parallel.api.watch_table import WorkerTable
 from architect_parallel.events import RunStarted
 from architect_parallel.journal import Journal
@@ -70,7 +71,7 @@ class Screen:
 
     async def ends(self) -> None:
         """Wait until the view has been left."""
-        for _ in range(200):
+        for _ in range(600):
             if self.app.return_value is not None:
                 return
             await self._pilot.pause(0.05)  # type: ignore[attr-defined]
@@ -78,7 +79,7 @@ class Screen:
 
     async def shows(self, *words: str) -> None:
         """Wait until all `words` are on the screen."""
-        for _ in range(200):
+        for _ in range(600):
             if all(word in self.text for word in words):
                 return
             await self._pilot.pause(0.05)  # type: ignore[attr-defined]
@@ -119,11 +120,10 @@ def test_everything_fits_the_screen(checkout: Path, size: tuple[int, int]) -> No
     run_tasks(checkout, *(f"echo 日本語 {'x' * 300} {number}" for number in range(10)))
 
     async def steps(screen: Screen) -> None:
-        await screen.shows("worker 1 OK", "l Log", "q Quit")
+        await screen.shows("worker 1 OK", "d Diff", "q Quit", "TASK")
         assert len(screen.lines) == size[1]
         assert all(cell_len(line) <= size[0] for line in screen.lines)
-        headings = screen.lines[1].split()
-        assert ("BACKEND" in headings) == (size == LARGE)
+        assert not screen.app.query_one(WorkerTable).show_horizontal_scrollbar
         beside = "worker 1 OK" in screen.lines[1]
         assert beside == (size == LARGE), "the details are beside the list where there is room"
 
@@ -180,6 +180,24 @@ def test_a_result_is_merged_after_a_yes_and_not_after_a_no(checkout: Path) -> No
     with watching(checkout) as app:
         drive(app, steps)
     assert (checkout / "new.txt").read_text() == "new\n"
+
+
+def test_a_worker_runs_again_and_goes_on_in_processes_of_their_own(checkout: Path) -> None:
+    run_tasks(checkout, "echo once >> count.txt")
+
+    async def steps(screen: Screen) -> None:
+        await screen.shows("worker 1 OK", "r Retry", "s Send")
+        await screen.press("r")
+        await screen.shows("Run worker 1 (echo once >> count.txt) again from its base?")
+        await screen.press("y")
+        await screen.shows("worker 1 OK, attempt 2")
+        await screen.press("s", *"echo twice >> count.txt", "enter")
+        await screen.shows("worker 1 OK, attempt 3", "echo twice")
+        await screen.press("d")
+        await screen.shows("A count.txt  +2 -0")
+
+    with watching(checkout) as app:
+        drive(app, steps)
 
 
 def test_a_run_without_events_of_its_workers_and_a_signal(checkout: Path) -> None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from architect_parallel.domain import RunResult, Status
 from architect_parallel.reports.html.changes import WorkerChanges, changes_of
 from architect_parallel.reports.html.formatting import shown
 from architect_parallel.reports.html.markup import environment, trusted
-from architect_parallel.reports.html.page_model import Present
+from architect_parallel.reports.html.page_model import TITLE_CHARACTERS, Present
 from architect_parallel.reports.html.transcripts import transcript
 from architect_parallel.reports.material import Material
+from architect_parallel.text.sanitize import one_line
 
 TRANSCRIPT_CHARACTERS = 900_000
 """Of all packed transcripts together, in base64."""
@@ -38,11 +41,12 @@ def render(material: Material) -> str:
     return page(material)
 
 
-def page(material: Material, *, events: str | None = None, state: str = "") -> str:
+def page(material: Material, *, events: str | None = None, index: str | None = None, state: str = "") -> str:
     """Return the document.
 
     Args:
         events: The address of the event stream on the page's own origin; `None` means a page that does not change.
+        index: The address of the list of all runs, on the same origin. `None` means that there is none.
         state: The state of the run that the page shows, as the event stream names it.
     """
     present = Present(material)
@@ -50,7 +54,7 @@ def page(material: Material, *, events: str | None = None, state: str = "") -> s
     changes = changes_of(material.repository, run)
     run_dir = material.repository.state_dir / "runs" / run.run_id
     limit = TRANSCRIPT_CHARACTERS // max(1, len(run.planned))
-    transcripts = {spec.worker_id: transcript(run_dir, spec.worker_id, limit) for spec in run.planned}
+    transcripts = {spec.worker_id: transcript(run_dir, spec, limit) for spec in run.planned}
     blocks = {f"patch-{worker.worker_id}": worker.packed for worker in changes if worker.packed}
     blocks |= {f"log-{worker_id}": packed for worker_id, (packed, size) in transcripts.items() if size}
     return (
@@ -68,9 +72,37 @@ def page(material: Material, *, events: str | None = None, state: str = "") -> s
             style=trusted(_style()),
             script=trusted(_script()),
             events=events,
+            index=index,
             state=state,
         )
     )
+
+
+def runs_page(repository: str, runs: Mapping[str, RunResult], *, hidden: int) -> str:
+    """Return the list of runs as a document without scripts.
+
+    Args:
+        runs: Address of the report → the run, in the order of the list.
+        hidden: The number of older runs.
+    """
+    entries = [
+        {
+            "address": address,
+            "run": run,
+            "title": _title(run),
+            "good": run.count(Status.SUCCESS),
+        }
+        for address, run in runs.items()
+    ]
+    template = environment().get_template("runs.html")
+    return template.render(repository=repository, entries=entries, hidden=hidden, style=trusted(_style()))
+
+
+def _title(run: RunResult) -> str:
+    """The task of a run, or the first one with the number of all."""
+    tasks = list(dict.fromkeys(spec.prompt for spec in run.planned))
+    lead = f"{len(tasks)} tasks: " if len(tasks) > 1 else ""
+    return one_line(lead + (tasks[0] if tasks else ""), TITLE_CHARACTERS)
 
 
 def policy(*, live: bool) -> str:
