@@ -30,6 +30,7 @@ from architect_parallel.config.yaml_source import Fault, Faulty, KeyPath, dotted
 from architect_parallel.domain import (
     AgentProfile,
     BackendSettings,
+    PortSettings,
     Price,
     ProviderSettings,
     RateLimit,
@@ -148,7 +149,7 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
         backends={name: BackendSettings(**entry) for name, entry in document["backends"].items()},
         prices={name: Price(**entry) for name, entry in document["prices"].items()},
         providers={name: _provider(entry) for name, entry in document["providers"].items()},
-        worktrees=WorktreeSettings(**document["worktrees"]),
+        worktrees=WorktreeSettings(**document["worktrees"] | {"ports": _ports(document["worktrees"]["ports"])}),
         origins=origins,
         warnings=warnings,
     )
@@ -157,3 +158,7 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
 def _provider(entry: Mapping[str, Any]) -> ProviderSettings:
     limit = entry.get("rate_limit")
     return ProviderSettings(rate_limit=None if limit is None else RateLimit(**limit))
+
+
+def _ports(entry: Mapping[str, Any]) -> PortSettings:
+    return PortSettings(first=entry["first"], count=entry["each"])

@@ -67,6 +67,7 @@ from architect_parallel.domain.run_plan import (
 )
 from architect_parallel.domain.settings import (
     BackendSettings,
+    PortSettings,
     Price,
     ProviderSettings,
     Settings,
@@ -102,6 +103,7 @@ __all__ = [
     "OutputFormat",
     "Pair",
     "Pause",
+    "PortSettings",
     "Price",
     "ProviderRate",
     "ProviderSettings",
