@@ -87,7 +87,7 @@ def test_agents_setup_and_checks_get_ports_and_a_name(architect: Architect, home
     config.write_text(f"worktrees:\n  ports: {{first: 53000, each: 20}}\n  setup: ['{note.format('setup')}']\n")
     words = ("parallel", "-c", str(config), "--backend", "shell", "--check", note.format("check"))
     # Each agent waits until the other one has started, so that both have their ports at the same time.
-    wait = "; touch "$HOME/$ARCHITECT_NAME"; until [ $(ls "$HOME" | grep -c architect_) = 2 ]; do sleep 0.01; done"
+    wait = '; touch "$HOME/$ARCHITECT_NAME"; until [ $(ls "$HOME" | grep -c architect_) = 2 ]; do sleep 0.01; done'
     task = f"{note.format('agent')}{wait}; echo $ARCHITECT_PORT > port-$ARCHITECT_PORT"
     done = architect(*words, task, "--workers", "2", env={"ARCHITECT_PORT": "1"})
     assert done.code == 0, done.err
