@@ -208,27 +208,36 @@ def exclude_entries(repository: Repository, settings: WorktreeSettings) -> tuple
 def exclude_from_status(repository: Repository, settings: WorktreeSettings | None = None) -> None:
     """Add this program's directories to `<common>/info/exclude`, once. The other lines stay as they are.
 
+    A new directory for worktrees inside the checkout also gets a `.gitignore`, for tools that read nothing else.
+
     Raises:
         EnvironmentProblem: The file is needed but cannot be written.
     """
     if repository.main_checkout is None:  # no checkout, no status
         return
+    settings = settings or WorktreeSettings()
     file = repository.common_dir / "info" / "exclude"
     with registration_lock(repository):
         try:
             old = file.read_bytes() if file.exists() else b""
             present = {line.rstrip(b"\r \t") for line in old.split(b"\n")}
-            entries = exclude_entries(repository, settings or WorktreeSettings())
+            entries = exclude_entries(repository, settings)
             missing = [entry for entry in entries if entry not in present]
-            if not missing:
-                return
-            file.parent.mkdir(exist_ok=True)
-            # Appended, not replaced: the file may be a link to the user's dotfiles.
-            with file.open("ab") as stream:
-                stream.write(b"" if not old or old.endswith(b"\n") else b"\n")
-                stream.write(b"".join(entry + b"\n" for entry in missing))
+            if missing:
+                file.parent.mkdir(exist_ok=True)
+                # Appended, not replaced: the file may be a link to the user's dotfiles.
+                with file.open("ab") as stream:
+                    stream.write(b"" if not old or old.endswith(b"\n") else b"\n")
+                    stream.write(b"".join(entry + b"\n" for entry in missing))
         except OSError as error:
             raise not_writable(file, error) from error
+        place = shared_directory(repository, settings)
+        if place.is_relative_to(repository.root) and not os.path.lexists(place):
+            try:
+                place.mkdir(parents=True)
+                (place / ".gitignore").write_text("# made by architect-parallel for its worktrees\n*\n")
+            except OSError as error:
+                raise not_writable(place, error) from error
 
 
 def blocked(repository: Repository, branch: str) -> EnvironmentProblem | None:
