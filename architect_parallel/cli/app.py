@@ -30,6 +30,7 @@ from architect_parallel.cli import (
     import_,
     leaderboard,
     logs,
+    mcp,
     merge,
     parallel,
     report,
@@ -71,6 +72,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("demo", demo.demo),
     ("backends", backends.backends),
     ("doctor", doctor.doctor),
+    ("mcp", mcp.mcp),
 )
 
 GROUPS: tuple[tuple[str, typer.Typer], ...] = (("spec", spec.app), ("flow", flow.app), ("config", config_command.app))

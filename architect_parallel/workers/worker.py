@@ -38,6 +38,7 @@ from architect_parallel.system.files import make_private_dir
 from architect_parallel.text.sanitize import one_line
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
 from architect_parallel.workers.context import WorkerContext
+from architect_parallel.workers.nesting import nesting_variables
 from architect_parallel.workers.request import as_started, request_for
 from architect_parallel.workers.result import WorkerState, result_of, verdict_of
 from architect_parallel.workers.usage import Emit
@@ -277,7 +278,8 @@ class WorkerRun:
         is_isolated = spec.isolation is Isolation.WORKTREE
         ceiling = worker_repository.ceiling(Path(spec.worktree_path)) if is_isolated else {}
         named = self._context.task_environment(self._backend).of(spec.prompt) if spec.backend == SHELL else {}
-        return {**named, **ceiling, **self._services, **spec.variables}
+        nesting = nesting_variables(self._context.environ, spec.limits)
+        return {**named, **ceiling, **nesting, **self._services, **spec.variables}
 
     def _command_secrets(self) -> tuple[str, ...]:
         """Secrets that a shell task gets because its text names them."""
