@@ -53,8 +53,13 @@ def make_server(orchestrator: Orchestrator) -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer(
         "architect-parallel", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
     )
-    looks = ToolAnnotations(read_only_hint=True)
+    _add_run_tool(server, orchestrator)
+    _add_look_tools(server, orchestrator)
+    _add_acting_tools(server, orchestrator)
+    return server
 
+
+def _add_run_tool(server: MCPServer[Any], orchestrator: Orchestrator) -> None:
     @server.tool()
     async def run_parallel(
         ctx: Context[Any],
@@ -92,6 +97,10 @@ def make_server(orchestrator: Orchestrator) -> MCPServer[Any]:
             return {"run_id": run_id, "status": "running"}
         return await _followed(ctx, orchestrator, run)
 
+
+def _add_look_tools(server: MCPServer[Any], orchestrator: Orchestrator) -> None:
+    looks = ToolAnnotations(read_only_hint=True)
+
     @server.tool(annotations=looks)
     async def status() -> dict[str, Any]:
         """List the runs of this repository, newest first."""
@@ -112,6 +121,8 @@ def make_server(orchestrator: Orchestrator) -> MCPServer[Any]:
         """Tell which results of a run conflict with each other, and which merge cleanly together."""
         return await _in_thread(lambda: orchestrator.compare(run))
 
+
+def _add_acting_tools(server: MCPServer[Any], orchestrator: Orchestrator) -> None:
     @server.tool(annotations=ToolAnnotations(destructive_hint=False))
     async def merge(
         run: Run = "latest",
@@ -131,8 +142,6 @@ def make_server(orchestrator: Orchestrator) -> MCPServer[Any]:
     ) -> dict[str, Any]:
         """Stop a live run, or one worker of it. The work so far is kept."""
         return await _in_thread(lambda: orchestrator.cancel(run, worker))
-
-    return server
 
 
 async def _in_thread(operation: Callable[[], Answer]) -> Answer:

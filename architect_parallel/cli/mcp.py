@@ -30,7 +30,7 @@ def mcp(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types", "anyio"):
             raise
-        hint = "pip install 'architect-parallel[mcp]'"
+        hint = "in a clone of architect-parallel: pipx install --force '.[mcp]', or pip install '.[mcp]'"
         raise EnvironmentProblem("the package of the Model Context Protocol is not installed", hint=hint) from error
     from architect_parallel.system.git import open_repository
 
