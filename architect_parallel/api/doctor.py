@@ -17,6 +17,9 @@ from architect_parallel.system import machine
 from architect_parallel.system.git import MERGE_TREE_VERSION, MINIMUM_VERSION
 from architect_parallel.system.git import version as git_version
 from architect_parallel.worktrees.create import require_base
+from architect_parallel.worktrees.places import require_root, shared_directory
+from architect_parallel.worktrees.prepare import require_links
+from architect_parallel.worktrees.visible_copies import tools_that_see
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,21 @@ def _examine_machine(place: Path) -> Iterator[Finding]:
     )
 
 
+def _examine_places(here: Workspace) -> Finding:
+    """The finding about the place of worktrees and the tools that would take them up there."""
+    settings = here.settings.worktrees
+    try:
+        require_root(here.repository, settings)
+        require_links(here.repository, settings)
+    except ArchitectParallelError as error:
+        return Finding(check="worktrees", level="problem", text=error.message, remedy=error.hint)
+    if tools := tools_that_see(here.repository, settings):
+        text = f"{', '.join(tools)} would take up the worktrees inside the checkout (docs/worktrees.md)"
+        remedy = "set worktrees.root to ../{repo}.worktrees/{name}"
+        return Finding(check="worktrees", level="note", text=text, remedy=remedy)
+    return Finding(check="worktrees", level="ok", text=f"made in {shared_directory(here.repository, settings)}")
+
+
 def _examine_repository(here: Workspace, journal: Journal) -> Iterator[Finding]:
     try:
         commit = require_base(here.repository, "HEAD")
@@ -91,6 +109,7 @@ def _examine_repository(here: Workspace, journal: Journal) -> Iterator[Finding]:
         yield Finding(check="repository", level="ok", text=text)
     except ArchitectParallelError as error:
         yield Finding(check="repository", level="problem", text=error.message, remedy=error.hint)
+    yield _examine_places(here)
     parallel = here.settings.parallel
     rules = Rules(min_free_memory_bytes=parallel.min_free_memory, min_free_disk_bytes=parallel.min_free_disk)
     room = FreeResources(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
@@ -108,11 +108,13 @@ class CommandEnvironment:
     """Names that the configuration adds. They are passed with any value."""
     keys: tuple[str, ...] = ()
     """Names of agents' keys. They are passed only if `names` has them."""
+    added: Mapping[str, str] = field(default_factory=dict)
+    """Further variables, which are not of the launcher's environment."""
 
     def of(self, command: str) -> dict[str, str]:
-        """The variables of one command: the listed ones, and those that its text names."""
+        """The variables of one command: the listed ones, those that its text names, and the added ones."""
         listed = _passed(self.environ, (*self.base, *self.names))
-        return {name: self.environ[name] for name in self._meant(command)} | listed
+        return {name: self.environ[name] for name in self._meant(command)} | listed | dict(self.added)
 
     def secrets(self, command: str) -> tuple[str, ...]:
         """Values to redact in what the command prints, longest first."""

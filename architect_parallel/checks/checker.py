@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
@@ -25,6 +25,7 @@ from architect_parallel.system.git import Repository
 from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.text.quantities import summarize
 from architect_parallel.worktrees.prepare import prepare
+from architect_parallel.worktrees.services import services
 from architect_parallel.worktrees.temporary import temporary_worktree
 from architect_parallel.worktrees.worker_repository import WorkerRepository, ceiling, of_worker, place_of
 
@@ -57,12 +58,14 @@ class Checker:
     """Names of further variables that checks get."""
     keys: tuple[str, ...] = ()
     """Names of agents' keys."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of each check."""
     sampler: Sampler
     stop_token: StopToken
 
     @property
     def _environment(self) -> CommandEnvironment:
-        return CommandEnvironment(environ=self.environ, names=self.checks_env, keys=self.keys)
+        return CommandEnvironment(environ=self.environ, names=self.checks_env, keys=self.keys, added=self.variables)
 
     def check_worker(
         self,
@@ -142,7 +145,9 @@ class Checker:
         Emits one `BaselineFinished`, with the checks that ended.
         """
         try:
-            checks, error = self._check_base(order, settings, setup_environ), None
+            with services(self.run_dir, "base", settings) as variables:
+                own = replace(self, variables=variables)
+                checks, error = own._check_base(order, settings, replace(setup_environ, added=variables)), None
         except ArchitectParallelError as problem:
             checks, error = [], None if self.stop_token.is_cancelled() else str(problem)
         emit(BaselineFinished(checks=tuple(checks), error=error))

@@ -30,6 +30,7 @@ from architect_parallel.cli import (
     import_,
     leaderboard,
     logs,
+    mcp,
     merge,
     parallel,
     place,
@@ -95,6 +96,7 @@ COMMANDS: Mapping[str, Sequence[tuple[str, Callable[..., Any] | typer.Typer]]] =
         ("config", config_command.app),
         ("run", run_command.run),
         ("compare-backends", compare_backends.compare_backends),
+        ("mcp", mcp.mcp),
     ),
 }
 """Every command below the heading under which the help shows it, in the order in which a user needs them."""

@@ -166,6 +166,8 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
         yield ("worktrees", "setup_env")
     if worktrees.get("root", DEFAULT_ROOT) != DEFAULT_ROOT:  # a link in the repository can lead anywhere
         yield ("worktrees", "root")
+    if worktrees.get("link"):
+        yield ("worktrees", "link")
     if any(_leads_outside(pattern) for pattern in worktrees.get("copy", ())):
         yield ("worktrees", "copy")
     tightest = {"approval_mode": ApprovalMode.ALWAYS, "sandbox_mode": SandboxMode.READ_ONLY}

@@ -31,6 +31,7 @@ from architect_parallel.domain import (
     AgentProfile,
     BackendSettings,
     InterfaceSettings,
+    PortSettings,
     Price,
     ProviderSettings,
     RateLimit,
@@ -151,7 +152,7 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
         backends={name: BackendSettings(**entry) for name, entry in document["backends"].items()},
         prices={name: Price(**entry) for name, entry in document["prices"].items()},
         providers={name: _provider(entry) for name, entry in document["providers"].items()},
-        worktrees=WorktreeSettings(**document["worktrees"]),
+        worktrees=WorktreeSettings(**document["worktrees"] | {"ports": _ports(document["worktrees"]["ports"])}),
         ui=InterfaceSettings(**document["ui"]),
         on_finish=document["on_finish"],
         origins=origins,
@@ -162,3 +163,7 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
 def _provider(entry: Mapping[str, Any]) -> ProviderSettings:
     limit = entry.get("rate_limit")
     return ProviderSettings(rate_limit=None if limit is None else RateLimit(**limit))
+
+
+def _ports(entry: Mapping[str, Any]) -> PortSettings:
+    return PortSettings(first=entry["first"], count=entry["each"])

@@ -63,6 +63,10 @@ def _inner_path(value: object) -> str:
     return path
 
 
+def _whole_number(value: object, low: int, high: int) -> int:
+    return read_count(value if isinstance(value, (str, int, float)) else "", low=low, high=high)
+
+
 def _argument(value: object) -> str:
     text = read_text(value)
     for name in _PLACEHOLDER.findall(text):
@@ -100,9 +104,7 @@ _COMMAND_SCHEMA = {
 
 Ceiling = Annotated[
     int,
-    BeforeValidator(
-        lambda value: read_count(value if isinstance(value, (str, int, float)) else "", high=HIGHEST_CEILING)
-    ),
+    BeforeValidator(partial(_whole_number, low=1, high=HIGHEST_CEILING)),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": HIGHEST_CEILING}),
 ]
 Rate = Annotated[
@@ -124,6 +126,16 @@ PerMillion = Annotated[
 ]
 RootTemplate = Annotated[str, BeforeValidator(lambda value: read_root_template(read_filled_text(value)))]
 BranchTemplate = Annotated[str, BeforeValidator(lambda value: read_branch_template(read_filled_text(value)))]
+Port = Annotated[
+    int,
+    BeforeValidator(partial(_whole_number, low=1024, high=65_000)),
+    WithJsonSchema({"type": "integer", "minimum": 1024, "maximum": 65_000}),
+]
+PortCount = Annotated[
+    int,
+    BeforeValidator(partial(_whole_number, low=1, high=100)),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 100}),
+]
 InnerPath = Annotated[str, BeforeValidator(_inner_path)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
 FieldName = Literal[
@@ -193,6 +205,13 @@ class ProviderSection(Section):
     rate_limit: RateLimitSection | None = Field(default=None, description="null means that starts are not spread.")
 
 
+class PortSection(Section):
+    """TCP ports for the test servers of workers."""
+
+    first: Port = Field(default=41_000, description="First port of the first block.")
+    count: PortCount = Field(default=10, alias="each", description="Number of ports that each worker gets.")
+
+
 class WorktreeSection(Section):
     """Place, branch and preparation of a new worktree."""
 
@@ -203,6 +222,11 @@ class WorktreeSection(Section):
     )
     branch: BranchTemplate = Field(
         default=DEFAULT_BRANCH, description="Names of branches, with {n}, {name}, {slug} (of the task) or {run}."
+    )
+    ports: PortSection = PortSection()
+    link: tuple[InnerPath, ...] = Field(
+        default=(),
+        description="Ignored directories of the main checkout to link instead of copying. Agents can write there.",
     )
     copy_: tuple[FilledText, ...] = Field(
         default=(), alias="copy", description="Ignored files to copy from the main checkout."

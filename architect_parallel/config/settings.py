@@ -59,7 +59,8 @@ def _keys() -> list[str]:
     """Every key that has a default, under its name in the configuration file."""
     keys = ["backends", "prices", "providers", "on_finish"]
     keys += [f"parallel_runs.{name}" for name in KEYS]
-    keys += [f"worktrees.{field.name}" for field in fields(WorktreeSettings)]
+    keys += [f"worktrees.{field.name}" for field in fields(WorktreeSettings) if field.name != "ports"]
+    keys += ["worktrees.ports.first", "worktrees.ports.each"]
     keys += [f"ui.{field.name}" for field in fields(InterfaceSettings)]
     for name, entry in BUILT_IN_AGENTS.items():
         keys += [f"agents.{name}.{key}" for key in entry] or [f"agents.{name}"]

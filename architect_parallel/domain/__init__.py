@@ -68,6 +68,7 @@ from architect_parallel.domain.run_plan import (
 from architect_parallel.domain.settings import (
     BackendSettings,
     InterfaceSettings,
+    PortSettings,
     Price,
     ProviderSettings,
     Settings,
@@ -104,6 +105,7 @@ __all__ = [
     "OutputFormat",
     "Pair",
     "Pause",
+    "PortSettings",
     "Price",
     "ProviderRate",
     "ProviderSettings",

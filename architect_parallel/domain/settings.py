@@ -36,6 +36,16 @@ class BackendSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortSettings:
+    """The TCP ports that workers get."""
+
+    first: int = 41_000
+    """The first port of the first block."""
+    count: int = 10
+    """Ports of each worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorktreeSettings:
     """The places, names and preparation of new worktrees."""
 
@@ -43,6 +53,9 @@ class WorktreeSettings:
     """Template of the directory in which worktrees are made, or of a worktree itself (see `text.place_names`)."""
     branch: str = "architect/parallel-{n}"
     """Template of the name of a worker's branch."""
+    ports: PortSettings = field(default_factory=PortSettings)
+    link: tuple[str, ...] = ()
+    """Ignored directories of the main checkout that are linked instead of copied, relative to its top."""
     copy: tuple[str, ...] = ()
     """Paths or globs of ignored files to copy from the main checkout."""
     setup: tuple[str, ...] = ()

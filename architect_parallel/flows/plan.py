@@ -35,6 +35,7 @@ from architect_parallel.text import names, quantities
 from architect_parallel.text.sanitize import one_line, require_utf8
 from architect_parallel.worktrees.create import require_base
 from architect_parallel.worktrees.places import require_root
+from architect_parallel.worktrees.prepare import require_links
 
 NO_CAP = 10_000
 """The number of tasks of one `parallel` that may run at the same time without a limit."""
@@ -76,6 +77,7 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow
             known = ", ".join(flow.variables) or "none"
             raise UsageError(f"the flow has no variable {name!r} (it has: {known})", hint="--var NAME=VALUE")
     require_root(workspace.repository, workspace.settings.worktrees)
+    about_links = require_links(workspace.repository, workspace.settings.worktrees)
     base = require_base(workspace.repository)
     require_backends(flow, workspace)
     plan = RunPlan(
@@ -87,7 +89,7 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow
         max_parallel=NO_CAP,
         timeout_s=None if config.timeout is None else quantities.parse_duration(config.timeout, "--timeout"),
         budget_usd=None if config.budget is None else quantities.parse_usd(config.budget, "--budget"),
-        warnings=workspace.settings.warnings,
+        warnings=(*workspace.settings.warnings, *about_links),
         flow=FlowOrigin(
             file=os.path.abspath(config.file), directory=str(workspace.start), variables=dict(config.variables)
         ),

@@ -95,6 +95,8 @@ class ConflictResolution:
     run_id: str
     run_dir: Path
     environ: Mapping[str, str]
+    variables: Mapping[str, str]
+    """Set on top of the agent's environment."""
     stop_token: StopToken
     on_progress: Callable[[str], None]
     """Takes a line of the agent's progress."""
@@ -160,7 +162,9 @@ class ConflictResolution:
         )
         session = AgentSession(backend=self.resolver.backend, environ=self.environ, prices=self.resolver.prices)
         log = make_own_dir(self.run_dir / "logs") / f"{spec.name}.log"
-        run = session.run(request, limits=spec.limits, log=log, stop_token=self.stop_token, emit=emit)
+        run = session.run(
+            request, limits=spec.limits, log=log, stop_token=self.stop_token, emit=emit, variables=self.variables
+        )
         return run, warnings
 
     def _ref_warnings(self, private: PrivateGit) -> list[str]:

@@ -13,7 +13,7 @@ branch moves once, at the end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings, total_usd
@@ -29,6 +29,7 @@ from architect_parallel.supervision.stop import stop_on_signals
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import show_cost, show_count
 from architect_parallel.worktrees.places import MERGED_PREFIX, auxiliary_path
+from architect_parallel.worktrees.services import services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,11 @@ def combine_in_worktree(repository: Repository, order: IntegrationPlan, workshop
         Interrupted: The merge was stopped.
         EnvironmentProblem: The worktree cannot be made or prepared.
     """
+    with services(workshop.run_dir, "merge", workshop.settings) as variables:
+        return _combine(repository, order, replace(workshop, variables=variables))
+
+
+def _combine(repository: Repository, order: IntegrationPlan, workshop: IntegrationContext) -> Combination:
     bench = IntegrationWorktree(repository, order, workshop)
     with stop_on_signals(workshop.stop_token):
         try:
@@ -167,6 +173,7 @@ class _MergeSequence:
             run_id=order.run_id,
             run_dir=workshop.run_dir,
             environ=workshop.environ,
+            variables=workshop.variables,
             stop_token=workshop.stop_token.child(),
             on_progress=workshop.say,
         ).run()

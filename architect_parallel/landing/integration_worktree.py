@@ -41,6 +41,8 @@ class IntegrationContext:
     """Names of further variables for checks."""
     keys: tuple[str, ...] = ()
     """Names of the agents' keys."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of setup, checks and agents."""
     settings: WorktreeSettings = field(default_factory=WorktreeSettings)
     resolver: Resolver | None = None
     """`None` means that conflicting results are left out."""
@@ -149,7 +151,7 @@ class IntegrationWorktree:
         order = CheckOrder(
             commands=(command,),
             limits=replace(spec.limits, timeout_s=spec.check_timeout_s),
-            environ=CommandEnvironment(environ=workshop.environ, names=workshop.checks_env, keys=workshop.keys),
+            environ=self._command_environment(workshop.checks_env),
             secrets=(),
             log=make_own_dir(workshop.run_dir / "logs") / f"merge-check-{self._checks}.log",
             cookie=f"{spec.run_id}.merge.{secrets.token_hex(8)}",
@@ -164,16 +166,15 @@ class IntegrationWorktree:
         )
         return results[0] if results else None
 
-    @property
-    def _setup_environment(self) -> CommandEnvironment:
+    def _command_environment(self, names: tuple[str, ...]) -> CommandEnvironment:
         workshop = self._workshop
-        return CommandEnvironment(environ=workshop.environ, names=workshop.settings.setup_env, keys=workshop.keys)
+        return CommandEnvironment(environ=workshop.environ, names=names, keys=workshop.keys, added=workshop.variables)
 
     def _run(self, command: str) -> CommandOutcome:
         return run_command(
             ("/bin/sh", "-c", command),
             cwd=self.worktree.path,
-            env=self._setup_environment.of(command),
+            env=self._command_environment(self._workshop.settings.setup_env).of(command),
             timeout_s=None,
             is_cancelled=self._workshop.stop_token.is_cancelled,
         )
@@ -191,6 +192,6 @@ class IntegrationWorktree:
             relink(self._worktree.path, self._worktree.admin_dir)
 
     def _prepare(self) -> None:
-        prepare(
-            self._repository, self.worktree, self._workshop.settings, run=self._run, environment=self._setup_environment
-        )
+        settings = self._workshop.settings
+        environment = self._command_environment(settings.setup_env)
+        prepare(self._repository, self.worktree, settings, run=self._run, environment=environment)

@@ -43,7 +43,7 @@ from architect_parallel.text import names as naming
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.worktrees.create import require_base
 from architect_parallel.worktrees.places import require_root
-from architect_parallel.worktrees.prepare import require_copy_entries
+from architect_parallel.worktrees.prepare import require_copy_entries, require_links
 
 
 def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None = None) -> RunPlan:
@@ -62,6 +62,7 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
     resolved = [resolve_task(given.tasks[pair.task_index], pair.model, options, here) for pair in pairs]
     require_copy_entries(here.settings.worktrees)
     require_root(here.repository, here.settings.worktrees)
+    about_links = require_links(here.repository, here.settings.worktrees)
     require_all_ready(resolved, here)
     about_competition = competition_warnings(config.competition, options, here)
     base_commit = _base_commit(options, here.repository)
@@ -83,7 +84,15 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
         budget_usd=options.budget,
         fail_fast=options.fail_fast,
         allow_partial=options.allow_partial,
-        warnings=(*here.settings.warnings, *given.warnings, *about_workers, *overlaps, *blind, *about_competition),
+        warnings=(
+            *here.settings.warnings,
+            *given.warnings,
+            *about_workers,
+            *overlaps,
+            *blind,
+            *about_links,
+            *about_competition,
+        ),
         baseline=options.baseline,
         tripwire=TripwireMode.OFF if blind else tripwire,
         output_dir=_output_dir(given, here),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import Repository
 from architect_parallel.tripwire.monitor import Tripwire
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
+from architect_parallel.worktrees.services import services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +40,15 @@ class WorkerContext:
     tripwire: Tripwire | None = None
     """Watches the main checkout while agents run. `None` means that nothing does."""
 
-    def setup_environment(self, backend: Backend) -> environment.CommandEnvironment:
-        """The environment of setup commands of a worker with this backend."""
-        return replace(self.task_environment(backend), names=self.worktrees.setup_env)
+    def setup_environment(
+        self, backend: Backend, variables: Mapping[str, str] | None = None
+    ) -> environment.CommandEnvironment:
+        """The environment of setup commands of a worker with this backend.
+
+        Args:
+            variables: Further variables of each command. `None` means none.
+        """
+        return replace(self.task_environment(backend), names=self.worktrees.setup_env, added=variables or {})
 
     def task_environment(self, backend: Backend) -> environment.CommandEnvironment:
         """The environment of a task that is itself a command."""
@@ -50,13 +58,22 @@ class WorkerContext:
             keys=environment.key_names(self.backends.values()),
         )
 
-    def checker(self, sampler: Sampler, stop_token: StopToken) -> Checker:
-        """A checker for a worker of the run, or for its base commit."""
+    def services(self, owner: str) -> AbstractContextManager[dict[str, str]]:
+        """Ports and a name for the services of a worker, as variables."""
+        return services(self.run_dir, owner, self.worktrees)
+
+    def checker(self, sampler: Sampler, stop_token: StopToken, variables: Mapping[str, str] | None = None) -> Checker:
+        """A checker for a worker of the run, or for its base commit.
+
+        Args:
+            variables: Further variables of each check. `None` means none.
+        """
         return Checker(
             repository=self.repository,
             run_dir=self.run_dir,
             environ=self.environ,
             checks_env=self.checks_env,
+            variables=variables or {},
             keys=environment.key_names(self.backends.values()),
             sampler=sampler,
             stop_token=stop_token,

@@ -9,6 +9,7 @@ in exactly one `WorkerFinished`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -37,6 +38,7 @@ from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.text.sanitize import one_line
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
 from architect_parallel.workers.context import WorkerContext
+from architect_parallel.workers.nesting import nesting_variables
 from architect_parallel.workers.request import as_started, request_for, variables_of
 from architect_parallel.workers.result import WorkerState, result_of, verdict_of
 from architect_parallel.workers.usage import Emit
@@ -57,7 +59,8 @@ def run_worker(spec: WorkerSpec, context: WorkerContext, sampler: Sampler, stop_
     run = WorkerRun(spec, context, sampler, stop_token, emit)
     try:
         run.resolve_inputs()
-        run.execute()
+        with context.services(f"worker-{spec.worker_id}") as variables:
+            run.execute(variables)
     except ArchitectParallelError as error:
         run.fail(error)
     except Exception as error:  # a bug in one worker must not end the others
@@ -80,21 +83,27 @@ class WorkerRun:
         self._backend = context.backends[spec.backend]
         self._state = WorkerState(warnings=list(spec.warnings))
         self._has_inputs = False
+        self._services: Mapping[str, str] = {}
 
     def resolve_inputs(self) -> None:
         """Complete the spec with the results of the worker's dependencies."""
         self._spec = self._context.resolve_inputs(self._spec)
         self._has_inputs = True
 
-    def execute(self) -> None:
-        """Run the agent in its worktree (or in place), then collect and check its work."""
+    def execute(self, services: Mapping[str, str]) -> None:
+        """Run the agent in its worktree (or in place), then collect and check its work.
+
+        Args:
+            services: Variables for the agent, setup and checks.
+        """
+        self._services = services
         if self._is_stopped_before_start():
             return
         self._emit(WorkerStarting(attempt=self._spec.attempt))
         if self._spec.isolation is Isolation.NONE:
             self._work_in_place()
             return
-        tree = WorkerWorktree(self._spec, self._context, self._stop_token, self._warn)
+        tree = WorkerWorktree(self._spec, self._context, self._stop_token, self._warn, services)
         try:
             worktree = tree.take()
         except Cancelled:
@@ -267,7 +276,8 @@ class WorkerRun:
         """Variables on top of the agent's environment; for a shell task also those that its text names."""
         spec = self._started_spec
         named = self._context.task_environment(self._backend).of(spec.prompt) if spec.backend == SHELL else {}
-        return {**named, **variables_of(spec)}
+        nesting = nesting_variables(self._context.environ, spec.limits)
+        return {**named, **nesting, **self._services, **variables_of(spec)}
 
     def _command_secrets(self) -> tuple[str, ...]:
         """Secrets that a shell task gets because its text names them."""
@@ -304,7 +314,7 @@ class WorkerRun:
         state.checked = False
         tripwire = self._context.tripwire
         with nullcontext() if tripwire is None else tripwire.checking(spec):
-            state.checks = self._context.checker(self._sampler, self._stop_token).check_worker(
+            state.checks = self._context.checker(self._sampler, self._stop_token, self._services).check_worker(
                 spec,
                 private,
                 state.diff.head if state.diff is not None else None,

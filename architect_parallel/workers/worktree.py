@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from architect_parallel.domain import WorkerSpec
@@ -28,6 +28,8 @@ class WorkerWorktree:
     context: WorkerContext
     stop_token: StopToken
     warn: Callable[[str], None]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of setup commands."""
 
     def take(self) -> Worktree:
         """Make the worktree. For a further attempt, save the earlier one's work and reopen it.
@@ -74,7 +76,7 @@ class WorkerWorktree:
         Raises:
             EnvironmentProblem: A setup command failed.
         """
-        commands = self.context.setup_environment(self.context.backends[self.spec.backend])
+        commands = self.context.setup_environment(self.context.backends[self.spec.backend], self.variables)
 
         def run(command: str) -> CommandOutcome:
             return run_command(

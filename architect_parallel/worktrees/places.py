@@ -55,7 +55,7 @@ class Places:
         self._parents: set[str] = set()
         """Their directories. A branch and a branch below it exclude each other."""
         self._take(_branches(repository, settings.branch))
-        self._paths = set(map(_comparable, _registered(repository)))
+        self._paths = set(map(_comparable, registered_worktrees(repository)))
         live = list(live)
         self._take(f"refs/heads/{spec.branch}" for spec in live if spec.branch)
         self._paths |= {_comparable(spec.worktree_path) for spec in live if spec.isolation is Isolation.WORKTREE}
@@ -188,44 +188,56 @@ def highest_number(repository: Repository, settings: WorktreeSettings | None = N
     pattern = place_names.split_root(settings.root)[1]
     if directory := place_names.number_pattern(pattern.split("/")[-1], repository.root.name):
         present = names(shared_directory(repository, settings)) if "/" not in pattern else []
-        present += [path.name for path in _registered(repository)]
+        present += [path.name for path in registered_worktrees(repository)]
         matches += [directory.fullmatch(name) for name in present]
     return max((int(match[1]) for match in matches if match), default=0)
 
 
 def exclude_entries(repository: Repository, settings: WorktreeSettings) -> tuple[bytes, ...]:
-    """The lines of `info/exclude` that hide the program's directories from `git status`."""
+    """The lines of `info/exclude` that hide the program's directories and links from `git status`."""
+    # A rule such as `node_modules/` does not hide a link of that name.
+    links = [os.fsencode(f"/{place_names.as_glob(os.path.normpath(name), '')}") for name in settings.link]
     if settings.root == place_names.DEFAULT_ROOT or (pattern := _pattern_in_checkout(repository, settings)) is None:
-        return EXCLUDE_ENTRIES
+        return (*EXCLUDE_ENTRIES, *links)
     inside = os.path.relpath(shared_directory(repository, settings), os.path.realpath(repository.root))
     auxiliary = os.path.normpath(f"/{place_names.as_glob(inside, '')}/{DIRECTORY_PREFIX}*")
-    return tuple(dict.fromkeys([*EXCLUDE_ENTRIES, os.fsencode(f"{auxiliary}/"), os.fsencode(f"/{pattern}/")]))
+    entries = [*EXCLUDE_ENTRIES, os.fsencode(f"{auxiliary}/"), os.fsencode(f"/{pattern}/"), *links]
+    return tuple(dict.fromkeys(entries))
 
 
 def exclude_from_status(repository: Repository, settings: WorktreeSettings | None = None) -> None:
     """Add this program's directories to `<common>/info/exclude`, once. The other lines stay as they are.
+
+    A new directory for worktrees inside the checkout also gets a `.gitignore`, for tools that read nothing else.
 
     Raises:
         EnvironmentProblem: The file is needed but cannot be written.
     """
     if repository.main_checkout is None:  # no checkout, no status
         return
+    settings = settings or WorktreeSettings()
     file = repository.common_dir / "info" / "exclude"
     with registration_lock(repository):
         try:
             old = file.read_bytes() if file.exists() else b""
             present = {line.rstrip(b"\r \t") for line in old.split(b"\n")}
-            entries = exclude_entries(repository, settings or WorktreeSettings())
+            entries = exclude_entries(repository, settings)
             missing = [entry for entry in entries if entry not in present]
-            if not missing:
-                return
-            file.parent.mkdir(exist_ok=True)
-            # Appended, not replaced: the file may be a link to the user's dotfiles.
-            with file.open("ab") as stream:
-                stream.write(b"" if not old or old.endswith(b"\n") else b"\n")
-                stream.write(b"".join(entry + b"\n" for entry in missing))
+            if missing:
+                file.parent.mkdir(exist_ok=True)
+                # Appended, not replaced: the file may be a link to the user's dotfiles.
+                with file.open("ab") as stream:
+                    stream.write(b"" if not old or old.endswith(b"\n") else b"\n")
+                    stream.write(b"".join(entry + b"\n" for entry in missing))
         except OSError as error:
             raise not_writable(file, error) from error
+        place = shared_directory(repository, settings)
+        if place.is_relative_to(repository.root) and not os.path.lexists(place):
+            try:
+                place.mkdir(parents=True)
+                (place / ".gitignore").write_text("# made by architect-parallel for its worktrees\n*\n")
+            except OSError as error:
+                raise not_writable(place, error) from error
 
 
 def blocked(repository: Repository, branch: str) -> EnvironmentProblem | None:
@@ -283,5 +295,6 @@ def _parents(ref: str) -> set[str]:
     return {ref[:place] for place, character in enumerate(ref) if character == "/"}
 
 
-def _registered(repository: Repository) -> list[Path]:
+def registered_worktrees(repository: Repository) -> list[Path]:
+    """The paths of all linked worktrees. They may be gone."""
     return [path for admin in admin_dirs(repository) if (path := registered_path(admin)) is not None]

@@ -1,4 +1,4 @@
-"""A fresh worktree is made ready for work: ignored files it needs are copied, setup commands run.
+"""A fresh worktree is made ready for work: ignored files it needs are linked or copied, setup commands run.
 
 git decides what matches (`ls-files --others`), so only what git does not track is ever copied and patterns mean what
 they mean in `.gitignore`. The invariant: nothing is read from outside the main checkout, nothing is written outside the
@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from architect_parallel.domain import WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees.create import Worktree
-from architect_parallel.worktrees.places import DIRECTORY_PREFIX
+from architect_parallel.worktrees.places import DIRECTORY_PREFIX, registered_worktrees
 
 _TAIL_CHARACTERS = 400
 
@@ -52,6 +52,25 @@ def require_copy_entries(settings: WorktreeSettings) -> None:
             )
 
 
+def require_links(repository: Repository, settings: WorktreeSettings) -> list[str]:
+    """Check the entries of `worktrees.link`, and return a warning if there are any.
+
+    Raises:
+        UsageError: An entry is not a directory that git ignores.
+    """
+    source = repository.main_checkout or repository.checkout
+    if source is None or not settings.link:
+        return []
+    for entry in settings.link:
+        # `./`: a name that begins with `:` or `-` is a name too.
+        words = ("check-ignore", "-q", "--", f"./{entry.rstrip('/')}/")
+        ignored = Git(cwd=source).run(*words, check=False, env={"GIT_LITERAL_PATHSPECS": "0"})
+        if (source / entry).is_symlink() or ignored.code != 0:
+            why = "is a link itself" if (source / entry).is_symlink() else "is not ignored by git"
+            raise UsageError(f"worktrees.link: {entry!r} {why}", hint=f"git -C {source} check-ignore -v {entry}/")
+    return [f"worktrees.link: agents can write through {', '.join(settings.link)} into {source}"]
+
+
 def prepare(
     repository: Repository,
     worktree: Worktree,
@@ -60,7 +79,7 @@ def prepare(
     run: Callable[[str], SetupOutcome],
     environment: CommandEnvironment | None = None,
 ) -> list[str]:
-    """Copy the files that the settings and the include file name, then run the setup commands in order.
+    """Link and copy what the settings and the include file name, then run the setup commands in order.
 
     Args:
         run: Runs one shell command in the worktree to its end.
@@ -77,7 +96,9 @@ def prepare(
     warnings: list[str] = []
     source = repository.main_checkout or repository.checkout
     if source is not None:
-        for name in _wanted(source, settings, warnings):
+        for entry in settings.link:
+            _link(source, worktree.path, os.path.normpath(entry), warnings)
+        for name in _wanted(source, settings, warnings, registered_worktrees(repository)):
             try:
                 _copy(source, worktree.path, name, warnings)
             except OSError as error:
@@ -93,8 +114,12 @@ def prepare(
     return warnings
 
 
-def _wanted(source: Path, settings: WorktreeSettings, warnings: list[str]) -> Iterator[str]:
-    """Untracked paths to copy, relative to `source`; one that ends in `/` is a repository inside this one."""
+def _wanted(source: Path, settings: WorktreeSettings, warnings: list[str], others: Sequence[Path]) -> Iterator[str]:
+    """Untracked paths to copy, relative to `source`; one that ends in `/` is a repository inside this one.
+
+    Args:
+        others: Worktrees. Nothing in them is copied.
+    """
     found: dict[str, None] = {}
     git = Git(cwd=source)
     include = source / settings.include_file
@@ -108,7 +133,23 @@ def _wanted(source: Path, settings: WorktreeSettings, warnings: list[str]) -> It
         found |= dict.fromkeys(listed.fields)
         if not listed.fields and not os.path.lexists(source / entry) and not set(entry) & set("*?["):
             warnings.append(f"worktrees.copy: {entry} is not in {source}")
-    return (name for name in found if not name.startswith(DIRECTORY_PREFIX))
+    left_out = tuple(f"{os.path.normpath(entry)}/" for entry in settings.link)
+    left_out += tuple(f"{path.relative_to(source)}/" for path in others if path.is_relative_to(source))
+    return (name for name in found if not name.startswith((DIRECTORY_PREFIX, *left_out)))
+
+
+def _link(source: Path, target: Path, name: str, warnings: list[str]) -> None:
+    here, there = source / name, target / name
+    if not here.is_dir():
+        warnings.append(f"worktrees.link: {name} is not in {source}")
+    elif os.path.lexists(there) or any((target / parent).is_symlink() for parent in PurePosixPath(name).parents):
+        warnings.append(f"worktrees.link: {name} is not linked: something is in its way in the worktree")
+    else:
+        try:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.symlink_to(here, target_is_directory=True)
+        except OSError as error:
+            raise EnvironmentProblem(f"{name} cannot be linked in {target}: {error.strerror}") from error
 
 
 def _copy(source: Path, target: Path, name: str, warnings: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,27 @@ def test_a_bad_root_is_named_before_a_number_is_reserved(architect: Architect, t
     assert (done.code, done.err.count("\n")) == (2, 2)
     assert "is inside a git directory" in done.err
     assert architect("status", "--json").json["runs"] == []
+
+
+def test_agents_setup_and_checks_get_ports_and_a_name(architect: Architect, home: Path) -> None:
+    config = home / "own.yaml"
+    note = 'echo {} $ARCHITECT_PORT $ARCHITECT_NAME >> "$HOME/seen"'
+    config.write_text(f"worktrees:\n  ports: {{first: 53000, each: 20}}\n  setup: ['{note.format('setup')}']\n")
+    words = ("parallel", "-c", str(config), "--backend", "shell", "--check", note.format("check"))
+    # Each agent waits until the other one has started, so that both have their ports at the same time.
+    wait = '; touch "$HOME/$ARCHITECT_NAME"; until [ $(ls "$HOME" | grep -c architect_) = 2 ]; do sleep 0.01; done'
+    task = f"{note.format('agent')}{wait}; echo $ARCHITECT_PORT > port-$ARCHITECT_PORT"
+    done = architect(*words, task, "--workers", "2", env={"ARCHITECT_PORT": "1"})
+    assert done.code == 0, done.err
+    merged = architect("merge", "latest", "--all", "-c", str(config))
+    assert merged.code == 0, merged.err
+    seen = [line.split() for line in (home / "seen").read_text().splitlines()]
+    ports = {name: {int(port) for _, port, of in seen if of == name} for _, _, name in seen}
+    who = {name: sorted(what for what, _, of in seen if of == name) for name in ports}
+    assert sorted(name.rpartition("_")[2] for name in ports) == ["1", "2", "base", "merge"]
+    assert all(len(of) == 1 for of in ports.values()), "a worker keeps its ports"
+    first, second = (next(of for name, of in ports.items() if name.endswith(end)) for end in ("_1", "_2"))
+    assert first != second
+    assert all((port - 53000) % 20 == 0 and port >= 53000 for of in ports.values() for port in of)
+    assert next(of for name, of in who.items() if name.endswith("_1")) == ["agent", "check", "setup"]
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]{1,62}", name) for name in ports)

@@ -15,7 +15,9 @@ from architect_parallel.domain import WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.git import Repository, open_repository
 from architect_parallel.worktrees.create import Worktree, add_worktree, require_base
-from architect_parallel.worktrees.prepare import prepare, require_copy_entries
+from architect_parallel.worktrees.places import exclude_from_status
+from architect_parallel.worktrees.prepare import prepare, require_copy_entries, require_links
+from architect_parallel.worktrees.remove import remove_worktree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,3 +245,41 @@ def test_what_setup_changes_is_told(repository: Repository, worktree: Worktree) 
     assert prepare(repository, worktree, settings, run=shell_in(worktree)) == [
         "worktrees.setup changed what git sees and will stand in the result: README.md, lock-file"
     ]
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_ignored_directory_is_linked_and_hidden_from_git(tmp_path: Path) -> None:
+    files = {".gitignore": "node_modules/\n*.log\n", "package.json": "{}", "src/a": "", "tracked/x": ""}
+    repository = open_repository(make_repository(tmp_path / "repo", files))
+    module = repository.root / "node_modules" / "left-pad" / "index.js"
+    module.parent.mkdir(parents=True)
+    module.write_text("x")
+    settings = WorktreeSettings(link=("node_modules/", "absent"), copy=("node_modules", "*.log"))
+    (repository.root / "a.log").write_text("log")
+    assert require_links(repository, WorktreeSettings(link=("node_modules",))) == [
+        f"worktrees.link: agents can write through node_modules into {repository.root}"
+    ]
+    worktree = add(repository)
+    (worktree.path / "probe").symlink_to(repository.root)
+    (worktree.path / "node_modules").symlink_to(repository.root)
+    assert "?? node_modules" in git(worktree.path, "status", "--porcelain"), "git takes a link for no directory"
+    (worktree.path / "node_modules").unlink()
+    (worktree.path / "probe").unlink()
+    exclude_from_status(repository, settings)
+    warnings = prepare(repository, worktree, settings, run=shell_in(worktree))
+    assert warnings == [f"worktrees.link: absent is not in {repository.root}"]
+    assert os.readlink(worktree.path / "node_modules") == os.fspath(module.parent.parent)
+    assert (worktree.path / "a.log").exists(), "other files are copied, and those behind the link are not"
+    assert git(worktree.path, "status", "--porcelain") == ""
+    remove_worktree(repository, path=worktree.path, branch=worktree.branch, run_id="r1")
+    assert module.read_text() == "x", "the removal does not follow the link"
+
+
+@pytest.mark.parametrize(("entry", "message"), [("src", "is not ignored by git"), ("linked", "is a link itself")])
+def test_only_ignored_directories_are_linked(tmp_path: Path, entry: str, message: str) -> None:
+    repository = open_repository(make_repository(tmp_path / "repo", {".gitignore": "linked\n", "src/a": ""}))
+    (repository.root / "linked").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        require_links(repository, WorktreeSettings(link=(entry,)))
