@@ -32,6 +32,8 @@ Identifier: TypeAlias = str
 Model: TypeAlias = str
 AssignWord: TypeAlias = str
 TripwireWord: TypeAlias = str
+SandboxWord: TypeAlias = str
+NetworkWord: TypeAlias = str
 Checks: TypeAlias = tuple[str, ...]
 Variables: TypeAlias = tuple[str, ...]
 
@@ -129,6 +131,10 @@ class RunOptions:
         " auto is warn on a terminal, else fail.",
         "HOW",
     )
+    sandbox: SandboxWord | None = flag(
+        None, "Contain agents and their checks: auto, off or write (docs/containment.md) [as configured].", "LEVEL"
+    )
+    network: NetworkWord | None = flag(None, "Network of contained agents: open or none [as configured].", "HOW")
     given: frozenset[str] = frozenset()
     """Names of the options that a flag gave."""
 

@@ -23,7 +23,7 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.recorder import Listener
-from architect_parallel.runs.worker_specs import require_ready
+from architect_parallel.runs.worker_specs import require_containment, require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.scheduling.retries import history_of, lesson_of
@@ -90,6 +90,7 @@ def resume(
         for spec in todo:
             backend = require_backend(here.backends, spec.backend)
             require_ready(here.backends, backend, {spec.model}, here.environ)
+            require_containment(spec, here)
         forget_requests(journal.run_dir(run_id))
         with registration_lock(here.repository):
             moved = _moved(todo, before.begun, here.repository, journal, run_id)

@@ -26,7 +26,7 @@ from architect_parallel.config.yaml_source import (
     read_document,
     walk,
 )
-from architect_parallel.domain import SHELL, ApprovalMode, SandboxMode
+from architect_parallel.domain import SHELL, ApprovalMode, Network, SandboxLevel, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import did_you_mean, nearest
@@ -152,6 +152,14 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
     # With the shell backend the words of a task are a program.
     if data.get("parallel_runs", {}).get("backend") == SHELL:
         yield ("parallel_runs", "backend")
+    # A file may tighten the containment and hide more. Here each layer is alone: what it tightens is not known, so
+    # only the tightest words count.
+    tight = {"level": SandboxLevel.WRITE, "network": Network.NONE, "hide": None}
+    yield from (
+        ("sandbox", key)
+        for key, value in data.get("sandbox", {}).items()
+        if key not in tight or tight[key] not in (None, value)
+    )
     if data.get("parallel_runs", {}).get("tripwire", "fail") != "fail":
         yield ("parallel_runs", "tripwire")
 

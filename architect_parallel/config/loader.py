@@ -33,6 +33,7 @@ from architect_parallel.domain import (
     Price,
     ProviderSettings,
     RateLimit,
+    SandboxSettings,
     Settings,
     WorktreeSettings,
 )
@@ -149,6 +150,7 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
         prices={name: Price(**entry) for name, entry in document["prices"].items()},
         providers={name: _provider(entry) for name, entry in document["providers"].items()},
         worktrees=WorktreeSettings(**document["worktrees"]),
+        sandbox=SandboxSettings(**document["sandbox"]),
         origins=origins,
         warnings=warnings,
     )

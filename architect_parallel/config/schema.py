@@ -31,7 +31,7 @@ from architect_parallel.config.fields import (
     read_number,
     read_text,
 )
-from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.domain import AUTO, ApprovalMode, Network, SandboxLevel, SandboxMode, SandboxSettings
 from architect_parallel.options import KEYS, kind_of
 from architect_parallel.scheduling.assignment import Assign
 from architect_parallel.text.quantities import read_count
@@ -55,6 +55,22 @@ def _inner_path(value: object) -> str:
     if os.path.isabs(path) or ".." in path.split("/"):
         raise ValueError("must be a path inside the repository")
     return path
+
+
+def _sandbox_word(value: object) -> str:
+    words = [AUTO, *(level.value for level in SandboxLevel)]
+    if value is False:  # YAML 1.1 reads `off` so
+        return SandboxLevel.OFF.value
+    if value not in words:
+        raise ValueError(f"must be one of {', '.join(words)}")
+    return str(value)
+
+
+def _full_path(value: object) -> str:
+    path = read_filled_text(value)
+    if not (os.path.isabs(path) or path == "~" or path.startswith("~/")) or ".." in path.split("/"):
+        raise ValueError("must be an absolute path, or begin with ~/")
+    return os.path.normpath(path)
 
 
 def _argument(value: object) -> str:
@@ -116,6 +132,12 @@ PerMillion = Annotated[
     ),
     WithJsonSchema({"type": "number", "minimum": 0}),
 ]
+SandboxWord = Annotated[
+    str,
+    BeforeValidator(_sandbox_word),
+    WithJsonSchema({"enum": [AUTO, *(level.value for level in SandboxLevel)], "type": "string"}),
+]
+FullPath = Annotated[str, BeforeValidator(_full_path)]
 InnerPath = Annotated[str, BeforeValidator(_inner_path)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
 FieldName = Literal[
@@ -198,6 +220,18 @@ class WorktreeSection(Section):
     include_file: InnerPath = Field(default=".worktreeinclude", description="File with further patterns to copy.")
 
 
+class SandboxSection(Section):
+    """Containment of agents and checks by the operating system: docs/containment.md."""
+
+    level: SandboxWord = Field(
+        default=SandboxSettings().level, description="auto, off or write. auto is write where that is possible."
+    )
+    network: Network = Field(default=Network.OPEN, description="open: as you. none: nothing but its own loopback.")
+    write: tuple[FullPath, ...] = Field(default=(), description="Further places that agents may write, such as ~/.m2.")
+    show: tuple[FullPath, ...] = Field(default=(), description="Paths taken off the list of hidden ones.")
+    hide: tuple[FullPath, ...] = Field(default=(), description="Paths added to the list of hidden ones.")
+
+
 class ConfigFile(Section):
     """A whole configuration file."""
 
@@ -207,6 +241,7 @@ class ConfigFile(Section):
     prices: dict[Model, PriceSection] = Field(default={}, description="Prices by model name.")
     providers: dict[Identifier, ProviderSection] = Field(default={}, description="Rate limits by provider.")
     worktrees: WorktreeSection = WorktreeSection()
+    sandbox: SandboxSection = SandboxSection()
 
 
 _OWNERS: Mapping[tuple[str, ...], str] = {

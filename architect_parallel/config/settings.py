@@ -13,7 +13,7 @@ from pathlib import Path
 
 from architect_parallel.config.defaults import BUILT_IN_AGENTS, OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.paths import REPOSITORY_FILE, USER_FILE, user_config_dir
-from architect_parallel.domain import AgentProfile, Settings, WorktreeSettings
+from architect_parallel.domain import AgentProfile, SandboxSettings, Settings, WorktreeSettings
 from architect_parallel.options import KEYS, RunOptions
 
 
@@ -60,6 +60,7 @@ def _keys() -> list[str]:
     keys = ["backends", "prices", "providers"]
     keys += [f"parallel_runs.{name}" for name in KEYS]
     keys += [f"worktrees.{field.name}" for field in fields(WorktreeSettings)]
+    keys += [f"sandbox.{field.name}" for field in fields(SandboxSettings)]
     for name, entry in BUILT_IN_AGENTS.items():
         keys += [f"agents.{name}.{key}" for key in entry] or [f"agents.{name}"]
     return keys

@@ -65,6 +65,17 @@ from architect_parallel.domain.run_plan import (
     SpecFile,
     Workflow,
 )
+from architect_parallel.domain.sandbox import (
+    AUTO,
+    DeniedHost,
+    Mechanism,
+    Network,
+    Sandbox,
+    SandboxLevel,
+    SandboxReport,
+    SandboxSettings,
+    report_of,
+)
 from architect_parallel.domain.settings import (
     BackendSettings,
     Price,
@@ -74,6 +85,7 @@ from architect_parallel.domain.settings import (
 )
 
 __all__ = [
+    "AUTO",
     "SHELL",
     "AgentProfile",
     "ApprovalMode",
@@ -85,6 +97,7 @@ __all__ = [
     "Competition",
     "Complexity",
     "CostBasis",
+    "DeniedHost",
     "Diff",
     "Escape",
     "FileChange",
@@ -95,8 +108,10 @@ __all__ = [
     "LeaderboardRow",
     "LeftOut",
     "Limits",
+    "Mechanism",
     "MergeOrder",
     "ModelRate",
+    "Network",
     "OnPartial",
     "Outcome",
     "OutputFormat",
@@ -114,7 +129,11 @@ __all__ = [
     "RunPlan",
     "RunResult",
     "RunStatus",
+    "Sandbox",
+    "SandboxLevel",
     "SandboxMode",
+    "SandboxReport",
+    "SandboxSettings",
     "Score",
     "Settings",
     "SpecFile",
@@ -128,5 +147,6 @@ __all__ = [
     "WorkerSpec",
     "Workflow",
     "WorktreeSettings",
+    "report_of",
     "total_usd",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from architect_parallel.domain.plans import AgentProfile, RateLimit
+from architect_parallel.domain.sandbox import SandboxSettings
 from architect_parallel.options import RunOptions
 
 
@@ -67,6 +68,7 @@ class Settings:
     prices: Mapping[str, Price] = field(default_factory=dict)
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted key → the origin of its value (`default`, a file, `environment NAME`)."""
     warnings: tuple[str, ...] = ()

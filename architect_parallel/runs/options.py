@@ -8,7 +8,17 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
-from architect_parallel.domain import Competition, Limits, Task, TaskFile, TaskText, TripwireMode
+from architect_parallel.domain import (
+    AUTO,
+    Competition,
+    Limits,
+    Network,
+    SandboxLevel,
+    Task,
+    TaskFile,
+    TaskText,
+    TripwireMode,
+)
 from architect_parallel.errors import UsageError
 from architect_parallel.options import OPTIONS, RunOptions, flag_of, kind_of
 from architect_parallel.scheduling.assignment import Assign
@@ -22,7 +32,7 @@ from architect_parallel.text.suggest import require_known
 class ParallelConfig:
     """The request for a run. `None` means that the task file or the configuration decides.
 
-    The fields from `workers` to `tripwire` are options of a run, described in `architect_parallel.options.RunOptions`.
+    The fields from `workers` to `network` are options of a run, described in `architect_parallel.options.RunOptions`.
     Durations, sizes and amounts may be numbers (seconds, bytes, US dollars) or text as on the command line.
     """
 
@@ -61,6 +71,8 @@ class ParallelConfig:
     allow_partial: bool | None = None
     commit: bool | None = None
     tripwire: str | None = None
+    sandbox: str | None = None
+    network: str | None = None
     on_terminal: bool = False
     """A person watches: `tripwire` `auto` then warns instead of failing a worker."""
     artifacts: str | os.PathLike[str] | None = None
@@ -151,6 +163,8 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "tuple[str, ...]": lambda value, _: tuple(names.split_models(",".join(value))),
     "AssignWord": lambda value, flag: require_known(flag, value, [how.value for how in Assign]),
     "TripwireWord": lambda value, flag: require_known(flag, value, ["auto", *(mode.value for mode in TripwireMode)]),
+    "SandboxWord": lambda value, flag: require_known(flag, value, [AUTO, *(level.value for level in SandboxLevel)]),
+    "NetworkWord": lambda value, flag: require_known(flag, value, [network.value for network in Network]),
     "Checks": _checks,
 }
 """How the value of a flag is read, by the name of the option's annotation. Others stay as they are."""

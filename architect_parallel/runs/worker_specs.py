@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.registry import require_backend
+from architect_parallel.containment.decision import Decision, Wanted, decide
+from architect_parallel.containment.probe import prober
 from architect_parallel.domain import (
     AgentProfile,
     ApprovalMode,
     Complexity,
     Isolation,
     Limits,
+    Network,
     SandboxMode,
     Settings,
     Task,
@@ -48,6 +51,7 @@ class ResolvedTask:
     """With the task's own prompt and modes. `None` means that the mode is not set anywhere."""
     model: str | None
     limits: Limits
+    containment: Decision
 
 
 def resolve_task(task: Task, model: str | None, options: RunOptions, here: Workspace) -> ResolvedTask:
@@ -59,6 +63,7 @@ def resolve_task(task: Task, model: str | None, options: RunOptions, here: Works
 
     Raises:
         UsageError: An unknown backend or agent.
+        EnvironmentProblem: The containment that was asked for cannot be had here.
     """
     profile = require_agent(here.settings, options.over("agent", task.agent))
     backend = options.over("backend", task.backend or profile.backend)
@@ -79,6 +84,16 @@ def resolve_task(task: Task, model: str | None, options: RunOptions, here: Works
         agent=agent,
         model=model,
         limits=worker_limits(options, task),
+        containment=decide(
+            Wanted(
+                flag=options.sandbox,
+                task=task.sandbox,
+                mode=agent.sandbox_mode,
+                network=task.network if options.network is None else Network(options.network),
+            ),
+            here.settings.sandbox,
+            prober(here.environ),
+        ),
     )
 
 
@@ -132,6 +147,17 @@ def require_ready(
             raise EnvironmentProblem(f"backend {backend.name} cannot run: {state.missing}", hint=hint or None)
 
 
+def require_containment(spec: WorkerSpec, here: Workspace) -> None:
+    """Check that a planned worker can be contained as it was planned, here and now.
+
+    Raises:
+        EnvironmentProblem: It cannot: a run is never continued with less.
+    """
+    if spec.sandbox.is_contained and (problem := prober(here.environ)(spec.sandbox.mechanism)) is not None:
+        what = f"worker {spec.worker_id} was contained by {spec.sandbox.mechanism}, which cannot be had here: {problem}"
+        raise EnvironmentProblem(what, hint='architect parallel "the task" --sandbox off')
+
+
 def draft_specs(
     resolved: Sequence[ResolvedTask],
     places: Sequence[TaskPlace],
@@ -181,6 +207,7 @@ def draft_spec(
         agent=order.agent,
         approval_mode=order.agent.approval_mode or approval,
         sandbox_mode=order.agent.sandbox_mode or SandboxMode.DEFAULT,
+        sandbox=order.containment.sandbox,
         limits=order.limits,
         branch="",
         worktree_path=place.directory if in_place else "",
@@ -306,6 +333,8 @@ def _warnings(order: ResolvedTask, options: RunOptions, *, in_place: bool) -> It
     has_modes = ApprovalMode.AUTO in backend.capabilities.approval_modes
     if in_place and has_modes and order.agent.approval_mode is None and order.agent.sandbox_mode is None:
         yield f"in place, without an approval_mode: {backend.name} may be denied what it would have to ask for"
+    if order.containment.warning is not None:
+        yield order.containment.warning
     requested = task.output_format
     if requested is not None and requested is not backend.capabilities.output_format:
         used = backend.capabilities.output_format

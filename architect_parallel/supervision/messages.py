@@ -32,6 +32,10 @@ class Launch:
     cookie: str = field(default_factory=lambda: secrets.token_hex(16))
     nice: int = 5
     """Added to the niceness, so that a sweep outruns the processes that it sweeps."""
+    cage: tuple[bytes, ...] = ()
+    """The steps by which the program is contained (`child.cage`). Empty means that it is not contained."""
+    scratch: Path | None = None
+    """A directory that is removed when the tree is gone, also when the launcher is dead by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,8 +280,11 @@ def _configuration(launch: Launch) -> bytes:
         repr(float(launch.grace_s)),
         word(f"{COOKIE}={launch.cookie}"),
         word(launch.cwd.absolute()),
+        word(launch.scratch or ""),
         str(len(launch.argv)),
+        str(len(launch.cage)),
         *map(word, launch.argv),
+        *(step.hex() for step in launch.cage),
         *(word(text) for pair in env.items() for text in pair),
     ]
     return " ".join(words).encode() + b"\n"

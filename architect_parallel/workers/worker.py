@@ -16,6 +16,7 @@ from pathlib import Path
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Request
+from architect_parallel.containment.box import worker_box
 from architect_parallel.domain import SHELL, Isolation, Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import (
@@ -247,6 +248,7 @@ class WorkerRun:
                 emit=self._emit,
                 variables=self._variables(),
                 secrets=self._command_secrets(),
+                contain=worker_box(spec, context.repository, context.run_dir, context.environ).contain,
             )
         finally:
             if log.exists():

@@ -1,0 +1,74 @@
+"""The box of one worker: its agent and its checks start in the same one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+from architect_parallel.containment.profile import CACHE_PLACES, Places, profile
+from architect_parallel.containment.steps import contained
+from architect_parallel.domain import Sandbox, WorkerSpec
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.supervision.messages import Launch
+from architect_parallel.system.git import Repository
+
+Contain = Callable[[Launch], Launch]
+"""Turns the start of a program into its start in a box."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """The containment of the programs of one worker, judge or resolver."""
+
+    sandbox: Sandbox
+    repository: Repository
+    run_dir: Path
+    environ: Mapping[str, str]
+    directory: Path
+    """The worktree, or the directory that they work in."""
+    name: str
+    """Its name in the run's directory: of its repository, its home, its prompt."""
+
+    def contain(self, launch: Launch) -> Launch:
+        """`launch` as it starts in the box.
+
+        Raises:
+            EnvironmentProblem: Its directory for temporary files cannot be made.
+        """
+        if not self.sandbox.is_contained:
+            return launch
+        own_repository = self.run_dir / "repo" / self.name
+        # Files of submodules and of git-lfs are kept elsewhere, so that they outlive the worker's repository.
+        modules = Path(os.path.realpath(own_repository / "modules"))
+        large_files = self.repository.common_dir / "lfs"
+        state = self.run_dir / "state"
+        budget_files = [entry for entry in state.iterdir() if entry.is_file()] if state.is_dir() else []
+        places = Places(
+            home=Path(self.environ.get("HOME") or "/nonexistent"),
+            directory=self.directory,
+            checkout=self.repository.main_checkout,
+            architect_dir=self.repository.state_dir,
+            write=(own_repository, modules, large_files, state / self.name, *budget_files),
+            read=(self.run_dir / "prompts" / f"{self.name}.txt",),
+            caches=tuple(Path(self.environ[name]) for name in CACHE_PLACES if self.environ.get(name)),
+            scratch=self.run_dir / f"scratch-{self.name}-{token_hex(4)}",
+        )
+        try:
+            return contained(launch, self.sandbox, profile(self.sandbox, places))
+        except OSError as error:
+            raise EnvironmentProblem(f"{places.scratch} cannot be made: {error.strerror}") from error
+
+
+def worker_box(spec: WorkerSpec, repository: Repository, run_dir: Path, environ: Mapping[str, str]) -> Box:
+    """The box of a worker of a run."""
+    return Box(
+        sandbox=spec.sandbox,
+        repository=repository,
+        run_dir=run_dir,
+        environ=environ,
+        directory=Path(spec.worktree_path),
+        name=f"worker-{spec.worker_id}",
+    )
