@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
+from architect_parallel.containment.logins import LentLogin, lend, links, take_back
 from architect_parallel.containment.profile import CACHE_PLACES, Places, profile
 from architect_parallel.containment.steps import contained
 from architect_parallel.domain import Sandbox, WorkerSpec
@@ -31,6 +32,11 @@ class Box:
     """The worktree, or the directory that they work in."""
     name: str
     """Its name in the run's directory: of its repository, its home, its prompt."""
+    read: tuple[Path, ...] = ()
+    """Further places of this program that they read."""
+    write: tuple[Path, ...] = ()
+    """Further places that they write."""
+    lent: list[LentLogin] = field(default_factory=list)
 
     def contain(self, launch: Launch) -> Launch:
         """`launch` as it starts in the box.
@@ -45,14 +51,15 @@ class Box:
         modules = Path(os.path.realpath(own_repository / "modules"))
         large_files = self.repository.common_dir / "lfs"
         state = self.run_dir / "state"
+        self.lent.extend(lend(state / self.name))
         budget_files = [entry for entry in state.iterdir() if entry.is_file()] if state.is_dir() else []
         places = Places(
             home=Path(self.environ.get("HOME") or "/nonexistent"),
             directory=self.directory,
             checkout=self.repository.main_checkout,
             architect_dir=self.repository.state_dir,
-            write=(own_repository, modules, large_files, state / self.name, *budget_files),
-            read=(self.run_dir / "prompts" / f"{self.name}.txt",),
+            write=(own_repository, modules, large_files, state / self.name, *budget_files, *self.write),
+            read=(self.run_dir / "prompts" / f"{self.name}.txt", *links(state / self.name), *self.read),
             caches=tuple(Path(self.environ[name]) for name in CACHE_PLACES if self.environ.get(name)),
             scratch=self.run_dir / f"scratch-{self.name}-{token_hex(4)}",
         )
@@ -60,6 +67,12 @@ class Box:
             return contained(launch, self.sandbox, profile(self.sandbox, places))
         except OSError as error:
             raise EnvironmentProblem(f"{places.scratch} cannot be made: {error.strerror}") from error
+
+    def close(self) -> list[str]:
+        """Take the logins of an agent that has ended back; return warnings."""
+        warnings = [warning for login in self.lent if (warning := take_back(login)) is not None]
+        self.lent.clear()
+        return warnings
 
 
 def worker_box(spec: WorkerSpec, repository: Repository, run_dir: Path, environ: Mapping[str, str]) -> Box:

@@ -117,7 +117,8 @@ def _view(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
     written = {os.path.realpath(path) for path in profile.write if path.exists()}
     read = {os.path.realpath(path) for path in profile.read if path.exists()}
     caches = tuple(dict.fromkeys(map(os.path.realpath, profile.caches)))
-    named = {path for path in _named(launch, profile) if path not in written and path not in caches}
+    own = tuple(f"{path}/" for path in (*written, *caches))
+    named = {path for path in _named(launch, profile) if not f"{path}/".startswith(own)}
     yield from (("bind", path, path) for path in written)
     yield from (("read", path, path) for path in (read | named) - written)
     for number, real in enumerate(caches):

@@ -236,6 +236,7 @@ class WorkerRun:
         spec, context = self._spec, self._context
         attempt = "" if spec.attempt == 1 else f"-{spec.attempt}"
         log = make_private_dir(context.run_dir / "logs") / f"worker-{spec.worker_id}{attempt}.log"
+        box = worker_box(spec, context.repository, context.run_dir, context.environ)
         session = AgentSession(
             backend=self._backend, environ=context.environ, prices=context.prices, sampler=self._sampler
         )
@@ -248,9 +249,11 @@ class WorkerRun:
                 emit=self._emit,
                 variables=self._variables(),
                 secrets=self._command_secrets(),
-                contain=worker_box(spec, context.repository, context.run_dir, context.environ).contain,
+                contain=box.contain,
             )
         finally:
+            for warning in box.close():
+                self._warn(warning)
             if log.exists():
                 self._state.log_path = str(log)
 
@@ -259,7 +262,7 @@ class WorkerRun:
         prompt_file = make_private_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
         state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
         request = request_for(self._started_spec, prompt_file=prompt_file, state_dir=state_dir)
-        kept_there = self._backend.capabilities.sessions_in_state
+        kept_there = self._backend.capabilities.sessions_in_state or (spec.sandbox.is_contained and spec.attempt > 1)
         if request.session_id is not None and kept_there and not any(state_dir.iterdir()):  # a cleanup removed it
             self._warn(f"session {one_line(request.session_id, 40)} is not kept any more: the agent begins anew")
             request = replace(request, session_id=None)
