@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from secrets import token_hex
 from architect_parallel.containment.logins import LentLogin, lend, links, take_back
 from architect_parallel.containment.profile import CACHE_PLACES, Places, profile
 from architect_parallel.containment.steps import contained
-from architect_parallel.domain import Sandbox, WorkerSpec
+from architect_parallel.domain import Mechanism, Sandbox, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.supervision.messages import Launch
 from architect_parallel.system.git import Repository
@@ -61,12 +62,17 @@ class Box:
             write=(own_repository, modules, large_files, state / self.name, *budget_files, *self.write),
             read=(self.run_dir / "prompts" / f"{self.name}.txt", *links(state / self.name), *self.read),
             caches=tuple(Path(self.environ[name]) for name in CACHE_PLACES if self.environ.get(name)),
-            scratch=self.run_dir / f"scratch-{self.name}-{token_hex(4)}",
+            scratch=self._scratch(),
         )
         try:
             return contained(launch, self.sandbox, profile(self.sandbox, places))
         except OSError as error:
             raise EnvironmentProblem(f"{places.scratch} cannot be made: {error.strerror}") from error
+
+    def _scratch(self) -> Path:
+        if self.sandbox.mechanism is Mechanism.LANDLOCK:  # seen at its own path, and a socket's path is short
+            return Path(tempfile.gettempdir()) / f"architect-{token_hex(8)}"
+        return self.run_dir / f"scratch-{self.name}-{token_hex(4)}"
 
     def close(self) -> list[str]:
         """Take the logins of an agent that has ended back; return warnings."""

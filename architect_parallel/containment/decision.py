@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from architect_parallel.containment.landlock import gaps
 from architect_parallel.domain import (
     AUTO,
     Mechanism,
@@ -19,10 +20,11 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
 
-ORDER = (Mechanism.NAMESPACES,)
+ORDER = (Mechanism.NAMESPACES, Mechanism.LANDLOCK)
 """Mechanisms, the best first."""
 NETWORKS: Mapping[Mechanism, frozenset[Network]] = {
     Mechanism.NAMESPACES: frozenset(Network),
+    Mechanism.LANDLOCK: frozenset({Network.OPEN}),
 }
 """The networks that a mechanism can hold."""
 Probe = Callable[[Mechanism], str | None]
@@ -100,4 +102,5 @@ def _sandbox(mechanism: Mechanism, network: Network, wanted: Wanted, settings: S
         show=settings.show,
         hide=settings.hide,
         read_only=wanted.mode is SandboxMode.READ_ONLY,
+        gaps=gaps() if mechanism is Mechanism.LANDLOCK else (),
     )

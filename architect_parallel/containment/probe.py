@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from architect_parallel.containment.decision import Probe
+from architect_parallel.containment.landlock import LEAST_VERSION
 from architect_parallel.containment.profile import Places, profile
 from architect_parallel.containment.steps import contained
 from architect_parallel.domain import Mechanism, Sandbox, SandboxLevel
 from architect_parallel.supervision.consume import consume
 from architect_parallel.supervision.messages import Launch
 from architect_parallel.supervision.process import start_supervised
+from architect_parallel.system.landlock import landlock_version
 
 WITHOUT = "ARCHITECT_SANDBOX_WITHOUT"
 """Variable with names of mechanisms that are taken to be missing, for tests."""
@@ -32,6 +34,8 @@ def problem_with(mechanism: Mechanism) -> str | None:
     """Start `true` inside. The reason why that failed, or `None`."""
     if sys.platform != "linux":
         return "Linux only"
+    if mechanism is Mechanism.LANDLOCK and landlock_version() < LEAST_VERSION:
+        return f"the kernel has version {landlock_version()} of Landlock, {LEAST_VERSION} is needed"
     with tempfile.TemporaryDirectory(prefix="architect-probe-") as folder:
         place = Path(folder)
         sandbox = Sandbox(level=SandboxLevel.WRITE, mechanism=mechanism)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from architect_parallel.containment import landlock
 from architect_parallel.containment.filters import seccomp_filter
 from architect_parallel.containment.profile import (
     CACHE_PLACES,
@@ -20,10 +21,9 @@ from architect_parallel.containment.profile import (
     WITH_PROGRAMS,
     SandboxProfile,
 )
-from architect_parallel.domain import Network, Sandbox
+from architect_parallel.domain import Mechanism, Network, Sandbox
 from architect_parallel.supervision.messages import Launch
 from architect_parallel.system.files import make_private_dir
-from architect_parallel.system.landlock import SCOPES, landlock_version
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NET = 0x20000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 """`CLONE_NEW*` of unshare(2)."""
@@ -51,11 +51,14 @@ def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Laun
     os.chmod(scratch / "tmp", 0o1777)
     (scratch / "empty").touch(0o400)
     env = _environment(launch.env, profile)
+    if sandbox.mechanism is Mechanism.LANDLOCK:
+        env = landlock.environment(env, CACHE_VARIABLES, os.path.realpath(scratch))
+    make = _landlock_steps if sandbox.mechanism is Mechanism.LANDLOCK else _steps
     return replace(
         launch,
         env=env,
         scratch=scratch,
-        cage=tuple(_encoded(step) for step in _steps(replace(launch, env=env), sandbox, profile)),
+        cage=tuple(_encoded(step) for step in make(replace(launch, env=env), sandbox, profile)),
     )
 
 
@@ -86,8 +89,22 @@ def _steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Iterato
     if is_root:
         yield from (("keep", f"/proc/{name}") for name in KEPT_IN_PROC)
     yield ("capabilities", ROOT_CAPABILITIES if is_root else 0)
-    if landlock_version() >= SCOPES.version:
-        yield ("landlock", 0, SCOPES.signals | SCOPES.abstract_sockets)
+    if landlock.scopes():
+        yield ("landlock", 0, landlock.scopes())
+    yield from _filter()
+
+
+def _landlock_steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Iterator[Step]:
+    hidden = {os.path.realpath(path) for path in (*_hidden(profile), *map(Path, PRIVATE_PLACES))}
+    written = {os.path.realpath(path) for path in (*profile.write, profile.scratch / "tmp") if path.exists()}
+    read = {os.path.realpath(path) for path in profile.read if path.exists()} | _named(launch, profile)
+    if os.geteuid() == 0:  # with CAP_SYS_PTRACE or CAP_PERFMON Landlock does not keep /proc/PID/environ shut
+        yield ("capabilities", ROOT_CAPABILITIES)
+    yield ("landlock", landlock.handled_rights(), landlock.scopes(), *landlock.rules(written, read, hidden))
+    yield from _filter()
+
+
+def _filter() -> Iterator[Step]:
     program = seccomp_filter()
     if program is not None:
         yield ("filter", program.hex())

@@ -31,6 +31,7 @@ class Mechanism(StrEnum):
     """The part of the operating system that holds a level."""
 
     NAMESPACES = "namespaces"
+    LANDLOCK = "landlock"
     NONE = "none"
 
 

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -558,12 +559,12 @@ def use_git() -> None:
 
 @work
 def use_temporary_places() -> None:
-    shell('f=$(mktemp) && echo x > $f && test -z "$TMPDIR" && mkdir -p /var/tmp/d && echo x > /dev/shm/f')
+    shell("f=$(mktemp) && echo x > $f && mkdir -p ${TMPDIR:-/var/tmp}/d && f=$(mktemp -p /dev/shm) && rm $f")
 
 
 @work
 def use_cache_at_home() -> None:
-    shell('test -f ~/.cache/known && echo x > ~/.cache/new && mkdir -p "$XDG_CACHE_HOME/d"')
+    shell('test -f ~/.cache/known && mkdir -p "$XDG_CACHE_HOME/d" && echo x > "$XDG_CACHE_HOME/new"')
 
 
 @work
@@ -581,9 +582,11 @@ def use_terminal() -> None:
 @work
 def use_sockets() -> None:
     with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
-        server.bind("/tmp/own-socket")
+        name = tempfile.mktemp()
+        server.bind(name)
         server.listen()
-        client.connect("/tmp/own-socket")
+        client.connect(name)
+        os.unlink(name)
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(server.getsockname(), timeout=5).close()
 

@@ -32,7 +32,8 @@ def spawn(config: Config) -> Spawned:
     It gets its own session, default signals, an empty signal mask and no descriptor but 0, 1 and 2.
     """
     reports, reports_end = os.pipe()
-    status, status_end = os.pipe() if config.cage else (-1, -1)
+    has_keeper = any(step.startswith(b"unshare\0") for step in config.cage)
+    status, status_end = os.pipe() if has_keeper else (-1, -1)
     try:
         pid = os.fork()
     except OSError as error:
@@ -47,7 +48,7 @@ def spawn(config: Config) -> Spawned:
         finally:
             os._exit(127)
     os.close(reports_end)
-    if config.cage:
+    if has_keeper:
         os.close(status_end)
         os.waitpid(pid, 0)  # it has left the keeper to this process, or failed
     pids: dict[str, int] = {}
@@ -58,25 +59,28 @@ def spawn(config: Config) -> Spawned:
             pids[word] = int(number)
         else:
             problem = problem or line
-    if config.cage and not problem and "agent" not in pids:
+    if has_keeper and not problem and "agent" not in pids:
         problem = "cannot contain the program: its first process was killed"
-    if config.cage and not problem:
+    if has_keeper and not problem:
         os.set_blocking(status, False)
         return Spawned(pids["agent"], keeper=pids["keeper"], status=status)
     if not problem:
         return Spawned(pid)
-    if not config.cage or "keeper" in pids:
+    if not has_keeper or "keeper" in pids:
         os.waitpid(pids.get("keeper", pid), 0)
-    if config.cage:
+    if has_keeper:
         os.close(status)
     return Spawned(problem=problem)
 
 
 def enter_cage(config: Config, reports_end: int, status_end: int) -> None:
-    """Return only in the process that is to become the agent: in the cage, as a child of its keeper."""
+    """Return only in the process that is to become the agent: in the cage, as a child of its keeper if it has one."""
     from .cage import Cage
 
     cage = Cage(config.cage)
+    if status_end < 0:
+        cage.settle()
+        return
     cage.enter()
     outer_proc = os.open("/proc", os.O_RDONLY)
     keeper = os.fork()
