@@ -34,6 +34,7 @@ AssignWord: TypeAlias = str
 TripwireWord: TypeAlias = str
 SandboxWord: TypeAlias = str
 NetworkWord: TypeAlias = str
+Hosts: TypeAlias = tuple[str, ...]
 Checks: TypeAlias = tuple[str, ...]
 Variables: TypeAlias = tuple[str, ...]
 
@@ -134,7 +135,13 @@ class RunOptions:
     sandbox: SandboxWord | None = flag(
         None, "Contain agents and their checks: auto, off or write (docs/containment.md) [as configured].", "LEVEL"
     )
-    network: NetworkWord | None = flag(None, "Network of contained agents: open or none [as configured].", "HOW")
+    network: NetworkWord | None = flag(None, "Network of contained agents: open, hosts or none [as configured].", "HOW")
+    allow_hosts: Hosts = flag(
+        (),
+        "With --network hosts: a further host, HOST[:PORT], *.DOMAIN or packages; repeatable.",
+        "HOST",
+        name="--allow-host",
+    )
     given: frozenset[str] = frozenset()
     """Names of the options that a flag gave."""
 

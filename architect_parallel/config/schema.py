@@ -34,6 +34,7 @@ from architect_parallel.config.fields import (
 from architect_parallel.domain import AUTO, ApprovalMode, Network, SandboxLevel, SandboxMode, SandboxSettings
 from architect_parallel.options import KEYS, kind_of
 from architect_parallel.scheduling.assignment import Assign
+from architect_parallel.text.hosts import read_host
 from architect_parallel.text.quantities import read_count
 
 HIGHEST_CEILING = 1000
@@ -137,6 +138,7 @@ SandboxWord = Annotated[
     BeforeValidator(_sandbox_word),
     WithJsonSchema({"enum": [AUTO, *(level.value for level in SandboxLevel)], "type": "string"}),
 ]
+Host = Annotated[str, BeforeValidator(lambda value: read_host(read_filled_text(value)))]
 FullPath = Annotated[str, BeforeValidator(_full_path)]
 InnerPath = Annotated[str, BeforeValidator(_inner_path)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
@@ -183,6 +185,8 @@ class BackendSection(Section):
     fields: dict[FieldName, FilledText] = Field(
         default={}, description="Our name of a value: its (dotted) key in the JSON."
     )
+    home: tuple[FullPath, ...] = Field(default=(), description="Places that a contained agent of it may write.")
+    hosts: tuple[Host, ...] = Field(default=(), description="Hosts that it needs with the network hosts.")
 
 
 class PriceSection(Section):
@@ -226,7 +230,10 @@ class SandboxSection(Section):
     level: SandboxWord = Field(
         default=SandboxSettings().level, description="auto, off or write. auto is write where that is possible."
     )
-    network: Network = Field(default=Network.OPEN, description="open: as you. none: nothing but its own loopback.")
+    network: Network = Field(default=Network.OPEN, description="open: as you. hosts: named ones. none: nothing.")
+    hosts: tuple[Host, ...] = Field(
+        default=(), description="With network hosts: hosts beside the backend's own, as --allow-host takes them."
+    )
     write: tuple[FullPath, ...] = Field(default=(), description="Further places that agents may write, such as ~/.m2.")
     show: tuple[FullPath, ...] = Field(default=(), description="Paths taken off the list of hidden ones.")
     hide: tuple[FullPath, ...] = Field(default=(), description="Paths added to the list of hidden ones.")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 
+from architect_parallel.backends.hosts import package_hosts
 from architect_parallel.containment.logins import LentLogin, lend, links, take_back
 from architect_parallel.containment.profile import CACHE_PLACES, Places, profile
-from architect_parallel.containment.steps import contained
-from architect_parallel.domain import Mechanism, Sandbox, WorkerSpec
+from architect_parallel.containment.steps import contained, gateway_of
+from architect_parallel.domain import DeniedHost, Mechanism, Sandbox, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.supervision.messages import Launch
 from architect_parallel.system.git import Repository
+from architect_parallel.text.hosts import PACKAGES
+from architect_parallel.text.quantities import show_count, summarize
 
 Contain = Callable[[Launch], Launch]
 """Turns the start of a program into its start in a box."""
@@ -38,6 +42,8 @@ class Box:
     write: tuple[Path, ...] = ()
     """Further places that they write."""
     lent: list[LentLogin] = field(default_factory=list)
+    denied: Counter[str] = field(default_factory=Counter)
+    """Hosts that were refused so far."""
 
     def contain(self, launch: Launch) -> Launch:
         """`launch` as it starts in the box.
@@ -47,6 +53,7 @@ class Box:
         """
         if not self.sandbox.is_contained:
             return launch
+        sandbox = self._with_packages()
         own_repository = self.run_dir / "repo" / self.name
         # Files of submodules and of git-lfs are kept elsewhere, so that they outlive the worker's repository.
         modules = Path(os.path.realpath(own_repository / "modules"))
@@ -65,9 +72,20 @@ class Box:
             scratch=self._scratch(),
         )
         try:
-            return contained(launch, self.sandbox, profile(self.sandbox, places))
+            gateway = gateway_of(sandbox, self.environ, self.denied)
+            return replace(contained(launch, sandbox, profile(sandbox, places)), gateway=gateway)
         except OSError as error:
             raise EnvironmentProblem(f"{places.scratch} cannot be made: {error.strerror}") from error
+
+    def _with_packages(self) -> Sandbox:
+        if PACKAGES not in self.sandbox.hosts:
+            return self.sandbox
+        others = (host for host in self.sandbox.hosts if host != PACKAGES)
+        return replace(self.sandbox, hosts=(*others, *package_hosts(self.environ)))
+
+    def denied_hosts(self) -> tuple[DeniedHost, ...]:
+        """The hosts that were refused, sorted."""
+        return tuple(DeniedHost(host=host, count=count) for host, count in sorted(self.denied.items()))
 
     def _scratch(self) -> Path:
         if self.sandbox.mechanism is Mechanism.LANDLOCK:  # seen at its own path, and a socket's path is short
@@ -75,9 +93,13 @@ class Box:
         return self.run_dir / f"scratch-{self.name}-{token_hex(4)}"
 
     def close(self) -> list[str]:
-        """Take the logins of an agent that has ended back; return warnings."""
+        """Take the logins of an agent that has ended back; return warnings, also about hosts that were refused."""
         warnings = [warning for login in self.lent if (warning := take_back(login)) is not None]
         self.lent.clear()
+        if self.denied:
+            hosts = [f"{host.host} ({show_count(host.count, 'time')})" for host in self.denied_hosts()]
+            first = next(iter(sorted(self.denied)))
+            warnings.append(f"the sandbox refused {summarize(hosts, 4)}; to allow one: --allow-host {first}")
         return warnings
 
 

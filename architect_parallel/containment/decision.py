@@ -41,6 +41,11 @@ class Wanted:
     """The `sandbox_mode` of the task or its profile."""
     network: Network | None = None
     """Of a flag or the task."""
+    hosts: tuple[str, ...] = ()
+    """Allowed hosts: of flags, and the backend's own."""
+    has_host_flag: bool = False
+    write: tuple[str, ...] = ()
+    """Places that the backend needs to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,8 @@ def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
         if wanted.network not in (None, Network.OPEN):
             raise UsageError(f"--network {network} needs a sandbox", hint="--sandbox write")
         return Decision(sandbox=Sandbox())
+    if network is not Network.HOSTS and wanted.has_host_flag:
+        raise UsageError("--allow-host needs the network hosts", hint="--network hosts")
     problems: list[str] = []
     for mechanism in ORDER:
         if network not in NETWORKS[mechanism]:
@@ -98,7 +105,8 @@ def _sandbox(mechanism: Mechanism, network: Network, wanted: Wanted, settings: S
         level=SandboxLevel.WRITE,
         mechanism=mechanism,
         network=network,
-        write=settings.write,
+        hosts=tuple(dict.fromkeys((*wanted.hosts, *settings.hosts))) if network is Network.HOSTS else (),
+        write=tuple(dict.fromkeys((*settings.write, *wanted.write))),
         show=settings.show,
         hide=settings.hide,
         read_only=wanted.mode is SandboxMode.READ_ONLY,

@@ -7,12 +7,14 @@ order of depth, so that what is mounted deeper is mounted later.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from architect_parallel.containment import landlock
+from architect_parallel.containment.egress import Proxy
 from architect_parallel.containment.filters import seccomp_filter
 from architect_parallel.containment.profile import (
     CACHE_PLACES,
@@ -23,7 +25,9 @@ from architect_parallel.containment.profile import (
 )
 from architect_parallel.domain import Mechanism, Network, Sandbox
 from architect_parallel.supervision.messages import Launch
+from architect_parallel.supervision.process import MOST_LISTENERS
 from architect_parallel.system.files import make_private_dir
+from architect_parallel.text.hosts import Rule, loopback_ports, read_rule
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NET = 0x20000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 """`CLONE_NEW*` of unshare(2)."""
@@ -32,6 +36,7 @@ ROOT_CAPABILITIES = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 31))
 KEPT_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi")
 """Entries of /proc that uid 0 may write without any capability."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+PROXY_PORT = 3128
 PRIVATE_PLACES = ("/tmp", "/var/tmp")
 
 Step = tuple[str | bytes | Path | int, ...]
@@ -51,6 +56,8 @@ def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Laun
     os.chmod(scratch / "tmp", 0o1777)
     (scratch / "empty").touch(0o400)
     env = _environment(launch.env, profile)
+    if sandbox.network is Network.HOSTS:
+        env |= _proxy_environment(sandbox)
     if sandbox.mechanism is Mechanism.LANDLOCK:
         env = landlock.environment(env, CACHE_VARIABLES, os.path.realpath(scratch))
     make = _landlock_steps if sandbox.mechanism is Mechanism.LANDLOCK else _steps
@@ -84,6 +91,8 @@ def _steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Iterato
     flags = NEW_MOUNTS | NEW_PIDS | NEW_IPC | (0 if is_root else NEW_USER)
     flags |= NEW_NET if sandbox.network is not Network.OPEN else 0
     yield ("unshare", flags)
+    if sandbox.network is Network.HOSTS:
+        yield ("listen", *_ports(sandbox))
     yield ("view",)
     yield from sorted(_view(launch, profile), key=_order)
     if is_root:
@@ -102,6 +111,36 @@ def _landlock_steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -
         yield ("capabilities", ROOT_CAPABILITIES)
     yield ("landlock", landlock.handled_rights(), landlock.scopes(), *landlock.rules(written, read, hidden))
     yield from _filter()
+
+
+def _ports(sandbox: Sandbox) -> list[int]:
+    """The ports of the listeners inside: the proxy's own first, then those of this machine's loopback."""
+    forwards = loopback_ports(rules_of(sandbox))[: MOST_LISTENERS - 1]
+    return [next(port for port in range(PROXY_PORT, PROXY_PORT + 100) if port not in forwards), *forwards]
+
+
+def rules_of(sandbox: Sandbox) -> list[Rule]:
+    """The rules of the network `hosts`."""
+    return [read_rule(host) for host in sandbox.hosts]
+
+
+def gateway_of(sandbox: Sandbox, environ: Mapping[str, str], denied: Counter[str]) -> Proxy | None:
+    """The proxy of a program in the sandbox. `None` means that it needs none.
+
+    Args:
+        environ: The launcher's environment, which may name a proxy of the user.
+        denied: Takes the refused hosts.
+    """
+    if sandbox.network is not Network.HOSTS:
+        return None
+    return Proxy(rules=rules_of(sandbox), forwards=_ports(sandbox)[1:], environ=environ, denied=denied)
+
+
+def _proxy_environment(sandbox: Sandbox) -> dict[str, str]:
+    proxy, local = f"http://127.0.0.1:{_ports(sandbox)[0]}", "localhost,127.0.0.1,::1"
+    variables = {**dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy), "NO_PROXY": local}
+    lower = {name.lower(): value for name, value in variables.items()}
+    return {**variables, **lower, "NODE_USE_ENV_PROXY": "1"}
 
 
 def _filter() -> Iterator[Step]:

@@ -23,6 +23,8 @@ class Network(StrEnum):
 
     OPEN = "open"
     """Everything that you reach."""
+    HOSTS = "hosts"
+    """The hosts of its model provider and those that are named, over HTTP and HTTPS."""
     NONE = "none"
     """Nothing but its own loopback."""
 
@@ -41,6 +43,8 @@ class SandboxSettings:
 
     level: str = "off"
     network: Network = Network.OPEN
+    hosts: tuple[str, ...] = ()
+    """Hosts beside the backend's own, as `--allow-host` takes them."""
     write: tuple[str, ...] = ()
     """Further paths that agents may write; `~` is the home directory, here and below."""
     show: tuple[str, ...] = ()
@@ -56,6 +60,8 @@ class Sandbox:
     level: SandboxLevel = SandboxLevel.OFF
     mechanism: Mechanism = Mechanism.NONE
     network: Network = Network.OPEN
+    hosts: tuple[str, ...] = ()
+    """The allowed hosts with the network `hosts`."""
     write: tuple[str, ...] = ()
     """As in `SandboxSettings`, also the next two."""
     show: tuple[str, ...] = ()

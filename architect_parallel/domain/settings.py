@@ -34,6 +34,10 @@ class BackendSettings:
     """`text`, `json` or `jsonl`."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Our field name → (dotted) key in the tool's JSON."""
+    home: tuple[str, ...] = ()
+    """Paths that a contained agent of it may write, `~` for the home directory."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that it needs, as `--allow-host` takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,16 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow, total_usd
+from architect_parallel.domain import (
+    Competition,
+    Complexity,
+    Isolation,
+    Network,
+    RunPlan,
+    WorkerSpec,
+    Workflow,
+    total_usd,
+)
 from architect_parallel.event_json import to_plain
 from architect_parallel.reports.text import task_words
 from architect_parallel.scheduling.check_policy import of_base
@@ -102,6 +111,7 @@ def _sandbox(spec: WorkerSpec) -> list[str]:
     own = "nothing of its worktree" if sandbox.read_only else "its worktree"
     words = [f"{sandbox.level} by {sandbox.mechanism}", f"network {sandbox.network}"]
     words.append(f"writes {', '.join([own, 'its home and temporary files', *sandbox.write])}")
+    words += [f"hosts {', '.join(sandbox.hosts) or 'none'}"] if sandbox.network is Network.HOSTS else []
     words += [f"also hidden: {', '.join(sandbox.hide)}"] if sandbox.hide else []
     words += [f"not hidden: {', '.join(sandbox.show)}"] if sandbox.show else []
     words += [f"gap: {gap}" for gap in sandbox.gaps]

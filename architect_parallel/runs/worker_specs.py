@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from architect_parallel.backends.base import Backend
+from architect_parallel.backends.environment import filtered_environment
+from architect_parallel.backends.hosts import hosts_of
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.containment.decision import Decision, Wanted, decide
 from architect_parallel.containment.probe import prober
@@ -90,6 +92,9 @@ def resolve_task(task: Task, model: str | None, options: RunOptions, here: Works
                 task=task.sandbox,
                 mode=agent.sandbox_mode,
                 network=task.network if options.network is None else Network(options.network),
+                hosts=(*options.allow_hosts, *backend_hosts(here, backend)),
+                has_host_flag=bool(options.allow_hosts),
+                write=here.settings.backends[backend].home if backend in here.settings.backends else (),
             ),
             here.settings.sandbox,
             prober(here.environ),
@@ -145,6 +150,14 @@ def require_ready(
             others = [f"--backend {name} is ready here" for name in sorted(ready) if name != backend.name]
             hint = "; or ".join([*([state.remedy] if state.remedy else []), *others[:3]])
             raise EnvironmentProblem(f"backend {backend.name} cannot run: {state.missing}", hint=hint or None)
+
+
+def backend_hosts(here: Workspace, name: str) -> tuple[str, ...]:
+    """The hosts that a backend needs: its own, those of its variables, and those that the configuration names."""
+    backend = require_backend(here.backends, name)
+    configured = here.settings.backends.get(name)
+    own = hosts_of(backend.name, filtered_environment(backend, here.environ))
+    return (*own, *(configured.hosts if configured is not None else ()))
 
 
 def require_containment(spec: WorkerSpec, here: Workspace) -> None:

@@ -254,6 +254,7 @@ class WorkerRun:
         finally:
             for warning in box.close():
                 self._warn(warning)
+            self._state.denied_hosts = box.denied_hosts()
             if log.exists():
                 self._state.log_path = str(log)
 

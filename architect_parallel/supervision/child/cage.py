@@ -86,6 +86,23 @@ class Cage:
         if self.root:
             self._pivot()
 
+    def listen(self, channel: int) -> None:
+        """Make listening sockets on the loopback of this network, and hand them to the launcher."""
+        for ports in self.words(b"listen"):
+            import _socket  # the C part of `socket`: quicker to load, and few agents need it
+
+            servers = []
+            for port in ports:
+                server = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+                server.bind(("127.0.0.1", int(port)))
+                server.listen(128)
+                servers.append(server)
+            descriptors = b"".join(server.fileno().to_bytes(4, "little") for server in servers)
+            launcher = _socket.socket(fileno=os.dup(channel))
+            launcher.sendmsg([b"listening\n"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)])
+            for used in (launcher, *servers):
+                used.close()
+
     def settle(self) -> None:
         """In process 1: mount /proc, then give up every privilege. The agent that is forked next inherits that."""
         if self.words(b"view"):

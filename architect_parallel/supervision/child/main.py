@@ -49,7 +49,7 @@ class Supervisor:
             pass
 
     def run(self) -> None:
-        spawned = spawn(self.config)
+        spawned = spawn(self.config, self.channel.descriptor)
         quiet_streams()
         if spawned.problem:
             self.channel.report("spawn_failed", spawned.problem)

@@ -26,7 +26,7 @@ class Spawned:
         self.problem = problem
 
 
-def spawn(config: Config) -> Spawned:
+def spawn(config: Config, channel: int) -> Spawned:
     """Start the agent.
 
     It gets its own session, default signals, an empty signal mask and no descriptor but 0, 1 and 2.
@@ -41,7 +41,7 @@ def spawn(config: Config) -> Spawned:
     if pid == 0:
         try:
             if config.cage:
-                enter_cage(config, reports_end, status_end)
+                enter_cage(config, channel, reports_end, status_end)
             become_agent(config)
         except BaseException as error:
             report(reports_end, explain(config, error))
@@ -73,7 +73,7 @@ def spawn(config: Config) -> Spawned:
     return Spawned(problem=problem)
 
 
-def enter_cage(config: Config, reports_end: int, status_end: int) -> None:
+def enter_cage(config: Config, channel: int, reports_end: int, status_end: int) -> None:
     """Return only in the process that is to become the agent: in the cage, as a child of its keeper if it has one."""
     from .cage import Cage
 
@@ -82,6 +82,7 @@ def enter_cage(config: Config, reports_end: int, status_end: int) -> None:
         cage.settle()
         return
     cage.enter()
+    cage.listen(channel)
     outer_proc = os.open("/proc", os.O_RDONLY)
     keeper = os.fork()
     if keeper != 0:
