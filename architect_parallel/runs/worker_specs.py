@@ -11,18 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from architect_parallel.backends.base import Backend
-from architect_parallel.backends.environment import filtered_environment
-from architect_parallel.backends.hosts import hosts_of
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.containment.decision import Decision, Wanted, decide
-from architect_parallel.containment.probe import prober
+from architect_parallel.containment.decision import Decision
 from architect_parallel.domain import (
     AgentProfile,
     ApprovalMode,
     Complexity,
     Isolation,
     Limits,
-    Network,
     SandboxMode,
     Settings,
     Task,
@@ -30,6 +26,7 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.options import RunOptions
+from architect_parallel.runs.containment import containment_of
 from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.task_sources import TaskPlace
 from architect_parallel.runs.workspace import Workspace
@@ -86,19 +83,7 @@ def resolve_task(task: Task, model: str | None, options: RunOptions, here: Works
         agent=agent,
         model=model,
         limits=worker_limits(options, task),
-        containment=decide(
-            Wanted(
-                flag=options.sandbox,
-                task=task.sandbox,
-                mode=agent.sandbox_mode,
-                network=task.network if options.network is None else Network(options.network),
-                hosts=(*options.allow_hosts, *backend_hosts(here, backend)),
-                has_host_flag=bool(options.allow_hosts),
-                write=here.settings.backends[backend].home if backend in here.settings.backends else (),
-            ),
-            here.settings.sandbox,
-            prober(here.environ),
-        ),
+        containment=containment_of(task, agent, backend, options, here),
     )
 
 
@@ -150,25 +135,6 @@ def require_ready(
             others = [f"--backend {name} is ready here" for name in sorted(ready) if name != backend.name]
             hint = "; or ".join([*([state.remedy] if state.remedy else []), *others[:3]])
             raise EnvironmentProblem(f"backend {backend.name} cannot run: {state.missing}", hint=hint or None)
-
-
-def backend_hosts(here: Workspace, name: str) -> tuple[str, ...]:
-    """The hosts that a backend needs: its own, those of its variables, and those that the configuration names."""
-    backend = require_backend(here.backends, name)
-    configured = here.settings.backends.get(name)
-    own = hosts_of(backend.name, filtered_environment(backend, here.environ))
-    return (*own, *(configured.hosts if configured is not None else ()))
-
-
-def require_containment(spec: WorkerSpec, here: Workspace) -> None:
-    """Check that a planned worker can be contained as it was planned, here and now.
-
-    Raises:
-        EnvironmentProblem: It cannot: a run is never continued with less.
-    """
-    if spec.sandbox.is_contained and (problem := prober(here.environ)(spec.sandbox.mechanism)) is not None:
-        what = f"worker {spec.worker_id} was contained by {spec.sandbox.mechanism}, which cannot be had here: {problem}"
-        raise EnvironmentProblem(what, hint='architect parallel "the task" --sandbox off')
 
 
 def draft_specs(
