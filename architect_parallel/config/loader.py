@@ -116,6 +116,9 @@ def _merged(layers: list[Layer]) -> tuple[Tree, dict[KeyPath, str]]:
     for layer in layers:
         document = merge(document, layer.data)
         origins |= layer.origins
+    # A file that is not trusted may hide more, and so must not replace what the user hides.
+    hidden = [path for layer in layers for path in layer.data.get("sandbox", {}).get("hide", ())]
+    document["sandbox"]["hide"] = tuple(dict.fromkeys(hidden))
     return document, {path: origins[path] for path, _ in walk(document) if path in origins}
 
 

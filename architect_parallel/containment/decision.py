@@ -54,6 +54,8 @@ class Decision:
 
     sandbox: Sandbox
     warning: str | None = None
+    by_default: bool = False
+    """Nobody asked for it: it is what `auto` gave."""
 
 
 def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
@@ -78,7 +80,8 @@ def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
             continue
         problem = probe(mechanism)
         if problem is None:
-            return Decision(sandbox=_sandbox(mechanism, network, wanted, settings))
+            by_default = level == AUTO and network is Network.OPEN
+            return Decision(sandbox=_sandbox(mechanism, network, wanted, settings), by_default=by_default)
         problems.append(f"{mechanism}: {problem}")
     why = "; ".join(problems)
     if level != AUTO or network is not Network.OPEN:

@@ -19,6 +19,7 @@ from architect_parallel.domain import (
     Complexity,
     Isolation,
     Limits,
+    Sandbox,
     SandboxMode,
     Settings,
     Task,
@@ -186,7 +187,8 @@ def draft_spec(
         agent=order.agent,
         approval_mode=order.agent.approval_mode or approval,
         sandbox_mode=order.agent.sandbox_mode or SandboxMode.DEFAULT,
-        sandbox=order.containment.sandbox,
+        # In place it is the user's own directory, and work that is meant for it: there nothing is held by default.
+        sandbox=Sandbox() if in_place and order.containment.by_default else order.containment.sandbox,
         limits=order.limits,
         branch="",
         worktree_path=place.directory if in_place else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -45,11 +44,6 @@ def begun(architect: Architect, checkout: Path, *more: str) -> tuple[subprocess.
     return launcher, processes
 
 
-def end_by(pids: list[int]) -> None:
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-
-
 @pytest.mark.parametrize("victim", ["launcher", "guards", "supervisors", "keepers"])
 def test_nothing_is_left_after_a_kill(architect: Architect, checkout: Path, victim: str) -> None:
     mounts = Path("/proc/self/mountinfo").read_text()
@@ -57,8 +51,9 @@ def test_nothing_is_left_after_a_kill(architect: Architect, checkout: Path, vict
     guards = psutil.Process(launcher.pid).children()
     supervisors = [child for guard in guards for child in guard.children()]
     keepers = [child for supervisor in supervisors for child in supervisor.children()]
-    chosen = {"launcher": [launcher.pid], "guards": guards, "supervisors": supervisors, "keepers": keepers}[victim]
-    end_by([item if isinstance(item, int) else item.pid for item in chosen])
+    of_launcher = [psutil.Process(launcher.pid)]
+    for process in {"launcher": of_launcher, "guards": guards, "supervisors": supervisors, "keepers": keepers}[victim]:
+        process.kill()
     if victim == "guards":  # that alone changes nothing: the supervisors go on
         launcher.send_signal(signal.SIGTERM)
     architect.finish(launcher)
