@@ -41,7 +41,7 @@ class Mechanism(StrEnum):
 class SandboxSettings:
     """The section `sandbox` of the configuration."""
 
-    level: str = "off"
+    level: str = AUTO
     network: Network = Network.OPEN
     hosts: tuple[str, ...] = ()
     """Hosts beside the backend's own, as `--allow-host` takes them."""
