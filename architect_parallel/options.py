@@ -32,6 +32,9 @@ Identifier: TypeAlias = str
 Model: TypeAlias = str
 AssignWord: TypeAlias = str
 TripwireWord: TypeAlias = str
+SandboxWord: TypeAlias = str
+NetworkWord: TypeAlias = str
+Hosts: TypeAlias = tuple[str, ...]
 Checks: TypeAlias = tuple[str, ...]
 Variables: TypeAlias = tuple[str, ...]
 
@@ -128,6 +131,16 @@ class RunOptions:
         "Response to a change of your checkout while agents run: fail the worker that surely made it, warn, or off;"
         " auto is warn on a terminal, else fail.",
         "HOW",
+    )
+    sandbox: SandboxWord | None = flag(
+        None, "Contain agents and their checks: auto, off or write (docs/containment.md) [as configured].", "LEVEL"
+    )
+    network: NetworkWord | None = flag(None, "Network of contained agents: open, hosts or none [as configured].", "HOW")
+    allow_hosts: Hosts = flag(
+        (),
+        "With --network hosts: a further host, HOST[:PORT], *.DOMAIN or packages; repeatable.",
+        "HOST",
+        name="--allow-host",
     )
     given: frozenset[str] = frozenset()
     """Names of the options that a flag gave."""

@@ -46,6 +46,9 @@ def _as_from_a_terminal() -> None:
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home of this test's own; git knows one made-up identity and no other setting."""
     place = tmp_path_factory.mktemp("home")
+    # The stand-ins for agents write outside of their worktrees, so that tests see how far they are: without a sandbox.
+    # `tests/sandbox` has its own words. ARCHITECT_TEST_SANDBOX=auto runs any part of the suite at another level.
+    level = os.environ.get("ARCHITECT_TEST_SANDBOX", "off")
     for name in os.environ:
         if name.startswith(FOREIGN_VARIABLES):
             monkeypatch.delenv(name)
@@ -62,6 +65,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         "GIT_CONFIG_NOSYSTEM": "1",
         "LANG": "C.UTF-8",
         "NO_COLOR": "1",
+        "ARCHITECT_SANDBOX": level,
     }.items():
         monkeypatch.setenv(name, str(value))
     for name in ("CI", "COLUMNS", "EMAIL", "FORCE_COLOR"):

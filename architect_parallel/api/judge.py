@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from architect_parallel.backends.base import Backend
+from architect_parallel.containment.box import Box
 from architect_parallel.domain import (
     ApprovalMode,
     Competition,
@@ -187,6 +188,7 @@ class _JudgeSession:
         name = next(name for number in range(1, 10_000) if not (run_dir / (name := f"judge-{number}")).exists())
         task = judge_prompt.question(self._plan.workers[0].prompt, diffs[a], diffs[b], mark=secrets.token_hex(8))
         profile = judge_profile(self._here, backend)
+        sandbox = self._plan.workers[0].sandbox
         with tempfile.TemporaryDirectory(prefix="architect-judge-", ignore_cleanup_errors=True) as directory:
             folder = make_own_dir(run_dir / name)
             request = profile_request(
@@ -198,10 +200,20 @@ class _JudgeSession:
                 directory=Path(directory),
                 prompt_file=folder / "prompt.txt",
                 state_dir=make_own_dir(run_dir / "state" / name),
+                contained=sandbox.is_contained,
+            )
+            box = Box(
+                sandbox=sandbox,
+                repository=self._here.repository,
+                run_dir=run_dir,
+                environ=self._here.environ,
+                directory=Path(directory),
+                name=name,
+                read=(folder / "prompt.txt",),
             )
             session = AgentSession(backend=backend, environ=self._here.environ, prices=self._here.settings.prices)
             run_agent = partial(session.run, request, limits=limits, log=folder / "log", stop_token=self._stop_token)
-            asking = pool.submit(run_agent, emit=lambda event: None)
+            asking = pool.submit(run_agent, emit=lambda event: None, contain=box.contain)
             while not wait([asking], LOOK_S).done:
                 if cancel_requested(run_dir):
                     self._stop_token.stop(Reason.CANCELED, "canceled on request")
@@ -209,6 +221,9 @@ class _JudgeSession:
                 run = asking.result()
             except ArchitectParallelError as error:
                 return Judgement(a=a, b=b, best=None, backend=backend.name, cost=0.0, error=str(error))
+            finally:
+                for warning in box.close():
+                    self._warn(warning)
         if run is None:
             return None
         self._spent += run.cost or 0.0

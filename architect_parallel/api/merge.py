@@ -10,6 +10,8 @@ from pathlib import Path
 
 from architect_parallel.backends.environment import key_names
 from architect_parallel.backends.registry import require_backend
+from architect_parallel.containment.decision import Wanted, decide
+from architect_parallel.containment.probe import prober
 from architect_parallel.domain import AgentProfile, RunPlan, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
@@ -141,4 +143,10 @@ def _resolver(here: Workspace, name: str) -> Resolver:
     fits = profile.backend in (None, backend.name)
     agent = profile if fits else replace(profile, model=None)
     require_ready(here.backends, backend, {agent.model}, here.environ)
-    return Resolver(backend=backend, agent=agent, limits=worker_limits(settings), prices=here.settings.prices)
+    return Resolver(
+        backend=backend,
+        agent=agent,
+        limits=worker_limits(settings),
+        prices=here.settings.prices,
+        sandbox=decide(Wanted(mode=profile.sandbox_mode), here.settings.sandbox, prober(here.environ)).sandbox,
+    )

@@ -23,6 +23,7 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.journal.selection import Selection
 from architect_parallel.repository.registry import registration_lock
+from architect_parallel.runs.containment import require_containment
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
@@ -131,6 +132,7 @@ def run_again(
     for spec in todo:
         backend = require_backend(here.backends, spec.backend)
         require_ready(here.backends, backend, {spec.model}, here.environ)
+        require_containment(spec, here)
     require_root(here.repository, here.settings.worktrees)
     exclude_from_status(here.repository, here.settings.worktrees)
     forget_requests(journal.run_dir(run_id))

@@ -38,6 +38,8 @@ class Request:
     system_prompt: str | None = None
     approval_mode: ApprovalMode = ApprovalMode.NONE
     sandbox_mode: SandboxMode = SandboxMode.DEFAULT
+    contained: bool = False
+    """The operating system contains the agent: it can write no home but one in `state_dir`."""
     max_steps: int | None = None
     budget_usd: float | None = None
     timeout_s: float | None = None

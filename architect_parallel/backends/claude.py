@@ -15,6 +15,7 @@ from signal import Signals
 
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.claude_reader import ClaudeReader
+from architect_parallel.backends.isolated_home import home_of, own_home, write_private
 from architect_parallel.backends.program import (
     BuiltIn,
     fits_argument,
@@ -43,6 +44,12 @@ _QUIET = {
     # Memory is keyed by the main repository, so workers of one run would write into each other's.
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
 }
+
+_LINKED = (
+    *(".credentials.json", "CLAUDE.md", "agents", "commands", "skills", "plugins", "hooks", "output-styles"),
+    *("rules", "keybindings.json"),
+)
+"""Entries of the user's configuration directory that are linked into that of a contained worker."""
 
 _READING = "Read,Grep,Glob"
 """All tools of an agent that may only read.
@@ -98,12 +105,26 @@ class ClaudeBackend(BuiltIn):
             argv += ["--resume", request.session_id]
         return CommandLine(
             argv=(*argv, *request.extra_argv),
-            env=_QUIET | ({"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}),
+            env=_QUIET | ({"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}) | self._home(request),
             stdin_file=None if inline else request.prompt_file,
             polite_signal=Signals.SIGINT,
             polite_wait_s=3.0,
             warnings=warnings,
         )
+
+    def _home(self, request: Request) -> dict[str, str]:
+        """The variable that names the home of a contained worker, which is made at the first call.
+
+        It is a directory of its own because claude makes `.lock` and `.tmp` files beside `.claude.json`.
+        """
+        if not request.contained:
+            return {}
+        user_dir = _user_dir(self.environ)
+        home = own_home(request.state_dir / "claude", user_dir, _LINKED)
+        for users in (_account_file(self.environ), user_dir / "settings.json"):
+            if users.is_file() and not (home / users.name).exists():
+                write_private(home / users.name, users.read_text(encoding="utf-8", errors="replace"))
+        return {"CLAUDE_CONFIG_DIR": os.fspath(home)}
 
     def reader(self, request: Request) -> ClaudeReader:
         return ClaudeReader(resumed=request.session_id is not None)
@@ -135,14 +156,23 @@ def _permissions(request: Request) -> tuple[list[str], tuple[str, ...]]:
             return ["--permission-mode", "default"], (warning,)
 
 
+def _user_dir(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("CLAUDE_CONFIG_DIR") or home_of(environ) / ".claude")
+
+
+def _account_file(environ: Mapping[str, str]) -> Path:
+    configured = environ.get("CLAUDE_CONFIG_DIR")
+    return (Path(configured) if configured else home_of(environ)) / ".claude.json"
+
+
 def _logged_in(environ: Mapping[str, str]) -> bool:
-    home = Path(environ.get("HOME") or "/nonexistent")
-    directory = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
+    directory = _user_dir(environ)
     if (directory / ".credentials.json").is_file():
         return True
     # On macOS the login is in the keychain; a key helper is named in the settings. Both leave these traces.
-    account = directory / ".claude.json" if environ.get("CLAUDE_CONFIG_DIR") else home / ".claude.json"
-    return _mentions(account, b'"oauthAccount"') or _mentions(directory / "settings.json", b'"apiKeyHelper"')
+    return _mentions(_account_file(environ), b'"oauthAccount"') or _mentions(
+        directory / "settings.json", b'"apiKeyHelper"'
+    )
 
 
 def _mentions(path: Path, word: bytes) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 
 from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.isolated_home import holds, home_of, write_private
+from architect_parallel.backends.isolated_home import holds, home_of, link_all, own_home, write_private
 from architect_parallel.backends.opencode_reader import OpencodeReader
 from architect_parallel.backends.program import BuiltIn, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
@@ -128,11 +128,25 @@ class OpencodeBackend(BuiltIn):
                 **{name: self.environ.get(name) or value for name, value in _QUIET.items()},
                 "OPENCODE_DB": os.fspath(request.state_dir / "opencode.db"),
                 "OPENCODE_CONFIG_CONTENT": json.dumps(self._config(request, permission, reader)),
+                **(self._homes(request) if request.contained else {}),
             },
             stdin_file=request.prompt_file,
             polite_signal=Signals.SIGTERM,
             warnings=warnings,
         )
+
+    def _homes(self, request: Request) -> dict[str, str]:
+        """The directories of a contained worker, which are made at the first call: data, state, configuration."""
+        user, place = home_of(self.environ), request.state_dir / "opencode"
+        data, config = (
+            Path(self.environ.get(f"XDG_{name}_HOME") or user / where)
+            for name, where in (("DATA", ".local/share"), ("CONFIG", ".config"))
+        )
+        own_home(place / "data" / "opencode", data / "opencode", ("auth.json", "mcp-auth.json"))
+        settings = [path.name for path in (config / "opencode").iterdir()] if (config / "opencode").is_dir() else []
+        own_home(place / "config" / "opencode", config / "opencode", settings)
+        link_all(place / "config", [config / "git"])  # its commands are git's, too
+        return {f"XDG_{name.upper()}_HOME": os.fspath(place / name) for name in ("data", "config", "state")}
 
     def reader(self, request: Request) -> OpencodeReader:
         return OpencodeReader(model=request.model)

@@ -12,7 +12,8 @@ from pathlib import Path
 from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.checks.commands import CheckHooks, CheckOrder, run_checks
 from architect_parallel.checks.restore import RestorableTree
-from architect_parallel.domain import CheckResult, Isolation, Limits, WorkerSpec, WorktreeSettings
+from architect_parallel.containment.box import Box, worker_box
+from architect_parallel.domain import CheckResult, Isolation, Limits, Sandbox, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
 from architect_parallel.repository.filters import record
@@ -44,6 +45,8 @@ class BaselineOrder:
     check_timeout_s: float
     backend: str
     """A worker's backend: a setup command gets the same environment as there."""
+    sandbox: Sandbox = field(default_factory=Sandbox)
+    """A worker's containment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +111,10 @@ class Checker:
         warn: Callable[[str], None],
     ) -> list[CheckResult]:
         limits = replace(spec.limits, timeout_s=spec.check_timeout_s)
-        order = self._order(spec.checks, spec.run_id, f"worker-{spec.worker_id}.checks", limits, secret_values)
+        order = replace(
+            self._order(spec.checks, spec.run_id, f"worker-{spec.worker_id}.checks", limits, secret_values),
+            contain=worker_box(spec, self.repository, self.run_dir, self.environ).contain,
+        )
         directory = Path(spec.worktree_path)
         if private is None or commit is None or spec.isolation is Isolation.NONE:
             return self._run(order, directory, None, emit, warn)
@@ -183,7 +189,16 @@ class Checker:
                 oid = private.write_tree().tree
                 tree = RestorableTree(repository, private, own, tree=oid, branch="", run_id=run_id, number=None)
                 limits = replace(order.limits, timeout_s=order.check_timeout_s)
-                checks = replace(self._order(order.commands, run_id, "base.checks", limits, ()), repeat=False)
+                box = Box(
+                    sandbox=order.sandbox,
+                    repository=repository,
+                    run_dir=self.run_dir,
+                    environ=self.environ,
+                    directory=worktree.path,
+                    name="base",
+                )
+                checks = self._order(order.commands, run_id, "base.checks", limits, ())
+                checks = replace(checks, repeat=False, contain=box.contain)
                 with contextlib.closing(tree):
                     return self._run(checks, worktree.path, tree, lambda event: None, _log.warning)
             finally:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
+from architect_parallel.containment.box import Contain
 from architect_parallel.domain import CheckResult, Limits, Reason
 from architect_parallel.scheduling.check_policy import worth_repeating
 from architect_parallel.supervision.consume import run_limited
@@ -42,6 +43,8 @@ class CheckOrder:
     """Further variables of each command."""
     repeat: bool = True
     """Run a check that failed again."""
+    contain: Contain = lambda launch: launch
+    """Puts a command into the box of the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +117,14 @@ class _CheckRuns:
         self.log.write("stdout", f"$ {command}\n".encode(errors="replace"))
         limits_token = self.stop_token.child()  # a limit of the check stops only the check
         run = run_limited(
-            Launch(
-                argv=("/bin/sh", "-c", command),
-                cwd=self.directory,
-                env={**order.environ.of(command), **order.variables},
-                grace_s=order.limits.grace_s,
-                cookie=order.cookie,
+            order.contain(
+                Launch(
+                    argv=("/bin/sh", "-c", command),
+                    cwd=self.directory,
+                    env={**order.environ.of(command), **order.variables},
+                    grace_s=order.limits.grace_s,
+                    cookie=order.cookie,
+                )
             ),
             keep,
             limits=replace(order.limits, idle_timeout_s=None),

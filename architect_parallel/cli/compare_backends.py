@@ -14,7 +14,7 @@ from architect_parallel.errors import NothingToDo, UsageError
 
 
 @options.run_options(
-    *("max_parallel", "budget", "budget_per_worker", "timeout_per_worker"),
+    *("max_parallel", "budget", "budget_per_worker", "timeout_per_worker", "sandbox", "network", "allow_hosts"),
     before="json",
     max_parallel="Number of workers that run at the same time [3].",
 )

@@ -41,7 +41,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the final
 
 Command = Callable[..., None]
 
-_FLAG_TYPES: Mapping[str, Any] = {"Boolean": bool | None, "bool": bool, "str": str, "Checks": list[str] | None}
+_FLAG_TYPES: Mapping[str, Any] = {
+    "Boolean": bool | None,
+    "bool": bool,
+    "str": str,
+    "Checks": list[str] | None,
+    "Hosts": list[str] | None,
+}
 """The type of a flag's parameter by the option's annotation; any other flag is optional text."""
 
 
@@ -71,7 +77,8 @@ def request(flags: Mapping[str, Any], **more: Any) -> ParallelConfig:
     from architect_parallel.text.names import split_models
 
     models = flags.get("models")
-    lists = {"models": split_models(models) if models else (), "checks": tuple(flags.get("checks") or ())}
+    repeated = {name: tuple(flags.get(name) or ()) for name in ("checks", "allow_hosts")}
+    lists = {"models": split_models(models) if models else (), **repeated}
     return ParallelConfig(on_terminal=sys.stderr.isatty(), **{**flags, **lists, **more})
 
 

@@ -26,7 +26,7 @@ from architect_parallel.config.yaml_source import (
     read_document,
     walk,
 )
-from architect_parallel.domain import SHELL, ApprovalMode, SandboxMode
+from architect_parallel.domain import SHELL, ApprovalMode, Network, SandboxLevel, SandboxMode
 from architect_parallel.errors import UsageError
 from architect_parallel.text.place_names import DEFAULT_ROOT
 from architect_parallel.text.quantities import quoted
@@ -121,7 +121,10 @@ def file_layer(
 
 
 def environment_layer(environ: Mapping[str, str], faults: FaultList) -> Layer:
-    """The layer of the variables `ARCHITECT_<KEY>`, one for each key of `parallel_runs`. An empty one is not set."""
+    """The layer of the variables `ARCHITECT_<KEY>`, one for each key of `parallel_runs` and two for the sandbox.
+
+    An empty one is not set.
+    """
     keys = dict(_variables())
     settings: Tree = {}
     origins: dict[KeyPath, str] = {}
@@ -137,17 +140,17 @@ def environment_layer(environ: Mapping[str, str], faults: FaultList) -> Layer:
         if not environ[variable]:
             continue
         try:
-            written = ("parallel_runs", variable.removeprefix(VARIABLE_PREFIX).lower())
-            places: dict[KeyPath, Position] = {("parallel_runs", key): Position(1, 1, written)}
-            data = _checked(Document({"parallel_runs": {key: environ[variable]}}, places))
+            section, name = key
+            written = (section, variable.removeprefix(VARIABLE_PREFIX).lower())
+            places: dict[KeyPath, Position] = {key: Position(1, 1, written)}
+            data = _checked(Document({section: {name: environ[variable]}}, places))
         except Faulty as error:
             faults.add(f"environment {variable}", (Fault(None, fault.message) for fault in error.faults))
             continue
-        settings |= data["parallel_runs"]
-        origins[("parallel_runs", key)] = f"environment {variable}"
-        names[("parallel_runs", key)] = dotted(written)
-    data = {"parallel_runs": settings} if settings else {}
-    return Layer(data=data, origins=origins, names=names, warnings=tuple(warnings))
+        settings = merge(settings, data)
+        origins[key] = f"environment {variable}"
+        names[key] = dotted(written)
+    return Layer(data=settings, origins=origins, names=names, warnings=tuple(warnings))
 
 
 def dangerous(data: Tree) -> Iterator[KeyPath]:
@@ -184,6 +187,14 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
     # With the shell backend the words of a task are a program.
     if data.get("parallel_runs", {}).get("backend") == SHELL:
         yield ("parallel_runs", "backend")
+    # A file may tighten the containment and hide more. Here each layer is alone: what it tightens is not known, so
+    # only the tightest words count.
+    tight = {"level": SandboxLevel.WRITE, "network": Network.NONE, "hide": None}
+    yield from (
+        ("sandbox", key)
+        for key, value in data.get("sandbox", {}).items()
+        if key not in tight or tight[key] not in (None, value)
+    )
     if data.get("parallel_runs", {}).get("tripwire", "fail") != "fail":
         yield ("parallel_runs", "tripwire")
 
@@ -215,12 +226,14 @@ def plain(model: BaseModel, *, only_set: bool) -> Tree:
     return model.model_dump(by_alias=True, exclude_unset=only_set)
 
 
-def _variables() -> Iterator[tuple[str, str]]:
+def _variables() -> Iterator[tuple[str, tuple[str, str]]]:
     for key in ParallelSection.model_fields:
-        yield VARIABLE_PREFIX + key.upper(), key
+        yield VARIABLE_PREFIX + key.upper(), ("parallel_runs", key)
     for path, key in ALIASES.items():
         if len(path) == 2:
-            yield VARIABLE_PREFIX + path[1].upper(), key
+            yield VARIABLE_PREFIX + path[1].upper(), ("parallel_runs", key)
+    yield f"{VARIABLE_PREFIX}SANDBOX", ("sandbox", "level")
+    yield f"{VARIABLE_PREFIX}NETWORK", ("sandbox", "network")
 
 
 def _canonical(document: Document) -> Document:

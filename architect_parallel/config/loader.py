@@ -35,6 +35,7 @@ from architect_parallel.domain import (
     Price,
     ProviderSettings,
     RateLimit,
+    SandboxSettings,
     Settings,
     WorktreeSettings,
 )
@@ -119,6 +120,9 @@ def _merged(layers: list[Layer]) -> tuple[Tree, dict[KeyPath, str]]:
     for layer in layers:
         document = merge(document, layer.data)
         origins |= layer.origins
+    # A file that is not trusted may hide more, and so must not replace what the user hides.
+    hidden = [path for layer in layers for path in layer.data.get("sandbox", {}).get("hide", ())]
+    document["sandbox"]["hide"] = tuple(dict.fromkeys(hidden))
     return document, {path: origins[path] for path, _ in walk(document) if path in origins}
 
 
@@ -155,6 +159,7 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
         worktrees=WorktreeSettings(**document["worktrees"] | {"ports": _ports(document["worktrees"]["ports"])}),
         ui=InterfaceSettings(**document["ui"]),
         on_finish=document["on_finish"],
+        sandbox=SandboxSettings(**document["sandbox"]),
         origins=origins,
         warnings=warnings,
     )

@@ -31,9 +31,10 @@ from architect_parallel.config.fields import (
     read_number,
     read_text,
 )
-from architect_parallel.domain import ApprovalMode, SandboxMode
+from architect_parallel.domain import AUTO, ApprovalMode, Network, SandboxLevel, SandboxMode, SandboxSettings
 from architect_parallel.options import KEYS, kind_of
 from architect_parallel.scheduling.assignment import Assign
+from architect_parallel.text.hosts import read_host
 from architect_parallel.text.place_names import (
     DEFAULT_BRANCH,
     DEFAULT_ROOT,
@@ -65,6 +66,22 @@ def _inner_path(value: object) -> str:
 
 def _whole_number(value: object, low: int, high: int) -> int:
     return read_count(value if isinstance(value, (str, int, float)) else "", low=low, high=high)
+
+
+def _sandbox_word(value: object) -> str:
+    words = [AUTO, *(level.value for level in SandboxLevel)]
+    if value is False:  # YAML 1.1 reads `off` so
+        return SandboxLevel.OFF.value
+    if value not in words:
+        raise ValueError(f"must be one of {', '.join(words)}")
+    return str(value)
+
+
+def _full_path(value: object) -> str:
+    path = read_filled_text(value)
+    if not (os.path.isabs(path) or path == "~" or path.startswith("~/")) or ".." in path.split("/"):
+        raise ValueError("must be an absolute path, or begin with ~/")
+    return os.path.normpath(path)
 
 
 def _argument(value: object) -> str:
@@ -136,6 +153,13 @@ PortCount = Annotated[
     BeforeValidator(partial(_whole_number, low=1, high=100)),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 100}),
 ]
+SandboxWord = Annotated[
+    str,
+    BeforeValidator(_sandbox_word),
+    WithJsonSchema({"enum": [AUTO, *(level.value for level in SandboxLevel)], "type": "string"}),
+]
+Host = Annotated[str, BeforeValidator(lambda value: read_host(read_filled_text(value)))]
+FullPath = Annotated[str, BeforeValidator(_full_path)]
 InnerPath = Annotated[str, BeforeValidator(_inner_path)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
 FieldName = Literal[
@@ -181,6 +205,8 @@ class BackendSection(Section):
     fields: dict[FieldName, FilledText] = Field(
         default={}, description="Our name of a value: its (dotted) key in the JSON."
     )
+    home: tuple[FullPath, ...] = Field(default=(), description="Places that a contained agent of it may write.")
+    hosts: tuple[Host, ...] = Field(default=(), description="Hosts that it needs with the network hosts.")
 
 
 class PriceSection(Section):
@@ -253,6 +279,21 @@ class InterfaceSection(Section):
     )
 
 
+class SandboxSection(Section):
+    """Containment of agents and checks by the operating system: docs/containment.md."""
+
+    level: SandboxWord = Field(
+        default=SandboxSettings().level, description="auto, off or write. auto is write where that is possible."
+    )
+    network: Network = Field(default=Network.OPEN, description="open: as you. hosts: named ones. none: nothing.")
+    hosts: tuple[Host, ...] = Field(
+        default=(), description="With network hosts: hosts beside the backend's own, as --allow-host takes them."
+    )
+    write: tuple[FullPath, ...] = Field(default=(), description="Further places that agents may write, such as ~/.m2.")
+    show: tuple[FullPath, ...] = Field(default=(), description="Paths taken off the list of hidden ones.")
+    hide: tuple[FullPath, ...] = Field(default=(), description="Paths added to the list of hidden ones.")
+
+
 class ConfigFile(Section):
     """A whole configuration file."""
 
@@ -267,6 +308,7 @@ class ConfigFile(Section):
         default=None,
         description="Shell command that gets the result of a run as JSON on stdin. Only your own file may set it.",
     )
+    sandbox: SandboxSection = SandboxSection()
 
 
 _OWNERS: Mapping[tuple[str, ...], str] = {

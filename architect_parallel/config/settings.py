@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from architect_parallel.config.defaults import BUILT_IN_AGENTS, OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.paths import REPOSITORY_FILE, USER_FILE, user_config_dir
-from architect_parallel.domain import AgentProfile, InterfaceSettings, Settings, WorktreeSettings
+from architect_parallel.domain import (
+    AUTO,
+    AgentProfile,
+    InterfaceSettings,
+    SandboxLevel,
+    SandboxSettings,
+    Settings,
+    WorktreeSettings,
+)
 from architect_parallel.options import KEYS, RunOptions
+
+LEVEL_VARIABLE = "ARCHITECT_SANDBOX"
 
 
 def load_settings(root: Path | None, config_file: Path | None, environ: Mapping[str, str], home: Path) -> Settings:
@@ -34,9 +44,16 @@ def load_settings(root: Path | None, config_file: Path | None, environ: Mapping[
         files.append(config_file)
     elif root is not None:
         files.append(root / REPOSITORY_FILE)
-    variables = any(name.startswith(VARIABLE_PREFIX) and name not in OTHER_VARIABLES for name in environ)
+    # The level is read here too: a script that sets it must not pay for the rest.
+    level = environ.get(LEVEL_VARIABLE)
+    known = (LEVEL_VARIABLE, *OTHER_VARIABLES) if not level or level in (AUTO, *SandboxLevel) else OTHER_VARIABLES
+    variables = any(name.startswith(VARIABLE_PREFIX) and name not in known for name in environ)
     if config_file is None and not variables and all(map(_absent, files)):
-        return default_settings()
+        settings = default_settings()
+        if not level:
+            return settings
+        origins = {**settings.origins, "sandbox.level": f"environment {LEVEL_VARIABLE}"}
+        return replace(settings, sandbox=SandboxSettings(level=level), origins=origins)
     from architect_parallel.config.loader import load
 
     return load(root, config_file, environ, home).settings
@@ -62,6 +79,7 @@ def _keys() -> list[str]:
     keys += [f"worktrees.{field.name}" for field in fields(WorktreeSettings) if field.name != "ports"]
     keys += ["worktrees.ports.first", "worktrees.ports.each"]
     keys += [f"ui.{field.name}" for field in fields(InterfaceSettings)]
+    keys += [f"sandbox.{field.name}" for field in fields(SandboxSettings)]
     for name, entry in BUILT_IN_AGENTS.items():
         keys += [f"agents.{name}.{key}" for key in entry] or [f"agents.{name}"]
     return keys

@@ -65,6 +65,17 @@ from architect_parallel.domain.run_plan import (
     SpecFile,
     Workflow,
 )
+from architect_parallel.domain.sandbox import (
+    AUTO,
+    DeniedHost,
+    Mechanism,
+    Network,
+    Sandbox,
+    SandboxLevel,
+    SandboxReport,
+    SandboxSettings,
+    report_of,
+)
 from architect_parallel.domain.settings import (
     BackendSettings,
     InterfaceSettings,
@@ -76,6 +87,7 @@ from architect_parallel.domain.settings import (
 )
 
 __all__ = [
+    "AUTO",
     "SHELL",
     "AgentProfile",
     "ApprovalMode",
@@ -87,6 +99,7 @@ __all__ = [
     "Competition",
     "Complexity",
     "CostBasis",
+    "DeniedHost",
     "Diff",
     "Escape",
     "FileChange",
@@ -98,8 +111,10 @@ __all__ = [
     "LeaderboardRow",
     "LeftOut",
     "Limits",
+    "Mechanism",
     "MergeOrder",
     "ModelRate",
+    "Network",
     "OnPartial",
     "Outcome",
     "OutputFormat",
@@ -118,7 +133,11 @@ __all__ = [
     "RunPlan",
     "RunResult",
     "RunStatus",
+    "Sandbox",
+    "SandboxLevel",
     "SandboxMode",
+    "SandboxReport",
+    "SandboxSettings",
     "Score",
     "Settings",
     "SpecFile",
@@ -132,5 +151,6 @@ __all__ = [
     "WorkerSpec",
     "Workflow",
     "WorktreeSettings",
+    "report_of",
     "total_usd",
 ]

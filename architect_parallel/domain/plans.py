@@ -15,6 +15,7 @@ from architect_parallel.domain.enums import (
     Role,
     SandboxMode,
 )
+from architect_parallel.domain.sandbox import Network, Sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,9 @@ class Task:
     """`None` means: by `workdir`, in place outside the repository, otherwise in a worktree."""
     approval_mode: ApprovalMode | None = None
     sandbox_mode: SandboxMode | None = None
+    sandbox: str | None = None
+    """`auto` or a level."""
+    network: Network | None = None
     output_format: OutputFormat | None = None
     max_tokens: int | None = None
     max_turns: int | None = None
@@ -176,6 +180,8 @@ class WorkerSpec:
     agent: AgentProfile
     approval_mode: ApprovalMode = ApprovalMode.NONE
     sandbox_mode: SandboxMode = SandboxMode.DEFAULT
+    sandbox: Sandbox = field(default_factory=Sandbox)
+    """Its containment by the operating system."""
     limits: Limits = field(default_factory=Limits)
     branch: str
     """Short name of the branch, `architect/parallel-N`."""

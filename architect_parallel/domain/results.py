@@ -12,6 +12,7 @@ from architect_parallel.domain.evaluation import Judgement, Landing
 from architect_parallel.domain.git_objects import ComparedCommits, GitObjects
 from architect_parallel.domain.plans import WorkerSpec
 from architect_parallel.domain.run_plan import Competition
+from architect_parallel.domain.sandbox import SandboxReport
 
 
 def total_usd(amounts: Iterable[float | None]) -> float | None:
@@ -163,6 +164,8 @@ class WorkerResult(GitObjects):
     """Changed paths that its task's `files` do not cover, sorted. Empty if none were declared."""
     model_requested: str | None = None
     """`None` means that the backend's default was asked for."""
+    sandbox: SandboxReport = field(default_factory=SandboxReport)
+    """Its containment by the operating system."""
 
     def __post_init__(self) -> None:
         if self.diff is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from architect_parallel.domain.plans import AgentProfile, RateLimit
+from architect_parallel.domain.sandbox import SandboxSettings
 from architect_parallel.options import RunOptions
 
 
@@ -33,6 +34,10 @@ class BackendSettings:
     """`text`, `json` or `jsonl`."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Our field name → (dotted) key in the tool's JSON."""
+    home: tuple[str, ...] = ()
+    """Paths that a contained agent of it may write, `~` for the home directory."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that it needs, as `--allow-host` takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,7 @@ class Settings:
     prices: Mapping[str, Price] = field(default_factory=dict)
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     ui: InterfaceSettings = field(default_factory=InterfaceSettings)
     on_finish: str | None = None
     """Shell command that gets the result of a run on stdin. `None` means that there is none."""

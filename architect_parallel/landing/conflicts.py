@@ -16,7 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from architect_parallel.backends.base import Backend
-from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Price, SandboxMode, Status, WorkerSpec
+from architect_parallel.containment.box import Box
+from architect_parallel.domain import (
+    AgentProfile,
+    ApprovalMode,
+    Limits,
+    Price,
+    Sandbox,
+    SandboxMode,
+    Status,
+    WorkerSpec,
+)
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import AgentOutput, Event, Warned
 from architect_parallel.landing.sources import Source
@@ -48,6 +58,7 @@ class Resolver:
     agent: AgentProfile
     limits: Limits = field(default_factory=Limits)
     prices: Mapping[str, Price] = field(default_factory=dict)
+    sandbox: Sandbox = field(default_factory=Sandbox)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,9 +173,27 @@ class ConflictResolution:
         )
         session = AgentSession(backend=self.resolver.backend, environ=self.environ, prices=self.resolver.prices)
         log = make_own_dir(self.run_dir / "logs") / f"{spec.name}.log"
-        run = session.run(
-            request, limits=spec.limits, log=log, stop_token=self.stop_token, emit=emit, variables=self.variables
+        box = Box(
+            sandbox=spec.sandbox,
+            repository=self.repository,
+            run_dir=self.run_dir,
+            environ=self.environ,
+            directory=self.worktree.path,
+            name=spec.name,
+            write=(self.lent.directory,),
         )
+        try:
+            run = session.run(
+                request,
+                limits=spec.limits,
+                log=log,
+                stop_token=self.stop_token,
+                emit=emit,
+                variables=self.variables,
+                contain=box.contain,
+            )
+        finally:
+            warnings += box.close()
         return run, warnings
 
     def _ref_warnings(self, private: PrivateGit) -> list[str]:
@@ -260,6 +289,7 @@ class ConflictResolution:
             base_commit=self.tip,
             approval_mode=resolver.agent.approval_mode or ApprovalMode.NONE,
             sandbox_mode=resolver.agent.sandbox_mode or SandboxMode.DEFAULT,
+            sandbox=resolver.sandbox,
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.checks.commands import CheckHooks, CheckOrder, run_checks
+from architect_parallel.containment.box import Box
 from architect_parallel.domain import CheckResult, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.landing.conflicts import Resolver
@@ -156,6 +157,14 @@ class IntegrationWorktree:
             log=make_own_dir(workshop.run_dir / "logs") / f"merge-check-{self._checks}.log",
             cookie=f"{spec.run_id}.merge.{secrets.token_hex(8)}",
             variables=ceiling(self.worktree.path),
+            contain=Box(
+                sandbox=spec.sandbox,
+                repository=self._repository,
+                run_dir=workshop.run_dir,
+                environ=workshop.environ,
+                directory=self.worktree.path,
+                name="merge",
+            ).contain,
         )
         results = run_checks(
             order,

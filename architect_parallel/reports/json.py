@@ -6,7 +6,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from architect_parallel.domain import Landing, LeftOut, RunResult, Status, WorkerResult
+from architect_parallel.domain import (
+    Landing,
+    LeftOut,
+    RunResult,
+    SandboxLevel,
+    SandboxReport,
+    Status,
+    WorkerResult,
+    report_of,
+)
 from architect_parallel.event_json import to_plain
 from architect_parallel.reports.paused import to_go_on
 
@@ -34,10 +43,28 @@ def envelope(result: RunResult) -> dict[str, Any]:
         "baseline": to_plain(result.baseline),
         "escaped": to_plain(result.escaped),
         "merge": _merge(result.merge),
+        "sandbox": _sandbox(result),
         "synthesis": result.synthesis,
         "briefing": result.briefing,
         "pause": None if result.pause is None else to_plain(result.pause) | {"to_go_on": to_go_on(result.run_id)},
         "results": [worker(ended) for ended in result.results],
+    }
+
+
+def _sandbox(result: RunResult) -> dict[str, Any]:
+    """The containment of the whole run: the weakest of its workers, with all gaps and refused hosts."""
+    reports = [entry.sandbox for entry in result.results] or [report_of(spec.sandbox) for spec in result.planned]
+    weakest = min(reports, key=lambda report: list(SandboxLevel).index(report.level), default=SandboxReport())
+    denied: dict[str, int] = {}
+    for report in reports:
+        for host in report.denied:
+            denied[host.host] = denied.get(host.host, 0) + host.count
+    return {
+        "level": weakest.level.value,
+        "mechanism": weakest.mechanism.value,
+        "network": weakest.network.value,
+        "gaps": list(dict.fromkeys(gap for report in reports for gap in report.gaps)),
+        "denied": [{"host": host, "count": count} for host, count in sorted(denied.items())],
     }
 
 
@@ -64,7 +91,7 @@ def left_out(results: Iterable[LeftOut]) -> list[dict[str, Any]]:
 def summary(result: RunResult) -> dict[str, Any]:
     """One run in a list of runs: the envelope without its results."""
     full = envelope(result)
-    details = ("results", "baseline", "escaped", "merge", "synthesis", "briefing", "pause", "warnings")
+    details = ("results", "baseline", "escaped", "merge", "synthesis", "briefing", "pause", "sandbox", "warnings")
     return {key: value for key, value in full.items() if key not in ("schema_version", *details)}
 
 

@@ -6,7 +6,16 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow, total_usd
+from architect_parallel.domain import (
+    Competition,
+    Complexity,
+    Isolation,
+    Network,
+    RunPlan,
+    WorkerSpec,
+    Workflow,
+    total_usd,
+)
 from architect_parallel.event_json import to_plain
 from architect_parallel.reports.text import task_words
 from architect_parallel.scheduling.check_policy import of_base
@@ -54,6 +63,7 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
             *_after(spec, plan),
             *_where(spec),
             *_options(spec),
+            *_sandbox(spec),
             *([f"    scope     {one_line(', '.join(spec.files), 400)}"] if spec.files else []),
             *(f"    check     {one_line(check, 400)} (at most {spec.check_timeout_s:g} s)" for check in spec.checks),
             f"    command   {_command(argv[spec.worker_id])}",
@@ -93,9 +103,24 @@ def _where(spec: WorkerSpec) -> list[str]:
     return [f"    branch    {spec.branch}", f"    worktree  {spec.worktree_path}", *below]
 
 
+def _sandbox(spec: WorkerSpec) -> list[str]:
+    """The containment: level, mechanism, network, and the places that the configuration adds."""
+    sandbox = spec.sandbox
+    if not sandbox.is_contained:
+        return ["    sandbox   off: it can do what you can"]
+    own = "nothing of its worktree" if sandbox.read_only else "its worktree"
+    words = [f"{sandbox.level} by {sandbox.mechanism}", f"network {sandbox.network}"]
+    words.append(f"writes {', '.join([own, 'its home and temporary files', *sandbox.write])}")
+    words += [f"hosts {', '.join(sandbox.hosts) or 'none'}"] if sandbox.network is Network.HOSTS else []
+    words += [f"also hidden: {', '.join(sandbox.hide)}"] if sandbox.hide else []
+    words += [f"not hidden: {', '.join(sandbox.show)}"] if sandbox.show else []
+    words += [f"gap: {gap}" for gap in sandbox.gaps]
+    return [f"    sandbox   {one_line('; '.join(words), 800)}"]
+
+
 def _options(spec: WorkerSpec) -> list[str]:
     limits = spec.limits
-    options = [f"approval {spec.approval_mode}", f"sandbox {spec.sandbox_mode}"]
+    options = [f"approval {spec.approval_mode}", f"sandbox mode {spec.sandbox_mode}"]
     options += [f"at most {show_count(limits.max_steps, 'step')}"] if limits.max_steps is not None else []
     options += [f"timeout {limits.timeout_s:g} s"] if limits.timeout_s is not None else []
     options += [f"budget ${limits.budget_usd:.2f}"] if limits.budget_usd is not None else []

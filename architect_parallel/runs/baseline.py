@@ -29,6 +29,7 @@ def baseline_order(plan: RunPlan, specs: Iterable[WorkerSpec], known: Sequence[C
         limits=isolated[0].limits,
         check_timeout_s=max(spec.check_timeout_s for spec in isolated),
         backend=isolated[0].backend,
+        sandbox=isolated[0].sandbox,
     )
 
 

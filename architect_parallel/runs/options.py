@@ -8,12 +8,23 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
-from architect_parallel.domain import Competition, Limits, Task, TaskFile, TaskText, TripwireMode
+from architect_parallel.domain import (
+    AUTO,
+    Competition,
+    Limits,
+    Network,
+    SandboxLevel,
+    Task,
+    TaskFile,
+    TaskText,
+    TripwireMode,
+)
 from architect_parallel.errors import UsageError
 from architect_parallel.options import OPTIONS, RunOptions, flag_of, kind_of
 from architect_parallel.scheduling.assignment import Assign
 from architect_parallel.scheduling.check_policy import read_command
 from architect_parallel.text import names, quantities
+from architect_parallel.text.hosts import read_host
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import require_known
 
@@ -22,8 +33,9 @@ from architect_parallel.text.suggest import require_known
 class ParallelConfig:
     """The request for a run. `None` means that the task file or the configuration decides.
 
-    The fields from `workers` to `tripwire` are options of a run, described in `architect_parallel.options.RunOptions`.
-    Durations, sizes and amounts may be numbers (seconds, bytes, US dollars) or text as on the command line.
+    The fields from `workers` to `allow_hosts` are options of a run, described in
+    `architect_parallel.options.RunOptions`. Durations, sizes and amounts may be numbers (seconds, bytes, US dollars) or
+    text as on the command line.
     """
 
     tasks: Sequence[str | Task] = ()
@@ -61,6 +73,9 @@ class ParallelConfig:
     allow_partial: bool | None = None
     commit: bool | None = None
     tripwire: str | None = None
+    sandbox: str | None = None
+    network: str | None = None
+    allow_hosts: Sequence[str] = ()
     on_terminal: bool = False
     """A person watches: `tripwire` `auto` then warns instead of failing a worker."""
     artifacts: str | os.PathLike[str] | None = None
@@ -130,6 +145,17 @@ def _model(value: str, flag: str) -> str:
         raise UsageError(f"{flag} {quoted(value)} {error}") from None
 
 
+def _hosts(value: Sequence[str], flag: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise UsageError("allow_hosts must be a list of hosts, not one text")
+    for host in value:
+        try:
+            read_host(host)
+        except ValueError as error:
+            raise UsageError(f"{flag} {quoted(host)} {error}", hint=f"{flag} api.example.com") from None
+    return tuple(value)
+
+
 def _checks(value: Sequence[str], flag: str) -> tuple[str, ...]:
     if isinstance(value, str):
         raise UsageError("checks must be a list of commands, not one text")
@@ -151,6 +177,9 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "tuple[str, ...]": lambda value, _: tuple(names.split_models(",".join(value))),
     "AssignWord": lambda value, flag: require_known(flag, value, [how.value for how in Assign]),
     "TripwireWord": lambda value, flag: require_known(flag, value, ["auto", *(mode.value for mode in TripwireMode)]),
+    "SandboxWord": lambda value, flag: require_known(flag, value, [AUTO, *(level.value for level in SandboxLevel)]),
+    "NetworkWord": lambda value, flag: require_known(flag, value, [network.value for network in Network]),
     "Checks": _checks,
+    "Hosts": _hosts,
 }
 """How the value of a flag is read, by the name of the option's annotation. Others stay as they are."""

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.registry import require_backend
+from architect_parallel.containment.decision import Decision
 from architect_parallel.domain import (
     AgentProfile,
     ApprovalMode,
     Complexity,
     Isolation,
     Limits,
+    Sandbox,
     SandboxMode,
     Settings,
     Task,
@@ -25,6 +27,7 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.options import RunOptions
+from architect_parallel.runs.containment import containment_of
 from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.task_sources import TaskPlace
 from architect_parallel.runs.workspace import Workspace
@@ -48,6 +51,7 @@ class ResolvedTask:
     """With the task's own prompt and modes. `None` means that the mode is not set anywhere."""
     model: str | None
     limits: Limits
+    containment: Decision
 
 
 def resolve_task(task: Task, model: str | None, options: RunOptions, here: Workspace) -> ResolvedTask:
@@ -59,6 +63,7 @@ def resolve_task(task: Task, model: str | None, options: RunOptions, here: Works
 
     Raises:
         UsageError: An unknown backend or agent.
+        EnvironmentProblem: The containment that was asked for cannot be had here.
     """
     profile = require_agent(here.settings, options.over("agent", task.agent))
     backend = options.over("backend", task.backend or profile.backend)
@@ -79,6 +84,7 @@ def resolve_task(task: Task, model: str | None, options: RunOptions, here: Works
         agent=agent,
         model=model,
         limits=worker_limits(options, task),
+        containment=containment_of(task, agent, backend, options, here),
     )
 
 
@@ -181,6 +187,8 @@ def draft_spec(
         agent=order.agent,
         approval_mode=order.agent.approval_mode or approval,
         sandbox_mode=order.agent.sandbox_mode or SandboxMode.DEFAULT,
+        # In place it is the user's own directory, and work that is meant for it: there nothing is held by default.
+        sandbox=Sandbox() if in_place and order.containment.by_default else order.containment.sandbox,
         limits=order.limits,
         branch="",
         worktree_path=place.directory if in_place else "",
@@ -306,6 +314,8 @@ def _warnings(order: ResolvedTask, options: RunOptions, *, in_place: bool) -> It
     has_modes = ApprovalMode.AUTO in backend.capabilities.approval_modes
     if in_place and has_modes and order.agent.approval_mode is None and order.agent.sandbox_mode is None:
         yield f"in place, without an approval_mode: {backend.name} may be denied what it would have to ask for"
+    if order.containment.warning is not None:
+        yield order.containment.warning
     requested = task.output_format
     if requested is not None and requested is not backend.capabilities.output_format:
         used = backend.capabilities.output_format

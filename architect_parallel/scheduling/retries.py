@@ -21,6 +21,7 @@ from architect_parallel.domain import (
     Usage,
     WorkerResult,
     WorkerSpec,
+    report_of,
     total_usd,
 )
 from architect_parallel.scheduling.backoff import delay_s
@@ -207,6 +208,7 @@ def unstarted(spec: WorkerSpec, status: Status, reason: Reason) -> WorkerResult:
         warnings=list(spec.warnings),
         tags=list(spec.tags),
         meta=dict(spec.meta),
+        sandbox=report_of(spec.sandbox),
     )
 
 

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 Stream = Literal["stdout", "stderr"]
+
+
+class Gateway(Protocol):
+    """The outer end of a contained program's network."""
+
+    def serve(self, descriptors: Sequence[int]) -> None:
+        """Take over the listening sockets that were made inside, and serve them in threads."""
+        ...
+
+    def close(self) -> None:
+        """End everything that is served. May be called without `serve`, and again."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +44,12 @@ class Launch:
     cookie: str = field(default_factory=lambda: secrets.token_hex(16))
     nice: int = 5
     """Added to the niceness, so that a sweep outruns the processes that it sweeps."""
+    cage: tuple[bytes, ...] = ()
+    """The steps by which the program is contained (`child.cage`). Empty means that it is not contained."""
+    scratch: Path | None = None
+    """A directory that is removed when the tree is gone, also when the launcher is dead by then."""
+    gateway: Gateway | None = None
+    """Serves the listening sockets that the steps of the cage make. `None` means that they make none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

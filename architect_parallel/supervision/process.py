@@ -38,6 +38,8 @@ COOKIE = "ARCHITECT_WORKER_COOKIE"
 CHUNK_BYTES = 65536
 PIPE_BYTES = 4 * CHUNK_BYTES
 """Asked of the system for an agent's pipes, and read at a time: a flood costs a third less than in chunks of 64 KiB."""
+MOST_LISTENERS = 64
+"""Listening sockets of a contained program that are taken."""
 DRAIN_BYTES = 1 << 20
 """No pipe of an unprivileged process holds more than this."""
 SLICE_S = 0.25
@@ -214,9 +216,11 @@ class Supervised:
         """Receive from the supervisor; the end of the channel means that it died."""
         assert self._channel is not None
         try:
-            data = self._channel.recv(CHUNK_BYTES)
+            data, descriptors, _, _ = socket.recv_fds(self._channel, CHUNK_BYTES, MOST_LISTENERS)
         except OSError:
-            data = b""
+            data, descriptors = b"", []
+        if descriptors and self._launch.gateway is not None:
+            self._launch.gateway.serve(descriptors)
         if not data:
             return [self._sweep_without_supervisor(LOST_S)]
         *lines, self._facts = (self._facts + data).split(b"\n")
@@ -227,6 +231,8 @@ class Supervised:
             return [SpawnFailed(message=bytes.fromhex(details[0]).decode())]
         numbers = [None if word == "-" else int(word) for word in details]
         match fact, numbers:
+            case "listening", []:
+                return []
             case "started", [int(agent), int(supervisor)]:
                 self._agent_pid, self.supervisor_pid = agent, supervisor
                 for descriptor in self._pipes:  # not before, so that `Started` comes before any `Output`
@@ -252,6 +258,8 @@ class Supervised:
             assert self._channel is not None
             self._channel.close()
             self._channel = None
+        if self._launch.gateway is not None:
+            self._launch.gateway.close()
         for descriptor in self._pipes:
             os.close(descriptor)
         self._pipes = {}
@@ -280,8 +288,11 @@ def _configuration(launch: Launch) -> bytes:
         repr(float(launch.grace_s)),
         word(f"{COOKIE}={launch.cookie}"),
         word(launch.cwd.absolute()),
+        word(launch.scratch or ""),
         str(len(launch.argv)),
+        str(len(launch.cage)),
         *map(word, launch.argv),
+        *(step.hex() for step in launch.cage),
         *(word(text) for pair in env.items() for text in pair),
     ]
     return " ".join(words).encode() + b"\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import resource
 import shutil
 import stat
@@ -26,6 +27,11 @@ def free_disk_bytes(path: Path) -> int:
 def processors() -> int:
     """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_name() -> str:
+    """The kernel's name of the processor architecture, such as `x86_64` or `aarch64`."""
+    return platform.machine()
 
 
 def open_files_limit() -> int:

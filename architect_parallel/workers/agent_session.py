@@ -15,6 +15,7 @@ from secrets import token_hex
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import AgentReport, Backend, BlockFilter, Reader, Request
+from architect_parallel.containment.box import Contain
 from architect_parallel.domain import Limits, Price, Usage
 from architect_parallel.events import AgentExited, AgentStarted, LimitReached, Warned
 from architect_parallel.supervision.consume import LimitedRun, ProcessFacts, run_limited
@@ -81,6 +82,7 @@ class AgentSession:
         emit: Emit,
         variables: Mapping[str, str] | None = None,
         secrets: tuple[str, ...] = (),
+        contain: Contain = lambda launch: launch,
     ) -> AgentRun | None:
         """Run the agent in `request.worktree` to its proven end, in the calling thread.
 
@@ -90,6 +92,7 @@ class AgentSession:
         Args:
             variables: Set on top of the agent's environment.
             secrets: Values to blank out in its output, besides those of the backend.
+            contain: Puts it into its box.
 
         Returns:
             `None` when a stop came first and nothing was started.
@@ -122,7 +125,7 @@ class AgentSession:
         log_file = LogFile(log)
         try:
             output = AgentOutputReader(self.backend.reader(request), log_file, meter, stop_token, emit)
-            return output.read(launch, shown_argv(command.argv, request.prompt), secrets, self.sampler)
+            return output.read(contain(launch), shown_argv(command.argv, request.prompt), secrets, self.sampler)
         finally:
             log_file.close()
 

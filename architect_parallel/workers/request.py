@@ -30,7 +30,8 @@ def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Requ
         agent=spec.agent.name,
         system_prompt=spec.agent.system_prompt,
         approval_mode=spec.approval_mode,
-        sandbox_mode=spec.sandbox_mode,
+        sandbox_mode=_own_sandbox(spec),
+        contained=spec.sandbox.is_contained,
         max_steps=spec.limits.max_steps,
         budget_usd=spec.limits.budget_usd,
         timeout_s=spec.limits.timeout_s,
@@ -40,6 +41,16 @@ def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Requ
         run_id=spec.run_id,
         extra_argv=spec.extra_argv,
     )
+
+
+def _own_sandbox(spec: WorkerSpec) -> SandboxMode:
+    """The mode of the agent's own sandbox. Inside a box it is switched off where it would forbid to commit."""
+    mode = spec.sandbox_mode
+    if not spec.sandbox.is_contained or mode in (SandboxMode.READ_ONLY, SandboxMode.FULL):
+        return mode
+    if mode is SandboxMode.WORKSPACE or spec.approval_mode is ApprovalMode.AUTO:
+        return SandboxMode.FULL
+    return mode
 
 
 def profile_request(
@@ -53,6 +64,7 @@ def profile_request(
     prompt_file: Path,
     state_dir: Path,
     session_id: str | None = None,
+    contained: bool = False,
 ) -> Request:
     """The request of an agent that is no worker: the judge, or `architect run --backend`."""
     return Request(
@@ -65,6 +77,7 @@ def profile_request(
         system_prompt=profile.system_prompt,
         approval_mode=approval_mode,
         sandbox_mode=profile.sandbox_mode or SandboxMode.DEFAULT,
+        contained=contained,
         max_steps=limits.max_steps,
         budget_usd=limits.budget_usd,
         timeout_s=limits.timeout_s,

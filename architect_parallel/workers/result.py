@@ -12,6 +12,7 @@ from architect_parallel.domain import (
     SHELL,
     ApprovalMode,
     CheckResult,
+    DeniedHost,
     Diff,
     Isolation,
     Reason,
@@ -20,6 +21,7 @@ from architect_parallel.domain import (
     Usage,
     WorkerResult,
     WorkerSpec,
+    report_of,
 )
 from architect_parallel.scheduling import check_policy as checks
 from architect_parallel.scheduling import verdict
@@ -50,6 +52,7 @@ class WorkerState:
     escaped: bool = False
     warnings: list[str] = field(default_factory=list)
     log_path: str | None = None
+    denied_hosts: tuple[DeniedHost, ...] = ()
 
 
 def verdict_of(spec: WorkerSpec, state: WorkerState, stop_token: StopToken) -> verdict.Verdict:
@@ -113,6 +116,7 @@ def result_of(spec: WorkerSpec, state: WorkerState, stop_token: StopToken) -> Wo
         leaked=agent.leaked if agent is not None else None,
         warnings=warnings,
         outside_scope=state.outside_scope,
+        sandbox=report_of(spec.sandbox, state.denied_hosts),
     )
 
 

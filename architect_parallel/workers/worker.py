@@ -17,6 +17,7 @@ from pathlib import Path
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Request
+from architect_parallel.containment.box import worker_box
 from architect_parallel.domain import SHELL, Isolation, Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import (
@@ -244,6 +245,7 @@ class WorkerRun:
         spec, context = self._spec, self._context
         attempt = "" if spec.attempt == 1 else f"-{spec.attempt}"
         log = make_own_dir(context.run_dir / "logs") / f"worker-{spec.worker_id}{attempt}.log"
+        box = worker_box(spec, context.repository, context.run_dir, context.environ)
         session = AgentSession(
             backend=self._backend, environ=context.environ, prices=context.prices, sampler=self._sampler
         )
@@ -256,8 +258,12 @@ class WorkerRun:
                 emit=self._emit,
                 variables=self._variables(),
                 secrets=self._command_secrets(),
+                contain=box.contain,
             )
         finally:
+            for warning in box.close():
+                self._warn(warning)
+            self._state.denied_hosts = box.denied_hosts()
             if log.exists():
                 self._state.log_path = str(log)
 
@@ -266,7 +272,7 @@ class WorkerRun:
         prompt_file = make_own_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
         state_dir = make_own_dir(run_dir / "state" / f"worker-{spec.worker_id}")
         request = request_for(self._started_spec, prompt_file=prompt_file, state_dir=state_dir)
-        kept_there = self._backend.capabilities.sessions_in_state
+        kept_there = self._backend.capabilities.sessions_in_state or (spec.sandbox.is_contained and spec.attempt > 1)
         if request.session_id is not None and kept_there and not any(state_dir.iterdir()):  # a cleanup removed it
             self._warn(f"session {one_line(request.session_id, 40)} is not kept any more: the agent begins anew")
             request = replace(request, session_id=None)

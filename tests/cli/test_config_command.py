@@ -137,7 +137,7 @@ def test_fifo_in_a_repository_does_not_hold_the_program_up(architect: Architect,
 
 def test_schema_is_json(architect: Architect) -> None:
     schema = json.loads(architect("schema").stdout)
-    sections = {"parallel_runs", "parallel", "agents", "backends", "prices", "providers", "worktrees"}
+    sections = {"parallel_runs", "parallel", "agents", "backends", "prices", "providers", "worktrees", "sandbox"}
     assert set(schema["properties"]) == sections
 
 

@@ -270,6 +270,7 @@ def test_a_session_goes_on_where_it_was(architect: Architect, agent: str, model:
             model=MODELS[agent][0],
             session_id=result["session_id"],
             worker_id=number,
+            contained=result["sandbox"]["level"] != "off",
         )
         line, reader = backend.command(request), backend.reader(request)
         stdin = line.stdin_file.open("rb") if line.stdin_file else None
@@ -298,8 +299,9 @@ def test_a_session_that_a_cleanup_took_begins_anew(architect: Architect, agent: 
     assert again.code == 0, again.err
     result = only(again)
     assert (result["status"], result["files_modified"]) == ("success", ["first.txt", "second.txt"])
-    # claude keeps sessions with the user's own: there it goes on.
-    assert any("begins anew" in warning for warning in result["warnings"]) is (agent != "claude")
+    # Not contained, claude keeps sessions with the user's own: there it goes on.
+    goes_on = agent == "claude" and result["sandbox"]["level"] == "off"
+    assert any("begins anew" in warning for warning in result["warnings"]) is not goes_on
 
 
 def test_keys_are_in_no_file_of_the_run(architect: Architect, agent: str, checkout: Path, home: Path) -> None:

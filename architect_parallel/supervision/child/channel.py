@@ -13,19 +13,25 @@ class Config:
     """The program to start, and how to stop it.
 
     The line holds, with one space between: niceness, polite signal, polite wait and grace in seconds, cookie, working
-    directory, the number of words in the argv, these words, and name and value of each environment variable. All text
-    is in hexadecimal: paths and values may hold spaces and newlines, and need not be valid in any encoding.
+    directory, scratch directory, the numbers of words in the argv and of steps of the cage, these words and steps, and
+    name and value of each environment variable. All text is in hexadecimal: paths and values may hold spaces and
+    newlines, and need not be valid in any encoding.
     """
 
     def __init__(self, line: str) -> None:
-        nice, polite_signal, polite_wait_s, grace_s, cookie, cwd, count, *rest = line.split(" ")
+        nice, polite_signal, polite_wait_s, grace_s, cookie, cwd, scratch, count, step_count, *rest = line.split(" ")
         words = [bytes.fromhex(word) for word in rest]
         argc = int(count)
-        if argc < 1 or len(words) < argc:
+        first = argc + int(step_count)
+        if argc < 1 or len(words) < first:
             raise ValueError("the configuration is not whole")
         self.argv = words[:argc]
-        self.env = dict(zip(words[argc::2], words[argc + 1 :: 2], strict=True))
+        self.cage = words[argc:first]
+        """The steps of `cage.Cage`. Empty means that the program is not held."""
+        self.env = dict(zip(words[first::2], words[first + 1 :: 2], strict=True))
         self.cwd = bytes.fromhex(cwd)
+        self.scratch = bytes.fromhex(scratch)
+        """A directory to remove when the tree is gone. Empty means none."""
         self.cookie = bytes.fromhex(cookie)
         self.nice = int(nice)
         self.polite_signal = int(polite_signal)
@@ -34,7 +40,7 @@ class Config:
 
     def forget(self) -> None:
         """Drop the parts that may hold secrets, once they are used."""
-        self.argv, self.env = [], {}
+        self.argv, self.env, self.cage = [], {}, []
 
 
 class Channel:

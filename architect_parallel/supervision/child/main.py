@@ -9,7 +9,7 @@ import time
 
 from .channel import Channel, Config
 from .spawn import quiet_streams, set_all_signals, spawn
-from .tree import Tree, become_subreaper, end_tree
+from .tree import Tree, become_subreaper, end_tree, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,14 +49,17 @@ class Supervisor:
             pass
 
     def run(self) -> None:
-        agent, problem = spawn(self.config)
+        spawned = spawn(self.config, self.channel.descriptor)
         quiet_streams()
-        if problem is not None:
-            self.channel.report("spawn_failed", problem)
+        if spawned.problem:
+            self.channel.report("spawn_failed", spawned.problem)
             self.channel.report("gone", 0, 0)
+            remove_tree(self.config.scratch)
             return
-        self.tree.agent = agent
-        self.channel.report("started", agent, os.getpid())
+        self.tree.agent, self.tree.keeper, self.tree.status = spawned.agent, spawned.keeper, spawned.status
+        if spawned.status is not None:
+            self.poll.register(spawned.status, select.POLLIN)
+        self.channel.report("started", spawned.agent, os.getpid())
         self.config.forget()
         self.tree.empty = False
         while self.tree.exit_code is None and self.kill_at == INFINITY:
@@ -72,6 +75,7 @@ class Supervisor:
                 self.tree.send(pid, parent, signal.SIGCONT)
             self.pause_while(lambda: not self.tree.empty, INFINITY)
         end_tree(self.tree, leaked)
+        remove_tree(self.config.scratch)
 
     def stop_politely(self) -> None:
         """Send the agent's own polite signal to its group, and wait."""
@@ -110,6 +114,8 @@ class Supervisor:
                 os.read(self.wake, 4096)
             elif descriptor == self.channel.descriptor:
                 self.take_orders(self.channel.lines())
+            elif descriptor == self.tree.status:
+                self.poll.unregister(descriptor)  # `reap` reads it
             else:
                 self.poll.unregister(descriptor)
                 self.stop(self.config.grace_s)
@@ -137,6 +143,7 @@ def guard(supervisor: int, config: Config, channel: Channel) -> None:
         os.kill(supervisor, signal.SIGCONT)
     if status != 0:
         end_tree(Tree(config.cookie, channel), None)
+        remove_tree(config.scratch)
 
 
 def main() -> None:

@@ -34,6 +34,10 @@ class Tree:
         self.channel = channel
         self.agent = 0
         """The agent's pid. 0 means not started."""
+        self.keeper = 0
+        """The pid of the first process of the agent's PID namespace. 0 means that it has none."""
+        self.status: int | None = None
+        """Descriptor on which the keeper writes the agent's wait status. `None` means that nothing is to come."""
         self.exit_code: int | None = None
         """The agent's. `None` means not reaped."""
         self.empty = True
@@ -42,6 +46,7 @@ class Tree:
     def reap(self) -> None:
         """Reap dead children, report the agent's own end, and set `empty`, which is the proof."""
         while True:
+            self.read_status()
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -51,9 +56,29 @@ class Tree:
                 self.empty = False
                 return
             self.last_reaped = pid
-            if pid == self.agent:
-                self.exit_code = os.waitstatus_to_exitcode(status)
-                self.channel.report("exited", self.exit_code)
+            if pid == self.keeper:
+                self.read_status()
+            if pid in (self.agent, self.keeper):
+                self.take_end(status)
+
+    def read_status(self) -> None:
+        """Take the agent's end from its keeper, which has reaped it."""
+        if self.status is None:
+            return
+        try:
+            data = os.read(self.status, 32)
+        except BlockingIOError:
+            return
+        os.close(self.status)
+        self.status = None
+        if data:
+            self.take_end(int(data))
+
+    def take_end(self, status: int) -> None:
+        """Report the agent's end, once. A keeper that was killed had no time to tell it: then its own end counts."""
+        if self.exit_code is None:
+            self.exit_code = os.waitstatus_to_exitcode(status)
+            self.channel.report("exited", self.exit_code)
 
     def descendants(self) -> dict[int, int]:
         """pid → parent, from one look; it may miss processes that fork meanwhile."""
@@ -83,7 +108,7 @@ class Tree:
                 return
             handle = os.pidfd_open(pid)
             try:
-                if parent_and_state(pid)[0] in (parent, os.getpid()):
+                if parent_and_state(pid)[0] in (parent, os.getpid(), self.keeper):
                     signal.pidfd_send_signal(handle, number)
             finally:
                 os.close(handle)
@@ -91,12 +116,14 @@ class Tree:
             pass
 
     def living(self) -> int:
-        """Count the descendants that are not zombies."""
-        return sum(map(alive, self.descendants()))
+        """Count the descendants that are not zombies, without the keeper."""
+        return sum(alive(pid) for pid in self.descendants() if pid != self.keeper)
 
     def freeze_and_kill(self) -> set[int]:
         """Do one round of the kill loop; return the pids that it met."""
         frozen: dict[int, int] = {}
+        if self.keeper:
+            self.send(self.keeper, os.getpid(), signal.SIGKILL)  # the kernel kills its whole namespace with it
         for _ in range(FREEZE_PASSES):
             fresh = {pid: parent for pid, parent in self.descendants().items() if pid not in frozen}
             if not fresh:
@@ -158,6 +185,23 @@ def end_tree(tree: Tree, leaked: int | None) -> None:
             time.sleep(pause_s)
     if not reported:
         tree.channel.report("gone", leaked, 0)
+
+
+def remove_tree(path: bytes) -> None:
+    """Remove a directory with everything in it, as far as that is possible. An empty path means none.
+
+    By `rm`, which takes any depth and costs less than to load `shutil`.
+    """
+    if path:
+        quietly = (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)
+        forced = ("rm", "-rf", "--"), ("chmod", "-R", "u+rwX", "--"), ("rm", "-rf", "--")
+        for words in forced:
+            if os.path.lexists(path):
+                try:
+                    pid = os.posix_spawn(f"/bin/{words[0]}", [*words, path], {}, file_actions=[quietly])
+                    os.waitpid(pid, 0)
+                except OSError:
+                    return
 
 
 def become_subreaper() -> None:

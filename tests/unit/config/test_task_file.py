@@ -18,7 +18,16 @@ from architect_parallel.config.task_common import LARGEST_TASK_FILE_BYTES, MOST_
 from architect_parallel.config.task_file import holds_tasks, load_task_file, read_task_file
 from architect_parallel.config.task_schema import TaskSection, camel_name, task_file_schema
 from architect_parallel.config.validation import ValidationContext
-from architect_parallel.domain import ApprovalMode, Complexity, Isolation, OutputFormat, SandboxMode, TaskFile, TaskText
+from architect_parallel.domain import (
+    ApprovalMode,
+    Complexity,
+    Isolation,
+    Network,
+    OutputFormat,
+    SandboxMode,
+    TaskFile,
+    TaskText,
+)
 from architect_parallel.errors import UsageError
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +40,8 @@ AROUND = ValidationContext(
 )
 FULL: dict[str, Any] = {
     "backend": "claude", "prompt": "review the auth module", "model": "claude-opus-4-5-20251101", "workdir": ".",
-    "approval_mode": "auto", "sandbox_mode": "workspace", "output_format": "json", "max_tokens": 4096, "max_turns": 10,
+    "approval_mode": "auto", "sandbox_mode": "workspace", "sandbox": "off",
+    "network": "none", "output_format": "json", "max_tokens": 4096, "max_turns": 10,
     "system_prompt": "You are a code reviewer.", "name": "review", "timeout": "5m", "budget": 1.0, "tags": ["x"],
     "meta": {"k": "v"}, "id": "r1", "agent": "plan", "extra": ["--verbose", ""], "isolation": "worktree",
     "files": ["src/**"], "critical": False, "complexity": "high", "retries": 2, "checks": ["make test"],
@@ -68,6 +78,7 @@ def test_every_field_arrives() -> None:
     assert (task.prompt, task.name, task.id) == ("review the auth module", "review", "r1")
     assert (task.backend, task.model, task.agent) == ("claude", "claude-opus-4-5-20251101", "plan")
     assert (task.approval_mode, task.sandbox_mode) == (ApprovalMode.AUTO, SandboxMode.WORKSPACE)
+    assert (task.sandbox, task.network) == ("off", Network.NONE)
     assert (task.output_format, task.isolation) == (OutputFormat.JSON, Isolation.WORKTREE)
     assert (task.max_tokens, task.max_turns, task.timeout_s, task.budget_usd) == (4096, 10, 300.0, 1.0)
     assert (task.tags, task.meta, task.extra_argv) == (("x",), {"k": "v"}, ("--verbose", ""))

@@ -1,0 +1,115 @@
+"""The box of one worker: its agent and its checks start in the same one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from secrets import token_hex
+
+from architect_parallel.backends.hosts import package_hosts
+from architect_parallel.containment.logins import LentLogin, lend, links, take_back
+from architect_parallel.containment.profile import CACHE_PLACES, Places, profile
+from architect_parallel.containment.steps import contained, gateway_of
+from architect_parallel.domain import DeniedHost, Mechanism, Sandbox, WorkerSpec
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.supervision.messages import Launch
+from architect_parallel.system.git import Repository
+from architect_parallel.text.hosts import PACKAGES
+from architect_parallel.text.quantities import show_count, summarize
+
+Contain = Callable[[Launch], Launch]
+"""Turns the start of a program into its start in a box."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """The containment of the programs of one worker, judge or resolver."""
+
+    sandbox: Sandbox
+    repository: Repository
+    run_dir: Path
+    environ: Mapping[str, str]
+    directory: Path
+    """The worktree, or the directory that they work in."""
+    name: str
+    """Its name in the run's directory: of its repository, its home, its prompt."""
+    read: tuple[Path, ...] = ()
+    """Further places of this program that they read."""
+    write: tuple[Path, ...] = ()
+    """Further places that they write."""
+    lent: list[LentLogin] = field(default_factory=list)
+    denied: Counter[str] = field(default_factory=Counter)
+    """Hosts that were refused so far."""
+
+    def contain(self, launch: Launch) -> Launch:
+        """`launch` as it starts in the box.
+
+        Raises:
+            EnvironmentProblem: Its directory for temporary files cannot be made.
+        """
+        if not self.sandbox.is_contained:
+            return launch
+        sandbox = self._with_packages()
+        own_repository = self.run_dir / "repo" / self.name
+        # Files of submodules and of git-lfs are kept elsewhere, so that they outlive the worker's repository.
+        modules = Path(os.path.realpath(own_repository / "modules"))
+        large_files = self.repository.common_dir / "lfs"
+        state = self.run_dir / "state"
+        self.lent.extend(lend(state / self.name))
+        budget_files = [entry for entry in state.iterdir() if entry.is_file()] if state.is_dir() else []
+        places = Places(
+            home=Path(self.environ.get("HOME") or "/nonexistent"),
+            directory=self.directory,
+            checkout=self.repository.main_checkout,
+            architect_dir=self.repository.state_dir,
+            write=(own_repository, modules, large_files, state / self.name, *budget_files, *self.write),
+            read=(self.run_dir / "prompts" / f"{self.name}.txt", *links(state / self.name), *self.read),
+            caches=tuple(Path(self.environ[name]) for name in CACHE_PLACES if self.environ.get(name)),
+            scratch=self._scratch(),
+        )
+        try:
+            gateway = gateway_of(sandbox, self.environ, self.denied)
+            return replace(contained(launch, sandbox, profile(sandbox, places)), gateway=gateway)
+        except OSError as error:
+            raise EnvironmentProblem(f"{places.scratch} cannot be made: {error.strerror}") from error
+
+    def _with_packages(self) -> Sandbox:
+        if PACKAGES not in self.sandbox.hosts:
+            return self.sandbox
+        others = (host for host in self.sandbox.hosts if host != PACKAGES)
+        return replace(self.sandbox, hosts=(*others, *package_hosts(self.environ)))
+
+    def denied_hosts(self) -> tuple[DeniedHost, ...]:
+        """The hosts that were refused, sorted."""
+        return tuple(DeniedHost(host=host, count=count) for host, count in sorted(self.denied.items()))
+
+    def _scratch(self) -> Path:
+        if self.sandbox.mechanism is Mechanism.LANDLOCK:  # seen at its own path, and a socket's path is short
+            return Path(tempfile.gettempdir()) / f"architect-{token_hex(8)}"
+        return self.run_dir / f"scratch-{self.name}-{token_hex(4)}"
+
+    def close(self) -> list[str]:
+        """Take the logins of an agent that has ended back; return warnings, also about hosts that were refused."""
+        warnings = [warning for login in self.lent if (warning := take_back(login)) is not None]
+        self.lent.clear()
+        if self.denied:
+            hosts = [f"{host.host} ({show_count(host.count, 'time')})" for host in self.denied_hosts()]
+            first = next(iter(sorted(self.denied)))
+            warnings.append(f"the sandbox refused {summarize(hosts, 4)}; to allow one: --allow-host {first}")
+        return warnings
+
+
+def worker_box(spec: WorkerSpec, repository: Repository, run_dir: Path, environ: Mapping[str, str]) -> Box:
+    """The box of a worker of a run."""
+    return Box(
+        sandbox=spec.sandbox,
+        repository=repository,
+        run_dir=run_dir,
+        environ=environ,
+        directory=Path(spec.worktree_path),
+        name=f"worker-{spec.worker_id}",
+    )
