@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 import termios
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,21 @@ def become(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoRetur
         os.execvpe(argv[0], list(argv), dict(env))
     except OSError as error:
         raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+
+
+def run_at_terminal(argv: Sequence[str]) -> int:
+    """Run a program of the user at the terminal to its end, and return its exit code.
+
+    Raises:
+        EnvironmentProblem: It cannot be started.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the program
+    try:
+        return subprocess.run(list(argv), check=False).returncode
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot start {argv[0]}: {error.strerror}") from error
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Keys:
