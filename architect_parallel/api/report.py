@@ -10,14 +10,14 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.evaluation.ranking import ranking_of
 from architect_parallel.journal import Journal
 from architect_parallel.landing.compare import compare
-from architect_parallel.reports import competition, html, json, junit, markdown, text
+from architect_parallel.reports import competition, html, json, junit, markdown, run_text
 from architect_parallel.reports.material import Material
 from architect_parallel.system.git import Repository
 
 
 def _text(material: Material) -> str:
     more = competition.as_text(material.result, material.ranking, material.rates)
-    return "\n".join([text.run_details(material.result), *([more] if more else [])])
+    return "\n".join([run_text.run_details(material.result), *([more] if more else [])])
 
 
 def _json(material: Material) -> str:

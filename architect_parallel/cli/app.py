@@ -49,7 +49,7 @@ from architect_parallel.cli import (
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import eval as evaluation
 from architect_parallel.cli import run as run_command
-from architect_parallel.cli.console import ReaderGone, answer, note, open_closed_streams, settle_streams
+from architect_parallel.cli.console import ReaderGone, answer, choose_display, note, open_closed_streams, settle_streams
 from architect_parallel.cli.error_log import DetailsFile
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
@@ -154,8 +154,34 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", "-V", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
+    color: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="Use colours: auto, always or never; also after a command.")
+    ] = None,
+    wide: Annotated[
+        bool,
+        typer.Option("--wide", help="Show tables and texts in full; also after a command."),
+    ] = False,
 ) -> None:
     """Options before every command."""
+    if color is not None:
+        from architect_parallel.text.suggest import require_known
+
+        require_known("--color", color, ("auto", "always", "never"))
+    choose_display(color, wide=wide)
+
+
+def _with_common_first(argv: list[str]) -> list[str]:
+    """`argv` with `--color` and `--wide` before the command, wherever they are written before `--`."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    first, rest, words = list[str](), list[str](), iter(argv[:end])
+    for word in words:
+        if word == "--wide" or word.startswith("--color="):
+            first.append(word)
+        elif word == "--color":
+            first += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return [*first, *rest, *argv[end:]]
 
 
 def main() -> None:
@@ -177,7 +203,7 @@ def _keep_own_rights() -> None:
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code. An error becomes one message on stderr."""
     try:
-        outcome = build_app()(args=argv, standalone_mode=False)
+        outcome = build_app()(args=_with_common_first(argv), standalone_mode=False)
         return outcome if isinstance(outcome, int) else ExitCode.SUCCESS
     except typer.Exit as stop:
         return stop.exit_code

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json, display
 
 
 def backends(json: options.Json = False, config: options.Config = None) -> None:
@@ -21,4 +21,4 @@ def backends(json: options.Json = False, config: options.Config = None) -> None:
         state = backend.availability(os.environ)
         settings = here.settings.backends.get(backend.name)
         rows.append(Row(backend=backend, found=state, version=agent_version(backend, state, settings, os.environ)))
-    answer_json(as_data(rows)) if json else answer(as_text(rows))
+    answer_json(as_data(rows)) if json else answer(as_text(rows, display()))

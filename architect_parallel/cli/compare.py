@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json, display
 
 
 def compare(words: options.Workers = None, json: options.Json = False) -> None:
@@ -27,4 +27,4 @@ def compare(words: options.Workers = None, json: options.Json = False) -> None:
     if json:
         answer_json(envelope(result) | to_plain(comparison))
     else:
-        answer(report.render(result, comparison))
+        answer(report.render(result, comparison, display()))

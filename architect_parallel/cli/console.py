@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.text.display import Display
+
+_asked: dict[str, Any] = {"color": None, "wide": False}
+"""The values of `--color` and `--wide`. No colour means that the environment and the configuration decide."""
 
 
 class ReaderGone(Exception):
@@ -39,6 +44,51 @@ def settle_streams() -> None:
             stream.flush()
         except OSError:
             _drop(stream.fileno())
+
+
+def choose_display(color: str | None, *, wide: bool) -> None:
+    """Take the options of the command line for what is printed.
+
+    Args:
+        color: `auto`, `always` or `never`. `None` means that the environment and the configuration decide.
+    """
+    _asked.update(color=color, wide=wide)
+
+
+def display(stream: TextIO | None = None) -> Display:
+    """The surface that a stream writes to. `None` means standard output.
+
+    Only a terminal has a width. NO_COLOR and a terminal without colours are obeyed unless the user asks for colours.
+    """
+    stream = stream if stream is not None else sys.stdout
+    on_terminal = stream.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal and not _asked["wide"] else None
+    return Display(width=width, color=_has_colors(on_terminal), wide=_asked["wide"])
+
+
+def _configured_color() -> str:
+    """`ui.color` of the configuration. Its faults are reported by the commands that need it."""
+    from pathlib import Path
+
+    from architect_parallel.config.paths import home_dir
+    from architect_parallel.config.settings import load_settings
+    from architect_parallel.errors import ArchitectParallelError
+
+    with contextlib.suppress(ArchitectParallelError):
+        here = Path.cwd()
+        root = next((place for place in (here, *here.parents) if (place / ".git").exists()), None)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("ARCHITECT_")}
+        return load_settings(root, None, own, Path(home_dir())).ui.color
+    return "auto"
+
+
+def _has_colors(on_terminal: bool) -> bool:
+    choice = _asked["color"]
+    if choice is None and on_terminal:
+        choice = _configured_color()
+    if choice in ("always", "never"):
+        return bool(choice == "always")
+    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def answer(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json, note
+from architect_parallel.cli.console import answer, answer_json, display, note
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _target(directory: Path | None) -> Path:
 
 
 def _show(result: RunResult, place: DemoRepository, repository: Repository, *, as_json: bool) -> None:
-    from architect_parallel.reports import text
+    from architect_parallel.reports import run_text, text
     from architect_parallel.reports.json import envelope
     from architect_parallel.snapshots.diff import patch
 
@@ -86,7 +86,7 @@ def _show(result: RunResult, place: DemoRepository, repository: Repository, *, a
             answer(f"    {warning}")
         if worker.diff is not None and worker.diff.files:
             answer(_indented(patch(repository.store, worker.diff.base, worker.diff.head).decode(errors="replace")))
-    answer(text.results(result))
+    answer(run_text.results(result, display()))
     answer(
         f"""
 The tests ran on the base commit, where they fail, and on each result. Worker 2 claims that all tests pass: a claim is

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json, display
 from architect_parallel.errors import ExitCode
+
+if TYPE_CHECKING:
+    from architect_parallel.api.doctor import Finding
+    from architect_parallel.text.display import Display
 
 
 def doctor(json: options.Json = False, config: options.Config = None) -> None:
@@ -29,11 +34,19 @@ def doctor(json: options.Json = False, config: options.Config = None) -> None:
             }
         )
     else:
-        marks = {"ok": "ok  ", "note": "note", "problem": "FAIL"}
-        for finding in findings:
-            answer(
-                f"{marks[finding.level]}  {finding.check}: {finding.text}"
-                + (f"\n      try: {finding.remedy}" if finding.remedy else "")
-            )
+        answer("\n".join(line for finding in findings for line in _lines(finding, display())))
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(ExitCode.ENVIRONMENT)
+
+
+def _lines(finding: Finding, display: Display) -> list[str]:
+    from architect_parallel.text.display import Style
+
+    mark, style = {
+        "ok": ("ok  ", Style.GOOD),
+        "note": ("note", Style.CAREFUL),
+        "problem": ("FAIL", Style.BAD),
+    }[finding.level]
+    first, *more = display.wrap(f"{mark}  {finding.check}: {finding.text}", hanging="      ")
+    remedy = display.wrap(f"try: {finding.remedy}", "      ", hanging="  ") if finding.remedy else []
+    return [display.paint(mark, style) + first[len(mark) :], *more, *remedy]

@@ -99,8 +99,8 @@ def _choose(here: Workspace, *, asks: bool) -> Choices:
     user: dict[tuple[str, str], Any] = {}
     if (backend := _backend(here, asks=asks)) is not None and backend != here.settings.parallel.backend:
         user["parallel_runs", "backend"] = backend
-    root = getattr(here.settings.worktrees, "root", None)
-    if root is not None and (chosen := _root(root, asks=asks)) != root:
+    root = here.settings.worktrees.root
+    if (chosen := _root(root, asks=asks)) != root:
         user["worktrees", "root"] = chosen
     checks = () if checkout is None else _checks(here, checkout, asks=asks)
     changed = checkout is not None and checks != here.settings.parallel.checks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json
+from architect_parallel.cli.console import answer, answer_json, display
 
 
 def leaderboard(json: options.Json = False) -> None:
@@ -23,4 +23,4 @@ def leaderboard(json: options.Json = False) -> None:
     if json:
         answer_json(competition.leaderboard_data(rows))
     else:
-        answer(competition.leaderboard(rows))
+        answer(competition.leaderboard(rows, display()))

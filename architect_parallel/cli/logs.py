@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer_json, answer_while_read, note
+from architect_parallel.cli.console import answer_json, answer_line_while_read, answer_while_read, display, note
 
 if TYPE_CHECKING:
+    from architect_parallel.domain import WorkerSpec
     from architect_parallel.journal import Journal
+    from architect_parallel.reports.log_text import LogReader, LogText
 
 LOOK_S = 0.2
 CHUNK_BYTES = 65536
@@ -28,9 +29,9 @@ def logs(
     raw: Annotated[bool, typer.Option("--raw", help="Print the bytes as they are, with control sequences.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what the agents printed.
+    """Show what the agents wrote, which tools they called, and the results, each folded to a line.
 
-    Both streams are shown, without control sequences and secrets.
+    `--wide` shows whole results. What is no event of the agent is shown as it is, without control sequences.
     """
     from architect_parallel.journal.logs import log_files
     from architect_parallel.journal.selection import select
@@ -38,13 +39,11 @@ def logs(
 
     with open_journal(Path.cwd()) as (_, journal):
         selection = select(journal, words or ())
-        run_id = selection.run_id
-        chosen = list(selection.worker_ids) or [spec.worker_id for spec in journal.planned(run_id)]
+        run_id, named = selection.run_id, selection.worker_ids
+        chosen = [spec for spec in journal.planned(run_id) if spec.worker_id in named or not named]
         if json:
-            files = {
-                str(worker_id): [str(path) for path in log_files(journal.run_dir(run_id), worker_id)]
-                for worker_id in chosen
-            }
+            run_dir = journal.run_dir(run_id)
+            files = {str(spec.worker_id): [str(path) for path in log_files(run_dir, spec.worker_id)] for spec in chosen}
             answer_json({"run_id": run_id, "logs": files})
             return
         _Printer(journal, run_id, chosen, raw=raw).print(follow=follow)
@@ -53,13 +52,13 @@ def logs(
 class _Printer:
     """Print logs up to their end, and further while they grow."""
 
-    def __init__(self, journal: Journal, run_id: str, workers: list[int], *, raw: bool) -> None:
+    def __init__(self, journal: Journal, run_id: str, workers: list[WorkerSpec], *, raw: bool) -> None:
         self._journal = journal
         self._run_id = run_id
         self._workers = workers
         self._raw = raw
         self._printed: dict[Path, int] = {}
-        self._decoders: dict[Path, codecs.IncrementalDecoder] = {}
+        self._readers: dict[Path, tuple[LogReader, LogText]] = {}
         self._last: Path | None = None
 
     def print(self, *, follow: bool) -> None:
@@ -67,29 +66,43 @@ class _Printer:
         from architect_parallel.system.clock import pause
 
         while True:
-            live = follow and self._journal.is_live(self._run_id)
-            for worker_id in self._workers:
-                for path in log_files(self._journal.run_dir(self._run_id), worker_id):
-                    self._print_rest(path)
-            if not live:
+            live = self._journal.is_live(self._run_id)
+            for spec in self._workers:
+                files = log_files(self._journal.run_dir(self._run_id), spec.worker_id)
+                for path in files:
+                    heading = path.stem if len(self._workers) > 1 or len(files) > 1 else None
+                    if self._raw:
+                        self._print_bytes(path, heading)
+                    else:
+                        self._print_entries(path, heading, spec, is_over=not live or path != files[-1])
+            if not (live and follow):
                 break
             pause(LOOK_S)
-        if not self._printed:
+        if self._last is None:
             note("nothing was printed")
 
-    def _print_rest(self, path: Path) -> None:
+    def _print_bytes(self, path: Path, heading: str | None) -> None:
         for data in _chunks(path, self._printed.get(path, 0)):
-            if len(self._workers) > 1 and self._last != path:
-                answer_while_read(f"==> {path.stem} <==\n".encode())
-            self._last = path
+            self._head(path, heading)
             self._printed[path] = self._printed.get(path, 0) + len(data)
-            answer_while_read(data if self._raw else self._plain(path, data))
+            answer_while_read(data)
 
-    def _plain(self, path: Path, data: bytes) -> bytes:
-        from architect_parallel.text.sanitize import plain_text
+    def _print_entries(self, path: Path, heading: str | None, spec: WorkerSpec, *, is_over: bool) -> None:
+        from architect_parallel.reports.log_text import LogReader, LogText
 
-        decoder = self._decoders.setdefault(path, codecs.getincrementaldecoder("utf-8")("replace"))
-        return plain_text(decoder.decode(data)).encode()
+        if path not in self._readers:
+            self._readers[path] = LogReader(path, spec.backend, spec.worktree_path), LogText(display())
+        reader, text = self._readers[path]
+        for entry in reader.read(is_over=is_over):
+            for line in text.lines([entry]):
+                self._head(path, heading)
+                answer_line_while_read(line)
+
+    def _head(self, path: Path, heading: str | None) -> None:
+        """Name the log before its first line and after another one."""
+        if heading is not None and self._last != path:
+            answer_line_while_read(f"==> {heading} <==")
+        self._last = path
 
 
 def _chunks(path: Path, offset: int) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ import typer
 
 from architect_parallel.cli import options
 from architect_parallel.cli.choose_backend import with_default_backend
-from architect_parallel.cli.console import answer, answer_json, warn
+from architect_parallel.cli.console import answer, answer_json, display, warn
 from architect_parallel.cli.continue_worker import go_on, require_alone
 from architect_parallel.cli.stdin_tasks import read_sources
 
@@ -163,14 +163,15 @@ def print_result(result: RunResult, *, as_json: bool) -> None:
 
         answer_json(envelope(result) | competition.additions(result, ranking, rates))
         return
-    from architect_parallel.reports import text
+    from architect_parallel.reports import run_text
 
-    more = competition.as_text(result, ranking, rates)
-    answer("\n".join([text.results(result), *([more] if more else [])]))
+    shown = display()
+    more = competition.as_text(result, ranking, rates, shown)
+    answer("\n".join([run_text.results(result, shown), *([more] if more else [])]))
     if sys.stderr.isatty():
         from architect_parallel.cli.console import note
 
-        note(text.next_steps(result))
+        note(f"\n{run_text.next_steps(result, display(sys.stderr))}")
 
 
 def show_plan(runner: ParallelRunner, plan: RunPlan, *, as_json: bool) -> None:

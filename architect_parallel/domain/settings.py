@@ -37,8 +37,12 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorktreeSettings:
-    """The preparation of a new worktree."""
+    """The places, names and preparation of new worktrees."""
 
+    root: str = "{repo}"
+    """Template of the directory in which worktrees are made, or of a worktree itself (see `text.place_names`)."""
+    branch: str = "architect/parallel-{n}"
+    """Template of the name of a worker's branch."""
     copy: tuple[str, ...] = ()
     """Paths or globs of ignored files to copy from the main checkout."""
     setup: tuple[str, ...] = ()
@@ -61,6 +65,8 @@ class ProviderSettings:
 class InterfaceSettings:
     """Settings of what the user sees and works with."""
 
+    color: str = "auto"
+    """Colours on a terminal: `auto`, `always` or `never`."""
     editor: str | None = None
     """Command that opens a directory. `None` means $VISUAL, $EDITOR or `code`."""
 

@@ -8,7 +8,20 @@ from typing import Any
 
 from architect_parallel.backends.base import Availability, Backend, Capabilities
 from architect_parallel.domain import ApprovalMode, SandboxMode
-from architect_parallel.reports.table import align
+from architect_parallel.reports.table import Cell, Column, render
+from architect_parallel.text.display import PIPE, Display, Style
+
+_COLUMNS = (
+    Column(title="BACKEND", rank=0),
+    Column(title="READY", rank=1),
+    Column(title="VERSION", rank=2, least=10),
+    Column(title="COST", rank=3),
+    Column(title="SESSIONS", rank=4),
+    Column(title="PROGRAM", rank=5, least=16),
+)
+
+
+_HEADING = "Options that a backend does not support itself (limits are enforced in any case):"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,29 +61,33 @@ def as_data(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def as_text(rows: Sequence[Row]) -> str:
+def as_text(rows: Sequence[Row], display: Display = PIPE) -> str:
     """The list for people, with the ready backends first."""
-    table = [("BACKEND", "READY", "VERSION", "COST", "SESSIONS", "PROGRAM")]
+    table: list[tuple[Cell, ...]] = []
     ordered = sorted(rows, key=lambda row: (not row.found.ready, row.backend.name))
     for row in ordered:
         can = row.backend.capabilities
         table.append(
             (
                 row.backend.name,
-                "yes" if row.found.ready else "no",
+                ("yes", Style.GOOD) if row.found.ready else ("no", Style.FAINT),
                 row.version or "-",
                 "known" if can.cost else "unknown",
                 "yes" if can.sessions else "no",
                 row.found.program or "-",
             )
         )
-    lines = align(table)
-    lines.append("Options that a backend does not support itself (limits are enforced in any case):")
-    lines += [f"  {row.backend.name}: {', '.join(lacking(row.backend.capabilities)) or 'none'}" for row in ordered]
+    lines = render(_COLUMNS, table, display)
+    lines += [*([] if display.is_pipe else [""]), *display.wrap(_HEADING)]
+    for row in ordered:
+        words = f"{row.backend.name}: {', '.join(lacking(row.backend.capabilities)) or 'none'}"
+        lines += display.wrap(words, "  ", hanging="    ")
+    lines += [] if display.is_pipe else [""]
     for row in ordered:
         found = row.found
         if found.missing is not None:
-            lines.append(f"{row.backend.name}: {found.missing}" + (f" (try: {found.remedy})" if found.remedy else ""))
+            missing = f"{row.backend.name}: {found.missing}" + (f" (try: {found.remedy})" if found.remedy else "")
+            lines += display.wrap(missing, hanging="  ")
     return "\n".join(lines)
 
 

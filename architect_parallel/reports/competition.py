@@ -8,11 +8,38 @@ from typing import Any
 from architect_parallel.domain import Judgement, LeaderboardRow, ModelRate, Rank, RunResult, total_usd
 from architect_parallel.evaluation.facts import preferences
 from architect_parallel.event_json import to_plain
-from architect_parallel.reports.table import align
-from architect_parallel.reports.text import STATUS_WORDS, cost_text
+from architect_parallel.reports.table import Cell, Column, render
+from architect_parallel.reports.text import STATUS_STYLES, STATUS_WORDS, cost_text
+from architect_parallel.text.display import PIPE, Display
 from architect_parallel.text.sanitize import one_line
 
-_Row = tuple[str, ...]
+_RANK_COLUMNS = (
+    Column(title="PLACE", rank=0),
+    Column(title="WORKER", rank=1),
+    Column(title="MODEL", rank=2, least=28),
+    Column(title="STATUS", rank=3),
+    Column(title="POINTS", rank=5),
+    Column(title="WHY", rank=4, least=24),
+)
+_RATE_COLUMNS = (
+    Column(title="MODEL", rank=0, least=28),
+    Column(title="RUNS", rank=2),
+    Column(title="PASSED", rank=1),
+    Column(title="95 % INTERVAL", rank=3),
+)
+_STANDING_COLUMNS = (
+    Column(title="#", rank=0),
+    Column(title="MODEL", rank=1, least=28),
+    Column(title="BACKEND", rank=8, is_extra=True),
+    Column(title="RUNS", rank=3),
+    Column(title="PASSED", rank=2),
+    Column(title="95 % INTERVAL", rank=7),
+    Column(title="MEDIAN COST", rank=5),
+    Column(title="MEDIAN TIME", rank=6),
+    Column(title="RATING", rank=4),
+    Column(title="95 %", rank=9),
+)
+_Row = tuple[Cell, ...]
 
 
 def additions(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelRate]) -> dict[str, Any]:
@@ -27,38 +54,44 @@ def additions(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelR
     return shown | ({"models": to_plain(rates)} if rates else {})
 
 
-def as_text(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelRate]) -> str:
+def as_text(result: RunResult, ranking: Sequence[Rank], rates: Sequence[ModelRate], display: Display = PIPE) -> str:
     """The text below the results of a competition. It is empty for another run."""
     if result.competition is None or not ranking:
         return ""
-    status = {worker.worker_id: STATUS_WORDS[worker.status] for worker in result.results}
+    status = {worker.worker_id: worker.status for worker in result.results}
     scored = any(place.score is not None for place in ranking)
-    rows: list[_Row] = [("PLACE", "WORKER", "MODEL", "STATUS", *(("POINTS",) if scored else ()), "WHY")]
-    for place in ranking:
-        points = () if place.score is None else (f"{place.score:.2f}",)
-        rows.append(
-            (str(place.place), str(place.worker_id), place.model, status[place.worker_id], *points, place.reason)
+    rows: list[_Row] = [
+        (
+            str(place.place),
+            str(place.worker_id),
+            place.model,
+            (STATUS_WORDS[status[place.worker_id]], STATUS_STYLES[status[place.worker_id]]),
+            *((f"{place.score or 0:.2f}",) if scored else ()),
+            place.reason,
         )
-    lines = ["", "Ranking", "=" * 60, *align(rows), *_judge_lines(result)]
+        for place in ranking
+    ]
+    columns = [column for column in _RANK_COLUMNS if scored or column.title != "POINTS"]
+    heading = ["", "Ranking", *(["=" * 60] if display.is_pipe else [])]
+    lines = [*heading, *render(columns, rows, display)]
+    lines += [part for line in _judge_lines(result) for part in display.wrap(line, hanging="    ")]
     if rates:
-        lines += ["", *align([("MODEL", "RUNS", "PASSED", "95 % INTERVAL"), *map(_rate_row, rates)])]
+        lines += ["", *render(_RATE_COLUMNS, [_rate_row(rate) for rate in rates], display)]
     return "\n".join(lines)
 
 
-def leaderboard(standings: Sequence[LeaderboardRow]) -> str:
+def leaderboard(standings: Sequence[LeaderboardRow], display: Display = PIPE) -> str:
     """The leaderboard for people."""
     if not standings:
         return 'No competitions yet. Start one: architect eval "what to do" --models a,b --check "make test"'
-    rows: list[_Row] = [
-        ("#", "MODEL", "BACKEND", "RUNS", "PASSED", "95 % INTERVAL", "MEDIAN COST", "MEDIAN TIME", "RATING", "95 %")
-    ]
+    rows: list[_Row] = []
     for index, rank in enumerate(standings, start=1):
         rating = "-" if rank.rating is None else f"{rank.rating:.0f}"
         around = "-" if rank.rating_interval is None else "{:.0f} to {:.0f}".format(*rank.rating_interval)
         time = "-" if rank.median_seconds is None else f"{rank.median_seconds:.1f}s"
         passed = (str(rank.runs), f"{rank.pass_rate:.0%}", _interval(rank.interval))
         rows.append((str(index), rank.model, rank.backend, *passed, cost_text(rank.median_cost), time, rating, around))
-    return "\n".join(align(rows))
+    return "\n".join(render(_STANDING_COLUMNS, rows, display))
 
 
 def leaderboard_data(standings: Sequence[LeaderboardRow]) -> dict[str, Any]:

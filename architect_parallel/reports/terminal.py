@@ -1,19 +1,18 @@
-"""The live view of a run: a table on a terminal, plain lines elsewhere, nothing when asked to be quiet.
+"""The live view of a run: a screen on a terminal, plain lines elsewhere, nothing when asked to be quiet.
 
 A listener of recorded events. It decides nothing, and a stream that fails does not end a run. Progress lines of a text
-run belong to the answer (stdout). The table, and all progress of a JSON run, go to stderr.
+run belong to the answer (stdout). The screen, and all progress of a JSON run, go to stderr.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from architect_parallel.domain import RunPlan, Status
+from architect_parallel.domain import RunPlan
 from architect_parallel.events import (
     AgentOutput,
     AttemptEnded,
@@ -25,27 +24,18 @@ from architect_parallel.events import (
     WorkerFinished,
 )
 from architect_parallel.journal.view import RunView
-from architect_parallel.journal.worker_view import Phase, WorkerView
 from architect_parallel.reports import competition, text
 from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.system.clock import now
-from architect_parallel.text.names import DEFAULT_MODEL
+from architect_parallel.system.terminal import LiveBlock, shows_live
 from architect_parallel.text.quantities import show_count
 from architect_parallel.text.sanitize import one_line
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.live import Live
+    from rich.console import Console
 
-REFRESH_PER_S = 4
-STYLES = {
-    Status.SUCCESS: "green",
-    Status.PARTIAL: "yellow",
-    Status.FAILED: "red",
-    Status.TIMEOUT: "red",
-    Status.CANCELED: "yellow",
-    Status.SKIPPED: "dim",
-}
+PERIOD_S = 0.25
+"""Seconds between two drawings of the screen."""
 
 
 class ProgressReport:
@@ -55,10 +45,11 @@ class ProgressReport:
         self._quiet = quiet
         # stdout is the answer: with --json it holds the one object and nothing else.
         self._lines = sys.stderr if as_json else sys.stdout
-        self._on_terminal = sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
         self._view = RunView("")
+        self._started_at = now()
         self._checking_base = False
-        self._live: Live | None = None
+        self._block: LiveBlock | None = None
+        self._console: Console | None = None
         self._warned: set[str] = set()
 
     def __enter__(self) -> ProgressReport:
@@ -67,11 +58,11 @@ class ProgressReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop_table()
+        self._close_screen()
 
     def begin(self, plan: RunPlan) -> None:
         """Show the plan, before any agent starts."""
-        self._view = RunView.planned(plan)
+        self._view, self._started_at = RunView.planned(plan), now()
         self._checking_base = plan.baseline and bool(of_base(plan.workers))
         for warning in plan.warnings:
             self._warn(warning)
@@ -84,7 +75,7 @@ class ProgressReport:
             permissions = text.permission_line(plan.workers)
             if permissions is not None:
                 self._say(permissions)
-        self._start_table()
+        self._open_screen()
 
     @staticmethod
     def _opening(plan: RunPlan) -> str:
@@ -93,30 +84,42 @@ class ProgressReport:
         tasks = show_count(len(plan.workers), "task")
         return f"Running {tasks} (max {min(plan.max_parallel, len(plan.workers))} parallel)..."
 
-    def _start_table(self) -> None:
-        if self._on_terminal and not self._quiet:
-            from rich.console import Console
-            from rich.live import Live
+    def _open_screen(self) -> None:
+        if self._quiet or not shows_live(sys.stderr):
+            return
+        from rich.console import Console
 
-            console = Console(stderr=True, highlight=False)
-            self._live = Live(
-                get_renderable=self._table, console=console, refresh_per_second=REFRESH_PER_S, transient=True
-            )
-            with contextlib.suppress(OSError):
-                self._live.start()
+        self._console = Console(stderr=True, highlight=False)
+        self._block = LiveBlock(sys.stderr, self._screen, period_s=PERIOD_S)
+
+    def _screen(self, width: int, height: int) -> list[str]:
+        from architect_parallel.reports.live_screen import frame
+
+        assert self._console is not None
+        lines = frame(
+            self._view,
+            now=now(),
+            width=width,
+            height=height,
+            started_at=self._started_at,
+            checking_base=self._checking_base,
+        )
+        with self._console.capture() as captured:
+            for line in lines:
+                self._console.print(line, soft_wrap=True)
+        return captured.get().splitlines()
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """Hide the table while a person is asked something."""
-        self._stop_table()
+        """Hide the screen while a person is asked something."""
+        self._close_screen()
         yield
-        self._start_table()
+        self._open_screen()
 
-    def _stop_table(self) -> None:
-        if self._live is not None:
-            with contextlib.suppress(OSError):
-                self._live.stop()
-            self._live = None
+    def _close_screen(self) -> None:
+        if self._block is not None:
+            self._block.close()
+            self._block = None
 
     def take(self, recorded: Recorded) -> None:
         """Apply the next event."""
@@ -148,10 +151,7 @@ class ProgressReport:
             self._say(one_line(line, 200))
 
     def _say(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # the answer at the end meets the same stream and reports its failure
-            if self._live is not None and self._lines.isatty():
-                self._live.console.print(line, markup=False, soft_wrap=True)
-                return
+        with contextlib.suppress(OSError), self._above():  # the answer at the end reports a stream that fails
             self._lines.buffer.write((line + "\n").encode(errors="replace"))
             self._lines.flush()
 
@@ -160,65 +160,12 @@ class ProgressReport:
         if line in self._warned:
             return
         self._warned.add(line)
-        with contextlib.suppress(OSError):
-            if self._live is not None:
-                self._live.console.print(line, style="yellow", markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError), self._above():
+            if self._block is not None and self._console is not None:
+                self._console.print(line, style="yellow", markup=False, soft_wrap=True)
             else:
                 sys.stderr.write(line.encode("utf-8", "replace").decode() + "\n")
 
-    def _table(self) -> RenderableType:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, padding=(0, 1), expand=True)
-        for heading, justify in (("#", "right"), ("BACKEND", "left"), ("MODEL", "left"), ("STATE", "left")):
-            table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal, mypy widens it
-        for heading in ("STEPS", "COST", "TIME"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
-        for worker in self._view.workers.values():
-            result, spec = worker.result, worker.spec
-            cost = "" if worker.spent is None and result is None else text.cost_text(worker.spent)
-            shown = (result.output or result.error or "") if result else _newest_line(worker)
-            table.add_row(
-                str(spec.worker_id),
-                spec.backend,
-                spec.model or (result or worker).model or DEFAULT_MODEL,
-                Text(self._state(worker), style=_style(worker)),
-                str((result.steps if result else worker.steps) or ""),
-                cost,
-                _time(worker),
-                Text(one_line(shown or text.task_words(spec.worker_id, spec.name, spec.prompt, 200), 200), style="dim"),
-            )
-        return table
-
-    def _state(self, worker: WorkerView) -> str:
-        if worker.result is not None:
-            return text.STATUS_WORDS[worker.result.status]
-        if worker.stopping is not None:
-            return f"stopping ({str(worker.stopping.reason).replace('_', ' ')})"
-        match worker.phase:
-            case Phase.WAITING if self._checking_base:
-                return "checking base"
-            case Phase.CREATING:
-                return "worktree"
-            case Phase.RETRYING:
-                return f"waiting ({worker.note})"
-            case phase:
-                return phase.value
-
-
-def _newest_line(worker: WorkerView) -> str:
-    return worker.line if worker.phase is Phase.RETRYING else worker.note or worker.line
-
-
-def _style(worker: WorkerView) -> str:
-    if worker.result is not None:
-        return STYLES[worker.result.status]
-    return "dim" if worker.phase is Phase.WAITING else ""
-
-
-def _time(worker: WorkerView) -> str:
-    if worker.result is not None:
-        return f"{worker.result.duration:.1f}s"
-    return "" if worker.running_since is None else f"{(now() - worker.running_since).total_seconds():.0f}s"
+    def _above(self) -> contextlib.AbstractContextManager[None]:
+        """The place for text that stays: above the screen, if there is one."""
+        return contextlib.nullcontext() if self._block is None else self._block.above()

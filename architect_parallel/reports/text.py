@@ -1,4 +1,4 @@
-"""The text report of a run, as written to a pipe: no colour, no terminal width, one row per worker."""
+"""The words and tables of text reports. On a pipe they are the same everywhere, without colours and widths."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from architect_parallel.domain import (
     Diff,
     Escape,
     Isolation,
-    Reason,
     RunResult,
+    RunStatus,
     SandboxMode,
     Status,
     WorkerResult,
     WorkerSpec,
 )
-from architect_parallel.reports.paused import asked, to_go_on
-from architect_parallel.reports.table import align
-from architect_parallel.scheduling import check_policy
+from architect_parallel.reports.table import Cell, Column, render
+from architect_parallel.text.display import PIPE, Display, Style, shorten
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -33,15 +32,89 @@ STATUS_WORDS = {
     Status.CANCELED: "CANCELED",
     Status.SKIPPED: "SKIPPED",
 }
-HEADINGS = ("#", "BACKEND", "MODEL", "STATUS", "STEPS", "COST", "DURATION", "FILES", "SESSION", "BRANCH", "TASK")
+STATUS_STYLES = {
+    Status.SUCCESS: Style.GOOD,
+    Status.PARTIAL: Style.CAREFUL,
+    Status.FAILED: Style.BAD,
+    Status.TIMEOUT: Style.BAD,
+    Status.CANCELED: Style.CAREFUL,
+    Status.SKIPPED: Style.FAINT,
+}
+RUN_STYLES = {
+    RunStatus.RUNNING: Style.ACTIVE,
+    RunStatus.SUCCESS: Style.GOOD,
+    RunStatus.PARTIAL: Style.CAREFUL,
+    RunStatus.FAILED: Style.BAD,
+    RunStatus.CANCELED: Style.CAREFUL,
+    RunStatus.INTERRUPTED: Style.BAD,
+    RunStatus.ESCALATED: Style.CAREFUL,
+}
+_RESULT_COLUMNS = (
+    Column(title="#", rank=0),
+    Column(title="BACKEND", rank=8, is_extra=True),
+    Column(title="MODEL", rank=3, least=28),
+    Column(title="STATUS", rank=1),
+    Column(title="STEPS", rank=9, is_extra=True),
+    Column(title="COST", rank=6),
+    Column(title="DURATION", rank=7),
+    Column(title="FILES", rank=10, on_terminal=False),
+    Column(title="CHANGES", rank=4, on_pipe=False),
+    Column(title="CHECKS", rank=5, on_pipe=False),
+    Column(title="SESSION", rank=11, is_extra=True),
+    Column(title="BRANCH", rank=10, is_extra=True),
+    Column(title="TASK", rank=2, least=20),
+)
+_RUN_COLUMNS = (
+    Column(title="RUN", rank=0),
+    Column(title="STATUS", rank=1),
+    Column(title="STARTED (UTC)", rank=6),
+    Column(title="TASKS", rank=7, on_terminal=False),
+    Column(title="OK", rank=7, on_terminal=False),
+    Column(title="FAILED", rank=7, on_terminal=False),
+    Column(title="DONE", rank=3, on_pipe=False),
+    Column(title="COST", rank=4),
+    Column(title="DURATION", rank=5),
+    Column(title="TASK", rank=2, least=20, on_pipe=False),
+)
 SHOWN_TASK = 60
-SHOWN_TAIL_LINES = 10
-"""The most lines of the end of a check's output."""
+WHOLE_TASK = 10_000
+SHARED_TASK_LINES = 2
 
 
 def cost_text(cost: float | None) -> str:
     """USD with four digits, or `?` for an unknown cost."""
     return "?" if cost is None else f"${cost:.4f}"
+
+
+def whole_cost(run: RunResult) -> str:
+    """The cost of a run in words: the known part, and whose cost is unknown."""
+    workers = [result.cost for result in run.results if result.started_at is not None]
+    return whole_cost_of(workers, [*(judgement.cost for judgement in run.judged), *run.debugger_costs])
+
+
+def whole_cost_of(workers: Sequence[float | None], others: Sequence[float | None] = ()) -> str:
+    """The cost of workers and of other calls of models, in USD. `None` means unknown.
+
+    >>> whole_cost_of([0.034, None]), whole_cost_of([0.5]), whole_cost_of([None])
+    ('$0.0340 + unknown for 1 worker', '$0.5000', 'unknown cost')
+    """
+    known = [cost for cost in (*workers, *others) if cost is not None]
+    unknown = [show_count(workers.count(None), "worker")] if None in workers else []
+    unknown += ["other calls"] if None in others else []
+    if not unknown:
+        return cost_text(sum(known))
+    return f"{cost_text(sum(known))} + unknown for {' and '.join(unknown)}" if known else "unknown cost"
+
+
+def duration_text(seconds: float) -> str:
+    """
+    >>> duration_text(3.25), duration_text(192), duration_text(7500)
+    ('3.2s', '3m 12s', '2h 05m')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m {rest:02}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02}m"
 
 
 def finished_line(result: WorkerResult) -> str:
@@ -84,30 +157,58 @@ def permission_line(workers: Sequence[WorkerSpec]) -> str | None:
     return f"{who} without asking (approval_mode none); {where}"
 
 
-def results_table(results: Sequence[WorkerResult]) -> list[str]:
-    """The table of results, a line per worker."""
-    return align([HEADINGS, *(_row(result) for result in results)])
+def results_table(results: Sequence[WorkerResult], display: Display = PIPE) -> list[str]:
+    """The table of results, a line per worker. On a terminal a task that all share stands above it."""
+    tasks = {result.task for result in results}
+    shared = not display.is_pipe and len(results) > 1 and len(tasks) == 1 and not any(map(_own_name, results))
+    above = _shared_task(tasks.pop(), display) if shared else []
+    return [*above, *render(_RESULT_COLUMNS, [_row(result, display, shared) for result in results], display)]
 
 
-def _row(result: WorkerResult) -> tuple[str, ...]:
+def _row(result: WorkerResult, display: Display, shared: bool) -> tuple[Cell, ...]:
+    on_pipe = display.is_pipe
+    limit = SHOWN_TASK if on_pipe else WHOLE_TASK
     return (
         str(result.worker_id),
         result.backend,
         result.model,
-        STATUS_WORDS[result.status],
+        (STATUS_WORDS[result.status], STATUS_STYLES[result.status]),
         str(result.steps),
         cost_text(result.cost),
-        f"{result.duration:.2f}s",
+        f"{result.duration:.2f}s" if on_pipe else duration_text(result.duration),
         str(len(result.files_modified)),
-        plain_text(result.session_id or "-")[:8],
+        _changes(result),
+        _checks(result),
+        plain_text(result.session_id or "-")[: 8 if not display.wide else None],
         result.branch or "(in place)",
-        task_words(result.worker_id, result.name, result.task, SHOWN_TASK),
+        "" if shared else task_words(result.worker_id, result.name, result.task, limit),
     )
 
 
-def _planned(spec: WorkerSpec) -> str:
-    words = task_words(spec.worker_id, spec.name, spec.prompt, SHOWN_TASK)
-    return f"{spec.worker_id}  {spec.branch or '(in place)'}  {words}"
+def _own_name(result: WorkerResult) -> bool:
+    return result.name not in ("", f"worker-{result.worker_id}")
+
+
+def _shared_task(task: str, display: Display) -> list[str]:
+    lines = display.wrap(f"Task: {one_line(task, WHOLE_TASK)}")
+    if len(lines) > SHARED_TASK_LINES and not display.wide:
+        lines = [*lines[: SHARED_TASK_LINES - 1], shorten(" ".join(lines[SHARED_TASK_LINES - 1 :]), display.width or 0)]
+    return [*lines, ""]
+
+
+def _changes(result: WorkerResult) -> str:
+    if result.diff is None or not result.diff.insertions + result.diff.deletions:
+        return show_count(len(result.files_modified), "file") if result.files_modified else "none"
+    return f"+{result.diff.insertions} -{result.diff.deletions}"
+
+
+def _checks(result: WorkerResult) -> Cell:
+    if not result.checks:
+        return "-"
+    passed = sum(check.passed for check in result.checks)
+    flaky = " flaky" if any(check.flaky for check in result.checks) else ""
+    style = Style.BAD if passed < len(result.checks) else Style.CAREFUL if flaky else Style.GOOD
+    return f"{passed}/{len(result.checks)}{flaky}", style
 
 
 def task_words(worker_id: int, name: str, task: str, limit: int) -> str:
@@ -130,38 +231,6 @@ def total_line(result: RunResult) -> str:
     return f"Total: {', '.join(parts)} ({result.total_duration_seconds:.2f}s)"
 
 
-def results(result: RunResult) -> str:
-    """The report below the progress lines: heading, table, failed checks, total, changes of the main checkout."""
-    failed = [line for worker in result.results for line in _failed_checks(worker)]
-    escaped = ["", *escape_lines(result.escaped)] if result.escaped is not None else []
-    table = ["", "Results", "=" * 60, *results_table(result.results), *failed, total_line(result), *escaped]
-    return "\n".join([*table, *_endings(result)])
-
-
-def _landing(run: RunResult) -> list[str]:
-    """The merged results, and those that were left out."""
-    if run.merge is None:
-        return []
-    how = "For a pull request against" if run.merge.pull_request else "Merged on"
-    return [
-        "",
-        f"{how} {one_line(run.merge.target)}: {show_workers(run.merge.merged)} ({run.merge.commit[:12]})",
-        *(f"  left out: worker {left.worker_id} ({left.reason})" for left in run.merge.left_out),
-    ]
-
-
-def _endings(result: RunResult) -> list[str]:
-    """The merge, the coordinator's synthesis, and what a person has to decide."""
-    lines = _landing(result)
-    for heading, text in (("Synthesis", result.synthesis), ("Escalated", result.briefing)):
-        if text:
-            lines += ["", heading, "=" * 60, plain_text(text).strip()]
-    if result.pause is not None:
-        lines += ["", f"Paused in state {one_line(result.pause.state)}", "=" * 60]
-        lines += [plain_text(asked(result.pause)).strip(), f"to go on: {to_go_on(result.run_id)}"]
-    return lines
-
-
 def escape_lines(escape: Escape) -> list[str]:
     """The changes of the main checkout while agents ran, the suspects, and the way back."""
     shown = ", ".join(one_line(path, 100) for path in escape.paths[:10])
@@ -174,82 +243,38 @@ def escape_lines(escape: Escape) -> list[str]:
     return lines
 
 
-def _failed_checks(result: WorkerResult) -> list[str]:
-    """The failed checks, each with the end of its output."""
-    lines = []
-    for check in check_policy.failing(result.checks):
-        lines.append(f"[{result.worker_id}] check failed: {check_policy.words(check)}")
-        lines += [f"    | {one_line(line, 200)}" for line in check.output_tail.splitlines()[-SHOWN_TAIL_LINES:]]
-    return lines
+def runs_table(runs: Sequence[RunResult], display: Display = PIPE, *, hidden: int = 0) -> str:
+    """One line per run, newest first.
 
-
-def next_steps(result: RunResult) -> str:
-    """Commands that a user may type next, with the run's own ids."""
-    run = result.run_id
-    good = [worker.worker_id for worker in result.results if worker.status is Status.SUCCESS and worker.files_modified]
-    some = good or [worker.worker_id for worker in result.results if worker.files_modified]
-    lines = [f"Run {run}"]
-    if some:
-        lines.append(f"  architect diff {run} {some[0]}     what worker {some[0]} changed")
-        if good and result.competition is not None:
-            lines.append(f"  architect merge {run} --best    land the winner on the current branch")
-        else:
-            lines.append(f"  architect merge {run} {some[0]}    land it on the current branch")
-    if len(some) > 1:
-        lines.append(f"  architect compare {run}    side by side: conflicts, and what merges cleanly together")
-    if len(good) < result.total_tasks:
-        lines.append(f"  architect logs {run} N     what worker N printed")
-        lines.append(f"  architect resume {run}     run the unsuccessful workers again")
-    lines.append("  architect parallel-cleanup               remove worktrees and merged branches")
-    return "\n".join(lines)
-
-
-def runs_table(runs: Sequence[RunResult]) -> str:
-    """One line per run, newest first."""
+    Args:
+        hidden: Number of further runs that are not shown.
+    """
     if not runs:
-        return 'No runs yet. Start one: architect parallel "what to do"'
-    rows = [("RUN", "STATUS", "STARTED (UTC)", "TASKS", "OK", "FAILED", "COST", "DURATION")]
-    for run in runs:
-        rows.append(
-            (
-                run.run_id,
-                run.status.value,
-                f"{run.started_at:%Y-%m-%d %H:%M}",
-                str(run.total_tasks),
-                str(run.count(Status.SUCCESS)),
-                str(run.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)),
-                cost_text(run.total_cost),
-                f"{run.total_duration_seconds:.1f}s",
-            )
-        )
-    return "\n".join(align(rows))
+        return 'No runs yet. Start one: architect parallel "what to do"' if not hidden else _more_runs(hidden)
+    lines = render(_RUN_COLUMNS, [_run_row(run, display) for run in runs], display)
+    return "\n".join([*lines, *([_more_runs(hidden)] if hidden else [])])
 
 
-def run_details(run: RunResult) -> str:
-    """One run: its state, its workers, and the failures of each."""
-    lines = [
-        f"Run {run.run_id}: {run.status.value}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC, "
-        f"from {run.base_ref} ({run.base_commit[:12]})"
-    ]
-    lines += [f"warning: {one_line(warning, 300)}" for warning in run.warnings]
-    lines += escape_lines(run.escaped) if run.escaped is not None else []
-    ended = {result.worker_id for result in run.results}
-    if run.results:
-        lines += ["", *results_table(run.results)]
-    waiting = [spec for spec in run.planned if spec.worker_id not in ended]
-    if waiting:
-        lines += ["", "Not ended yet:", *(f"  {_planned(spec)}" for spec in waiting)]
-    for result in run.results:
-        notes = [reason_words(result)] if result.status is not Status.SUCCESS else []
-        notes += [one_line(result.error, 300)] if result.error and result.reason is not Reason.CHECK_FAILED else []
-        if len(result.attempt_history) > 1:
-            notes += [attempt_words(attempt) for attempt in result.attempt_history]
-        notes += [f"{result.leaked} processes that the agent left running were stopped"] if result.leaked else []
-        notes += [f"warning: {one_line(warning, 300)}" for warning in result.warnings]
-        notes += [line.removeprefix(f"[{result.worker_id}] check failed: ") for line in _failed_checks(result)]
-        if notes:
-            lines += ["", f"[{result.worker_id}] {STATUS_WORDS[result.status]}", *(f"    {note}" for note in notes)]
-    return "\n".join([*lines, "", total_line(run), *_endings(run)])
+def _more_runs(hidden: int) -> str:
+    return f"{show_count(hidden, 'more run')}: architect status --all"
+
+
+def _run_row(run: RunResult, display: Display) -> tuple[Cell, ...]:
+    succeeded, first = run.count(Status.SUCCESS), next(iter(run.planned), None)
+    others = f" (+{len(run.planned) - 1})" if len({spec.prompt for spec in run.planned}) > 1 else ""
+    task = "" if first is None else task_words(first.worker_id, first.name, first.prompt, WHOLE_TASK) + others
+    return (
+        run.run_id,
+        (run.status.value, RUN_STYLES[run.status]),
+        f"{run.started_at:%Y-%m-%d %H:%M}",
+        str(run.total_tasks),
+        str(succeeded),
+        str(run.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)),
+        f"{succeeded}/{run.total_tasks}",
+        cost_text(run.total_cost),
+        f"{run.total_duration_seconds:.1f}s" if display.is_pipe else duration_text(run.total_duration_seconds),
+        task,
+    )
 
 
 def attempt_words(attempt: Attempt) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
@@ -33,6 +34,8 @@ _DURATION = re.compile(rf"(?P<number>{_DECIMAL})(?P<unit>[smh]?)", re.ASCII)
 _SIZE = re.compile(rf"(?P<number>{_DECIMAL})(?P<unit>|B|[KMGT]i?B)", re.ASCII | re.IGNORECASE)
 _USD = re.compile(_DECIMAL, re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_AGO = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhdw])", re.ASCII)
+_DAYS = {"d": 86400, "w": 7 * 86400}
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 T = TypeVar("T")
@@ -69,6 +72,24 @@ def read_duration(value: Written) -> float:
     if not 0 < seconds <= LONGEST_S:
         raise ValueError("must be a duration above 0 and at most 7 days: seconds, or 30s, 5m, 1h")
     return seconds
+
+
+def read_since(value: str, *, now: datetime) -> datetime:
+    """The time that `value` means: so long before `now` (90m, 12h, 3d, 2w), or a date with or without a time, in UTC.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 3, 4, 12, tzinfo=UTC)
+    >>> str(read_since("2d", now=now)), str(read_since("2026-03-01", now=now))
+    ('2026-03-02 12:00:00+00:00', '2026-03-01 00:00:00+00:00')
+    """
+    ago = _AGO.fullmatch(value)
+    try:
+        if ago is not None:
+            return now - timedelta(seconds=int(ago["number"]) * {**_SECONDS, **_DAYS}[ago["unit"]])
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time: 90m, 12h, 3d or 2w ago, or a date such as 2026-11-30") from None
 
 
 def read_size(value: Written, *, low: int = 1) -> int:
@@ -122,6 +143,11 @@ def parse_count(text: Written, flag: str, *, low: int = 1, high: int | None = No
 def parse_duration(text: Written, flag: str) -> float:
     """`read_duration` for a flag. Raises `UsageError` with the flag, the value and what is allowed."""
     return _for_flag(lambda: read_duration(text), text, flag)
+
+
+def parse_since(text: str, flag: str, *, now: datetime) -> datetime:
+    """`read_since` for a flag. Raises `UsageError` with the flag, the value and what is allowed."""
+    return _for_flag(lambda: read_since(text, now=now), text, flag)
 
 
 def parse_size(text: Written, flag: str, *, low: int = SMALLEST_MEMORY_BYTES) -> int:

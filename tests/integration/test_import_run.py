@@ -21,7 +21,7 @@ from architect_parallel.api.report import material
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.cleanup import execute, plan_cleanup
-from architect_parallel.reports import markdown, text
+from architect_parallel.reports import markdown, run_text
 from architect_parallel.system.git import Repository, open_repository
 
 RUN = "20260101-000000-abcd"
@@ -131,7 +131,7 @@ def hostile_tree(directory: Path, checkout: Path) -> None:
         (lambda d, c: (d / "result.json").unlink(), "holds no artifacts"),
         (lambda d, c: truncate(d, "result.json", 0.5), "not JSON"),
         (lambda d, c: os.truncate(d / "result.json", 2**30), "too many to be a result"),
-        (lambda d, c: edited(d, lambda p: p["results"][0].update(branch="main")), "must be architect/parallel-N"),
+        (lambda d, c: edited(d, lambda p: p["results"][0].update(branch="../main")), "cannot be a branch"),
         (lambda d, c: (d / "worker-2.bundle").unlink(), "worker-2.bundle is missing"),
         (lambda d, c: shutil.copy(d / "worker-1.bundle", d / "worker-3.bundle"), "belongs to no worker"),
         (lambda d, c: truncate(d, "worker-2.bundle", 0.7), "truncated or damaged"),
@@ -203,7 +203,7 @@ def test_words_in_a_result_name_nothing_here(clone: Clone, tmp_path: Path) -> No
     told = clone.journal.result(RUN).results[0]
     assert (told.files_modified, told.log_path) == (["a.txt"], None)
     assert told.worktree_path == str(clone.root / ".architect-parallel-1")
-    shown = text.run_details(clone.journal.result(RUN)) + markdown.render(
+    shown = run_text.run_details(clone.journal.result(RUN)) + markdown.render(
         material(clone.repository, clone.journal, RUN)
     )
     assert "\x1b" not in shown

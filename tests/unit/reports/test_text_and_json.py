@@ -9,7 +9,7 @@ from support.made_results import result, run_of, spec
 
 from architect_parallel.domain import Diff, Escape, FileChange, Limits, RunPlan, Status
 from architect_parallel.reports import plan as plan_report
-from architect_parallel.reports import text
+from architect_parallel.reports import run_text, text
 from architect_parallel.reports.json import dumps, envelope, summary
 
 HOSTILE = "\x1b]0;title\x07\x1b[2Jred\u202e\nsecond\tline"
@@ -18,7 +18,7 @@ HOSTILE = "\x1b]0;title\x07\x1b[2Jred\u202e\nsecond\tline"
 def test_the_table_is_the_one_of_the_contract() -> None:
     run = run_of(result(1), result(2, Status.FAILED, cost=None, duration=3.2, files_modified=[], error="no"))
 
-    assert text.results(run) == (
+    assert run_text.results(run) == (
         "\nResults\n" + "=" * 60 + "\n"
         "#  BACKEND  MODEL    STATUS  STEPS  COST     DURATION  FILES  SESSION   BRANCH                TASK\n"
         "1  claude   default  OK      4      $0.0123  2.50s     2      17067f7d  architect/parallel-1  "
@@ -79,7 +79,8 @@ def test_a_summary_is_an_envelope_without_its_results() -> None:
 def test_hostile_text_stays_on_its_line_and_moves_no_cursor(field: str) -> None:
     run = run_of(result(1, Status.FAILED, **{field: HOSTILE}, warnings=[HOSTILE]))
 
-    shown = text.results(run) + text.run_details(run) + text.finished_line(run.results[0]) + text.next_steps(run)
+    shown = run_text.results(run) + run_text.run_details(run) + run_text.next_steps(run)
+    shown += text.finished_line(run.results[0])
 
     assert "\x1b" not in shown
     assert "\x07" not in shown
@@ -88,7 +89,7 @@ def test_hostile_text_stays_on_its_line_and_moves_no_cursor(field: str) -> None:
 
 
 def test_workers_of_a_live_run_that_have_not_ended_are_listed() -> None:
-    shown = text.run_details(run_of(result(1), planned=3))
+    shown = run_text.run_details(run_of(result(1), planned=3))
 
     assert "Not ended yet:" in shown
     assert "architect/parallel-3" in shown
@@ -140,9 +141,9 @@ def test_diff_stat_counts_and_names_renames_and_binaries() -> None:
 def test_an_escape_is_shown_with_its_patch_and_hostile_names_do_nothing() -> None:
     run = run_of(result(1))
     run.escaped = Escape(paths=("README", HOSTILE), patch="/repo/.git/a b/main-checkout.patch", suspects=(1, 2))
-    for shown in (text.results(run), text.run_details(run)):
+    for shown in (run_text.results(run), run_text.run_details(run)):
         assert "changed while workers 1, 2 ran" in shown
         assert "git apply -R '/repo/.git/a b/main-checkout.patch'" in shown
         assert not any(mark in shown for mark in ("\x1b", "\x07", "\u202e", "Red\n"))
     run.escaped = Escape(paths=("HEAD",), patch=None, suspects=(1,))
-    assert "git apply" not in text.results(run)
+    assert "git apply" not in run_text.results(run)

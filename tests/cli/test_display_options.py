@@ -1,0 +1,50 @@
+"""`--color` and `--wide`, before and after a command, and the readable log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.console import Architect, write_program
+
+EVENTS = (Path(__file__).parents[1] / "recordings/claude/2.1.329/stream/stdout").read_text()
+CALL = "* \x1b[36mBash\x1b[0m echo hi && ls\n"
+
+
+def test_logs_are_readable_and_raw_has_the_bytes(
+    architect: Architect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, config = tmp_path / "agent", tmp_path / "config.yaml"
+    write_program(agent, f"import sys\nsys.stdout.write('2.1.329' if '--version' in sys.argv else {EVENTS!r})\n")
+    config.write_text(f"backends: {{claude: {{command: ['{agent}']}}}}\n")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "a-key")
+    run = architect("parallel", "say hi", "--backend", "claude", "--workers", "1", "-c", config)
+    assert "Done after 2 tool call(s)." in run.out, run.err
+
+    readable = architect("logs", "1").out
+    assert "\n* Bash echo hi && ls\n    hi (+3 lines)\n\nDone after 2 tool call(s).\n" in readable
+    assert architect("logs", "1", "--raw").out == EVENTS
+    assert "    hi\n    README.md\n" in architect("--wide", "logs", "1").out
+    for colored in (("--color", "always", "logs", "1"), ("logs", "1", "--color=always")):
+        assert CALL in architect(*colored).out
+    assert architect("logs", "--color", "never", "1").out == readable
+
+
+def test_status_shows_the_newest_runs_and_counts_the_others(architect: Architect) -> None:
+    for _ in range(2):
+        assert architect("parallel", "true", "--backend", "shell", "--workers", "1").code == 0
+
+    every = architect("status", "--all").out.splitlines()
+    assert len(every) == 3
+    assert architect("status", "--limit", "1").out.splitlines() == [*every[:2], "1 more run: architect status --all"]
+    assert architect("status", "--since", "1h").out.splitlines() == every
+    future = architect("status", "--since", "2999-01-01", "--json").json
+    assert (future["runs"], future["total_runs"]) == ([], 2)
+    wrong = architect("status", "--since", "yesterday")
+    assert (wrong.code, "--since 'yesterday': must be a time: 90m" in wrong.err) == (2, True)
+
+
+def test_an_unknown_color_is_named(architect: Architect) -> None:
+    answer = architect("status", "--color", "red")
+    assert answer.code == 2
+    assert "unknown --color 'red'; known: always, auto, never" in answer.err
