@@ -51,7 +51,9 @@ def init(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written and write nothing.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Ask for the default agent, the place of worktrees and the checks; show and write the configuration.
+    """Ask three questions and write the configuration.
+
+    They are about the default agent, the place of worktrees, and the checks that every result must pass.
 
     The agent and the place go into your own configuration, the checks into .architect-parallel.yaml of the repository.
     What is configured already is the default of each question.

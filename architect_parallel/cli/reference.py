@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from architect_parallel.cli.fast_params import shown_argument
+
 RUN_AND_N = (
     "RUN is a run's id, the start of its id, at least four characters of its end, or `latest`; without it, the newest"
     " run. N is a worker's number, name or branch; a number of up to three digits in the place of RUN is a worker of"
@@ -70,7 +72,7 @@ def _markdown_section(path: str, command: Any) -> str:
     lines = [f"## `architect {path}`", "", "```", usage(path, command), "```", "", _text(command).strip(), ""]
     if arguments or options:
         lines += ["| | |", "|---|---|"]
-        lines += [f"| `{_metavar(argument)}` | {_cell(argument.help)} |" for argument in arguments]
+        lines += [f"| `{shown_argument(argument)}` | {_cell(argument.help)} |" for argument in arguments]
         lines += [f"| {_markdown_names(option)} | {_cell(option.help)} |" for option in options]
         lines.append("")
     return "\n".join(lines)
@@ -80,7 +82,7 @@ def _man_section(path: str, command: Any) -> list[str]:
     arguments, options = _parameters(command)
     lines = [f".SS {_escaped(usage(path, command))}", *_roff(_text(command))]
     for argument in arguments:
-        lines += [".TP", f".I {_escaped(_metavar(argument))}", *_roff(argument.help or "")]
+        lines += [".TP", f".I {_escaped(shown_argument(argument))}", *_roff(argument.help or "")]
     for option in options:
         names = ", ".join(f"\\fB{_escaped(name)}\\fR" for name in (*option.opts, *option.secondary_opts))
         value = "" if option.is_flag else f" \\fI{_escaped(option.metavar or 'TEXT')}\\fR"
@@ -91,7 +93,7 @@ def _man_section(path: str, command: Any) -> list[str]:
 def usage(path: str, command: Any) -> str:
     """The command with its arguments: `architect path [RUN] N [OPTIONS]`."""
     arguments, options = _parameters(command)
-    return " ".join([f"architect {path}", *map(_metavar, arguments), *(["[OPTIONS]"] if options else [])])
+    return " ".join([f"architect {path}", *map(shown_argument, arguments), *(["[OPTIONS]"] if options else [])])
 
 
 def _parameters(command: Any) -> tuple[list[Any], list[Any]]:
@@ -103,11 +105,6 @@ def _parameters(command: Any) -> tuple[list[Any], list[Any]]:
 
 def _text(command: Any) -> str:
     return "\n".join(line.strip() for line in (command.help or "").splitlines())
-
-
-def _metavar(argument: Any) -> str:
-    shown = argument.metavar or str(argument.name).upper()
-    return shown if argument.required or shown.startswith("[") else f"[{shown}]"
 
 
 def _markdown_names(option: Any) -> str:

@@ -78,7 +78,7 @@ def test_fish_completes(run_id: str, checkout: Path, architect: Architect) -> No
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
-    assert candidates("architect leade") == ["leaderboard\tShow how models did over all competitions in this..."]
+    assert candidates("architect leade") == ["leaderboard\tShow how models did over all competitions here."]
     assert candidates(f"architect status {run_id[:-1]}") == [f"{run_id}\techo 'a: b' > f"]
     assert candidates("architect logs fi") == ["fix it\techo 'a: b' > f", "fix it-2\ttrue"]
     assert candidates("architect parallel --assign r") == ["round-robin"]
