@@ -79,6 +79,10 @@ def request(flags: Mapping[str, Any], **more: Any) -> ParallelConfig:
     models = flags.get("models")
     repeated = {name: tuple(flags.get(name) or ()) for name in ("checks", "allow_hosts")}
     lists = {"models": split_models(models) if models else (), **repeated}
+    if agents := flags.get("agents"):
+        lists["agents"] = tuple(agents.split(","))
+    elif "agents" in flags:
+        lists["agents"] = ()
     return ParallelConfig(on_terminal=sys.stderr.isatty(), **{**flags, **lists, **more})
 
 

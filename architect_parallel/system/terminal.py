@@ -60,15 +60,18 @@ def become(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoRetur
 
 
 def run_in_front(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
-    """Run a program at this terminal to its end. Returns its exit code.
+    """Run a program of the user at this terminal to its end, and return its exit code.
 
     Raises:
         EnvironmentProblem: It cannot be started.
     """
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the program
     try:
         return subprocess.run(argv, cwd=cwd, env=env, check=False).returncode
     except OSError as error:
         raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def start_behind(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
