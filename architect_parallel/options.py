@@ -129,6 +129,7 @@ class RunOptions:
         " auto is warn on a terminal, else fail.",
         "HOW",
     )
+    allow_secrets: bool = flag(False, "Accept results that hold a key which the agent was given.")
     given: frozenset[str] = frozenset()
     """Names of the options that a flag gave."""
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from architect_parallel.backends.base import Backend
@@ -85,6 +86,8 @@ _UNREMARKABLE = (
 _SHOWN_NAMES = 4
 
 _LOOKS_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=(?P<value>[^\n]*)$", re.MULTILINE | re.ASCII)
+_MOST_DOTENV_BYTES = 65536
 _SHORTEST_SECRET = 6
 """A shorter value would redact ordinary words."""
 
@@ -171,6 +174,18 @@ def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ..
             found.add(value)
         elif name.upper() in _PROXIES:
             found |= _password(value)
+    return _longest_first(found)
+
+
+def dotenv_secrets(directory: Path) -> tuple[str, ...]:
+    """Values of secrets in the `.env*` files of a directory, longest first: those whose name says so, and passwords."""
+    found: set[str] = set()
+    for path in sorted(directory.glob(".env*")):
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_DOTENV_BYTES:
+            continue
+        for match in _ASSIGNMENT.finditer(path.read_text(errors="replace")):
+            value = match["value"].strip().strip("\"'")
+            found |= {value} if _LOOKS_SECRET.search(match["name"]) else _password(value)
     return _longest_first(found)
 
 

@@ -26,7 +26,7 @@ _IGNORED = (
     rb"(?:\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[@-Z\\^_]"
     rb"|\\u001[bB]\[[0-9;?]*[A-Za-z]|\\[nr]|[\x00-\x08\x0a-\x1f\x7f])"
 )
-"""What a reader of the text may leave out: control sequences, also as JSON spells them, and line ends."""
+"""Everything that a reader of the text may leave out: control sequences, also as JSON spells them, and line ends."""
 _IGNORED_PARTS = re.compile(_IGNORED)
 
 

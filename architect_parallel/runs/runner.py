@@ -171,8 +171,7 @@ class Runner:
                 for target in self._running():
                     self._host.stop(target, Reason.INTERRUPTED, "the launcher failed")
                 self._host.close()
-                if self._recorder.problem is not None:  # the results of those that were stopped
-                    self._recorder.save_beside(self._events_left(), self._recorder.problem)
+                self._recorder.save_left(self._queue)
                 raise
 
     def _begin(self) -> None:
@@ -276,15 +275,6 @@ class Runner:
         except queue.Empty:
             pass
         return batch
-
-    def _events_left(self) -> list[Entry]:
-        """The events that no batch has taken."""
-        left: list[Entry] = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                item = self._queue.get_nowait()
-                left += [] if isinstance(item, Signals) else [item]
-        return left
 
     def _entries(self, worker_id: int | None, event: Event) -> list[Entry]:
         """The entries to record for an event of the host: a check is compared with the base, and the end of an attempt
