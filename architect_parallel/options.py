@@ -146,6 +146,7 @@ class RunOptions:
         " auto is warn on a terminal, else fail.",
         "HOW",
     )
+    allow_secrets: bool = flag(False, "Accept results that hold a key which the agent was given.")
     sandbox: SandboxWord | None = flag(
         None, "Contain agents and their checks: auto, off or write (docs/containment.md) [as configured].", "LEVEL"
     )

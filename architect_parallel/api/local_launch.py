@@ -179,6 +179,7 @@ class _LocalLaunch:
             checks_env=here.settings.parallel.checks_env,
             prices=here.settings.prices,
             unpacked=self.unpacked,
+            allow_secrets=self.plan.allow_secrets,
             resolve_inputs=self.inputs.make_whole if self.inputs else lambda spec: spec,
         )
         if self.plan.tripwire is not TripwireMode.OFF:

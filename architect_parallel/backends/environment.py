@@ -1,4 +1,4 @@
-"""The part of the launcher's environment that an agent sees, and the redaction of its secrets in logs.
+"""The part of the launcher's environment that an agent sees, and the values in it that are secrets (`redaction`).
 
 An allow-list, never a deny-list: the common names below and those of the backend. `PYTHONPATH` is left out on purpose:
 it would make an agent's tests import the main checkout's code instead of the worktree's.
@@ -12,11 +12,11 @@ way, and a CI job the token of a server (`http.*.extraHeader`), which no agent g
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from architect_parallel.backends.base import Backend
@@ -86,9 +86,10 @@ _UNREMARKABLE = (
 _SHOWN_NAMES = 4
 
 _LOOKS_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=(?P<value>[^\n]*)$", re.MULTILINE | re.ASCII)
+_MOST_DOTENV_BYTES = 65536
 _SHORTEST_SECRET = 6
 """A shorter value would redact ordinary words."""
-BLANK = b"[redacted]"
 
 
 def filtered_environment(backend: Backend, environ: Mapping[str, str]) -> dict[str, str]:
@@ -178,46 +179,16 @@ def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ..
     return _longest_first(found)
 
 
-def redact(data: bytes, secrets: Iterable[str]) -> bytes:
-    """`data` with every secret redacted, as it is and as JSON would spell it."""
-    for spelling in _spellings(secrets):
-        data = data.replace(spelling, BLANK)
-    return data
-
-
-class Redactor:
-    """`redact` for a stream, one per stream. A secret that is cut by the end of a chunk is found too.
-
-    At most the longest secret's length is held back. `finish` returns it.
-    """
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        self._spellings = _spellings(secrets)
-        self._held = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """Add data and return what may be written now."""
-        data = self._held + data
-        for spelling in self._spellings:
-            data = data.replace(spelling, BLANK)
-        keep = self._unfinished(data)
-        self._held = data[len(data) - keep :]
-        return data[: len(data) - keep]
-
-    def finish(self) -> bytes:
-        """Return the rest at the end of the stream."""
-        rest, self._held = self._held, b""
-        return rest
-
-    def _unfinished(self, data: bytes) -> int:
-        """Length of the longest end of `data` that begins a secret."""
-        longest = 0
-        for spelling in self._spellings:
-            for length in range(min(len(spelling) - 1, len(data)), longest, -1):
-                if data.endswith(spelling[:length]):
-                    longest = length
-                    break
-        return longest
+def dotenv_secrets(directory: Path) -> tuple[str, ...]:
+    """Values of secrets in the `.env*` files of a directory, longest first: those whose name says so, and passwords."""
+    found: set[str] = set()
+    for path in sorted(directory.glob(".env*")):
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_DOTENV_BYTES:
+            continue
+        for match in _ASSIGNMENT.finditer(path.read_text(errors="replace")):
+            value = match["value"].strip().strip("\"'")
+            found |= {value} if _LOOKS_SECRET.search(match["name"]) else _password(value)
+    return _longest_first(found)
 
 
 def _longest_first(values: Iterable[str]) -> tuple[str, ...]:
@@ -257,11 +228,3 @@ def _password(url: str) -> set[str]:
     except ValueError:
         return set()
     return {password, unquote(password)} if password else set()
-
-
-def _spellings(secrets: Iterable[str]) -> tuple[bytes, ...]:
-    """Longest first, so that a secret that contains another is redacted as a whole."""
-    found: set[bytes] = set()
-    for secret in secrets:
-        found |= {secret.encode(errors="surrogateescape"), json.dumps(secret)[1:-1].encode()}
-    return tuple(sorted(found - {b""}, key=lambda item: (-len(item), item)))

@@ -190,10 +190,20 @@ def main() -> None:
     """Run the command line of this process and exit with its code."""
     open_closed_streams()
     _keep_own_rights()
+    if not {"-h", "--help", "--version"} & set(sys.argv):
+        _guard_this_process()
     with DetailsFile():
         code = run(sys.argv[1:])
     settle_streams()
     sys.exit(code)
+
+
+def _guard_this_process() -> None:
+    """Hide the keys in this process from agents, and become the parent of what outlives its supervisors."""
+    from architect_parallel.supervision.child.tree import become_subreaper, hide_memory
+
+    hide_memory()
+    become_subreaper()
 
 
 def _keep_own_rights() -> None:

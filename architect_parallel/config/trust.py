@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from architect_parallel.config.layers import FaultList, dangerous, file_layer
+from architect_parallel.config.layers import FaultList, file_layer
 from architect_parallel.config.paths import REPOSITORY_FILE
+from architect_parallel.config.untrusted import dangerous
 from architect_parallel.config.yaml_source import Faulty, dotted, read_bytes
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.system.files import locked, make_private_dir, replace_file

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     BLOCKED = "blocked"
     COLLECT_FAILED = "collect_failed"
     ESCAPED = "escaped"
+    SECRET_IN_RESULT = "secret_in_result"
     WORKER_TIMEOUT = "worker_timeout"
     RUN_TIMEOUT = "run_timeout"
     IDLE_TIMEOUT = "idle_timeout"

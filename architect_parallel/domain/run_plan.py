@@ -119,6 +119,8 @@ class RunPlan:
     baseline: bool = True
     """The checks run on the base commit as well, before the agents."""
     tripwire: TripwireMode = TripwireMode.OFF
+    allow_secrets: bool = False
+    """A result that holds a key of its agent lands like any other."""
     competition: Competition | None = None
     """`None` means that the run is not a competition."""
     workflow: Workflow | None = None

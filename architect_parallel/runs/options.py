@@ -80,6 +80,7 @@ class ParallelConfig:
     strict: bool = False
     base: str = "HEAD"
     include_dirty: bool = False
+    allow_secrets: bool = False
     fail_fast: bool | None = None
     allow_partial: bool | None = None
     commit: bool | None = None

@@ -96,6 +96,7 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
         ),
         baseline=options.baseline,
         tripwire=TripwireMode.OFF if blind else tripwire,
+        allow_secrets=options.allow_secrets,
         output_dir=_output_dir(given, here),
         competition=config.competition,
     )

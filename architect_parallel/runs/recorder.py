@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import queue
 from collections.abc import Callable, Iterator, Sequence
+from signal import Signals
 
 from architect_parallel.domain import RunResult
 from architect_parallel.errors import EnvironmentProblem
@@ -111,6 +114,16 @@ class Recorder:
         except OSError:
             return problem
         return EnvironmentProblem(f"{problem.message}; what was not recorded is in {path}", hint=problem.hint)
+
+    def save_left(self, waiting: queue.SimpleQueue[Entry | Signals]) -> None:
+        """After a failure of the journal, save the events that nobody took: results of workers that were stopped."""
+        left: list[Entry] = []
+        with contextlib.suppress(queue.Empty):
+            while self.problem is not None:
+                item = waiting.get_nowait()
+                left += [] if isinstance(item, Signals) else [item]
+        if self.problem is not None:
+            self.save_beside(left, self.problem)
 
     def warn(self, message: str) -> None:
         """Record a warning of the run as a whole. Listeners see it at once, and the result lists it. A second call

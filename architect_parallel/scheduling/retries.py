@@ -113,7 +113,7 @@ def recoverable(spec: WorkerSpec, history: Sequence[Attempt], tried: int, *, ret
 
 
 def _repeatable(spec: WorkerSpec, last: Attempt, retryable: bool) -> bool:
-    if not retryable or last.reason in (Reason.ESCAPED, Reason.BLOCKED):
+    if not retryable or last.reason in (Reason.ESCAPED, Reason.BLOCKED, Reason.SECRET_IN_RESULT):
         return False
     if spec.retry is not None:
         return last.status in (Status.FAILED, Status.PARTIAL, Status.TIMEOUT)

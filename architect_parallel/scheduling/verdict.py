@@ -27,6 +27,7 @@ def decide(
     spawn_failed: bool = False,
     collect_failed: bool = False,
     escaped: bool = False,
+    has_secret: bool = False,
     files_changed: int | None = None,
     denied: bool = False,
 ) -> Verdict:
@@ -39,6 +40,7 @@ def decide(
         spawn_failed: The agent could not be started, or its worktree could not be made.
         collect_failed: Its work could not be saved in git.
         escaped: It changed the main checkout, as far as the program can tell. Its work is saved all the same.
+        has_secret: Its result holds a key that the agent was given. It is kept, but not on its branch.
         files_changed: The number of changed paths in git. `None` means unknown, which counts as no work.
         denied: The agent was refused a tool that it needs for changes.
 
@@ -51,6 +53,8 @@ def decide(
         return Status.FAILED, Reason.COLLECT_FAILED
     if escaped and stopped_by not in _CANCELS:
         return Status.FAILED, Reason.ESCAPED
+    if has_secret and stopped_by not in _CANCELS:
+        return Status.FAILED, Reason.SECRET_IN_RESULT
     if stopped_by is not None:
         return _stopped(stopped_by, files_changed)
     return _ended(outcome, exit_code, files_changed, denied=denied)

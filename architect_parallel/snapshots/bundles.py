@@ -25,6 +25,10 @@ from architect_parallel.system.git import Git, GitError, Repository
 
 HEADER_BYTES = 65_536
 """Longer than the header of any bundle with a few refs."""
+MOST_UNPACKED_BYTES = 4 * 1024**3
+"""The most that the objects of one import may take, unpacked."""
+_SPARING = ("core.bigFileThreshold=1m",)
+"""Larger objects are read in parts, so that none fills the memory."""
 _SIGNATURE = re.compile(rb"# v[23] git bundle")
 _PREREQUISITE = re.compile(rb"-([0-9a-f]{40,64})(?: .*)?")
 _REF = re.compile(rb"([0-9a-f]{40,64}) (refs/[!-~]{1,200})")
@@ -122,6 +126,7 @@ class Quarantine:
     """Git with the user's objects and the incoming ones."""
     folder: Path
     _checked: list[Path] = field(default_factory=list)
+    _unpacked_bytes: int = 0
 
     def take_in(self, file: Path, header: Header) -> None:
         """Unpack and check one bundle.
@@ -145,17 +150,19 @@ class Quarantine:
             for commit in header.prerequisites:
                 self.git.run("update-ref", f"refs/incoming/{commit}", commit)
             self.git.run("bundle", "verify", "--quiet", copy)
-            self.git.run("bundle", "unbundle", copy)
+            self.git.run("bundle", "unbundle", copy, settings=_SPARING)
             for pack in self._packs():
                 if pack not in packs:
+                    self._require_bearable(file, pack)
                     self.git.run("index-pack", "--strict", "-o", self.folder / "check.idx", pack)
                     (self.folder / "check.idx").unlink()
             tips = sorted(set(header.refs.values()))
             known = [f"^{commit}" for commit in header.prerequisites]
             self.git.run("rev-list", "--objects", "--quiet", *tips, *known)
-            for commit in tips:
-                if self.git.text("cat-file", "-t", commit) != "commit":
-                    raise UsageError(f"{file} has a ref that is no commit")
+            named = "".join(f"{tip}\n" for tip in tips).encode()
+            kinds = self.git.run("cat-file", "--batch-check=%(objecttype)", input=named).text.split("\n")
+            if tips and set(kinds) != {"commit"}:
+                raise UsageError(f"{file} has a ref that is no commit")
         except GitError as error:
             reason = " ".join(error.stderr.split())[:200]
             raise UsageError(f"{file} is truncated or damaged: {reason}", hint="download the artifact again") from error
@@ -169,6 +176,16 @@ class Quarantine:
         """
         for copy in self._checked:
             self.repository.store.run("bundle", "unbundle", copy)
+
+    def _require_bearable(self, file: Path, pack: Path) -> None:
+        """Refuse a pack whose objects are too large unpacked: a small file may hold terabytes of zeros."""
+        names = self.git.run("show-index", input=pack.with_suffix(".idx").read_bytes()).stdout.splitlines()
+        listed = b"".join(line.split(b" ")[1] + b"\n" for line in names)
+        sizes = self.git.run("cat-file", "--batch-check=%(objectsize)", input=listed).stdout.split()
+        self._unpacked_bytes += sum(int(size) for size in sizes if size.isdigit())
+        if self._unpacked_bytes > MOST_UNPACKED_BYTES:
+            limit = f"{MOST_UNPACKED_BYTES // 2**20} MiB"
+            raise UsageError(f"{file} is larger than {limit} unpacked", hint="ask whoever made it for fewer workers")
 
     def _packs(self) -> list[Path]:
         return list((self.git.cwd / "objects" / "pack").glob("*.pack"))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from architect_parallel.snapshots.baseline import is_real_directory
 from architect_parallel.snapshots.hidden_files import Hidden, commit_hidden, find_hidden
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.private_git import PrivateGit, Snapshot
+from architect_parallel.snapshots.secret_search import adds_secret
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 
@@ -43,6 +45,8 @@ class Collection:
     warnings: tuple[str, ...]
     hides: bool = False
     """True if ignore rules of the agent hide further files."""
+    has_secret: bool = False
+    """True if the commit holds a secret. Then it is kept, and the branch is where it was before the agent ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +63,17 @@ class History:
     warnings: tuple[str, ...] = ()
 
 
-def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Collection:
+def collect(
+    repository: Repository,
+    private: PrivateGit,
+    spec: WorkerSpec,
+    *,
+    holds_secret: Callable[[bytes], bool] | None = None,
+) -> Collection:
     """Collect the work of one worker whose process tree has ended.
+
+    Args:
+        holds_secret: Called with everything that the agent added. `None` means that there is nothing to look for.
 
     Raises:
         EnvironmentProblem: The worktree is gone, and nothing was committed in it.
@@ -73,6 +86,9 @@ def collect(repository: Repository, private: PrivateGit, spec: WorkerSpec) -> Co
     if private.base_commit != spec.base_commit:
         diff = private.diff(spec.base_commit, commit)
     warnings = [*snapshot.warnings, *history.warnings]
+    if holds_secret is not None and adds_secret(private.git, private.base_commit, commit, holds_secret):
+        place = _hold_back(repository, private, spec, history, commit)
+        return Collection(diff=diff, commit=commit, kept=place, warnings=tuple(warnings), has_secret=True)
     kept = None
     if commit != history.tip:
         kept = _publish(repository, private, spec, history, commit, warnings)
@@ -174,6 +190,16 @@ def _publish(
         reason = str(output.error)
     kept = keep(repository, commit, spec.run_id, spec.number)
     warnings.append(f"{spec.branch} could not be moved ({reason}); the result is {kept}")
+    return kept
+
+
+def _hold_back(repository: Repository, private: PrivateGit, spec: WorkerSpec, history: History, commit: str) -> str:
+    """Keep the commit, and put the branch back to where it was before the agent ran. Returns the keep ref."""
+    kept = keep(repository, commit, spec.run_id, spec.number, "secret")
+    if spec.commit and history.tip not in (None, private.base_commit):
+        message = f"architect: hold back {spec.run_id} worker {spec.worker_id}"
+        command = ("update-ref", "-m", message, f"refs/heads/{spec.branch}", private.base_commit, history.tip or "")
+        repository.store.run(*command, env=private.facts.identity.environment)
     return kept
 
 

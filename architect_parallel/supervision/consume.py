@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.backends.environment import Redactor
+from architect_parallel.backends.redaction import Redactor
 from architect_parallel.domain import Limits
 from architect_parallel.supervision.messages import Exited, Gone, Launch, Output, SpawnFailed, Started, Stream
 from architect_parallel.supervision.monitor import Sampler, WatchedProcess

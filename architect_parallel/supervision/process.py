@@ -29,12 +29,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
-
 from architect_parallel.supervision.messages import Exited, Gone, Launch, Message, Output, SpawnFailed, Started, Stream
+from architect_parallel.supervision.sweep import COOKIE, guards, sweep
 
-COOKIE = "ARCHITECT_WORKER_COOKIE"
-"""Environment variable that marks every process of one worker."""
 CHUNK_BYTES = 65536
 PIPE_BYTES = 4 * CHUNK_BYTES
 """Asked of the system for an agent's pipes, and read at a time: a flood costs a third less than in chunks of 64 KiB."""
@@ -161,6 +158,7 @@ class Supervised:
             )
             ours.pop_all()  # kept from here on: it runs
         self.supervisor_pid = self._guard.pid
+        guards.add(self._guard.pid)
         self._poll.register(self._channel.fileno(), select.POLLIN)
         with contextlib.suppress(OSError):  # a supervisor that died is noticed by `wait`
             self._channel.sendall(_configuration(self._launch))
@@ -264,6 +262,7 @@ class Supervised:
             os.close(descriptor)
         self._pipes = {}
         assert self._guard is not None
+        guards.discard(self._guard.pid)
         try:
             self._guard.wait(REAP_S)
         except subprocess.TimeoutExpired:  # it hunts survivors; a thread must reap it when it is done
@@ -317,32 +316,3 @@ def _explain(error: OSError, launch: Launch) -> str:
     if launch.stdin_file is not None and error.filename == os.fspath(launch.stdin_file):
         return f"cannot read {launch.stdin_file}: {error.strerror}"
     return f"cannot start a supervisor ({sys.executable}): {error.strerror}"
-
-
-def sweep(cookie: str, session: int | None = None, *, timeout_s: float) -> int:
-    """Kill every process that carries the cookie or is in the session; return how many remain after `timeout_s`.
-
-    This is the second best way, used when no supervisor is left: it misses a process that left the session and
-    dropped its environment.
-    """
-    until = time.monotonic() + timeout_s
-    while True:
-        found = [process for process in psutil.process_iter() if _belongs(process, cookie, session)]
-        if not found or time.monotonic() > until:
-            return len(found)
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for process in found:
-                with contextlib.suppress(psutil.Error):
-                    process.send_signal(number)
-        psutil.wait_procs(found, timeout=0.02)
-
-
-def _belongs(process: psutil.Process, cookie: str, session: int | None) -> bool:
-    try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        if session is not None and os.getsid(process.pid) == session:
-            return True
-        return process.environ().get(COOKIE) == cookie
-    except (psutil.Error, OSError):
-        return False

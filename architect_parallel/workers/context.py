@@ -37,6 +37,8 @@ class WorkerContext:
     """The base commit's objects, quick to check out. `None` means that a cache is not worth it."""
     resolve_inputs: Callable[[WorkerSpec], WorkerSpec] = lambda spec: spec
     """Completes a worker's spec with the results of its dependencies, which have ended by then."""
+    allow_secrets: bool = False
+    """Accept results that hold a key which the agent was given."""
     tripwire: Tripwire | None = None
     """Watches the main checkout while agents run. `None` means that nothing does."""
 
@@ -57,6 +59,16 @@ class WorkerContext:
             base=(*environment.COMMON, *backend.environment),
             keys=environment.key_names(self.backends.values()),
         )
+
+    def secrets(self, backend: Backend, worktree: Path) -> tuple[str, ...]:
+        """The values of secrets that an agent in the worktree and the setup commands get, longest first."""
+        setup = self.setup_environment(backend)
+        found = {
+            *environment.secret_values(backend, self.environ),
+            *(value for command in self.worktrees.setup for value in setup.secrets(command)),
+            *environment.dotenv_secrets(worktree),
+        }
+        return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
     def services(self, owner: str) -> AbstractContextManager[dict[str, str]]:
         """Ports and a name for the services of a worker, as variables."""

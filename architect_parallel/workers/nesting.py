@@ -13,7 +13,7 @@ from pathlib import Path
 
 from architect_parallel.domain import Limits
 from architect_parallel.errors import ArchitectParallelError
-from architect_parallel.supervision.process import COOKIE
+from architect_parallel.supervision.sweep import COOKIE
 from architect_parallel.system.git import Git, lender_of
 
 DEPTH = "ARCHITECT_WORKER_DEPTH"

@@ -50,6 +50,7 @@ class WorkerState:
     """False while its checks run: a worker whose checks did not end has not passed them."""
     outside_scope: list[str] = field(default_factory=list)
     escaped: bool = False
+    has_secret: bool = False
     warnings: list[str] = field(default_factory=list)
     log_path: str | None = None
     denied_hosts: tuple[DeniedHost, ...] = ()
@@ -70,6 +71,7 @@ def verdict_of(spec: WorkerSpec, state: WorkerState, stop_token: StopToken) -> v
         spawn_failed=state.spawn_failed or (agent is not None and agent.spawn_error is not None),
         collect_failed=state.collect_failed,
         escaped=state.escaped,
+        has_secret=state.has_secret,
         files_changed=_files_changed(spec, state, denied=bool(denied)),
         denied=bool(denied),
     )

@@ -15,8 +15,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from architect_parallel.backends import environment
 from architect_parallel.backends.base import Request
+from architect_parallel.backends.redaction import holds_secret, redact_text
 from architect_parallel.containment.box import worker_box
 from architect_parallel.domain import SHELL, Isolation, Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
@@ -47,6 +47,9 @@ from architect_parallel.workers.worktree import WorkerWorktree
 from architect_parallel.worktrees import worker_repository
 from architect_parallel.worktrees.create import Cancelled
 from architect_parallel.worktrees.worker_repository import WorkerRepository
+
+SHORTEST_SEARCHED = 8
+"""A shorter secret is not searched for in results: it may be an ordinary word."""
 
 _log = logging.getLogger(__name__)
 
@@ -166,14 +169,17 @@ class WorkerRun:
     def finished(self) -> WorkerFinished:
         """The worker's end, however far it came."""
         ending = self._state.agent.ending if self._state.agent is not None else None
+        result = result_of(self._spec, self._state, self._stop_token)
+        error = None if result.error is None else redact_text(result.error, self._secrets)
         return WorkerFinished(
-            result=result_of(self._spec, self._state, self._stop_token),
+            result=replace(result, error=error, warnings=[self._clean(text) for text in result.warnings]),
             retry_after_s=ending.retry_after_s if ending is not None else None,
             retryable=ending.retryable if ending is not None else self._has_inputs,
         )
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, Warned):
+            event = replace(event, message=self._clean(event.message))
             if event.message in self._state.warnings:
                 return
             self._state.warnings.append(event.message)
@@ -257,7 +263,7 @@ class WorkerRun:
                 stop_token=self._stop_token,
                 emit=self._emit,
                 variables=self._variables(),
-                secrets=self._command_secrets(),
+                secrets=self._secrets,
                 contain=box.contain,
             )
         finally:
@@ -291,18 +297,38 @@ class WorkerRun:
             return ()
         return self._context.task_environment(self._backend).secrets(self._started_spec.prompt)
 
+    @cached_property
+    def _secrets(self) -> tuple[str, ...]:
+        """The values of secrets that the agent or its setup commands get."""
+        place = Path(self._spec.worktree_path)
+        return (*self._context.secrets(self._backend, place), *self._command_secrets())
+
+    def _clean(self, text: str) -> str:
+        return redact_text(text, self._secrets)
+
+    def _holds_secret(self, data: bytes) -> bool:
+        return holds_secret(data, [value for value in self._secrets if len(value) >= SHORTEST_SEARCHED])
+
     # Its work
 
     def _collect(self, private: PrivateGit) -> None:
         state = self._state
         try:
-            collection = collect(self._context.repository, private, self._spec)
+            holds_secret = None if self._context.allow_secrets or not self._secrets else self._holds_secret
+            collection = collect(self._context.repository, private, self._spec, holds_secret=holds_secret)
         except ArchitectParallelError as error:
             state.collect_failed = True
             state.error = f"{error}; the work is untouched in {self._spec.worktree_path}"
             return
         for warning in collection.warnings:
             self._warn(warning)
+        if collection.has_secret:
+            state.has_secret = True
+            state.error = (
+                f"the result holds a key that the agent was given: it is kept as {collection.kept}, not on the branch"
+                " (--allow-secrets accepts such results)"
+            )
+            return
         state.diff = collection.diff
         state.hides_files = collection.hides
         self._emit(Collected(diff=collection.diff))
@@ -324,10 +350,7 @@ class WorkerRun:
                 spec,
                 private,
                 state.diff.head if state.diff is not None else None,
-                secret_values=(
-                    *environment.secret_values(self._backend, self._context.environ),
-                    *self._command_secrets(),
-                ),
+                secret_values=self._secrets,
                 emit=self._emit,
                 warn=self._warn,
             )

@@ -21,8 +21,9 @@ from architect_parallel.domain import Limits, Reason
 from architect_parallel.supervision.consume import run_command, run_limited
 from architect_parallel.supervision.messages import Exited, Gone, Launch, Message, Output, SpawnFailed, Started
 from architect_parallel.supervision.monitor import Sampler
-from architect_parallel.supervision.process import COOKIE, Supervised, start_supervised
+from architect_parallel.supervision.process import Supervised, start_supervised
 from architect_parallel.supervision.stop import StopToken
+from architect_parallel.supervision.sweep import COOKIE
 
 ENVIRONMENT = {"PATH": os.defpath}
 

@@ -26,7 +26,8 @@ from support.process_trees import (
 
 from architect_parallel.supervision.child.procfs import below, children, parents
 from architect_parallel.supervision.messages import Gone
-from architect_parallel.supervision.process import COOKIE, start_supervised
+from architect_parallel.supervision.process import start_supervised
+from architect_parallel.supervision.sweep import COOKIE
 
 
 class Trace:

@@ -9,7 +9,7 @@ import time
 
 from .channel import Channel, Config
 from .spawn import quiet_streams, set_all_signals, spawn
-from .tree import Tree, become_subreaper, end_tree, remove_tree
+from .tree import Tree, become_subreaper, end_tree, hide_memory, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def main() -> None:
         first = lines
     config = Config(first[0])
     become_subreaper()
+    hide_memory()
     pid = os.fork()
     if pid != 0:
         guard(pid, config, channel)

@@ -24,6 +24,8 @@ LINGER_S = 30.0
 """Seconds for which survivors are hunted after they were reported."""
 FREEZE_PASSES = 10
 NEXT_PIDS = 8
+adopts = False
+"""True if this process is the parent of every orphan below it."""
 
 
 class Tree:
@@ -206,8 +208,21 @@ def remove_tree(path: bytes) -> None:
 
 def become_subreaper() -> None:
     """Make this process the parent of orphans below it; do nothing on systems without subreapers (macOS)."""
+    global adopts
+    adopts = LINUX
+    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+
+
+def hide_memory() -> None:
+    """Keep other processes of this user from reading the environment and memory of this one.
+
+    It does not hold for root, and `exec` ends it. It does nothing on other systems than Linux.
+    """
+    _prctl(4, 0)  # PR_SET_DUMPABLE
+
+
+def _prctl(option: int, value: int) -> None:
     if LINUX:
         import ctypes
 
-        pr_set_child_subreaper = 36  # linux/prctl.h
-        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

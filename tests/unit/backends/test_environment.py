@@ -12,13 +12,11 @@ from architect_parallel.backends.base import Backend
 from architect_parallel.backends.claude import ClaudeBackend
 from architect_parallel.backends.command import command_backend
 from architect_parallel.backends.environment import (
-    BLANK,
     CommandEnvironment,
-    Redactor,
     filtered_environment,
-    redact,
     secret_values,
 )
+from architect_parallel.backends.redaction import BLANK, Redactor, redact
 from architect_parallel.backends.shell import ShellBackend
 from architect_parallel.domain import BackendSettings
 

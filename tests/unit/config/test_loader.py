@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from architect_parallel.config.layers import FaultList, dangerous, file_layer
+from architect_parallel.config.layers import FaultList, file_layer
 from architect_parallel.config.loader import Loaded, load
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection, config_schema
 from architect_parallel.config.settings import load_settings
 from architect_parallel.config.trust import TRUST_FILE, distrust_repository, trust_repository
+from architect_parallel.config.untrusted import dangerous
 from architect_parallel.domain import (
     ApprovalMode,
     Price,

@@ -111,6 +111,14 @@ def test_who_escaped_has_failed_whatever_it_says_and_a_cancel_is_still_a_cancel(
     assert canceled == (Status.CANCELED, Reason.INTERRUPTED)
 
 
+def test_a_secret_in_the_result_fails_whatever_the_agent_says() -> None:
+    for outcome, exit_code, files in ENDINGS:
+        verdict = decide(outcome=outcome, exit_code=exit_code, has_secret=True, files_changed=files)
+        assert verdict == (Status.FAILED, Reason.SECRET_IN_RESULT)
+    canceled = decide(outcome=None, exit_code=-9, stopped_by=Reason.INTERRUPTED, has_secret=True)
+    assert canceled == (Status.CANCELED, Reason.INTERRUPTED)
+
+
 @pytest.mark.parametrize("reason", sorted(set(Reason) - set(STOPS)))
 def test_what_is_no_stop_is_refused_as_one(reason: Reason) -> None:
     with pytest.raises(ValueError, match=reason):

@@ -11,7 +11,8 @@ import pytest
 from architect_parallel.supervision.child.channel import Channel, Config
 from architect_parallel.supervision.child.procfs import below
 from architect_parallel.supervision.messages import Launch
-from architect_parallel.supervision.process import COOKIE, _configuration
+from architect_parallel.supervision.process import _configuration
+from architect_parallel.supervision.sweep import COOKIE
 
 
 def test_below_finds_grandchildren_whatever_the_order() -> None:
