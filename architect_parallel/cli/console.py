@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 from typing import Any, TextIO
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.text.display import Display
-
-_asked: dict[str, Any] = {"color": None, "wide": False}
-"""The values of `--color` and `--wide`. No colour means that the environment and the configuration decide."""
+from architect_parallel.system import streams
+from architect_parallel.text.display import Display, Style
 
 
 class ReaderGone(Exception):
@@ -47,23 +44,13 @@ def settle_streams() -> None:
 
 
 def choose_display(color: str | None, *, wide: bool) -> None:
-    """Take the options of the command line for what is printed.
-
-    Args:
-        color: `auto`, `always` or `never`. `None` means that the environment and the configuration decide.
-    """
-    _asked.update(color=color, wide=wide)
+    """Take the options of the command line for what is printed. No color means that the configuration decides."""
+    streams.choose_display(color, wide=wide, configured=_configured_color)
 
 
 def display(stream: TextIO | None = None) -> Display:
-    """The surface that a stream writes to. `None` means standard output.
-
-    Only a terminal has a width. NO_COLOR and a terminal without colours are obeyed unless the user asks for colours.
-    """
-    stream = stream if stream is not None else sys.stdout
-    on_terminal = stream.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal and not _asked["wide"] else None
-    return Display(width=width, color=_has_colors(on_terminal), wide=_asked["wide"])
+    """The surface that a stream writes to. `None` means standard output."""
+    return streams.display(stream if stream is not None else sys.stdout)
 
 
 def _configured_color() -> str:
@@ -80,15 +67,6 @@ def _configured_color() -> str:
         own = {name: value for name, value in os.environ.items() if not name.startswith("ARCHITECT_")}
         return load_settings(root, None, own, Path(home_dir())).ui.color
     return "auto"
-
-
-def _has_colors(on_terminal: bool) -> bool:
-    choice = _asked["color"]
-    if choice is None and on_terminal:
-        choice = _configured_color()
-    if choice in ("always", "never"):
-        return bool(choice == "always")
-    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def answer(text: str) -> None:
@@ -144,7 +122,7 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """A warning, to stderr."""
-    note(f"warning: {text}")
+    note(display(sys.stderr).paint(f"warning: {text}", Style.CAREFUL))
 
 
 def _encoded(text: str) -> bytes:

@@ -44,6 +44,18 @@ def test_status_shows_the_newest_runs_and_counts_the_others(architect: Architect
     assert (wrong.code, "--since 'yesterday': must be a time: 90m" in wrong.err) == (2, True)
 
 
+def test_uncommitted_files_and_attempts_are_mentioned_before_the_start(architect: Architect, checkout: Path) -> None:
+    (checkout / "new.txt").write_text("new\n")
+    run = ("parallel", "true", "--backend", "shell", "--workers", "2")
+
+    answer = architect(*run)
+
+    assert answer.out.startswith("Running 2 attempts at one task (max 2 parallel)...\n")
+    assert answer.err == "1 uncommitted file is not included (--include-dirty)\n"
+    assert architect(*run, "--include-dirty").err == ""
+    assert "1 uncommitted file is not included" in architect(*run, "--dry-run").out
+
+
 def test_an_unknown_color_is_named(architect: Architect) -> None:
     answer = architect("status", "--color", "red")
     assert answer.code == 2
