@@ -21,6 +21,7 @@ from architect_parallel.domain import (
 )
 from architect_parallel.reports.table import Cell, TableColumn, render
 from architect_parallel.text.display import PIPE, Display, Style, shorten
+from architect_parallel.text.names import SHORTEST_RUN_END
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -209,6 +210,11 @@ def _checks(result: WorkerResult) -> Cell:
     flaky = " flaky" if any(check.flaky for check in result.checks) else ""
     style = Style.BAD if passed < len(result.checks) else Style.CAREFUL if flaky else Style.GOOD
     return f"{passed}/{len(result.checks)}{flaky}", style
+
+
+def run_name(run: RunResult, display: Display) -> str:
+    """The run's id for a command to type, on a terminal only its end."""
+    return run.run_id if display.is_pipe else run.run_id[-SHORTEST_RUN_END:]
 
 
 def task_words(worker_id: int, name: str, task: str, limit: int) -> str:

@@ -7,7 +7,7 @@ from support.made_results import result, run_of
 
 from architect_parallel.domain import CheckResult, Diff, FileChange, Status
 from architect_parallel.reports import run_text, text
-from architect_parallel.reports.table import TableColumn, render
+from architect_parallel.reports.table import Cell, TableColumn, render
 from architect_parallel.text.display import Display, Style, columns
 
 LONG = "Make the parser of amounts accept thousands separators and mend what depends on it, then run all tests"
@@ -73,12 +73,9 @@ def test_a_task_that_all_share_stands_above_the_table_and_leaves_room() -> None:
 
 
 def test_states_are_coloured_and_colours_take_no_width() -> None:
-    plain = render([TableColumn(title="A"), TableColumn(title="B")], [("x", ("bad", Style.BAD)), ("y", "z")])
-    colored = render(
-        [TableColumn(title="A"), TableColumn(title="B")],
-        [("x", ("bad", Style.BAD)), ("y", "z")],
-        Display(width=80, color=True),
-    )
+    cols = [TableColumn(title="A"), TableColumn(title="B")]
+    rows: list[list[Cell]] = [["x", ("bad", Style.BAD)], ["y", "z"]]
+    plain, colored = render(cols, rows), render(cols, rows, Display(width=80, color=True))
 
     assert plain == ["A  B", "x  bad", "y  z"]
     assert colored[1] == "x  \x1b[31mbad\x1b[0m"
