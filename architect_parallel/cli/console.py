@@ -78,6 +78,11 @@ def answer(text: str) -> None:
     answer_bytes(_encoded(text))
 
 
+def answer_prose(text: str) -> None:
+    """A sentence of the answer, wrapped between words on a terminal. Raises as `answer`."""
+    answer("\n".join(display().wrap(text, hanging="  ")))
+
+
 def answer_bytes(data: bytes) -> None:
     """Raw bytes of the answer (a patch), to stdout. Raises as `answer`."""
     with contextlib.suppress(ReaderGone):
@@ -122,7 +127,9 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """A warning, to stderr."""
-    note(display(sys.stderr).paint(f"warning: {text}", Style.CAREFUL))
+    surface = display(sys.stderr)
+    for line in surface.wrap(f"warning: {text}", hanging="  "):
+        note(surface.paint(line, Style.CAREFUL))
 
 
 def _encoded(text: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json, note, warn
+from architect_parallel.cli.console import answer, answer_json, answer_prose, note, warn
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str]) -
         return
     if plan.because is not None:
         best = f"{show_workers(done.merged)} is the best" if len(plan.steps) == 1 else "best of each task"
-        answer(f"{best}: {one_line(plan.because, 300)}")
+        answer_prose(f"{best}: {one_line(plan.because, 300)}")
     words = f"{show_workers(done.merged)} of {plan.run_id}"
     how = "fast-forward" if done.fast_forward else plan.method.value
     if outcome is None and plan.checks:
@@ -244,20 +244,20 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str]) -
     if plan.opens_pull_request:
         branch = outcome.branch if outcome is not None else f"architect/merged-{plan.run_id}"
         verb = "would be" if outcome is None else "is"
-        answer(f"{words} {verb} on {branch} at {at}; {plan.target.branch} stays where it is")
+        answer_prose(f"{words} {verb} on {branch} at {at}; {plan.target.branch} stays where it is")
     else:
-        answer(f"{words} {'would land' if outcome is None else 'landed'} on {plan.target.branch} at {at}")
+        answer_prose(f"{words} {'would land' if outcome is None else 'landed'} on {plan.target.branch} at {at}")
         if outcome is not None and outcome.branch is not None:
-            answer(f"combined on {outcome.branch}")
+            answer_prose(f"combined on {outcome.branch}")
     for path in done.files:
         answer(f"  {one_line(path)}")
     if outcome is None:
         return
     if outcome.published.pushed is not None:
-        answer(f"pushed to {one_line(outcome.published.pushed)}")
+        answer_prose(f"pushed to {one_line(outcome.published.pushed)}")
     if outcome.published.pull_request is not None:
-        answer(f"pull request: {one_line(outcome.published.pull_request)}")
-    answer("to take it back: architect undo")
+        answer_prose(f"pull request: {one_line(outcome.published.pull_request)}")
+    answer_prose("to take it back: architect undo")
 
 
 def _warn_of(warnings: Sequence[str], shown: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from architect_parallel.domain import CheckResult, Isolation, Reason, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.reports.paused import asked, to_go_on
@@ -22,6 +21,7 @@ from architect_parallel.reports.text import (
     whole_cost,
 )
 from architect_parallel.scheduling import check_policy
+from architect_parallel.system.files import short_path
 from architect_parallel.text.display import PIPE, Display, Style, columns, shorten
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.text.sanitize import one_line, plain_text
@@ -162,19 +162,13 @@ def _failed_checks(result: WorkerResult) -> list[str]:
 def _place_of_work(result: WorkerResult) -> str:
     if result.started_at is None:
         return "it did not start"
-    place = one_line(_short_path(result.worktree_path), 200)
+    place = one_line(short_path(result.worktree_path), 200)
     if not result.branch:
         return f"it worked in {place}"
     if not result.files_modified:
         return f"it changed nothing; its worktree is {place}"
     changed = show_count(len(result.files_modified), "changed file")
     return f"{changed} on {result.branch}, in {place}"
-
-
-def _short_path(path: str) -> str:
-    """A path below the current directory as a relative one."""
-    here = Path.cwd()
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _landing(run: RunResult) -> list[str]:

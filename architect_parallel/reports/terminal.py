@@ -149,7 +149,8 @@ class ProgressReport:
 
     def _say(self, line: str) -> None:
         with contextlib.suppress(OSError), self._above():  # the answer at the end reports a stream that fails
-            self._lines.buffer.write((line + "\n").encode(errors="replace"))
+            parts = display(self._lines).wrap(line, hanging="  ")
+            self._lines.buffer.write("".join(f"{part}\n" for part in parts).encode(errors="replace"))
             self._lines.flush()
 
     def _warn(self, message: str) -> None:
@@ -157,7 +158,9 @@ class ProgressReport:
         if line in self._warned:
             return
         self._warned.add(line)
-        self._note(display(sys.stderr).paint(line, Style.CAREFUL))
+        surface = display(sys.stderr)
+        for part in surface.wrap(line, hanging="  "):
+            self._note(surface.paint(part, Style.CAREFUL))
 
     def _note(self, line: str) -> None:
         with contextlib.suppress(OSError), self._above():
