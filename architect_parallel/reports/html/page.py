@@ -50,7 +50,7 @@ def page(material: Material, *, events: str | None = None, state: str = "") -> s
     changes = changes_of(material.repository, run)
     run_dir = material.repository.state_dir / "runs" / run.run_id
     limit = TRANSCRIPT_CHARACTERS // max(1, len(run.planned))
-    transcripts = {spec.worker_id: transcript(run_dir, spec.worker_id, limit) for spec in run.planned}
+    transcripts = {spec.worker_id: transcript(run_dir, spec, limit) for spec in run.planned}
     blocks = {f"patch-{worker.worker_id}": worker.packed for worker in changes if worker.packed}
     blocks |= {f"log-{worker_id}": packed for worker_id, (packed, size) in transcripts.items() if size}
     return (

@@ -9,6 +9,7 @@ import re
 import zlib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,9 @@ from architect_parallel.reports.html.formatting import shown
 from architect_parallel.reports.html.markup import environment
 from architect_parallel.reports.html.page import MODULES
 from architect_parallel.reports.html.spans import SpanPhase, timeline
+from architect_parallel.reports.html.transcripts import transcript
+
+RECORDINGS = Path(__file__).parents[2] / "recordings"
 
 BASE = "b" * 40
 
@@ -221,3 +225,17 @@ def test_figures_are_short_and_honest() -> None:
         "1 file", "2 patches", "3 processes",
     ]  # fmt: skip
     assert run_of([spec_of(1, BASE)], []).total_tasks == 1
+
+
+def test_a_transcript_is_the_readable_log(tmp_path: Path) -> None:
+    recorded = RECORDINGS / "claude/2.1.329/stream/stdout"
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "worker-1.log").write_bytes(recorded.read_bytes())
+    spec = spec_of(1, "b" * 40, backend="claude", worktree_path="/repo/.architect-parallel-1")
+
+    packed, size = transcript(tmp_path, spec, 100_000)
+
+    text = zlib.decompress(base64.b64decode(packed), -15).decode()
+    assert len(text) == size
+    assert "Step 2: I will run echo hi && ls\n\n* Bash echo hi && ls\n    hi (+3 lines)\n\nDone after" in text
+    assert "{" not in text
