@@ -135,7 +135,7 @@ def _failure(result: WorkerResult, display: Display, warnings: Sequence[str] | N
 
 
 def _warning(warning: str, display: Display, indent: str = "") -> list[str]:
-    lines = display.wrap(f"warning: {one_line(warning, 300)}", indent)
+    lines = display.wrap(f"warning: {one_line(warning, 300)}", indent, hanging="  ")
     return [display.paint(line, Style.CAREFUL) for line in lines]
 
 
