@@ -133,7 +133,7 @@ def _words(stay: Stays) -> str:
 
 
 def _table(gone: Sequence[tuple[str, str]], stays: Sequence[Stays], verb: str, display: Display) -> list[str]:
-    """What is removed and what stays, and the hints below."""
+    """The rows of a cleanup: everything that goes or stays, with hints below."""
     from architect_parallel.reports.table import Cell, TableColumn, render
     from architect_parallel.system.files import short_path
     from architect_parallel.text.display import Style

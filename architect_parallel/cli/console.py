@@ -9,11 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any, TextIO
+import time
+from typing import TYPE_CHECKING, Any, TextIO
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system import streams
 from architect_parallel.text.display import Display, Style
+
+if TYPE_CHECKING:
+    from architect_parallel.reports.terminal import ProgressReport
+
+STARTED_S = time.monotonic()
+"""The start of this command, on the monotonic clock."""
 
 
 class ReaderGone(Exception):
@@ -67,6 +74,13 @@ def _configured_color() -> str:
         own = {name: value for name, value in os.environ.items() if not name.startswith("ARCHITECT_")}
         return load_settings(root, None, own, Path(home_dir())).ui.color
     return "auto"
+
+
+def progress_report(*, as_json: bool, quiet: bool) -> ProgressReport:
+    """The live view of a run, in the colours that the user wants."""
+    from architect_parallel.reports.terminal import ProgressReport
+
+    return ProgressReport(as_json=as_json, quiet=quiet, has_colors=display(sys.stderr).color)
 
 
 def answer(text: str) -> None:

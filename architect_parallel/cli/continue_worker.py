@@ -47,7 +47,7 @@ def go_on(
 ) -> RunResult | None:
     """Continue the worker and show it live. Return `None` for `--dry-run`."""
     from architect_parallel.api.continue_worker import continue_worker, continued
-    from architect_parallel.reports.terminal import ProgressReport
+    from architect_parallel.cli.console import progress_report
 
     text = stdin_text() if task == "-" else task
     here = Path.cwd()
@@ -66,7 +66,7 @@ def go_on(
         else:
             answer(f"would continue worker {worker_id} in {spec.worktree_path} (attempt {spec.attempt})")
         return None
-    report = ProgressReport(as_json=as_json, quiet=quiet)
+    report = progress_report(as_json=as_json, quiet=quiet)
     with report:
         return continue_worker(
             here,

@@ -38,7 +38,7 @@ def demo(
     """
     from architect_parallel.agent import demo as content
     from architect_parallel.api.launch import ParallelRunner
-    from architect_parallel.reports.terminal import ProgressReport
+    from architect_parallel.cli.console import progress_report
     from architect_parallel.runs.options import ParallelConfig
 
     place = content.prepare_demo(_target(directory))
@@ -56,7 +56,7 @@ def demo(
     )
     # The user's own scripts would take the place of the bundled ones.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ARCHITECT_")}
-    report = ProgressReport(as_json=json, quiet=False)
+    report = progress_report(as_json=json, quiet=False)
     runner = ParallelRunner(config, place.path, listeners=[report.take], environ=environ)
     with report:
         result = runner.execute(started=report.begin)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json, note, warn
+from architect_parallel.cli.console import answer, answer_json, note, progress_report, warn
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import UsageError
 
@@ -89,7 +89,6 @@ def run_shown(
     """Run the flow in `file`, show it live as far as the streams allow, and end with its exit code."""
     from architect_parallel.flows.plan import FlowConfig, plan_flow
     from architect_parallel.flows.runner import run_flow
-    from architect_parallel.reports.terminal import ProgressReport
 
     request = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
     if dry_run:
@@ -99,7 +98,7 @@ def run_shown(
             limit = "no limit" if plan.budget_usd is None else f"${plan.budget_usd:.2f}"
             answer(f"Cost ceiling: {limit}; nothing was started.")
         return
-    report = ProgressReport(as_json=as_json, quiet=quiet)
+    report = progress_report(as_json=as_json, quiet=quiet)
     with report:
         result = run_flow(request, Path.cwd(), _asking(report), listeners=[report.take], started=report.begin)
     finish(result, as_json=as_json)
@@ -116,9 +115,8 @@ def finish(result: RunResult, *, as_json: bool) -> NoReturn:
 def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
     """Continue a flow and show it live; `answer` as for `resume_flow`."""
     from architect_parallel.flows.runner import resume_flow
-    from architect_parallel.reports.terminal import ProgressReport
 
-    report = ProgressReport(as_json=as_json, quiet=quiet)
+    report = progress_report(as_json=as_json, quiet=quiet)
     with report:
         return resume_flow(
             Path.cwd(),

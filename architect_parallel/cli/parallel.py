@@ -143,9 +143,9 @@ def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResu
 
 def _executed(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
     from architect_parallel.api.launch import ParallelRunner
-    from architect_parallel.reports.terminal import ProgressReport
+    from architect_parallel.cli.console import progress_report
 
-    report = ProgressReport(as_json=as_json, quiet=quiet)
+    report = progress_report(as_json=as_json, quiet=quiet)
     runner = ParallelRunner(request, listeners=[report.take])
     with report:
         return runner.execute(started=report.begin)
@@ -154,9 +154,18 @@ def _executed(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResu
 def print_result(result: RunResult, *, as_json: bool, more: Mapping[str, object] | None = None) -> None:
     """Print the result of a run, of a competition with its ranking. On a terminal add the next commands on stderr.
 
+    Then tell the user's terminal and the user's command that the run has ended.
+
     Args:
         more: Further fields of the JSON object.
     """
+    from architect_parallel.cli.finish import announce
+
+    _print_result(result, as_json=as_json, more=more or {})
+    announce(result)
+
+
+def _print_result(result: RunResult, *, as_json: bool, more: Mapping[str, object]) -> None:
     from architect_parallel.api.competition import rates_of
     from architect_parallel.evaluation.ranking import ranking_of
     from architect_parallel.reports import competition
@@ -165,7 +174,7 @@ def print_result(result: RunResult, *, as_json: bool, more: Mapping[str, object]
     if as_json:
         from architect_parallel.reports.json import envelope
 
-        answer_json(envelope(result) | competition.additions(result, ranking, rates) | dict(more or {}))
+        answer_json(envelope(result) | competition.additions(result, ranking, rates) | dict(more))
         return
     from architect_parallel.reports import run_text
 

@@ -27,8 +27,8 @@ def resume(
     first kept under refs/architect/keep/.
     """
     from architect_parallel.api import resume as resuming
+    from architect_parallel.cli.console import progress_report
     from architect_parallel.cli.parallel import print_result
-    from architect_parallel.reports.terminal import ProgressReport
 
     selection = options.selected(words)
     run = selection.run_id
@@ -47,7 +47,7 @@ def resume(
         from architect_parallel.cli.spec import warn_of_merge
         from architect_parallel.specs.runner import resume_and_land
 
-        report = ProgressReport(as_json=json, quiet=quiet)
+        report = progress_report(as_json=json, quiet=quiet)
         with report:
             result = resume_and_land(
                 Path.cwd(),

@@ -32,9 +32,8 @@ def retry(
     under refs/architect/keep/. With --backend and no --model the default model of that backend runs.
     """
     from architect_parallel.api import retry as retrying
-    from architect_parallel.cli.console import answer, answer_json
+    from architect_parallel.cli.console import answer, answer_json, progress_report
     from architect_parallel.cli.parallel import print_result
-    from architect_parallel.reports.terminal import ProgressReport
 
     selection = options.selected_workers(words, "architect retry")
     if dry_run:
@@ -46,7 +45,7 @@ def retry(
             who = " ".join(filter(None, (spec.backend, spec.model)))
             answer(f"would run worker {spec.worker_id} again on {spec.branch} with {who} (attempt {spec.attempt})")
         return
-    report = ProgressReport(as_json=json, quiet=quiet)
+    report = progress_report(as_json=json, quiet=quiet)
     with report:
         result = retrying.retry(
             Path.cwd(),

@@ -56,14 +56,14 @@ def run(
     Each task works in its own worktree, which starts from the merged work of its dependencies. What depends on a
     task that failed is skipped; nothing else is.
     """
+    from architect_parallel.cli.console import progress_report
     from architect_parallel.cli.parallel import print_result, show_plan
-    from architect_parallel.reports.terminal import ProgressReport
     from architect_parallel.specs.plan import SpecConfig
     from architect_parallel.specs.runner import SpecRunner, resume_spec
 
     parallel_config = options.request(flags, artifacts=artifacts, config_file=config)
     request = SpecConfig(file=file, only=tuple(only or ()), flags=parallel_config)
-    report = ProgressReport(as_json=json, quiet=quiet)
+    report = progress_report(as_json=json, quiet=quiet)
     if resume is not None:
         _require_as_planned({"dry_run": dry_run, **flags, "artifacts": artifacts}, resume)
         with report:

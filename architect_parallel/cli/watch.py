@@ -36,11 +36,11 @@ def watch(
 
     from architect_parallel.runs.workspace import open_journal
 
-    with open_journal(Path.cwd()) as (_, journal):
+    with open_journal(Path.cwd()) as (repository, journal):
         if is_interactive():
             from architect_parallel.api.watch_screen import show
 
-            return show(Path.cwd(), run_id, journal, workers)
+            return show(Path.cwd(), repository, journal, run_id, workers)
 
         from architect_parallel.journal.view import RunView
         from architect_parallel.reports.watch_events import as_line, take

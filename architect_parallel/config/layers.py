@@ -36,6 +36,9 @@ MOST_SHOWN = 500
 
 Tree = dict[str, Any]
 
+SINGLE_KEYS = frozenset({"on_finish"})
+"""Keys of a configuration file that are no section."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
@@ -73,10 +76,11 @@ class FaultList:
         return UsageError(lead + "\n".join(lines), hint=hint if self.in_text else None)
 
 
-def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) -> Layer | None:
+def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList, is_own: bool = True) -> Layer | None:
     """The layer in a file's content. If it is faulty, the faults are added to `faults` and the result is `None`.
 
-    Keys that an untrusted file may not set are dropped, with a warning that names the command to type.
+    Keys that an untrusted file may not set are dropped, with a warning that names the command to type. So is what
+    only the user's own file may set.
     """
     name = str(path)
     try:
@@ -86,11 +90,14 @@ def file_layer(path: Path, content: bytes, *, trusted: bool, faults: FaultList) 
         faults.add(name, error.faults)
         return None
     warnings: tuple[str, ...] = ()
+    if not is_own and data.get("on_finish") is not None:
+        _drop(data, ("on_finish",))
+        warnings = (f"{name}: ignored: on_finish (only your own configuration may set it)",)
     if not trusted and (refused := tuple(dangerous(data))):
         for key in refused:
             _drop(data, key)
         listed = ", ".join(as_written(document.places, key) for key in refused)
-        warnings = (f"{name}: ignored until you trust this file: {listed} (architect config trust)",)
+        warnings += (f"{name}: ignored until you trust this file: {listed} (architect config trust)",)
     origins = {leaf: f"{name}:{place_of(document.places, leaf).line}" for leaf, _ in walk(data) if leaf}
     names = {leaf: as_written(document.places, leaf) for leaf in origins}
     return Layer(data=data, origins=origins, names=names, warnings=warnings)
@@ -195,7 +202,7 @@ def _canonical(document: Document) -> Document:
             owner[name] = owner.pop(str(path[-1]))
             places |= {own + key[len(path) :]: place for key, place in places.items() if key[: len(path)] == path}
     for section in ConfigFile.model_fields:
-        if section in data and data[section] is None:
+        if section in data and data[section] is None and section not in SINGLE_KEYS:
             data[section] = {}
         if section in ("agents", "backends", "providers") and isinstance(data.get(section), dict):
             data[section] = {name: {} if entry is None else entry for name, entry in data[section].items()}
@@ -319,7 +326,7 @@ def _drop(data: Tree, path: KeyPath) -> None:
     for step in path[:-1]:
         owner = owner[step]
     del owner[path[-1]]
-    if not data[str(path[0])]:
+    if len(path) > 1 and not data[str(path[0])]:
         del data[str(path[0])]
 
 

@@ -99,7 +99,7 @@ def _file(path: Path, kind: str, user_dir: Path, faults: FaultList) -> tuple[Con
     if content is None:
         return ConfigSource(path=path, kind=kind, exists=False, trusted=kind != "repository"), None
     trusted = kind != "repository" or is_trusted(user_dir, path, content)
-    layer = file_layer(path, content, trusted=trusted, faults=faults)
+    layer = file_layer(path, content, trusted=trusted, faults=faults, is_own=kind == "user")
     return ConfigSource(path=path, kind=kind, exists=True, trusted=trusted), layer
 
 
@@ -151,6 +151,7 @@ def _settings(document: Tree, origins: Mapping[str, str], warnings: tuple[str, .
         providers={name: _provider(entry) for name, entry in document["providers"].items()},
         worktrees=WorktreeSettings(**document["worktrees"]),
         ui=InterfaceSettings(**document["ui"]),
+        on_finish=document["on_finish"],
         origins=origins,
         warnings=warnings,
     )

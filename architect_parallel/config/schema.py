@@ -204,6 +204,10 @@ class InterfaceSection(Section):
     color: Literal["auto", "always", "never"] = Field(
         default="auto", description="Colours on a terminal; always also with NO_COLOR."
     )
+    notify: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Bell, notification and title of the terminal when a run ends; auto means after 30 s or more.",
+    )
     editor: FilledText | None = Field(
         default=None, description="Command that opens a directory. null means $VISUAL, $EDITOR or `code`."
     )
@@ -219,6 +223,10 @@ class ConfigFile(Section):
     providers: dict[Identifier, ProviderSection] = Field(default={}, description="Rate limits by provider.")
     worktrees: WorktreeSection = WorktreeSection()
     ui: InterfaceSection = InterfaceSection()
+    on_finish: FilledText | None = Field(
+        default=None,
+        description="Shell command that gets the result of a run as JSON on stdin. Only your own file may set it.",
+    )
 
 
 _OWNERS: Mapping[tuple[str, ...], str] = {

@@ -57,7 +57,7 @@ def default_settings() -> Settings:
 
 def _keys() -> list[str]:
     """Every key that has a default, under its name in the configuration file."""
-    keys = ["backends", "prices", "providers"]
+    keys = ["backends", "prices", "providers", "on_finish"]
     keys += [f"parallel_runs.{name}" for name in KEYS]
     keys += [f"worktrees.{field.name}" for field in fields(WorktreeSettings)]
     keys += [f"ui.{field.name}" for field in fields(InterfaceSettings)]

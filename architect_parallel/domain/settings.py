@@ -63,6 +63,8 @@ class InterfaceSettings:
 
     color: str = "auto"
     """Colours on a terminal: `auto`, `always` or `never`."""
+    notify: str = "auto"
+    """Notifications at the end of a run: `auto` (of a long one), `always` or `never`."""
     editor: str | None = None
     """Command that opens a directory. `None` means $VISUAL, $EDITOR or `code`."""
 
@@ -78,6 +80,8 @@ class Settings:
     providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
     ui: InterfaceSettings = field(default_factory=InterfaceSettings)
+    on_finish: str | None = None
+    """Shell command that gets the result of a run on stdin. `None` means that there is none."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted key → the origin of its value (`default`, a file, `environment NAME`)."""
     warnings: tuple[str, ...] = ()

@@ -28,8 +28,8 @@ from architect_parallel.reports import competition, text
 from architect_parallel.reports.plan import opening, starting_notes
 from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.system.clock import now
-from architect_parallel.system.live_block import LiveBlock, shows_live
 from architect_parallel.system.streams import display
+from architect_parallel.system.terminal import LiveBlock, shows_live
 from architect_parallel.text.display import Style
 from architect_parallel.text.sanitize import one_line
 
@@ -43,8 +43,9 @@ PERIOD_S = 0.25
 class ProgressReport:
     """Shows a run while it goes on. Use as a context manager around the run; `begin` and `take` are its inputs."""
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool, has_colors: bool = True) -> None:
         self._quiet = quiet
+        self._has_colors = has_colors
         # stdout is the answer: with --json it holds the one object and nothing else.
         self._lines = sys.stderr if as_json else sys.stdout
         self._view = RunView("")
@@ -86,7 +87,7 @@ class ProgressReport:
             return
         from rich.console import Console
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, no_color=not self._has_colors)
         self._block = LiveBlock(sys.stderr, self._screen, period_s=PERIOD_S)
 
     def _screen(self, width: int, height: int) -> list[str]:

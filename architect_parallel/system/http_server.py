@@ -1,6 +1,6 @@
 """A read-only HTTP server on 127.0.0.1 that answers only requests with its token.
 
-It has two addresses: the page, and a stream of server-sent events that reports a new version of the page. Other users
+It has pages, and for each a stream of server-sent events that reports a new version of the page. Other users
 of this machine, and pages of other sites in the same browser, get nothing. The token is compared in constant time. The
 Host header must be this server's, so that a name which starts to point to 127.0.0.1 (DNS rebinding) does not help.
 
@@ -27,6 +27,8 @@ from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 
 logger = logging.getLogger(__name__)
 
+Pages = Callable[[str], bytes | None]
+States = Callable[[str], str | None]
 HOST = "127.0.0.1"
 CLIENT_TIMEOUT_S = 10.0
 """Time limit in seconds for each read and write of a connection."""
@@ -50,8 +52,8 @@ class Loopback:
 
     Args:
         port: 0: any that is free.
-        page: The page as bytes; called per request, from several threads.
-        state: What the page shows, as one line; another state is another page.
+        page: Path → the page as bytes. `None` means that there is none. Called per request, from several threads.
+        state: Path of a stream → what its page shows, as one line. Another state is another page. `None` as above.
         policy: Content-Security-Policy of the page.
         token: What a request has to know.
 
@@ -60,7 +62,13 @@ class Loopback:
     """
 
     def __init__(
-        self, *, port: int, page: Callable[[], bytes], state: Callable[[], str], policy: str, token: str
+        self,
+        *,
+        port: int,
+        page: Callable[[str], bytes | None],
+        state: Callable[[str], str | None],
+        policy: str,
+        token: str,
     ) -> None:
         self._token = token
         try:
@@ -139,9 +147,7 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
         logger.debug("a connection ended badly", exc_info=True)
 
 
-def _handler(
-    page: Callable[[], bytes], state: Callable[[], str], policy: str, token: str
-) -> type[BaseHTTPRequestHandler]:
+def _handler(page: Pages, state: States, policy: str, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = CLIENT_TIMEOUT_S
         server: _Server
@@ -150,12 +156,10 @@ def _handler(
             target = urllib.parse.urlsplit(self.path)
             if not self._is_ours() or not self._knows(target.query):
                 self._plain(HTTPStatus.FORBIDDEN, "The address printed by `architect serve` has a token in it.")
-            elif target.path == "/":
-                self._page()
-            elif target.path == "/events":
-                self._events()
+            elif target.path.startswith("/events"):
+                self._events(target.path)
             else:
-                self._plain(HTTPStatus.NOT_FOUND, "There is nothing here.")
+                self._page(target.path)
 
         def _is_ours(self) -> bool:
             port = "" if self.server.server_port == 80 else f":{self.server.server_port}"
@@ -165,22 +169,28 @@ def _handler(
             given = urllib.parse.parse_qs(query).get("token", [])
             return len(given) == 1 and hmac.compare_digest(given[0].encode("utf-8", "replace"), token.encode())
 
-        def _page(self) -> None:
+        def _page(self, path: str) -> None:
             try:
-                body = page()
+                body = page(path)
             except ArchitectParallelError as error:
                 self._plain(HTTPStatus.INTERNAL_SERVER_ERROR, error.message)
+                return
+            if body is None:
+                self._plain(HTTPStatus.NOT_FOUND, "There is nothing here.")
                 return
             self._head(HTTPStatus.OK, "text/html; charset=utf-8", {"Content-Length": str(len(body))})
             self.wfile.write(body)
 
-        def _events(self) -> None:
+        def _events(self, path: str) -> None:
+            if state(path) is None:
+                self._plain(HTTPStatus.NOT_FOUND, "There is nothing here.")
+                return
             self._head(HTTPStatus.OK, "text/event-stream; charset=utf-8")
             self.wfile.write(b"retry: 1000\n\n")
             told, told_at = None, time.monotonic()
             while not self.server.stopping.is_set():
                 try:
-                    now = state()
+                    now = state(path)
                 except ArchitectParallelError:
                     return  # the browser connects again
                 if now != told:

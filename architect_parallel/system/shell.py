@@ -1,4 +1,4 @@
-"""Run one program for the embedded agent, with limits for time and output, and end its process group.
+"""Run one program with a limit for its time, and end its process group: of the embedded agent, or of the user.
 
 Workers have a supervisor instead (`supervision.process`), which also finds processes that left the group. A worker's
 agent runs inside such a supervised tree, so that processes which escape here are ended there.
@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -120,3 +121,35 @@ def _read(descriptor: int, tape: _Tape) -> bool:
         return False
     tape.add(data)
     return bool(data)
+
+
+def feed(command: str, data: bytes, *, timeout_s: float) -> str | None:
+    """Run a shell command with `data` on stdin, to its end or its time limit. Its stdout is dropped.
+
+    Returns:
+        The problem in words. `None` means that it ended with exit code 0.
+    """
+    try:
+        with tempfile.TemporaryFile() as errors:
+            code = _fed(("sh", "-c", command), data, errors.fileno(), timeout_s)
+            errors.seek(0)
+            last_line = (errors.read(CHUNK_BYTES).decode(errors="replace").strip().splitlines() or [""])[-1]
+    except OSError as error:
+        return f"cannot be run: {error.strerror}"
+    except subprocess.TimeoutExpired:
+        return f"stopped after {timeout_s:g} s"
+    return f"ended with exit code {code}" + (f": {last_line}" if last_line else "") if code else None
+
+
+def _fed(argv: tuple[str, ...], data: bytes, errors: int, timeout_s: float) -> int:
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=nowhere, stderr=errors, start_new_session=True
+    ) as process:
+        try:
+            process.communicate(data, timeout=timeout_s)
+        finally:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode

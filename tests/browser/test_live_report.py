@@ -54,7 +54,7 @@ def test_the_page_follows_the_run_and_the_readers_place_stays(
             expect(page.locator("header .pill")).to_have_text("success")
             assert {url.split("?")[0] for url in watched.requests} == {
                 server.address.split("?")[0],
-                f"{server.address.split('/?')[0]}/events",
+                f"{server.address.split('/?')[0]}/events/{run.run_id}",
             }
         expect(page.locator("#connection")).to_have_text("not connected")
         # The browser reports the refused event stream. Nothing else may be on the console.

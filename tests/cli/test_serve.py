@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.console import Architect
+from support.console import Architect, wait_until, write_program
 from support.landing_runs import MadeRun, begin_run
 from support.leaks import nothing_left_open
 
@@ -151,6 +152,52 @@ def test_it_stays_until_a_signal_ends_it(architect: Architect, number: signal.Si
         process.send_signal(number)
         answer = architect.finish(process)
     assert (answer.code, answer.err) == (code, "Ctrl-C ends it\n")
+
+
+def test_the_list_of_runs_leads_to_each_of_them(server: Loopback, live: MadeRun) -> None:
+    other = begin_run(live.repository, live.journal, "20260102-040506-beef", workers=1)
+    try:
+        status, text = ask(server, path_of(server, "/runs"))
+        addresses = re.findall(r'href="([^"]*)"', text)
+        assert status == 200
+        assert [address.partition("?")[0] for address in addresses] == [
+            "/runs/20260102-040506-beef",
+            "/runs/20260102-030405-abcd",
+        ]
+        status, page = ask(server, addresses[0])
+        assert (status, 'content="/events/20260102-040506-beef?' in page) == (200, True)
+        assert f'href="{path_of(server, "/runs")}"' in page
+        assert "20260102-030405-abcd" in ask(server)[1], "the page of the run that was asked for"
+        for nothing in ("/runs/20260102-999999-none", "/runs/", "/runs/../x", "/events/none"):
+            assert ask(server, path_of(server, nothing))[0] == 404
+        assert ask(server, "/runs")[0] == 403
+    finally:
+        other.die()
+
+
+def test_the_browser_is_opened_on_request_and_its_command_line_has_no_token(
+    architect: Architect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architect("parallel", "true", "--backend", "shell", "--workers", "1")
+    write_program(
+        tmp_path / "browser",
+        "import pathlib, sys, urllib.request\n"
+        f"place = pathlib.Path({str(tmp_path)!r})\n"
+        "place.joinpath('page').write_bytes(urllib.request.urlopen(sys.argv[1]).read())\n"
+        "place.joinpath('words').write_text(sys.argv[1])\n",
+    )
+    monkeypatch.setenv("BROWSER", f"{shlex.quote(str(tmp_path / 'browser'))} %s")
+
+    process, address = begin(architect, "--open")
+    wait_until((tmp_path / "words").exists, "the browser")
+    process.send_signal(signal.SIGTERM)
+    answer = architect.finish(process)
+
+    assert (answer.code, answer.err) == (143, "Ctrl-C ends it\n")
+    assert f"url={address}" in (tmp_path / "page").read_text()
+    words = (tmp_path / "words").read_text()
+    assert "token" not in words
+    assert not Path(urllib.parse.urlsplit(words).path).exists()
 
 
 def test_bad_input_is_one_line(architect: Architect, tmp_path: Path) -> None:

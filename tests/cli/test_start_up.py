@@ -13,7 +13,7 @@ CODE = """
 import sys
 from architect_parallel.cli.app import run
 code = run(sys.argv[1:])
-sys.stderr.write(f"{code} {sorted({'git', 'jinja2', 'pydantic', 'rich', 'yaml'} & set(sys.modules))}\\n")
+sys.stderr.write(f"{code} {sorted({'git', 'jinja2', 'pydantic', 'rich', 'textual', 'yaml'} & set(sys.modules))}\\n")
 """
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
+import shlex
 import signal
-import struct
 import subprocess
 import termios
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pyte
 import pytest
-from support.console import SCRIPT, Architect, wait_until, working_in
+from support.console import Architect, wait_until, working_in, write_program
+from support.terminals import Terminal
 
 import architect_parallel
 
@@ -127,51 +123,6 @@ def test_there_has_to_be_a_run(architect: Architect) -> None:
         assert answer.err.startswith("architect: there is no run")
 
 
-class Terminal:
-    """`architect watch` in a pseudo-terminal, and the screen that a person would see."""
-
-    def __init__(self, cwd: Path, columns: int = 80, rows: int = 24) -> None:
-        self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
-        self.written = b""
-        self._master, slave = pty.openpty()
-        self.resize(columns, rows)
-        self.before = termios.tcgetattr(slave)
-        self.slave = slave
-        self.process = subprocess.Popen(
-            [SCRIPT, "watch"], cwd=cwd, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color"},
-        )  # fmt: skip
-
-    def resize(self, columns: int, rows: int) -> None:
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.screen.resize(rows, columns)
-
-    def type(self, keys: bytes) -> None:
-        os.write(self._master, keys)
-
-    @property
-    def text(self) -> str:
-        """The screen as it is now."""
-        while select.select([self._master], [], [], 0.02)[0]:
-            data = os.read(self._master, 65536)
-            self.written += data
-            self._stream.feed(data)
-        return "\n".join(self.screen.display)
-
-    def shows(self, *words: str) -> None:
-        deadline = time.monotonic() + 30
-        while not all(each in self.text for each in words):
-            assert time.monotonic() < deadline, f"{words} are not on the screen:\n{self.text}"
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._master)
-        os.close(self.slave)
-
-
 @pytest.fixture
 def live(architect: Architect, tmp_path: Path) -> Iterator[tuple[Architect, subprocess.Popen[bytes], Path]]:
     """A run of two: one waits until it is told to go on, one has ended."""
@@ -182,53 +133,29 @@ def live(architect: Architect, tmp_path: Path) -> Iterator[tuple[Architect, subp
     go.touch()
 
 
-def test_a_full_screen_that_is_left_leaves_the_run_alone(live: tuple[Architect, Any, Path]) -> None:
+def test_the_full_screen_cancels_a_worker_and_restores_the_terminal(live: tuple[Architect, Any, Path]) -> None:
     architect, run, go = live
-    terminal = Terminal(architect.cwd)
+    write_program(go.with_name("editor"), "import sys; open('opened.txt', 'w').write(sys.argv[1])")
+    terminal = Terminal(architect.cwd, "watch", env={"VISUAL": shlex.quote(str(go.with_name("editor")))})
     try:
-        terminal.shows("running", "0 of 2 OK", "> ", "worker-1", "waiting here", "FAILED", "Enter log")
-        terminal.type(b"?")
-        terminal.shows("select a worker", "the run goes on")
-        terminal.type(b"\x1b")
-        terminal.shows("Enter log")
-        terminal.type(b"\x1b[B")
-        wait_until(lambda: any(line.startswith(">   2") for line in terminal.text.splitlines()), "the second line")
-        terminal.type(b"k\r")
-        terminal.shows("── worker 1 worker-1: running", " waiting here", "Esc back")
-        terminal.resize(200, 50)
-        terminal.type(b"\x1b[D")
-        terminal.shows("BACKEND", "MODEL", "STEPS")
-        terminal.type(b"q")
-        assert terminal.process.wait(timeout=30) == 0
-        assert terminal.text
-        assert terminal.written.count(b"\x1b[?1049h") == terminal.written.count(b"\x1b[?1049l") == 1
-        assert termios.tcgetattr(terminal.slave) == terminal.before
-    finally:
-        terminal.close()
-    assert run.poll() is None
-    go.touch()
-    assert [each["status"] for each in architect.finish(run).json["results"]] == ["success", "failed"]
-
-
-def test_a_worker_is_canceled_by_two_keys_and_not_by_one(live: tuple[Architect, Any, Path]) -> None:
-    architect, run, _ = live
-    terminal = Terminal(architect.cwd)
-    try:
-        terminal.shows("Enter log", "waiting here")
+        terminal.shows("running", "1/2 done (1 not OK), 1 running", "worker 1 running   log", "waiting here", "q Quit")
+        terminal.resize(120, 50)
+        terminal.shows("BACKEND", "MODEL")
+        opened = architect.cwd / ".architect-parallel-1" / "opened.txt"
+        terminal.type(b"o")
+        wait_until(lambda: bool(terminal.text) and opened.is_file() and bool(opened.read_text()), "the editor's file")
+        assert opened.read_text() == str(opened.parent)
+        terminal.shows("worker 1 running   log")
         terminal.type(b"c")
-        terminal.shows("cancel worker 1 (worker-1)?")
-        terminal.type(b"n")
-        terminal.shows("Enter log")
-        assert run.poll() is None
-        terminal.type(b"c")
-        terminal.shows("cancel worker 1 (worker-1)?")
+        terminal.shows("Cancel worker 1")
         terminal.type(b"y")
-        terminal.shows("CANCELED", "canceled  ", "the run has ended")
-        terminal.type(b"c")
-        terminal.shows("worker 1 has already ended")
+        terminal.shows("canceled", "CANCELED", "2/2 done (2 not OK)")
         terminal.process.send_signal(signal.SIGTERM)
-        assert terminal.process.wait(timeout=30) == 143
+        assert terminal.ends() == 143
+        assert terminal.text
+        assert terminal.written.count(b"\x1b[?1049h") == terminal.written.count(b"\x1b[?1049l") == 2
         assert termios.tcgetattr(terminal.slave) == terminal.before
+        assert not terminal.screen.cursor.hidden
     finally:
         terminal.close()
     assert [each["reason"] for each in architect.finish(run).json["results"]] == ["canceled", "agent_error"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyte
@@ -18,21 +20,24 @@ from support.console import SCRIPT
 class Terminal:
     """`architect` with these arguments in a terminal. Use `close` at the end."""
 
-    def __init__(self, cwd: Path, *args: str, columns: int = 80, rows: int = 24) -> None:
+    def __init__(
+        self, cwd: Path, *args: str, columns: int = 80, rows: int = 24, env: Mapping[str, str] | None = None
+    ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._parser = pyte.ByteStream(self.screen)
         self.written = b""
         self._master, self.slave = pty.openpty()
-        self.resize(columns, rows)
+        termios.tcsetwinsize(self.slave, (rows, columns))
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen(
             [SCRIPT, *args], cwd=cwd, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={**os.environ, "TERM": "xterm-256color", **(env or {})},
         )  # fmt: skip
 
     def resize(self, columns: int, rows: int) -> None:
         termios.tcsetwinsize(self.slave, (rows, columns))
         self.screen.resize(rows, columns)
+        self.process.send_signal(signal.SIGWINCH)  # the kernel sends it where the terminal controls the process
 
     def type(self, keys: bytes) -> None:
         os.write(self._master, keys)

@@ -73,10 +73,15 @@ def size(characters: int) -> str:
     return plural(characters, "character") if characters < 1000 else f"{characters / 1000:,.1f} kB"
 
 
-def label(spec: WorkerSpec) -> str:
-    """The worker's own name, else its model, else its backend."""
+def label(spec: WorkerSpec, *, is_by_task: bool) -> str:
+    """The worker's own name, else what tells it from others: its task, or its model or backend.
+
+    Args:
+        is_by_task: The workers have different tasks.
+    """
     name = "" if spec.name in ("", f"worker-{spec.worker_id}") else spec.name
-    return shown(one_line(name or spec.model or spec.backend, LABEL_CHARACTERS))
+    task = (spec.first_prompt or spec.prompt) if is_by_task else ""
+    return shown(one_line(name or task or spec.model or spec.backend, LABEL_CHARACTERS))
 
 
 def thousands(number: int) -> str:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from architect_parallel.domain import RunResult, Status
 from architect_parallel.reports.html.changes import WorkerChanges, changes_of
 from architect_parallel.reports.html.formatting import shown
 from architect_parallel.reports.html.markup import environment, trusted
-from architect_parallel.reports.html.page_model import Present
+from architect_parallel.reports.html.page_model import TITLE_CHARACTERS, Present
 from architect_parallel.reports.html.transcripts import transcript
 from architect_parallel.reports.material import Material
+from architect_parallel.text.sanitize import one_line
 
 TRANSCRIPT_CHARACTERS = 900_000
 """Of all packed transcripts together, in base64."""
@@ -38,11 +41,12 @@ def render(material: Material) -> str:
     return page(material)
 
 
-def page(material: Material, *, events: str | None = None, state: str = "") -> str:
+def page(material: Material, *, events: str | None = None, index: str | None = None, state: str = "") -> str:
     """Return the document.
 
     Args:
         events: The address of the event stream on the page's own origin; `None` means a page that does not change.
+        index: The address of the list of all runs, on the same origin. `None` means that there is none.
         state: The state of the run that the page shows, as the event stream names it.
     """
     present = Present(material)
@@ -68,9 +72,30 @@ def page(material: Material, *, events: str | None = None, state: str = "") -> s
             style=trusted(_style()),
             script=trusted(_script()),
             events=events,
+            index=index,
             state=state,
         )
     )
+
+
+def runs_page(repository: str, runs: Mapping[str, RunResult], *, hidden: int) -> str:
+    """Return the list of runs as a document without scripts.
+
+    Args:
+        runs: Address of the report → the run, in the order of the list.
+        hidden: The number of older runs.
+    """
+    entries = [
+        {
+            "address": address,
+            "run": run,
+            "title": one_line(run.planned[0].prompt, TITLE_CHARACTERS) if run.planned else "",
+            "good": run.count(Status.SUCCESS),
+        }
+        for address, run in runs.items()
+    ]
+    template = environment().get_template("runs.html")
+    return template.render(repository=repository, entries=entries, hidden=hidden, style=trusted(_style()))
 
 
 def policy(*, live: bool) -> str:

@@ -50,7 +50,8 @@ class Present:
 
     @cached_property
     def labels(self) -> dict[int, str]:
-        return {spec.worker_id: figures.label(spec) for spec in self.result.planned}
+        is_by_task = self.common_task is None
+        return {spec.worker_id: figures.label(spec, is_by_task=is_by_task) for spec in self.result.planned}
 
     @cached_property
     def results(self) -> dict[int, WorkerResult]:

@@ -1,11 +1,12 @@
-"""The agents' logs as readable lines: the beginning and the end of each attempt, packed."""
+"""The transcripts: the words and tool calls of agents from the run's log files, beginning and end of each, packed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from architect_parallel.backends.log_entries import LogParser
+from architect_parallel.backends.log_entries import EntryKind, LogEntry, LogParser
 from architect_parallel.domain import WorkerSpec
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal.logs import log_files
@@ -13,13 +14,9 @@ from architect_parallel.reports.html.embedded_data import pack
 from architect_parallel.reports.html.formatting import shown
 from architect_parallel.reports.log_text import LogText
 
-HEAD_CHARACTERS = 16_000
-"""Characters to show from the beginning of an attempt's log."""
-TAIL_CHARACTERS = 112_000
-"""Characters to show from its end."""
-HEAD_BYTES = 256 * 1024
-"""Bytes to read from the beginning of an attempt's log. Most of an event is left out of its readable line."""
-TAIL_BYTES = 2 * 2**20
+HEAD_BYTES = 64_000
+"""Bytes to read from the beginning of an attempt's output."""
+TAIL_BYTES = 448_000
 """Bytes to read from its end."""
 ATTEMPTS = 4
 """Attempts to show: the first one and the newest ones."""
@@ -50,29 +47,30 @@ def transcript(run_dir: Path, spec: WorkerSpec, max_characters: int) -> tuple[st
 
 
 def _read(path: Path, spec: WorkerSpec) -> str:
-    omitted = "\n\n[… {:,} {} omitted …]\n\n"
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            parts = [file.read(HEAD_BYTES + TAIL_BYTES if size <= HEAD_BYTES + TAIL_BYTES else HEAD_BYTES)]
-            if size > HEAD_BYTES + TAIL_BYTES:
-                file.seek(size - TAIL_BYTES)
-                parts.append(file.read(TAIL_BYTES))
+        lines = LogText().lines(_entries(path, LogParser(spec.backend, spec.worktree_path)))
     except OSError as error:
         return f"[the log cannot be read: {error.strerror}]"
-    between = omitted.format(size - HEAD_BYTES - TAIL_BYTES, "bytes")
-    text = between.join(_readable(part, spec) for part in parts)
-    if len(text) > HEAD_CHARACTERS + TAIL_CHARACTERS:
-        left = len(text) - HEAD_CHARACTERS - TAIL_CHARACTERS
-        text = text[:HEAD_CHARACTERS] + omitted.format(left, "characters") + text[-TAIL_CHARACTERS:]
-    return text
+    return "\n".join(_cut(line) for line in shown("\n".join(lines)).strip("\n").split("\n"))
 
 
-def _readable(data: bytes, spec: WorkerSpec) -> str:
-    parser, log = LogParser(spec.backend, spec.worktree_path), LogText()
-    entries = [entry for line in data.split(b"\n") for entry in parser.line(line)]
-    text = "\n".join(log.lines([*entries, *parser.finish()]))
-    return "\n".join(_cut(line) for line in shown(text).strip("\n").split("\n"))
+def _entries(path: Path, parser: LogParser) -> Iterator[LogEntry]:
+    """The entries of a log, without the middle of a long one. What is left out ends between two lines."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(HEAD_BYTES + TAIL_BYTES if size <= HEAD_BYTES + TAIL_BYTES else HEAD_BYTES)
+        rest = b""
+        if len(head) < size:
+            file.seek(size - TAIL_BYTES)
+            rest = file.read(TAIL_BYTES)
+            head, rest = head[: head.rfind(b"\n") + 1], rest[rest.find(b"\n") + 1 :]
+    for line in head.removesuffix(b"\n").split(b"\n") if head else ():
+        yield from parser.line(line)
+    if rest:
+        yield LogEntry(kind=EntryKind.OUTPUT, text=f"[… {size - len(head) - len(rest):,} bytes omitted …]")
+        for line in rest.removesuffix(b"\n").split(b"\n"):
+            yield from parser.line(line)
+    yield from parser.finish()
 
 
 def _cut(line: str) -> str:

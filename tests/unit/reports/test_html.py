@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html.parser
 import json
 import re
@@ -34,8 +35,6 @@ from architect_parallel.reports.html.markup import environment
 from architect_parallel.reports.html.page import MODULES
 from architect_parallel.reports.html.spans import SpanPhase, timeline
 from architect_parallel.reports.html.transcripts import transcript
-
-RECORDINGS = Path(__file__).parents[2] / "recordings"
 
 BASE = "b" * 40
 
@@ -227,15 +226,36 @@ def test_figures_are_short_and_honest() -> None:
     assert run_of([spec_of(1, BASE)], []).total_tasks == 1
 
 
-def test_a_transcript_is_the_readable_log(tmp_path: Path) -> None:
-    recorded = RECORDINGS / "claude/2.1.329/stream/stdout"
+def test_a_transcript_is_what_the_agent_said_and_did(tmp_path: Path) -> None:
+    recording = Path(__file__).parents[2] / "recordings/claude/2.1.329/stream/stdout"
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "worker-1.log").write_bytes(recorded.read_bytes())
-    spec = spec_of(1, "b" * 40, backend="claude", worktree_path="/repo/.architect-parallel-1")
+    (tmp_path / "logs" / "worker-1.log").write_bytes(recording.read_bytes())
 
-    packed, size = transcript(tmp_path, spec, 100_000)
+    packed, size = transcript(
+        tmp_path, spec_of(1, BASE, backend="claude", worktree_path="/repo/.architect-parallel-1"), 100_000
+    )
 
     text = zlib.decompress(base64.b64decode(packed), -15).decode()
+    assert "* Write hello.txt (+1)" in text
+    assert '{"type"' not in text
     assert len(text) == size
-    assert "Step 2: I will run echo hi && ls\n\n* Bash echo hi && ls\n    hi (+3 lines)\n\nDone after" in text
-    assert "{" not in text
+
+
+def test_the_middle_of_a_long_transcript_is_left_out_between_two_lines(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    lines = [f"line {number} {'x' * 90}" for number in range(10_000)]
+    (tmp_path / "logs" / "worker-1.log").write_text("\n".join(lines) + "\n")
+
+    packed, _ = transcript(tmp_path, dataclasses.replace(spec_of(1, BASE), backend="shell"), 10**7)
+
+    shown_lines = zlib.decompress(base64.b64decode(packed), -15).decode().split("\n")
+    assert (shown_lines[0], shown_lines[-1]) == (lines[0], lines[-1])
+    (omitted,) = [line for line in shown_lines if line not in set(lines)]
+    assert re.fullmatch(r"\[… \d{3},\d{3} bytes omitted …\]", omitted)
+
+
+def test_workers_of_different_tasks_are_named_by_their_tasks() -> None:
+    spec = dataclasses.replace(spec_of(1, BASE), name="worker-1", prompt="mend the parser", model="opus")
+    assert figures.label(spec, is_by_task=True) == "mend the parser"
+    assert figures.label(spec, is_by_task=False) == "opus"
+    assert figures.label(dataclasses.replace(spec, name="parser"), is_by_task=True) == "parser"
