@@ -24,6 +24,10 @@ EXIT_CODES = (
     (70, "A bug of this program. The message names the log."),
     (130, "Interrupted by Ctrl-C; 143 by SIGTERM. Nothing is left running, and everything is recorded."),
 )
+DISPLAY = (
+    "Every command takes `--color auto|always|never` and `--wide`, before or after its name. A terminal shows tables in "
+    "its width, the most important columns first; `--wide` shows all columns and texts in full. A pipe gets one fixed form."
+)
 FILES = (
     ("~/.config/architect-parallel/config.yaml", "The user's configuration (`architect config schema`)."),
     (".architect-parallel.yaml", "The repository's configuration (`architect config trust`)."),
@@ -42,7 +46,7 @@ def leaves(root: Any) -> Iterator[tuple[str, Any]]:
 
 def as_markdown(root: Any) -> str:
     """The command reference `docs/cli.md`."""
-    head = f"# Command reference\n\nGenerated from the program by `make docs`; do not edit. {UNITS}\n{RUN_AND_N}\n"
+    head = f"# Command reference\n\nGenerated from the program by `make docs`; do not edit. {UNITS}\n{RUN_AND_N}\n\n{DISPLAY}\n"
     return "\n".join([head, *(_markdown_section(path, command) for path, command in leaves(root))])
 
 
@@ -51,7 +55,16 @@ def as_man(root: Any) -> str:
     lines = ['.TH ARCHITECT 1 "" "architect\\-parallel" "User Commands"', ".SH NAME"]
     lines += ["architect \\- run coding agents in parallel git worktrees", ".SH SYNOPSIS"]
     lines += [".B architect", "[OPTIONS] COMMAND [ARGS]...", ".br", ".B architect", '"TASK ..." [OPTIONS]']
-    lines += [".SH DESCRIPTION", *_roff(root.help or ""), ".PP", *_roff(RUN_AND_N), ".PP", *_roff(UNITS)]
+    lines += [
+        ".SH DESCRIPTION",
+        *_roff(root.help or ""),
+        ".PP",
+        *_roff(RUN_AND_N),
+        ".PP",
+        *_roff(UNITS),
+        ".PP",
+        *_roff(DISPLAY),
+    ]
     for heading, commands in root.by_heading().items():
         lines.append(f".SH {heading.upper()}")
         for name, command in commands:

@@ -117,7 +117,7 @@ class WorkerResult(GitObjects):
     worker_id: int
     branch: str
     model: str
-    """The requested model, otherwise the one that the agent reported. `default` while that is not known."""
+    """The model that the agent reported, otherwise the requested one. `default` while neither is known."""
     status: Status
     steps: int
     cost: float | None
@@ -166,6 +166,11 @@ class WorkerResult(GitObjects):
     """`None` means that the backend's default was asked for."""
     sandbox: SandboxReport = field(default_factory=SandboxReport)
     """Its containment by the operating system."""
+
+    @property
+    def competitor(self) -> str:
+        """The model as it takes part in a comparison: the requested one, otherwise the one that was used."""
+        return self.model_requested or self.model
 
     def __post_init__(self) -> None:
         if self.diff is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from architect_parallel.domain import (
+    SHELL,
     Competition,
     Complexity,
     Isolation,
@@ -30,6 +31,30 @@ def cost_ceiling(plan: RunPlan) -> float | None:
     return min(known, default=None)
 
 
+def opening(plan: RunPlan) -> str:
+    """The first line of a run."""
+    if not plan.workers:
+        return f"Ending run {plan.run_id}: every worker had ended when its launcher died..."
+    count = len(plan.workers)
+    attempts = count > 1 and not plan.is_graph and len({spec.prompt for spec in plan.workers}) == 1
+    what = f"{count} attempts at one task" if attempts else show_count(count, "task")
+    return f"Running {what} (max {min(plan.max_parallel, count)} parallel)..."
+
+
+def starting_notes(plan: RunPlan) -> list[str]:
+    """Facts to know before the agents start: files that they do not get, further paid attempts."""
+    notes = []
+    if plan.uncommitted:
+        verb = "is" if plan.uncommitted == 1 else "are"
+        files = show_count(plan.uncommitted, "uncommitted file")
+        notes.append(f"{files} {verb} not included (--include-dirty)")
+    paid = [spec for spec in plan.workers if spec.backend != SHELL]
+    most = sum(1 + max(spec.retries, spec.retry.max_attempts - 1 if spec.retry else 0) for spec in paid)
+    if most > len(paid):
+        notes.append(f"at most {most} paid attempts, retries included")
+    return notes
+
+
 def as_data(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> dict[str, Any]:
     """The plan for `--json`."""
     workers = [{**to_plain(spec), "argv": list(argv[spec.worker_id])} for spec in plan.workers]
@@ -45,6 +70,7 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
         f"Would run {tasks} (max {plan.max_parallel} parallel) from {plan.base_ref} "
         f"({plan.base_commit[:12]}); nothing was started.",
         f"Cost ceiling: {most}",
+        *starting_notes(plan),
     ]
     base = of_base(plan.workers) if plan.baseline else ()
     if base:

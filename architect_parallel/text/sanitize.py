@@ -8,6 +8,7 @@ surrogates.
 from __future__ import annotations
 
 import re
+from itertools import cycle
 
 from architect_parallel.errors import UsageError
 
@@ -16,6 +17,7 @@ _SEQUENCES = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
     r"|\x1b[ -/]*[0-~]?"  # two-character escapes
 )
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 _NEWLINES = re.compile(r"\r\n|\r|[\u2028\u2029\x85]")
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
@@ -37,6 +39,17 @@ def plain_text(text: str) -> str:
     text = _NEWLINES.sub("\n", text)
     text = _UNSAFE.sub("", text)
     return _SURROGATES.sub("\ufffd", text)
+
+
+def coloured_text(text: str) -> str:
+    r"""Like `plain_text`, but colours stay: for a patch that git has coloured.
+
+    >>> coloured_text("\x1b[31m-a\x1b]0;title\x07\x1b[m\x1b[2J")
+    '\x1b[31m-a\x1b[m'
+    """
+    return "".join(
+        part if is_colour else plain_text(part) for part, is_colour in zip(_COLOUR.split(text), cycle((False, True)))
+    )
 
 
 def one_line(text: str, limit: int = 500) -> str:
