@@ -25,8 +25,9 @@ EXIT_CODES = (
     (130, "Interrupted by Ctrl-C; 143 by SIGTERM. Nothing is left running, and everything is recorded."),
 )
 DISPLAY = (
-    "Every command takes `--color auto|always|never` and `--wide`, before or after its name. A terminal shows tables in "
-    "its width, the most important columns first; `--wide` shows all columns and texts in full. A pipe gets one fixed form."
+    "Every command takes `--color auto|always|never` and `--wide`, before or after its name. A terminal shows tables"
+    " in its width, the most important columns first; `--wide` shows all columns and texts in full. A pipe gets one"
+    " fixed form."
 )
 FILES = (
     ("~/.config/architect-parallel/config.yaml", "The user's configuration (`architect config schema`)."),
@@ -46,7 +47,8 @@ def leaves(root: Any) -> Iterator[tuple[str, Any]]:
 
 def as_markdown(root: Any) -> str:
     """The command reference `docs/cli.md`."""
-    head = f"# Command reference\n\nGenerated from the program by `make docs`; do not edit. {UNITS}\n{RUN_AND_N}\n\n{DISPLAY}\n"
+    head = "# Command reference\n\nGenerated from the program by `make docs`; do not edit."
+    head = f"{head} {UNITS}\n{RUN_AND_N}\n\n{DISPLAY}\n"
     return "\n".join([head, *(_markdown_section(path, command) for path, command in leaves(root))])
 
 

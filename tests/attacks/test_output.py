@@ -114,7 +114,8 @@ def run(architect: Architect) -> str:
 
 def test_diff_and_logs_hand_them_on(architect: Architect, run: str) -> None:
     ends, end = pty.openpty()
-    with subprocess.Popen([SCRIPT, "diff", run], cwd=architect.cwd, stdout=end, stdin=end) as process:
+    env = {**os.environ, "GIT_PAGER": "cat"}
+    with subprocess.Popen([SCRIPT, "diff", run], cwd=architect.cwd, env=env, stdout=end, stdin=end) as process:
         os.close(end)
         shown = b""
         try:
