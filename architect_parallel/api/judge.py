@@ -42,6 +42,7 @@ from architect_parallel.snapshots.diff import patch
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import make_private_dir
+from architect_parallel.text.names import DEFAULT_MODEL
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
 from architect_parallel.workers.request import profile_request
 
@@ -132,7 +133,7 @@ class _JudgeSession:
     def _judgements(self, backend: Backend, pool: ThreadPoolExecutor) -> Iterator[Judgement]:
         diffs = self._diffs()
         results = self._result.results
-        models = {worker.worker_id: worker.model for worker in results}
+        models = {worker.worker_id: worker.competitor for worker in results}
         pairs = judge_prompt.pairs_to_judge(ranking.tiers(results), models, diffs)
         judged = self._result.judged
         answered = {(answer.a, answer.b): answer.best for answer in judged if answer.error is None}
@@ -156,7 +157,8 @@ class _JudgeSession:
         """Worker id → its diff as the judge sees it, of successes with changes."""
         names: set[str] = set()
         for worker in self._result.results:
-            names |= judge_prompt.names_of(worker.model) if worker.model != "default" else set()
+            for model in {worker.model, worker.competitor} - {DEFAULT_MODEL}:
+                names |= judge_prompt.names_of(model)
         for spec in self._plan.workers:
             names |= {spec.branch, Path(spec.worktree_path).name}
         shown = {}

@@ -17,6 +17,8 @@ from architect_parallel.landing.conflicts import Resolver
 from architect_parallel.landing.integration import Interrupted
 from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
+from architect_parallel.landing.publish import plan_publication
+from architect_parallel.landing.target_branch import find_target
 from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
@@ -99,6 +101,17 @@ def merge(
             return plan, execute(repository, journal, plan, context)
         except Interrupted as stopped:
             raise stopped.by(context.stop_token.signal or signal.SIGINT) from None
+
+
+def require_pull_requests(workspace_root: Path) -> None:
+    """Check before a run that pull requests against the current branch can be opened.
+
+    Raises:
+        EnvironmentProblem: There is no `gh`, no remote, or no current branch.
+    """
+    repository = open_repository(workspace_root)
+    branch = find_target(repository, None).branch
+    plan_publication(repository, branch, pull_request=True, environ=os.environ)
 
 
 def _integration_context(here: Workspace, run_dir: Path, resolver: Resolver | None) -> IntegrationContext:

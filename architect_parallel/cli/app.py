@@ -46,10 +46,19 @@ from architect_parallel.cli import (
 from architect_parallel.cli import config as config_command
 from architect_parallel.cli import eval as evaluation
 from architect_parallel.cli import run as run_command
-from architect_parallel.cli.console import ReaderGone, answer, choose_display, note, open_closed_streams, settle_streams
+from architect_parallel.cli.console import (
+    ReaderGone,
+    answer,
+    choose_display,
+    display,
+    note,
+    open_closed_streams,
+    settle_streams,
+)
 from architect_parallel.cli.error_log import DetailsFile
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode
+from architect_parallel.text.display import Style
 
 COMMANDS: Mapping[str, Sequence[tuple[str, Callable[..., Any] | typer.Typer]]] = {
     "Run tasks": (
@@ -246,7 +255,8 @@ def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem |
 def _fail(message: str, hint: str | None, code: int) -> int:
     # Several faults of one file are several lines. Within a line any white space becomes one blank.
     text = "\n  ".join(line for part in message.split("\n") if (line := " ".join(part.split())))
-    note(f"architect: {text}" + (f"\n  try: {hint}" if hint else ""))
+    name = display(sys.stderr).paint("architect:", Style.BAD)
+    note(f"{name} {text}" + (f"\n  try: {hint}" if hint else ""))
     return int(code)
 
 

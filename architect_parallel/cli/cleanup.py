@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from architect_parallel.cli.console import answer, answer_json, progress, warn
+from architect_parallel.cli.console import answer, answer_json, display, progress, warn
 from architect_parallel.errors import ExitCode, UsageError
+
+MOST_HINTS = 3
 
 if TYPE_CHECKING:
     from architect_parallel.landing.cleanup import CleanupOutcome, CleanupPlan
     from architect_parallel.landing.removal import Stays
+    from architect_parallel.text.display import Display
 
 
 def parallel_cleanup(
@@ -109,14 +113,17 @@ def _show(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> None:
 
     verb = "would remove" if dry_run else "removed"
     gone = _gone(plan, outcome, dry_run=dry_run)
+    named = [(what, one_line(str(entry[what]))) for entry in gone for what in ("worktree", "branch") if entry[what]]
+    if display().is_pipe:
+        for what, name in named:
+            answer(f"{verb} {what} {name}")
+        for stay in outcome.stays:
+            answer(one_line(_words(stay), limit=1000))
+    elif named or outcome.stays:
+        answer("\n".join(_table(named, outcome.stays, verb, display())))
     for entry in gone:
-        for what in ("worktree", "branch"):
-            if entry[what]:
-                answer(f"{verb} {what} {one_line(str(entry[what]))}")
         if "aside" in entry:
             answer(f"files that no filter could store are in {one_line(str(entry['aside']))}")
-    for stay in outcome.stays:
-        answer(one_line(_words(stay), limit=1000))
     if not gone and not outcome.stays:
         answer("nothing to clean up")
     elif outcome.removed:
@@ -126,3 +133,25 @@ def _show(plan: CleanupPlan, outcome: CleanupOutcome, *, dry_run: bool) -> None:
 def _words(stay: Stays) -> str:
     hint = f"  (try: {stay.hint})" if stay.hint else ""
     return f"{stay.what} {stay.name} stays: {stay.reason}{hint}"
+
+
+def _table(gone: Sequence[tuple[str, str]], stays: Sequence[Stays], verb: str, display: Display) -> list[str]:
+    """The rows of a cleanup: everything that goes or stays, with hints below."""
+    from architect_parallel.reports.table import Cell, TableColumn, render
+    from architect_parallel.system.files import short_path
+    from architect_parallel.text.display import Style
+    from architect_parallel.text.sanitize import one_line
+
+    columns = [
+        TableColumn(title="STATE", rank=0),
+        TableColumn(title="WHAT", rank=2),
+        TableColumn(title="NAME", rank=1, least=24),
+        TableColumn(title="WHY", rank=3, least=24),
+    ]
+    rows: list[list[Cell]] = [[(verb, Style.GOOD), what, short_path(name), "-"] for what, name in gone]
+    for stay in stays:
+        style = Style.BAD if stay.failed else Style.CAREFUL
+        rows.append([("stays", style), stay.what, short_path(one_line(stay.name)), one_line(stay.reason, 1000)])
+    hints = list(dict.fromkeys(one_line(stay.hint) for stay in stays if stay.hint))[:MOST_HINTS]
+    tries = [part for hint in hints for part in display.wrap(f"try: {hint}", "  ", hanging="  ")]
+    return [*render(columns, rows, display), *tries]

@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.text.display import Display
+from architect_parallel.system import streams
+from architect_parallel.text.display import Display, Style
 
 if TYPE_CHECKING:
     from architect_parallel.reports.terminal import ProgressReport
 
 STARTED_S = time.monotonic()
 """The start of this command, on the monotonic clock."""
-_asked: dict[str, Any] = {"color": None, "wide": False}
-"""The values of `--color` and `--wide`. No colour means that the environment and the configuration decide."""
 
 
 class ReaderGone(Exception):
@@ -54,23 +53,13 @@ def settle_streams() -> None:
 
 
 def choose_display(color: str | None, *, wide: bool) -> None:
-    """Take the options of the command line for what is printed.
-
-    Args:
-        color: `auto`, `always` or `never`. `None` means that the environment and the configuration decide.
-    """
-    _asked.update(color=color, wide=wide)
+    """Take the options of the command line for what is printed. No color means that the configuration decides."""
+    streams.choose_display(color, wide=wide, configured=_configured_color)
 
 
 def display(stream: TextIO | None = None) -> Display:
-    """The surface that a stream writes to. `None` means standard output.
-
-    Only a terminal has a width. NO_COLOR and a terminal without colours are obeyed unless the user asks for colours.
-    """
-    stream = stream if stream is not None else sys.stdout
-    on_terminal = stream.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal and not _asked["wide"] else None
-    return Display(width=width, color=_has_colors(on_terminal), wide=_asked["wide"])
+    """The surface that a stream writes to. `None` means standard output."""
+    return streams.display(stream if stream is not None else sys.stdout)
 
 
 def _configured_color() -> str:
@@ -87,15 +76,6 @@ def _configured_color() -> str:
         own = {name: value for name, value in os.environ.items() if not name.startswith("ARCHITECT_")}
         return load_settings(root, None, own, Path(home_dir())).ui.color
     return "auto"
-
-
-def _has_colors(on_terminal: bool) -> bool:
-    choice = _asked["color"]
-    if choice is None and on_terminal:
-        choice = _configured_color()
-    if choice in ("always", "never"):
-        return bool(choice == "always")
-    return on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 @contextlib.contextmanager
@@ -137,6 +117,11 @@ def answer(text: str) -> None:
         EnvironmentProblem: It cannot be written. A reader that has gone away is no error.
     """
     answer_bytes(_encoded(text))
+
+
+def answer_prose(text: str) -> None:
+    """A sentence of the answer, wrapped between words on a terminal. Raises as `answer`."""
+    answer("\n".join(display().wrap(text, hanging="  ")))
 
 
 def answer_bytes(data: bytes) -> None:
@@ -183,7 +168,9 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """A warning, to stderr."""
-    note(f"warning: {text}")
+    surface = display(sys.stderr)
+    for line in surface.wrap(f"warning: {text}", hanging="  "):
+        note(surface.paint(line, Style.CAREFUL))
 
 
 def _encoded(text: str) -> bytes:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from architect_parallel.system.git import Repository
 
 
+_WHAT_HAPPENED = """\
+The tests ran on the base commit, where they fail, and on each result. Worker 2 claims that all tests pass: a claim is
+shown, but the checks decide. Worker 3 was stopped by its budget. What it had written is kept."""
+
+
 def demo(
     directory: Annotated[
         Path | None,
@@ -38,7 +43,7 @@ def demo(
 
     place = content.prepare_demo(_target(directory))
     say = note if json else answer
-    say(f"{content.INTRODUCTION}\n\nRepository: {place.path}\nTask:       {place.task}")
+    say(f"{_reflowed(content.INTRODUCTION)}\n\nRepository: {place.path}\n{_reflowed(f'Task: {place.task}')}")
     for model, does in content.WHAT_THEY_DO.items():
         say(f"  {model:20} {does}")
     say("")
@@ -83,14 +88,13 @@ def _show(result: RunResult, place: DemoRepository, repository: Repository, *, a
         cost, reason = text.cost_text(worker.cost), text.reason_words(worker)
         answer(f"\n--- worker {worker.worker_id}: {worker.model}, {cost}, {reason}")
         for warning in worker.warnings:
-            answer(f"    {warning}")
+            answer("\n".join(display().wrap(warning, "    ")))
         if worker.diff is not None and worker.diff.files:
             answer(_indented(patch(repository.store, worker.diff.base, worker.diff.head).decode(errors="replace")))
     answer(run_text.results(result, display()))
     answer(
         f"""
-The tests ran on the base commit, where they fail, and on each result. Worker 2 claims that all tests pass: a claim is
-shown, but the checks decide. Worker 3 was stopped by its budget. What it had written is kept.
+{_reflowed(_WHAT_HAPPENED)}
 
 What to type next:
   {_way_in(place.path)}
@@ -101,13 +105,19 @@ What to type next:
   architect report latest --format html --output report.html
   architect merge latest --best   # land the best on main
   {place.check:29}   # the tests pass now
-  architect parallel-cleanup      # remove what the run left; what is not merged stays
+  architect parallel-cleanup      # remove what the run left and what is merged
   architect undo                  # change your mind
 
 In your own repository:
   architect backends              # which agents are ready here
   architect parallel "what to do" --backend claude --workers 3"""
     )
+
+
+def _reflowed(text: str) -> str:
+    """A paragraph that fits the terminal. On a pipe it stays as it is."""
+    surface = display()
+    return text if surface.width is None else "\n".join(surface.wrap(" ".join(text.split())))
 
 
 def _indented(patch: str) -> str:

@@ -47,6 +47,7 @@ def _lines(finding: Finding, display: Display) -> list[str]:
         "note": ("note", Style.CAREFUL),
         "problem": ("FAIL", Style.BAD),
     }[finding.level]
-    first, *more = display.wrap(f"{mark}  {finding.check}: {finding.text}", hanging="      ")
-    remedy = display.wrap(f"try: {finding.remedy}", "      ", hanging="  ") if finding.remedy else []
+    indent = " " * (len(mark) + 2)
+    first, *more = display.wrap(f"{finding.check}: {finding.text}", indent)
+    remedy = display.wrap(f"try: {finding.remedy}", indent, hanging="  ") if finding.remedy else []
     return [display.paint(mark, style) + first[len(mark) :], *more, *remedy]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json, note, warn
+from architect_parallel.cli.console import answer, answer_json, answer_prose, note, warn
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from architect_parallel.api.merge import MergeRequest
     from architect_parallel.domain import LeftOut
     from architect_parallel.journal.selection import Selection
     from architect_parallel.landing.merge import MergeOutcome, MergePlan
@@ -46,6 +47,9 @@ def merge(
     pull_request: Annotated[
         bool, typer.Option("--pr", help="Push the result and open a pull request with gh; the branch stays as it is.")
     ] = False,
+    pr_each: Annotated[
+        bool, typer.Option("--pr-each", help="Push each result by itself and open a pull request for it.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen and move nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     config: options.Config = None,
@@ -57,7 +61,6 @@ def merge(
     it back.
     """
     from architect_parallel.api import merge as merging
-    from architect_parallel.landing.integration import Interrupted
     from architect_parallel.landing.merge import Method, Pick
 
     chosen = [method for method, flag in zip(Method, (as_merge, as_squash, as_rebase), strict=True) if flag]
@@ -73,10 +76,53 @@ def merge(
         into=into,
         method=chosen[0] if chosen else Method.MERGE,
         resolve=resolve,
-        push=push or pull_request,
-        pull_request=pull_request,
+        push=push or pull_request or pr_each,
+        pull_request=pull_request or pr_each,
         dry_run=dry_run,
     )
+    return land_each(request, config, as_json=as_json) if pr_each else land(request, config, as_json=as_json)
+
+
+def land(request: MergeRequest, config: Path | None, *, as_json: bool) -> int:
+    """Land what `request` names, show it, and return the exit code."""
+    code, shown = _land(request, config, as_json=as_json)
+    if as_json:
+        answer_json(shown)
+    return code
+
+
+def land_each(request: MergeRequest, config: Path | None, *, as_json: bool) -> int:
+    """Land each result that `request` names by itself, show it, and return the exit code of the first that failed."""
+    code, merges = landed_one_by_one(request, config, as_json=as_json)
+    if as_json:
+        answer_json({"run_id": request.run, "merges": merges})
+    return code
+
+
+def landed_one_by_one(
+    request: MergeRequest, config: Path | None, *, as_json: bool
+) -> tuple[int, list[dict[str, object]]]:
+    """Land each result that `request` names by itself. Returns the first failure's exit code and all answers."""
+    from dataclasses import replace
+
+    from architect_parallel.api import merge as merging
+    from architect_parallel.landing.merge import Pick
+
+    together = merging.merge(Path.cwd(), replace(request, dry_run=True), config_file=config)[0]
+    codes, merges = list[int](), list[dict[str, object]]()
+    for source in sorted(together.steps, key=lambda source: source.worker_id):
+        alone = replace(request, workers=(source.worker_id,), pick=Pick.NAMED)
+        code, shown = _land(alone, config, as_json=as_json)
+        codes.append(code)
+        merges.append(shown)
+    return next(filter(None, codes), ExitCode.SUCCESS), merges
+
+
+def _land(request: MergeRequest, config: Path | None, *, as_json: bool) -> tuple[int, dict[str, object]]:
+    """Land once. Returns the exit code and the answer for `--json`; without `as_json` the answer is shown."""
+    from architect_parallel.api import merge as merging
+    from architect_parallel.landing.integration import Interrupted
+
     plans: list[MergePlan] = []
     shown: list[str] = []
 
@@ -90,14 +136,16 @@ def merge(
         )
     except Interrupted as stopped:
         if as_json:
-            _json(plans[0], _nothing(plans[0]), shown, error=stopped.message)
+            answer_json(_json(plans[0], _nothing(plans[0]), shown, error=stopped.message))
         raise
-    _json(plan, outcome, shown) if as_json else _show(plan, outcome, shown)
+    answered = _json(plan, outcome, shown) if as_json else {}
+    if not as_json:
+        _show(plan, outcome, shown)
     problem = outcome.published.problem if outcome is not None else None
     if problem is not None:
         note(f"architect: {problem}")
-        return ExitCode.ENVIRONMENT
-    return ExitCode.CONFLICT if (outcome or plan).left_out else ExitCode.SUCCESS
+        return ExitCode.ENVIRONMENT, answered
+    return ExitCode.CONFLICT if (outcome or plan).left_out else ExitCode.SUCCESS, answered
 
 
 def _selected(words: Sequence[str] | None, flag: str | None) -> Selection:
@@ -138,7 +186,9 @@ def _nothing(plan: MergePlan) -> MergeOutcome:
     )
 
 
-def _json(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], error: str | None = None) -> None:
+def _json(
+    plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], error: str | None = None
+) -> dict[str, object]:
     from architect_parallel.reports.json import left_out
 
     done = outcome or plan
@@ -148,27 +198,25 @@ def _json(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str], e
         note(_left_out_words(plan, left, resolved=outcome is None and plan.resolve))
     warnings += [f"worker {left.worker_id} is left out: {left.detail}" for left in done.left_out if left.detail]
     published = outcome.published if outcome is not None else None
-    answer_json(
-        {
-            "run_id": plan.run_id,
-            "merged": list(done.merged),
-            "left_out": left_out(done.left_out),
-            "target": plan.target.branch,
-            "commit": done.commit,
-            "method": plan.method.value,
-            "fast_forward": done.fast_forward,
-            "files": list(done.files),
-            "branch": outcome.branch if outcome is not None else None,
-            "checks": list(plan.checks),
-            "pushed": published.pushed if published else None,
-            "pull_request": published.pull_request if published else None,
-            "cost": outcome.cost if outcome is not None else None,
-            "error": error or (published.problem if published else None),
-            "dry_run": outcome is None,
-            "because": plan.because,
-            "warnings": warnings,
-        }
-    )
+    return {
+        "run_id": plan.run_id,
+        "merged": list(done.merged),
+        "left_out": left_out(done.left_out),
+        "target": plan.target.branch,
+        "commit": done.commit,
+        "method": plan.method.value,
+        "fast_forward": done.fast_forward,
+        "files": list(done.files),
+        "branch": outcome.branch if outcome is not None else None,
+        "checks": list(plan.checks),
+        "pushed": published.pushed if published else None,
+        "pull_request": published.pull_request if published else None,
+        "cost": outcome.cost if outcome is not None else None,
+        "error": error or (published.problem if published else None),
+        "dry_run": outcome is None,
+        "because": plan.because,
+        "warnings": warnings,
+    }
 
 
 def _show(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str]) -> None:
@@ -187,7 +235,7 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str]) -
         return
     if plan.because is not None:
         best = f"{show_workers(done.merged)} is the best" if len(plan.steps) == 1 else "best of each task"
-        answer(f"{best}: {one_line(plan.because, 300)}")
+        answer_prose(f"{best}: {one_line(plan.because, 300)}")
     words = f"{show_workers(done.merged)} of {plan.run_id}"
     how = "fast-forward" if done.fast_forward else plan.method.value
     if outcome is None and plan.checks:
@@ -196,20 +244,20 @@ def _show(plan: MergePlan, outcome: MergeOutcome | None, shown: Sequence[str]) -
     if plan.opens_pull_request:
         branch = outcome.branch if outcome is not None else f"architect/merged-{plan.run_id}"
         verb = "would be" if outcome is None else "is"
-        answer(f"{words} {verb} on {branch} at {at}; {plan.target.branch} stays where it is")
+        answer_prose(f"{words} {verb} on {branch} at {at}; {plan.target.branch} stays where it is")
     else:
-        answer(f"{words} {'would land' if outcome is None else 'landed'} on {plan.target.branch} at {at}")
+        answer_prose(f"{words} {'would land' if outcome is None else 'landed'} on {plan.target.branch} at {at}")
         if outcome is not None and outcome.branch is not None:
-            answer(f"combined on {outcome.branch}")
+            answer_prose(f"combined on {outcome.branch}")
     for path in done.files:
         answer(f"  {one_line(path)}")
     if outcome is None:
         return
     if outcome.published.pushed is not None:
-        answer(f"pushed to {one_line(outcome.published.pushed)}")
+        answer_prose(f"pushed to {one_line(outcome.published.pushed)}")
     if outcome.published.pull_request is not None:
-        answer(f"pull request: {one_line(outcome.published.pull_request)}")
-    answer("to take it back: architect undo")
+        answer_prose(f"pull request: {one_line(outcome.published.pull_request)}")
+    answer_prose("to take it back: architect undo")
 
 
 def _warn_of(warnings: Sequence[str], shown: Sequence[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from architect_parallel.cli import options
-from architect_parallel.cli.console import answer, answer_json, display, warn
+from architect_parallel.cli.console import answer, answer_json, display, note, warn
 from architect_parallel.cli.continue_worker import go_on, require_alone
 from architect_parallel.cli.stdin_tasks import read_sources
 
@@ -49,6 +51,9 @@ def parallel(
             help="Continue worker N of an ended run with TASK; the exit code is that of the worker.",
         ),
     ] = None,
+    open_pr: Annotated[
+        bool, typer.Option("--open-pr", help="Open a pull request for the best result of each task at the end.")
+    ] = False,
     artifacts: options.Artifacts = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -87,11 +92,17 @@ def parallel(
         artifacts=artifacts,
         config_file=config,
     )
-    run_or_show(request, as_json=json, quiet=quiet, dry_run=dry_run)
+    run_or_show(request, as_json=json, quiet=quiet, dry_run=dry_run, open_pr=open_pr)
 
 
-def run_or_show(request: ParallelConfig, *, as_json: bool, quiet: bool, dry_run: bool) -> None:
+def run_or_show(request: ParallelConfig, *, as_json: bool, quiet: bool, dry_run: bool, open_pr: bool = False) -> None:
     """Run `request` and end with its exit code, or only show its plan."""
+    if open_pr:
+        from architect_parallel.api.merge import require_pull_requests
+
+        require_pull_requests(Path.cwd())
+    if open_pr and not dry_run:
+        raise typer.Exit(_run_and_open_pull_requests(request, as_json=as_json, quiet=quiet))
     if not dry_run:
         result = run_shown(request, as_json=as_json, quiet=quiet)
         raise typer.Exit(result.exit_code or 0)
@@ -101,31 +112,60 @@ def run_or_show(request: ParallelConfig, *, as_json: bool, quiet: bool, dry_run:
     show_plan(runner, runner.plan(), as_json=as_json)
 
 
+def _run_and_open_pull_requests(request: ParallelConfig, *, as_json: bool, quiet: bool) -> int:
+    """Run `request`, then open a pull request for the best result of each task. Returns the exit code."""
+    from architect_parallel.api.merge import MergeRequest
+    from architect_parallel.cli.merge import landed_one_by_one
+    from architect_parallel.domain import Status
+    from architect_parallel.landing.selection import Pick
+
+    result = _executed(request, as_json=as_json, quiet=quiet)
+    if not as_json:
+        print_result(result, as_json=False)
+    code, merges = 0, list[dict[str, object]]()
+    if any(worker.status is Status.SUCCESS and worker.files_modified for worker in result.results):
+        config = None if request.config_file is None else Path(request.config_file)
+        wanted = MergeRequest(run=result.run_id, pick=Pick.BEST, push=True, pull_request=True)
+        code, merges = landed_one_by_one(wanted, config, as_json=as_json)
+    else:
+        note("no pull request: no worker succeeded and changed something")
+    if as_json:
+        print_result(result, as_json=True, more={"merges": merges})
+    return result.exit_code or code
+
+
 def run_shown(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
     """Run `request`, show it live as far as the streams allow, and print the answer."""
+    result = _executed(request, as_json=as_json, quiet=quiet)
+    print_result(result, as_json=as_json)
+    return result
+
+
+def _executed(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResult:
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.cli.console import progress_report
 
     report = progress_report(as_json=as_json, quiet=quiet)
     runner = ParallelRunner(request, listeners=[report.take])
     with report:
-        result = runner.execute(started=report.begin)
-    print_result(result, as_json=as_json)
-    return result
+        return runner.execute(started=report.begin)
 
 
-def print_result(result: RunResult, *, as_json: bool) -> None:
+def print_result(result: RunResult, *, as_json: bool, more: Mapping[str, object] | None = None) -> None:
     """Print the result of a run, of a competition with its ranking. On a terminal add the next commands on stderr.
 
     Then tell the user's terminal and the user's command that the run has ended.
+
+    Args:
+        more: Further fields of the JSON object.
     """
     from architect_parallel.cli.finish import announce
 
-    _print_result(result, as_json=as_json)
+    _print_result(result, as_json=as_json, more=more or {})
     announce(result)
 
 
-def _print_result(result: RunResult, *, as_json: bool) -> None:
+def _print_result(result: RunResult, *, as_json: bool, more: Mapping[str, object]) -> None:
     from architect_parallel.api.competition import rates_of
     from architect_parallel.evaluation.ranking import ranking_of
     from architect_parallel.reports import competition
@@ -134,16 +174,14 @@ def _print_result(result: RunResult, *, as_json: bool) -> None:
     if as_json:
         from architect_parallel.reports.json import envelope
 
-        answer_json(envelope(result) | competition.additions(result, ranking, rates))
+        answer_json(envelope(result) | competition.additions(result, ranking, rates) | dict(more))
         return
     from architect_parallel.reports import run_text
 
     shown = display()
-    more = competition.as_text(result, ranking, rates, shown)
-    answer("\n".join([run_text.results(result, shown), *([more] if more else [])]))
+    ranked = competition.as_text(result, ranking, rates, shown)
+    answer("\n".join([run_text.results(result, shown), *([ranked] if ranked else [])]))
     if sys.stderr.isatty():
-        from architect_parallel.cli.console import note
-
         note(f"\n{run_text.next_steps(result, display(sys.stderr))}")
 
 

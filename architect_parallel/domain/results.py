@@ -116,7 +116,7 @@ class WorkerResult(GitObjects):
     worker_id: int
     branch: str
     model: str
-    """The requested model, otherwise the one that the agent reported. `default` while that is not known."""
+    """The model that the agent reported, otherwise the requested one. `default` while neither is known."""
     status: Status
     steps: int
     cost: float | None
@@ -163,6 +163,11 @@ class WorkerResult(GitObjects):
     """Changed paths that its task's `files` do not cover, sorted. Empty if none were declared."""
     model_requested: str | None = None
     """`None` means that the backend's default was asked for."""
+
+    @property
+    def competitor(self) -> str:
+        """The model as it takes part in a comparison: the requested one, otherwise the one that was used."""
+        return self.model_requested or self.model
 
     def __post_init__(self) -> None:
         if self.diff is not None:

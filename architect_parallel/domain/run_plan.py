@@ -125,6 +125,8 @@ class RunPlan:
     """`None` means that the run is not a spec's."""
     flow: FlowOrigin | None = None
     """`None` means that the run is not a flow's."""
+    uncommitted: int = 0
+    """Number of paths with uncommitted changes in the checkout that the worktrees do not get."""
     imported: bool = False
     """It ran on another machine. Its text is untrusted, and none of its tasks is run here again."""
 

@@ -80,7 +80,7 @@ class ResultFacts:
     def last_resort(self) -> tuple[int, str, str, int]:
         """The tie-breakers between results that are equal in everything else."""
         head = self.result.diff.head if self.result.diff is not None else ""
-        return self.diff_lines, self.result.model, head, self.worker_id
+        return self.diff_lines, self.result.competitor, head, self.worker_id
 
 
 def bands(figures: Iterable[float], noise: float) -> dict[float, float]:

@@ -42,7 +42,7 @@ def standings(competitions: Sequence[RunResult]) -> tuple[LeaderboardRow, ...]:
 
 
 def _player(result: WorkerResult) -> _Player:
-    return result.model, result.backend
+    return result.competitor, result.backend
 
 
 def _from_the_top(standing: LeaderboardRow) -> tuple[bool, float, float]:

@@ -43,8 +43,8 @@ def pass_rates(results: Sequence[WorkerResult]) -> tuple[ModelRate, ...]:
     """For every model, in order of worker ids, the share of successes among the results that count."""
     found = []
     ordered = sorted(results, key=lambda result: result.worker_id)
-    for model in dict.fromkeys(fact.model for fact in ordered):
-        own = [item for item in ordered if item.model == model and counts(item)]
+    for model in dict.fromkeys(fact.competitor for fact in ordered):
+        own = [item for item in ordered if item.competitor == model and counts(item)]
         passed = sum(entry.status is Status.SUCCESS for entry in own)
         found.append(
             ModelRate(

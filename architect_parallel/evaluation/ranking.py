@@ -66,7 +66,7 @@ def rank(
         Rank(
             place=index + 1,
             worker_id=fact.worker_id,
-            model=fact.result.model,
+            model=fact.result.competitor,
             reason=reason_for(index, ordered, scores, preferred),
             score=scores.get(fact.worker_id),
         )

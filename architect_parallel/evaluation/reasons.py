@@ -98,7 +98,9 @@ def _figures(own: ResultFacts, other: ResultFacts) -> str:
     if own.diff_lines != other.diff_lines:
         smaller = "smaller" if own.diff_lines < other.diff_lines else "larger"
         return f"{words}, {smaller} change ({show_count(own.diff_lines, 'line')}, not {other.diff_lines})"
-    return f"{words}, as large a change" + (", ordered by the name of the model" if mine.model != its.model else "")
+    return f"{words}, as large a change" + (
+        ", ordered by the name of the model" if mine.competitor != its.competitor else ""
+    )
 
 
 def _status_words(facts: ResultFacts) -> str:

@@ -207,7 +207,7 @@ class WorkerView:
         if self.result is None:
             return self._interrupted_result(spec) if over else None
         # Older versions recorded `default` where the agent had reported its model, and no `model_requested`.
-        model = spec.model or self.model if self.result.model == DEFAULT_MODEL else None
+        model = self.model or spec.model if self.result.model == DEFAULT_MODEL else None
         return replace(
             self.result,
             model=model or self.result.model,

@@ -19,6 +19,7 @@ from architect_parallel.domain import LeftOut
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
 from architect_parallel.event_json import to_plain
 from architect_parallel.journal import Journal
+from architect_parallel.landing import pull_request
 from architect_parallel.landing.integration import Combination, combine_in_worktree, free_place
 from architect_parallel.landing.integration_worktree import IntegrationContext, IntegrationPlan
 from architect_parallel.landing.inventory import integration_leftover, integrations
@@ -26,7 +27,7 @@ from architect_parallel.landing.plan import MergePlan, plan_merge
 from architect_parallel.landing.publish import Published, open_pull_request, push
 from architect_parallel.landing.removal import remove_leftover
 from architect_parallel.landing.selection import Pick
-from architect_parallel.landing.steps import Method, changed_files, subject
+from architect_parallel.landing.steps import Method, changed_files
 from architect_parallel.landing.target_branch import move
 from architect_parallel.landing.worktree_content import INTEGRATION_ID
 from architect_parallel.snapshots.keep_refs import keep
@@ -276,7 +277,7 @@ def _published(
         return outcome
     environ = os.environ if workshop is None else workshop.environ
     if publication.pull_request and outcome.branch is not None:
-        title, body = _words(plan, outcome)
+        title, body = pull_request.words(journal.result(plan.run_id), outcome.merged, outcome.left_out)
         done = open_pull_request(
             repository, publication, commit, outcome.branch, title=title, body=body, environ=environ
         )
@@ -285,19 +286,3 @@ def _published(
     if done.pushed is not None:
         journal.amend_operation(operation, payload | {"pushed": done.pushed})
     return replace(outcome, published=done)
-
-
-def _words(plan: MergePlan, outcome: MergeOutcome) -> tuple[str, str]:
-    """Title and text of the pull request."""
-    landed = [source for source in plan.steps if source.worker_id in outcome.merged]
-    landed.sort(key=lambda source: outcome.merged.index(source.worker_id))
-    lines = [
-        f"- worker {item.worker_id} ({item.worker.backend} {item.worker.model}): {subject(item)}" for item in landed
-    ]
-    lines += [
-        f"- left out: worker {entry.worker_id} ({entry.reason})"
-        + (f": {', '.join(entry.files)}" if entry.files else "")
-        for entry in outcome.left_out
-    ]
-    title = subject(landed[0]) if len(landed) == 1 else f"Results of {len(landed)} workers of run {plan.run_id}"
-    return title or plan.run_id, f"Results of run {plan.run_id}:\n\n" + "\n".join(lines) + "\n"

@@ -8,16 +8,16 @@ from typing import Any
 
 from architect_parallel.backends.base import Availability, Backend, Capabilities
 from architect_parallel.domain import ApprovalMode, SandboxMode
-from architect_parallel.reports.table import Cell, Column, render
+from architect_parallel.reports.table import Cell, TableColumn, render
 from architect_parallel.text.display import PIPE, Display, Style
 
 _COLUMNS = (
-    Column(title="BACKEND", rank=0),
-    Column(title="READY", rank=1),
-    Column(title="VERSION", rank=2, least=10),
-    Column(title="COST", rank=3),
-    Column(title="SESSIONS", rank=4),
-    Column(title="PROGRAM", rank=5, least=16),
+    TableColumn(title="BACKEND", rank=0),
+    TableColumn(title="READY", rank=1),
+    TableColumn(title="VERSION", rank=2, least=10),
+    TableColumn(title="COST", rank=3),
+    TableColumn(title="SESSIONS", rank=4),
+    TableColumn(title="PROGRAM", rank=5, least=16),
 )
 
 

@@ -31,7 +31,7 @@ def render(result: RunResult, comparison: Comparison, display: Display = PIPE) -
         pairs = (pair for pair in comparison.conflicts if not pair.clean)
         conflicts = [f"  {pair.a} with {pair.b}: {_some(pair.files)}" for pair in pairs]
         lines += [display.paint(line, Style.BAD) for line in _wrapped(conflicts, display)]
-    return "\n".join([*lines, "", *_wrapped(_proposal(result, comparison), display)])
+    return "\n".join([*lines, "", *_wrapped(_proposal(result, comparison, display), display)])
 
 
 def _wrapped(lines: Iterable[str], display: Display) -> list[str]:
@@ -84,7 +84,7 @@ def _some(files: Sequence[str]) -> str:
     return summarize(map(one_line, files), _SHOWN_FILES)
 
 
-def _proposal(result: RunResult, comparison: Comparison) -> list[str]:
+def _proposal(result: RunResult, comparison: Comparison, display: Display) -> list[str]:
     named = [str(pair.a) for pair in comparison.conflicts if not isinstance(pair.a, int)]
     onto = f" with {named[0]}" if named else ""
     if not comparison.proposed:
@@ -104,4 +104,4 @@ def _proposal(result: RunResult, comparison: Comparison) -> list[str]:
     rest = comparison.order[len(comparison.proposed) :]
     if rest:
         lines.append(f"To try after that, in this order: {' '.join(map(str, rest))}")
-    return [*lines, f"  architect merge {result.run_id} {chosen}"]
+    return [*lines, f"  architect merge {text.run_name(result, display)} {chosen}"]

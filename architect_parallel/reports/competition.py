@@ -8,36 +8,36 @@ from typing import Any
 from architect_parallel.domain import Judgement, LeaderboardRow, ModelRate, Rank, RunResult, total_usd
 from architect_parallel.evaluation.facts import preferences
 from architect_parallel.event_json import to_plain
-from architect_parallel.reports.table import Cell, Column, render
+from architect_parallel.reports.table import Cell, TableColumn, render
 from architect_parallel.reports.text import STATUS_STYLES, STATUS_WORDS, cost_text
 from architect_parallel.text.display import PIPE, Display
 from architect_parallel.text.sanitize import one_line
 
 _RANK_COLUMNS = (
-    Column(title="PLACE", rank=0),
-    Column(title="WORKER", rank=1),
-    Column(title="MODEL", rank=2, least=28),
-    Column(title="STATUS", rank=3),
-    Column(title="POINTS", rank=5),
-    Column(title="WHY", rank=4, least=24),
+    TableColumn(title="PLACE", rank=0),
+    TableColumn(title="WORKER", rank=1),
+    TableColumn(title="MODEL", rank=2, least=28),
+    TableColumn(title="STATUS", rank=3),
+    TableColumn(title="POINTS", rank=5),
+    TableColumn(title="WHY", rank=4, least=24),
 )
 _RATE_COLUMNS = (
-    Column(title="MODEL", rank=0, least=28),
-    Column(title="RUNS", rank=2),
-    Column(title="PASSED", rank=1),
-    Column(title="95 % INTERVAL", rank=3),
+    TableColumn(title="MODEL", rank=0, least=28),
+    TableColumn(title="RUNS", rank=2),
+    TableColumn(title="PASSED", rank=1),
+    TableColumn(title="95 % INTERVAL", rank=3),
 )
 _STANDING_COLUMNS = (
-    Column(title="#", rank=0),
-    Column(title="MODEL", rank=1, least=28),
-    Column(title="BACKEND", rank=8, is_extra=True),
-    Column(title="RUNS", rank=3),
-    Column(title="PASSED", rank=2),
-    Column(title="95 % INTERVAL", rank=7),
-    Column(title="MEDIAN COST", rank=5),
-    Column(title="MEDIAN TIME", rank=6),
-    Column(title="RATING", rank=4),
-    Column(title="95 %", rank=9),
+    TableColumn(title="#", rank=0),
+    TableColumn(title="MODEL", rank=1, least=28),
+    TableColumn(title="BACKEND", rank=8, is_extra=True),
+    TableColumn(title="RUNS", rank=3),
+    TableColumn(title="PASSED", rank=2),
+    TableColumn(title="95 % INTERVAL", rank=7),
+    TableColumn(title="MEDIAN COST", rank=5),
+    TableColumn(title="MEDIAN TIME", rank=6),
+    TableColumn(title="RATING", rank=4),
+    TableColumn(title="95 %", rank=9),
 )
 _Row = tuple[Cell, ...]
 

@@ -6,7 +6,16 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from architect_parallel.domain import Competition, Complexity, Isolation, RunPlan, WorkerSpec, Workflow, total_usd
+from architect_parallel.domain import (
+    SHELL,
+    Competition,
+    Complexity,
+    Isolation,
+    RunPlan,
+    WorkerSpec,
+    Workflow,
+    total_usd,
+)
 from architect_parallel.event_json import to_plain
 from architect_parallel.reports.text import task_words
 from architect_parallel.scheduling.check_policy import of_base
@@ -19,6 +28,30 @@ def cost_ceiling(plan: RunPlan) -> float | None:
     of_workers = total_usd(spec.limits.budget_usd for spec in plan.workers)
     known = [limit for limit in (of_workers, plan.budget_usd) if limit is not None]
     return min(known, default=None)
+
+
+def opening(plan: RunPlan) -> str:
+    """The first line of a run."""
+    if not plan.workers:
+        return f"Ending run {plan.run_id}: every worker had ended when its launcher died..."
+    count = len(plan.workers)
+    attempts = count > 1 and not plan.is_graph and len({spec.prompt for spec in plan.workers}) == 1
+    what = f"{count} attempts at one task" if attempts else show_count(count, "task")
+    return f"Running {what} (max {min(plan.max_parallel, count)} parallel)..."
+
+
+def starting_notes(plan: RunPlan) -> list[str]:
+    """Facts to know before the agents start: files that they do not get, further paid attempts."""
+    notes = []
+    if plan.uncommitted:
+        verb = "is" if plan.uncommitted == 1 else "are"
+        files = show_count(plan.uncommitted, "uncommitted file")
+        notes.append(f"{files} {verb} not included (--include-dirty)")
+    paid = [spec for spec in plan.workers if spec.backend != SHELL]
+    most = sum(1 + max(spec.retries, spec.retry.max_attempts - 1 if spec.retry else 0) for spec in paid)
+    if most > len(paid):
+        notes.append(f"at most {most} paid attempts, retries included")
+    return notes
 
 
 def as_data(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> dict[str, Any]:
@@ -36,6 +69,7 @@ def as_text(plan: RunPlan, argv: Mapping[int, tuple[str, ...]]) -> str:
         f"Would run {tasks} (max {plan.max_parallel} parallel) from {plan.base_ref} "
         f"({plan.base_commit[:12]}); nothing was started.",
         f"Cost ceiling: {most}",
+        *starting_notes(plan),
     ]
     base = of_base(plan.workers) if plan.baseline else ()
     if base:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from architect_parallel.domain import CheckResult, Isolation, Reason, RunResult, Status, WorkerResult, WorkerSpec
 from architect_parallel.reports.paused import asked, to_go_on
@@ -16,18 +15,21 @@ from architect_parallel.reports.text import (
     escape_lines,
     reason_words,
     results_table,
+    run_name,
     task_words,
     total_line,
     whole_cost,
 )
 from architect_parallel.scheduling import check_policy
-from architect_parallel.text.display import PIPE, Display, Style, columns
-from architect_parallel.text.names import SHORTEST_RUN_END
+from architect_parallel.system.files import short_path
+from architect_parallel.text.display import PIPE, Display, Style, columns, shorten
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.text.sanitize import one_line, plain_text
 
 TAIL_LINES = 10
 """The most lines of the end of a check's output."""
+SHORT_TAIL_LINES = 6
+"""The same on a terminal."""
 _INDENT = "    "
 
 
@@ -42,18 +44,19 @@ def results(result: RunResult, display: Display = PIPE) -> str:
         lines = ["", *table, "", _summary(result, display)]
         for worker in result.results:
             if worker.status is not Status.SUCCESS:
-                lines += ["", *_failure(worker, display, with_warnings=False)]
+                lines += ["", *_failure(worker, display)]
     return "\n".join([*lines, *escaped, *_endings(result)])
 
 
 def run_details(run: RunResult, display: Display = PIPE) -> str:
     """One run: its state, its workers, and the failures of each."""
-    lines = [
-        f"Run {run.run_id}: {run.status.value}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC, "
-        f"from {run.base_ref} ({run.base_commit[:12]})"
-    ]
+    started = f"started {run.started_at:%Y-%m-%d %H:%M:%S} UTC, from {run.base_ref} ({run.base_commit[:12]})"
+    lines = display.wrap(f"Run {run.run_id}: {run.status.value}, {started}", hanging="  ")
     for warning in run.warnings:
         lines += _warning(warning, display)
+    shared = {} if display.is_pipe else _shared_warnings(run.results)
+    for warning, worker_ids in shared.items():
+        lines += _warning(f"{show_workers(worker_ids)}: {warning}", display)
     lines += escape_lines(run.escaped) if run.escaped is not None else []
     ended = {result.worker_id for result in run.results}
     if run.results:
@@ -62,11 +65,19 @@ def run_details(run: RunResult, display: Display = PIPE) -> str:
     if waiting:
         lines += ["", "Not ended yet:", *(part for spec in waiting for part in display.wrap(_planned(spec), "  "))]
     for result in run.results:
-        block = list(_failure(result, display, with_warnings=True))
+        own = [warning for warning in result.warnings if warning not in shared]
+        block = list(_failure(result, display, own))
         if len(block) > 1 or result.status is not Status.SUCCESS:
             lines += ["", *block]
     total = total_line(run) if display.is_pipe else _summary(run, display)
     return "\n".join([*lines, "", total, *_endings(run)])
+
+
+def _shared_warnings(results: Sequence[WorkerResult]) -> dict[str, list[int]]:
+    """Warnings that several workers have, with the ids of these workers."""
+    all_of = dict.fromkeys(warning for result in results for warning in result.warnings)
+    having = {text: [result.worker_id for result in results if text in result.warnings] for text in all_of}
+    return {text: worker_ids for text, worker_ids in having.items() if len(worker_ids) > 1}
 
 
 def _planned(spec: WorkerSpec) -> str:
@@ -91,8 +102,12 @@ def _summary(run: RunResult, display: Display) -> str:
     return f"{', '.join(parts)} in {duration_text(run.total_duration_seconds)} for {whole_cost(run)}"
 
 
-def _failure(result: WorkerResult, display: Display, *, with_warnings: bool) -> Iterator[str]:
-    """How a worker ended and why, and where its work is. A success has only its warnings."""
+def _failure(result: WorkerResult, display: Display, warnings: Sequence[str] | None = None) -> Iterator[str]:
+    """How a worker ended and why, and where its work is. A success has only its warnings.
+
+    Args:
+        warnings: `None` means that neither warnings nor processes left behind are shown.
+    """
     failed, on_pipe = result.status is not Status.SUCCESS, display.is_pipe
     word = display.paint(STATUS_WORDS[result.status], STATUS_STYLES[result.status])
     reason = "" if on_pipe or not failed else f"  {reason_words(result)}"
@@ -102,30 +117,37 @@ def _failure(result: WorkerResult, display: Display, *, with_warnings: bool) -> 
         yield _INDENT + reason_words(result)
     if result.error and result.reason is not Reason.CHECK_FAILED:
         yield from display.wrap(one_line(result.error, 300), _INDENT)
+    checks = [line for check in check_policy.failing(result.checks) for line in _failed_check(check, display)]
+    if not on_pipe:
+        yield from checks
+        if failed:
+            yield from display.wrap(_place_of_work(result), _INDENT)
     if len(result.attempt_history) > 1:
         for attempt in result.attempt_history:
             yield from display.wrap(attempt_words(attempt), _INDENT)
-    if with_warnings:
+    if warnings is not None:
         if result.leaked:
             yield f"{_INDENT}{result.leaked} processes that the agent left running were stopped"
-        for warning in result.warnings:
+        for warning in warnings:
             yield from _warning(warning, display, _INDENT)
-    for check in check_policy.failing(result.checks):
-        yield from _failed_check(check, display)
-    if failed and not on_pipe:
-        yield from display.wrap(_place_of_work(result), _INDENT)
+    if on_pipe:
+        yield from checks
 
 
 def _warning(warning: str, display: Display, indent: str = "") -> list[str]:
-    lines = display.wrap(f"warning: {one_line(warning, 300)}", indent)
+    lines = display.wrap(f"warning: {one_line(warning, 300)}", indent, hanging="  ")
     return [display.paint(line, Style.CAREFUL) for line in lines]
 
 
 def _failed_check(check: CheckResult, display: Display) -> Iterator[str]:
     yield from display.wrap(check_policy.words(check), _INDENT)
-    room = (display.width or 208) - 2 * len(_INDENT) - 2
-    for line in check.output_tail.splitlines()[-TAIL_LINES:]:
-        yield display.paint(f"{_INDENT * 2}| {one_line(line, max(20, room))}", Style.FAINT)
+    lines = check.output_tail.splitlines()
+    if not display.is_pipe:  # rules and markers take the place of the message
+        lines = [line for line in lines if any(map(str.isalnum, line))]
+    room = max(20, (display.width or 208) - 2 * len(_INDENT) - 2)
+    for line in lines[-(TAIL_LINES if display.is_pipe else SHORT_TAIL_LINES) :]:
+        text = one_line(line, room) if display.is_pipe else shorten(one_line(line), room)
+        yield display.paint(f"{_INDENT * 2}| {text}", Style.FAINT)
 
 
 def _failed_checks(result: WorkerResult) -> list[str]:
@@ -140,19 +162,13 @@ def _failed_checks(result: WorkerResult) -> list[str]:
 def _place_of_work(result: WorkerResult) -> str:
     if result.started_at is None:
         return "it did not start"
-    place = one_line(_short_path(result.worktree_path), 200)
+    place = one_line(short_path(result.worktree_path), 200)
     if not result.branch:
         return f"it worked in {place}"
     if not result.files_modified:
         return f"it changed nothing; its worktree is {place}"
     changed = show_count(len(result.files_modified), "changed file")
     return f"{changed} on {result.branch}, in {place}"
-
-
-def _short_path(path: str) -> str:
-    """A path below the current directory as a relative one."""
-    here = Path.cwd()
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _landing(run: RunResult) -> list[str]:
@@ -181,8 +197,7 @@ def _endings(result: RunResult) -> list[str]:
 
 def next_steps(result: RunResult, display: Display = PIPE) -> str:
     """Commands that a user may type next, with the run's id. Only commands that have something to do."""
-    run = result.run_id if display.is_pipe else result.run_id[-SHORTEST_RUN_END:]
-    commands = [(f"architect {words}", why) for words, why in _next_commands(result, run)]
+    commands = [(f"architect {words}", why) for words, why in _next_commands(result, run_name(result, display))]
     width = max((columns(command) for command, _ in commands), default=0)
     lines = []
     for command, why in commands:

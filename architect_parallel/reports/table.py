@@ -20,7 +20,7 @@ _ALWAYS_SHOWN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class TableColumn:
     """A column of a table."""
 
     title: str
@@ -34,7 +34,7 @@ class Column:
     on_terminal: bool = True
 
 
-def render(cols: Sequence[Column], rows: Sequence[Sequence[Cell]], display: Display = PIPE) -> list[str]:
+def render(cols: Sequence[TableColumn], rows: Sequence[Sequence[Cell]], display: Display = PIPE) -> list[str]:
     """A heading and a line per row.
 
     Args:
@@ -51,11 +51,11 @@ def render(cols: Sequence[Column], rows: Sequence[Sequence[Cell]], display: Disp
     return [_line(cells, list(widths.values()), display) for cells in lines]
 
 
-def _is_filled(column: Column, rows: Sequence[Sequence[Cell]], place: int) -> bool:
+def _is_filled(column: TableColumn, rows: Sequence[Sequence[Cell]], place: int) -> bool:
     return column.on_terminal and (not rows or any(_text(row[place]) not in ("", "-") for row in rows))
 
 
-def _fitting(cols: Sequence[Column], natural: dict[int, int], shown: list[int], room: int) -> dict[int, int]:
+def _fitting(cols: Sequence[TableColumn], natural: dict[int, int], shown: list[int], room: int) -> dict[int, int]:
     """The columns that fit, with their widths."""
     shown = list(shown)
 

@@ -25,10 +25,12 @@ from architect_parallel.events import (
 )
 from architect_parallel.journal.view import RunView
 from architect_parallel.reports import competition, text
+from architect_parallel.reports.plan import opening, starting_notes
 from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.system.clock import now
+from architect_parallel.system.streams import display
 from architect_parallel.system.terminal import LiveBlock, shows_live
-from architect_parallel.text.quantities import show_count
+from architect_parallel.text.display import Style
 from architect_parallel.text.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -72,18 +74,13 @@ class ProgressReport:
         if plan.flow is not None:
             self._say(f"Running the flow {plan.flow.file}...")
         else:
-            self._say(self._opening(plan))
+            self._say(opening(plan))
+            for note in starting_notes(plan):
+                self._note(note)
             permissions = text.permission_line(plan.workers)
             if permissions is not None:
                 self._say(permissions)
         self._open_screen()
-
-    @staticmethod
-    def _opening(plan: RunPlan) -> str:
-        if not plan.workers:
-            return f"Ending run {plan.run_id}: every worker had ended when its launcher died..."
-        tasks = show_count(len(plan.workers), "task")
-        return f"Running {tasks} (max {min(plan.max_parallel, len(plan.workers))} parallel)..."
 
     def _open_screen(self) -> None:
         if self._quiet or not shows_live(sys.stderr):
@@ -142,7 +139,7 @@ class ProgressReport:
             case AttemptEnded(attempt=attempt, because=because) if worker_id in self._view.workers:
                 self._say(text.attempt_line(worker_id or 0, attempt, because))
             case WorkerFinished(result=result) if worker_id in self._view.workers:
-                self._say(text.finished_line(result))
+                self._say(text.finished_line(result, display(self._lines)))
             case _:
                 pass
 
@@ -153,7 +150,8 @@ class ProgressReport:
 
     def _say(self, line: str) -> None:
         with contextlib.suppress(OSError), self._above():  # the answer at the end reports a stream that fails
-            self._lines.buffer.write((line + "\n").encode(errors="replace"))
+            parts = display(self._lines).wrap(line, hanging="  ")
+            self._lines.buffer.write("".join(f"{part}\n" for part in parts).encode(errors="replace"))
             self._lines.flush()
 
     def _warn(self, message: str) -> None:
@@ -161,11 +159,13 @@ class ProgressReport:
         if line in self._warned:
             return
         self._warned.add(line)
+        surface = display(sys.stderr)
+        for part in surface.wrap(line, hanging="  "):
+            self._note(surface.paint(part, Style.CAREFUL))
+
+    def _note(self, line: str) -> None:
         with contextlib.suppress(OSError), self._above():
-            if self._block is not None and self._console is not None:
-                self._console.print(line, style="yellow", markup=False, soft_wrap=True)
-            else:
-                sys.stderr.write(line.encode("utf-8", "replace").decode() + "\n")
+            sys.stderr.write(line.encode("utf-8", "replace").decode() + "\n")
 
     def _above(self) -> contextlib.AbstractContextManager[None]:
         """The place for text that stays: above the screen, if there is one."""

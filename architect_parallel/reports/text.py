@@ -19,8 +19,9 @@ from architect_parallel.domain import (
     WorkerResult,
     WorkerSpec,
 )
-from architect_parallel.reports.table import Cell, Column, render
+from architect_parallel.reports.table import Cell, TableColumn, render
 from architect_parallel.text.display import PIPE, Display, Style, shorten
+from architect_parallel.text.names import SHORTEST_RUN_END
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -50,31 +51,31 @@ RUN_STYLES = {
     RunStatus.ESCALATED: Style.CAREFUL,
 }
 _RESULT_COLUMNS = (
-    Column(title="#", rank=0),
-    Column(title="BACKEND", rank=8, is_extra=True),
-    Column(title="MODEL", rank=3, least=28),
-    Column(title="STATUS", rank=1),
-    Column(title="STEPS", rank=9, is_extra=True),
-    Column(title="COST", rank=6),
-    Column(title="DURATION", rank=7),
-    Column(title="FILES", rank=10, on_terminal=False),
-    Column(title="CHANGES", rank=4, on_pipe=False),
-    Column(title="CHECKS", rank=5, on_pipe=False),
-    Column(title="SESSION", rank=11, is_extra=True),
-    Column(title="BRANCH", rank=10, is_extra=True),
-    Column(title="TASK", rank=2, least=20),
+    TableColumn(title="#", rank=0),
+    TableColumn(title="BACKEND", rank=8, is_extra=True),
+    TableColumn(title="MODEL", rank=3, least=28),
+    TableColumn(title="STATUS", rank=1),
+    TableColumn(title="STEPS", rank=9, is_extra=True),
+    TableColumn(title="COST", rank=6),
+    TableColumn(title="DURATION", rank=7),
+    TableColumn(title="FILES", rank=10, on_terminal=False),
+    TableColumn(title="CHANGES", rank=4, on_pipe=False),
+    TableColumn(title="CHECKS", rank=5, on_pipe=False),
+    TableColumn(title="SESSION", rank=11, is_extra=True),
+    TableColumn(title="BRANCH", rank=10, is_extra=True),
+    TableColumn(title="TASK", rank=2, least=20),
 )
 _RUN_COLUMNS = (
-    Column(title="RUN", rank=0),
-    Column(title="STATUS", rank=1),
-    Column(title="STARTED (UTC)", rank=6),
-    Column(title="TASKS", rank=7, on_terminal=False),
-    Column(title="OK", rank=7, on_terminal=False),
-    Column(title="FAILED", rank=7, on_terminal=False),
-    Column(title="DONE", rank=3, on_pipe=False),
-    Column(title="COST", rank=4),
-    Column(title="DURATION", rank=5),
-    Column(title="TASK", rank=2, least=20, on_pipe=False),
+    TableColumn(title="RUN", rank=0),
+    TableColumn(title="STATUS", rank=1),
+    TableColumn(title="STARTED (UTC)", rank=6),
+    TableColumn(title="TASKS", rank=7, on_terminal=False),
+    TableColumn(title="OK", rank=7, on_terminal=False),
+    TableColumn(title="FAILED", rank=7, on_terminal=False),
+    TableColumn(title="DONE", rank=3, on_pipe=False),
+    TableColumn(title="COST", rank=4),
+    TableColumn(title="DURATION", rank=5),
+    TableColumn(title="TASK", rank=2, least=20, on_pipe=False),
 )
 SHOWN_TASK = 60
 WHOLE_TASK = 10_000
@@ -117,12 +118,12 @@ def duration_text(seconds: float) -> str:
     return f"{minutes}m {rest:02}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02}m"
 
 
-def finished_line(result: WorkerResult) -> str:
+def finished_line(result: WorkerResult, display: Display = PIPE) -> str:
     """The line for the end of a worker: its final text, or the reason why it has none."""
     if result.status is Status.SUCCESS:
         return f"[{result.worker_id}] {one_line(result.output, 100) or reason_words(result)}"
     detail = one_line(result.error or result.output, 100)
-    word = STATUS_WORDS[result.status]
+    word = display.paint(STATUS_WORDS[result.status], STATUS_STYLES[result.status])
     return f"[{result.worker_id}] {word} ({reason_words(result)}){': ' + detail if detail else ''}"
 
 
@@ -209,6 +210,11 @@ def _checks(result: WorkerResult) -> Cell:
     flaky = " flaky" if any(check.flaky for check in result.checks) else ""
     style = Style.BAD if passed < len(result.checks) else Style.CAREFUL if flaky else Style.GOOD
     return f"{passed}/{len(result.checks)}{flaky}", style
+
+
+def run_name(run: RunResult, display: Display) -> str:
+    """The run's id for a command to type, on a terminal only its end."""
+    return run.run_id if display.is_pipe else run.run_id[-SHORTEST_RUN_END:]
 
 
 def task_words(worker_id: int, name: str, task: str, limit: int) -> str:

@@ -37,7 +37,7 @@ from architect_parallel.runs.workspace import Workspace
 from architect_parallel.scheduling import assignment
 from architect_parallel.snapshots.keep_refs import snapshot_dirty
 from architect_parallel.system import clock
-from architect_parallel.system.git import Repository
+from architect_parallel.system.git import Git, Repository
 from architect_parallel.text import names as naming
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.worktrees.create import require_base
@@ -85,6 +85,7 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
         tripwire=TripwireMode.OFF if blind else tripwire,
         output_dir=_output_dir(given, here),
         competition=config.competition,
+        uncommitted=_uncommitted(options, here.repository),
     )
 
 
@@ -196,6 +197,14 @@ def _base_commit(options: RunOptions, repository: Repository) -> str:
     if options.base != "HEAD":
         raise UsageError("--include-dirty starts from HEAD", hint="leave out --base")
     return snapshot_dirty(repository)
+
+
+def _uncommitted(options: RunOptions, repository: Repository) -> int:
+    """The number of paths with uncommitted changes, untracked files included, that the worktrees do not get."""
+    if options.include_dirty or options.base != "HEAD" or repository.checkout is None:
+        return 0
+    words = ("status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=dirty")
+    return len(Git(cwd=repository.checkout).run(*words, check=False).fields)
 
 
 def _output_dir(given: TaskList, here: Workspace) -> str | None:

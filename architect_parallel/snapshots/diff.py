@@ -105,14 +105,27 @@ def diff(git: Git, base: str, head: str) -> Diff:
     return diff_of(base, head, changes(git, base, head))
 
 
-def patch(git: Git, base: str, head: str, *, binary: bool = False) -> bytes:
+def patch(git: Git, base: str, head: str, *, binary: bool = False, color: bool = False) -> bytes:
     """The changes as a patch. With `binary`, `git apply` can apply it to any file.
 
     Raises:
         GitError: One of the two cannot be read.
     """
     extent = ("--binary", "--full-index") if binary else ()
-    return git.run("diff-tree", *_PLAIN, "-M", "-p", *extent, base, head, "--").stdout
+    return git.run("diff-tree", *_PLAIN, *_colors(color), "-M", "-p", *extent, base, head, "--").stdout
+
+
+def stat(git: Git, base: str, head: str, *, width: int, color: bool) -> bytes:
+    """The changed files with their line counts and a total, as `git diff --stat` shows them in `width` columns.
+
+    Raises:
+        GitError: One of the two cannot be read.
+    """
+    return git.run("diff-tree", *_PLAIN, *_colors(color), "-M", f"--stat={width}", base, head, "--").stdout
+
+
+def _colors(color: bool) -> tuple[str, ...]:
+    return ("--color=always",) if color else ("--no-color",)
 
 
 def file_patches(git: Git, base: str, head: str) -> tuple[FilePatch, ...]:

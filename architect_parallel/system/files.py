@@ -293,3 +293,11 @@ def not_writable(path: Path, error: OSError, hint: str | None = None) -> Environ
     """The error for a path that cannot be written. A hint of `None` means the usual one."""
     hint = hint or "check its owner and the free space"
     return EnvironmentProblem(f"{path} cannot be written: {error.strerror}", hint=hint)
+
+
+def short_path(path: str) -> str:
+    """A path below the current directory as a relative one, any other as it is."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except (ValueError, OSError):  # not below it, or the directory is gone
+        return path

@@ -93,7 +93,7 @@ def result_of(spec: WorkerSpec, state: WorkerState, stop_token: StopToken) -> Wo
     finished_at = now()
     return replace(
         unstarted(spec, status, reason),
-        model=spec.model or (agent.model if agent is not None else None) or DEFAULT_MODEL,
+        model=(agent.model if agent is not None else None) or spec.model or DEFAULT_MODEL,
         steps=agent.steps if agent is not None else 0,
         cost=(agent.cost if ran else 0.0) if agent is not None else 0.0,
         duration=round(duration, 3),

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.console import Architect, write_program
+from support.terminals import Terminal
+
+from architect_parallel.text.display import columns
 
 EVENTS = (Path(__file__).parents[1] / "recordings/claude/2.1.329/stream/stdout").read_text()
 CALL = "* \x1b[36mBash\x1b[0m echo hi && ls\n"
@@ -42,6 +45,48 @@ def test_status_shows_the_newest_runs_and_counts_the_others(architect: Architect
     assert (future["runs"], future["total_runs"]) == ([], 2)
     wrong = architect("status", "--since", "yesterday")
     assert (wrong.code, "--since 'yesterday': must be a time: 90m" in wrong.err) == (2, True)
+
+
+def test_uncommitted_files_and_attempts_are_mentioned_before_the_start(architect: Architect, checkout: Path) -> None:
+    (checkout / "new.txt").write_text("new\n")
+    run = ("parallel", "true", "--backend", "shell", "--workers", "2")
+
+    answer = architect(*run)
+
+    assert answer.out.startswith("Running 2 attempts at one task (max 2 parallel)...\n")
+    assert answer.err == "1 uncommitted file is not included (--include-dirty)\n"
+    assert architect(*run, "--include-dirty").err == ""
+    assert "1 uncommitted file is not included" in architect(*run, "--dry-run").out
+
+
+def test_a_terminal_has_fitting_tables_and_colours_as_configured(
+    architect: Architect, checkout: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = "exit 3 # a task with so many words that no terminal of eighty columns can show all of them in a table"
+    assert architect("parallel", task, "--backend", "shell", "--workers", "1").code == 1
+    config = home / ".config" / "architect-parallel" / "config.yaml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+
+    def written(color: str, **environ: str) -> str:
+        config.write_text(f"ui: {{color: {color}}}\n")
+        for name in ("NO_COLOR", *environ):
+            monkeypatch.setenv(name, environ[name]) if name in environ else monkeypatch.delenv(name, raising=False)
+        terminal = Terminal(checkout, "status", "latest")
+        try:
+            assert terminal.ends() == 0
+            terminal.shows("0 of 1 succeeded")
+            return terminal.written.decode()
+        finally:
+            terminal.close()
+
+    colored = written("auto")
+    assert "\x1b[31mFAILED\x1b[0m" in colored
+    heading = next(line for line in colored.splitlines() if "STATUS" in line)
+    assert "TASK" in heading
+    assert max(columns(line) for line in colored.splitlines()) <= 80
+    assert "\x1b[31m" not in written("auto", NO_COLOR="1")
+    assert "\x1b[31m" not in written("never")
+    assert "\x1b[31m" in written("always", NO_COLOR="1")
 
 
 def test_an_unknown_color_is_named(architect: Architect) -> None:

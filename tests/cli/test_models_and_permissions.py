@@ -92,7 +92,9 @@ def test_a_refusal_that_leaves_no_trace_is_warned_of(claude: Claude, tmp_path: P
     assert free["warnings"] == []
 
 
-def test_the_model_is_the_requested_or_the_reported_one(claude: Claude, architect: Architect, tmp_path: Path) -> None:
+def test_the_model_is_the_reported_one_and_the_requested_one_stands_beside_it(
+    claude: Claude, architect: Architect, tmp_path: Path
+) -> None:
     words = ("parallel", "write it", "--backend", "claude", "--workers", "1")
     (result,) = claude(*words, "--json").json["results"]
     assert (result["model"], result["model_requested"]) == ("claude-reported", None)
@@ -100,7 +102,7 @@ def test_the_model_is_the_requested_or_the_reported_one(claude: Claude, architec
     again = architect("report", "latest", "-f", "json").json["results"][0]
     assert (again["model"], again["model_requested"]) == ("claude-reported", None)
     (result,) = claude(*words, "-m", "opus", "--json").json["results"]
-    assert (result["model"], result["model_requested"]) == ("opus", "opus")
+    assert (result["model"], result["model_requested"]) == ("claude-reported", "opus")
     out = tmp_path / "out"
     assert claude(*words, "--artifacts", str(out)).code == 0
     other = architect("import", out, "--json")

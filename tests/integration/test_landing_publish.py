@@ -100,8 +100,8 @@ def test_pull_request_leaves_the_target_where_it_is(
     assert outcome.merged == (1, 2)
     told = gh.read_text()
     assert told.startswith("pr\ncreate\n--base\nmain\n--head\narchitect/merged-run\n--title\n")
-    assert "- worker 1 (shell default): teach it ü and more" in told
-    assert "- left out: worker 3 (conflict): a.txt" in told
+    assert "- made by shell default in 1.0s for ?" in told
+    assert "- worker 3 (conflict): <code>a.txt</code>" in told
     assert git(remote, "rev-parse", "architect/merged-run") == outcome.commit
     assert git(remote, "rev-parse", "main") == git(checkout, "rev-parse", "main") != outcome.commit
     undo.execute(repository, journal, undo.plan_undo(repository, journal))
@@ -115,7 +115,7 @@ def test_pull_request_for_one_result(
     run = ended_run(repository, journal, "run", {"a.txt": "a\n"})
     outcome = land(repository, journal, 1, pull_request=True)
     assert (outcome.branch, outcome.commit) == ("architect/merged-run", run.tip(1))
-    assert "--title\nteach it ü and more\n" in gh.read_text()
+    assert "--title\nteach it ü\n" in gh.read_text()
     assert git(remote, "rev-parse", "architect/merged-run") == run.tip(1)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from support.made_results import result, run_of
 
-from architect_parallel.domain import CheckResult, Diff, FileChange, Status
+from architect_parallel.domain import CheckChange, CheckResult, Diff, FileChange, Reason, Status
 from architect_parallel.reports import run_text, text
-from architect_parallel.reports.table import Column, render
+from architect_parallel.reports.table import Cell, TableColumn, render
 from architect_parallel.text.display import Display, Style, columns
 
+README = (Path(__file__).parents[3] / "README.md").read_text()
 LONG = "Make the parser of amounts accept thousands separators and mend what depends on it, then run all tests"
 DIFF = Diff(
     base="b" * 40,
@@ -73,10 +77,9 @@ def test_a_task_that_all_share_stands_above_the_table_and_leaves_room() -> None:
 
 
 def test_states_are_coloured_and_colours_take_no_width() -> None:
-    plain = render([Column(title="A"), Column(title="B")], [("x", ("bad", Style.BAD)), ("y", "z")])
-    colored = render(
-        [Column(title="A"), Column(title="B")], [("x", ("bad", Style.BAD)), ("y", "z")], Display(width=80, color=True)
-    )
+    cols = [TableColumn(title="A"), TableColumn(title="B")]
+    rows: list[list[Cell]] = [["x", ("bad", Style.BAD)], ["y", "z"]]
+    plain, colored = render(cols, rows), render(cols, rows, Display(width=80, color=True))
 
     assert plain == ["A  B", "x  bad", "y  z"]
     assert colored[1] == "x  \x1b[31mbad\x1b[0m"
@@ -115,3 +118,43 @@ def test_the_newest_runs_are_listed_and_the_others_counted() -> None:
 
     assert " ".join(lines[0].split()) == "RUN STATUS TASK DONE COST DURATION STARTED (UTC)"
     assert lines[-1] == "3 more runs: architect status --all"
+
+
+def test_the_sample_of_the_readme_is_what_the_program_prints() -> None:
+    passed = CheckResult(command="make test", passed=True, exit_code=0, duration_seconds=4.0)
+    broken = CheckResult(
+        command="make test",
+        passed=False,
+        exit_code=2,
+        duration_seconds=4.0,
+        change=CheckChange.NEWLY_BROKEN,
+        output_tail="FAILED tests/test_api.py::test_logging - KeyError: 'request_id'\n1 failed, 41 passed in 3.10s",
+    )
+    first = result(
+        1,
+        task="review the auth module",
+        model="claude-opus-5-5",
+        diff=DIFF,
+        checks=[passed],
+        duration=72.0,
+        cost=0.2145,
+    )
+    second = result(
+        2,
+        Status.FAILED,
+        task="add logging to the API",
+        model="gpt-5-codex",
+        backend="codex",
+        reason=Reason.CHECK_FAILED,
+        files_modified=["api.py"],
+        diff=replace(DIFF, insertions=31, deletions=2),
+        checks=[broken],
+        cost=None,
+        duration=95.0,
+        worktree_path=".architect-parallel-2",
+    )
+    run = replace(run_of(first, second), total_duration_seconds=96.0)
+
+    shown = run_text.results(run, Display(width=100))
+
+    assert shown.strip() in README
