@@ -36,7 +36,7 @@ QUESTIONS = {
     "search": "search",
     "send": "what the worker is to do now; it goes on in its worktree, in the same session",
 }
-"""What the field at the end is for → the words in it."""
+"""The use of the field at the end → the words in it while it is empty."""
 
 
 class Lines(ScrollView, can_focus=True):
