@@ -27,6 +27,9 @@ Generated from the program by `make docs`; do not edit. Durations are seconds or
 `512MiB`, `2GiB`. `RUN` is a run's id, the start of its id, at least four characters of its end, or `latest`; without
 it, the newest run. `N` is a worker's number, name or branch; a number of up to three digits in the place of `RUN` is
 a worker of the newest run.
+
+Every command takes `--color auto|always|never` and `--wide`, before or after its name. A terminal shows tables in its
+width, the most important columns first; `--wide` shows all columns and texts in full. A pipe gets one fixed form.
 """
 
 

@@ -277,7 +277,12 @@ def _published(
         return outcome
     environ = os.environ if workshop is None else workshop.environ
     if publication.pull_request and outcome.branch is not None:
-        title, body = pull_request.words(journal.result(plan.run_id), outcome.merged, outcome.left_out)
+        title, body = pull_request.words(
+            journal.result(plan.run_id),
+            outcome.merged,
+            outcome.left_out,
+            is_imported=journal.plan(plan.run_id).imported,
+        )
         done = open_pull_request(
             repository, publication, commit, outcome.branch, title=title, body=body, environ=environ
         )

@@ -20,12 +20,15 @@ TITLE_CHARACTERS = 120
 _SHOWN_CHECKS = 50
 
 
-def words(run: RunResult, merged: Sequence[int], left_out: Sequence[LeftOut] = ()) -> tuple[str, str]:
+def words(
+    run: RunResult, merged: Sequence[int], left_out: Sequence[LeftOut] = (), *, is_imported: bool = False
+) -> tuple[str, str]:
     """Title and text of a pull request for results of a run.
 
     Args:
         merged: Ids of the workers whose results are in it, in order. At least one.
         left_out: The results that were meant to be in it and are not.
+        is_imported: The run is another machine's, so that it cannot name an issue to close.
     """
     by_id = {worker.worker_id: worker for worker in run.results}
     workers = [by_id[worker_id] for worker_id in merged]
@@ -38,7 +41,7 @@ def words(run: RunResult, merged: Sequence[int], left_out: Sequence[LeftOut] = (
             blocks.append(f"## {inline(_first_line(worker.task), TITLE_CHARACTERS)}")
         blocks += _worker(worker, run.baseline, ranks.get(worker.worker_id), _attempts(run, worker))
     blocks += ["\n".join(_left_out(left_out))] if left_out else []
-    closes = [line for worker in workers for line in _closes(worker.meta)]
+    closes = [line for worker in workers for line in _closes(worker.meta)] if not is_imported else []
     blocks += ["\n".join(dict.fromkeys(closes))] if closes else []
     made_by = f"Run {run.run_id} of architect-parallel: {show_workers(merged)}, {whole_cost(run)} in all"
     blocks.append(f"<sub>{made_by}</sub>")

@@ -17,8 +17,8 @@ _RANK_COLUMNS = (
     TableColumn(title="PLACE", rank=0),
     TableColumn(title="WORKER", rank=1),
     TableColumn(title="MODEL", rank=2, least=28),
-    TableColumn(title="STATUS", rank=3),
-    TableColumn(title="POINTS", rank=5),
+    TableColumn(title="STATUS", rank=5, is_extra=True),
+    TableColumn(title="POINTS", rank=3),
     TableColumn(title="WHY", rank=4, least=24),
 )
 _RATE_COLUMNS = (

@@ -215,11 +215,11 @@ def _next_commands(result: RunResult, run: str) -> Iterator[tuple[str, str]]:
         first = (good or changed)[0].worker_id
         yield f"diff {run} {first}", f"what worker {first} changed"
     if len(changed) > 1:
-        yield f"compare {run}", "side by side: conflicts, and what merges cleanly together"
+        yield f"compare {run}", "conflicts, and what merges cleanly together"
     if len(good) > 1 and len({worker.task for worker in good}) < len(good):
-        yield f"merge {run} --best", "land the best result of each task on the current branch"
+        yield f"merge {run} --best", "land the best result of each task"
     elif len(good) > 1:
-        yield f"merge {run} --all", "land all that merges cleanly on the current branch"
+        yield f"merge {run} --all", "land all that merges cleanly"
     elif changed:
         first = (good or changed)[0].worker_id
         yield f"merge {run} {first}", "land it on the current branch"

@@ -21,7 +21,7 @@ from architect_parallel.domain import (
 )
 from architect_parallel.reports.table import Cell, TableColumn, render
 from architect_parallel.text.display import PIPE, Display, Style, shorten
-from architect_parallel.text.names import SHORTEST_RUN_END
+from architect_parallel.text.names import DEFAULT_MODEL, SHORTEST_RUN_END
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -172,7 +172,7 @@ def _row(result: WorkerResult, display: Display, shared: bool) -> tuple[Cell, ..
     return (
         str(result.worker_id),
         result.backend,
-        result.model,
+        result.model if on_pipe else _model(result),
         (STATUS_WORDS[result.status], STATUS_STYLES[result.status]),
         str(result.steps),
         cost_text(result.cost),
@@ -195,6 +195,13 @@ def _shared_task(task: str, display: Display) -> list[str]:
     if len(lines) > SHARED_TASK_LINES and not display.wide:
         lines = [*lines[: SHARED_TASK_LINES - 1], shorten(" ".join(lines[SHARED_TASK_LINES - 1 :]), display.width or 0)]
     return [*lines, ""]
+
+
+def _model(result: WorkerResult) -> str:
+    """The model, or the agent where its model is not known."""
+    if result.model != DEFAULT_MODEL:
+        return result.model
+    return SHELL if result.backend == SHELL else f"{result.backend} default"
 
 
 def _changes(result: WorkerResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.console import Architect, write_program
+from support.console import Architect, wait_until, write_program
 from support.terminals import Terminal
 
 from architect_parallel.text.display import columns
@@ -87,6 +87,18 @@ def test_a_terminal_has_fitting_tables_and_colours_as_configured(
     assert "\x1b[31m" not in written("auto", NO_COLOR="1")
     assert "\x1b[31m" not in written("never")
     assert "\x1b[31m" in written("always", NO_COLOR="1")
+
+
+def test_a_log_is_followed_to_the_end_of_the_run(architect: Architect, tmp_path: Path) -> None:
+    mark = tmp_path / "go-on"
+    task = f"echo one; until [ -e '{mark}' ]; do sleep 0.05; done; echo two"
+    run = architect.begin("parallel", task, "--backend", "shell", "--workers", "1")
+    wait_until(lambda: architect("logs", "1").out == "one\n", "the first line")
+    follower = architect.begin("logs", "1", "--follow")
+    mark.touch()
+
+    assert architect.finish(follower).out == "one\ntwo\n"
+    assert architect.finish(run).code == 0
 
 
 def test_an_unknown_color_is_named(architect: Architect) -> None:

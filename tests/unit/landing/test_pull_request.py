@@ -44,6 +44,7 @@ def test_the_text_has_words_checks_changes_cost_and_the_reason_of_the_choice() -
     assert "- place 1 of 2 results of this task: " in body
     assert "\n\nCloses #12\n\n" in body
     assert "worker 1, $0.0246 in all" in body
+    assert "Closes" not in words(run, [1], is_imported=True)[1]
 
 
 def test_the_text_of_an_agent_closes_no_issue_and_calls_nobody() -> None:
