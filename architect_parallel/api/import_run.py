@@ -31,7 +31,7 @@ from architect_parallel.events import BaselineFinished, Collected, Recorded, Run
 from architect_parallel.journal import Journal
 from architect_parallel.reports.reading import LIMIT_BYTES, read_envelope
 from architect_parallel.repository.registry import registration_lock
-from architect_parallel.snapshots.bundles import Header, adopt, give_back, quarantine, read_header
+from architect_parallel.snapshots.bundles import Header, Quarantine, adopt, give_back, quarantine, read_header
 from architect_parallel.snapshots.diff import diff
 from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.system.git import Git, Repository
@@ -88,9 +88,7 @@ def import_run(
     headers = _headers(directory, result)
     _require_room(repository, directory, headers)
     with quarantine(repository) as held:
-        for number, (worker_id, header) in enumerate(headers.items(), start=1):
-            show(f"reading bundle {number} of {len(headers)}: {bundle_name(worker_id)}")
-            held.take_in((directory / bundle_name(worker_id)).absolute(), header)
+        _take_in(held, directory, headers, show)
         if held.git.resolve(f"{result.base_commit}^{{commit}}") is None:
             raise EnvironmentProblem(
                 f"the run started from commit {result.base_commit[:12]}, which is not in this repository",
@@ -124,6 +122,12 @@ def import_run(
                 give_back(repository, result.run_id, branches, kept, lock)
                 raise
     return _imported(result, true, specs, tips)
+
+
+def _take_in(held: Quarantine, directory: Path, headers: Mapping[int, Header], show: Callable[[str], None]) -> None:
+    for number, (worker_id, header) in enumerate(headers.items(), start=1):
+        show(f"reading bundle {number} of {len(headers)}: {bundle_name(worker_id)}")
+        held.take_in((directory / bundle_name(worker_id)).absolute(), header)
 
 
 def _read_result(directory: Path) -> RunResult:

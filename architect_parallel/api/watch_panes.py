@@ -31,6 +31,13 @@ KEYS = (
     ("q", "leave; the run goes on"),
 )
 
+QUESTIONS = {
+    "filter": "show workers with these words",
+    "search": "search",
+    "send": "what the worker is to do now; it goes on in its worktree, in the same session",
+}
+"""The use of the field at the end → the words in it while it is empty."""
+
 
 class Lines(ScrollView, can_focus=True):
     """Lines of text that can be scrolled and searched. At the end it follows text that is added."""

@@ -22,7 +22,7 @@ from textual.widgets import Footer, Input, Static
 
 from architect_parallel.api import watch_verbs as verbs
 from architect_parallel.api.watch_details import Details
-from architect_parallel.api.watch_panes import KeyHelp, YesOrNo
+from architect_parallel.api.watch_panes import QUESTIONS, KeyHelp, YesOrNo
 from architect_parallel.api.watch_table import WorkerTable
 from architect_parallel.api.watched_run import WatchedRun, matches
 from architect_parallel.errors import ArchitectParallelError, ExitCode
@@ -33,11 +33,6 @@ from architect_parallel.system import clock, signals
 from architect_parallel.system.git import Repository
 from architect_parallel.text.sanitize import one_line
 
-QUESTIONS = {
-    "filter": "show workers with these words",
-    "search": "search",
-    "send": "what the worker is to do now; it goes on in its worktree, in the same session",
-}
 NARROW = 140
 """On a narrower screen the details are below the list, else beside it."""
 
@@ -121,14 +116,11 @@ class WatchScreen(App[int]):
 
     def on_mount(self) -> None:
         self.query_one(WorkerTable).focus()
-        self._arrange()
+        self.on_resize()
         self._tick()
         self.set_interval(LOOK_S, self._tick)
 
     def on_resize(self) -> None:
-        self._arrange()
-
-    def _arrange(self) -> None:
         self.query_one("#body").set_class(self.size.width < NARROW, "narrow")
 
     # What is shown
@@ -141,6 +133,8 @@ class WatchScreen(App[int]):
     def _tick(self) -> None:
         if self._received:
             self.exit(128 + self._received[0])
+            return
+        if not self._is_up:
             return
         self.watched.look()
         self.refresh_all()
@@ -160,7 +154,7 @@ class WatchScreen(App[int]):
 
     def refresh_all(self) -> None:
         """Draw what has changed."""
-        if not self.is_running or len(self.screen_stack) > 1:
+        if not self._is_up or len(self.screen_stack) > 1:
             return
         self.query_one("#head", Static).update(self._head())
         chosen = self._chosen.get(self._run_id)
@@ -169,6 +163,11 @@ class WatchScreen(App[int]):
         shown = [worker for worker in run if matches(worker, self._filter.split())]
         self._table.show(run, shown, self.watched.last_words, clock.now())
         self._details.show(self.watched, self._table.selected)
+
+    @property
+    def _is_up(self) -> bool:
+        """The widgets are there. A timer can still fire while the view is being left."""
+        return self.is_running and bool(self.query(WorkerTable)) and bool(self.query(Details))
 
     @property
     def _table(self) -> WorkerTable:
@@ -196,7 +195,8 @@ class WatchScreen(App[int]):
     # What the user does
 
     def on_data_table_row_highlighted(self) -> None:
-        self._details.show(self.watched, self._table.selected)
+        if self._is_up:
+            self._details.show(self.watched, self._table.selected)
 
     def on_data_table_row_selected(self) -> None:
         self.action_pane("log")

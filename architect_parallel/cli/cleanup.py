@@ -56,8 +56,9 @@ def parallel_cleanup(
             for problem in settle_runs(repository, journal, run):
                 warn(problem)
         with progress() as show:
-            show("looking at worktrees and branches")
-            plan = plan_cleanup(repository, journal, run=run, force=force, keep_branches=keep_branches, kind=kind)
+            plan = plan_cleanup(
+                repository, journal, run=run, force=force, keep_branches=keep_branches, kind=kind, show=show
+            )
             if dry_run:
                 outcome = CleanupOutcome(removed=(), stays=plan.stays)
             else:

@@ -78,6 +78,7 @@ def plan_cleanup(
     force: bool = False,
     keep_branches: bool = False,
     kind: LeftoverKind = LeftoverKind.ALL,
+    show: Callable[[str], None] = lambda line: None,
 ) -> CleanupPlan:
     """Decide which parts of ended runs may be removed.
 
@@ -85,6 +86,7 @@ def plan_cleanup(
         run: Only this run. `None` means all.
         force: Remove what is dirty or unmerged as well.
         kind: Consider only these. A branch of a kind other than all is removed whether merged or not.
+        show: Takes a line of progress before each worker.
 
     Raises:
         NothingToDo: There is no run `run`.
@@ -111,7 +113,7 @@ def plan_cleanup(
                         hint=found.hint,
                     )
                 )
-        for left in of_kind(journal, run_id, leftovers(repository, journal, run_id), kind):
+        for left in of_kind(journal, run_id, leftovers(repository, journal, run_id, show), kind):
             if kind is not LeftoverKind.ALL:
                 left = replace(left, branch_stays=None)
             item, reasons = _decided(left, force=force, keep_branches=keep_branches)

@@ -10,7 +10,7 @@ its files.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -81,15 +81,24 @@ class Leftover:
         return self.content.left_out if self.content is not None else ()
 
 
-def leftovers(repository: Repository, journal: Journal, run_id: str) -> list[Leftover]:
-    """Leftovers of the workers of an ended run, in order of their ids. Workers that left nothing are not listed."""
+def leftovers(
+    repository: Repository, journal: Journal, run_id: str, show: Callable[[str], None] = lambda line: None
+) -> list[Leftover]:
+    """Leftovers of the workers of an ended run, in order of their ids. Workers that left nothing are not listed.
+
+    Args:
+        show: Takes a line of progress before each worker.
+    """
     recorded = journal.recorded(run_id, files=False)
     result = replay(recorded, live=False)
     done = {item.worker_id: item for item in result.results}
     # A worker without isolation worked in a directory of the user's: nothing there is ours.
     isolated = [spec for spec in result.planned if spec.isolation is not Isolation.NONE]
     isolated += [integration_spec(integration) for integration in integrations(journal, run_id)]
-    found = (_leftover(repository, journal, result, spec, done.get(spec.worker_id)) for spec in isolated)
+    found = []
+    for spec in isolated:
+        show(f"looking at worker {spec.worker_id} of {run_id}")
+        found.append(_leftover(repository, journal, result, spec, done.get(spec.worker_id)))
     running = still_running(recorded)
     return [
         replace(entry, worktree_stays="its agent is still being stopped", forcible=False, hint="try again")

@@ -71,7 +71,7 @@ class Screen:
 
     async def ends(self) -> None:
         """Wait until the view has been left."""
-        for _ in range(600):
+        for _ in range(2000):
             if self.app.return_value is not None:
                 return
             await self._pilot.pause(0.05)  # type: ignore[attr-defined]
@@ -79,7 +79,7 @@ class Screen:
 
     async def shows(self, *words: str) -> None:
         """Wait until all `words` are on the screen."""
-        for _ in range(600):
+        for _ in range(2000):
             if all(word in self.text for word in words):
                 return
             await self._pilot.pause(0.05)  # type: ignore[attr-defined]

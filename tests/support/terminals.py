@@ -16,6 +16,9 @@ import pyte
 
 from support.console import SCRIPT
 
+PATIENCE_S = 120
+"""Enough on a machine that is busy with other tests."""
+
 
 class Terminal:
     """`architect` with these arguments in a terminal. Use `close` at the end."""
@@ -53,15 +56,16 @@ class Terminal:
 
     def shows(self, *words: str) -> None:
         """Wait until all `words` are on the screen."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not all(word in self.text for word in words):
             assert time.monotonic() < deadline, f"{words} are not on the screen:\n{self.text}"
 
     def ends(self) -> int:
         """Wait for the end of the command, and return its exit code."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while self.process.poll() is None:
-            assert time.monotonic() < deadline, f"it does not end:\n{self.text}"
+            shown = self.text  # a terminal that nobody reads would hold the command up
+            assert time.monotonic() < deadline, f"it does not end:\n{shown}"
         return self.process.returncode
 
     def close(self) -> None:

@@ -33,8 +33,11 @@ class FakeTerminal:
     def lines(self) -> list[str]:
         """The screen as it is now, without the empty lines at its end."""
         self.stream.flush()
-        os.write(self.slave, b"\x00")  # the pipe has something to read: no need to wait
-        self._parser.feed(os.read(self.master, 65536))
+        os.write(self.slave, b"\x00")  # the end of what was written so far
+        data = b""
+        while not data.endswith(b"\x00"):
+            data += os.read(self.master, 65536)
+        self._parser.feed(data)
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip().split("\n")
 
 
