@@ -44,6 +44,7 @@ from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
 from architect_parallel.workers.request import profile_request
+from architect_parallel.worktrees.places import DIRECTORY_PREFIX
 
 ANSWER_TIMEOUT_S = 300.0
 """Seconds for one answer if workers have no time limit."""
@@ -158,7 +159,9 @@ class _JudgeSession:
         for worker in self._result.results:
             names |= judge_prompt.names_of(worker.model) if worker.model != "default" else set()
         for spec in self._plan.workers:
-            names |= {spec.branch, Path(spec.worktree_path).name}
+            names |= {spec.branch, spec.worktree_path}
+            if (name := Path(spec.worktree_path).name).startswith(DIRECTORY_PREFIX):  # not an ordinary word
+                names.add(name)
         shown = {}
         for worker in self._result.results:
             if worker.status is not Status.SUCCESS or worker.diff is None or not worker.diff.files:
