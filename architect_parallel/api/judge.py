@@ -46,6 +46,7 @@ from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.text.names import DEFAULT_MODEL
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
 from architect_parallel.workers.request import profile_request
+from architect_parallel.worktrees.places import DIRECTORY_PREFIX
 
 ANSWER_TIMEOUT_S = 300.0
 """Seconds for one answer if workers have no time limit."""
@@ -161,7 +162,9 @@ class _JudgeSession:
             for model in {worker.model, worker.competitor} - {DEFAULT_MODEL}:
                 names |= judge_prompt.names_of(model)
         for spec in self._plan.workers:
-            names |= {spec.branch, Path(spec.worktree_path).name}
+            names |= {spec.branch, spec.worktree_path}
+            if (name := Path(spec.worktree_path).name).startswith(DIRECTORY_PREFIX):  # not an ordinary word
+                names.add(name)
         shown = {}
         for worker in self._result.results:
             if worker.status is not Status.SUCCESS or worker.diff is None or not worker.diff.files:

@@ -96,6 +96,23 @@ def test_a_run_ends_when_it_is_cancelled_and_when_the_client_leaves(architect: A
     assert [run["status"] for run in runs] == ["canceled", "canceled"]
 
 
+def test_a_cancelled_request_cancels_its_run(architect: Architect) -> None:
+    async def steps(client: Client) -> None:
+        with anyio.CancelScope() as scope:
+
+            async def leave(progress: float, total: float | None, message: str | None) -> None:
+                scope.cancel()
+
+            words = {"tasks": ["sleep 600"], "backend": "shell"}
+            await client.call_tool("run_parallel", words, progress_callback=leave)
+        assert scope.cancelled_caught
+        while (run := (await ask(client, "status"))["runs"][0])["status"] == "running":
+            await anyio.sleep(0.05)
+        assert run["status"] == "canceled"
+
+    with_client(architect.cwd, steps=steps)
+
+
 def test_a_worker_starts_runs_only_where_that_is_allowed_and_within_its_budget(checkout: Path) -> None:
     config = ParallelConfig(tasks=["echo a > a"], backend="shell", budget=5)
     worker = dict(os.environ) | {DEPTH: "1", BUDGET: "2.0"}
