@@ -133,7 +133,9 @@ class RunOptions:
         "HOW",
     )
     sandbox: SandboxWord | None = flag(
-        None, "Contain agents and their checks: auto, off or write (docs/containment.md) [as configured].", "LEVEL"
+        None,
+        "Contain agents and their checks: auto, off, write or closed (docs/containment.md) [as configured].",
+        "LEVEL",
     )
     network: NetworkWord | None = flag(None, "Network of contained agents: open, hosts or none [as configured].", "HOW")
     allow_hosts: Hosts = flag(

@@ -157,7 +157,7 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
         yield ("parallel_runs", "backend")
     # A file may tighten the containment and hide more. Here each layer is alone: what it tightens is not known, so
     # only the tightest words count.
-    tight = {"level": SandboxLevel.WRITE, "network": Network.NONE, "hide": None}
+    tight = {"level": SandboxLevel.CLOSED, "network": Network.NONE, "hide": None}
     yield from (
         ("sandbox", key)
         for key, value in data.get("sandbox", {}).items()

@@ -7,6 +7,8 @@ order of depth, so that what is mounted deeper is mounted later.
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -20,6 +22,7 @@ from architect_parallel.containment.profile import (
     CACHE_PLACES,
     CACHE_VARIABLES,
     LOST_VARIABLES,
+    TOOL_VARIABLES,
     WITH_PROGRAMS,
     SandboxProfile,
 )
@@ -51,7 +54,7 @@ def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Laun
     if not sandbox.is_contained:
         return launch
     scratch = make_private_dir(profile.scratch)
-    for name in ("tmp", "caches"):
+    for name in ("tmp", "caches", "home", "root"):
         make_private_dir(scratch / name)
     os.chmod(scratch / "tmp", 0o1777)
     (scratch / "empty").touch(0o400)
@@ -94,6 +97,8 @@ def _steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Iterato
     if sandbox.network is Network.HOSTS:
         yield ("listen", *_ports(sandbox))
     yield ("view",)
+    if profile.system is not None:
+        yield ("root", profile.scratch / "root")
     yield from sorted(_view(launch, profile), key=_order)
     if is_root:
         yield from (("keep", f"/proc/{name}") for name in KEPT_IN_PROC)
@@ -163,10 +168,12 @@ def _view(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
     for place in PRIVATE_PLACES:
         if os.path.isdir(place) and not os.path.islink(place):
             yield ("bind", scratch / "tmp", place)
+    yield from _tools(launch, profile)
     covered: set[str] = set()
+    seen = None if profile.system is None else tuple(f"{os.path.realpath(path)}/" for path in profile.read)
     for path in _hidden(profile):
         real = os.path.realpath(path)
-        if real in covered or not os.path.exists(real):
+        if real in covered or not os.path.exists(real) or (seen is not None and not real.startswith(seen)):
             continue
         covered.add(real)
         yield ("hide", real) if os.path.isdir(real) else ("read", scratch / "empty", real)
@@ -174,7 +181,8 @@ def _view(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
     read = {os.path.realpath(path) for path in profile.read if path.exists()}
     caches = tuple(dict.fromkeys(map(os.path.realpath, profile.caches)))
     own = tuple(f"{path}/" for path in (*written, *caches))
-    named = {path for path in _named(launch, profile) if not f"{path}/".startswith(own)}
+    everywhere = _named(launch, profile) if profile.system is None else set()
+    named = {path for path in everywhere if not f"{path}/".startswith(own)}
     yield from (("bind", path, path) for path in written)
     yield from (("read", path, path) for path in (read | named) - written)
     for number, real in enumerate(caches):
@@ -182,6 +190,40 @@ def _view(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
             changes, work = (make_private_dir(scratch / "caches" / f"{number}.{part}") for part in ("new", "work"))
             otherwise = "keep" if os.path.basename(real) in WITH_PROGRAMS else "empty"
             yield ("overlay", real, real, changes, work, otherwise)
+
+
+def _tools(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
+    """With `closed`: the system, the tools that the command line and the environment name, and an empty home."""
+    if profile.system is None:
+        return
+    for path in profile.system:
+        if path.is_symlink():
+            yield ("link", os.readlink(path), path)
+        elif path.exists():
+            yield ("bind" if path.name == "proc" else "read", path, path)
+    home = launch.env.get("HOME", "")
+    if home.startswith("/"):
+        yield ("bind", profile.scratch / "home", os.path.realpath(home))
+    program = shutil.which(launch.argv[0], path=launch.env.get("PATH"))
+    words = [*launch.env.get("PATH", "").split(os.pathsep), *(launch.env.get(name, "") for name in TOOL_VARIABLES)]
+    tools = {path for word in words if word.startswith("/") for path in _with_prefix(word)}
+    if program is not None:
+        tools |= {os.path.dirname(os.path.abspath(program)), *_with_prefix(os.path.dirname(os.path.realpath(program)))}
+    if launch.argv[0] == sys.executable:  # the embedded agent
+        tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
+    system = tuple(f"{path}/" for path in profile.system)
+    kept = {os.path.realpath(home), "/", *map(os.path.realpath, PRIVATE_PLACES)}
+    for tool in tools:
+        real = os.path.realpath(tool)
+        if os.path.exists(real) and real not in kept and not f"{tool}/".startswith(system):
+            yield ("read", real, tool)
+
+
+def _with_prefix(path: str) -> Iterator[str]:
+    """A directory of programs, and what they bring: the libraries beside `bin`."""
+    yield path
+    real = os.path.realpath(path)
+    yield os.path.dirname(real) if os.path.basename(real) == "bin" else real
 
 
 def _devices() -> Iterator[Step]:
