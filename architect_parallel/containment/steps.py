@@ -224,6 +224,9 @@ def _with_prefix(path: str) -> Iterator[str]:
     yield path
     real = os.path.realpath(path)
     yield os.path.dirname(real) if os.path.basename(real) == "bin" else real
+    above, modules, _ = f"{real}/".partition("/node_modules/")
+    if modules:  # what a package needs lies beside it
+        yield f"{above}/node_modules"
 
 
 def _devices() -> Iterator[Step]:
