@@ -39,6 +39,8 @@ ROOT_CAPABILITIES = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 31))
 KEPT_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi")
 """Entries of /proc that uid 0 may write without any capability."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+THREADS = 4
+"""The kernel's limit counts threads, not processes: a worker may have so many of them for each process."""
 PROXY_PORT = 3128
 PRIVATE_PLACES = ("/tmp", "/var/tmp")
 
@@ -102,6 +104,8 @@ def _steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Iterato
     yield from sorted(_view(launch, profile), key=_order)
     if is_root:
         yield from (("keep", f"/proc/{name}") for name in KEPT_IN_PROC)
+    if sandbox.processes is not None and not is_root:  # root has no such limit: the sampler counts
+        yield ("processes", sandbox.processes * THREADS)
     yield ("capabilities", ROOT_CAPABILITIES if is_root else 0)
     if landlock.scopes():
         yield ("landlock", 0, landlock.scopes())

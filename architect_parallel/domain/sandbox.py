@@ -73,6 +73,8 @@ class Sandbox:
     hide: tuple[str, ...] = ()
     read_only: bool = False
     """The worktree cannot be changed either."""
+    processes: int | None = None
+    """Number of processes at the same time. `None` means no limit."""
     gaps: tuple[str, ...] = ()
     """The parts of the level's promise that this mechanism cannot keep here."""
 

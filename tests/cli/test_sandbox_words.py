@@ -71,7 +71,7 @@ def test_a_repository_may_only_tighten(architect: Architect, checkout: Path, hom
     assert plan["workers"][0]["sandbox"] | {"gaps": []} == {
         "level": "write", "mechanism": "namespaces", "network": "none", "hosts": [], "write": [], "read": [],
         "show": [], "hide": [],
-        "read_only": False, "gaps": [],
+        "read_only": False, "processes": 1000, "gaps": [],
     }  # fmt: skip
     assert any("sandbox.level" in warning and "config trust" in warning for warning in plan["warnings"])
     file.write_text("sandbox: {level: closed, network: none, hide: [~/secret]}\n")
