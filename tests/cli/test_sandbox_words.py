@@ -91,3 +91,16 @@ def test_checks_are_in_the_box_of_their_worker(architect: Architect, home: Path)
     assert architect(*RUN[:1], "touch x", *RUN[2:], *words).json["results"][0]["checks"][0]["passed"]
     control = architect(*RUN[:1], "touch y", *RUN[2:], "--sandbox", "off", *words[2:])
     assert not control.json["results"][0]["checks"][0]["passed"]
+
+
+@needs_namespaces
+def test_a_flow_is_held_when_that_is_asked_for_and_in_place_not_by_default(
+    architect: Architect, checkout: Path, home: Path
+) -> None:
+    flow = "states:\n  go: {tool: bash, arguments: {command: 'touch ~/planted'}}\n"
+    (checkout / "f.yaml").write_text(flow)
+    assert architect("flow", "run", "f.yaml", "--sandbox", "write", "--json").json["status"] == "failed"
+    assert not (home / "planted").exists()
+    assert architect("flow", "run", "f.yaml", "--json", env={"ARCHITECT_SANDBOX": "auto"}).json["status"] == "success"
+    assert (home / "planted").exists()
+    assert architect("flow", "run", "f.yaml", "--sandbox", "strong").code == 2
