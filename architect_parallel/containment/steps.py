@@ -39,6 +39,8 @@ ROOT_CAPABILITIES = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 31))
 KEPT_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi")
 """Entries of /proc that uid 0 may write without any capability."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+UNSIGNED = ("commit.gpgSign", "tag.gpgSign")
+"""git settings that are off inside."""
 THREADS = 4
 """The kernel's limit counts threads, not processes: a worker may have so many of them for each process."""
 PROXY_PORT = 3128
@@ -81,6 +83,10 @@ def _encoded(step: Step) -> bytes:
 def _environment(env: Mapping[str, str], profile: SandboxProfile) -> dict[str, str]:
     """The variables without those that name what the program cannot reach, and with the places of missing caches."""
     kept = {name: value for name, value in env.items() if not any(fnmatchcase(name, lost) for lost in LOST_VARIABLES)}
+    count = int(kept.get("GIT_CONFIG_COUNT") or 0)
+    for number, key in enumerate(UNSIGNED, count):  # the keys are hidden: with them on, `git commit` would fail
+        kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": "false"}
+    kept["GIT_CONFIG_COUNT"] = str(count + len(UNSIGNED))
     for name in CACHE_PLACES:
         if name in kept and not os.path.isdir(kept[name]):
             kept[name] = f"/tmp/.cache-{name.lower()}"
@@ -250,7 +256,7 @@ def _devices() -> Iterator[Step]:
 
 
 def _hidden(profile: SandboxProfile) -> Iterator[Path]:
-    yield from profile.hidden
+    yield from filter(os.path.lexists, profile.hidden)
     kept = {os.path.realpath(path) for path in (*profile.write, *profile.read)}
     for directory, pattern in profile.hidden_patterns:
         try:
