@@ -121,6 +121,7 @@ class RunOptions:
         None, "Memory limit of a worker's process tree, such as 2GiB, at least 64MiB.", "SIZE", null="no limit"
     )
     output_per_worker: Size = key(1024**3, "Output limit of one worker.")
+    processes_per_worker: Count = option(1000, "Number of processes that one worker may have at the same time.", "N")
     grace: Duration = option(5.0, "Time between the polite signal and the kill.", "D")
     max_steps: Count = option(50, "Step limit of one worker's agent.", "N")
     retries: Retries = option(0, "Number of further attempts after a failure that another attempt may avoid.", "N")
@@ -148,7 +149,9 @@ class RunOptions:
     )
     allow_secrets: bool = flag(False, "Accept results that hold a key which the agent was given.")
     sandbox: SandboxWord | None = flag(
-        None, "Contain agents and their checks: auto, off or write (docs/containment.md) [as configured].", "LEVEL"
+        None,
+        "Contain agents and their checks: auto, off, write or closed (docs/containment.md) [as configured].",
+        "LEVEL",
     )
     network: NetworkWord | None = flag(None, "Network of contained agents: open, hosts or none [as configured].", "HOW")
     allow_hosts: Hosts = flag(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from architect_parallel.domain import RunStatus
+from architect_parallel.containment.decision import LEVELS, NETWORKS, ORDER
+from architect_parallel.containment.landlock import gaps
+from architect_parallel.containment.probe import prober
+from architect_parallel.domain import Mechanism, Network, RunStatus, SandboxLevel
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.journal import Journal
 from architect_parallel.runs.workspace import Workspace, load_workspace
@@ -36,7 +40,7 @@ class Finding:
 
 def examine(workspace_root: Path, config_file: Path | None = None) -> list[Finding]:
     """Find out what this machine can enforce and what is wrong, as far as possible without starting an agent."""
-    findings = [_examine_git(), *_examine_machine(workspace_root)]
+    findings = [_examine_git(), *_examine_machine(workspace_root), examine_sandbox(os.environ)]
     try:
         here = load_workspace(workspace_root, config_file)
         with Journal.of(here.repository) as journal:
@@ -100,6 +104,23 @@ def _examine_places(here: Workspace) -> Finding:
         remedy = "set worktrees.root to ../{repo}.worktrees/{name}"
         return Finding(check="worktrees", level="note", text=text, remedy=remedy)
     return Finding(check="worktrees", level="ok", text=f"made in {shared_directory(here.repository, settings)}")
+
+
+def examine_sandbox(environ: Mapping[str, str]) -> Finding:
+    """The levels and networks that can be had here, by what, and what would bring more."""
+    probe = prober(environ)
+    problems = {mechanism: probe(mechanism) for mechanism in ORDER}
+    mechanism = next((name for name, problem in problems.items() if problem is None), None)
+    why = "; ".join(f"{name}: {problem}" for name, problem in problems.items() if problem is not None)
+    if mechanism is None:
+        remedy = "allow user namespaces (docs/containment.md)"
+        return Finding(check="sandbox", level="note", text=f"agents cannot be contained: {why}", remedy=remedy)
+    levels = ", ".join(level for level in SandboxLevel if level in LEVELS[mechanism] and level != "off")
+    networks = ", ".join(network for network in Network if network in NETWORKS[mechanism])
+    text = f"levels {levels} by {mechanism}; networks {networks}"
+    if mechanism is Mechanism.LANDLOCK:
+        return Finding(check="sandbox", level="note", text=f"{text}; gaps: {'; '.join(gaps())}; {why}")
+    return Finding(check="sandbox", level="ok", text=text)
 
 
 def _examine_repository(here: Workspace, journal: Journal) -> Iterator[Finding]:

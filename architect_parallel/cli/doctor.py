@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,13 +17,22 @@ if TYPE_CHECKING:
     from architect_parallel.text.display import Display
 
 
-def doctor(json: options.Json = False, config: options.Config = None) -> None:
+def doctor(
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Try what a contained agent must not be able to do, in a scratch place.")
+    ] = False,
+    json: options.Json = False,
+    config: options.Config = None,
+) -> None:
     """Check what this machine can do and what is wrong.
 
     Git, the repository, supervision, memory, disk, backends; exit 3 when something makes runs impossible.
     """
     from architect_parallel.api.doctor import examine
 
+    if sandbox:
+        _try_sandbox(as_json=json)
+        return
     findings = examine(Path.cwd(), config)
     if json:
         answer_json(
@@ -51,3 +61,25 @@ def _lines(finding: Finding, display: Display) -> list[str]:
     first, *more = display.wrap(f"{finding.check}: {finding.text}", indent)
     remedy = display.wrap(f"try: {finding.remedy}", indent, hanging="  ") if finding.remedy else []
     return [display.paint(mark, style) + first[len(mark) :], *more, *remedy]
+
+
+def _try_sandbox(*, as_json: bool) -> None:
+    """Try the acts at the level `write`. Exit 1 if one that is possible without a sandbox is possible inside."""
+    from architect_parallel.api.sandbox_trial import try_acts
+    from architect_parallel.domain import SandboxLevel
+
+    sandbox, trials = try_acts(os.environ, SandboxLevel.WRITE)
+    through = [trial for trial in trials if trial.inside]
+    if as_json:
+        acts = [{"act": trial.act, "inside": trial.inside, "outside": trial.outside} for trial in trials]
+        words = {"level": sandbox.level.value, "mechanism": sandbox.mechanism.value, "gaps": list(sandbox.gaps)}
+        answer_json({"sandbox": words, "acts": acts})
+    else:
+        answer(f"{sandbox.level} by {sandbox.mechanism}: {len(trials) - len(through)} of {len(trials)} acts are held")
+        for trial in trials:
+            control = "" if trial.outside else " (not possible without a sandbox either)"
+            answer(f"{'DONE' if trial.inside else 'held'}  {trial.act}{control}")
+        for gap in sandbox.gaps:
+            answer(f"gap   {gap}")
+    if through and not sandbox.gaps:
+        raise typer.Exit(ExitCode.NOT_ALL_SUCCEEDED)

@@ -19,8 +19,17 @@ from architect_parallel.cli.stdin_tasks import stdin_text
 )
 @options.run_options(
     *("check_timeout", "baseline", "backend", "agent", "max_parallel", "budget_per_worker", "budget"),
-    *("timeout_per_worker", "timeout", "idle_timeout", "memory_per_worker", "grace", "max_steps", "retries"),
-    *("base", "include_dirty", "allow_partial", "tripwire", "allow_secrets", "sandbox", "network", "allow_hosts"),
+    *(
+        "timeout_per_worker",
+        "timeout",
+        "idle_timeout",
+        "memory_per_worker",
+        "processes_per_worker",
+        "grace",
+        "max_steps",
+    ),
+    *("retries", "base", "include_dirty", "allow_partial", "tripwire", "allow_secrets", "sandbox", "network"),
+    "allow_hosts",
     max_parallel="Number of workers that run at the same time [3].",
 )
 def evaluate(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -32,6 +32,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A flow file, YAML or
 
 
 @app.command(cls=PlainCommand)
+@options.run_options("sandbox", "network", "allow_hosts", before="json")
 def run(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A flow file, YAML or JSON.")] = None,
     resume: Annotated[
@@ -52,6 +53,7 @@ def run(
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
+    **flags: Any,
 ) -> None:
     """Run a flow in the current directory.
 
@@ -65,12 +67,20 @@ def run(
     if file is not None:
         variables = dict(_assignment(text) for text in var or ())
         run_shown(
-            file, variables, budget=budget, timeout=timeout, as_json=json, quiet=quiet, dry_run=dry_run, config=config
+            file,
+            variables,
+            budget=budget,
+            timeout=timeout,
+            as_json=json,
+            quiet=quiet,
+            dry_run=dry_run,
+            config=config,
+            **flags,
         )
         return
     assert resume is not None
-    if var or budget or timeout or dry_run:
-        hint = "leave out --var, --budget, --timeout and --dry-run"
+    if var or budget or timeout or dry_run or any(flags.values()):
+        hint = "leave out --var, --budget, --timeout, --dry-run and the sandbox"
         raise UsageError("--resume keeps the settings of the run", hint=hint)
     finish(resumed(resume, answer=reply, as_json=json, quiet=quiet, config=config), as_json=json)
 
@@ -85,12 +95,24 @@ def run_shown(
     quiet: bool,
     dry_run: bool,
     config: Path | None,
+    sandbox: str | None = None,
+    network: str | None = None,
+    allow_hosts: Sequence[str] | None = None,
 ) -> None:
     """Run the flow in `file`, show it live as far as the streams allow, and end with its exit code."""
     from architect_parallel.flows.plan import FlowConfig, plan_flow
     from architect_parallel.flows.runner import run_flow
 
-    request = FlowConfig(file=file, variables=variables, budget=budget, timeout=timeout, config_file=config)
+    request = FlowConfig(
+        file=file,
+        variables=variables,
+        budget=budget,
+        timeout=timeout,
+        sandbox=sandbox,
+        network=network,
+        allow_hosts=tuple(allow_hosts or ()),
+        config_file=config,
+    )
     if dry_run:
         _, flow, plan = plan_flow(request, Path.cwd())
         _show(flow, as_json=as_json, whole=True)

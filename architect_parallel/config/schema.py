@@ -283,13 +283,14 @@ class SandboxSection(Section):
     """Containment of agents and checks by the operating system: docs/containment.md."""
 
     level: SandboxWord = Field(
-        default=SandboxSettings().level, description="auto, off or write. auto is write where that is possible."
+        default=SandboxSettings().level, description="auto, off, write or closed. auto is write where possible."
     )
     network: Network = Field(default=Network.OPEN, description="open: as you. hosts: named ones. none: nothing.")
     hosts: tuple[Host, ...] = Field(
         default=(), description="With network hosts: hosts beside the backend's own, as --allow-host takes them."
     )
     write: tuple[FullPath, ...] = Field(default=(), description="Further places that agents may write, such as ~/.m2.")
+    read: tuple[FullPath, ...] = Field(default=(), description="With closed: further places that agents may read.")
     show: tuple[FullPath, ...] = Field(default=(), description="Paths taken off the list of hidden ones.")
     hide: tuple[FullPath, ...] = Field(default=(), description="Paths added to the list of hidden ones.")
 

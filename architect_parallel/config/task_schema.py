@@ -54,8 +54,8 @@ class DefaultsSection(Section):
         " default in place.",
     )
     sandbox_mode: SandboxMode | None = Field(default=None, description="How far the agent's own sandbox lets it write.")
-    sandbox: SandboxWord | None = Field(default=None, description="auto, off or write: docs/containment.md.")
-    network: Network | None = Field(default=None, description="Network of the contained agent: open or none.")
+    sandbox: SandboxWord | None = Field(default=None, description="auto, off, write or closed: docs/containment.md.")
+    network: Network | None = Field(default=None, description="Network of the contained agent: open, hosts or none.")
     output_format: OutputFormat | None = Field(default=None, description="What the agent is asked to print.")
     max_tokens: Count | None = Field(default=None, description="Output tokens per model reply.")
     max_turns: Count | None = Field(default=None, description="Agent steps; null: max_steps of the configuration.")

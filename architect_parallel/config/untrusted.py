@@ -12,7 +12,7 @@ from architect_parallel.text.place_names import DEFAULT_ROOT
 _LIMITS = frozenset(
     {
         *("workers", "workers_ceiling", "max_parallel", "max_steps", "retries"),
-        *("budget", "budget_per_worker", "memory_per_worker", "output_per_worker"),
+        *("budget", "budget_per_worker", "memory_per_worker", "output_per_worker", "processes_per_worker"),
         *("timeout", "timeout_per_worker", "idle_timeout", "check_timeout", "rate_limit_wait", "grace"),
     }
 )
@@ -57,7 +57,7 @@ def dangerous(data: dict[str, Any]) -> Iterator[KeyPath]:
         yield ("parallel_runs", "backend")
     # A file may tighten the containment and hide more. Here each layer is alone: what it tightens is not known, so
     # only the tightest words count.
-    tight = {"level": SandboxLevel.WRITE, "network": Network.NONE, "hide": None}
+    tight = {"level": SandboxLevel.CLOSED, "network": Network.NONE, "hide": None}
     yield from (
         ("sandbox", key)
         for key, value in data.get("sandbox", {}).items()

@@ -68,6 +68,7 @@ class Box:
             architect_dir=self.repository.state_dir,
             write=(own_repository, modules, large_files, state / self.name, *budget_files, *self.write),
             read=(self.run_dir / "prompts" / f"{self.name}.txt", *links(state / self.name), *self.read),
+            objects=(self.repository.common_dir / "objects",),
             caches=tuple(Path(self.environ[name]) for name in CACHE_PLACES if self.environ.get(name)),
             scratch=self._scratch(),
         )

@@ -22,6 +22,11 @@ from architect_parallel.errors import EnvironmentProblem, UsageError
 
 ORDER = (Mechanism.NAMESPACES, Mechanism.LANDLOCK)
 """Mechanisms, the best first."""
+LEVELS: Mapping[Mechanism, frozenset[str]] = {
+    Mechanism.NAMESPACES: frozenset({AUTO, *SandboxLevel}),
+    Mechanism.LANDLOCK: frozenset({AUTO, SandboxLevel.WRITE}),
+}
+"""The levels that a mechanism can hold."""
 NETWORKS: Mapping[Mechanism, frozenset[Network]] = {
     Mechanism.NAMESPACES: frozenset(Network),
     Mechanism.LANDLOCK: frozenset({Network.OPEN}),
@@ -75,13 +80,16 @@ def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
         raise UsageError("--allow-host needs the network hosts", hint="--network hosts")
     problems: list[str] = []
     for mechanism in ORDER:
+        if level not in LEVELS[mechanism]:
+            problems.append(f"{mechanism}: cannot hold the level {level}")
+            continue
         if network not in NETWORKS[mechanism]:
             problems.append(f"{mechanism}: cannot hold the network {network}")
             continue
         problem = probe(mechanism)
         if problem is None:
             by_default = level == AUTO and network is Network.OPEN
-            return Decision(sandbox=_sandbox(mechanism, network, wanted, settings), by_default=by_default)
+            return Decision(sandbox=_sandbox(level, mechanism, network, wanted, settings), by_default=by_default)
         problems.append(f"{mechanism}: {problem}")
     why = "; ".join(problems)
     if level != AUTO or network is not Network.OPEN:
@@ -103,13 +111,14 @@ def _level(wanted: Wanted, settings: SandboxSettings) -> str:
     return settings.level
 
 
-def _sandbox(mechanism: Mechanism, network: Network, wanted: Wanted, settings: SandboxSettings) -> Sandbox:
+def _sandbox(level: str, mechanism: Mechanism, network: Network, wanted: Wanted, settings: SandboxSettings) -> Sandbox:
     return Sandbox(
-        level=SandboxLevel.WRITE,
+        level=SandboxLevel.WRITE if level == AUTO else SandboxLevel(level),
         mechanism=mechanism,
         network=network,
         hosts=tuple(dict.fromkeys((*wanted.hosts, *settings.hosts))) if network is Network.HOSTS else (),
         write=tuple(dict.fromkeys((*settings.write, *wanted.write))),
+        read=settings.read,
         show=settings.show,
         hide=settings.hide,
         read_only=wanted.mode is SandboxMode.READ_ONLY,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.domain import Sandbox
+from architect_parallel.domain import Sandbox, SandboxLevel
 
 CREDENTIALS = (
     *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".npmrc", ".pypirc"),
@@ -51,6 +51,43 @@ WITH_PROGRAMS = (".cargo", ".rustup", ".bun", ".deno", "pnpm", ".bundle", ".comp
 CACHE_PLACES = ("XDG_CACHE_HOME", "CARGO_HOME", "GOMODCACHE", "GRADLE_USER_HOME", "npm_config_cache")
 """Variables in which the user may name a cache."""
 
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix", "/sys", "/proc")
+"""With `closed`: the parts of the system that are seen. Everything else is absent unless it is named."""
+
+TOOLCHAINS = (
+    *(
+        ".pyenv",
+        ".nvm",
+        ".volta",
+        ".asdf",
+        ".rbenv",
+        ".sdkman",
+        ".rustup",
+        ".cargo/bin",
+        ".bun/bin",
+        ".deno/bin",
+        ".local/bin",
+    ),
+    *(".local/share/uv", ".local/share/mise", ".local/share/fnm", ".gitconfig", ".config/git"),
+)
+"""With `closed`: tools and git's settings below the home directory."""
+
+TOOL_VARIABLES = (
+    *(
+        "VIRTUAL_ENV",
+        "JAVA_HOME",
+        "GOROOT",
+        "RUSTUP_HOME",
+        "NVM_DIR",
+        "PNPM_HOME",
+        "PYENV_ROOT",
+        "RBENV_ROOT",
+        "ASDF_DIR",
+    ),
+    *("ASDF_DATA_DIR", "VOLTA_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "GIT_CONFIG_GLOBAL"),
+)
+"""With `closed`: variables that name tools or their settings."""
+
 SYSTEM_HIDDEN = ("/run", "/var/run")
 """Sockets of services: the container engine, the message bus, the agent of keys."""
 
@@ -84,6 +121,8 @@ class Places:
     """Places of this program that it reads: its prompt."""
     caches: tuple[Path, ...] = ()
     """Caches that the environment names."""
+    objects: tuple[Path, ...] = ()
+    """The objects that its repository borrows."""
     scratch: Path
     """A directory for its temporary files, which is removed at its end."""
 
@@ -100,6 +139,8 @@ class SandboxProfile:
     """Directory and pattern of the names in it that are hidden."""
     caches: tuple[Path, ...]
     scratch: Path
+    system: tuple[Path, ...] | None = None
+    """The parts of the system that are seen. `None` means all of it."""
 
 
 def profile(sandbox: Sandbox, places: Places) -> SandboxProfile:
@@ -116,13 +157,22 @@ def profile(sandbox: Sandbox, places: Places) -> SandboxProfile:
         hidden.append(places.architect_dir)
     if places.checkout is not None:
         patterns += [(places.checkout, ".env*"), (places.checkout, ".architect-parallel-*")]
+    is_closed = sandbox.level is SandboxLevel.CLOSED
+    named = (*places.objects, *(home / name for name in TOOLCHAINS), *(expand(path, home) for path in sandbox.read))
     own = () if sandbox.read_only else (places.directory,)
     return SandboxProfile(
         write=(*own, *places.write, *(expand(path, home) for path in sandbox.write)),
-        read=(*places.read, *map(Path, SYSTEM_SHOWN), *_below(shown, hidden), *((places.directory,) * (not own))),
+        read=(
+            *places.read,
+            *(named if is_closed else ()),
+            *map(Path, SYSTEM_SHOWN),
+            *_below(shown, hidden),
+            *((places.directory,) * (not own)),
+        ),
         hidden=tuple(path for path in hidden if path not in shown),
         hidden_patterns=tuple(patterns),
-        caches=tuple(dict.fromkeys((*(home / name for name in CACHES), *places.caches))),
+        system=tuple(map(Path, SYSTEM)) if is_closed else None,
+        caches=() if is_closed else tuple(dict.fromkeys((*(home / name for name in CACHES), *places.caches))),
         scratch=places.scratch,
     )
 

@@ -7,6 +7,8 @@ order of depth, so that what is mounted deeper is mounted later.
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -20,6 +22,7 @@ from architect_parallel.containment.profile import (
     CACHE_PLACES,
     CACHE_VARIABLES,
     LOST_VARIABLES,
+    TOOL_VARIABLES,
     WITH_PROGRAMS,
     SandboxProfile,
 )
@@ -36,6 +39,10 @@ ROOT_CAPABILITIES = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 31))
 KEPT_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi")
 """Entries of /proc that uid 0 may write without any capability."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+UNSIGNED = ("commit.gpgSign", "tag.gpgSign")
+"""git settings that are off inside."""
+THREADS = 4
+"""The kernel's limit counts threads, not processes: a worker may have so many of them for each process."""
 PROXY_PORT = 3128
 PRIVATE_PLACES = ("/tmp", "/var/tmp")
 
@@ -51,7 +58,7 @@ def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Laun
     if not sandbox.is_contained:
         return launch
     scratch = make_private_dir(profile.scratch)
-    for name in ("tmp", "caches"):
+    for name in ("tmp", "caches", "home", "root"):
         make_private_dir(scratch / name)
     os.chmod(scratch / "tmp", 0o1777)
     (scratch / "empty").touch(0o400)
@@ -76,6 +83,10 @@ def _encoded(step: Step) -> bytes:
 def _environment(env: Mapping[str, str], profile: SandboxProfile) -> dict[str, str]:
     """The variables without those that name what the program cannot reach, and with the places of missing caches."""
     kept = {name: value for name, value in env.items() if not any(fnmatchcase(name, lost) for lost in LOST_VARIABLES)}
+    count = int(kept.get("GIT_CONFIG_COUNT") or 0)
+    for number, key in enumerate(UNSIGNED, count):  # the keys are hidden: with them on, `git commit` would fail
+        kept |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": "false"}
+    kept["GIT_CONFIG_COUNT"] = str(count + len(UNSIGNED))
     for name in CACHE_PLACES:
         if name in kept and not os.path.isdir(kept[name]):
             kept[name] = f"/tmp/.cache-{name.lower()}"
@@ -94,9 +105,13 @@ def _steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Iterato
     if sandbox.network is Network.HOSTS:
         yield ("listen", *_ports(sandbox))
     yield ("view",)
+    if profile.system is not None:
+        yield ("root", profile.scratch / "root")
     yield from sorted(_view(launch, profile), key=_order)
     if is_root:
         yield from (("keep", f"/proc/{name}") for name in KEPT_IN_PROC)
+    if sandbox.processes is not None and not is_root:  # root has no such limit: the sampler counts
+        yield ("processes", sandbox.processes * THREADS)
     yield ("capabilities", ROOT_CAPABILITIES if is_root else 0)
     if landlock.scopes():
         yield ("landlock", 0, landlock.scopes())
@@ -163,10 +178,12 @@ def _view(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
     for place in PRIVATE_PLACES:
         if os.path.isdir(place) and not os.path.islink(place):
             yield ("bind", scratch / "tmp", place)
+    yield from _tools(launch, profile)
     covered: set[str] = set()
+    seen = None if profile.system is None else tuple(f"{os.path.realpath(path)}/" for path in profile.read)
     for path in _hidden(profile):
         real = os.path.realpath(path)
-        if real in covered or not os.path.exists(real):
+        if real in covered or not os.path.exists(real) or (seen is not None and not real.startswith(seen)):
             continue
         covered.add(real)
         yield ("hide", real) if os.path.isdir(real) else ("read", scratch / "empty", real)
@@ -174,7 +191,8 @@ def _view(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
     read = {os.path.realpath(path) for path in profile.read if path.exists()}
     caches = tuple(dict.fromkeys(map(os.path.realpath, profile.caches)))
     own = tuple(f"{path}/" for path in (*written, *caches))
-    named = {path for path in _named(launch, profile) if not f"{path}/".startswith(own)}
+    everywhere = _named(launch, profile) if profile.system is None else set()
+    named = {path for path in everywhere if not f"{path}/".startswith(own)}
     yield from (("bind", path, path) for path in written)
     yield from (("read", path, path) for path in (read | named) - written)
     for number, real in enumerate(caches):
@@ -182,6 +200,43 @@ def _view(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
             changes, work = (make_private_dir(scratch / "caches" / f"{number}.{part}") for part in ("new", "work"))
             otherwise = "keep" if os.path.basename(real) in WITH_PROGRAMS else "empty"
             yield ("overlay", real, real, changes, work, otherwise)
+
+
+def _tools(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
+    """With `closed`: the system, the tools that the command line and the environment name, and an empty home."""
+    if profile.system is None:
+        return
+    for path in profile.system:
+        if path.is_symlink():
+            yield ("link", os.readlink(path), path)
+        elif path.exists():
+            yield ("bind" if path.name == "proc" else "read", path, path)
+    home = launch.env.get("HOME", "")
+    if home.startswith("/"):
+        yield ("bind", profile.scratch / "home", os.path.realpath(home))
+    program = shutil.which(launch.argv[0], path=launch.env.get("PATH"))
+    words = [*launch.env.get("PATH", "").split(os.pathsep), *(launch.env.get(name, "") for name in TOOL_VARIABLES)]
+    tools = {path for word in words if word.startswith("/") for path in _with_prefix(word)}
+    if program is not None:
+        tools |= {os.path.dirname(os.path.abspath(program)), *_with_prefix(os.path.dirname(os.path.realpath(program)))}
+    if launch.argv[0] == sys.executable:  # the embedded agent
+        tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
+    system = tuple(f"{path}/" for path in profile.system)
+    kept = {os.path.realpath(home), "/", *map(os.path.realpath, PRIVATE_PLACES)}
+    for tool in tools:
+        real = os.path.realpath(tool)
+        if os.path.exists(real) and real not in kept and not f"{tool}/".startswith(system):
+            yield ("read", real, tool)
+
+
+def _with_prefix(path: str) -> Iterator[str]:
+    """A directory of programs, and what they bring: the libraries beside `bin`."""
+    yield path
+    real = os.path.realpath(path)
+    yield os.path.dirname(real) if os.path.basename(real) == "bin" else real
+    above, modules, _ = f"{real}/".partition("/node_modules/")
+    if modules:  # what a package needs lies beside it
+        yield f"{above}/node_modules"
 
 
 def _devices() -> Iterator[Step]:
@@ -201,7 +256,7 @@ def _devices() -> Iterator[Step]:
 
 
 def _hidden(profile: SandboxProfile) -> Iterator[Path]:
-    yield from profile.hidden
+    yield from filter(os.path.lexists, profile.hidden)
     kept = {os.path.realpath(path) for path in (*profile.write, *profile.read)}
     for directory, pattern in profile.hidden_patterns:
         try:

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     MAX_STEPS = "max_steps"
     OUTPUT_LIMIT = "output_limit"
     MEMORY = "memory"
+    PROCESSES = "processes"
     AGENT_ERROR = "agent_error"
     CHECK_FAILED = "check_failed"
     CRASHED = "crashed"

@@ -46,6 +46,8 @@ class Limits:
     """Over the worker's whole process tree, PSS."""
     output_bytes: int | None = None
     """stdout and stderr together."""
+    processes: int | None = None
+    """At the same time."""
     max_steps: int | None = None
     budget_usd: float | None = None
     run_budget_usd: float | None = None

@@ -93,6 +93,10 @@ class FlowOrigin:
     """Absolute path of the directory that it runs in. Its paths are relative to that."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables given on the command line."""
+    sandbox: str | None = None
+    """`--sandbox` on the command line; the next two likewise."""
+    network: str | None = None
+    allow_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ class SandboxLevel(StrEnum):
     """None. A change outside of the worktree is only noticed."""
     WRITE = "write"
     """It changes only its worktree, temporary files and home, reaches no other process, and reads no credentials."""
+    CLOSED = "closed"
+    """As `write`, and of the user's files it reads only its worktree, its tools and what is named."""
 
 
 class Network(StrEnum):
@@ -47,6 +49,8 @@ class SandboxSettings:
     """Hosts beside the backend's own, as `--allow-host` takes them."""
     write: tuple[str, ...] = ()
     """Further paths that agents may write; `~` is the home directory, here and below."""
+    read: tuple[str, ...] = ()
+    """With `closed`: further paths that agents may read."""
     show: tuple[str, ...] = ()
     """Paths that are taken off the list of hidden ones."""
     hide: tuple[str, ...] = ()
@@ -63,11 +67,14 @@ class Sandbox:
     hosts: tuple[str, ...] = ()
     """The allowed hosts with the network `hosts`."""
     write: tuple[str, ...] = ()
-    """As in `SandboxSettings`, also the next two."""
+    """As in `SandboxSettings`, also the next three."""
+    read: tuple[str, ...] = ()
     show: tuple[str, ...] = ()
     hide: tuple[str, ...] = ()
     read_only: bool = False
     """The worktree cannot be changed either."""
+    processes: int | None = None
+    """Number of processes at the same time. `None` means no limit."""
     gaps: tuple[str, ...] = ()
     """The parts of the level's promise that this mechanism cannot keep here."""
 

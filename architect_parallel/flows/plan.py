@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from architect_parallel.domain import (
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.flows.loader import load_flow
 from architect_parallel.flows.model import COMMANDS, Flow, Job, Jobs
-from architect_parallel.runs.options import ParallelConfig
+from architect_parallel.runs.options import ParallelConfig, resolve
 from architect_parallel.runs.plan import draft_plan
 from architect_parallel.runs.task_sources import TaskList
 from architect_parallel.runs.worker_specs import require_ready
@@ -50,6 +50,9 @@ class FlowConfig:
     budget: float | str | None = None
     """USD of the whole run."""
     timeout: float | str | None = None
+    sandbox: str | None = None
+    network: str | None = None
+    allow_hosts: Sequence[str] = ()
     config_file: str | os.PathLike[str] | None = None
 
 
@@ -79,6 +82,8 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow
     require_root(workspace.repository, workspace.settings.worktrees)
     about_links = require_links(workspace.repository, workspace.settings.worktrees)
     base = require_base(workspace.repository)
+    asked = ParallelConfig(sandbox=config.sandbox, network=config.network, allow_hosts=config.allow_hosts)
+    words = resolve(asked, workspace.settings.parallel)
     require_backends(flow, workspace)
     plan = RunPlan(
         run_id=names.run_id(clock.now(), secrets.token_hex(2)),
@@ -91,7 +96,12 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow
         budget_usd=None if config.budget is None else quantities.parse_usd(config.budget, "--budget"),
         warnings=(*workspace.settings.warnings, *about_links),
         flow=FlowOrigin(
-            file=os.path.abspath(config.file), directory=str(workspace.start), variables=dict(config.variables)
+            file=os.path.abspath(config.file),
+            directory=str(workspace.start),
+            variables=dict(config.variables),
+            sandbox=words.sandbox,
+            network=words.network,
+            allow_hosts=words.allow_hosts,
         ),
     )
     return workspace, flow, plan
@@ -145,7 +155,15 @@ def draft_jobs(demanded: Jobs, workspace: Workspace, plan: RunPlan, first_index:
         _task(job, f"{demanded.state}-{number}" if several else demanded.state, workspace)
         for number, job in enumerate(demanded.jobs, 1)
     ]
-    config = ParallelConfig(budget=plan.budget_usd, tripwire="off")
+    flow = plan.flow
+    assert flow is not None
+    config = ParallelConfig(
+        budget=plan.budget_usd,
+        tripwire="off",
+        sandbox=flow.sandbox,
+        network=flow.network,
+        allow_hosts=flow.allow_hosts,
+    )
     drafts = draft_plan(config, here, TaskList(tasks=tuple(tasks), listed=True)).workers
     return [
         replace(draft, run_id=plan.run_id, worker_id=index + 1, index=index, values=job.values)

@@ -339,7 +339,8 @@ def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
     place = journal.run_dir(run_id)
     over = {str(result.worker_id) for result in run.results if result.status is Status.SUCCESS}
     spent = [place / "git" / name for name in names(place / "git") if f"{name}--".split("-")[1] in over]
-    for path in [*spent, place / "state"]:
+    scratches = [place / name for name in names(place) if name.startswith("scratch-")]  # of killed supervisors
+    for path in [*spent, *scratches, place / "state"]:
         with contextlib.suppress(OSError):
             delete_tree(path)
     with contextlib.suppress(OSError):

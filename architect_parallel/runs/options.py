@@ -70,6 +70,7 @@ class ParallelConfig:
     timeout: float | str | None = None
     idle_timeout: float | str | None = None
     memory_per_worker: int | str | None = None
+    processes_per_worker: int | str | None = None
     grace: float | str | None = None
     max_steps: int | str | None = None
     retries: int | str | None = None
@@ -140,6 +141,7 @@ def worker_limits(options: RunOptions, task: Task | None = None) -> Limits:
         idle_timeout_s=options.idle_timeout,
         memory_bytes=options.memory_per_worker,
         output_bytes=options.output_per_worker,
+        processes=options.processes_per_worker,
         max_steps=options.over("max_steps", own.max_turns),
         budget_usd=options.over("budget_per_worker", own.budget_usd),
         grace_s=options.grace,

@@ -211,7 +211,7 @@ def draft_spec(
         approval_mode=order.agent.approval_mode or approval,
         sandbox_mode=order.agent.sandbox_mode or SandboxMode.DEFAULT,
         # In place it is the user's own directory, and work that is meant for it: there nothing is held by default.
-        sandbox=Sandbox() if in_place and order.containment.by_default else order.containment.sandbox,
+        sandbox=Sandbox() if in_place and order.containment.by_default else _contained(order),
         limits=order.limits,
         branch="",
         worktree_path=place.directory if in_place else "",
@@ -234,6 +234,11 @@ def draft_spec(
         tags=task.tags,
         meta=task.meta,
     )
+
+
+def _contained(order: ResolvedTask) -> Sandbox:
+    sandbox = order.containment.sandbox
+    return replace(sandbox, processes=order.limits.processes) if sandbox.is_contained else sandbox
 
 
 def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSpec, ...]:

@@ -18,6 +18,7 @@ class Observation:
     """Seconds since its last output."""
     memory_bytes: int | None = None
     """The memory of the whole process tree."""
+    processes: int = 0
     output_bytes: int = 0
     steps: int = 0
     cost_usd: float | None = None
@@ -55,4 +56,7 @@ def exceeded(limits: Limits, seen: Observation) -> Excess | None:
     if limits.memory_bytes is not None and seen.memory_bytes is not None and seen.memory_bytes > limits.memory_bytes:
         detail = f"{seen.memory_bytes // 2**20} MiB, limit {limits.memory_bytes // 2**20} MiB"
         return Excess(reason=Reason.MEMORY, detail=detail)
+    if limits.processes is not None and seen.processes > limits.processes:
+        detail = f"{seen.processes} processes, limit {limits.processes}"
+        return Excess(reason=Reason.PROCESSES, detail=detail)
     return None

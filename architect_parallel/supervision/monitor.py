@@ -1,4 +1,4 @@
-"""The shared sampler: one thread that holds every running worker to its time and memory.
+"""The shared sampler: one thread that holds every running worker to its time, memory and processes.
 
 One snapshot of the process table serves all workers of a tick: a snapshot per worker costs over a second of CPU per
 tick at 100 workers, a shared one some milliseconds. Steps, output and money are counted where they arrive, in the
@@ -43,10 +43,15 @@ class WatchedProcess:
     """`None` means not measured yet."""
     is_stopped: bool = False
 
-    def check(self, now_s: float, memory_bytes: int | None = None) -> None:
-        """Stop the program when it exceeds a limit of time or memory; do nothing once it was stopped."""
+    def check(self, now_s: float, memory_bytes: int | None = None, processes: int = 0) -> None:
+        """Stop the program when it exceeds a limit; do nothing once it was stopped."""
         self._check(
-            Observation(elapsed_s=now_s - self.started_s, idle_s=now_s - self.last_output_s, memory_bytes=memory_bytes)
+            Observation(
+                elapsed_s=now_s - self.started_s,
+                idle_s=now_s - self.last_output_s,
+                memory_bytes=memory_bytes,
+                processes=processes,
+            )
         )
 
     def take_output(self, size_bytes: int) -> None:
@@ -131,6 +136,7 @@ class Sampler:
         table = self._snapshot()
         for program in watched:
             pids = table.descendants(program.root_pid)
+            program.check(self._clock(), processes=len(pids))
             peak = program.peak_memory_bytes or 0
             if table.resident_sum_bytes(pids) <= peak:
                 continue  # the upper bound is below the known peak: the exact, slower figure would add nothing

@@ -15,7 +15,7 @@ from architect_parallel.domain import Reason
 from architect_parallel.supervision.process import Supervised
 from architect_parallel.system import signals
 
-AGENT_LIMITS = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY})
+AGENT_LIMITS = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES})
 """Reasons that end an agent but not what follows it: its work is saved and checked."""
 
 

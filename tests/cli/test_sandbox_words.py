@@ -21,7 +21,7 @@ needs_namespaces = pytest.mark.skipif(
 def test_an_unknown_word_names_the_words(architect: Architect) -> None:
     answer = architect(*RUN, "--sandbox", "strong")
     assert answer.code == 2
-    assert "unknown --sandbox 'strong'; known: auto, off, write" in answer.err
+    assert "unknown --sandbox 'strong'; known: auto, closed, off, write" in answer.err
     answer = architect(*RUN, "--network", "some")
     assert answer.code == 2
     assert "known: hosts, none, open" in answer.err
@@ -69,16 +69,16 @@ def test_a_repository_may_only_tighten(architect: Architect, checkout: Path, hom
     env = {"ARCHITECT_SANDBOX": ""}
     plan = architect(*RUN, "--dry-run", "--json", env=env).json
     assert plan["workers"][0]["sandbox"] | {"gaps": []} == {
-        "level": "write", "mechanism": "namespaces", "network": "none", "hosts": [], "write": [], "show": [],
-        "hide": [],
-        "read_only": False, "gaps": [],
+        "level": "write", "mechanism": "namespaces", "network": "none", "hosts": [], "write": [], "read": [],
+        "show": [], "hide": [],
+        "read_only": False, "processes": 1000, "gaps": [],
     }  # fmt: skip
     assert any("sandbox.level" in warning and "config trust" in warning for warning in plan["warnings"])
-    file.write_text("sandbox: {level: write, network: none, hide: [~/secret]}\n")
+    file.write_text("sandbox: {level: closed, network: none, hide: [~/secret]}\n")
     (home / ".config" / "architect-parallel" / "config.yaml").write_text("sandbox: {level: off, hide: [/mine]}\n")
     plan = architect(*RUN, "--dry-run", "--json", env=env).json
     sandbox = plan["workers"][0]["sandbox"]
-    assert (sandbox["level"], sandbox["hide"]) == ("write", ["/mine", "~/secret"])
+    assert (sandbox["level"], sandbox["hide"]) == ("closed", ["/mine", "~/secret"])
     assert plan["warnings"] == []
 
 
@@ -91,3 +91,16 @@ def test_checks_are_in_the_box_of_their_worker(architect: Architect, home: Path)
     assert architect(*RUN[:1], "touch x", *RUN[2:], *words).json["results"][0]["checks"][0]["passed"]
     control = architect(*RUN[:1], "touch y", *RUN[2:], "--sandbox", "off", *words[2:])
     assert not control.json["results"][0]["checks"][0]["passed"]
+
+
+@needs_namespaces
+def test_a_flow_is_held_when_that_is_asked_for_and_in_place_not_by_default(
+    architect: Architect, checkout: Path, home: Path
+) -> None:
+    flow = "states:\n  go: {tool: bash, arguments: {command: 'touch ~/planted'}}\n"
+    (checkout / "f.yaml").write_text(flow)
+    assert architect("flow", "run", "f.yaml", "--sandbox", "write", "--json").json["status"] == "failed"
+    assert not (home / "planted").exists()
+    assert architect("flow", "run", "f.yaml", "--json", env={"ARCHITECT_SANDBOX": "auto"}).json["status"] == "success"
+    assert (home / "planted").exists()
+    assert architect("flow", "run", "f.yaml", "--sandbox", "strong").code == 2

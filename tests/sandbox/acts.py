@@ -1,4 +1,4 @@
-"""Acts that a contained agent must not be able to do. A program: `python3 acts.py WORLD.json` tries them all.
+"""Acts that a contained agent must not be able to do. A program: `python3 acts.py JSON` tries them all.
 
 Prints a line per act: its name, `through` or `held`, and what it saw. It imports nothing of the package: it runs as an
 agent, in a worktree.
@@ -51,12 +51,20 @@ def check(result: int) -> int:
     return result
 
 
+def users(place: str) -> Path:
+    """A directory of the user. Inside, there may be another one at its path, in which nothing of the user's is."""
+    status = os.stat(W[place])
+    if [status.st_dev, status.st_ino] != W[f"{place}_identity"]:
+        raise OSError("not the user's")
+    return Path(W[place])
+
+
 def home(name: str) -> Path:
-    return Path(W["home"]) / name
+    return users("home") / name
 
 
 def main_checkout(name: str) -> Path:
-    return Path(W["checkout"]) / name
+    return users("checkout") / name
 
 
 def append(path: Path) -> None:
@@ -86,8 +94,6 @@ def write_claude_settings() -> None:
 @act
 def write_ssh_authorized_keys() -> None:
     append(home(".ssh/authorized_keys"))
-    if not Path(f"/proc/{W['victim']}").exists():  # inside, a hidden place may be a place of its own
-        raise OSError("not the user's")
 
 
 @act
@@ -189,7 +195,7 @@ def write_run_directory() -> None:
 
 @act
 def write_other_worktree() -> None:
-    append(Path(W["other"]) / "planted")
+    append(main_checkout(".architect-parallel-90") / "planted")
 
 
 @act
@@ -286,12 +292,12 @@ def make_device() -> None:
 
 @act
 def write_through_process_root() -> None:
-    append(Path(f"/proc/{W['victim']}/root{W['home']}/.bashrc"))
+    append(Path(f"/proc/{W['victim']}/root{home('.bashrc')}"))
 
 
 @act
 def write_through_working_directory_of_process() -> None:
-    append(Path(f"/proc/{os.getppid()}/root{W['home']}/.profile"))
+    append(Path(f"/proc/{os.getppid()}/root{home('.profile')}"))
 
 
 @of_root
@@ -494,7 +500,7 @@ for word, where in {
 }.items():
     reads(word, lambda where=where: home(where))  # type: ignore[misc]  # the default binds it
 reads("read_environment_file_of_checkout", lambda: main_checkout(".env"))
-reads("read_other_worktree", lambda: Path(W["other"]) / "secret")
+reads("read_other_worktree", lambda: main_checkout(".architect-parallel-90") / "secret")
 
 
 @act
@@ -506,6 +512,27 @@ def read_journal() -> None:
 def read_log_of_run() -> None:
     run = next(main_checkout(".git/architect/runs").iterdir())
     next((run / "logs").iterdir()).read_bytes()
+
+
+# Reading that only `closed` holds
+
+READING = ("read_main_checkout", "read_file_at_home", "list_home")
+
+
+@act
+def read_main_checkout() -> None:
+    main_checkout("README.md").read_bytes()
+
+
+@act
+def read_file_at_home() -> None:
+    home(".bashrc").read_bytes()
+
+
+@act
+def list_home() -> None:
+    if ".bashrc" not in os.listdir(W["home"]):
+        raise OSError("it is empty")
 
 
 # Network: held only with `--network none`
@@ -636,7 +663,7 @@ def attempt(kind: str, name: str, function: Callable[[], object], good: str, bad
 
 
 if __name__ == "__main__":
-    W.update(json.loads(Path(sys.argv[1]).read_text()))
+    W.update(json.loads(sys.argv[1]))
     for name, function in WORK.items():
         attempt("WORK", name, function, "done", "broken")
     for name, function in ACTS.items():

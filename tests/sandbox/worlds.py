@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def main(directory: Path, flags: list[str]) -> None:
     for name in ("doomed.txt", "doomed-too.txt"):
         (checkout / name).write_text("x\n")
     (checkout / "acts.py").write_text((HERE / "acts.py").read_text())
-    (checkout / ".gitignore").write_text(".env\nworld.json\n")
+    (checkout / ".gitignore").write_text(".env\n")
     git("add", "-A")
     git("commit", "-qm", "first")
     (checkout / ".env").write_text("PASSWORD=hunter2\n")
@@ -65,11 +66,13 @@ def main(directory: Path, flags: list[str]) -> None:
     world = json.loads(victim.stdout.readline())
     disks = [f"/dev/{name}" for name in sorted(os.listdir("/sys/block")) if os.path.exists(f"/dev/{name}")]
     world |= {"home": str(home), "checkout": str(checkout), "other": str(other), "disk": disks[0] if disks else ""}
-    (checkout / "world.json").write_text(json.dumps(world))
+    for place in ("home", "checkout"):
+        status = os.stat(world[place])
+        world[f"{place}_identity"] = [status.st_dev, status.st_ino]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "architect_parallel", "parallel", "--json", "--workers", "1", "--backend", "shell"),
-            *("--tripwire", "off", *flags, "--", f"/usr/bin/env python3 acts.py {checkout}/world.json"),
+            *("--tripwire", "off", *flags, "--", f"/usr/bin/env python3 acts.py {shlex.quote(json.dumps(world))}"),
         ],
         cwd=checkout,
         env=env,

@@ -8,7 +8,9 @@ from architect_parallel.domain import Limits, Reason
 from architect_parallel.scheduling.limits import Observation, exceeded
 
 MIB = 1024**2
-LIMITS = Limits(timeout_s=10, idle_timeout_s=5, memory_bytes=100 * MIB, output_bytes=1000, max_steps=3, budget_usd=0.5)
+LIMITS = Limits(
+    timeout_s=10, idle_timeout_s=5, memory_bytes=100 * MIB, output_bytes=1000, max_steps=3, budget_usd=0.5, processes=9
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,7 @@ LIMITS = Limits(timeout_s=10, idle_timeout_s=5, memory_bytes=100 * MIB, output_b
         (Observation(idle_s=4.9), Observation(idle_s=5), Reason.IDLE_TIMEOUT),
         (Observation(memory_bytes=100 * MIB), Observation(memory_bytes=100 * MIB + 1), Reason.MEMORY),
         (Observation(output_bytes=1000), Observation(output_bytes=1001), Reason.OUTPUT_LIMIT),
+        (Observation(processes=9), Observation(processes=10), Reason.PROCESSES),
         (Observation(steps=3), Observation(steps=4), Reason.MAX_STEPS),
         (Observation(cost_usd=0.4999), Observation(cost_usd=0.5), Reason.BUDGET),
     ],

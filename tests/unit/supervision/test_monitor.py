@@ -79,6 +79,20 @@ def test_memory_is_summed_over_the_tree_of_the_one_worker(monkeypatch: pytest.Mo
     assert [each.peak_memory_bytes for each in both] == [120, 60]
 
 
+def test_processes_are_counted_over_the_tree_of_the_one_worker() -> None:
+    table = ProcessTable({1: (11, 12), 11: (13,), 2: (21,)}, {})
+    many, few = Stops(), Stops()
+    sampler = Sampler(snapshot=lambda: table)
+    both = [watched(stops, Limits(processes=2), now=time.monotonic(), pid=pid) for stops, pid in ((many, 1), (few, 2))]
+    for each in both:
+        sampler.watch(each)
+
+    assert many.told.wait(10)
+    for each in both:
+        sampler.forget(each)
+    assert (many.reasons, few.reasons) == ([Reason.PROCESSES], [])
+
+
 def test_the_thread_ends_with_the_last_agent() -> None:
     sampler = Sampler(snapshot=lambda: ProcessTable({}, {}))
     each = watched(Stops(), Limits(), now=time.monotonic())
