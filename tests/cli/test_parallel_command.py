@@ -130,7 +130,8 @@ def test_more_tasks_than_the_ceiling_are_all_run(architect: Architect) -> None:
 
 def test_max_parallel_bounds_how_many_run_at_once(architect: Architect, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    task = f"echo + >> '{log}'; sleep 0.3; echo - >> '{log}'"
+    two = f"until [ $(grep -c + '{log}') -ge 2 ]; do sleep 0.05; done"  # however slow the start of the second is
+    task = f"echo + >> '{log}'; {two}; sleep 0.3; echo - >> '{log}'"
 
     architect("parallel", task, "--backend", "shell", "--workers", "6", "--max-parallel", "2")
 
