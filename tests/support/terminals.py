@@ -9,6 +9,7 @@ import signal
 import subprocess
 import termios
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyte
@@ -17,9 +18,17 @@ from support.console import SCRIPT
 
 
 class Terminal:
-    """`architect` with these arguments in a terminal. Use `close` at the end."""
+    """`architect`, or another program, with these arguments in a terminal. Use `close` at the end."""
 
-    def __init__(self, cwd: Path, *args: str, columns: int = 80, rows: int = 24) -> None:
+    def __init__(
+        self,
+        cwd: Path,
+        *args: str,
+        columns: int = 80,
+        rows: int = 24,
+        program: str | Path = SCRIPT,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._parser = pyte.ByteStream(self.screen)
         self.written = b""
@@ -27,8 +36,8 @@ class Terminal:
         termios.tcsetwinsize(self.slave, (rows, columns))
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen(
-            [SCRIPT, *args], cwd=cwd, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color"},
+            [program, *args], cwd=cwd, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color", **(env or {})},
         )  # fmt: skip
 
     def resize(self, columns: int, rows: int) -> None:
