@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.console import SCRIPT, Architect
-from support.typing_user import TypingUser
+from support.terminals import Terminal
 
 START = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$(architect completion bash)"'),
@@ -33,33 +32,33 @@ def require_shell(name: str) -> None:
 
 
 @contextmanager
-def terminal(shell: str, cwd: Path) -> Iterator[TypingUser]:
+def shell_at_terminal(shell: str, cwd: Path) -> Iterator[Terminal]:
     """A shell at a terminal, with completion."""
     require_shell(shell)
     argv, begin = START[shell]
     path = f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}"
-    user = TypingUser(argv, cwd, {"PATH": path, "PS1": "> ", "COLUMNS": "200"})
+    terminal = Terminal(cwd, *argv, columns=200, rows=50, program="/usr/bin/env", env={"PATH": path, "PS1": "> "})
     try:
-        user.type(f"{begin}; echo rea''dy\n")
-        user.wait_for("ready\r?\n")
-        yield user
+        terminal.type(f"{begin}; echo rea''dy\n".encode())
+        terminal.shows("\nready")
+        yield terminal
     finally:
-        user.end()
+        terminal.close()
 
 
 @pytest.mark.parametrize("shell", START)
 def test_a_shell_completes(shell: str, run_id: str, checkout: Path) -> None:
-    with terminal(shell, checkout) as screen:
-        screen.type("architect leade\t\n")
-        screen.wait_for("leaderboard")
-        screen.type(f"architect status {run_id[:-2]}\t")
-        screen.wait_for(re.escape(run_id))
-        screen.type("\x15architect path fix\\ it-\t\n")  # Ctrl-U, then the name of the second worker
-        screen.wait_for(r"\.architect-parallel-2")
-        screen.type("architect parallel --agents codex,claude:claude-opus-4-\t\t")
-        screen.wait_for("claude-opus-4-1")
-        screen.type("\x15architect report --format=ju\t\n")
-        screen.wait_for("<testsuite")
+    with shell_at_terminal(shell, checkout) as terminal:
+        terminal.type(b"architect leade\t\n")
+        terminal.shows("architect leaderboard")
+        terminal.type(f"architect status {run_id[:-2]}\t".encode())
+        terminal.shows(f"architect status {run_id}")
+        terminal.type(b"\x15architect path fix\\ it-\t\n")  # Ctrl-U, then the name of the second worker
+        terminal.shows(".architect-parallel-2")
+        terminal.type(b"architect parallel --agents codex,claude:claude-opus-4-\t\t")
+        terminal.shows("claude-opus-4-1")
+        terminal.type(b"\x15architect report --format=ju\t\n")
+        terminal.shows("<testsuite")
 
 
 def test_fish_completes(run_id: str, checkout: Path, architect: Architect) -> None:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from support.console import SCRIPT, Architect, write_program
-from support.typing_user import TypingUser
+from support.console import Architect, write_program
+from support.terminals import Terminal
 
 DRY = ("--dry-run", "--json")
 READY = """
@@ -154,12 +154,12 @@ def test_the_only_agent_that_is_ready_is_the_default(
 def test_on_a_terminal_the_choice_is_asked_once_and_remembered(
     architect: Architect, agents: dict[str, str], checkout: Path, home: Path
 ) -> None:
-    user = TypingUser([SCRIPT, "a b", "--dry-run"], checkout, agents)
+    terminal = Terminal(checkout, "a b", "--dry-run", env=agents)
     try:
-        user.wait_for(r"Which one is the default\?\s+1  claude\s+2  codex\s+\[1\] ")
-        user.type("2\n")
-        assert user.exit_code() == 0
+        terminal.shows("Which one is the default?", "  1  claude", "  2  codex")
+        terminal.type(b"2\n")
+        assert terminal.ends() == 0
     finally:
-        user.end()
+        terminal.close()
     assert (home / ".config" / "architect-parallel" / "config.yaml").read_text() == "parallel_runs:\n  backend: codex\n"
     assert {spec[1] for spec in workers(architect, "a b", env=agents)} == {"codex"}

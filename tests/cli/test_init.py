@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.console import SCRIPT, Architect, write_program
-from support.typing_user import TypingUser
+from support.console import Architect, write_program
+from support.terminals import Terminal
 
 CHECK = "[project]\nname = 'x'\n[tool.pytest.ini_options]\n"
 
@@ -24,10 +24,10 @@ def env(tmp_path: Path, checkout: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def user(checkout: Path, env: dict[str, str]) -> Iterator[TypingUser]:
-    typing = TypingUser([SCRIPT, "init"], checkout, env)
-    yield typing
-    typing.end()
+def terminal(checkout: Path, env: dict[str, str]) -> Iterator[Terminal]:
+    opened = Terminal(checkout, "init", rows=60, env=env)
+    yield opened
+    opened.close()
 
 
 def configured(architect: Architect, env: dict[str, str]) -> tuple[object, object]:
@@ -35,30 +35,28 @@ def configured(architect: Architect, env: dict[str, str]) -> tuple[object, objec
     return settings["backend"], settings["checks"]
 
 
-def test_questions_and_answers(user: TypingUser, architect: Architect, env: dict[str, str], checkout: Path) -> None:
-    user.wait_for(r"Which agent runs tasks when none is named\?\s+1  claude\s+2  codex\s+\[1\] ")
-    assert "not ready: gemini: " in user.shown
-    user.type("2\n")
-    user.wait_for(r"Where do worktrees go\?\s+1  in the repository")
-    user.type("2\n")
-    user.wait_for(r"must pass:\s+pytest -q\s")
-    user.type("pytest -q, ruff check .\n")
-    user.wait_for(r"Write this\? \[Y/n\] ")
-    assert 'checks: ["pytest -q", "ruff check ."]' in user.shown
+def test_questions_and_answers(terminal: Terminal, architect: Architect, env: dict[str, str], checkout: Path) -> None:
+    terminal.shows("not ready: gemini: ", "Which agent runs tasks when none is named?", "  1  claude", "  2  codex")
+    terminal.type(b"2\n")
+    terminal.shows("Where do worktrees go?", "  1  in the repository")
+    terminal.type(b"2\n")
+    terminal.shows("must pass:", "  pytest -q")
+    terminal.type(b"pytest -q, ruff check .\n")
+    terminal.shows('checks: ["pytest -q", "ruff check ."]', "Write this? [Y/n]")
     assert not (checkout / ".architect-parallel.yaml").exists()
-    user.type("y\n")
-    assert user.exit_code() == 0
+    terminal.type(b"y\n")
+    assert terminal.ends() == 0
     # What the user has just confirmed is trusted: it counts without another command.
     assert configured(architect, env) == ("codex", ["pytest -q", "ruff check ."])
     root = architect("config", "show", "--json", env=env).json["settings"]["worktrees"]["root"]
     assert root == "../{repo}.worktrees/{name}"
 
 
-def test_no_means_no(user: TypingUser, checkout: Path, home: Path) -> None:
-    user.type("1\n\n\n")
-    user.wait_for(r"Write this\?")
-    user.type("n\n")
-    assert user.exit_code() == 0
+def test_no_means_no(terminal: Terminal, checkout: Path, home: Path) -> None:
+    terminal.type(b"1\n\n\n")
+    terminal.shows("Write this?")
+    terminal.type(b"n\n")
+    assert terminal.ends() == 0
     assert not (checkout / ".architect-parallel.yaml").exists()
     assert not (home / ".config").exists()
 

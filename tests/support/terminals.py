@@ -21,10 +21,16 @@ PATIENCE_S = 120
 
 
 class Terminal:
-    """`architect` with these arguments in a terminal. Use `close` at the end."""
+    """`architect`, or another program, with these arguments in a terminal. Use `close` at the end."""
 
     def __init__(
-        self, cwd: Path, *args: str, columns: int = 80, rows: int = 24, env: Mapping[str, str] | None = None
+        self,
+        cwd: Path,
+        *args: str,
+        columns: int = 80,
+        rows: int = 24,
+        program: str | Path = SCRIPT,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._parser = pyte.ByteStream(self.screen)
@@ -33,7 +39,7 @@ class Terminal:
         termios.tcsetwinsize(self.slave, (rows, columns))
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen(
-            [SCRIPT, *args], cwd=cwd, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
+            [program, *args], cwd=cwd, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
             env={**os.environ, "TERM": "xterm-256color", **(env or {})},
         )  # fmt: skip
 
