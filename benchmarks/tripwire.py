@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from architect_parallel.system.git import open_repository
 from architect_parallel.tripwire.checkout import MainCheckout
-from architect_parallel.worktrees.create import exclude_from_status
+from architect_parallel.worktrees.places import exclude_from_status
 from benchmarks.measure import Cost, Goal, Site, alternate, cpu, folder, median_of, median_ratio, run_measured
 
 FILES = 6500

@@ -160,15 +160,19 @@ def brings(worker: WorkerResult, base: str) -> bool:
 
 def _refs(repository: Repository, run: RunResult, worker: WorkerResult) -> dict[str, str]:
     """The refs of a worker's bundle: its branch, and the collected commit if that is elsewhere. Empty means no work."""
-    number = parse_branch_number(worker.branch)
-    if worker.diff is None or number is None or not brings(worker, run.base_commit):
+    if worker.diff is None or not brings(worker, run.base_commit):
         return {}
     head = worker.diff.head
     ref = f"refs/heads/{worker.branch}"
     tip = repository.store.resolve(ref) if owns_branch(repository, worker.branch, run.run_id) else None
     if tip is None or tip == head:
         return {ref: head}
-    return {ref: tip, keep_ref(run.run_id, number): head}
+    return {ref: tip, keep_ref(run.run_id, kept_number(worker)): head}
+
+
+def kept_number(worker: WorkerResult) -> int:
+    """The number in the keep ref of a worker's bundle: that of its branch, or its id if the branch has no number."""
+    return parse_branch_number(worker.branch) or worker.worker_id
 
 
 @contextlib.contextmanager

@@ -9,15 +9,22 @@ the objects, the refs in one transaction, and the journal in one. If the journal
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from architect_parallel.api.artifacts import BASE_REF, RESULT, brings, bundle_name, keep_ref
-from architect_parallel.domain import AgentProfile, RunPlan, RunResult, RunStatus, WorkerResult, WorkerSpec
+from architect_parallel.api.artifacts import BASE_REF, RESULT, brings, bundle_name, keep_ref, kept_number
+from architect_parallel.domain import (
+    AgentProfile,
+    RunPlan,
+    RunResult,
+    RunStatus,
+    WorkerResult,
+    WorkerSpec,
+    WorktreeSettings,
+)
 from architect_parallel.domain.enums import Isolation
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
 from architect_parallel.events import BaselineFinished, Collected, Recorded, RunFinished, RunStarted, WorkerFinished
@@ -29,9 +36,11 @@ from architect_parallel.snapshots.diff import diff
 from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.system.machine import free_disk_bytes
-from architect_parallel.text.names import branch_name, parse_branch_number, worktree_name
+from architect_parallel.text.names import parse_branch_number
+from architect_parallel.text.place_names import DEFAULT_DIRECTORY, fill
 from architect_parallel.text.sanitize import one_line
-from architect_parallel.worktrees.create import exclude_from_status, highest_number, owns_branch
+from architect_parallel.worktrees.create import owns_branch
+from architect_parallel.worktrees.places import MERGED_PREFIX, Places, exclude_from_status
 
 _HIGHEST_FOREIGN_NUMBER = 999_999
 """A higher number from another clone is not kept: it would push ours out of reach."""
@@ -50,14 +59,25 @@ class Imported:
     """Worker id → the commit of its result."""
 
 
-def import_run(repository: Repository, journal: Journal, directory: Path, *, dry_run: bool = False) -> Imported:
+def import_run(
+    repository: Repository,
+    journal: Journal,
+    directory: Path,
+    *,
+    dry_run: bool = False,
+    settings: WorktreeSettings | None = None,
+) -> Imported:
     """Import the run in `directory` into this clone. With `dry_run` everything is checked and nothing is made.
+
+    Args:
+        settings: They name branches whose own names are in use here. `None` means the defaults.
 
     Raises:
         NothingToDo: The run is here already.
         UsageError: The directory is no artifact, or something in it is truncated, damaged or invalid.
         EnvironmentProblem: This clone lacks commits that it builds on, or it cannot be written.
     """
+    settings = settings or WorktreeSettings()
     result = _read_result(directory)
     if result.run_id in journal.run_ids():
         raise NothingToDo(
@@ -78,16 +98,15 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
         tips = {entry.worker_id: _tip(entry, headers, result.base_commit) for entry in worked}
         true = [_from_git(held.git, element, result) for element in result.results]
         if dry_run:
-            numbers = _numbers(repository, journal, result, tips)
-            return _imported(result, true, numbers, tips)
+            return _imported(result, true, _placed(repository, settings, journal, result, tips), tips)
         exclude_from_status(repository)
         with registration_lock(repository) as lock:
-            numbers = _numbers(repository, journal, result, tips)
+            specs = _placed(repository, settings, journal, result, tips)
             held.publish()
-            branches = {branch_name(numbers[worker_id]): tip for worker_id, tip in tips.items()}
+            branches = {specs[worker_id].branch: tip for worker_id, tip in tips.items()}
             branches = {name: tip for name, tip in branches.items() if not _is_there(repository, result, name, tip)}
             kept = {
-                keep_ref(result.run_id, numbers[candidate.worker_id]): candidate.diff.head
+                keep_ref(result.run_id, specs[candidate.worker_id].number): candidate.diff.head
                 for candidate in true
                 if candidate.diff is not None and candidate.branch and candidate.diff.head != tips[candidate.worker_id]
             }
@@ -96,11 +115,11 @@ def import_run(repository: Repository, journal: Journal, directory: Path, *, dry
             kept = {ref: commit for ref, commit in kept.items() if repository.store.resolve(ref) != commit}
             adopt(repository, result.run_id, branches, kept, lock)
             try:
-                journal.adopt(_events(repository, dataclasses.replace(result, results=true), numbers))
+                journal.adopt(_events(repository, replace(result, results=true), specs))
             except BaseException:
                 give_back(repository, result.run_id, branches, kept, lock)
                 raise
-    return _imported(result, true, numbers, tips)
+    return _imported(result, true, specs, tips)
 
 
 def _read_result(directory: Path) -> RunResult:
@@ -131,8 +150,7 @@ def _headers(directory: Path, result: RunResult) -> dict[int, Header]:
     headers = {}
     for name, worker in expected.items():
         header = read_header(directory / name)
-        number = parse_branch_number(worker.branch)
-        own = {f"refs/heads/{worker.branch}", keep_ref(result.run_id, number or 0)}
+        own = {f"refs/heads/{worker.branch}", keep_ref(result.run_id, kept_number(worker))}
         if foreign := sorted(header.refs.keys() - own - {BASE_REF}):
             raise UsageError(f"{directory / name} holds {foreign[0]}, which is none of worker {worker.worker_id}'s")
         if worker.diff is None or worker.diff.head not in [header.refs.get(ref) for ref in own]:
@@ -160,9 +178,9 @@ def _tip(worker: WorkerResult, headers: Mapping[int, Header], base: str) -> str:
 def _from_git(git: Git, worker: WorkerResult, run: RunResult) -> WorkerResult:
     """The result with the changes that git reports, instead of those that the directory claims."""
     if worker.diff is None or not worker.branch:
-        return dataclasses.replace(worker, diff=None, files_modified=[])
+        return replace(worker, diff=None, files_modified=[])
     found = diff(git, _base(git, worker, run), worker.diff.head)
-    return dataclasses.replace(worker, diff=found, files_modified=sorted(change.path for change in found.files))
+    return replace(worker, diff=found, files_modified=sorted(change.path for change in found.files))
 
 
 def _base(git: Git, worker: WorkerResult, run: RunResult) -> str:
@@ -178,23 +196,40 @@ def _base(git: Git, worker: WorkerResult, run: RunResult) -> str:
     return run.base_commit if foreign else begun
 
 
-def _numbers(repository: Repository, journal: Journal, result: RunResult, tips: Mapping[int, str]) -> dict[int, int]:
-    """Worker id → number here: the same numbers if all are free, otherwise the next block."""
-    same = {item.worker_id: parse_branch_number(item.branch) or 0 for item in result.results if item.branch}
-    live = journal.live_numbers()
+def _placed(
+    repository: Repository, settings: WorktreeSettings, journal: Journal, result: RunResult, tips: Mapping[int, str]
+) -> dict[int, WorkerSpec]:
+    """Worker id → its worker here. All have the names that they had if those are free, and otherwise names of ours."""
+    live = journal.live_workers()
+    numbers, branches = {spec.number for spec in live}, {spec.branch for spec in live}
 
-    def free(worker_id: int, number: int) -> bool:
-        name = branch_name(number)
-        taken = os.path.lexists(repository.root / worktree_name(number)) or number in live
-        if taken or number > _HIGHEST_FOREIGN_NUMBER:
+    def is_free(worker: WorkerResult) -> bool:
+        number, name = parse_branch_number(worker.branch), worker.branch
+        if number is None:  # a name from a template: it must look like one of ours
+            if name in branches or not name.startswith("architect/") or name.startswith(MERGED_PREFIX):
+                return False
+        elif number in numbers or number > _HIGHEST_FOREIGN_NUMBER or os.path.lexists(directory(number)):
             return False
         under = repository.store.text("for-each-ref", "--format=%(refname)", f"refs/heads/{name}")
-        return not under or _is_there(repository, result, name, tips.get(worker_id))
+        return not under or _is_there(repository, result, name, tips.get(worker.worker_id))
 
-    if all(free(worker_id, number) for worker_id, number in same.items()):
-        return same
-    first = max(highest_number(repository), *live, 0) + 1
-    return {worker_id: first + place for place, worker_id in enumerate(sorted(same))}
+    def directory(number: int) -> Path:
+        return repository.root / fill(DEFAULT_DIRECTORY, {"n": str(number)})
+
+    keep_names = all(is_free(worker) for worker in result.results if worker.branch)
+    places = Places(repository, WorktreeSettings() if keep_names else settings, live)
+    specs = {}
+    for index, worker in enumerate(result.results):
+        spec = _draft(result, worker, index)
+        if spec.isolation is not Isolation.NONE:
+            number = parse_branch_number(worker.branch) if keep_names else None
+            if number is not None:
+                spec = replace(spec, number=number, branch=worker.branch, worktree_path=str(directory(number)))
+            else:
+                spec = places.give(spec)
+                spec = replace(spec, branch=worker.branch) if keep_names else spec
+        specs[worker.worker_id] = spec
+    return specs
 
 
 def _is_there(repository: Repository, result: RunResult, name: str, tip: str | None) -> bool:
@@ -204,28 +239,26 @@ def _is_there(repository: Repository, result: RunResult, name: str, tip: str | N
 
 
 def _imported(
-    result: RunResult, true: list[WorkerResult], numbers: Mapping[int, int], tips: Mapping[int, str]
+    result: RunResult, true: list[WorkerResult], specs: Mapping[int, WorkerSpec], tips: Mapping[int, str]
 ) -> Imported:
     return Imported(
         run_id=result.run_id,
-        branches={worker_id: branch_name(numbers[worker_id]) for worker_id in sorted(tips)},
-        renamed=any(entry.branch and entry.branch != branch_name(numbers[entry.worker_id]) for entry in result.results),
+        branches={worker_id: specs[worker_id].branch for worker_id in sorted(tips)},
+        renamed=any(entry.branch and entry.branch != specs[entry.worker_id].branch for entry in result.results),
         commits={item.worker_id: item.diff.head for item in true if item.diff is not None},
     )
 
 
-def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int]) -> list[Recorded]:
+def _events(repository: Repository, result: RunResult, specs: Mapping[int, WorkerSpec]) -> list[Recorded]:
     """The events of the run, as far as they follow from its result."""
     ended = result.started_at + timedelta(seconds=min(result.total_duration_seconds, 10 * 365 * 86_400))
-    workers = [_renamed(repository, item, numbers.get(item.worker_id)) for item in result.results]
+    workers = [_renamed(item, specs[item.worker_id]) for item in result.results]
     plan = RunPlan(
         run_id=result.run_id,
         repository=str(repository.root),
         base_commit=result.base_commit,
         base_ref=result.base_ref,
-        workers=tuple(
-            _spec(result, worker, numbers.get(worker.worker_id), place) for place, worker in enumerate(workers)
-        ),
+        workers=tuple(specs[worker.worker_id] for worker in workers),
         max_parallel=result.max_parallel,
         warnings=(*result.warnings, "imported: its results were written on another machine"),
         imported=True,
@@ -253,14 +286,12 @@ def _events(repository: Repository, result: RunResult, numbers: Mapping[int, int
     return events
 
 
-def _renamed(repository: Repository, worker: WorkerResult, number: int | None) -> WorkerResult:
+def _renamed(worker: WorkerResult, spec: WorkerSpec) -> WorkerResult:
     """The result under its names here. Paths of the other machine mean nothing, and names become one plain line."""
-    place = str(repository.root / worktree_name(number)) if number is not None else ""
-    branch = branch_name(number) if number is not None else ""
-    return dataclasses.replace(
+    return replace(
         worker,
-        branch=branch,
-        worktree_path=place,
+        branch=spec.branch,
+        worktree_path=spec.worktree_path,
         log_path=None,
         name=one_line(worker.name, 128),
         backend=one_line(worker.backend, 128),
@@ -270,21 +301,22 @@ def _renamed(repository: Repository, worker: WorkerResult, number: int | None) -
     )
 
 
-def _spec(result: RunResult, worker: WorkerResult, number: int | None, index: int) -> WorkerSpec:
+def _draft(result: RunResult, worker: WorkerResult, index: int) -> WorkerSpec:
+    """The worker without names. One that ended before it had a branch gets none here."""
     return WorkerSpec(
         run_id=result.run_id,
         worker_id=worker.worker_id,
         index=index,
-        number=number or 0,
+        number=0,
         name=worker.name or f"worker-{worker.worker_id}",
         prompt=worker.task,
         backend=worker.backend,
         model=worker.model_requested,
         agent=AgentProfile(name=worker.agent or "build"),
-        branch=worker.branch,
-        worktree_path=worker.worktree_path,
+        branch="",
+        worktree_path="",
         base_commit=worker.diff.base if worker.diff is not None else result.base_commit,
-        isolation=Isolation.WORKTREE if number is not None else Isolation.NONE,
+        isolation=Isolation.WORKTREE if worker.branch else Isolation.NONE,
         attempt=max(1, worker.attempts),
         tags=tuple(worker.tags),
     )

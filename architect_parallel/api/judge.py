@@ -41,7 +41,7 @@ from architect_parallel.runs.workspace import Workspace
 from architect_parallel.snapshots.diff import patch
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.clock import monotonic_s
-from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.text.names import DEFAULT_MODEL
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
 from architect_parallel.workers.request import profile_request
@@ -190,7 +190,7 @@ class _JudgeSession:
         task = judge_prompt.question(self._plan.workers[0].prompt, diffs[a], diffs[b], mark=secrets.token_hex(8))
         profile = judge_profile(self._here, backend)
         with tempfile.TemporaryDirectory(prefix="architect-judge-", ignore_cleanup_errors=True) as directory:
-            folder = make_private_dir(run_dir / name)
+            folder = make_own_dir(run_dir / name)
             request = profile_request(
                 task,
                 profile,
@@ -199,7 +199,7 @@ class _JudgeSession:
                 limits=limits,
                 directory=Path(directory),
                 prompt_file=folder / "prompt.txt",
-                state_dir=make_private_dir(run_dir / "state" / name),
+                state_dir=make_own_dir(run_dir / "state" / name),
             )
             session = AgentSession(backend=backend, environ=self._here.environ, prices=self._here.settings.prices)
             run_agent = partial(session.run, request, limits=limits, log=folder / "log", stop_token=self._stop_token)

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.api.artifacts import require_place, try_artifacts
@@ -24,14 +25,14 @@ from architect_parallel.journal import Journal
 from architect_parallel.reports.result_files import ResultFiles
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.options import ParallelConfig
-from architect_parallel.runs.plan import draft_plan, numbered
+from architect_parallel.runs.plan import draft_plan
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.workspace import load_workspace
 from architect_parallel.system import machine
 from architect_parallel.system.files import HeldLock
 from architect_parallel.system.git import Repository
 from architect_parallel.workers.request import request_for
-from architect_parallel.worktrees.create import exclude_from_status, highest_number
+from architect_parallel.worktrees.places import Places, exclude_from_status
 
 LEAST_OPEN_FILES = 64
 """Measured: a run has 12 files open, and 7 more for each worker that runs."""
@@ -72,7 +73,7 @@ class ParallelRunner:
         """The plan as it would be now. Nothing is reserved or made."""
         draft = self._draft()
         with Journal.of(self.here.repository) as journal:
-            return numbered(draft, self.here.repository, self._next_number(journal))
+            return self._placed(draft, journal)
 
     def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
         """Run everything to its end, and return the whole run's result.
@@ -85,9 +86,9 @@ class ParallelRunner:
         artifacts = None if self.config.artifacts is None else require_place(self.here.start / self.config.artifacts)
         with ExitStack() as held:
             journal = held.enter_context(Journal.of(repository))
-            exclude_from_status(repository)
+            exclude_from_status(repository, self.here.settings.worktrees)
             with registration_lock(repository):
-                plan = numbered(draft, repository, self._next_number(journal))
+                plan = self._placed(draft, journal)
                 if plan.output_dir is not None:
                     ResultFiles(Path(plan.output_dir), plan)  # fails before the run is recorded
                 held.callback(hold(journal, plan.run_id).release)
@@ -101,8 +102,10 @@ class ParallelRunner:
     def _draft(self) -> RunPlan:
         return draft_plan(self.config, self.here)
 
-    def _next_number(self, journal: Journal) -> int:
-        return max(highest_number(self.here.repository), *journal.live_numbers(), 0) + 1
+    def _placed(self, draft: RunPlan, journal: Journal) -> RunPlan:
+        """The draft with the number, branch and worktree of each worker."""
+        places = Places(self.here.repository, self.here.settings.worktrees, journal.live_workers())
+        return replace(draft, workers=tuple(map(places.give, draft.workers)))
 
     def command_lines(self, plan: RunPlan) -> dict[int, CommandLine]:
         """The command line of every worker of `plan`, for a dry run. Only a temporary directory is written to."""

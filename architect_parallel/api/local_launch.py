@@ -42,7 +42,8 @@ from architect_parallel.runs.workspace import Workspace
 from architect_parallel.scheduling.admission import FreeResources, Rules
 from architect_parallel.scheduling.scheduler import Scheduler
 from architect_parallel.system import clock, machine
-from architect_parallel.system.files import hand_over_tree, make_private_dir, replace_file
+from architect_parallel.system.files import hand_over_tree, replace_file
+from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.tripwire.attribution import programs_changed
 from architect_parallel.tripwire.monitor import Tripwire
 from architect_parallel.workers.context import WorkerContext
@@ -197,7 +198,7 @@ class _LocalLaunch:
         """The agent that explains failures, in an empty directory. `None` means that the plan has none."""
         if self.plan.workflow is None or self.plan.workflow.debugger is None:
             return None
-        directory = make_private_dir(self.run_dir / "debugger")
+        directory = make_own_dir(self.run_dir / "debugger")
         return replace(self.plan.workflow.debugger, worktree_path=str(directory), role=Role.DEBUGGER)
 
     def _free_resources(self) -> FreeResources:
@@ -216,7 +217,7 @@ def _write_budget_files(run_dir: Path, budget_usd: float | None, backends: Itera
     if budget_usd is None:
         return
     for name in {backend.capabilities.budget_file for backend in backends} - {None}:
-        state_dir = make_private_dir(run_dir / "state")
+        state_dir = make_own_dir(run_dir / "state")
         replace_file(state_dir / str(name), f"{budget_usd!r}\n".encode(), mode=0o600)
 
 

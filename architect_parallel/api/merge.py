@@ -23,6 +23,7 @@ from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.system.git import open_repository
+from architect_parallel.worktrees.places import exclude_from_status, require_root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,8 @@ def merge(
         if not plan.needs_worktree:
             return plan, execute(repository, journal, plan)
         here = here or load_workspace(workspace_root, config_file, environ)
+        require_root(repository, here.settings.worktrees)
+        exclude_from_status(repository, here.settings.worktrees)
         context = replace(_integration_context(here, journal.run_dir(plan.run_id), resolver), say=say, warn=warned)
         try:
             return plan, execute(repository, journal, plan, context)

@@ -28,10 +28,8 @@ from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.scheduling.retries import history_of, lesson_of
-from architect_parallel.system.git import Repository
-from architect_parallel.text.names import branch_name, worktree_name
 from architect_parallel.text.quantities import show_workers
-from architect_parallel.worktrees.create import highest_number
+from architect_parallel.worktrees.places import Places, exclude_from_status, require_root
 
 Choose = Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]]
 """Selects from the workers that are left to do."""
@@ -133,10 +131,12 @@ def run_again(
     for spec in todo:
         backend = require_backend(here.backends, spec.backend)
         require_ready(here.backends, backend, {spec.model}, here.environ)
+    require_root(here.repository, here.settings.worktrees)
+    exclude_from_status(here.repository, here.settings.worktrees)
     forget_requests(journal.run_dir(run_id))
     planned = {spec.worker_id: spec for spec in plan.workers}
     with registration_lock(here.repository):
-        moved = _moved(todo, before.begun, here.repository, journal, run_id)
+        moved = _moved(todo, before.begun, here, journal, run_id)
         todo = [moved.get(spec.worker_id, spec) for spec in todo]
         changed = tuple(spec for spec in todo if spec.worker_id in moved or _differs(spec, planned[spec.worker_id]))
         ids = tuple(spec.worker_id for spec in todo)
@@ -199,30 +199,23 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
 
 
 def _moved(
-    todo: Sequence[WorkerSpec], begun: Collection[int], repository: Repository, journal: Journal, run_id: str
+    todo: Sequence[WorkerSpec], begun: Collection[int], here: Workspace, journal: Journal, run_id: str
 ) -> dict[int, WorkerSpec]:
-    """Return the workers whose number was taken before they began, with the next free numbers."""
-    of_others = journal.live_numbers(besides=run_id)
+    """Return the workers whose place was taken before they began, with the next free places."""
+    others = journal.live_workers(besides=run_id)
+    taken = {spec.branch for spec in others} | {spec.worktree_path for spec in others}
     gone = [
         spec
         for spec in todo
         if spec.worker_id not in begun
         and spec.isolation is Isolation.WORKTREE
         and (
-            spec.number in of_others
+            not taken.isdisjoint((spec.branch, spec.worktree_path))
             or os.path.lexists(spec.worktree_path)
-            or repository.store.resolve(f"refs/heads/{spec.branch}") is not None
+            or here.repository.store.resolve(f"refs/heads/{spec.branch}") is not None
         )
     ]
     if not gone:
         return {}
-    first = max(highest_number(repository), *journal.live_numbers(), 0) + 1
-    return {
-        spec.worker_id: replace(
-            spec,
-            number=number,
-            branch=branch_name(number),
-            worktree_path=str(repository.root / worktree_name(number)),
-        )
-        for number, spec in enumerate(gone, first)
-    }
+    places = Places(here.repository, here.settings.worktrees, journal.live_workers())
+    return {spec.worker_id: places.give(spec) for spec in gone}

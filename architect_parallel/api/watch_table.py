@@ -13,7 +13,7 @@ from textual.widgets import DataTable
 
 from architect_parallel.journal.worker_view import WorkerView
 from architect_parallel.reports import progress_words as words
-from architect_parallel.reports.worker_columns import GAP, STATE, WorkerColumn, columns_for, padded, sizes_of
+from architect_parallel.reports.worker_columns import GAP, STATE, LiveColumn, columns_for, padded, sizes_of
 
 LEAST_WIDTH = 40
 
@@ -82,7 +82,7 @@ class WorkerTable(DataTable[Text]):
     @staticmethod
     def _row(
         worker: WorkerView,
-        columns: Sequence[WorkerColumn],
+        columns: Sequence[LiveColumn],
         sizes: Sequence[int],
         last_words: Callable[[int], str],
         now: datetime,

@@ -157,6 +157,11 @@ def key_names(backends: Iterable[Backend]) -> tuple[str, ...]:
     return tuple(sorted({name for backend in backends for name in backend.secrets}))
 
 
+def without_names(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:
+    """The variables whose name fits none of the patterns."""
+    return {name: value for name, value in environ.items() if not _matches(name, patterns)}
+
+
 def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Values to redact, longest first.
 

@@ -20,8 +20,9 @@ from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision.consume import CommandOutcome, run_command
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.system.files import delete_tree, make_private_dir
+from architect_parallel.system.files import delete_tree
 from architect_parallel.system.git import Repository
+from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.text.quantities import summarize
 from architect_parallel.worktrees.prepare import prepare
 from architect_parallel.worktrees.temporary import temporary_worktree
@@ -161,7 +162,7 @@ class Checker:
             )
 
         with temporary_worktree(
-            repository, commit=order.base_commit, run_id=run_id, is_cancelled=is_cancelled
+            repository, commit=order.base_commit, run_id=run_id, is_cancelled=is_cancelled, settings=settings
         ) as worktree:
             directory = self.run_dir / "git" / "base"
             try:
@@ -191,7 +192,7 @@ class Checker:
             limits=limits,
             environ=self._environment,
             secrets=secret_values,
-            log=make_private_dir(self.run_dir / "logs") / f"{log}.log",
+            log=make_own_dir(self.run_dir / "logs") / f"{log}.log",
             cookie=f"{run_id}.check.{secrets.token_hex(8)}",
         )
 

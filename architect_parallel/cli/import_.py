@@ -23,11 +23,12 @@ def import_(
     """
     from architect_parallel.api.import_run import import_run
     from architect_parallel.journal import Journal
-    from architect_parallel.system.git import open_repository
+    from architect_parallel.runs.workspace import load_workspace
 
-    repository = open_repository(Path.cwd())
-    with Journal.of(repository) as journal:
-        imported = import_run(repository, journal, directory, dry_run=dry_run)
+    here = load_workspace(Path.cwd())
+    with Journal.of(here.repository) as journal:
+        settings = here.settings.worktrees
+        imported = import_run(here.repository, journal, directory, dry_run=dry_run, settings=settings)
     if json:
         branches = [
             {"worker_id": worker_id, "branch": branch, "commit": imported.commits.get(worker_id)}
@@ -40,7 +41,7 @@ def import_(
         commit = imported.commits.get(worker_id)
         answer(f"  worker {worker_id}: {branch}{f' ({commit[:12]})' if commit else ''}")
     if imported.renamed:
-        answer("  its numbers are in use here: these are the next free ones")
+        answer("  its names are in use here: these are the next free ones")
     if not dry_run:
         answer(
             f"look: architect status {imported.run_id}; take back: architect parallel-cleanup --force --run "

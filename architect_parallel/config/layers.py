@@ -28,6 +28,7 @@ from architect_parallel.config.yaml_source import (
 )
 from architect_parallel.domain import SHELL, ApprovalMode, SandboxMode
 from architect_parallel.errors import UsageError
+from architect_parallel.text.place_names import DEFAULT_ROOT
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import did_you_mean, nearest
 
@@ -145,6 +146,8 @@ def dangerous(data: Tree) -> Iterator[KeyPath]:
         yield ("worktrees", "setup")
     if worktrees.get("setup_env"):
         yield ("worktrees", "setup_env")
+    if worktrees.get("root", DEFAULT_ROOT) != DEFAULT_ROOT:  # a link in the repository can lead anywhere
+        yield ("worktrees", "root")
     if any(_leads_outside(pattern) for pattern in worktrees.get("copy", ())):
         yield ("worktrees", "copy")
     tightest = {"approval_mode": ApprovalMode.ALWAYS, "sandbox_mode": SandboxMode.READ_ONLY}

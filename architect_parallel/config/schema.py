@@ -34,6 +34,12 @@ from architect_parallel.config.fields import (
 from architect_parallel.domain import ApprovalMode, SandboxMode
 from architect_parallel.options import KEYS, kind_of
 from architect_parallel.scheduling.assignment import Assign
+from architect_parallel.text.place_names import (
+    DEFAULT_BRANCH,
+    DEFAULT_ROOT,
+    read_branch_template,
+    read_root_template,
+)
 from architect_parallel.text.quantities import read_count
 
 HIGHEST_CEILING = 1000
@@ -116,6 +122,8 @@ PerMillion = Annotated[
     ),
     WithJsonSchema({"type": "number", "minimum": 0}),
 ]
+RootTemplate = Annotated[str, BeforeValidator(lambda value: read_root_template(read_filled_text(value)))]
+BranchTemplate = Annotated[str, BeforeValidator(lambda value: read_branch_template(read_filled_text(value)))]
 InnerPath = Annotated[str, BeforeValidator(_inner_path)]
 Command = Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_command), WithJsonSchema(_COMMAND_SCHEMA)]
 FieldName = Literal[
@@ -186,8 +194,16 @@ class ProviderSection(Section):
 
 
 class WorktreeSection(Section):
-    """Preparation of a new worktree."""
+    """Place, branch and preparation of a new worktree."""
 
+    root: RootTemplate = Field(
+        default=DEFAULT_ROOT,
+        description="Directory of worktrees, or with {name}, {n}, {slug} or {run} of each of them. {repo} at the start "
+        "is the repository's root, elsewhere its name.",
+    )
+    branch: BranchTemplate = Field(
+        default=DEFAULT_BRANCH, description="Names of branches, with {n}, {name}, {slug} (of the task) or {run}."
+    )
     copy_: tuple[FilledText, ...] = Field(
         default=(), alias="copy", description="Ignored files to copy from the main checkout."
     )

@@ -37,8 +37,12 @@ class BackendSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorktreeSettings:
-    """The preparation of a new worktree."""
+    """The places, names and preparation of new worktrees."""
 
+    root: str = "{repo}"
+    """Template of the directory in which worktrees are made, or of a worktree itself (see `text.place_names`)."""
+    branch: str = "architect/parallel-{n}"
+    """Template of the name of a worker's branch."""
     copy: tuple[str, ...] = ()
     """Paths or globs of ignored files to copy from the main checkout."""
     setup: tuple[str, ...] = ()

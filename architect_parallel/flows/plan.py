@@ -34,6 +34,7 @@ from architect_parallel.system import clock
 from architect_parallel.text import names, quantities
 from architect_parallel.text.sanitize import one_line, require_utf8
 from architect_parallel.worktrees.create import require_base
+from architect_parallel.worktrees.places import require_root
 
 NO_CAP = 10_000
 """The number of tasks of one `parallel` that may run at the same time without a limit."""
@@ -74,6 +75,7 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow
         if name not in flow.variables:
             known = ", ".join(flow.variables) or "none"
             raise UsageError(f"the flow has no variable {name!r} (it has: {known})", hint="--var NAME=VALUE")
+    require_root(workspace.repository, workspace.settings.worktrees)
     base = require_base(workspace.repository)
     require_backends(flow, workspace)
     plan = RunPlan(

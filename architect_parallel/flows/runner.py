@@ -49,13 +49,12 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.reports.paused import asked, to_go_on
 from architect_parallel.repository.registry import registration_lock
-from architect_parallel.runs.plan import numbered_workers
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.runner import Runner
 from architect_parallel.runs.workspace import Workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.text.sanitize import one_line
-from architect_parallel.worktrees.create import exclude_from_status, highest_number
+from architect_parallel.worktrees.places import Places, exclude_from_status, require_root
 
 Answer = Callable[[Demand], str | None]
 """Asks a person. `None` means that there is no answer, and the flow pauses."""
@@ -73,7 +72,7 @@ def run_flow(
     here, flow, plan = plan_flow(config, workspace_root)
     with ExitStack() as held:
         journal = held.enter_context(Journal.of(here.repository))
-        exclude_from_status(here.repository)
+        exclude_from_status(here.repository, here.settings.worktrees)
         with registration_lock(here.repository):
             held.callback(hold(journal, plan.run_id).release)
             journal.append([(plan.run_id, None, RunStarted(plan=plan, launcher_pid=os.getpid()))])
@@ -104,6 +103,8 @@ def resume_flow(
     """
     with hold_run(workspace_root, run, config_file=config_file) as held:
         journal, run_id = held.journal, held.run_id
+        require_root(held.workspace.repository, held.workspace.settings.worktrees)
+        exclude_from_status(held.workspace.repository, held.workspace.settings.worktrees)
         plan = require_not_imported(journal.plan(run_id))
         if plan.flow is None:
             raise NothingToDo(f"run {run_id} is not a flow", hint=f"architect resume {run_id}")
@@ -288,10 +289,9 @@ class _FlowRun:
 
     def _numbered(self, drafts: Sequence[WorkerSpec]) -> list[WorkerSpec]:
         """The workers with free numbers. The registration lock is held."""
-        of_others = self._journal.live_numbers(besides=self._plan.run_id)
-        own = (spec.number for spec in self._specs.values())
-        number = max(highest_number(self._here.repository), *of_others, *own, 0) + 1
-        return numbered_workers(drafts, self._here.repository, number - drafts[0].index)
+        taken = [*self._journal.live_workers(besides=self._plan.run_id), *self._specs.values()]
+        places = Places(self._here.repository, self._here.settings.worktrees, taken)
+        return [places.give(draft) for draft in drafts]
 
     def _record(self, runner: Runner, *events: RunExtended | FlowMoved | RunResumed | Warned) -> None:
         runner.record([(None, event) for event in events])

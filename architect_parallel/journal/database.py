@@ -215,17 +215,20 @@ class Journal(OperationLog, RunLocks):
         result.merge = self._landing(result.run_id)
         return result
 
-    def live_numbers(self, *, besides: str | None = None) -> set[int]:
-        """The numbers N of `architect/parallel-N` that plans of live runs have taken, without those of one run
-        (`besides`)."""
-        numbers: set[int] = set()
+    def live_workers(self, *, besides: str | None = None) -> list[WorkerSpec]:
+        """The workers that plans of live runs have, with the numbers, branches and directories that they have taken.
+
+        Args:
+            besides: The id of a run that is left out.
+        """
+        specs: list[WorkerSpec] = []
         for run_id in self.run_ids():
             if run_id != besides and self.is_live(run_id):
                 events = [entry.event for entry in self._of_types(run_id, RunStarted, RunExtended, RunResumed)]
                 planned = [event.plan.workers for event in events if isinstance(event, RunStarted)]
                 planned += [event.workers for event in events if isinstance(event, (RunExtended, RunResumed))]
-                numbers |= {spec.number for workers in planned for spec in workers}
-        return numbers
+                specs += [spec for workers in planned for spec in workers]
+        return specs
 
     def _decoded(self, run_id: str, row: tuple[int, str, int | None, str, str]) -> Recorded | None:
         seq, time_, worker_id, name, data = row

@@ -20,6 +20,7 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.journal.paths import Anchor
 from architect_parallel.system.files import hand_over_tree, locked, ownership_hint, share
 from architect_parallel.system.git import make_state_dir
+from architect_parallel.text.sanitize import one_line
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -33,6 +34,16 @@ CREATE TABLE operations (
     finished TEXT, undone TEXT
 );
 """
+_STATEMENTS = frozenset(
+    {
+        *(f"CREATE TABLE {statement.strip()}" for statement in _SCHEMA.replace(";", "").split("CREATE TABLE ")[1:]),
+        "CREATE TABLE sqlite_sequence(name,seq)",
+    }
+)
+"""The text of every table, as SQLite keeps it."""
+_TABLES = frozenset({"runs", "events", "operations"})
+_GIVEN_NAMES = frozenset({"sqlite_autoindex_runs_1", "sqlite_autoindex_events_1"})
+"""The indexes that SQLite makes by itself. They have no text."""
 _BUSY_TIMEOUT_S = 30.0
 
 
@@ -49,6 +60,8 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._opened_s = time.time() - 1.0  # file systems have coarser clocks
         self._wrote = False
+        self._own_schema: int | None = None
+        """SQLite's number of the schema that was found to be this program's. It changes with the schema."""
 
     def close(self) -> None:
         """Close the database; a second call does nothing. Files that root made are given to the repository's owner."""
@@ -94,6 +107,7 @@ class Store:
             isolation_level=None,
             check_same_thread=False,
         )
+        self._own_schema = None
         try:
             self._prepare(connection, create=create)
         except BaseException:
@@ -111,11 +125,13 @@ class Store:
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA trusted_schema = OFF")
         if version() > SCHEMA_VERSION:
             raise EnvironmentProblem(
                 f"the journal {self.path} was written by a newer version", hint="upgrade architect-parallel"
             )
         if version() == SCHEMA_VERSION or not create:
+            self._require_own_schema(connection)
             return
         # The change to WAL needs exclusive access and does not wait for it, so only one process does it.
         with locked(self.state_dir / "runs.db.lock"):
@@ -125,12 +141,32 @@ class Store:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
+    def _require_own_schema(self, connection: sqlite3.Connection) -> None:
+        """Refuse a journal with anything that this program did not make. A trigger could change what is recorded.
+
+        Raises:
+            EnvironmentProblem: It has a trigger, a view, or another table or index.
+        """
+        cookie = connection.execute("PRAGMA schema_version").fetchone()[0]
+        if cookie == self._own_schema:
+            return
+        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall():
+            if name not in _GIVEN_NAMES if sql is None else sql not in _STATEMENTS:
+                name = one_line(str(name), 60)
+                if name in _TABLES:
+                    raise self._damaged(f"{name} is not the table that architect made")
+                hint = f"sqlite3 '{self.path}' 'DROP {str(kind).upper()} \"{name}\"'"
+                problem = f"the journal {self.path} has a {kind} that architect did not make: {name!r}"
+                raise EnvironmentProblem(f"{problem}; nothing in it is taken on trust", hint=hint)
+        self._own_schema = cookie
+
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
         with self._lock, self._errors():
             connection = self._connect(create=False)
             if connection is None or connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 return []  # no journal, or one that another process is just making
             try:
+                self._require_own_schema(connection)
                 return connection.execute(query, values).fetchall()
             finally:
                 if connection is not self._connection:  # it was opened as immutable: the next read needs a new one
@@ -145,6 +181,7 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             self._wrote = True
             try:
+                self._require_own_schema(connection)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:

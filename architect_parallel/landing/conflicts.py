@@ -27,8 +27,9 @@ from architect_parallel.scheduling import verdict
 from architect_parallel.snapshots.keep_refs import keep
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.system.files import make_private_dir, replace_file
+from architect_parallel.system.files import replace_file
 from architect_parallel.system.git import Git, Repository, make_state_dir
+from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.text.quantities import show_workers, summarize
 from architect_parallel.tripwire.checkout import MainCheckout
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
@@ -154,11 +155,11 @@ class ConflictResolution:
 
         request = request_for(
             spec,
-            prompt_file=make_private_dir(self.run_dir / "prompts") / f"{spec.name}.txt",
-            state_dir=make_private_dir(self.run_dir / "state" / spec.name),
+            prompt_file=make_own_dir(self.run_dir / "prompts") / f"{spec.name}.txt",
+            state_dir=make_own_dir(self.run_dir / "state" / spec.name),
         )
         session = AgentSession(backend=self.resolver.backend, environ=self.environ, prices=self.resolver.prices)
-        log = make_private_dir(self.run_dir / "logs") / f"{spec.name}.log"
+        log = make_own_dir(self.run_dir / "logs") / f"{spec.name}.log"
         run = session.run(request, limits=spec.limits, log=log, stop_token=self.stop_token, emit=emit)
         return run, warnings
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, total_usd
+from architect_parallel.domain import CheckResult, LeftOut, WorkerSpec, WorktreeSettings, total_usd
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, ExitCode, InternalError
 from architect_parallel.landing import strategies
 from architect_parallel.landing.conflicts import ConflictResolution
@@ -28,10 +28,7 @@ from architect_parallel.scheduling.check_policy import cannot_start
 from architect_parallel.supervision.stop import stop_on_signals
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import show_cost, show_count
-from architect_parallel.worktrees.create import (
-    DIRECTORY_PREFIX,
-    MERGED_PREFIX,
-)
+from architect_parallel.worktrees.places import MERGED_PREFIX, auxiliary_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,11 +221,11 @@ def _failed(result: CheckResult) -> str:
     return f"check `{result.command}` {how}"
 
 
-def free_place(repository: Repository, run_id: str) -> tuple[str, Path]:
+def free_place(repository: Repository, run_id: str, settings: WorktreeSettings) -> tuple[str, Path]:
     """Return an unused branch name and an unused path: `architect/merged-<run>`, with a number if that is in use."""
     for attempt in range(1, 10_000):
         name = run_id + (f"-{attempt}" if attempt > 1 else "")
-        branch, path = f"{MERGED_PREFIX}{name}", repository.root / f"{DIRECTORY_PREFIX}merged-{name}"
+        branch, path = f"{MERGED_PREFIX}{name}", auxiliary_path(repository, settings, f"merged-{name}")
         ref = f"refs/heads/{branch}"
         listed = repository.store.text("for-each-ref", "--count=1", "--format=%(refname)", ref)  # it, or one below it
         if not listed and not is_taken(repository.common_dir, ref) and not path.exists():

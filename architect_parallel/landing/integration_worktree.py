@@ -18,8 +18,8 @@ from architect_parallel.repository.registry import admin_dir_from_dotgit, relink
 from architect_parallel.supervision.consume import CommandOutcome, run_command
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
-from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.worktrees.create import (
     Worktree,
     add_worktree,
@@ -151,7 +151,7 @@ class IntegrationWorktree:
             limits=replace(spec.limits, timeout_s=spec.check_timeout_s),
             environ=CommandEnvironment(environ=workshop.environ, names=workshop.checks_env, keys=workshop.keys),
             secrets=(),
-            log=make_private_dir(workshop.run_dir / "logs") / f"merge-check-{self._checks}.log",
+            log=make_own_dir(workshop.run_dir / "logs") / f"merge-check-{self._checks}.log",
             cookie=f"{spec.run_id}.merge.{secrets.token_hex(8)}",
             variables=ceiling(self.worktree.path),
         )

@@ -23,6 +23,7 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.landing.merged_check import is_merged
 from architect_parallel.landing.worktree_content import INTEGRATION_ID, Content, read_tree
 from architect_parallel.repository.heads import ending_of, operation_in
+from architect_parallel.repository.ownership import DEFAULT_BRANCHES, branches_of_runs
 from architect_parallel.repository.registry import admin_dir_of, counterpart, marked_run, partial_worktrees
 from architect_parallel.snapshots.hidden_files import Hidden
 from architect_parallel.supervision.process_table import runs_since
@@ -30,15 +31,11 @@ from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 from architect_parallel.worktrees import worker_repository
-from architect_parallel.worktrees.create import BRANCH_PREFIX, MERGED_PREFIX, owns_branch
+from architect_parallel.worktrees.create import owns_branch
 from architect_parallel.worktrees.remove import WorktreeState, inspect
 
 _MOST_TARGETS = 50
 """Branches, newest first, that a branch is compared with when none contains it (for squash merges)."""
-
-
-_OF_RUNS = (f"refs/heads/{BRANCH_PREFIX}", f"refs/heads/{MERGED_PREFIX}")
-"""A commit on these branches alone has not reached the place where its user wants it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +261,7 @@ def _branch_stays(repository: Repository, spec: WorkerSpec, tip: str) -> str | N
 def _on_a_branch(repository: Repository, commit: str) -> bool:
     """Tell whether the user's HEAD, or a branch that is not a worker's, contains the commit."""
     refs = repository.store.text("for-each-ref", f"--contains={commit}", "--format=%(refname)", "refs/heads")
-    if any(not ref.startswith(_OF_RUNS) for ref in refs.splitlines()):
+    if _of_users(repository, refs.splitlines()):
         return True
     head = _users_head(repository)
     return head is not None and repository.store.ok("merge-base", "--is-ancestor", commit, head)
@@ -275,8 +272,8 @@ def _targets(repository: Repository, base: str) -> list[str]:
     listed = repository.store.text(
         "for-each-ref", f"--contains={base}", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/heads"
     )
-    lines = (line.split(" ", 1) for line in listed.splitlines())
-    tips = [commit for commit, ref in lines if not ref.startswith(_OF_RUNS)]
+    commits = {ref: commit for commit, ref in (line.split(" ", 1) for line in listed.splitlines())}
+    tips = [commits[ref] for ref in _of_users(repository, list(commits))]
     head = _users_head(repository)
     return [item for item in dict.fromkeys([*([head] if head else []), *tips]) if item != base][:_MOST_TARGETS]
 
@@ -284,6 +281,13 @@ def _targets(repository: Repository, base: str) -> list[str]:
 def _users_head(repository: Repository) -> str | None:
     """The commit of the user's HEAD, unless that is a worker's branch."""
     branch = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).text
-    if branch.startswith(_OF_RUNS):
+    if branch and not _of_users(repository, [branch]):
         return None
     return repository.git.resolve("HEAD^{commit}")
+
+
+def _of_users(repository: Repository, refs: list[str]) -> list[str]:
+    """Those of the branches that no run made. A commit on others alone has not reached the place its user wants."""
+    candidates = [ref for ref in refs if not ref.startswith(DEFAULT_BRANCHES)]
+    of_runs = branches_of_runs(repository) if candidates else frozenset()
+    return [ref for ref in candidates if ref not in of_runs]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from architect_parallel.domain import LeftOut
+from architect_parallel.domain import LeftOut, WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem, InternalError
 from architect_parallel.event_json import to_plain
 from architect_parallel.journal import Journal
@@ -134,7 +134,9 @@ def _execute_combined(
         raise EnvironmentProblem(f"run {plan.run_id} is in use by another process", hint="try again")
     try:
         clear_stale(repository, journal, plan.run_id)
-        branch, path = free_place(repository, plan.run_id)
+        # Without a workshop nothing is checked out.
+        settings = WorktreeSettings() if workshop is None else workshop.settings
+        branch, path = free_place(repository, plan.run_id, settings)
         payload = _payload(plan) | {"integration": branch, "place": str(path), "pull_request": plan.opens_pull_request}
         operation = journal.begin_operation("merge", plan.run_id, payload)
         try:

@@ -23,7 +23,6 @@ from architect_parallel.landing.steps import Method, changed_files, so_far, step
 from architect_parallel.landing.submodule_links import link_warnings
 from architect_parallel.landing.target_branch import Target, find_target, require_movable
 from architect_parallel.system.git import Repository
-from architect_parallel.worktrees.create import BRANCH_PREFIX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +115,7 @@ def plan_merge(
     choice = choose(repository, result, pick, workers)
     several = pick is Pick.ALL or len(choice.sources) > 1
     target = find_target(repository, into)
-    if target.branch in {f"{BRANCH_PREFIX}{number}" for number in journal.live_numbers()}:
+    if target.branch in {spec.branch for spec in journal.live_workers()}:
         raise EnvironmentProblem(f"an agent is working on {target.branch}", hint="architect status")
     publication = None
     if push or pull_request:

@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from architect_parallel.backends.environment import key_names, without_names
+from architect_parallel.backends.registry import load_backends
+from architect_parallel.domain import Settings
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.supervision.consume import run_command
 from architect_parallel.system.git import GitError, Repository
@@ -144,7 +147,7 @@ def open_pull_request(
 
 
 def _push(repository: Repository, remote: str, commit: str, ref: str, environ: Mapping[str, str]) -> Published:
-    env = {name: environ[name] for name in _GIT_HELPERS if name in environ}
+    env = _users_variables(environ)
     if "GIT_SSH_COMMAND" not in env and "GIT_SSH" not in env and _setting(repository, "core.sshCommand") is None:
         env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
     try:
@@ -167,6 +170,13 @@ def _push(repository: Repository, remote: str, commit: str, ref: str, environ: M
     if output.code == 0:
         return Published(pushed=f"{remote}/{ref}")
     return Published(problem=f"{ref} could not be pushed to {remote}: {_reason(output.stderr, output.code)}")
+
+
+def _users_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that a credential helper of the user may read: all except agents' keys and those that redirect git."""
+    keys = key_names(load_backends(Settings(), environ).values())
+    kept = without_names(environ, (*keys, "GIT_*", "LC_*", "LANGUAGE"))
+    return kept | {name: environ[name] for name in _GIT_HELPERS if name in environ}
 
 
 def _push_lfs(repository: Repository, remote: str, commit: str, env: Mapping[str, str]) -> str | None:

@@ -2,12 +2,14 @@
 
 It is the tip of the worker's branch while that is still the branch that the run made: numbers are reused after a
 cleanup. The tip includes what the user added. Otherwise it is the commit that was collected. A branch counts as moved
-by the user if its reflog has the move, later than the end of the run. A move while agents ran, or one without a reflog
+by the user if its reflog has the move, later than the end of the run, and the file of the reflog was written then: an
+agent can write any time into a reflog, but none into a file's ctime. A move while agents ran, or one without a reflog
 entry, was neither collected nor checked nor shown to the user. It does not land.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +18,9 @@ from architect_parallel.domain import RunResult, WorkerResult
 from architect_parallel.errors import NothingToDo
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import owns_branch
+
+_CLOCK_S = 0.02
+"""Seconds by which file times may lag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,7 @@ def require_source(repository: Repository, run: RunResult, worker: WorkerResult)
     newer = head is not None and (tip in (None, head) or store.ok("merge-base", "--is-ancestor", tip or "", head))
     source, warnings = head if newer else tip, tuple[str, ...]()
     if tip is not None and source == tip and head is not None and tip != head:
-        if _moved_by_user(repository, worker.branch, tip, run.finished_at or worker.finished_at):
+        if _moved_by_user(repository, worker.branch, tip, run.finished_at):
             warnings = (f"{worker.branch} has moved since worker {number} was collected: it lands as it is now",)
         else:
             source = head
@@ -71,9 +76,23 @@ def _moved_by_user(repository: Repository, branch: str, tip: str, ended: datetim
     """Tell whether the newest reflog entry of the branch moved it to `tip` at a time when no agent of the run ran.
 
     Args:
-        ended: The end of the run. `None` means unknown: the entry alone counts.
+        ended: The end of the run. `None` means that its launcher was killed: its agents may have run until now.
     """
+    if ended is None:
+        return False
     words = ("reflog", "show", "-1", "--date=unix", "--format=%H %gd", f"refs/heads/{branch}", "--")
     output = repository.store.run(*words, check=False)
     found = re.fullmatch(rf"{tip} .*@\{{(\d+)\}}", output.text)
-    return found is not None and (ended is None or int(found[1]) >= int(ended.timestamp()))
+    if found is None:
+        return False
+    written_s = _written_s(repository, branch)
+    return int(ended.timestamp()) <= int(found[1]) <= written_s + 1.0 and written_s + _CLOCK_S >= ended.timestamp()
+
+
+def _written_s(repository: Repository, branch: str) -> float:
+    """The time of the last change of the branch's reflog, in seconds since the epoch. 0 means that there is none."""
+    common = repository.common_dir
+    for path in (common / "logs" / "refs" / "heads" / branch, common / "reftable" / "tables.list"):
+        with contextlib.suppress(OSError):
+            return path.lstat().st_ctime
+    return 0.0

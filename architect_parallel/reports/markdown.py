@@ -33,7 +33,7 @@ MARKS = {
 }
 
 _JOINER = "\u2060"
-_STRUCTURE = re.compile(r"[\\`*_\[\]{}|~$<>&^]")
+_ENTITIES = str.maketrans({character: f"&#{ord(character)};" for character in r"\`*_[]{}|~$<>&^"})
 _LINKS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 _REFERENCES = re.compile(r"(?<=[@#])(?=\w)|(?<=\bGH)(?=-\d)", re.IGNORECASE)
 _BEGINNING = re.compile(r"^(?:[#+=-]|\d+(?=[.)]))")
@@ -49,13 +49,9 @@ def inline(words: str, limit: int = 300) -> str:
     'a&#124;b &#60;b&#62;&#42;c&#42;'
     """
     line = _REFERENCES.sub(_JOINER, one_line(words, limit))  # first: entities hold a `#` of their own
-    line = _STRUCTURE.sub(_entity, line)
-    line = _LINKS.sub(_entity, line)
+    line = line.translate(_ENTITIES)
+    line = _LINKS.sub(lambda match: f"&#{ord(match[0])};", line)
     return _BEGINNING.sub(lambda match: match[0][:-1] + f"&#{ord(match[0][-1])};", line)
-
-
-def _entity(match: re.Match[str]) -> str:
-    return f"&#{ord(match[0])};"
 
 
 def code(words: str, limit: int = 300) -> str:
@@ -68,8 +64,10 @@ def fenced(words: str, *, tail: bool = False) -> str:
 
     The fence is longer than any run of backticks in the text, so the text cannot close it.
     """
-    lines = plain_text(words).strip("\n").split("\n")
-    cut = len(lines) > SHOWN_LINES
+    words = words.strip("\n")
+    room = 2 * SHOWN_CHARACTERS  # what is far from the shown end need not be looked at
+    lines = plain_text(words[-room:] if tail else words[:room]).strip("\n").split("\n")
+    cut = len(lines) > SHOWN_LINES or len(words) > room
     block = "\n".join(lines[-SHOWN_LINES:] if tail else lines[:SHOWN_LINES])
     if len(block) > SHOWN_CHARACTERS:
         block, cut = (block[-SHOWN_CHARACTERS:] if tail else block[:SHOWN_CHARACTERS]), True

@@ -21,7 +21,7 @@ from typing import Any
 
 from architect_parallel.domain import CheckResult, RunResult, RunStatus, WorkerResult
 from architect_parallel.reports.json import SCHEMA_VERSION
-from architect_parallel.text.names import is_run_id, parse_branch_number
+from architect_parallel.text.names import is_run_id, parse_branch_number, read_branch
 
 LIMIT_BYTES = 64 * 2**20
 """The size limit. A thousand workers with long outputs stay far below."""
@@ -82,8 +82,13 @@ def _worker(value: Any, place: str) -> WorkerResult:
     if not 1 <= result.worker_id <= _MOST_WORKERS:
         raise ValueError(f"{place}.worker_id: must be from 1 to {_MOST_WORKERS}")
     number = parse_branch_number(result.branch)
-    if result.branch and (number is None or number >= 10**9):
-        raise ValueError(f"{place}.branch: must be architect/parallel-N")
+    if number is not None and number >= 10**9:
+        raise ValueError(f"{place}.branch: the number is too long")
+    if result.branch:
+        try:
+            read_branch(result.branch)
+        except ValueError as error:
+            raise ValueError(f"{place}.branch: {error}") from None
     if result.diff is not None:
         _commit(result.diff.head, f"{place}.diff.head")
         _commit(result.diff.base, f"{place}.diff.base")

@@ -12,7 +12,7 @@ from architect_parallel.journal.worker_view import WorkerView
 from architect_parallel.reports import progress_words as words
 from architect_parallel.text.sanitize import one_line
 
-WIDE = 110
+WIDE = 96
 """From this width on, every column is shown. On a narrower screen those that differ between workers are."""
 LEAST_ACTIVITY = 24
 """The least cells for the words about what a worker does now."""
@@ -21,7 +21,7 @@ GAP = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerColumn:
+class LiveColumn:
     """A column of the table: its cells are as wide as their contents, within bounds."""
 
     heading: str
@@ -31,21 +31,21 @@ class WorkerColumn:
     least: int = 0
 
 
-NUMBER = WorkerColumn(heading="#", most=6, cell=lambda worker, now: str(worker.spec.worker_id), is_right=True)
-TASK = WorkerColumn(heading="TASK", most=24, cell=lambda worker, now: words.label(worker))
-BACKEND = WorkerColumn(heading="BACKEND", most=12, cell=lambda worker, now: one_line(worker.spec.backend))
-MODEL = WorkerColumn(heading="MODEL", most=20, cell=lambda worker, now: one_line(words.model_name(worker)))
-STATE = WorkerColumn(heading="STATE", most=11, least=8, cell=lambda worker, now: words.state_word(worker))
-CHANGES = WorkerColumn(heading="CHANGES", most=13, cell=lambda worker, now: words.changes(worker), is_right=True)
-CHECKS = WorkerColumn(heading="CHECKS", most=6, cell=lambda worker, now: words.checks_passed(worker), is_right=True)
-STEPS = WorkerColumn(
+NUMBER = LiveColumn(heading="#", most=6, cell=lambda worker, now: str(worker.spec.worker_id), is_right=True)
+TASK = LiveColumn(heading="TASK", most=24, cell=lambda worker, now: words.label(worker))
+BACKEND = LiveColumn(heading="BACKEND", most=12, cell=lambda worker, now: one_line(worker.spec.backend))
+MODEL = LiveColumn(heading="MODEL", most=20, cell=lambda worker, now: one_line(words.model_name(worker)))
+STATE = LiveColumn(heading="STATE", most=11, least=8, cell=lambda worker, now: words.state_word(worker))
+CHANGES = LiveColumn(heading="CHANGES", most=13, cell=lambda worker, now: words.changes(worker), is_right=True)
+CHECKS = LiveColumn(heading="CHECKS", most=6, cell=lambda worker, now: words.checks_passed(worker), is_right=True)
+STEPS = LiveColumn(
     heading="STEPS", most=6, cell=lambda worker, now: str((worker.result or worker).steps or ""), is_right=True
 )
-COST = WorkerColumn(heading="COST", most=9, least=7, cell=lambda worker, now: words.cost_so_far(worker), is_right=True)
-TIME = WorkerColumn(heading="TIME", most=8, least=5, cell=words.time_so_far, is_right=True)
+COST = LiveColumn(heading="COST", most=9, least=7, cell=lambda worker, now: words.cost_so_far(worker), is_right=True)
+TIME = LiveColumn(heading="TIME", most=8, least=5, cell=words.time_so_far, is_right=True)
 
 
-def columns_for(workers: Sequence[WorkerView], width: int) -> list[WorkerColumn]:
+def columns_for(workers: Sequence[WorkerView], width: int) -> list[LiveColumn]:
     """The columns for this width. A narrow screen leaves out what is the same for all workers."""
     specs = [worker.spec for worker in workers]
     differing = {
@@ -63,7 +63,7 @@ def _own_name(name: str) -> str:
     return "" if name.startswith("worker-") else name
 
 
-def sizes_of(columns: Sequence[WorkerColumn], workers: Sequence[WorkerView], now: datetime, width: int) -> list[int]:
+def sizes_of(columns: Sequence[LiveColumn], workers: Sequence[WorkerView], now: datetime, width: int) -> list[int]:
     """The widths of the columns in cells, for these workers.
 
     The task gives way first: what a worker does now is why people look.
@@ -88,7 +88,7 @@ def cut(line: str, width: int) -> str:
     return line if cell_len(line) <= width else set_cell_size(line, max(0, width - 1)) + "…"[: max(0, width)]
 
 
-def padded(column: WorkerColumn, cell: str, size: int) -> str:
+def padded(column: LiveColumn, cell: str, size: int) -> str:
     """The cell in exactly `size` cells."""
     fitted = cut(cell, size)
     blank = " " * (size - cell_len(fitted))

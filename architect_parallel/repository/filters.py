@@ -24,6 +24,7 @@ from typing import Any
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.own_files import is_intact, seal
 
 STATE_DIRECTORIES = ("git-crypt", "crypt")
 """Directories of the common git directory in which git-crypt and transcrypt keep key and program."""
@@ -115,8 +116,10 @@ def record(repository: Repository, run_dir: Path) -> Filters:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     shutil.copytree(repository.common_dir / name, unfinished / name)
             whole = replace(filters, drivers=drivers, place=os.fspath(directory))
-            (unfinished / _RECORD).write_text(json.dumps(asdict(whole), ensure_ascii=True))
+            text = json.dumps(asdict(whole), ensure_ascii=True)
+            (unfinished / _RECORD).write_text(text)
             os.rename(unfinished, directory)
+            seal(directory / _RECORD, text.encode())
         except OSError as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             if not directory.is_dir():  # else another worker was first
@@ -125,9 +128,14 @@ def record(repository: Repository, run_dir: Path) -> Filters:
 
 
 def recorded(run_dir: Path) -> Filters | None:
-    """The drivers that `record` wrote for the run. `None` means that there is no readable record."""
+    """The drivers that `record` wrote for the run.
+
+    `None` means that there is no readable record, or that another program changed the one that this process wrote.
+    """
+    path = run_dir / "filters" / _RECORD
     try:
-        return Filters.of(json.loads((run_dir / "filters" / _RECORD).read_text()))
+        data = path.read_bytes()
+        return Filters.of(json.loads(data)) if is_intact(path, data) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -12,6 +12,9 @@ from architect_parallel.system.git import Repository
 
 OWNED = "refs/architect/owned"
 
+DEFAULT_BRANCHES = ("refs/heads/architect/parallel-", "refs/heads/architect/merged-")
+"""Beginnings of branches of this program. Runs of early versions have no owner refs."""
+
 
 def owner_ref(run_id: str, branch: str) -> str:
     """The ref which records that the run created the branch."""
@@ -68,6 +71,12 @@ def owners(repository: Repository, branch: str) -> list[str]:
     """The refs of all runs that made a branch of that name."""
     listed = repository.store.text("for-each-ref", "--format=%(refname)", f"{OWNED}/*/{branch}")
     return listed.splitlines()
+
+
+def branches_of_runs(repository: Repository) -> frozenset[str]:
+    """The full names of the branches that runs made and recorded. See also `DEFAULT_BRANCHES`."""
+    owned = repository.store.text("for-each-ref", "--format=%(refname)", OWNED).splitlines()
+    return frozenset("refs/heads/" + ref.removeprefix(f"{OWNED}/").partition("/")[2] for ref in owned)
 
 
 def _messages(repository: Repository, branch: str) -> list[str]:

@@ -14,20 +14,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from architect_parallel.repository import registry
 from architect_parallel.repository.checkouts import checkouts
 from architect_parallel.repository.heads import read_reflog
+from architect_parallel.repository.ownership import DEFAULT_BRANCHES, branches_of_runs
 from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import summarize
 
 NOT_WATCHED = (
-    *("refs/architect/", "refs/heads/architect/parallel-", "refs/heads/architect/merged-"),
+    *("refs/architect/", *DEFAULT_BRANCHES),
     *("refs/remotes/", "refs/prefetch/", "refs/stash"),
 )
 """Refs of this program, of other workers, or moved by any fetch. `refs/stash` is read through its reflog."""
 _SETTINGS = (
     *("config", "config.worktree", "shallow", "objects/info/alternates", "objects/info/http-alternates"),
-    *("rebase-apply", "rebase-merge", "sequencer"),
+    *("rebase-apply", "rebase-merge", "sequencer", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_START"),
 )
 _WRITTEN_BY_GC = ("info/refs",)
 
@@ -39,10 +41,12 @@ class Refs:
     oids: Mapping[str, str]
     checkouts: Mapping[str, tuple[Path, ...]]
     """Ref → paths of the checkouts that have it."""
+    of_runs: frozenset[str] = frozenset()
+    """Full names of the branches that runs made."""
 
 
 def read_refs(repository: Repository) -> Refs:
-    """Read all refs, with one process.
+    """Read all refs. The owner refs are read last, so that no worker's new branch is without its owner.
 
     Raises:
         GitError: The repository cannot be read (its configuration is broken, say).
@@ -56,12 +60,13 @@ def read_refs(repository: Repository) -> Refs:
         f"refs/heads/{branch}": tuple(checkout.path for checkout in branch_checkouts)
         for branch, branch_checkouts in checkouts(repository).items()
     }
-    return Refs(oids=oids, checkouts=paths)
+    return Refs(oids=oids, checkouts=paths, of_runs=branches_of_runs(repository))
 
 
 def watched(refs: Refs) -> dict[str, str]:
     """The refs that no worker should change."""
-    return {ref: oid for ref, oid in refs.oids.items() if not ref.startswith(NOT_WATCHED)}
+    oids = refs.oids.items()
+    return {ref: oid for ref, oid in oids if not ref.startswith(NOT_WATCHED) and ref not in refs.of_runs}
 
 
 def ref_warnings(before: Mapping[str, str], after: Mapping[str, str], moved_here: frozenset[str]) -> list[str]:
@@ -107,32 +112,46 @@ def visited_branches(admin_dir: Path) -> frozenset[str]:
     return frozenset(text.rpartition(" to ")[2] for text in messages if text.startswith("checkout: moving from "))
 
 
-def surroundings(repository: Repository) -> dict[str, str]:
-    """Digests of the files that can change what git does or runs, by path."""
-    paths = (repository.common_dir / name for name in setting_files(repository))
+def surroundings(repository: Repository, hooks: Path | None = None) -> dict[str, str]:
+    """Digests of the files that can change what git does or runs, by path.
+
+    Args:
+        hooks: The directory that `core.hooksPath` names. `None` means that there is none.
+    """
+    paths = [repository.common_dir / name for name in setting_files(repository)]
+    paths += [] if hooks is None else [hooks / name for name in names(hooks)]
     return {os.fspath(path): _digest(path) for path in paths if os.path.lexists(path)}
 
 
 def setting_files(repository: Repository) -> list[str]:
     """The files that can change what git does or runs, relative to the common directory, sorted.
 
-    They are settings, hooks and `info/*`, the same of submodules, and operations in progress. Some may be missing.
+    They are settings, hooks and `info/*`, the same of submodules, settings of the user's other worktrees, and
+    operations in progress. Some may be missing.
     """
     common = repository.common_dir
-    files = {*_SETTINGS, *_hooks(common, ""), *(f"info/{name}" for name in names(common / "info"))}
+    files = {*_SETTINGS, *_below(common, "info"), *_hooks(common, "")}
+    for admin in registry.admin_dirs(repository):
+        if registry.marked_run(admin) is None:
+            files.add(f"worktrees/{admin.name}/config.worktree")
     pending = [f"modules/{name}" for name in names(common / "modules")]
     while pending:
         module = pending.pop()
         if (common / module / "HEAD").exists():
-            files |= {f"{module}/config", *_hooks(common, f"{module}/")}
+            files |= {f"{module}/{name}" for name in ("config", "config.worktree", "objects/info/alternates")}
+            files |= {*_below(common, f"{module}/info"), *_hooks(common, f"{module}/")}
             pending += [f"{module}/modules/{name}" for name in names(common / module / "modules")]
         else:  # a submodule's name may have slashes
             pending += [f"{module}/{name}" for name in names(common / module)]
     return sorted(files - set(_WRITTEN_BY_GC))
 
 
+def _below(common: Path, directory: str) -> set[str]:
+    return {f"{directory}/{name}" for name in names(common / directory)}
+
+
 def _hooks(common: Path, prefix: str) -> set[str]:
-    return {f"{prefix}hooks/{name}" for name in names(common / prefix / "hooks") if not name.endswith(".sample")}
+    return {path for path in _below(common, f"{prefix}hooks") if not path.endswith(".sample")}
 
 
 def surrounding_warnings(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

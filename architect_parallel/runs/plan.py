@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import Competition, Isolation, RunPlan, TripwireMode, WorkerSpec
+from architect_parallel.domain import Competition, RunPlan, TripwireMode, WorkerSpec
 from architect_parallel.errors import UsageError
 from architect_parallel.options import RunOptions
 from architect_parallel.runs.judge_profile import judge_warnings, require_judge
@@ -41,6 +40,7 @@ from architect_parallel.system.git import Git, Repository
 from architect_parallel.text import names as naming
 from architect_parallel.text.quantities import show_count, show_workers
 from architect_parallel.worktrees.create import require_base
+from architect_parallel.worktrees.places import require_root
 from architect_parallel.worktrees.prepare import require_copy_entries
 
 
@@ -59,6 +59,7 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
     pairs = assign(given, options)
     resolved = [resolve_task(given.tasks[pair.task_index], pair.model, options, here) for pair in pairs]
     require_copy_entries(here.settings.worktrees)
+    require_root(here.repository, here.settings.worktrees)
     require_all_ready(resolved, here)
     about_competition = competition_warnings(config.competition, options, here)
     base_commit = _base_commit(options, here.repository)
@@ -146,24 +147,6 @@ def given_tasks(config: ParallelConfig, here: Workspace) -> TaskList:
             carries_dirty=config.include_dirty,
         )
     return TaskList(tasks=tuple(require_tasks(config.tasks)), listed=config.listed)
-
-
-def numbered(draft: RunPlan, repository: Repository, first: int) -> RunPlan:
-    """The draft with its block of numbers from `first` on: branch and worktree of every worker that has them."""
-    return replace(draft, workers=tuple(numbered_workers(draft.workers, repository, first)))
-
-
-def numbered_workers(drafts: Sequence[WorkerSpec], repository: Repository, first: int) -> list[WorkerSpec]:
-    """Each draft with the number `first` + its index, and with the branch and worktree of that number."""
-
-    def place(spec: WorkerSpec) -> WorkerSpec:
-        number = first + spec.index
-        if spec.isolation is Isolation.NONE:
-            return replace(spec, number=number)
-        path = str(repository.root / naming.worktree_name(number))
-        return replace(spec, number=number, branch=naming.branch_name(number), worktree_path=path)
-
-    return [place(spec) for spec in drafts]
 
 
 def _parallel_count(options: RunOptions) -> int:

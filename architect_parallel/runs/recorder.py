@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 from architect_parallel.domain import RunResult
-from architect_parallel.events import Entry, Recorded, Warned
+from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.event_json import encode
+from architect_parallel.events import AgentOutput, Entry, Recorded, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.journal.view import RunView
+from architect_parallel.system.own_files import open_own
 
+UNRECORDED = "unrecorded-events.jsonl"
 Listener = Callable[[Recorded], None]
 
 _log = logging.getLogger(__name__)
@@ -52,6 +58,8 @@ class Recorder:
         self.run_id = run_id
         self.view = RunView.of(run_id, journal.recorded(run_id)) if view is None else view
         self.warnings = WarningLog()
+        self.problem: EnvironmentProblem | None = None
+        """The failure of the journal. `None` means that it has everything."""
         self._listeners = list(listeners)
 
     def record(self, entries: Sequence[Entry]) -> None:
@@ -73,12 +81,36 @@ class Recorder:
         """Record events like `record`, without showing them to the listeners."""
         if not entries:
             return []
-        recorded = self.journal.append([(self.run_id, worker_id, event) for worker_id, event in entries])
+        try:
+            recorded = self.journal.append([(self.run_id, worker_id, event) for worker_id, event in entries])
+        except EnvironmentProblem as problem:
+            raise self.save_beside(entries, problem) from problem
         for entry in recorded:
             self.view.take(entry)
             if entry.worker_id is None and isinstance(entry.event, Warned):
                 self.warnings.add(entry.event.message, is_recorded=True)
         return recorded
+
+    def save_beside(self, entries: Sequence[Entry], problem: EnvironmentProblem) -> EnvironmentProblem:
+        """Append events that the journal did not take to a file in the run's directory, a JSON object a line.
+
+        Returns:
+            The problem to raise. It names the file, if that could be written.
+        """
+        self.problem = problem
+        path = self.journal.run_dir(self.run_id) / UNRECORDED
+        lines = (
+            json.dumps({"worker_id": worker_id, "type": name, "data": json.loads(data)})
+            for worker_id, event in entries
+            if not isinstance(event, AgentOutput)
+            for name, data in (encode(event),)
+        )
+        try:
+            with os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "a") as file:
+                file.writelines(f"{line}\n" for line in lines)
+        except OSError:
+            return problem
+        return EnvironmentProblem(f"{problem.message}; what was not recorded is in {path}", hint=problem.hint)
 
     def warn(self, message: str) -> None:
         """Record a warning of the run as a whole. Listeners see it at once, and the result lists it. A second call

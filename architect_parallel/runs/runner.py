@@ -171,6 +171,10 @@ class Runner:
                 for target in self._running():
                     self._host.stop(target, Reason.INTERRUPTED, "the launcher failed")
                 self._host.close()
+                if self._recorder.problem is not None:  # the results of those that were stopped
+                    left = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+                    entries = [item for item in left if not isinstance(item, Signals)]
+                    self._recorder.save_beside(entries, self._recorder.problem)
                 raise
 
     def _begin(self) -> None:

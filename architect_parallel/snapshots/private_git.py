@@ -32,12 +32,19 @@ from architect_parallel.snapshots import diff as differences
 from architect_parallel.snapshots.baseline import Identity, WorktreeFacts, git_dir_of, is_real_directory, observe
 from architect_parallel.snapshots.filtered_baseline import record_filtered_files
 from architect_parallel.snapshots.filtered_paths import FilteredPaths
-from architect_parallel.snapshots.private_layout import FACTS, LEFT_OUT, write_private_files
+from architect_parallel.snapshots.private_layout import (
+    FACTS,
+    LEFT_OUT,
+    complete_directory,
+    copy_index,
+    unfinished_directory,
+    write_private_files,
+)
 from architect_parallel.snapshots.put_aside import copy_back
 from architect_parallel.snapshots.staging import Staging
 from architect_parallel.snapshots.worktree_index import nul_terminated
-from architect_parallel.system.files import make_private_dir
 from architect_parallel.system.git import Git, GitError, Repository
+from architect_parallel.system.own_files import is_intact, seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +88,7 @@ class PrivateGit:
         facts = observe(repository, worktree, admin_dir)
         if filters is not None:
             facts = dataclasses.replace(facts, filters=filters)
-        unfinished = _unfinished(directory)
+        unfinished = unfinished_directory(directory)
         try:
             shutil.copy2(admin_dir / "index", unfinished / "index")
         except FileNotFoundError as error:
@@ -90,8 +97,7 @@ class PrivateGit:
         write_private_files(private.directory, private.facts)
         private._join_index()
         facts = record_filtered_files(private.git, facts, private.index)
-        (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
-        os.rename(unfinished, directory)
+        complete_directory(unfinished, directory, facts)
         private = cls(directory=directory, facts=facts)
         write_private_files(private.directory, private.facts)
         return private
@@ -112,7 +118,10 @@ class PrivateGit:
             EnvironmentProblem: It is missing or damaged.
         """
         try:
-            plain = json.loads((directory / FACTS).read_text())
+            data = (directory / FACTS).read_bytes()
+            if not is_intact(directory / FACTS, data):
+                raise ValueError("another program changed its facts")
+            plain = json.loads(data)
             plain["settings"] = {key: str(value) for key, value in dict(plain["settings"]).items()}
             plain["filters"] = Filters.of(plain["filters"])
             plain["filtered"] = {path: (str(oid), str(content)) for path, (oid, content) in plain["filtered"].items()}
@@ -143,10 +152,9 @@ class PrivateGit:
             stashes=tuple(stash.oid for stash in side_effects.stashes(repository)),
             surroundings=side_effects.surroundings(repository),
         )
-        unfinished = _unfinished(directory)
+        unfinished = unfinished_directory(directory)
         shutil.copy2(earlier.index, unfinished / "index")
-        (unfinished / FACTS).write_text(json.dumps(dataclasses.asdict(facts), ensure_ascii=True))
-        os.rename(unfinished, directory)
+        complete_directory(unfinished, directory, facts)
         return cls.open(directory)
 
     @property
@@ -195,8 +203,8 @@ class PrivateGit:
         write_private_files(self.directory, self.facts)
         # On a copy: a launcher killed in between leaves the index and its date unchanged, which later calls rely on.
         work = self.directory / "work.index"
-        shutil.copy2(self.index, work)
         git = dataclasses.replace(self.git, index_file=work)
+        changed = copy_index(self.index, work, git, self.base_commit)
         agent_index = self._changed_agent_index()
         filtered = self.filtered(agent_index) if self.facts.filters.drivers else None
         staging = Staging(
@@ -211,10 +219,11 @@ class PrivateGit:
         if staging.left_out or left_out.exists():
             left_out.write_text(json.dumps(staging.left_out))
         os.replace(work, self.index)
+        seal(self.index)
         return Snapshot(
             tree=tree,
             diff=differences.diff_of(since or self.base_commit, tree, changes),
-            warnings=tuple(staging.warnings),
+            warnings=(*changed, *staging.warnings),
             left_out=tuple(staging.left_out),
         )
 
@@ -238,6 +247,7 @@ class PrivateGit:
         names = filtered.named(target_git, current.keys() | target.keys())
         if not names:
             self.git.run("read-tree", "--reset", "-u", tree)
+            seal(self.index)
             return
         wrong = []
         for path in sorted(names):
@@ -256,6 +266,7 @@ class PrivateGit:
             self._restore_others(tree, names, {path: target[path] for path in names if path in target}, wrong)
             copy_back(smudged_dir, wrong, self.worktree)
         enter_times(self.index, {path: (self.worktree / path).lstat() for path in wrong}, hash_bytes)
+        seal(self.index)
 
     def _restore_others(
         self, tree: str, names: set[str], target: Mapping[str, IndexFileEntry], wrong: list[str]
@@ -326,13 +337,3 @@ class PrivateGit:
     def patch(self, base: str, head: str, *, binary: bool = False) -> bytes:
         """The changes as a patch. With `binary`, `git apply` can apply it to any file. Raises like `diff`."""
         return differences.patch(self.git, base, head, binary=binary)
-
-
-def _unfinished(directory: Path) -> Path:
-    """An empty directory that becomes `directory` by a rename once it is complete. Remove what was there before."""
-    unfinished = directory.with_name(f"{directory.name}.new")
-    for path in (unfinished, directory):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path)
-    make_private_dir(unfinished)
-    return unfinished

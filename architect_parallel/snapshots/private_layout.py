@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import os
 import shutil
 from pathlib import Path
 
 from architect_parallel.snapshots.baseline import HARMLESS_SETTINGS, WorktreeFacts
+from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.git import Git
 from architect_parallel.system.git_settings import config_text
+from architect_parallel.system.own_files import is_intact, seal, write_own
 
 FACTS = "facts.json"
 LEFT_OUT = "left-out.json"
@@ -60,6 +65,41 @@ def _configuration(directory: Path, facts: WorktreeFacts) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    if path.is_symlink():
-        path.unlink()
-    path.write_bytes(os.fsencode(text))
+    write_own(path, os.fsencode(text))
+
+
+def complete_directory(unfinished: Path, directory: Path, facts: WorktreeFacts) -> None:
+    """Write the facts, let `unfinished` become `directory`, and seal what later calls read."""
+    data = json.dumps(dataclasses.asdict(facts), ensure_ascii=True).encode()
+    (unfinished / FACTS).write_bytes(data)
+    index = (unfinished / "index").read_bytes()
+    os.rename(unfinished, directory)
+    seal(directory / FACTS, data)
+    seal(directory / "index", index)
+
+
+def unfinished_directory(directory: Path) -> Path:
+    """An empty directory that becomes `directory` by a rename once it is complete. Remove what was there before."""
+    unfinished = directory.with_name(f"{directory.name}.new")
+    for path in (unfinished, directory):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+    make_private_dir(unfinished)
+    return unfinished
+
+
+def copy_index(index: Path, target: Path, git: Git, base_commit: str) -> tuple[str, ...]:
+    """Copy the private index. One that another program changed is made anew from the base commit.
+
+    Args:
+        git: Git with `target` as its index.
+
+    Returns:
+        The warnings.
+    """
+    with contextlib.suppress(OSError):
+        if is_intact(index):
+            shutil.copy2(index, target)
+            return ()
+    git.run("read-tree", base_commit)
+    return (f"{index} was changed while it ran: every file was read again",)

@@ -150,7 +150,8 @@ def land(result: RunResult, here: Workspace, say: Callable[[str], None] = lambda
         kept_out = False  # what failed is the run's own exit code, and where it is not critical no fault at all
         try:
             if tip is None:
-                restore_branch(here.repository, branch=order.into, commit=plan.base_commit, run_id=plan.run_id)
+                base, run_id = plan.base_commit, plan.run_id
+                restore_branch(here.repository, branch=order.into, commit=base, run_id=run_id, is_users=True)
             planned, done = merge(here.start, asked, environ=here.environ, say=lambda line: say(f"merge: {line}"))
             told += [*planned.warnings, *(done.warnings if done is not None else ())]
             kept_out = done is not None and any(element.reason != "not_successful" for element in done.left_out)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from architect_parallel.system.own_files import open_own
+
 LINE_BYTES = 8 * 2**20
 """A longer line is cut. Agents put whole files into one JSON line, seldom more."""
 LOG_BYTES = 64 * 2**20
@@ -69,8 +71,7 @@ class LogFile:
     def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
         self.path = path
         self._left = limit
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
+        self._file = os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
         self._pending: dict[str, bytes] = {}
 
     def write(self, stream: str, data: bytes) -> None:

@@ -25,6 +25,9 @@ from pathlib import Path
 
 from architect_parallel.errors import EnvironmentProblem
 
+LOCK_WAIT_S = 300.0
+"""The longest wait for a lock, in seconds. No step of this program holds one that long."""
+
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write `data` to `path` so that a reader sees the old or the new content, never a part. Durable on return."""
@@ -161,11 +164,11 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[int]:
+def locked(path: Path, *, timeout_s: float = LOCK_WAIT_S) -> Iterator[int]:
     """Wait for the exclusive lock at `path`, and hold it between processes and threads.
 
     Args:
-        timeout_s: Seconds to wait. `None` means for ever.
+        timeout_s: Seconds to wait. An agent may hold the lock for ever.
 
     Yields:
         The descriptor. A child that inherits it holds the lock until it ends, even if this process is killed.
@@ -173,23 +176,34 @@ def locked(path: Path, *, timeout_s: float | None = None) -> Iterator[int]:
     Raises:
         EnvironmentProblem: The lock is not free within `timeout_s`.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     share(path)
     try:
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX if deadline is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-                if deadline is not None and time.monotonic() > deadline:
-                    raise EnvironmentProblem(f"{path} is locked by another process", hint="try again") from error
-                time.sleep(0.02)
+        wait_for_lock(descriptor, path, fcntl.LOCK_EX, timeout_s)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def wait_for_lock(descriptor: int, path: Path, kind: int, timeout_s: float = LOCK_WAIT_S) -> None:
+    """Take the lock of an open file, `fcntl.LOCK_EX` or `LOCK_SH`, within `timeout_s` seconds.
+
+    Raises:
+        EnvironmentProblem: The lock is not free within that time.
+    """
+    deadline, pause_s = time.monotonic() + timeout_s, 0.001
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            if time.monotonic() > deadline:
+                quoted = shlex.quote(os.fspath(path))
+                raise EnvironmentProblem(f"{path} is locked by another process", hint=f"fuser {quoted}") from error
+            time.sleep(pause_s)
+            pause_s = min(0.02, 2 * pause_s)
 
 
 class HeldLock:
@@ -202,7 +216,7 @@ class HeldLock:
     @classmethod
     def try_acquire(cls, path: Path) -> HeldLock | None:
         """The lock at `path`, or `None` if a live process holds it. A directory is locked without a file."""
-        flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+        flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
         if flags != os.O_RDONLY:
             share(path)
@@ -214,7 +228,9 @@ class HeldLock:
         return cls(descriptor, path)
 
     def write(self, text: str) -> None:
-        """Replace the content of the lock file, which names the holder."""
+        """Replace the content of the lock file, which names the holder. A file with a second name is left alone."""
+        if os.fstat(self._descriptor).st_nlink > 1:
+            return
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text.encode(), 0)
 

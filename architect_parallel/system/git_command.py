@@ -159,7 +159,7 @@ class Git:
             EnvironmentProblem: There is no git program, or the record of programs cannot be read.
         """
         words = tuple(os.fspath(word) for word in args)
-        environment = self._environment() | transport_variables(words[0])
+        environment = self._environment() | transport_variables(words[0], os.environ)
         sealed, own = self._sealed(words[0])
         if sealed is not None:
             environment |= sealed.environment

@@ -1,10 +1,10 @@
 """The environment and the settings with which git runs.
 
-An inherited `GIT_*` variable is dropped unless `USER_VARIABLES` lists it, because a hook or CI job that exports
-`GIT_DIR` or `GIT_INDEX_FILE` must not redirect git. Nothing prompts, messages are in C.UTF-8, nothing is fetched and no
-object is replaced by another. The settings given with `-c` switch off what could run a program of the repository
-(hooks, fsmonitor) or rewrite the object store while workers run (gc). In git, `-c` has precedence over configuration by
-environment.
+A variable is inherited only if a list here has it. So no git process, and no filter, helper or driver that it starts,
+holds the keys of agents. A hook or CI job that exports `GIT_DIR` cannot redirect git either. Nothing prompts, messages
+are in C.UTF-8, nothing is fetched and no object is replaced by another. The settings given with `-c` switch off what
+could run a program of the repository (hooks, fsmonitor) or rewrite the object store while workers run (gc). In git,
+`-c` has precedence over configuration by environment.
 """
 
 from __future__ import annotations
@@ -43,15 +43,25 @@ None of them redirects git to another repository, index or object store, and non
 USER_CONFIGURATION = ("GIT_CONFIG_SYSTEM", "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")
 """The variables that add configuration. Git in a private git directory must not get them."""
 
+_SURROUNDINGS = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "HOSTNAME", "EMAIL", "TMPDIR", "TZ", "TERM", "XDG_*"),
+    *("LD_LIBRARY_PATH", "DYLD_*", "NIX_*", "VIRTUAL_ENV", "PYTHONHOME", "JAVA_HOME", "NVM_DIR", "PYENV_ROOT"),
+    *("GNUPGHOME", "GPG_TTY", "GPG_AGENT_INFO", "PASSWORD_STORE_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "KRB5*"),
+    *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "SSH_ASKPASS*", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"),
+)
+"""The variables that git, its filters and its helpers need to work at all. None of them is a key."""
+_CREDENTIALS = (
+    *("GH_*", "GITHUB_*", "GITLAB_*", "CI_JOB_TOKEN", "CI_SERVER_*", "BITBUCKET_*", "GCM_*", "AZURE_DEVOPS_*"),
+    "SYSTEM_ACCESSTOKEN",
+)
+"""The variables from which credential helpers take the key of a server. Only commands that connect get them."""
+
 
 def scrubbed_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` with no `GIT_*` except `USER_VARIABLES`, and with variables that keep git from asking anything."""
-    own = {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith("GIT_") or any(fnmatchcase(name, pattern) for pattern in USER_VARIABLES)
-    }
-    return own | {
+    """The listed variables of `environ`, and variables that keep git from asking anything."""
+    return chosen_variables(environ, (*_SURROUNDINGS, *USER_VARIABLES)) | {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_EDITOR": "true",
@@ -63,8 +73,16 @@ def scrubbed_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def transport_variables(command: str) -> dict[str, str]:
-    """Variables that decide whether git may connect to other repositories. git before 2.45 knows only the first."""
+def transport_variables(command: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that decide whether git may connect to other repositories, and with which credentials.
+
+    git before 2.45 knows only `GIT_ALLOW_PROTOCOL`.
+    """
     if command in _FETCH or command in _FETCH_MISSING:
-        return {"GIT_ALLOW_PROTOCOL": _PROTOCOLS}
+        return chosen_variables(environ, _CREDENTIALS) | {"GIT_ALLOW_PROTOCOL": _PROTOCOLS}
     return {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
+
+
+def chosen_variables(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:
+    """The variables whose name fits one of the patterns."""
+    return {name: value for name, value in environ.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}

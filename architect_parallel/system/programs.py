@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
-from architect_parallel.system.files import locked, make_private_dir, share
+from architect_parallel.system.files import locked, make_private_dir, share, wait_for_lock
 from architect_parallel.system.git_settings import Setting
 from architect_parallel.system.program_record import (
     ProgramRecord,
@@ -86,7 +86,9 @@ class ConfiguredPrograms:
         changed: list[str] = []
         try:
             make_private_dir(self._state_dir)
-            descriptor = os.open(self._state_dir / _AGENTS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                self._state_dir / _AGENTS, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
             share(self._state_dir / _AGENTS)
         except OSError as error:
             raise not_writable(self._state_dir, error) from error
@@ -163,7 +165,7 @@ class ConfiguredPrograms:
     def _begin(self, descriptor: int) -> tuple[ProgramRecord, SealedConfiguration]:
         """Join the record of the processes that have agents running. Begin one if there is none."""
         if not _try_lock(descriptor):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            wait_for_lock(descriptor, self._state_dir / _AGENTS, fcntl.LOCK_SH)
             record = self._load()
             if self._held:
                 return self._held[0]
@@ -177,7 +179,7 @@ class ConfiguredPrograms:
         record.known = {setting.digest: setting.key for setting in used_settings if setting.is_program}
         record.copy = sealed.directory.name
         save_record(record, self._state_file)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        wait_for_lock(descriptor, self._state_dir / _AGENTS, fcntl.LOCK_SH)
         return record, sealed
 
     def _end(self, held: ProgramRecord) -> list[str]:

@@ -23,7 +23,6 @@ _MODEL = re.compile(r"[A-Za-z0-9._:/@+\[\]][A-Za-z0-9._:/@+\[\]-]{0,127}", re.AS
 _SESSION = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _BRANCH = re.compile(r"architect/parallel-([1-9][0-9]{0,17})", re.ASCII)
-_WORKTREE = re.compile(r"\.architect-parallel-([1-9][0-9]{0,17})", re.ASCII)
 _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9]{4}", re.ASCII)
 _NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", re.ASCII)
 _LONGEST_BRANCH = 200
@@ -134,26 +133,8 @@ def split_models(csv: str, flag: str = "--models") -> tuple[str, ...]:
     return names
 
 
-def branch_name(number: int) -> str:
-    """Short name of the branch of worker number `number`.
-
-    >>> branch_name(7)
-    'architect/parallel-7'
-    """
-    return f"architect/parallel-{number}"
-
-
-def worktree_name(number: int) -> str:
-    """Name of the directory of worker number `number`, below the repository's root.
-
-    >>> worktree_name(7)
-    '.architect-parallel-7'
-    """
-    return f".architect-parallel-{number}"
-
-
 def parse_branch_number(branch: str) -> int | None:
-    """The number in a short branch name of this program. `None` means any other name.
+    """The number in a branch name that has the default form. `None` means any other name.
 
     >>> parse_branch_number("architect/parallel-12")
     12
@@ -161,16 +142,6 @@ def parse_branch_number(branch: str) -> int | None:
     [None, None, None, None, None]
     """
     match = _BRANCH.fullmatch(branch)
-    return int(match[1]) if match else None
-
-
-def parse_worktree_number(directory: str) -> int | None:
-    """The number in a worktree's directory name (without its parent). `None` means any other name.
-
-    >>> parse_worktree_number(".architect-parallel-3"), parse_worktree_number(".architect-parallel-x")
-    (3, None)
-    """
-    match = _WORKTREE.fullmatch(directory)
     return int(match[1]) if match else None
 
 

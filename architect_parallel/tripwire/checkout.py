@@ -176,7 +176,7 @@ class _Files:
     def _stamp(self, path: str) -> Stamp:
         file_stamp = stamp(self._root / path)
         # Of a nested repository only its existence counts: git writes in it all the time.
-        return (file_stamp[0], file_stamp[3]) if file_stamp and stat.S_ISDIR(file_stamp[0]) else file_stamp
+        return (file_stamp[0], file_stamp[-1]) if file_stamp and stat.S_ISDIR(file_stamp[0]) else file_stamp
 
     def _update_index(self, gone: set[str], new: list[str], before: _Entries) -> set[str]:
         """Update the private index. Returns the paths of `new` whose content could not be saved."""

@@ -17,13 +17,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.repository import heads, registry, side_effects
+from architect_parallel.repository import heads, ownership, registry, side_effects
 from architect_parallel.snapshots.keep_refs import KEEP
 from architect_parallel.system.files import names
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.system.git_settings import Setting
 from architect_parallel.tripwire.attribution import CheckoutChange
-from architect_parallel.worktrees.create import BRANCH_PREFIX, EXCLUDE_ENTRIES
+from architect_parallel.worktrees.places import EXCLUDE_ENTRIES
 
 Stamp = tuple[int, ...]
 
@@ -38,12 +38,15 @@ class Landed:
 
 
 def stamp(path: Path) -> Stamp:
-    """Numbers that change with a file's content, without reading it. Empty means that the file is missing."""
+    """Numbers that change with a file's content, without reading it. Empty means that the file is missing.
+
+    No program can set the ctime: a file that an agent wrote and dated back is noticed too.
+    """
     try:
         status = os.lstat(path)
     except OSError:
         return ()
-    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ino)
+    return (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def changed_at_s(path: Path) -> float | None:
@@ -69,6 +72,7 @@ class RepositoryState:
         self._has_index = repository.main_checkout is not None
         self._agent_branches: set[str] = set()
         """Branches that agents made in their worktrees."""
+        self._branches_of_runs: frozenset[str] = frozenset()
         self._head = self._read_head()
         self._index_stamp, self._index = stamp(self._files / "index"), self._read_index()
         self._refs_stamp = self._stamp_refs()
@@ -76,6 +80,7 @@ class RepositoryState:
         self._stashes = self._read_stashes()
         self._settings = self._read_settings()
         self._origins = {Path(setting.origin) for setting in self._settings} | _user_files()
+        self._hooks = self._hooks_directory()
         self._settings_stamp = self._stamp_settings()
         self._file_digests = self._read_setting_files()
 
@@ -144,6 +149,7 @@ class RepositoryState:
 
     def _read_refs(self) -> dict[str, str]:
         refs = side_effects.read_refs(self._repository)
+        self._branches_of_runs = refs.of_runs
         keep_refs = {ref: oid for ref, oid in refs.oids.items() if ref.startswith(f"{KEEP}/")}
         return side_effects.watched(refs) | keep_refs
 
@@ -197,10 +203,16 @@ class RepositoryState:
 
     def _stamp_settings(self) -> tuple[tuple[str, Stamp], ...]:
         paths = {self._files / name for name in side_effects.setting_files(self._repository)} | self._origins
+        paths |= set() if self._hooks is None else {self._hooks / name for name in names(self._hooks)}
         return tuple((os.fspath(path), stamp(path)) for path in sorted(paths))
 
+    def _hooks_directory(self) -> Path | None:
+        """The directory that the configuration names for hooks. `None` means the usual one."""
+        values = [setting.value for setting in self._settings if setting.key == "core.hookspath" and setting.value]
+        return self._repository.root / os.path.expanduser(values[-1]) if values else None
+
     def _read_setting_files(self) -> dict[str, str]:
-        digests = side_effects.surroundings(self._repository)
+        digests = side_effects.surroundings(self._repository, self._hooks)
         exclude = os.fspath(self._files / "info" / "exclude")
         if exclude in digests:
             digests[exclude] = side_effects.excludes(self._repository, EXCLUDE_ENTRIES)
@@ -240,7 +252,8 @@ class RepositoryState:
 
         Entries made on a detached HEAD count only if the user's own HEAD is detached.
         """
-        foreign = [f"n {BRANCH_PREFIX}", *(f"n {ref.removeprefix('refs/heads/')}:" for ref in self._agent_branches)]
+        foreign = [f"n {prefix.removeprefix('refs/heads/')}" for prefix in ownership.DEFAULT_BRANCHES]
+        foreign += [f"n {ref.removeprefix('refs/heads/')}:" for ref in self._agent_branches | self._branches_of_runs]
         if self._head.startswith("ref: "):
             foreign.append("n (no branch):")
         return {

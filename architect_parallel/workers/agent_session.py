@@ -8,7 +8,6 @@ against the other: `scheduling.verdict` does.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from architect_parallel.supervision.output import LineSplitter, LogFile, Tail
 from architect_parallel.supervision.process import PROVES_EMPTINESS
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import monotonic_s
+from architect_parallel.system.own_files import write_own
 from architect_parallel.workers.request import shown_argv
 from architect_parallel.workers.usage import Emit, UsageMeter
 
@@ -97,7 +97,7 @@ class AgentSession:
         Raises:
             UsageError: The request cannot be expressed for this agent.
         """
-        _write_private(request.prompt_file, request.prompt)
+        write_own(request.prompt_file, request.prompt.encode(errors="surrogateescape"))
         command = self.backend.command(request)
         for warning in command.warnings:
             emit(Warned(message=warning))
@@ -220,9 +220,3 @@ class AgentOutputReader:
             self._emit(Warned(message=message))
         elif not facts.proven and PROVES_EMPTINESS:
             self._emit(Warned(message="the agent killed its supervisor; its processes were searched and ended"))
-
-
-def _write_private(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(text.encode(errors="surrogateescape"))

@@ -33,7 +33,7 @@ from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import now
-from architect_parallel.system.files import make_private_dir
+from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.text.sanitize import one_line
 from architect_parallel.workers.agent_session import AgentRun, AgentSession
 from architect_parallel.workers.context import WorkerContext
@@ -234,7 +234,7 @@ class WorkerRun:
     def _run_agent(self) -> AgentRun | None:
         spec, context = self._spec, self._context
         attempt = "" if spec.attempt == 1 else f"-{spec.attempt}"
-        log = make_private_dir(context.run_dir / "logs") / f"worker-{spec.worker_id}{attempt}.log"
+        log = make_own_dir(context.run_dir / "logs") / f"worker-{spec.worker_id}{attempt}.log"
         session = AgentSession(
             backend=self._backend, environ=context.environ, prices=context.prices, sampler=self._sampler
         )
@@ -254,8 +254,8 @@ class WorkerRun:
 
     def _request(self) -> Request:
         spec, run_dir = self._spec, self._context.run_dir
-        prompt_file = make_private_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
-        state_dir = make_private_dir(run_dir / "state" / f"worker-{spec.worker_id}")
+        prompt_file = make_own_dir(run_dir / "prompts") / f"worker-{spec.worker_id}.txt"
+        state_dir = make_own_dir(run_dir / "state" / f"worker-{spec.worker_id}")
         request = request_for(self._started_spec, prompt_file=prompt_file, state_dir=state_dir)
         kept_there = self._backend.capabilities.sessions_in_state
         if request.session_id is not None and kept_there and not any(state_dir.iterdir()):  # a cleanup removed it

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,43 +26,27 @@ from architect_parallel.repository.ownership import creation_message, owner_ref,
 from architect_parallel.repository.registry import (
     admin_dir_from_dotgit,
     admin_dir_of,
-    admin_dirs,
     partial_worktrees,
-    registered_path,
     registration_lock,
     require_ours,
     write_owner,
 )
 from architect_parallel.repository.trash import empty_trash, move_to_trash
-from architect_parallel.system.files import names, not_writable
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.worktrees.checkout_cache import UnpackedBase, check_out
 from architect_parallel.worktrees.checkout_slots import checkout_slots
+from architect_parallel.worktrees.places import blocked
 
 __all__ = [
     "Cancelled",
     "Worktree",
     "add_worktree",
     "checkout_files",
-    "exclude_from_status",
-    "highest_number",
     "owns_branch",
     "registration_lock",
     "reopen_worktree",
     "require_base",
 ]
-
-BRANCH_PREFIX = "architect/parallel-"
-MERGED_PREFIX = "architect/merged-"
-"""Prefix of the branches on which several results are combined."""
-DIRECTORY_PREFIX = ".architect-parallel-"
-EXCLUDE_ENTRIES = (b"/.architect-parallel-*/", b"/.architect/")
-
-# At most nine digits: a longer number belongs to no worker, and would make every later number too long.
-_NUMBER = r"([1-9][0-9]{0,8})"
-# With `/`: a branch architect/parallel-5/x makes architect/parallel-5 impossible.
-_BRANCH = re.compile(rf"refs/heads/{re.escape(BRANCH_PREFIX)}{_NUMBER}(?:/.*)?", re.DOTALL)
-_DIRECTORY = re.compile(rf"{re.escape(DIRECTORY_PREFIX)}{_NUMBER}")
 
 
 class Cancelled(ArchitectParallelError):
@@ -80,7 +63,7 @@ class Worktree:
 
     path: Path
     branch: str
-    """Short name, `architect/parallel-N`."""
+    """Short name."""
     base_commit: str
     admin_dir: Path
     """git's directory of this worktree, below `<common>/worktrees/`. git chooses its name."""
@@ -108,50 +91,6 @@ def require_base(repository: Repository, ref: str | None = None) -> str:
             hint='git commit --allow-empty -m "first commit"',
         )
     raise EnvironmentProblem(f"HEAD of {repository.root} does not name a commit", hint="git fsck")
-
-
-def highest_number(repository: Repository) -> int:
-    """The highest N of a branch `architect/parallel-N`, or of a directory or worktree `.architect-parallel-N`.
-
-    It does not matter who made them. 0 means that there is none.
-
-    Raises:
-        EnvironmentProblem: A branch named `architect` makes all these names impossible.
-    """
-    refs = repository.store.text("for-each-ref", "--format=%(refname)", "refs/heads/architect").splitlines()
-    if "refs/heads/architect" in refs:
-        raise _blocked(repository)
-    # The loose files too: git does not list broken and dangling refs, yet they block the name.
-    refs += [f"refs/heads/architect/{name}" for name in names(repository.common_dir / "refs/heads/architect")]
-    directories = names(repository.root)
-    directories += [path.name for admin in admin_dirs(repository) if (path := registered_path(admin))]
-    matches = [_BRANCH.fullmatch(ref) for ref in refs] + [_DIRECTORY.fullmatch(name) for name in directories]
-    return max((int(match[1]) for match in matches if match), default=0)
-
-
-def exclude_from_status(repository: Repository) -> None:
-    """Add this program's directories to `<common>/info/exclude`, once. The other lines stay as they are.
-
-    Raises:
-        EnvironmentProblem: The file is needed but cannot be written.
-    """
-    if repository.main_checkout is None:  # no checkout, no status
-        return
-    file = repository.common_dir / "info" / "exclude"
-    with registration_lock(repository):
-        try:
-            old = file.read_bytes() if file.exists() else b""
-            present = {line.rstrip(b"\r \t") for line in old.split(b"\n")}
-            missing = [entry for entry in EXCLUDE_ENTRIES if entry not in present]
-            if not missing:
-                return
-            file.parent.mkdir(exist_ok=True)
-            # Appended, not replaced: the file may be a link to the user's dotfiles.
-            with file.open("ab") as stream:
-                stream.write(b"" if not old or old.endswith(b"\n") else b"\n")
-                stream.write(b"".join(entry + b"\n" for entry in missing))
-        except OSError as error:
-            raise not_writable(file, error) from error
 
 
 def add_worktree(
@@ -254,14 +193,17 @@ def take_up_worktree(repository: Repository, *, path: Path, branch: str, base_co
     return Worktree(path=path, branch=branch, base_commit=base_commit, admin_dir=admin)
 
 
-def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: str) -> None:
+def restore_branch(repository: Repository, *, branch: str, commit: str, run_id: str, is_users: bool = False) -> None:
     """Create the branch of run `run_id` at `commit` again, to undo its removal.
+
+    Args:
+        is_users: The run only creates the branch: it belongs to the user, and nothing records the run as its owner.
 
     Raises:
         EnvironmentProblem: A branch of that name exists.
     """
     with registration_lock(repository) as lock:
-        _create_branch(repository, branch, commit, run_id, lock)
+        _create_branch(repository, branch, commit, run_id, lock, is_users=is_users)
 
 
 def checkout_files(worktree: Worktree, is_cancelled: Callable[[], bool], unpacked: UnpackedBase | None = None) -> None:
@@ -284,15 +226,18 @@ def _require_free_place(repository: Repository, path: Path) -> None:
         raise EnvironmentProblem(f"{path} is registered as a worktree that is missing", hint="git worktree prune")
 
 
-def _create_branch(repository: Repository, branch: str, commit: str, run_id: str, lock: int) -> None:
+def _create_branch(
+    repository: Repository, branch: str, commit: str, run_id: str, lock: int, *, is_users: bool = False
+) -> None:
     try:
         # git would replace a dangling or broken ref, yet another program made it.
         if is_taken(repository.common_dir, f"refs/heads/{branch}"):
             raise _taken(branch)
-        _move_branch(repository, branch, commit, creation_message(run_id), lock, run_id=run_id, old=None)
+        owner = None if is_users else run_id
+        _move_branch(repository, branch, commit, creation_message(run_id), lock, run_id=owner, old=None)
     except GitError as error:
-        if repository.store.resolve("refs/heads/architect") is not None:
-            raise _blocked(repository) from error
+        if (problem := blocked(repository, branch)) is not None:
+            raise problem from error
         if repository.store.resolve(f"refs/heads/{branch}") is not None:
             raise _taken(branch) from error
         raise
@@ -305,11 +250,17 @@ def _require_not_checked_out(repository: Repository, branch: str) -> None:
 
 
 def _move_branch(
-    repository: Repository, branch: str, commit: str, message: str, lock: int, *, run_id: str, old: str | None
+    repository: Repository, branch: str, commit: str, message: str, lock: int, *, run_id: str | None, old: str | None
 ) -> None:
-    """Move the branch and its owner ref in one transaction. An `old` of `None` means that the branch must not exist."""
+    """Move the branch and its owner ref in one transaction.
+
+    Args:
+        run_id: The owner. `None` means that the branch has no owner ref.
+        old: `None` means that the branch must not exist.
+    """
     change = f"create refs/heads/{branch} {commit}" if old is None else f"update refs/heads/{branch} {commit} {old}"
-    lines = f"{change}\nupdate {owner_ref(run_id, branch)} {commit}\n"
+    # The owner first: whoever sees the branch then finds out whose it is (`side_effects.read_refs`).
+    lines = (f"update {owner_ref(run_id, branch)} {commit}\n" if run_id is not None else "") + f"{change}\n"
     # The reflog is a proof of ownership, and bare repositories have none by default.
     command = ("update-ref", "--no-deref", "--create-reflog", "-m", message, "--stdin")
     repository.store.run(*command, input=lines.encode(), holding=(lock,))
@@ -341,10 +292,3 @@ def _remove_partial(repository: Repository, path: Path) -> None:
 def _taken(branch: str) -> EnvironmentProblem:
     hint = f"git branch -m {branch} NEW"
     return EnvironmentProblem(f"branch {branch} exists already and is not taken over", hint=hint)
-
-
-def _blocked(repository: Repository) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"a branch named 'architect' in {repository.root} makes branches named architect/… impossible",
-        hint="git branch -m architect architect-old",
-    )

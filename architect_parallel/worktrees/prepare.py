@@ -19,7 +19,8 @@ from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.domain import WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.git import Git, GitError, Repository
-from architect_parallel.worktrees.create import DIRECTORY_PREFIX, Worktree
+from architect_parallel.worktrees.create import Worktree
+from architect_parallel.worktrees.places import DIRECTORY_PREFIX
 
 _TAIL_CHARACTERS = 400
 

@@ -1,6 +1,7 @@
 """A temporary worktree of a run: detached at a commit, without a branch, removed after use.
 
-It is next to the workers' worktrees, so that tools which search upwards find the same files. As for them, the
+It is next to the workers' worktrees, so that tools which search upwards find the same files. After a change of
+`worktrees.root`, git's registrations tell where an older one is. As for them, the
 registration's mark names the run. Its content is no one's work and is never kept. After a launcher was killed,
 `find_temporary_worktree` finds it and `remove_temporary_worktree` removes it, complete or not.
 """
@@ -12,25 +13,38 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from architect_parallel.domain import WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.repository.filters import share_filter_state
 from architect_parallel.repository.registry import (
     admin_dir_from_dotgit,
     admin_dir_of,
+    admin_dirs,
     is_ours,
     mismatch,
     partial_worktrees,
+    registered_path,
     registration_lock,
     write_owner,
 )
 from architect_parallel.system.git import Repository
-from architect_parallel.worktrees.create import DIRECTORY_PREFIX, Worktree, checkout_files
+from architect_parallel.worktrees.create import Worktree, checkout_files
+from architect_parallel.worktrees.places import DIRECTORY_PREFIX, auxiliary_path
 from architect_parallel.worktrees.remove import remove_worktree
 
 
-def temporary_worktree_path(repository: Repository, run_id: str) -> Path:
-    """The path of a run's temporary worktree. No worker has this name: workers have numbers."""
-    return repository.root / f"{DIRECTORY_PREFIX}base-{run_id}"
+def temporary_worktree_path(repository: Repository, run_id: str, settings: WorktreeSettings | None = None) -> Path:
+    """The path of a run's temporary worktree. No worker has this name: workers have numbers.
+
+    Args:
+        settings: They say where a new one is made. `None` means: where one is registered, else the repository's root.
+    """
+    name = f"base-{run_id}"
+    if settings is not None:
+        return auxiliary_path(repository, settings, name)
+    registered = (registered_path(admin) for admin in admin_dirs(repository))
+    present = (path for path in registered if path is not None and path.name == f"{DIRECTORY_PREFIX}{name}")
+    return next(present, auxiliary_path(repository, WorktreeSettings(), name))
 
 
 def find_temporary_worktree(repository: Repository, run_id: str) -> Path | None:
@@ -58,7 +72,12 @@ def remove_temporary_worktree(repository: Repository, run_id: str) -> None:
 
 @contextlib.contextmanager
 def temporary_worktree(
-    repository: Repository, *, commit: str, run_id: str, is_cancelled: Callable[[], bool]
+    repository: Repository,
+    *,
+    commit: str,
+    run_id: str,
+    is_cancelled: Callable[[], bool],
+    settings: WorktreeSettings | None = None,
 ) -> Iterator[Worktree]:
     """Yield a worktree at `commit`, and remove it at the end of the block.
 
@@ -67,8 +86,8 @@ def temporary_worktree(
         EnvironmentProblem: The path is taken, or the repository cannot be written.
         GitError: git failed.
     """
-    path = temporary_worktree_path(repository, run_id)
     remove_temporary_worktree(repository, run_id)  # left by a killed launcher of this run
+    path = temporary_worktree_path(repository, run_id, settings or WorktreeSettings())
     try:
         with registration_lock(repository) as lock:
             if os.path.lexists(path):

@@ -40,6 +40,7 @@ from architect_parallel.repository.objects import bring_objects, bring_shallow
 from architect_parallel.snapshots.baseline import is_real_directory
 from architect_parallel.system.files import delete_tree, make_private_dir, names, not_writable
 from architect_parallel.system.git import Git, Repository
+from architect_parallel.system.own_files import write_own
 from architect_parallel.worktrees.worker_commits import NOT_LENT, CommitTransfer
 
 DIRECTORY = "repo"
@@ -153,7 +154,7 @@ class WorkerRepository:
                 packed.append(oid + b" " + ref + b"\n")
         (target / "packed-refs").write_bytes(b"".join(packed))
         assert self.admin_dir is not None
-        self._initial_refs_file.write_bytes(_ADMIN + os.fsencode(self.admin_dir.name) + b"\n" + b"".join(packed))
+        write_own(self._initial_refs_file, _ADMIN + os.fsencode(self.admin_dir.name) + b"\n" + b"".join(packed))
 
     def _write_head(self, target: Path) -> None:
         assert self.admin_dir is not None
@@ -283,7 +284,7 @@ class WorkerRepository:
         )
         # One fixed name: after a kill between the two steps, the next call replaces the leftover.
         unfinished = self.worktree / ".git.architect-new"
-        unfinished.write_bytes(os.fsencode(f"gitdir: {name}\n"))
+        write_own(unfinished, os.fsencode(f"gitdir: {name}\n"))
         os.replace(unfinished, self.worktree / ".git")
 
 

@@ -27,7 +27,7 @@ from architect_parallel.snapshots.collect import Collection
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import open_repository
-from architect_parallel.worktrees.create import DIRECTORY_PREFIX
+from architect_parallel.worktrees.places import DIRECTORY_PREFIX
 from architect_parallel.worktrees.remove import inspect
 from architect_parallel.worktrees.temporary import (
     find_temporary_worktree,

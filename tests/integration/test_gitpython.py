@@ -13,8 +13,8 @@ from pathlib import Path
 
 import git as gitpython
 import pytest
+from attacks.test_collecting import RUNS
 from integration.test_configured_programs import ATTRIBUTES, LINES, PLANTED
-from integration.test_snapshots_attacks import RUNS
 from integration.test_worker_repository import place
 from support.repositories import commit_all, git, make_repository
 from support.worksites import make_worksite

@@ -131,7 +131,7 @@ def hostile_tree(directory: Path, checkout: Path) -> None:
         (lambda d, c: (d / "result.json").unlink(), "holds no artifacts"),
         (lambda d, c: truncate(d, "result.json", 0.5), "not JSON"),
         (lambda d, c: os.truncate(d / "result.json", 2**30), "too many to be a result"),
-        (lambda d, c: edited(d, lambda p: p["results"][0].update(branch="main")), "must be architect/parallel-N"),
+        (lambda d, c: edited(d, lambda p: p["results"][0].update(branch="../main")), "cannot be a branch"),
         (lambda d, c: (d / "worker-2.bundle").unlink(), "worker-2.bundle is missing"),
         (lambda d, c: shutil.copy(d / "worker-1.bundle", d / "worker-3.bundle"), "belongs to no worker"),
         (lambda d, c: truncate(d, "worker-2.bundle", 0.7), "truncated or damaged"),

@@ -185,12 +185,12 @@ def test_run_lives_as_long_as_its_lock_is_held(tmp_path: Path) -> None:
         assert elsewhere.hold("run") is None
         assert elsewhere.is_live("run")
         assert elsewhere.launcher_pid("run") == os.getpid()
-        assert elsewhere.live_numbers() == {4, 5}
+        assert {spec.number for spec in elsewhere.live_workers()} == {4, 5}
         assert elsewhere.result("run").status is RunStatus.RUNNING
         assert elsewhere.result("dead").status is RunStatus.INTERRUPTED
         lock.release()
         assert elsewhere.launcher_pid("run") is None
-        assert elsewhere.live_numbers() == set()
+        assert elsewhere.live_workers() == []
         assert elsewhere.result("run").status is RunStatus.INTERRUPTED
         journal.append([("run", None, RunFinished(status=RunStatus.FAILED, exit_code=1))])
         assert elsewhere.result("run").status is RunStatus.FAILED
@@ -207,7 +207,7 @@ def test_taken_numbers_are_read_from_the_plans_alone(tmp_path: Path) -> None:
             database.execute("UPDATE events SET data = '{' WHERE type = 'StepTaken'")
         with pytest.raises(EnvironmentProblem, match="damaged"):
             journal.recorded("run")
-        assert journal.live_numbers() == {4, 5, 9}, "no other event is as much as decoded"
+        assert {spec.number for spec in journal.live_workers()} == {4, 5, 9}, "no other event is as much as decoded"
         lock.release()
 
 

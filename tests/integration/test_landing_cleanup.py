@@ -23,7 +23,7 @@ from architect_parallel.landing.cleanup import CleanupOutcome, execute, plan_cle
 from architect_parallel.repository.registry import write_owner
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.system.git import Repository, open_repository
-from architect_parallel.worktrees.create import highest_number
+from architect_parallel.worktrees.places import highest_number
 from architect_parallel.worktrees.temporary import temporary_worktree_path
 
 

@@ -26,7 +26,7 @@ from architect_parallel.tripwire import checkout
 from architect_parallel.tripwire.attribution import CheckoutChange
 from architect_parallel.tripwire.checkout import MainCheckout
 from architect_parallel.tripwire.repository_state import Landed
-from architect_parallel.worktrees.create import exclude_from_status
+from architect_parallel.worktrees.places import exclude_from_status
 
 FILES: Mapping[str, str | bytes] = {
     "README": "hello\n",

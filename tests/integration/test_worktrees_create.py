@@ -21,13 +21,12 @@ from architect_parallel.system.git import GitError, Repository, open_repository
 from architect_parallel.worktrees.create import (
     Worktree,
     add_worktree,
-    exclude_from_status,
-    highest_number,
     owns_branch,
     registration_lock,
     reopen_worktree,
     require_base,
 )
+from architect_parallel.worktrees.places import exclude_from_status, highest_number
 from architect_parallel.worktrees.remove import delete_branch
 
 RUN = "20260101-abc"

@@ -17,15 +17,8 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.repository.registry import mismatch
 from architect_parallel.repository.trash import empty_trash
 from architect_parallel.system.git import Git, Repository, open_repository
-from architect_parallel.worktrees.create import (
-    Worktree,
-    add_worktree,
-    exclude_from_status,
-    highest_number,
-    reopen_worktree,
-    require_base,
-    take_up_worktree,
-)
+from architect_parallel.worktrees.create import Worktree, add_worktree, reopen_worktree, require_base, take_up_worktree
+from architect_parallel.worktrees.places import exclude_from_status, highest_number
 from architect_parallel.worktrees.remove import branch_settings, delete_branch, inspect, recover, remove_worktree
 
 RUN = "20260101-abc"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from support.fork_server import ForkServer, serves
 
 SCRIPT = Path(sys.executable).with_name("architect")
 
@@ -34,6 +37,12 @@ class Answer:
         return json.loads(self.out)
 
 
+@functools.cache
+def fork_server() -> ForkServer:
+    """The one server of this test process. It ends with it."""
+    return ForkServer()
+
+
 class Architect:
     """Starts `architect` in a directory."""
 
@@ -49,7 +58,11 @@ class Architect:
         env: Mapping[str, str] | None = None,
         timeout_s: float = 90,
     ) -> Answer:
-        done = subprocess.run(
+        if serves(env or {}):
+            words = [os.fsdecode(word) for word in (SCRIPT, *args)]
+            done = fork_server().run(words, cwd or self.cwd, {**os.environ, **(env or {})}, stdin, timeout_s)
+            return Answer(done[0], done[1].decode(), done[2].decode())
+        started = subprocess.run(
             [SCRIPT, *args],
             cwd=cwd or self.cwd,
             input=stdin,
@@ -59,7 +72,7 @@ class Architect:
             timeout=timeout_s,
             check=False,
         )
-        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Answer(started.returncode, started.stdout.decode(), started.stderr.decode())
 
     def begin(self, *args: str) -> subprocess.Popen[bytes]:
         """Starts a command and returns at once; it is ended with the test."""

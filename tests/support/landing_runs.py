@@ -14,7 +14,8 @@ from architect_parallel.journal import Journal
 from architect_parallel.snapshots.diff import diff
 from architect_parallel.system.files import HeldLock
 from architect_parallel.system.git import Repository
-from architect_parallel.worktrees.create import add_worktree, exclude_from_status
+from architect_parallel.worktrees.create import add_worktree
+from architect_parallel.worktrees.places import exclude_from_status
 from support.repositories import git
 
 Files = Mapping[str, str | bytes | None]
