@@ -58,6 +58,22 @@ class EnvironmentProblem(ArchitectParallelError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class NoBackendChosen(EnvironmentProblem):
+    """No backend is named or configured, and not exactly one is ready.
+
+    Args:
+        ready: Names of the backends that are ready.
+    """
+
+    def __init__(self, ready: tuple[str, ...]) -> None:
+        self.ready = ready
+        if ready:
+            hint = f"--backend {ready[0]}, or `architect init` for good"
+            super().__init__(f"several agents are ready here, and none is chosen: {', '.join(ready)}", hint=hint)
+        else:
+            super().__init__("no agent is ready here", hint="architect backends")
+
+
 class NothingToDo(ArchitectParallelError):
     """There is no such run, or nothing left to merge, resume or undo."""
 

@@ -33,6 +33,8 @@ Model: TypeAlias = str
 AssignWord: TypeAlias = str
 TripwireWord: TypeAlias = str
 Checks: TypeAlias = tuple[str, ...]
+Agents: TypeAlias = tuple[tuple[str, str | None], ...]
+"""Backends, each with a model. `None` means the default model of the backend."""
 Variables: TypeAlias = tuple[str, ...]
 
 _T = TypeVar("_T")
@@ -81,7 +83,10 @@ class RunOptions:
     `architect parallel` come in this order.
     """
 
-    workers: WorkerCount | None = option(None, "Number of workers.", "N", null="as many as tasks or models, else 3")
+    workers: WorkerCount | None = option(
+        None, "Number of workers.", "N", null="as many as tasks or models, else 3", flag="--workers/-n"
+    )
+    attempts: WorkerCount | None = flag(None, "Number of workers for each task and model; not with --workers.", "N")
     workers_ceiling: Ceiling = key(10, "Upper limit of workers and max_parallel, at most 1000.")
     max_parallel: WorkerCount | None = option(
         None, "Number of workers that run at the same time.", "N", null="workers if given, else 3"
@@ -90,7 +95,16 @@ class RunOptions:
         None, "Model of every worker.", "NAME", null="the model of the agent profile or backend", flag="--model/-m"
     )
     models: tuple[str, ...] = flag((), "Models to compare, separated by commas; not with --model.", "CSV")
-    backend: Identifier = option("architect", "Agent CLI to run: see `architect backends`.", "NAME")
+    backend: Identifier | None = option(
+        None,
+        "Agent CLI to run: see `architect backends`.",
+        "NAME",
+        null="the only one that is ready",
+        flag="--backend/-b",
+    )
+    agents: Agents = flag(
+        (), "Agent CLIs to run every task with, each with its model if wanted: claude,codex:gpt-5-codex.", "LIST"
+    )
     agent: Identifier = option("build", "Agent profile: build, plan, review, or your own.", "NAME")
     assign: AssignWord = option("fill", "Assign tasks and models to workers: fill, round-robin or cross.", "HOW")
     budget_per_worker: Usd | None = option(None, "Cost limit of one worker, in US dollars.", "USD", null="no limit")

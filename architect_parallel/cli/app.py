@@ -23,11 +23,14 @@ from architect_parallel.cli import (
     cleanup,
     compare,
     compare_backends,
+    completion,
     demo,
     diff,
     doctor,
     flow,
+    help_,
     import_,
+    init,
     leaderboard,
     logs,
     merge,
@@ -99,11 +102,14 @@ COMMANDS: Mapping[str, Sequence[tuple[str, Callable[..., Any] | typer.Typer]]] =
         ("import", import_.import_),
     ),
     "Set up": (
+        ("init", init.init),
         ("backends", backends.backends),
         ("doctor", doctor.doctor),
         ("config", config_command.app),
         ("run", run_command.run),
         ("compare-backends", compare_backends.compare_backends),
+        ("completion", completion.completion),
+        ("help", help_.help_),
     ),
 }
 """Every command below the heading under which the help shows it, in the order in which a user needs them."""
@@ -113,7 +119,7 @@ def build_app() -> typer.Typer:
     """The Typer application with every command of the table."""
     app = typer.Typer(
         name="architect",
-        cls=PlainGroup,
+        cls=RootGroup,
         help="Run coding agents in parallel, each in its own git worktree, and land the best of what they did.",
         no_args_is_help=True,
         add_completion=False,
@@ -131,6 +137,15 @@ def build_app() -> typer.Typer:
     return app
 
 
+class RootGroup(PlainGroup):
+    """All commands. A first word with white space in it is a task: a mistyped command must not start paid agents."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if len(args[0].split(maxsplit=1)) > 1 and args[0] not in self.commands:
+            return "parallel", self.commands["parallel"], args
+        return super().resolve_command(ctx, args)
+
+
 @runtime_checkable
 class ParserError(Protocol):
     """An error of typer's parser. Typer does not export the base class of these errors."""
@@ -146,7 +161,7 @@ def _show_version(is_requested: bool) -> None:
 
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
     color: Annotated[
         str | None, typer.Option(metavar="WHEN", help="Use colours: auto, always or never; also after a command.")
@@ -210,6 +225,9 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if isinstance(error, ParserError):
             context = getattr(error, "ctx", None)
+            if context is not None and type(error).__name__ == "NoArgsIsHelpError":  # typer does not export it
+                answer(context.get_help())
+                return ExitCode.SUCCESS
             return _fail(error.format_message(), f"{context.command_path} --help" if context else None, ExitCode.USAGE)
         problem = _problem_of_the_machine(error)
         return _report_bug(error) if problem is None else _fail(problem.message, problem.hint, problem.exit_code)

@@ -9,7 +9,7 @@ from architect_parallel.cli.console import answer, answer_json, display
 
 
 def compare(words: options.Workers = None, json: options.Json = False) -> None:
-    """Show the results of a run side by side: changed files, conflicts, and what merges cleanly.
+    """Show the results side by side, and what merges cleanly.
 
     Of a live run it shows the workers that have ended. It changes nothing.
     """

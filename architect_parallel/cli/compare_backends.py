@@ -28,9 +28,9 @@ def compare_backends(
     config: options.Config = None,
     **flags: Any,
 ) -> None:
-    """Give one task to several agents, each in its own worktree.
+    """Give one task to several agents.
 
-    Compare the results with `architect compare RUN` and `architect diff RUN N`.
+    Each works in its own worktree. Compare the results with `architect compare` and `architect diff N`.
     """
     from architect_parallel.backends.registry import require_backend
     from architect_parallel.domain import ApprovalMode, Task

@@ -44,7 +44,7 @@ def evaluate(
     config: options.Config = None,
     **flags: Any,
 ) -> None:
-    """Let several models do the same task and rank the results.
+    """Let several models do one task and rank them.
 
     Every model works as with `architect parallel`, under the same checks. `architect merge RUN --best` lands the
     winner; `architect leaderboard` shows all competitions together.

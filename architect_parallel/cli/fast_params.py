@@ -45,7 +45,17 @@ class PlainGroup(TyperGroup):
         return found
 
 
+def shown_argument(argument: Any) -> str:
+    """An argument as the help and the reference show it: its metavar, in brackets if it may be left out."""
+    shown: str = argument.metavar or str(argument.name).upper()
+    return shown if argument.required or shown.startswith("[") else f"[{shown}]"
+
+
 def _spare_conversion(parameter: Any) -> Any:
+    if parameter.param_type_name == "argument":
+        # Typer would show `[[RUN] [N]...]...` with the type `<list[str]>`.
+        parameter.get_usage_pieces = lambda ctx: [shown_argument(parameter)]
+        parameter.get_help_record = lambda ctx: (shown_argument(parameter), parameter.help or "")
     # On the object, because typer chooses the classes of parameters itself.
     if "process_value" not in vars(parameter):
         parameter.process_value = functools.partial(_value, parameter, parameter.process_value)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     cls=PlainGroup,
     no_args_is_help=True,
-    help="Run a flow: a state machine of commands and agents, with loops, choices and parallel steps.",
+    help="Run a flow: commands and agents, with loops and choices.",
 )
 
 TEXT_KEYS = ("command", "prompt", "question", "message", "workflow", "items", "value", "left")

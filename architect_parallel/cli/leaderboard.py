@@ -9,7 +9,7 @@ from architect_parallel.cli.console import answer, answer_json, display
 
 
 def leaderboard(json: options.Json = False) -> None:
-    """Show how models did over all competitions in this repository.
+    """Show how models did over all competitions here.
 
     Runs, how many passed, median cost and time, and a Bradley-Terry rating, each with its 95 % interval. Imported
     runs do not count.

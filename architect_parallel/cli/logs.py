@@ -29,7 +29,9 @@ def logs(
     raw: Annotated[bool, typer.Option("--raw", help="Print the bytes as they are, with control sequences.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what the agents wrote, which tools they called, and the results, each folded to a line.
+    """Show what the agents said and did.
+
+    What they wrote, which tools they called, and the results, each folded to a line.
 
     `--wide` shows whole results. What is no event of the agent is shown as it is, without control sequences.
     """

@@ -72,6 +72,10 @@ def request(flags: Mapping[str, Any], **more: Any) -> ParallelConfig:
 
     models = flags.get("models")
     lists = {"models": split_models(models) if models else (), "checks": tuple(flags.get("checks") or ())}
+    if agents := flags.get("agents"):
+        lists["agents"] = tuple(agents.split(","))
+    elif "agents" in flags:
+        lists["agents"] = ()
     return ParallelConfig(on_terminal=sys.stderr.isatty(), **{**flags, **lists, **more})
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.cli.choose_backend import with_default_backend
 from architect_parallel.cli.console import answer, answer_json, display, note, warn
 from architect_parallel.cli.continue_worker import go_on, require_alone
 from architect_parallel.cli.stdin_tasks import read_sources
@@ -30,9 +31,30 @@ def parallel(
     file: Annotated[
         str | None,
         typer.Option(
-            "--file", metavar="FILE", help="Task file, JSON or YAML; `-` is stdin (`architect config schema tasks`)."
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="Task file, JSON or YAML; `-` is stdin (`architect config schema tasks`).",
         ),
     ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option("--prompt-file", metavar="FILE", help="Read the task, as text, from FILE.")
+    ] = None,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="Write the task in your editor ($VISUAL, $EDITOR or vi).")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the task, and so of its workers.")
+    ] = None,
+    issue: Annotated[
+        list[str] | None,
+        typer.Option("--issue", metavar="N", help="Take title and text of this issue as a task, with gh or glab."),
+    ] = None,
+    from_issues: Annotated[
+        str | None,
+        typer.Option("--from-issues", metavar="QUERY", help="A worker for each open issue found: label:agent."),
+    ] = None,
+    repo: Annotated[str | None, typer.Option("--repo", metavar="OWNER/NAME", help="Repository of the issues.")] = None,
     lines: Annotated[
         bool, typer.Option("--lines", help="Read one task per line of stdin; empty lines do not count.")
     ] = False,
@@ -64,8 +86,8 @@ def parallel(
     """Run tasks in parallel, each in its own worktree.
 
     Each worker N works on branch architect/parallel-N in .architect-parallel-N. Its changes are committed there;
-    your checkout is not touched. Look with `architect diff RUN N`, land with `architect merge RUN N`, clean up with
-    `architect parallel-cleanup`.
+    your checkout is not touched. Look with `architect diff N`, land with `architect merge N`, clean up with
+    `architect clean`. `architect "two words"` is the same as `architect parallel "two words"`.
     """
     if continue_ is not None:
         instructions = require_alone(context, *continue_, task)
@@ -82,12 +104,19 @@ def parallel(
             return
         print_result(result, as_json=json)
         raise typer.Exit(result.exit_code or 0)
-    source = read_sources(task, tasks or [], file=file, lines=lines)
+    no_more = bool(issue) or from_issues is not None
+    source = read_sources(
+        task, tasks or [], file=file, lines=lines, prompt_file=prompt_file, edit=edit, no_stdin=no_more
+    )
     request = options.request(
         flags,
         tasks=source.tasks,
         file=source.file,
         foreach=foreach,
+        issues=tuple(issue or ()),
+        from_issues=from_issues,
+        repo=repo,
+        name=name,
         listed=lines,
         artifacts=artifacts,
         config_file=config,
@@ -108,8 +137,12 @@ def run_or_show(request: ParallelConfig, *, as_json: bool, quiet: bool, dry_run:
         raise typer.Exit(result.exit_code or 0)
     from architect_parallel.api.launch import ParallelRunner
 
-    runner = ParallelRunner(request)
-    show_plan(runner, runner.plan(), as_json=as_json)
+    def planned() -> tuple[ParallelRunner, RunPlan]:
+        runner = ParallelRunner(request)
+        return runner, runner.plan()
+
+    runner, plan = with_default_backend(planned)
+    show_plan(runner, plan, as_json=as_json)
 
 
 def _run_and_open_pull_requests(request: ParallelConfig, *, as_json: bool, quiet: bool) -> int:
@@ -145,10 +178,13 @@ def _executed(request: ParallelConfig, *, as_json: bool, quiet: bool) -> RunResu
     from architect_parallel.api.launch import ParallelRunner
     from architect_parallel.cli.console import progress_report
 
-    report = progress_report(as_json=as_json, quiet=quiet)
-    runner = ParallelRunner(request, listeners=[report.take])
-    with report:
-        return runner.execute(started=report.begin)
+    def run() -> RunResult:
+        report = progress_report(as_json=as_json, quiet=quiet)
+        runner = ParallelRunner(request, listeners=[report.take])
+        with report:
+            return runner.execute(started=report.begin)
+
+    return with_default_backend(run)
 
 
 def print_result(result: RunResult, *, as_json: bool, more: Mapping[str, object] | None = None) -> None:

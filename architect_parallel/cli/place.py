@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def path(words: options.OneWorker = None, json: options.Json = False) -> None:
-    """Print the directory of a worker: cd "$(architect path 1)"."""
+    """Print the directory of a worker.
+
+    For example: cd "$(architect path 1)"
+    """
     from architect_parallel.api.worker_place import find_place
 
     place = find_place(Path.cwd(), words or ())
@@ -38,7 +41,10 @@ def open_(words: options.OneWorker = None, config: options.Config = None) -> Non
 
 
 def shell(words: options.OneWorker = None, config: options.Config = None) -> None:
-    """Start your shell in the directory of a worker, with the environment that its agent has."""
+    """Start your shell in the directory of a worker.
+
+    It has the environment that the worker's agent has.
+    """
     from architect_parallel.api.worker_place import shell as program_of
     from architect_parallel.system.terminal import become
 
@@ -49,7 +55,9 @@ def shell(words: options.OneWorker = None, config: options.Config = None) -> Non
 
 
 def attach(words: options.OneWorker = None, config: options.Config = None) -> None:
-    """Open the own interactive session of a worker's agent, in its directory.
+    """Open the interactive session of a worker's agent.
+
+    It is the agent's own program, in the directory of the worker, with what was said before.
 
     The worker must have ended. What you commit there lands with `architect merge`.
     """

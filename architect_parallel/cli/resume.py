@@ -21,7 +21,7 @@ def resume(
     dry_run: options.DryRun = False,
     config: options.Config = None,
 ) -> None:
-    """Run the workers of a run again that did not succeed.
+    """Run the workers again that did not succeed.
 
     Each worker starts anew in its worktree, from its base. The work of earlier attempts, committed or not, is
     first kept under refs/architect/keep/.

@@ -26,10 +26,11 @@ def retry(
     dry_run: options.DryRun = False,
     config: options.Config = None,
 ) -> None:
-    """Run workers of an ended run again, also ones that succeeded, as another attempt of the same worker.
+    """Run workers again, from the start.
 
-    Each starts anew in its worktree, from its base. The work of earlier attempts, committed or not, is first kept
-    under refs/architect/keep/. With --backend and no --model the default model of that backend runs.
+    It is another attempt of the same worker, also after a success. It starts anew in its worktree, from its base. The
+    work of earlier attempts, committed or not, is first kept under refs/architect/keep/. With --backend and no --model
+    the default model of that backend runs.
     """
     from architect_parallel.api import retry as retrying
     from architect_parallel.cli.console import answer, answer_json, progress_report

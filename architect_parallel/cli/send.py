@@ -25,9 +25,10 @@ def send(
     dry_run: options.DryRun = False,
     config: options.Config = None,
 ) -> None:
-    """Continue an ended worker in its worktree, in the same session where its agent can.
+    """Tell an ended worker what to do next.
 
-    The exit code is that of the worker. `parallel --continue RUN N TEXT` does the same.
+    It goes on in its worktree, in the same session where its agent can. The exit code is that of the worker.
+    `parallel --continue RUN N TEXT` does the same.
     """
     from architect_parallel.cli.parallel import print_result
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from architect_parallel.cli import options
+from architect_parallel.cli.choose_backend import with_default_backend
 from architect_parallel.cli.console import warn
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
 from architect_parallel.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from architect_parallel.domain import RunResult
+    from architect_parallel.domain import RunPlan, RunResult
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -70,13 +71,21 @@ def run(
             result = resume_spec(
                 request, resume, Path.cwd(), listeners=[report.take], started=report.begin, say=report.say
             )
+    elif dry_run:
+
+        def planned() -> tuple[SpecRunner, RunPlan]:
+            runner = SpecRunner(request, say=report.say)
+            return runner, runner.plan()
+
+        show_plan(*with_default_backend(planned), as_json=json)
+        return
     else:
-        runner = SpecRunner(request, listeners=[report.take], say=report.say)
-        if dry_run:
-            show_plan(runner, runner.plan(), as_json=json)
-            return
-        with report:
-            result = runner.execute(started=report.begin)
+
+        def execute() -> RunResult:
+            with report:
+                return SpecRunner(request, listeners=[report.take], say=report.say).execute(started=report.begin)
+
+        result = with_default_backend(execute)
     warn_of_merge(result)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)

@@ -31,7 +31,7 @@ def status(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Show the newest runs of this repository, or the workers of one."""
+    """Show the newest runs, or the workers of one."""
     from architect_parallel.journal.selection import select
     from architect_parallel.reports import run_text, text
     from architect_parallel.reports.json import envelope, summary

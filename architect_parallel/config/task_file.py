@@ -19,7 +19,6 @@ from architect_parallel.config.layers import FaultList, place_of
 from architect_parallel.config.task_common import (
     LARGEST_TASK_FILE_BYTES,
     above_ceiling,
-    defaults_of,
     dependency_graph,
     document_of,
     is_path,
@@ -33,7 +32,7 @@ from architect_parallel.config.task_common import (
 )
 from architect_parallel.config.task_schema import DefaultsSection, TaskFileSection, TaskSection
 from architect_parallel.config.validation import ValidationContext
-from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position, as_written
+from architect_parallel.config.yaml_source import Document, Fault, Faulty, KeyPath, Position
 from architect_parallel.domain import Task, TaskFile, TaskText
 from architect_parallel.errors import UsageError
 from architect_parallel.text.quantities import quoted
@@ -122,11 +121,6 @@ def _surrounding_faults(document: Document, context: ValidationContext) -> Itera
     """Yield the faults beyond the form, whatever else is wrong."""
     data, fault = document.data, maker(document)
     yield from section_faults(data, context, fault)
-    defaults, tasks = defaults_of(data), data.get("tasks")
-    for index, task in enumerate(tasks if isinstance(tasks, list) else ()):
-        if isinstance(task, dict) and {**defaults, **task}.get("backend") is None and not context.backend_given:
-            path = ("tasks", index, "backend")
-            yield Fault(place_of(document.places, path), f"{as_written(document.places, path)} is missing")
     owners, duplicates = named_tasks(data, fault)
     yield from duplicates
     yield from dependency_graph(data, owners, fault)[1]

@@ -20,8 +20,6 @@ class ValidationContext:
     """Names of agent profiles. `None` means that any name is accepted."""
     ceiling: int
     """The highest value of `max_parallel`."""
-    backend_given: bool = False
-    """A flag names the backend, so that a task need not."""
     branches: Callable[[], Collection[str]] = tuple
     """Returns the short names of the local branches; called only where they matter."""
     file_fault: Callable[[str], str | None] = lambda path: None

@@ -32,13 +32,24 @@ class ParallelConfig:
     """A task file (JSON or YAML) instead of `tasks`. The options below beat what it says."""
     foreach: str | None = None
     """A glob. Each task runs once for every matching file of the repository, with its path in place of `{path}`."""
+    issues: Sequence[str | int] = ()
+    """Numbers or addresses of issues that are tasks, read with `gh` or `glab`."""
+    from_issues: str | None = None
+    """A search for open issues, such as `label:agent`. Each is a task for one worker."""
+    repo: str | None = None
+    """`owner/name` of the issues. `None` means the repository of the remote."""
+    name: str | None = None
+    """Name of the tasks that are given as text, and so of their workers. `None` means that they have none."""
     listed: bool = False
     """`tasks` is a list to work through: a single task is not given to several workers."""
     workers: int | str | None = None
+    attempts: int | str | None = None
     max_parallel: int | str | None = None
     model: str | None = None
     models: Sequence[str] = ()
     backend: str | None = None
+    agents: Sequence[str] = ()
+    """`backend` or `backend:model`, a worker each for every task."""
     agent: str | None = None
     assign: str | None = None
     budget_per_worker: float | str | None = None
@@ -80,8 +91,7 @@ def resolve(config: ParallelConfig, settings: RunOptions, file: TaskFile | None 
     Raises:
         UsageError: A value is wrong, with its flag, or two options exclude each other.
     """
-    if config.model is not None and config.models:
-        raise UsageError("--model and --models exclude each other", hint="leave one of them out")
+    _require_compatible(config)
     written = {spec.name: getattr(config, spec.name) for spec in fields(config) if spec.name in OPTIONS}
     unset = {spec.name: spec.default for spec in fields(config)}
     given = {
@@ -90,6 +100,20 @@ def resolve(config: ParallelConfig, settings: RunOptions, file: TaskFile | None 
     in_file = {} if file is None else {"max_parallel": file.max_parallel, "fail_fast": file.fail_fast}
     of_file = {name: value for name, value in in_file.items() if value is not None}
     return replace(settings, **(of_file | given), given=frozenset(given))
+
+
+def _require_compatible(config: ParallelConfig) -> None:
+    """Raise `UsageError` for two options that exclude each other."""
+    for names_of_pair in (
+        ("model", "models"),
+        ("agents", "backend"),
+        ("agents", "model"),
+        ("agents", "models"),
+        ("attempts", "workers"),
+    ):
+        if all(getattr(config, name) not in (None, (), []) for name in names_of_pair):
+            first, second = map(flag_of, names_of_pair)
+            raise UsageError(f"{first} and {second} exclude each other", hint="leave one of them out")
 
 
 def worker_limits(options: RunOptions, task: Task | None = None) -> Limits:
@@ -149,6 +173,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "Usd": quantities.parse_usd,
     "Model": _model,
     "tuple[str, ...]": lambda value, _: tuple(names.split_models(",".join(value))),
+    "Agents": lambda value, flag: names.split_agents(",".join(value), flag),
     "AssignWord": lambda value, flag: require_known(flag, value, [how.value for how in Assign]),
     "TripwireWord": lambda value, flag: require_known(flag, value, ["auto", *(mode.value for mode in TripwireMode)]),
     "Checks": _checks,

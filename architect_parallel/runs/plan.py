@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Competition, RunPlan, TripwireMode, WorkerSpec
@@ -38,7 +39,7 @@ from architect_parallel.snapshots.keep_refs import snapshot_dirty
 from architect_parallel.system import clock
 from architect_parallel.system.git import Git, Repository
 from architect_parallel.text import names as naming
-from architect_parallel.text.quantities import show_count, show_workers
+from architect_parallel.text.quantities import quoted, show_count, show_workers
 from architect_parallel.worktrees.create import require_base
 from architect_parallel.worktrees.places import require_root
 from architect_parallel.worktrees.prepare import require_copy_entries
@@ -57,7 +58,7 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
     given = given or given_tasks(config, here)
     options = resolve(config, here.settings.parallel, given.file)
     pairs = assign(given, options)
-    resolved = [resolve_task(given.tasks[pair.task_index], pair.model, options, here) for pair in pairs]
+    resolved = [resolve_task(given.tasks[pair.task_index], pair, options, here) for pair in pairs]
     require_copy_entries(here.settings.worktrees)
     require_root(here.repository, here.settings.worktrees)
     require_all_ready(resolved, here)
@@ -91,14 +92,16 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
 
 
 def assign(given: TaskList, options: RunOptions) -> tuple[assignment.Assignment, ...]:
-    """Task and model of each worker. A listed task is given to one worker unless a flag asks for more."""
-    requested = 1 if given.listed and "workers" not in options.given else options.workers
+    """Task, model and agent of each worker. A listed task is given to one worker unless a flag asks for more."""
+    once = given.listed or options.agents or options.attempts is not None
+    requested = 1 if once and "workers" not in options.given else options.workers
     how = assignment.Assign(options.assign)
     tasks, ceiling = len(given.tasks), options.workers_ceiling
     count = assignment.worker_count(
         tasks=tasks, models=len(options.models), requested=requested, ceiling=ceiling, assign=how
     )
-    return assignment.assign_workers(tasks=tasks, models=options.models, workers=count, assign=how)
+    pairs = assignment.assign_workers(tasks=tasks, models=options.models, workers=count, assign=how)
+    return assignment.with_agents(pairs, options.agents, options.attempts or 1)
 
 
 def competition_warnings(competition: Competition | None, options: RunOptions, here: Workspace) -> list[str]:
@@ -124,26 +127,48 @@ def competition_warnings(competition: Competition | None, options: RunOptions, h
 
 
 def given_tasks(config: ParallelConfig, here: Workspace) -> TaskList:
-    """The tasks of `config`, from wherever they come.
+    """The tasks of `config`, from wherever they come, with their name.
 
     Raises:
         UsageError: There are none, something in them is wrong, or they come from two places.
         NothingToDo: No file matches `foreach`.
     """
+    given = _tasks_of(config, here)
+    if config.name is None:
+        return given
+    if given.file is not None:
+        raise UsageError("--name and a task file exclude each other: the file names its tasks", hint="leave one out")
+    from architect_parallel.config.fields import read_name  # here, because no other text needs the schema
+
+    try:
+        name = read_name(config.name)
+    except ValueError as error:
+        raise UsageError(f"--name {quoted(config.name)} {error}") from None
+    return replace(given, tasks=tuple(replace(task, name=task.name or name) for task in given.tasks))
+
+
+def _tasks_of(config: ParallelConfig, here: Workspace) -> TaskList:
+    if config.issues or config.from_issues is not None:
+        if config.tasks or config.file is not None or config.foreach is not None:
+            raise UsageError("tasks come from issues or from elsewhere, not both", hint="leave one out")
+        from architect_parallel.runs.issues import tasks_of_issues
+
+        tasks = tasks_of_issues(here, config.issues, config.from_issues, config.repo)
+        return TaskList(tasks=tuple(require_tasks(tasks)), listed=config.from_issues is not None)
+    if config.repo is not None:
+        raise UsageError("--repo is for --issue and --from-issues", hint="leave it out")
     if config.file is not None:
         if config.tasks or config.foreach is not None:
             raise UsageError("tasks come from a file or from the command line, not both", hint="leave one out")
-        return tasks_of_file(config.file, here, backend_given=config.backend is not None)
+        return tasks_of_file(config.file, here)
     if config.foreach is not None:
         profile = require_agent(here.settings, config.agent or here.settings.parallel.agent)
-        backend = require_backend(
-            here.backends, config.backend or profile.backend or here.settings.parallel.backend
-        ).name
+        name = config.backend or profile.backend or here.settings.parallel.backend
         return tasks_for_each(
             config.tasks,
             config.foreach,
             here,
-            quoted=here.backends[backend].capabilities.runs_its_prompt,
+            quoted=name is not None and require_backend(here.backends, name).capabilities.runs_its_prompt,
             carries_dirty=config.include_dirty,
         )
     return TaskList(tasks=tuple(require_tasks(config.tasks)), listed=config.listed)

@@ -51,7 +51,7 @@ def require_tasks(tasks: Sequence[str | Task]) -> list[Task]:
     return checked
 
 
-def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *, backend_given: bool) -> TaskList:
+def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace) -> TaskList:
     """The tasks of a task file, checked against the backends, agents and limits here.
 
     Raises:
@@ -60,7 +60,7 @@ def tasks_of_file(source: str | os.PathLike[str] | TaskText, here: Workspace, *,
     # Here, because a run without a file needs neither parser nor schema.
     from architect_parallel.config.task_file import load_task_file, read_task_file
 
-    context = replace(validation_context(here), backend_given=backend_given)
+    context = validation_context(here)
     if isinstance(source, TaskText):
         file = read_task_file(source, context)
     else:

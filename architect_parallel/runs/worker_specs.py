@@ -23,12 +23,13 @@ from architect_parallel.domain import (
     Task,
     WorkerSpec,
 )
-from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.errors import EnvironmentProblem, NoBackendChosen, UsageError
 from architect_parallel.options import RunOptions
 from architect_parallel.runs.options import worker_limits
 from architect_parallel.runs.task_sources import TaskPlace
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.scheduling import graph
+from architect_parallel.scheduling.assignment import Assignment
 from architect_parallel.scheduling.scopes import is_literal, overlapping
 from architect_parallel.system.git import Repository
 from architect_parallel.text.quantities import quoted, show_workers
@@ -50,18 +51,19 @@ class ResolvedTask:
     limits: Limits
 
 
-def resolve_task(task: Task, model: str | None, options: RunOptions, here: Workspace) -> ResolvedTask:
+def resolve_task(task: Task, given: Assignment, options: RunOptions, here: Workspace) -> ResolvedTask:
     """`task` with its backend, agent profile, model and limits.
 
     Args:
-        model: The model that the assignment gave it. `None` means that it gave none. If `options` has models to
-            compare, the task then takes its own model or the backend's default.
+        given: Its model and backend by assignment. Without a model, and if `options` has models to compare, the task
+            takes its own model or the backend's default.
 
     Raises:
         UsageError: An unknown backend or agent.
+        NoBackendChosen: No backend is named, and there is not exactly one that is ready.
     """
     profile = require_agent(here.settings, options.over("agent", task.agent))
-    backend = options.over("backend", task.backend or profile.backend)
+    backend, model = given.backend, given.model
     prompts = [prompt for prompt in (profile.system_prompt, task.system_prompt) if prompt]
     agent = replace(
         profile,
@@ -71,15 +73,36 @@ def resolve_task(task: Task, model: str | None, options: RunOptions, here: Works
     )
     if "model" in options.given:
         model = options.model
-    elif model is None:
+    elif model is None and backend is None:
         model = task.model or (None if options.models else profile.model or options.model)
+    backend = backend or options.over("backend", task.backend or profile.backend)
     return ResolvedTask(
         task=task,
-        backend=require_backend(here.backends, backend),
+        backend=require_backend(here.backends, backend or default_backend(here, model)),
         agent=agent,
         model=model,
         limits=worker_limits(options, task),
     )
+
+
+def default_backend(here: Workspace, model: str | None) -> str:
+    """The only agent that is ready here for `model`: the default where none is named or configured.
+
+    Raises:
+        NoBackendChosen: None is ready, or several are.
+    """
+    ready = ready_agents(here, model)
+    if len(ready) == 1:
+        return ready[0]
+    if not ready and model is not None:
+        return "architect"  # the one that can say what this model needs
+    raise NoBackendChosen(ready)
+
+
+def ready_agents(here: Workspace, model: str | None = None) -> tuple[str, ...]:
+    """Names of the agents that can be started here for `model`, without those that run their prompt as a program."""
+    agents = [backend for backend in here.backends.values() if not backend.capabilities.runs_its_prompt]
+    return tuple(agent.name for agent in agents if agent.availability(here.environ, model=model).ready)
 
 
 def require_agent(settings: Settings, name: str) -> AgentProfile:

@@ -6,7 +6,7 @@ No task and no model is dropped: whatever the number of workers, each occurs in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 DEFAULT_WORKERS = 3
@@ -23,12 +23,14 @@ class Assign(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """The task and the model of one worker."""
+    """The task, the model and perhaps the backend of one worker."""
 
     task_index: int
     """The position among the given tasks, from 0."""
     model: str | None
     """`None` means the backend's default model."""
+    backend: str | None = None
+    """`None` means that the task or the configuration names it."""
 
 
 def worker_count(
@@ -87,3 +89,22 @@ def assign_workers(*, tasks: int, models: Sequence[str], workers: int, assign: A
             every = [(task, model) for task in range(tasks) for model in choices]
             pairs = [every[i % len(every)] for i in range(workers)]
     return tuple(Assignment(task_index=task, model=model) for task, model in pairs)
+
+
+def with_agents(
+    pairs: Sequence[Assignment], agents: Sequence[tuple[str, str | None]], attempts: int
+) -> tuple[Assignment, ...]:
+    """Every assignment once for each agent, and all of them `attempts` times.
+
+    Everything runs once before anything runs again, so that a run that is cut short stays fair.
+
+    Args:
+        agents: Backends, each with its model. An empty one leaves the assignments as they are.
+
+    >>> pair = Assignment(task_index=0, model=None)
+    >>> [(a.backend, a.model) for a in with_agents([pair], [("claude", None), ("codex", "m")], 2)]
+    [('claude', None), ('codex', 'm'), ('claude', None), ('codex', 'm')]
+    """
+    if agents:
+        pairs = [replace(pair, backend=backend, model=model) for pair in pairs for backend, model in agents]
+    return tuple(pairs) * attempts

@@ -150,6 +150,8 @@ class CommandOutcome:
     """The last part of stdout and stderr together, or why it did not start."""
     timed_out: bool = False
     """True if it was stopped, by the time limit or because it was cancelled."""
+    stdout: str = ""
+    """The last part of stdout alone."""
 
 
 def run_command(
@@ -169,7 +171,12 @@ def run_command(
         tail_bytes: The part of the output that is kept.
     """
     until = None if timeout_s is None else time.monotonic() + timeout_s
-    tail, is_stopped, timed_out = Tail(tail_bytes), False, False
+    tail, stdout, is_stopped, timed_out = Tail(tail_bytes), Tail(tail_bytes), False, False
+
+    def take(stream: str, data: bytes) -> None:
+        tail.feed(data)
+        if stream == "stdout":
+            stdout.feed(data)
 
     def check_time(facts: ProcessFacts) -> None:
         nonlocal is_stopped, timed_out
@@ -178,9 +185,10 @@ def run_command(
             command.stop()
 
     with start_supervised(Launch(argv=argv, cwd=cwd, env=env)) as command:
-        facts = consume(command, lambda stream, data: tail.feed(data), on_tick=check_time, tick_s=SLICE_S)
+        facts = consume(command, take, on_tick=check_time, tick_s=SLICE_S)
     return CommandOutcome(
         exit_code=facts.exit_code,
         output=tail.text if facts.spawn_error is None else facts.spawn_error,
         timed_out=timed_out,
+        stdout=stdout.text,
     )

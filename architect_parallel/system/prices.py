@@ -46,3 +46,11 @@ def _plain_name(model: str) -> str:
     claude names a long-context variant `claude-opus-4-8[1m]`. opencode and aider prefix the provider: `openai/gpt-4o`.
     """
     return model.split("[", 1)[0].rpartition("/")[2]
+
+
+def known_models() -> list[tuple[str, str]]:
+    """The models that the bundled data has a price for, each with the name of its provider, sorted."""
+    from genai_prices.data import providers
+
+    models = {(model.id, provider.name) for provider in providers for model in provider.models}
+    return sorted(dict(sorted(models, reverse=True)).items())

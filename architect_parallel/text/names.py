@@ -133,6 +133,27 @@ def split_models(csv: str, flag: str = "--models") -> tuple[str, ...]:
     return names
 
 
+def split_agents(csv: str, flag: str = "--agents") -> tuple[tuple[str, str | None], ...]:
+    """The backends of a comma-separated list, each with its model, in order, repetitions kept.
+
+    Raises:
+        UsageError: For an empty entry or a name that is none.
+
+    >>> split_agents("claude, codex:gpt-5-codex,opencode:openai/gpt-5:high")
+    (('claude', None), ('codex', 'gpt-5-codex'), ('opencode', 'openai/gpt-5:high'))
+    """
+    agents = []
+    for place, entry in enumerate((entry.strip() for entry in csv.split(",")), start=1):
+        backend, has_model, model = entry.partition(":")
+        if not entry:
+            raise UsageError(f"{flag} {quoted(csv)}: entry {place} is empty", hint=f"{flag} claude,codex:gpt-5-codex")
+        try:
+            agents.append((read_identifier(backend), read_model(model) if has_model else None))
+        except ValueError as error:
+            raise UsageError(f"{flag} {quoted(entry)}: {error}", hint=f"{flag} claude,codex:gpt-5-codex") from None
+    return tuple(agents)
+
+
 def parse_branch_number(branch: str) -> int | None:
     """The number in a branch name that has the default form. `None` means any other name.
 

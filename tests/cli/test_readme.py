@@ -60,7 +60,8 @@ def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
         write_program(program, STAND_IN.format(events=repr(events)))
     config = home / ".config" / "architect-parallel" / "config.yaml"
     config.parent.mkdir(parents=True)
-    config.write_text(json.dumps({"backends": {"architect": {"command": [str(programs / "other")]}}}))
+    defaults = {"parallel_runs": {"backend": "architect"}}
+    config.write_text(json.dumps(defaults | {"backends": {"architect": {"command": [str(programs / "other")]}}}))
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin:{Path(sys.executable).parent}")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-not-a-key")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")

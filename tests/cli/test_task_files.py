@@ -387,6 +387,6 @@ def test_a_broken_task_file_on_stdin_is_refused_and_never_a_prompt(architect: Ar
     assert (answer.code, answer.out) == (2, "")
     assert "stdin:" in answer.err
     assert "`architect parallel -` takes stdin as one task in words" in answer.err
-    assert architect("status", "--json").json == {"runs": []}
+    assert architect("status", "--json").json["runs"] == []
     words = architect("parallel", "-", "--backend", "shell", "--workers", "1", "--json", stdin=b"[ -d . ] && echo fine")
     assert (words.code, words.json["results"][0]["output"]) == (0, "fine")

@@ -316,7 +316,7 @@ def test_untrusted_repository_sets_nothing_that_runs_or_widens(place: Place) -> 
     place.file.write_text(DANGEROUS)
     settings = place.settings()
     assert settings.parallel.workers == 4  # the harmless rest counts
-    assert settings.parallel.backend == "architect"
+    assert settings.parallel.backend is None
     assert settings.parallel.checks == ()
     assert settings.parallel.checks_env == ()
     assert settings.parallel.tripwire == "auto"

@@ -117,13 +117,8 @@ tasks:
     assert three.max_turns is None
 
 
-def test_a_flag_can_stand_in_for_the_backend() -> None:
-    text = "tasks: [{prompt: x}]"
-    assert faults(text) == ["1:9: tasks[0].backend is missing"]
-    given_by_flag = ValidationContext(
-        directory=HERE, checkout=None, backends=("shell",), agents=(), ceiling=10, backend_given=True
-    )
-    assert read(text, around=given_by_flag).tasks[0].backend is None
+def test_a_task_needs_no_backend() -> None:
+    assert read("tasks: [{prompt: x}]").tasks[0].backend is None
 
 
 PLANTS: dict[str, tuple[str, object, str]] = {
