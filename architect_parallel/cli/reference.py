@@ -13,6 +13,11 @@ RUN_AND_N = (
     " run. N is a worker's number, name or branch; a number of up to three digits in the place of RUN is a worker of"
     " the newest run."
 )
+COMMON = (
+    "Every command takes `--color auto|always|never` and `--wide`, before or after its name. A terminal shows tables in"
+    " its width, the most important columns first; `--wide` shows all columns and texts in full. A pipe gets one fixed"
+    " form."
+)
 UNITS = "Durations are seconds or `30s`, `5m`, `1h`; sizes are bytes or `512MiB`, `2GiB`."
 EXIT_CODES = (
     (0, "Every worker succeeded (or, with --allow-partial, at least one)."),
@@ -23,11 +28,6 @@ EXIT_CODES = (
     (5, "A merge conflict left something out. It is named."),
     (70, "A bug of this program. The message names the log."),
     (130, "Interrupted by Ctrl-C; 143 by SIGTERM. Nothing is left running, and everything is recorded."),
-)
-DISPLAY = (
-    "Every command takes `--color auto|always|never` and `--wide`, before or after its name. A terminal shows tables"
-    " in its width, the most important columns first; `--wide` shows all columns and texts in full. A pipe gets one"
-    " fixed form."
 )
 FILES = (
     ("~/.config/architect-parallel/config.yaml", "The user's configuration (`architect config schema`)."),
@@ -47,8 +47,8 @@ def leaves(root: Any) -> Iterator[tuple[str, Any]]:
 
 def as_markdown(root: Any) -> str:
     """The command reference `docs/cli.md`."""
-    head = "# Command reference\n\nGenerated from the program by `make docs`; do not edit."
-    head = f"{head} {UNITS}\n{RUN_AND_N}\n\n{DISPLAY}\n"
+    generated = "Generated from the program by `make docs`; do not edit."
+    head = f"# Command reference\n\n{generated} {UNITS}\n{RUN_AND_N}\n\n{COMMON}\n"
     return "\n".join([head, *(_markdown_section(path, command) for path, command in leaves(root))])
 
 
@@ -57,16 +57,7 @@ def as_man(root: Any) -> str:
     lines = ['.TH ARCHITECT 1 "" "architect\\-parallel" "User Commands"', ".SH NAME"]
     lines += ["architect \\- run coding agents in parallel git worktrees", ".SH SYNOPSIS"]
     lines += [".B architect", "[OPTIONS] COMMAND [ARGS]...", ".br", ".B architect", '"TASK ..." [OPTIONS]']
-    lines += [
-        ".SH DESCRIPTION",
-        *_roff(root.help or ""),
-        ".PP",
-        *_roff(RUN_AND_N),
-        ".PP",
-        *_roff(UNITS),
-        ".PP",
-        *_roff(DISPLAY),
-    ]
+    lines += [".SH DESCRIPTION", *_roff(root.help or ""), ".PP", *_roff(RUN_AND_N), ".PP", *_roff(UNITS)]
     for heading, commands in root.by_heading().items():
         lines.append(f".SH {heading.upper()}")
         for name, command in commands:

@@ -113,7 +113,7 @@ def _edited(text: str) -> str:
     with tempfile.TemporaryDirectory(prefix="architect-task-") as folder:
         path = Path(folder) / "TASK.md"
         path.write_text(f"{text}\n\n{END_OF_TASK}\n")
-        code = run_in_front((*shlex.split(editor), str(path)), cwd=Path.cwd(), env=os.environ)
+        code = run_in_front((*shlex.split(editor), str(path)))
         if code != 0:
             raise UsageError(f"the editor ended with exit code {code}: nothing was started", hint="export VISUAL=vi")
         written = _text(path.read_bytes(), "from your editor").partition(END_OF_TASK)[0]

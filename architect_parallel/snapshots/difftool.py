@@ -12,7 +12,8 @@ from pathlib import Path
 
 from architect_parallel.repository.temporary_repository import temporary_repository
 from architect_parallel.system.git import Repository
-from architect_parallel.system.pager import own_environment, run_in_foreground
+from architect_parallel.system.pager import own_environment
+from architect_parallel.system.terminal import run_in_front
 
 CONFIGURED = "default"
 """The name of a tool that means `diff.tool` of the user's configuration."""
@@ -28,4 +29,4 @@ def show_in_tool(repository: Repository, base: str, head: str, tool: str, enviro
     with temporary_repository(repository) as git, tempfile.TemporaryDirectory(prefix="architect-diff-") as empty:
         place = {"GIT_DIR": str(git.git_dir), "GIT_WORK_TREE": empty}
         argv = ("git", "difftool", "--no-prompt", *named, base, head)
-        return run_in_foreground(argv, Path(empty), own_environment(environ) | place)
+        return run_in_front(argv, cwd=Path(empty), env=own_environment(environ) | place)

@@ -46,12 +46,6 @@ def show_paged(text: bytes, command: str, environ: Mapping[str, str]) -> bool:
         return pager.wait() != _NOT_FOUND
 
 
-def run_in_foreground(argv: tuple[str, ...], cwd: Path, environment: Mapping[str, str]) -> int:
-    """Run a program with the terminal of this process, and return its exit code."""
-    with _interrupts_ignored():
-        return subprocess.run(argv, cwd=cwd, env=dict(environment), check=False).returncode
-
-
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` without variables that lead git to a repository."""
     return {
@@ -73,7 +67,7 @@ def _own_setting(key: str) -> str | None:
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
     """Leave Ctrl-C to the program in the foreground."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # an ignored signal would be inherited
     try:
         yield
     finally:

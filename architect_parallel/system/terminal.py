@@ -59,19 +59,25 @@ def become(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> NoRetur
         raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
 
 
-def run_in_front(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
-    """Run a program of the user at this terminal to its end, and return its exit code.
+def run_in_front(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Run a program at this terminal to its end, which also gets Ctrl-C. Returns its exit code.
+
+    Args:
+        cwd, env: `None` means those of this process.
 
     Raises:
         EnvironmentProblem: It cannot be started.
     """
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the program
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda *_: None) if in_main else None  # an ignored one would be inherited
     try:
-        return subprocess.run(argv, cwd=cwd, env=env, check=False).returncode
+        return subprocess.run(list(argv), cwd=cwd, env=env, check=False).returncode
     except OSError as error:
-        raise EnvironmentProblem(f"cannot start {argv[0]} in {cwd}: {error.strerror}") from error
+        place = f" in {cwd}" if cwd is not None else ""
+        raise EnvironmentProblem(f"cannot start {argv[0]}{place}: {error.strerror}") from error
     finally:
-        signal.signal(signal.SIGINT, before)
+        if in_main:
+            signal.signal(signal.SIGINT, before)
 
 
 def start_behind(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
