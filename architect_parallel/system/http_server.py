@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import hmac
 import logging
+import select
 import socket
 import socketserver
 import threading
@@ -202,10 +203,10 @@ def _handler(page: Pages, state: States, policy: str, token: str) -> type[BaseHT
                 self.server.stopping.wait(LOOK_S)
 
         def _has_gone(self) -> bool:
-            try:
-                return not self.connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
-            except BlockingIOError:
+            # `MSG_DONTWAIT` would not help: with a time limit, Python waits before it calls `recv`.
+            if not select.select([self.connection], [], [], 0)[0]:
                 return False
+            return not self.connection.recv(1, socket.MSG_PEEK)
 
         def _plain(self, status: HTTPStatus, words: str, more: Mapping[str, str] | None = None) -> None:
             body = f"{words}\n".encode()
