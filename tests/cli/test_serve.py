@@ -20,6 +20,7 @@ from support.leaks import nothing_left_open
 
 from architect_parallel.api.serve import serve
 from architect_parallel.journal import Journal
+from architect_parallel.system import http_server
 from architect_parallel.system.git import Repository
 from architect_parallel.system.http_server import Loopback
 
@@ -111,6 +112,18 @@ def test_the_stream_tells_when_the_run_went_on(server: Loopback, live: MadeRun) 
         live.end()
         while (said := told()) != "data: 6-ended":
             assert said.endswith("-live")
+
+
+def test_a_quiet_stream_stays_open(live: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quiet for longer than a client may take for a request."""
+    for name, seconds in (("CLIENT_TIMEOUT_S", 0.3), ("QUIET_S", 0.9), ("LOOK_S", 0.1)):
+        monkeypatch.setattr(http_server, name, seconds)
+    with (
+        serve(live.repository, live.journal, "latest", port=0) as server,
+        asked("127.0.0.1", server.port, path_of(server, "/events")) as stream,
+    ):
+        signs = [line for line in (stream.readline() for _ in range(9)) if line.startswith(b":")]
+    assert signs == [b": still here\n"] * 2
 
 
 def test_clients_that_do_not_read_or_ask_hold_up_nobody(server: Loopback) -> None:
