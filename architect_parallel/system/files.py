@@ -29,14 +29,23 @@ LOCK_WAIT_S = 300.0
 """The longest wait for a lock, in seconds. No step of this program holds one that long."""
 
 
-def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write `data` to `path` so that a reader sees the old or the new content, never a part. Durable on return."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def replace_file(path: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Write `data` to `path` so that a reader sees the old or the new content, never a part. Durable on return.
+
+    Args:
+        mode: `None` means what the umask allows, as for any new file.
+    """
+    if mode is None:
+        name = os.fspath(path.with_name(f".{path.name}.{os.urandom(6).hex()}"))
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    else:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:

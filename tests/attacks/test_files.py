@@ -18,7 +18,7 @@ from architect_parallel.repository.index_file import enter_times
 from architect_parallel.snapshots import private_layout
 from architect_parallel.snapshots.private_git import PrivateGit
 from architect_parallel.supervision.output import LogFile
-from architect_parallel.system.files import HeldLock, locked
+from architect_parallel.system.files import HeldLock, locked, replace_file
 from architect_parallel.system.own_files import make_own_dir, write_own
 from architect_parallel.worktrees.worker_repository import of_worker
 
@@ -196,3 +196,15 @@ def test_the_facts_of_a_worker_are_changed_between_two_attempts(tmp_path: Path, 
         path.write_text(json.dumps(plain))
     with pytest.raises(EnvironmentProblem, match="another program changed"):
         PrivateGit.open(site.private.directory)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])
+def test_another_user_reads_results_that_the_umask_hides(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        replace_file(tmp_path / "summary.json", b"{}")
+        (tmp_path / "control").touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "summary.json").stat().st_mode & 0o777 == mode
+    assert (tmp_path / "control").stat().st_mode & 0o777 == mode, "the control: as any program's file"
