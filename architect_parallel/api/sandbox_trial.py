@@ -56,7 +56,7 @@ def try_acts(environ: Mapping[str, str], level: SandboxLevel) -> tuple[Sandbox, 
 
 
 def _outcomes(sandbox: Sandbox, environ: Mapping[str, str]) -> dict[str, bool]:
-    """Whether each act was done."""
+    """Each act, with true if it was done."""
     with tempfile.TemporaryDirectory(prefix="architect-doctor-") as folder:
         place = Path(os.path.realpath(folder))
         home, worktree = place / "home", place / "worktree"
