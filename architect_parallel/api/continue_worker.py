@@ -26,9 +26,9 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.journal.selection import find_workers
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
+from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.task_sources import require_tasks
-from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling.retries import history_of
 from architect_parallel.text.names import read_session

@@ -105,16 +105,7 @@ def import_run(
         with registration_lock(repository) as lock:
             specs = _placed(repository, settings, journal, result, tips)
             held.publish()
-            branches = {specs[worker_id].branch: tip for worker_id, tip in tips.items()}
-            branches = {name: tip for name, tip in branches.items() if not _is_there(repository, result, name, tip)}
-            kept = {
-                keep_ref(result.run_id, specs[candidate.worker_id].number): candidate.diff.head
-                for candidate in true
-                if candidate.diff is not None and candidate.branch and candidate.diff.head != tips[candidate.worker_id]
-            }
-            if any(BASE_REF in header.refs for header in headers.values()):
-                kept[f"{KEEP}/{result.run_id}/base"] = result.base_commit
-            kept = {ref: commit for ref, commit in kept.items() if repository.store.resolve(ref) != commit}
+            branches, kept = _new_refs(repository, replace(result, results=true), specs, tips, headers)
             adopt(repository, result.run_id, branches, kept, lock)
             try:
                 journal.adopt(_events(repository, replace(result, results=true), specs))
@@ -122,6 +113,26 @@ def import_run(
                 give_back(repository, result.run_id, branches, kept, lock)
                 raise
     return _imported(result, true, specs, tips)
+
+
+def _new_refs(
+    repository: Repository,
+    result: RunResult,
+    specs: Mapping[int, WorkerSpec],
+    tips: Mapping[int, str],
+    headers: Mapping[int, Header],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The branches and the kept refs that this clone lacks, with their commits."""
+    branches = {specs[worker_id].branch: tip for worker_id, tip in tips.items()}
+    branches = {name: tip for name, tip in branches.items() if not _is_there(repository, result, name, tip)}
+    kept = {
+        keep_ref(result.run_id, specs[worker.worker_id].number): worker.diff.head
+        for worker in result.results
+        if worker.diff is not None and worker.branch and worker.diff.head != tips[worker.worker_id]
+    }
+    if any(BASE_REF in header.refs for header in headers.values()):
+        kept[f"{KEEP}/{result.run_id}/base"] = result.base_commit
+    return branches, {ref: commit for ref, commit in kept.items() if repository.store.resolve(ref) != commit}
 
 
 def _take_in(held: Quarantine, directory: Path, headers: Mapping[int, Header], show: Callable[[str], None]) -> None:

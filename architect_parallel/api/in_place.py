@@ -20,7 +20,7 @@ from architect_parallel.config.paths import home_dir, user_state_dir
 from architect_parallel.domain import AgentProfile, ApprovalMode, Limits, Settings, Usage
 from architect_parallel.errors import ArchitectParallelError, UsageError
 from architect_parallel.events import AgentOutput, Event, Warned
-from architect_parallel.runs.worker_specs import require_ready
+from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.scheduling import verdict
 from architect_parallel.supervision.stop import StopToken, stop_on_signals
 from architect_parallel.system.files import make_private_dir

@@ -22,7 +22,7 @@ from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pi
 from architect_parallel.landing.publish import plan_publication
 from architect_parallel.landing.target_branch import find_target
 from architect_parallel.runs.options import worker_limits
-from architect_parallel.runs.worker_specs import require_ready
+from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.system.git import open_repository
 from architect_parallel.worktrees.places import exclude_from_status, require_root

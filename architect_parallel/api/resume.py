@@ -24,8 +24,8 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.journal.selection import Selection
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.containment import require_containment
+from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.recorder import Listener
-from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
 from architect_parallel.scheduling.resumption import ends_that_hold
 from architect_parallel.scheduling.retries import history_of, lesson_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from architect_parallel.containment.decision import Wanted, decide
 from architect_parallel.containment.probe import prober
-from architect_parallel.containment.profile import Places, profile
+from architect_parallel.containment.profile import ProfilePlaces, profile
 from architect_parallel.containment.steps import contained
 from architect_parallel.domain import Network, Sandbox, SandboxLevel, SandboxSettings
 from architect_parallel.supervision.consume import consume
@@ -82,7 +82,7 @@ def _outcomes(sandbox: Sandbox, environ: Mapping[str, str]) -> dict[str, bool]:
                 cwd=worktree,
                 env={name: str(value) for name, value in variables.items()},
             )
-            places = Places(home=home, directory=worktree, checkout=place, scratch=place / "scratch")
+            places = ProfilePlaces(home=home, directory=worktree, checkout=place, scratch=place / "scratch")
             tail = Tail()
             with start_supervised(contained(launch, sandbox, profile(sandbox, places))) as program:
                 consume(program, lambda stream, data: tail.feed(data))

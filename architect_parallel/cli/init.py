@@ -116,7 +116,7 @@ def _choose(here: Workspace, *, asks: bool) -> Choices:
 
 def _backend(here: Workspace, *, asks: bool) -> str | None:
     """The default agent. `None` means that none is ready."""
-    from architect_parallel.runs.worker_specs import ready_agents
+    from architect_parallel.runs.ready_backends import ready_agents
 
     ready = ready_agents(here)
     for name, backend in here.backends.items():

@@ -12,7 +12,7 @@ from secrets import token_hex
 
 from architect_parallel.backends.hosts import package_hosts
 from architect_parallel.containment.logins import LentLogin, lend, links, take_back
-from architect_parallel.containment.profile import CACHE_PLACES, Places, profile
+from architect_parallel.containment.profile import CACHE_PLACES, ProfilePlaces, profile
 from architect_parallel.containment.steps import contained, gateway_of
 from architect_parallel.domain import DeniedHost, Mechanism, Sandbox, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem
@@ -61,7 +61,7 @@ class Box:
         state = self.run_dir / "state"
         self.lent.extend(lend(state / self.name))
         budget_files = [entry for entry in state.iterdir() if entry.is_file()] if state.is_dir() else []
-        places = Places(
+        places = ProfilePlaces(
             home=Path(self.environ.get("HOME") or "/nonexistent"),
             directory=self.directory,
             checkout=self.repository.main_checkout,

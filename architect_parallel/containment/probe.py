@@ -11,7 +11,7 @@ from pathlib import Path
 
 from architect_parallel.containment.decision import Probe
 from architect_parallel.containment.landlock import LEAST_VERSION
-from architect_parallel.containment.profile import Places, profile
+from architect_parallel.containment.profile import ProfilePlaces, profile
 from architect_parallel.containment.steps import contained
 from architect_parallel.domain import Mechanism, Sandbox, SandboxLevel
 from architect_parallel.supervision.consume import consume
@@ -40,7 +40,7 @@ def problem_with(mechanism: Mechanism) -> str | None:
         place = Path(folder)
         sandbox = Sandbox(level=SandboxLevel.WRITE, mechanism=mechanism)
         launch = Launch(argv=("/bin/sh", "-c", ":"), cwd=place, env={"PATH": os.defpath})
-        places = Places(home=Path("/nonexistent"), directory=place, scratch=place / "scratch")
+        places = ProfilePlaces(home=Path("/nonexistent"), directory=place, scratch=place / "scratch")
         with start_supervised(contained(launch, sandbox, profile(sandbox, places))) as program:
             facts = consume(program, lambda stream, data: None)
     if facts.spawn_error is not None:

@@ -105,7 +105,7 @@ LOST_VARIABLES = ("SSH_AUTH_SOCK", "SSH_AGENT_PID", "DBUS_*", "DOCKER_HOST", "XD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class ProfilePlaces:
     """Where a program runs, and where this program keeps its own."""
 
     home: Path
@@ -118,7 +118,7 @@ class Places:
     write: tuple[Path, ...] = ()
     """Further places of this program that it writes: its repository, its home."""
     read: tuple[Path, ...] = ()
-    """Places of this program that it reads: its prompt."""
+    """ProfilePlaces of this program that it reads: its prompt."""
     caches: tuple[Path, ...] = ()
     """Caches that the environment names."""
     objects: tuple[Path, ...] = ()
@@ -143,7 +143,7 @@ class SandboxProfile:
     """The parts of the system that are seen. `None` means all of it."""
 
 
-def profile(sandbox: Sandbox, places: Places) -> SandboxProfile:
+def profile(sandbox: Sandbox, places: ProfilePlaces) -> SandboxProfile:
     """The profile of a program in `places` that is held to `sandbox`."""
     home = places.home
     shown = {expand(path, home) for path in sandbox.show}

@@ -27,8 +27,8 @@ from architect_parallel.flows.loader import load_flow
 from architect_parallel.flows.model import COMMANDS, Flow, Job, Jobs
 from architect_parallel.runs.options import ParallelConfig, resolve
 from architect_parallel.runs.plan import draft_plan
+from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.task_sources import TaskList
-from architect_parallel.runs.worker_specs import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace, validation_context
 from architect_parallel.system import clock
 from architect_parallel.text import names, quantities

@@ -18,6 +18,7 @@ from architect_parallel.options import RunOptions
 from architect_parallel.reports.result_files import require_result_directory
 from architect_parallel.runs.judge_profile import judge_warnings, require_judge
 from architect_parallel.runs.options import ParallelConfig, read_tripwire, resolve
+from architect_parallel.runs.ready_backends import require_all_ready
 from architect_parallel.runs.task_sources import (
     TaskList,
     place_warnings,
@@ -30,7 +31,6 @@ from architect_parallel.runs.task_sources import (
 from architect_parallel.runs.worker_specs import (
     draft_specs,
     require_agent,
-    require_all_ready,
     resolve_task,
     scope_warnings,
     shared_warnings,
@@ -64,7 +64,7 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
     require_copy_entries(here.settings.worktrees)
     require_root(here.repository, here.settings.worktrees)
     about_links = require_links(here.repository, here.settings.worktrees)
-    require_all_ready(resolved, here)
+    require_all_ready(((order.backend, order.model) for order in resolved), here)
     about_competition = competition_warnings(config.competition, options, here)
     base_commit = _base_commit(options, here.repository)
     places = task_places(given, here, base_commit)

@@ -7,7 +7,7 @@ chosen backend cannot honour becomes a warning of that worker.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from architect_parallel.backends.base import Backend
@@ -25,10 +25,11 @@ from architect_parallel.domain import (
     Task,
     WorkerSpec,
 )
-from architect_parallel.errors import EnvironmentProblem, NoBackendChosen, UsageError
+from architect_parallel.errors import UsageError
 from architect_parallel.options import RunOptions
 from architect_parallel.runs.containment import containment_of
 from architect_parallel.runs.options import worker_limits
+from architect_parallel.runs.ready_backends import default_backend
 from architect_parallel.runs.task_sources import TaskPlace
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.scheduling import graph
@@ -91,26 +92,6 @@ def resolve_task(task: Task, given: Assignment, options: RunOptions, here: Works
     )
 
 
-def default_backend(here: Workspace, model: str | None) -> str:
-    """The only agent that is ready here for `model`: the default where none is named or configured.
-
-    Raises:
-        NoBackendChosen: None is ready, or several are.
-    """
-    ready = ready_agents(here, model)
-    if len(ready) == 1:
-        return ready[0]
-    if not ready and model is not None:
-        return "architect"  # the one that can say what this model needs
-    raise NoBackendChosen(ready)
-
-
-def ready_agents(here: Workspace, model: str | None = None) -> tuple[str, ...]:
-    """Names of the agents that can be started here for `model`, without those that run their prompt as a program."""
-    agents = [backend for backend in here.backends.values() if not backend.capabilities.runs_its_prompt]
-    return tuple(agent.name for agent in agents if agent.availability(here.environ, model=model).ready)
-
-
 def require_agent(settings: Settings, name: str) -> AgentProfile:
     """The agent profile called `name`.
 
@@ -118,47 +99,6 @@ def require_agent(settings: Settings, name: str) -> AgentProfile:
         UsageError: It is unknown; the message offers the nearest name.
     """
     return settings.agents[require_known("agent", name, settings.agents)]
-
-
-def require_all_ready(orders: Sequence[ResolvedTask], here: Workspace) -> None:
-    """Check that every backend can be started here for every model it is to run.
-
-    Raises:
-        EnvironmentProblem: Everything that is missing, each with its remedy.
-    """
-    models: dict[str, set[str | None]] = {}
-    for order in orders:
-        models.setdefault(order.backend.name, set()).add(order.model)
-    problems = []
-    for name, names_of_models in models.items():
-        try:
-            require_ready(here.backends, here.backends[name], names_of_models, here.environ)
-        except EnvironmentProblem as error:
-            problems.append(error)
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        lines = "\n".join(
-            f"{problem.message} ({problem.hint})" if problem.hint else problem.message for problem in problems
-        )
-        raise EnvironmentProblem(f"{len(problems)} backends cannot run:\n{lines}", hint="architect backends")
-
-
-def require_ready(
-    backends: Mapping[str, Backend], backend: Backend, models: set[str | None], environ: Mapping[str, str]
-) -> None:
-    """Check that `backend` can be started here for every one of `models`.
-
-    Raises:
-        EnvironmentProblem: What is missing, its remedy and the backends that are ready.
-    """
-    for model in sorted(models, key=lambda name: name or ""):
-        state = backend.availability(environ, model=model)
-        if state.missing is not None:
-            ready = [other.name for other in backends.values() if other.availability(environ).ready]
-            others = [f"--backend {name} is ready here" for name in sorted(ready) if name != backend.name]
-            hint = "; or ".join([*([state.remedy] if state.remedy else []), *others[:3]])
-            raise EnvironmentProblem(f"backend {backend.name} cannot run: {state.missing}", hint=hint or None)
 
 
 def draft_specs(

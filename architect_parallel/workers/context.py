@@ -10,7 +10,7 @@ from pathlib import Path
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend
 from architect_parallel.checks.checker import Checker
-from architect_parallel.domain import Price, WorkerSpec, WorktreeSettings
+from architect_parallel.domain import SHELL, Price, WorkerSpec, WorktreeSettings
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import Repository
@@ -60,11 +60,15 @@ class WorkerContext:
             keys=environment.key_names(self.backends.values()),
         )
 
-    def secrets(self, backend: Backend, worktree: Path) -> tuple[str, ...]:
-        """The values of secrets that an agent in the worktree and the setup commands get, longest first."""
+    def secrets(self, backend: Backend, worktree: Path, prompt: str) -> tuple[str, ...]:
+        """The values of secrets that an agent in the worktree and the setup commands get, longest first.
+
+        A shell task also gets those that its prompt names.
+        """
         setup = self.setup_environment(backend)
         found = {
             *environment.secret_values(backend, self.environ),
+            *(self.task_environment(backend).secrets(prompt) if backend.name == SHELL else ()),
             *(value for command in self.worktrees.setup for value in setup.secrets(command)),
             *environment.dotenv_secrets(worktree),
         }

@@ -291,17 +291,10 @@ class WorkerRun:
         nesting = nesting_variables(self._context.environ, spec.limits)
         return {**named, **nesting, **self._services, **variables_of(spec)}
 
-    def _command_secrets(self) -> tuple[str, ...]:
-        """Secrets that a shell task gets because its text names them."""
-        if self._spec.backend != SHELL:
-            return ()
-        return self._context.task_environment(self._backend).secrets(self._started_spec.prompt)
-
     @cached_property
     def _secrets(self) -> tuple[str, ...]:
         """The values of secrets that the agent or its setup commands get."""
-        place = Path(self._spec.worktree_path)
-        return (*self._context.secrets(self._backend, place), *self._command_secrets())
+        return self._context.secrets(self._backend, Path(self._spec.worktree_path), self._started_spec.prompt)
 
     def _clean(self, text: str) -> str:
         return redact_text(text, self._secrets)

@@ -262,10 +262,10 @@ def install_filter(program: bytes) -> None:
     """Install a seccomp filter, given as the bytes of its instructions."""
     instructions = ctypes.create_string_buffer(program, len(program))
 
-    class Program(ctypes.Structure):
+    class FilterProgram(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
-    whole = Program(len(program) // 8, ctypes.addressof(instructions))
+    whole = FilterProgram(len(program) // 8, ctypes.addressof(instructions))
     check(LIBC.prctl(PR_SET_SECCOMP, 2, ctypes.byref(whole), 0, 0), "seccomp")
 
 

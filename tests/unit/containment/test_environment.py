@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from architect_parallel.containment.profile import Places, profile
+from architect_parallel.containment.profile import ProfilePlaces, profile
 from architect_parallel.containment.steps import contained
 from architect_parallel.domain import Mechanism, Network, Sandbox, SandboxLevel
 from architect_parallel.supervision.messages import Launch
@@ -23,7 +23,7 @@ GIVEN = {
 
 def environment(tmp_path: Path, **more: object) -> dict[str, str]:
     sandbox = Sandbox(level=SandboxLevel.WRITE, mechanism=Mechanism.NAMESPACES, **more)  # type: ignore[arg-type]  # names are Sandbox's
-    places = Places(home=tmp_path / "home", directory=tmp_path, scratch=tmp_path / "scratch")
+    places = ProfilePlaces(home=tmp_path / "home", directory=tmp_path, scratch=tmp_path / "scratch")
     launch = Launch(argv=("true",), cwd=tmp_path, env=GIVEN)
     return dict(contained(launch, sandbox, profile(sandbox, places)).env)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from architect_parallel.containment.profile import Places, profile
+from architect_parallel.containment.profile import ProfilePlaces, profile
 from architect_parallel.domain import Sandbox, SandboxLevel
 
 HOME = Path("/home/u")
-PLACES = Places(
+PLACES = ProfilePlaces(
     home=HOME,
     directory=Path("/r/.architect-parallel-1"),
     checkout=Path("/r"),
