@@ -44,8 +44,9 @@ def show(
     received: list[signal.Signals] = []
     app = WatchScreen(workspace_root, repository, journal, run_id, workers=workers, received=received)
     with signals.forwarded(received.append):
-        code = app.run()
-    return code if code is not None else app.return_code or ExitCode.SUCCESS
+        if signal.SIGHUP in signals.stopping_signals():
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Textual would wait for ever for a terminal that is gone
+        return app.run() or app.return_code or ExitCode.SUCCESS
 
 
 class WatchScreen(App[int]):
@@ -115,7 +116,6 @@ class WatchScreen(App[int]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        self.query_one(WorkerTable).focus()
         self.on_resize()
         self._tick()
         self.set_interval(LOOK_S, self._tick)
@@ -166,7 +166,7 @@ class WatchScreen(App[int]):
 
     @property
     def _is_up(self) -> bool:
-        """The widgets are there. A timer can still fire while the view is being left."""
+        """The widgets are there: a timer can still fire while the view is being left."""
         return self.is_running and bool(self.query(WorkerTable)) and bool(self.query(Details))
 
     @property

@@ -15,7 +15,7 @@ from support.repositories import git
 from architect_parallel.api.launch import ParallelRunner
 from architect_parallel.api.watch_details import Details
 from architect_parallel.api.watch_panes import KEYS
-from architect_parallel.api.watch_screen import WatchScreen
+from architect_parallel.api.watch_screen import WatchScreen, show
 from architect_parallel.api.watch_table import WorkerTable
 from architect_parallel.events import RunStarted
 from architect_parallel.journal import Journal
@@ -222,3 +222,17 @@ def test_a_run_without_events_of_its_workers_and_a_signal(checkout: Path) -> Non
         drive(app, steps)
         held.release()
     assert app.return_value == 143
+
+
+def test_the_end_of_the_terminal_ends_the_view(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = run_tasks(checkout, "true")
+    handlers = []
+    monkeypatch.setattr(WatchScreen, "run", lambda self: handlers.append(signal.getsignal(signal.SIGHUP)))
+    before = signal.getsignal(signal.SIGHUP)
+
+    repository = open_repository(checkout)
+    with Journal.of(repository) as journal:
+        assert show(checkout, repository, journal, run_id) == 0
+
+    assert handlers == [signal.SIG_DFL]
+    assert signal.getsignal(signal.SIGHUP) == before
