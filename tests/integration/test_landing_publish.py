@@ -101,7 +101,7 @@ def test_pull_request_leaves_the_target_where_it_is(
     told = gh.read_text()
     assert told.startswith("pr\ncreate\n--base\nmain\n--head\narchitect/merged-run\n--title\n")
     assert "- worker 1 (shell default): teach it ü and more" in told
-    assert "- left out: worker 3 (conflict): a.txt" in told
+    assert "- left out: worker 3 (conflict): <code>a.txt</code>" in told
     assert git(remote, "rev-parse", "architect/merged-run") == outcome.commit
     assert git(remote, "rev-parse", "main") == git(checkout, "rev-parse", "main") != outcome.commit
     undo.execute(repository, journal, undo.plan_undo(repository, journal))
