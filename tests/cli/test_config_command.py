@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -125,7 +126,7 @@ def test_file_may_come_from_a_pipe(checkout: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", command], cwd=checkout, env=environ, capture_output=True, text=True, check=True
     )
-    assert "parallel_runs.workers             7" in done.stdout
+    assert re.search(r"^parallel_runs\.workers +7 ", done.stdout, re.MULTILINE)
 
 
 def test_fifo_in_a_repository_does_not_hold_the_program_up(architect: Architect, checkout: Path) -> None:
@@ -137,8 +138,8 @@ def test_fifo_in_a_repository_does_not_hold_the_program_up(architect: Architect,
 
 def test_schema_is_json(architect: Architect) -> None:
     schema = json.loads(architect("schema").stdout)
-    sections = {"parallel_runs", "parallel", "agents", "backends", "prices", "providers", "worktrees", "sandbox"}
-    assert set(schema["properties"]) == sections
+    sections = {"parallel_runs", "parallel", "agents", "backends", "prices", "providers", "worktrees", "sandbox", "ui"}
+    assert set(schema["properties"]) == sections | {"on_finish"}
 
 
 def test_help_of_all_commands_loads_no_schema() -> None:
