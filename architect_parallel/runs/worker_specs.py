@@ -69,7 +69,7 @@ def resolve_task(task: Task, given: Assignment, options: RunOptions, here: Works
         NoBackendChosen: No backend is named, and there is not exactly one that is ready.
     """
     profile = require_agent(here.settings, options.over("agent", task.agent))
-    backend, model = given.backend, given.model
+    model = given.model
     prompts = [prompt for prompt in (profile.system_prompt, task.system_prompt) if prompt]
     agent = replace(
         profile,
@@ -79,16 +79,17 @@ def resolve_task(task: Task, given: Assignment, options: RunOptions, here: Works
     )
     if "model" in options.given:
         model = options.model
-    elif model is None and backend is None:
+    elif model is None and given.backend is None:
         model = task.model or (None if options.models else profile.model or options.model)
-    backend = backend or options.over("backend", task.backend or profile.backend)
+    name = given.backend or options.over("backend", task.backend or profile.backend) or default_backend(here, model)
+    backend = require_backend(here.backends, name)
     return ResolvedTask(
         task=task,
-        backend=require_backend(here.backends, backend or default_backend(here, model)),
+        backend=backend,
         agent=agent,
         model=model,
         limits=worker_limits(options, task),
-        containment=containment_of(task, agent, backend, options, here),
+        containment=containment_of(task, agent, backend.name, options, here),
     )
 
 
