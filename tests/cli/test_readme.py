@@ -1,4 +1,4 @@
-"""Every `architect` command of the README runs as it stands there, top to bottom, with stand-ins for the agents."""
+"""Every command of README and guide runs as it stands there, top to bottom, with stand-ins for the agents."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from support.repositories import commit_all, git
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
 STAND_IN = """\
 import json, pathlib, sys
 pathlib.Path("work.txt").write_text("done\\n")
@@ -37,13 +38,18 @@ CODEX = [
     {"type": "item.completed", "item": {"id": "item_0", "type": "agent_message", "text": "fine"}},
     {"type": "turn.completed", "usage": {"input_tokens": 10, "cached_input_tokens": 0, "output_tokens": 1}},
 ]
+GEMINI = [
+    {"type": "init", "session_id": "5d1d", "model": "gemini-3-pro"},
+    {"type": "message", "role": "assistant", "content": "fine"},
+    {"type": "result", "status": "success", "stats": {"total_tokens": 11, "input_tokens": 10, "output_tokens": 1}},
+]
 OTHER = [{"status": "success", "steps": 1, "cost": 0.01, "output": "fine"}]
 
 
-SECTIONS = {section.partition("\n")[0]: section for section in README.split("\n## ")}
+SECTIONS = {section.partition("\n")[0]: section for text in (README, GUIDE) for section in text.split("\n## ")}
 
 
-def shell_commands(text: str = README) -> list[list[str]]:
+def shell_commands(text: str) -> list[list[str]]:
     """The commands in the shell blocks of a text, comments dropped."""
     blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
@@ -55,7 +61,7 @@ def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """`claude` and `codex` on PATH, logged in, and another program behind the backend `architect`."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, events in (("claude", CLAUDE), ("codex", CODEX), ("other", OTHER)):
+    for name, events in (("claude", CLAUDE), ("codex", CODEX), ("gemini", GEMINI), ("other", OTHER)):
         program = programs / name
         write_program(program, STAND_IN.format(events=repr(events)))
     config = home / ".config" / "architect-parallel" / "config.yaml"
@@ -65,6 +71,7 @@ def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin:{Path(sys.executable).parent}")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-not-a-key")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
+    monkeypatch.setenv("GEMINI_API_KEY", "not-a-key")
 
 
 def commands_of_the_program(text: str) -> list[list[str]]:
@@ -72,14 +79,15 @@ def commands_of_the_program(text: str) -> list[list[str]]:
 
 
 def test_readme_shows_enough_commands() -> None:
-    assert len(commands_of_the_program(README)) >= 25
+    assert len(commands_of_the_program(README)) >= 12
+    assert len(commands_of_the_program(GUIDE)) >= 15
 
 
 @pytest.mark.usefixtures("stand_ins")
 @pytest.mark.parametrize("title", [title for title, text in SECTIONS.items() if commands_of_the_program(text)])
 def test_readme_commands_run_from_top_to_bottom(architect: Architect, checkout: Path, title: str) -> None:
-    task_file = re.search(r"^# tasks\.yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    spec = re.search(r"^# auth\.yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    task_file = re.search(r"^# tasks\.yaml\n(.*?)^```", GUIDE, flags=re.MULTILINE | re.DOTALL)
+    spec = re.search(r"^# auth\.yaml\n(.*?)^```", GUIDE, flags=re.MULTILINE | re.DOTALL)
     assert task_file is not None
     assert spec is not None
     files = {
@@ -117,11 +125,11 @@ def test_readme_commands_run_from_top_to_bottom(architect: Architect, checkout: 
 def test_readme_python_runs(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    block = re.search(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    block = re.search(r"^```python\n(.*?)^```", GUIDE, flags=re.MULTILINE | re.DOTALL)
     assert block is not None
     monkeypatch.chdir(checkout)
 
-    exec(compile(block[1], "README.md", "exec"), {})
+    exec(compile(block[1], "guide.md", "exec"), {})
 
     changes = ["architect: fix the failing test", "A work.txt"]
     assert capsys.readouterr().out.splitlines() == [
@@ -134,7 +142,7 @@ def test_readme_python_runs(
 
 
 def test_readme_make_targets_exist() -> None:
-    targets = {words[1] for words in shell_commands() if words[0] == "make"}
+    targets = {words[1] for words in shell_commands(README) if words[0] == "make"}
 
     assert targets == {"demo", "test"}
     makefile = (ROOT / "Makefile").read_text()
