@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from architect_parallel.backends.isolated_home import home_of
 
 _ANTHROPIC = ("api.anthropic.com", "console.anthropic.com", "platform.claude.com", "claude.ai")
 _OPENAI = ("api.openai.com", "auth.openai.com", "chatgpt.com")
@@ -38,14 +43,24 @@ PACKAGES = (
 _PACKAGE_VARIABLES = ("PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "npm_config_registry", "GOPROXY")
 
 
+_SETTINGS = {"codex": ".codex/config.toml", "qwen": ".qwen/settings.json", "opencode": ".config/opencode/opencode.json"}
+"""File below the home directory in which the user may name another address of a provider, by backend."""
+_ADDRESS = re.compile(r"""base_?url["']?\s*[=:]\s*["'](https?://[^"'\s]+)""", re.IGNORECASE)
+
+
 def hosts_of(name: str, passed: Mapping[str, str]) -> tuple[str, ...]:
-    """The hosts of a backend.
+    """The hosts of a backend, with those that the user's settings of it name as the address of a provider.
 
     Args:
         passed: The variables that its agents get. Those that end in `_BASE_URL` or `_API_BASE` name hosts.
     """
     named = (value for key, value in passed.items() if key.endswith(("_BASE_URL", "_API_BASE")))
-    return (*HOSTS.get(name, ()), *_hosts_in(named))
+    texts = [passed.get("OPENCODE_CONFIG_CONTENT", "")]
+    if name in _SETTINGS:
+        with contextlib.suppress(OSError):
+            texts.append((home_of(passed) / Path(_SETTINGS[name])).read_text(encoding="utf-8", errors="replace"))
+    addresses = (address for text in texts for address in _ADDRESS.findall(text))
+    return (*HOSTS.get(name, ()), *_hosts_in(named), *_hosts_in(addresses))
 
 
 def package_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
