@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from architect_parallel.system.own_files import write_own
+from architect_parallel.system.own_files import READ_BY_GIT, write_own
 
 _STAT = struct.Struct(">10I")
 """ctime (seconds, nanoseconds), mtime (seconds, nanoseconds), device, inode, mode, user, group, size."""
@@ -124,7 +124,7 @@ def enter_times(path: Path, files: Mapping[str, os.stat_result], hash_bytes: int
     if any(data[-hash_bytes:]):  # zeros: `index.skipHash`
         data[-hash_bytes:] = hashlib.new("sha1" if hash_bytes == 20 else "sha256", data[:-hash_bytes]).digest()
     fresh = path.with_name(f"{path.name}.times")
-    write_own(fresh, bytes(data))
+    write_own(fresh, bytes(data), READ_BY_GIT)
     os.replace(fresh, path)
 
 

@@ -23,7 +23,7 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.repository import heads
 from architect_parallel.system.files import locked, names, not_writable, ownership_hint
 from architect_parallel.system.git import Repository, make_state_dir
-from architect_parallel.system.own_files import write_own
+from architect_parallel.system.own_files import READ_BY_GIT, write_own
 
 INITIALIZING = "initializing"
 """git's own lock reason while it makes a worktree. If no process is doing that, the worktree is a leftover."""
@@ -119,7 +119,7 @@ def relink(path: Path, admin_dir: Path) -> None:
 
 def write_owner(admin_dir: Path, run_id: str) -> None:
     """Record the run of this registration's worktree."""
-    write_own(admin_dir / _MARK, f"{run_id}\n".encode())
+    write_own(admin_dir / _MARK, f"{run_id}\n".encode(), READ_BY_GIT)
 
 
 def marked_run(admin_dir: Path) -> str | None:

@@ -29,6 +29,7 @@ class StopToken:
         self._cancelled_by: tuple[Reason, str] | None = None
         self._running: Supervised | None = None
         self._children: list[StopToken] = []
+        self._agent_has_ended = False
         self.signal: Signals | None = None
         """The first signal that stopped it. `None` means that no signal did."""
 
@@ -71,6 +72,8 @@ class StopToken:
     def stop(self, reason: Reason, detail: str = "") -> None:
         """Stop what runs, politely first. The first reason is kept."""
         with self._lock:
+            if reason is Reason.RUN_BUDGET and self._agent_has_ended:
+                return
             if self._reason is None:
                 self._reason, self._detail = reason, detail
             if self._running is not None:
@@ -91,6 +94,15 @@ class StopToken:
                 self._running.kill()
             for child in self._children:
                 child.kill()
+
+    def agent_ended(self) -> None:
+        """From now on the run's budget stops nothing here: the agent has ended by itself, and what follows is free.
+
+        Its last cost often comes with its last word. Without this, the agent that spends the last of the budget would
+        count as stopped or not, depending on who is quicker.
+        """
+        with self._lock:
+            self._agent_has_ended = True
 
     def ended(self) -> None:
         """Forget the process that was started: nothing of it is left."""

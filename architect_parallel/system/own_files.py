@@ -47,9 +47,13 @@ def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
     raise OSError(errno.EBUSY, "another program puts something in its place", os.fspath(path))
 
 
-def write_own(path: Path, data: bytes) -> None:
-    """Write a file of this program (0600). Whatever else is in its place is removed. Raises as `open_own`."""
-    with os.fdopen(open_own(path, os.O_WRONLY | os.O_TRUNC), "wb") as stream:
+READ_BY_GIT = 0o666
+"""Mode, before the umask, of a file that git reads: the others of a shared repository need it too."""
+
+
+def write_own(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file of this program. Whatever else is in its place is removed. Raises as `open_own`."""
+    with os.fdopen(open_own(path, os.O_WRONLY | os.O_TRUNC, mode), "wb") as stream:
         stream.write(data)
 
 

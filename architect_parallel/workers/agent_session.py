@@ -165,7 +165,7 @@ class AgentOutputReader:
             sampler=sampler,
             secrets=secrets,
             on_started=on_started,
-            on_tick=lambda facts: self._tick(poll_s),
+            on_tick=lambda facts: self._tick(facts, poll_s),
             tick_s=poll_s,
         )
         return None if run is None else self._ended(run)
@@ -182,8 +182,10 @@ class AgentOutputReader:
         block = self._lines.feed_block(data)
         return filter_block(block) if block else []
 
-    def _tick(self, poll_s: float) -> None:
+    def _tick(self, facts: ProcessFacts, poll_s: float) -> None:
         now = monotonic_s()
+        if facts.exit_code is not None:
+            self._stop_token.agent_ended()
         if now >= self._next_poll_s:
             self._meter.take(self._reader.poll())
             self._next_poll_s = now + poll_s
@@ -195,6 +197,7 @@ class AgentOutputReader:
 
     def _ended(self, run: LimitedRun) -> AgentRun:
         facts, meter = run.facts, self._meter
+        self._stop_token.agent_ended()
         self._warn_of_leftovers(facts)
         for line in self._lines.rest():
             meter.take(self._reader.line(line))

@@ -40,7 +40,7 @@ from architect_parallel.repository.objects import bring_objects, bring_shallow
 from architect_parallel.snapshots.baseline import is_real_directory
 from architect_parallel.system.files import delete_tree, make_private_dir, names, not_writable
 from architect_parallel.system.git import Git, Repository
-from architect_parallel.system.own_files import write_own
+from architect_parallel.system.own_files import READ_BY_GIT, write_own
 from architect_parallel.worktrees.worker_commits import NOT_LENT, CommitTransfer
 
 DIRECTORY = "repo"
@@ -284,7 +284,7 @@ class WorkerRepository:
         )
         # One fixed name: after a kill between the two steps, the next call replaces the leftover.
         unfinished = self.worktree / ".git.architect-new"
-        write_own(unfinished, os.fsencode(f"gitdir: {name}\n"))
+        write_own(unfinished, os.fsencode(f"gitdir: {name}\n"), READ_BY_GIT)
         os.replace(unfinished, self.worktree / ".git")
 
 

@@ -1,4 +1,4 @@
-"""The Python API as the README shows it, and results as GitPython objects."""
+"""The Python API as the guide shows it, and results as GitPython objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from architect_parallel.event_json import from_plain, to_plain
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import open_repository as find_repository
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide.md"
 
 
 def test_the_result_of_a_worker_answers_with_gitpython_objects(checkout: Path, architect: Architect) -> None:
@@ -42,8 +42,8 @@ def test_the_result_of_a_worker_answers_with_gitpython_objects(checkout: Path, a
         dataclasses.replace(failed, diff=None).commit()
 
 
-def test_the_example_in_the_readme_runs(checkout: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+def test_the_example_in_the_guide_runs(checkout: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
     models = 'tasks=["fix the failing test"], models=["gpt-4o", "claude-sonnet-4-6"]'
     assert models in example
     code = example.replace(models, 'tasks=["echo new > new.txt"], backend="shell", workers=1')

@@ -227,7 +227,7 @@ def test_the_state_file_tells_the_whole_story(checkout: Path, tmp_path: Path) ->
     )
     text = state.read_text()
     for words in ("# spec", "**partial**", "## Step 1: done", "- writer (a) → ✅ hello", "- build (b) → ❌ the command",
-                  "## Step 2: ended with failures", "- `x.txt` (a)", "s saved"):  # fmt: skip
+                  "## Step 2: ended with failures", "- <code>x.txt</code> (a)", "s saved"):  # fmt: skip
         assert words in text, text
 
 

@@ -33,3 +33,15 @@ def test_a_limit_of_the_agent_forbids_agents_but_no_checks() -> None:
     token.stop(Reason.CANCELED)
     assert token.reason is Reason.MAX_STEPS, "the first reason is kept"
     assert token.is_cancelled()
+
+
+def test_the_runs_budget_does_not_undo_an_agent_that_has_ended() -> None:
+    token, late = StopToken(), StopToken()
+    token.agent_ended()
+    token.stop(Reason.RUN_BUDGET)
+    assert (token.reason, token.is_cancelled()) == (None, False)
+    token.stop(Reason.INTERRUPTED)
+    assert (token.reason, token.is_cancelled()) == (Reason.INTERRUPTED, True), "any other reason still does"
+    late.stop(Reason.RUN_BUDGET)
+    late.agent_ended()
+    assert late.reason is Reason.RUN_BUDGET, "the control: it was stopped first"
