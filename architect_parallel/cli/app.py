@@ -117,8 +117,16 @@ COMMANDS: Mapping[str, Sequence[tuple[str, Callable[..., Any] | typer.Typer]]] =
 """Every command below the heading under which the help shows it, in the order in which a user needs them."""
 
 
-def build_app() -> typer.Typer:
-    """The Typer application with every command of the table."""
+SHOW_OTHERS = ("help", "completion")
+"""Commands that show the others."""
+
+
+def build_app(only: str | None = None) -> typer.Typer:
+    """The Typer application with every command of the table.
+
+    Args:
+        only: The one command that is needed: all of them cost 60 ms. `None` means all, as for a name that shows others.
+    """
     app = typer.Typer(
         name="architect",
         cls=RootGroup,
@@ -132,6 +140,8 @@ def build_app() -> typer.Typer:
     app.callback()(_common)
     for heading, commands in COMMANDS.items():
         for name, command in commands:
+            if only not in (None, name):
+                continue
             if isinstance(command, typer.Typer):
                 app.add_typer(command, name=name, rich_help_panel=heading)
             else:
@@ -221,10 +231,17 @@ def _keep_own_rights() -> None:
     os.umask(mask & 0o077)
 
 
+def _sole_command(argv: list[str]) -> str | None:
+    """The command that `argv` names, if no other one is needed for it."""
+    names = {name for commands in COMMANDS.values() for name, _ in commands}.difference(SHOW_OTHERS)
+    return argv[0] if argv and argv[0] in names else None
+
+
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code. An error becomes one message on stderr."""
     try:
-        outcome = build_app()(args=_with_common_first(argv), standalone_mode=False)
+        app = build_app(_sole_command(argv))
+        outcome = app(args=_with_common_first(argv), standalone_mode=False)
         return outcome if isinstance(outcome, int) else ExitCode.SUCCESS
     except typer.Exit as stop:
         return stop.exit_code

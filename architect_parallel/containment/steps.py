@@ -214,19 +214,25 @@ def _tools(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
     home = launch.env.get("HOME", "")
     if home.startswith("/"):
         yield ("bind", profile.scratch / "home", os.path.realpath(home))
+    system = tuple(f"{path}/" for path in profile.system)
+    kept = {os.path.realpath(home), "/", *map(os.path.realpath, PRIVATE_PLACES)}
+    for tool in _tool_places(launch):
+        real = os.path.realpath(tool)
+        if os.path.exists(real) and real not in kept and not f"{tool}/".startswith(system):
+            yield ("read", real, tool)
+
+
+def _tool_places(launch: Launch) -> set[str]:
+    """The directories of the program, and of the tools that the environment names, with the libraries beside them."""
     program = shutil.which(launch.argv[0], path=launch.env.get("PATH"))
     words = [*launch.env.get("PATH", "").split(os.pathsep), *(launch.env.get(name, "") for name in TOOL_VARIABLES)]
     tools = {path for word in words if word.startswith("/") for path in _with_prefix(word)}
     if program is not None:
-        tools |= {os.path.dirname(os.path.abspath(program)), *_with_prefix(os.path.dirname(os.path.realpath(program)))}
+        first = os.path.dirname(os.path.abspath(program))
+        tools |= {*_with_prefix(first), *_with_prefix(os.path.dirname(os.path.realpath(program)))}
     if launch.argv[0] == sys.executable:  # the embedded agent
         tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
-    system = tuple(f"{path}/" for path in profile.system)
-    kept = {os.path.realpath(home), "/", *map(os.path.realpath, PRIVATE_PLACES)}
-    for tool in tools:
-        real = os.path.realpath(tool)
-        if os.path.exists(real) and real not in kept and not f"{tool}/".startswith(system):
-            yield ("read", real, tool)
+    return tools
 
 
 def _with_prefix(path: str) -> Iterator[str]:
@@ -275,6 +281,7 @@ def _named(launch: Launch, profile: SandboxProfile) -> set[str]:
     words: Iterable[str] = [
         *(part for value in launch.env.values() for part in value.split(os.pathsep)),
         *launch.argv,
+        *_tool_places(launch),
         *(os.fspath(path.parent) for path in profile.write),
         *(os.fspath(path) for path, _ in profile.hidden_patterns),
     ]

@@ -26,3 +26,16 @@ def test_every_help_shows_each_argument_and_option(capsys: pytest.CaptureFixture
         shown = "".join(capsys.readouterr().out.split())  # lines are wrapped, also within a word
         texts = [parameter.help for parameter in command.params if not getattr(parameter, "hidden", False)]
         assert [text for text in texts if text and "".join(text.split()) not in shown] == [], path
+
+
+def test_the_sole_command_is_the_same_as_among_the_others() -> None:
+    everything: Any = typer.main.get_command(build_app())
+    for name, command in everything.commands.items():
+        sole: Any = typer.main.get_command(build_app(name))
+        assert list(sole.commands) == [name]
+        for path, leaf in commands(sole):
+            alike = everything.commands[path[0]] if len(path) == 1 else everything.commands[path[0]].commands[path[1]]
+            assert [(one.name, one.opts, one.help) for one in leaf.params] == [
+                (one.name, one.opts, one.help) for one in alike.params
+            ]
+        assert command.help == sole.commands[name].help
