@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Self
 
 from architect_parallel.supervision.messages import Exited, Gone, Launch, Message, Output, SpawnFailed, Started, Stream
-from architect_parallel.supervision.sweep import COOKIE, guards, sweep
+from architect_parallel.supervision.sweep import COOKIE, forget_guard, start_guard, sweep
 
 CHUNK_BYTES = 65536
 PIPE_BYTES = 4 * CHUNK_BYTES
@@ -146,19 +146,20 @@ class Supervised:
             self._channel, far_channel = socket.socketpair()
             ours.callback(self._channel.close)
             theirs.callback(far_channel.close)
-            self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", os.fspath(SUPERVISOR), str(far_channel.fileno())],
-                stdin=stdin,
-                stdout=ends[0],
-                stderr=ends[1],
-                env={name: os.environ[name] for name in LOADER_VARIABLES if name in os.environ},
-                pass_fds=(far_channel.fileno(),),
-                start_new_session=True,
-                cwd="/",
+            self._guard = start_guard(
+                lambda: subprocess.Popen(
+                    [sys.executable, "-I", "-S", os.fspath(SUPERVISOR), str(far_channel.fileno())],
+                    stdin=stdin,
+                    stdout=ends[0],
+                    stderr=ends[1],
+                    env={name: os.environ[name] for name in LOADER_VARIABLES if name in os.environ},
+                    pass_fds=(far_channel.fileno(),),
+                    start_new_session=True,
+                    cwd="/",
+                )
             )
             ours.pop_all()  # kept from here on: it runs
         self.supervisor_pid = self._guard.pid
-        guards.add(self._guard.pid)
         self._poll.register(self._channel.fileno(), select.POLLIN)
         with contextlib.suppress(OSError):  # a supervisor that died is noticed by `wait`
             self._channel.sendall(_configuration(self._launch))
@@ -261,12 +262,15 @@ class Supervised:
         for descriptor in self._pipes:
             os.close(descriptor)
         self._pipes = {}
-        assert self._guard is not None
-        guards.discard(self._guard.pid)
         try:
-            self._guard.wait(REAP_S)
+            self._reap(REAP_S)
         except subprocess.TimeoutExpired:  # it hunts survivors; a thread must reap it when it is done
-            threading.Thread(target=self._guard.wait, name="guard-reaper", daemon=True).start()
+            threading.Thread(target=self._reap, name="guard-reaper", daemon=True).start()
+
+    def _reap(self, timeout_s: float | None = None) -> None:
+        assert self._guard is not None
+        self._guard.wait(timeout_s)
+        forget_guard(self._guard.pid)
 
 
 def _ends(messages: list[Message]) -> bool:

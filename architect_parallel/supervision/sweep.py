@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import threading
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -13,8 +16,23 @@ from architect_parallel.supervision.child import tree
 
 COOKIE = "ARCHITECT_WORKER_COOKIE"
 """Environment variable that marks every process of one worker."""
-guards: set[int] = set()
-"""The pids of guards of this process whose trees have not ended."""
+_guards: set[int] = set()
+"""The pids of guards of this process that have not ended."""
+_lock = threading.Lock()
+"""Held while a guard starts: a sweep in another thread would take one that is not known yet for an orphan."""
+
+
+def start_guard(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Start a guard, so that no sweep ends it. Call `forget_guard` when it has been waited for."""
+    with _lock:
+        guard = start()
+        _guards.add(guard.pid)
+        return guard
+
+
+def forget_guard(pid: int) -> None:
+    """The guard has ended and was waited for."""
+    _guards.discard(pid)
 
 
 def sweep(cookie: str, session: int | None = None, *, timeout_s: float) -> int:
@@ -25,15 +43,15 @@ def sweep(cookie: str, session: int | None = None, *, timeout_s: float) -> int:
     """
     until = time.monotonic() + timeout_s
     while True:
-        found = [process for process in psutil.process_iter() if _belongs(process, cookie, session)]
-        found += [process for process in _adopted() if process not in found]
-        if not found or time.monotonic() > until:
-            return len(found)
+        processes = [process for process in psutil.process_iter() if _belongs(process, cookie, session)]
+        processes += [process for process in _adopted() if process not in processes]
+        if not processes or time.monotonic() > until:
+            return len(processes)
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            for process in found:
+            for process in processes:
                 with contextlib.suppress(psutil.Error):
                     process.send_signal(number)
-        psutil.wait_procs(found, timeout=0.02)
+        psutil.wait_procs(processes, timeout=0.02)
 
 
 def _adopted() -> list[psutil.Process]:
@@ -45,9 +63,11 @@ def _adopted() -> list[psutil.Process]:
     if not tree.adopts:
         return orphans
     own = os.getsid(0)
-    for child in psutil.Process().children():
+    with _lock:
+        children, known = psutil.Process().children(), {own, *_guards}
+    for child in children:
         with contextlib.suppress(psutil.Error, OSError):
-            if os.getsid(child.pid) in (own, *guards):
+            if os.getsid(child.pid) in known:
                 continue
             if child.status() == psutil.STATUS_ZOMBIE:
                 os.waitpid(child.pid, os.WNOHANG)
