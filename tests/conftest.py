@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name in ("CI", "COLUMNS", "EMAIL", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     return place
+
+
+@pytest.fixture
+def mount_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No other test mounts anything or looks at the mounts meanwhile."""
+    with open(tmp_path_factory.getbasetemp().parent / "mount-table.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

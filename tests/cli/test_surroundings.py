@@ -165,7 +165,7 @@ def test_names_beyond_ascii_survive_the_c_locale(architect: Architect) -> None:
 
 
 @pytest.fixture
-def full_state(architect: Architect) -> Iterator[Path]:
+def full_state(architect: Architect, mount_table: None) -> Iterator[Path]:
     """The state directory on a file system of its own without any room left, after one run."""
     state = architect.cwd / ".git" / "architect"
     state.mkdir(mode=0o700)

@@ -44,6 +44,7 @@ def begun(architect: Architect, checkout: Path, *more: str) -> tuple[subprocess.
     return launcher, processes
 
 
+@pytest.mark.usefixtures("mount_table")
 @pytest.mark.parametrize("victim", ["launcher", "guards", "supervisors", "keepers"])
 def test_nothing_is_left_after_a_kill(architect: Architect, checkout: Path, victim: str) -> None:
     mounts = Path("/proc/self/mountinfo").read_text()
