@@ -116,7 +116,7 @@ def answer(text: str) -> None:
     Raises:
         EnvironmentProblem: It cannot be written. A reader that has gone away is no error.
     """
-    answer_bytes(_encoded(_harmless(text)))
+    answer_bytes(_encoded(streams.harmless(text)))
 
 
 def answer_prose(text: str) -> None:
@@ -132,7 +132,7 @@ def answer_bytes(data: bytes) -> None:
 
 def answer_line_while_read(text: str) -> None:
     """A line of an answer that continues until its reader leaves. Raises as `answer_while_read`."""
-    answer_while_read(_encoded(_harmless(text)))
+    answer_while_read(_encoded(streams.harmless(text)))
 
 
 def answer_while_read(data: bytes) -> None:
@@ -165,7 +165,7 @@ def answer_json(value: Any) -> None:
 def note(text: str) -> None:
     """A line of progress or a warning, to stderr; left out when stderr fails."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(_harmless(text).encode("utf-8", "replace").decode() + "\n")
+        sys.stderr.write(streams.harmless(text).encode("utf-8", "replace").decode() + "\n")
         sys.stderr.flush()
 
 
@@ -174,15 +174,6 @@ def warn(text: str) -> None:
     surface = display(sys.stderr)
     for line in surface.wrap(f"warning: {text}", hanging="  "):
         note(surface.paint(line, Style.CAREFUL))
-
-
-def _harmless(text: str) -> str:
-    """The text without commands for the CI service that reads it. Agents' words are in most of what is printed."""
-    if not os.environ.get("CI"):
-        return text
-    from architect_parallel.text.sanitize import without_ci_commands
-
-    return without_ci_commands(text)
 
 
 def _encoded(text: str) -> bytes:

@@ -91,7 +91,6 @@ class _Printer:
 
     def _print_entries(self, path: Path, heading: str | None, spec: WorkerSpec, *, is_over: bool) -> None:
         from architect_parallel.reports.log_text import LogReader, LogText
-        from architect_parallel.text.sanitize import without_ci_commands
 
         if path not in self._readers:
             self._readers[path] = LogReader(path, spec.backend, spec.worktree_path), LogText(display())
@@ -99,7 +98,7 @@ class _Printer:
         for entry in reader.read(is_over=is_over):
             for line in text.lines([entry]):
                 self._head(path, heading)
-                answer_line_while_read(without_ci_commands(line) if os.environ.get("CI") else line)
+                answer_line_while_read(line)
 
     def _head(self, path: Path, heading: str | None) -> None:
         """Name the log before its first line and after another one."""

@@ -7,7 +7,6 @@ run belong to the answer (stdout). The screen, and all progress of a JSON run, g
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -29,10 +28,10 @@ from architect_parallel.reports import competition, text
 from architect_parallel.reports.plan import opening, starting_notes
 from architect_parallel.scheduling.check_policy import of_base
 from architect_parallel.system.clock import now
-from architect_parallel.system.streams import display
+from architect_parallel.system.streams import display, harmless
 from architect_parallel.system.terminal import LiveBlock, shows_live
 from architect_parallel.text.display import Style
-from architect_parallel.text.sanitize import one_line, without_ci_commands
+from architect_parallel.text.sanitize import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,7 +149,7 @@ class ProgressReport:
             self._say(one_line(line, 200))
 
     def _say(self, line: str) -> None:
-        line = without_ci_commands(line) if os.environ.get("CI") else line
+        line = harmless(line)
         with contextlib.suppress(OSError), self._above():  # the answer at the end reports a stream that fails
             parts = display(self._lines).wrap(line, hanging="  ")
             self._lines.buffer.write("".join(f"{part}\n" for part in parts).encode(errors="replace"))
@@ -161,7 +160,7 @@ class ProgressReport:
         if line in self._warned:
             return
         self._warned.add(line)
-        line = without_ci_commands(line) if os.environ.get("CI") else line
+        line = harmless(line)
         surface = display(sys.stderr)
         for part in surface.wrap(line, hanging="  "):
             self._note(surface.paint(part, Style.CAREFUL))

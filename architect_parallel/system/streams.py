@@ -44,6 +44,15 @@ def display(stream: TextIO) -> Display:
     return Display(width=width, color=_has_colors(on_terminal), wide=_CHOICE.is_wide)
 
 
+def harmless(text: str) -> str:
+    """The text without commands for the CI service that reads it. Agents' words are in most of what is printed."""
+    if not os.environ.get("CI"):
+        return text
+    from architect_parallel.text.sanitize import without_ci_commands
+
+    return without_ci_commands(text)
+
+
 def _has_colors(on_terminal: bool) -> bool:
     if _CHOICE.color is None and on_terminal:
         _CHOICE.color = _CHOICE.configured()
