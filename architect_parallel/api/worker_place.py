@@ -111,9 +111,9 @@ def session(here: Workspace, place: WorkerPlace) -> Program:
         raise NothingToDo(f"the session of worker {spec.worker_id} {error}", hint=hint) from None
     if backend.capabilities.sessions_in_state and not (state_dir.is_dir() and any(state_dir.iterdir())):
         raise NothingToDo(f"the session of worker {spec.worker_id} is not kept any more", hint=hint)
-    found = backend.availability(here.environ)
-    if found.missing is not None:
-        raise EnvironmentProblem(f"backend {backend.name} cannot run: {found.missing}", hint=found.remedy)
+    state = backend.availability(here.environ)
+    if state.missing is not None:
+        raise EnvironmentProblem(f"backend {backend.name} cannot run: {state.missing}", hint=state.remedy)
     prompt_file = run_dir / "prompts" / f"worker-{spec.worker_id}.txt"
     request = request_for(replace(spec, session_id=session_id), prompt_file=prompt_file, state_dir=state_dir)
     command = backend.interactive(request)

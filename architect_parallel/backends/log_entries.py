@@ -346,5 +346,5 @@ def _inner_command(command: str) -> str:
 
 def _plain_message(text: str) -> str:
     """The message of an error that is a JSON object, else the text itself."""
-    told = read.parse_object(text)
-    return (read.text(told, "message") or text) if told is not None else text
+    content = read.parse_object(text)
+    return (read.text(content, "message") or text) if content is not None else text

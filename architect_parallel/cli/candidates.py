@@ -45,9 +45,10 @@ def _candidates(root: Any, words: Sequence[str]) -> list[Candidate]:
     option_name, has_value, value = word.partition("=")
     if option is None and has_value and word.startswith("--"):
         named = _option(command, option_name)
-        found = [] if named is None else _values(named.name, value)
+        candidates = [] if named is None else _values(named.name, value)
         return [
-            (f"{option_name}={text}" if text not in (":files", ":directories") else text, told) for text, told in found
+            (f"{option_name}={text}" if text not in (":files", ":directories") else text, note)
+            for text, note in candidates
         ]
     if option is not None:
         return _values(option.name, word)
@@ -125,8 +126,8 @@ def _values(option: str, word: str) -> list[Candidate]:
     """The values of an option, by the name of its parameter."""
     if option in _LISTS:
         before, comma, last = word.rpartition(",")
-        found = _beginning(last, _LISTS[option](last))
-        return [(f"{before}{comma}{value}", text) for value, text in found]
+        candidates = _beginning(last, _LISTS[option](last))
+        return [(f"{before}{comma}{value}", text) for value, text in candidates]
     if option in _PATHS:
         return [_PATHS[option]]
     return _beginning(word, _ONE[option](word)) if option in _ONE else []

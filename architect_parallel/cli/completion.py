@@ -102,6 +102,6 @@ def completion(
     from architect_parallel.cli.candidates import candidates_of
     from architect_parallel.text.sanitize import one_line
 
-    found = candidates_of(context.find_root().command, line)
-    if found:
-        answer("\n".join(f"{value}\t{one_line(text, 80)}" for value, text in found))
+    candidates = candidates_of(context.find_root().command, line)
+    if candidates:
+        answer("\n".join(f"{value}\t{one_line(text, 80)}" for value, text in candidates))

@@ -40,10 +40,10 @@ class Choices:
     @property
     def files(self) -> dict[Path, Values]:
         """Each file to write, with its values."""
-        found = {self.user_file: self.user}
+        drafts = {self.user_file: self.user}
         if self.repository_file is not None:
-            found[self.repository_file] = self.repository
-        return {path: values for path, values in found.items() if values}
+            drafts[self.repository_file] = self.repository
+        return {path: values for path, values in drafts.items() if values}
 
 
 def init(
@@ -147,17 +147,17 @@ def _checks(here: Workspace, checkout: Path, *, asks: bool) -> tuple[str, ...]:
     """The commands that every result must pass: the configured ones, else those that the repository suggests."""
     from architect_parallel.config.found_checks import find_checks
 
-    found = here.settings.parallel.checks or find_checks(checkout)
+    checks = here.settings.parallel.checks or find_checks(checkout)
     if not asks:
-        return found
-    if found:
+        return checks
+    if checks:
         note("Commands that every result must pass:")
-        for check in found:
+        for check in checks:
             note(f"  {check}")
     question = "Others, separated by commas; Enter takes these, - none: "
-    typed = prompt(question if found else "A command that every result must pass; Enter means none: ")
+    typed = prompt(question if checks else "A command that every result must pass; Enter means none: ")
     if not typed:
-        return found
+        return checks
     return () if typed == "-" else tuple(check.strip() for check in typed.split(",") if check.strip())
 
 

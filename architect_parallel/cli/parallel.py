@@ -158,8 +158,8 @@ def _run_and_open_pull_requests(request: ParallelConfig, *, as_json: bool, quiet
     code, merges = 0, list[dict[str, object]]()
     if any(worker.status is Status.SUCCESS and worker.files_modified for worker in result.results):
         config = None if request.config_file is None else Path(request.config_file)
-        wanted = MergeRequest(run=result.run_id, pick=Pick.BEST, push=True, pull_request=True)
-        code, merges = landed_one_by_one(wanted, config, as_json=as_json)
+        merge_request = MergeRequest(run=result.run_id, pick=Pick.BEST, push=True, pull_request=True)
+        code, merges = landed_one_by_one(merge_request, config, as_json=as_json)
     else:
         note("no pull request: no worker succeeded and changed something")
     if as_json:

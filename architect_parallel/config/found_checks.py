@@ -22,7 +22,7 @@ _LOCKS = {
 
 def find_checks(top: Path) -> tuple[str, ...]:
     """Commands that run the tests of the repository at `top`, the likeliest first. Empty if nothing suggests one."""
-    found = [
+    commands = [
         _make(top),
         _python(top),
         _node(top),
@@ -33,7 +33,7 @@ def find_checks(top: Path) -> tuple[str, ...]:
         "bundle exec rspec" if (top / "Gemfile").is_file() and (top / "spec").is_dir() else None,
         "mix test" if (top / "mix.exs").is_file() else None,
     ]
-    return tuple(dict.fromkeys(command for command in found if command is not None))
+    return tuple(dict.fromkeys(command for command in commands if command is not None))
 
 
 def _make(top: Path) -> str | None:

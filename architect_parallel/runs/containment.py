@@ -20,7 +20,7 @@ def containment_of(task: Task, agent: AgentProfile, backend: str, options: RunOp
         UsageError: Its words contradict each other.
         EnvironmentProblem: What was asked for cannot be had here.
     """
-    wanted = Wanted(
+    request = Wanted(
         flag=options.sandbox,
         task=task.sandbox,
         mode=agent.sandbox_mode,
@@ -29,7 +29,7 @@ def containment_of(task: Task, agent: AgentProfile, backend: str, options: RunOp
         has_host_flag=bool(options.allow_hosts),
         write=here.settings.backends[backend].home if backend in here.settings.backends else (),
     )
-    return decide(wanted, here.settings.sandbox, prober(here.environ))
+    return decide(request, here.settings.sandbox, prober(here.environ))
 
 
 def backend_hosts(here: Workspace, name: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def browser(address: str) -> Iterator[bool]:
             f'<meta http-equiv="refresh" content="0;url={html.escape(address)}">'
         )
         page.flush()
-        found = False
+        is_opened = False
         with contextlib.suppress(webbrowser.Error, OSError):
-            found = webbrowser.open(Path(page.name).as_uri())
-        yield found
+            is_opened = webbrowser.open(Path(page.name).as_uri())
+        yield is_opened

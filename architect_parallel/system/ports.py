@@ -35,8 +35,8 @@ def free_ports(first: int, count: int, *, preferred: int | None = None) -> Itera
         EnvironmentProblem: No block is free.
     """
     blocks = range(first, HIGHEST_PORT + 2 - count, count)
-    wanted = [preferred] if preferred is not None and preferred in blocks else []
-    for start in (*wanted, *blocks):
+    order = [preferred] if preferred is not None and preferred in blocks else []
+    for start in (*order, *blocks):
         with ExitStack() as held:
             if _locked(start, count, held) and all(map(_is_free, range(start, start + count))):
                 yield start

@@ -66,13 +66,13 @@ class WorkerContext:
         A shell task also gets those that its prompt names.
         """
         setup = self.setup_environment(backend)
-        found = {
+        values = {
             *environment.secret_values(backend, self.environ),
             *(self.task_environment(backend).secrets(prompt) if backend.name == SHELL else ()),
             *(value for command in self.worktrees.setup for value in setup.secrets(command)),
             *environment.dotenv_secrets(worktree),
         }
-        return tuple(sorted(found, key=lambda value: (-len(value), value)))
+        return tuple(sorted(values, key=lambda value: (-len(value), value)))
 
     def services(self, owner: str) -> AbstractContextManager[dict[str, str]]:
         """Ports and a name for the services of a worker, as variables."""

@@ -41,8 +41,8 @@ def depth(environ: Mapping[str, str], directory: Path | None = None) -> int:
         return 1
     if directory is not None:
         with contextlib.suppress(ArchitectParallelError):
-            found = Git(cwd=directory).run("rev-parse", "--path-format=absolute", "--git-common-dir", check=False)
-            return int(found.code == 0 and lender_of(Path(found.text)) is not None)
+            common_dir = Git(cwd=directory).run("rev-parse", "--path-format=absolute", "--git-common-dir", check=False)
+            return int(common_dir.code == 0 and lender_of(Path(common_dir.text)) is not None)
     return 0
 
 

@@ -107,8 +107,8 @@ class Places:
 
     def _is_free_branch(self, branch: str) -> bool:
         ref = f"refs/heads/{branch}"
-        wanted = ref.lower()
-        if wanted in self._taken or wanted in self._parents or _parents(wanted) & self._taken:
+        folded = ref.lower()
+        if folded in self._taken or folded in self._parents or _parents(folded) & self._taken:
             return False
         return not is_taken(self._repository.common_dir, ref)
 

@@ -35,8 +35,8 @@ def tools_that_see(repository: Repository, settings: WorktreeSettings) -> list[s
     name = DIRECTORY_PREFIX if place == checkout else place.relative_to(checkout).parts[0]
     if any(name.rstrip("-") in _read(checkout / file) for file in _OWN_FILES):
         return []
-    found = {*_in_javascript(checkout), *_in_python(checkout)}
-    return sorted(found if place == checkout else found - _KNOW_NESTED_RULES)
+    tools = {*_in_javascript(checkout), *_in_python(checkout)}
+    return sorted(tools if place == checkout else tools - _KNOW_NESTED_RULES)
 
 
 def _in_javascript(checkout: Path) -> Iterator[str]:
