@@ -77,12 +77,12 @@ class Conversation(Protocol):
         """Give the model the results of all calls of its last reply. Raises like `start`."""
         ...
 
-    def said(self) -> Any:
+    def saved(self) -> Any:
         """The messages up to the last reply, as JSON data. Raises `ValueError` if they cannot be JSON."""
         ...
 
-    def take_up(self, said: Any) -> None:
-        """Continue after the messages of `said`; call before `start`. Raises `ValueError` if they are not of this kind
+    def take_up(self, saved: Any) -> None:
+        """Continue after the messages of `saved`; call before `start`. Raises `ValueError` if they are not of this kind
         of model.
         """
         ...

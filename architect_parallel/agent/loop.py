@@ -134,7 +134,7 @@ class Agent:
 
     def _keep(self) -> None:
         try:
-            kept = StoredSession(model=self.model_asked or self.conversation.model, said=self.conversation.said())
+            kept = StoredSession(model=self.model_asked or self.conversation.model, messages=self.conversation.saved())
         except ValueError as error:
             self.not_kept = f"the session was not kept: {one_line(str(error), 200)}"
         else:

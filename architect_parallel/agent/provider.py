@@ -71,18 +71,18 @@ class ProviderConversation:
             ]
         )
 
-    def said(self) -> Any:
+    def saved(self) -> Any:
         from pydantic_ai.messages import ModelMessagesTypeAdapter
 
         return {"messages": ModelMessagesTypeAdapter.dump_python(self._answered, mode="json")}
 
-    def take_up(self, said: Any) -> None:
+    def take_up(self, saved: Any) -> None:
         from pydantic_ai.messages import ModelMessagesTypeAdapter
 
-        if not isinstance(said, dict) or "messages" not in said:
+        if not isinstance(saved, dict) or "messages" not in saved:
             raise ValueError("not the messages of a provider's model")
         # By its JSON, where bytes and times have a form of their own. pydantic's errors are ValueErrors.
-        self._messages = ModelMessagesTypeAdapter.validate_json(json.dumps(said["messages"]))
+        self._messages = ModelMessagesTypeAdapter.validate_json(json.dumps(saved["messages"]))
 
     @property
     def _answered(self) -> list[ModelMessage]:

@@ -164,7 +164,7 @@ def _agent(request: AgentRequest, environ: Mapping[str, str], say: Callable[[str
 
 def _take_up(conversation: Conversation, session_id: str, before: StoredSession) -> None:
     try:
-        conversation.take_up(before.said)
+        conversation.take_up(before.messages)
     except (ValueError, RecursionError) as error:
         raise damaged(session_id) from error
 

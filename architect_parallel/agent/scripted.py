@@ -69,14 +69,14 @@ class ScriptedConversation:
         self._messages += len(results)
         return await self._reply()
 
-    def said(self) -> Any:
+    def saved(self) -> Any:
         return {"next": self._said[0], "messages": self._said[1]}
 
-    def take_up(self, said: Any) -> None:
-        if not isinstance(said, dict) or not all(type(said.get(key)) is int for key in ("next", "messages")):
+    def take_up(self, saved: Any) -> None:
+        if not isinstance(saved, dict) or not all(type(saved.get(key)) is int for key in ("next", "messages")):
             raise ValueError("not what a scripted model said")
-        self._next = said["next"] if 0 <= said["next"] < len(self._steps) else 0
-        self._messages = said["messages"]
+        self._next = saved["next"] if 0 <= saved["next"] < len(self._steps) else 0
+        self._messages = saved["messages"]
         self._said = (self._next, self._messages)
 
     async def _reply(self) -> Reply:

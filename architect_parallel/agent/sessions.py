@@ -30,8 +30,8 @@ class StoredSession:
 
     model: str
     """The model as it was requested, `provider:model` if it was written so."""
-    said: Any
-    """The messages, as `Conversation.said` returned them."""
+    messages: Any
+    """The messages, as `Conversation.saved` returned them."""
 
 
 class Sessions:
@@ -50,10 +50,10 @@ class Sessions:
         if path is None:
             raise UsageError("no sessions are kept here")
         try:
-            found = json.loads(path.read_bytes())
-            if found["form"] != FORM or found["session_id"] != session_id or not isinstance(found["model"], str):
+            stored = json.loads(path.read_bytes())
+            if stored["form"] != FORM or stored["session_id"] != session_id or not isinstance(stored["model"], str):
                 raise ValueError("not the form of a session")
-            return StoredSession(model=found["model"], said=found["said"])
+            return StoredSession(model=stored["model"], messages=stored["said"])
         except FileNotFoundError as error:
             hint = "the session id of a run is in its --json report"
             raise UsageError(f"there is no session {session_id} in {path.parent}", hint=hint) from error
@@ -67,7 +67,7 @@ class Sessions:
         path = self._path(session_id)
         if path is None:
             return None
-        document = {"form": FORM, "session_id": session_id, "model": kept.model, "said": kept.said}
+        document = {"form": FORM, "session_id": session_id, "model": kept.model, "said": kept.messages}
         try:
             data = json.dumps(document, allow_nan=False).encode()
             make_private_dir(path.parent)

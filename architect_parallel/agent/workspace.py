@@ -99,13 +99,13 @@ class WorkingDirectory:
 
     def _bytes(self, path: str, place: Path) -> bytes:
         try:
-            found = place.stat()
+            status = place.stat()
         except FileNotFoundError as error:
             raise ToolProblem(f"{path} does not exist") from error
-        if not stat.S_ISREG(found.st_mode):  # a FIFO would be read for ever
+        if not stat.S_ISREG(status.st_mode):  # a FIFO would be read for ever
             raise ToolProblem(f"{path} is not a file")
-        if found.st_size > READ_BYTES:
-            raise ToolProblem(f"{path} has {found.st_size} bytes; too large for this tool")
+        if status.st_size > READ_BYTES:
+            raise ToolProblem(f"{path} has {status.st_size} bytes; too large for this tool")
         return place.read_bytes()
 
     def _replace(self, place: Path, data: bytes) -> None:

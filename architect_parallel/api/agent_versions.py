@@ -23,7 +23,7 @@ _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)?(?:[-+][0-9A-Za-z.-]+)?)\b")
 
 
 def agent_version(
-    backend: Backend, found: Availability, settings: BackendSettings | None, environ: Mapping[str, str]
+    backend: Backend, availability: Availability, settings: BackendSettings | None, environ: Mapping[str, str]
 ) -> str | None:
     """The version of `backend`'s program. `None` means unknown: not reported, not installed, or no known
     `--version`.
@@ -31,18 +31,18 @@ def agent_version(
     configured = settings.command if settings is not None else None
     if backend.name == "architect" and configured is None:
         return metadata.version("architect-parallel")
-    if backend.name not in AGENT_CLIS or found.program is None:
+    if backend.name not in AGENT_CLIS or availability.program is None:
         return None
     words = tuple(word for word in (configured or ()) if isinstance(word, str))
     if len(words) <= 1:
-        packaged = packaged_version(Path(found.program))
+        packaged = packaged_version(Path(availability.program))
         if packaged is not None:
             return packaged
     outcome = run_command(
-        (found.program, *words[1:], "--version"),
+        (availability.program, *words[1:], "--version"),
         cwd=Path("/"),
         env=filtered_environment(backend, environ),
         timeout_s=LIMIT_S,
     )
-    told = _VERSION.search(outcome.output)
-    return told[1] if outcome.exit_code == 0 and told is not None else None
+    version = _VERSION.search(outcome.output)
+    return version[1] if outcome.exit_code == 0 and version is not None else None

@@ -70,9 +70,9 @@ def require_place(directory: Path, run_id: str | None = None) -> Path:
         with tempfile.TemporaryDirectory(prefix=".architect-", dir=nearest):
             pass
     except (OSError, RuntimeError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else error
         raise EnvironmentProblem(
-            f"--artifacts {directory} cannot be written: {said}", hint="--artifacts DIR"
+            f"--artifacts {directory} cannot be written: {reason}", hint="--artifacts DIR"
         ) from error
     return place
 
@@ -91,18 +91,18 @@ def write_artifacts(repository: Repository, journal: Journal, run: str, director
 
     run_id = journal.find(run)
     place = require_place(directory, run_id)
-    told: list[str] = []
+    warnings: list[str] = []
     try:
         with _staged(place) as folder:
-            found = material(repository, journal, run_id)
-            _write_branches(repository, found.result, folder, told)
-            (folder / REPORT).write_bytes(FORMATS["html"](found).encode(errors="replace"))
-            (folder / RESULT).write_bytes((dumps(envelope(found.result)) + "\n").encode())
+            report = material(repository, journal, run_id)
+            _write_branches(repository, report.result, folder, warnings)
+            (folder / REPORT).write_bytes(FORMATS["html"](report).encode(errors="replace"))
+            (folder / RESULT).write_bytes((dumps(envelope(report.result)) + "\n").encode())
             for file in folder.iterdir():
                 file.chmod(0o644)
     except OSError as error:
         raise EnvironmentProblem(f"--artifacts {directory}: {error.strerror}", hint="df -h; make room") from error
-    return told
+    return warnings
 
 
 def try_artifacts(repository: Repository, journal: Journal, run_id: str, directory: Path) -> list[str]:
@@ -110,8 +110,8 @@ def try_artifacts(repository: Repository, journal: Journal, run_id: str, directo
     try:
         return write_artifacts(repository, journal, run_id, directory)
     except (ArchitectParallelError, OSError) as error:
-        said = error.message if isinstance(error, ArchitectParallelError) else str(error)
-        return [f"the artifacts were not written: {said} (again: architect report {run_id} --artifacts DIR)"]
+        reason = error.message if isinstance(error, ArchitectParallelError) else str(error)
+        return [f"the artifacts were not written: {reason} (again: architect report {run_id} --artifacts DIR)"]
 
 
 def _run_of(place: Path) -> str | None:
@@ -124,7 +124,7 @@ def _run_of(place: Path) -> str | None:
         return None
 
 
-def _write_branches(repository: Repository, result: RunResult, folder: Path, told: list[str]) -> None:
+def _write_branches(repository: Repository, result: RunResult, folder: Path, warnings: list[str]) -> None:
     base = result.base_commit
     without, extra = [base], {}
     if repository.store.resolve(f"{base}^{{commit}}") is not None and not is_published(repository, base):
@@ -138,7 +138,7 @@ def _write_branches(repository: Repository, result: RunResult, folder: Path, tol
             repository.store.resolve(f"{commit}^{{commit}}") is None
             for commit in (base, worker.diff.base, *refs.values())
         ):
-            told.append(f"worker {worker.worker_id} is not in the artifacts: its commits are gone")
+            warnings.append(f"worker {worker.worker_id} is not in the artifacts: its commits are gone")
             continue
         known = without
         if not repository.store.text("rev-list", "--max-count=1", worker.diff.head, *(f"^{item}" for item in without)):

@@ -47,9 +47,9 @@ def examine(workspace_root: Path, config_file: Path | None = None) -> list[Findi
             findings += _examine_repository(here, journal)
     except ArchitectParallelError as error:
         return [*findings, Finding(check="repository", level="problem", text=error.message, remedy=error.hint)]
-    found = {name: backend.availability(here.environ) for name, backend in here.backends.items()}
-    ready = sorted(name for name, availability in found.items() if availability.ready)
-    missing = sorted(set(found) - set(ready))
+    backends = {name: backend.availability(here.environ) for name, backend in here.backends.items()}
+    ready = sorted(name for name, availability in backends.items() if availability.ready)
+    missing = sorted(set(backends) - set(ready))
     usable = [name for name in ready if not here.backends[name].capabilities.runs_its_prompt]
     findings.append(
         Finding(

@@ -198,8 +198,8 @@ def _from_git(git: Git, worker: WorkerResult, run: RunResult) -> WorkerResult:
     """The result with the changes that git reports, instead of those that the directory claims."""
     if worker.diff is None or not worker.branch:
         return replace(worker, diff=None, files_modified=[])
-    found = diff(git, _base(git, worker, run), worker.diff.head)
-    return replace(worker, diff=found, files_modified=sorted(change.path for change in found.files))
+    changes = diff(git, _base(git, worker, run), worker.diff.head)
+    return replace(worker, diff=changes, files_modified=sorted(change.path for change in changes.files))
 
 
 def _base(git: Git, worker: WorkerResult, run: RunResult) -> str:

@@ -44,16 +44,16 @@ def session_home(base: Path, backend: Backend, resumed: str | None) -> Iterator[
         EnvironmentProblem: It is in use.
     """
     place = base / backend.name
-    found = None if resumed is None else _take_home(place, resumed)
-    if found is None and resumed is not None and backend.capabilities.sessions_in_state:
+    taken_home = None if resumed is None else _take_home(place, resumed)
+    if taken_home is None and resumed is not None and backend.capabilities.sessions_in_state:
         hint = f"sessions that `architect run --backend {backend.name} --json` reported can be resumed"
         raise UsageError(f"backend {backend.name} has no session {resumed} in {place}", hint=hint)
-    path, lock = found or _fresh_home(place)
+    path, lock = taken_home or _fresh_home(place)
     home = SessionHome(path=path)
     try:
         yield home
     finally:
-        if not (_record(place, home) or found):
+        if not (_record(place, home) or taken_home):
             with contextlib.suppress(OSError):
                 delete_tree(path)
         _remove_outdated(place, now().timestamp())

@@ -134,5 +134,5 @@ def matches(worker: WorkerView, words: Sequence[str]) -> bool:
     """Return whether each of the words is part of the worker's number, name, task, backend, model or state."""
     spec = worker.spec
     model = spec.model or worker.model or ""
-    said = f"{spec.worker_id} {spec.name} {spec.prompt} {spec.backend} {model} {worker.state} {spec.branch}".casefold()
-    return all(word.casefold() in said for word in words)
+    text = f"{spec.worker_id} {spec.name} {spec.prompt} {spec.backend} {model} {worker.state} {spec.branch}".casefold()
+    return all(word.casefold() in text for word in words)

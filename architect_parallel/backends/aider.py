@@ -59,13 +59,13 @@ class AiderBackend(BuiltIn):
         )
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self.prefix, environ, install="uv tool install aider-chat")
+        availability = program_availability(self.prefix, environ, install="uv tool install aider-chat")
         configured = any(holds(home_of(environ) / name, b"key") for name in (".aider.conf.yml", ".env"))
         local = environ.get("OLLAMA_API_BASE") or any(environ.get(name) for name in self.secrets)
-        if not found.ready or local or configured:
-            return found
+        if not availability.ready or local or configured:
+            return availability
         return Availability(
-            program=found.program, missing="aider has no key", remedy="set OPENAI_API_KEY or ANTHROPIC_API_KEY"
+            program=availability.program, missing="aider has no key", remedy="set OPENAI_API_KEY or ANTHROPIC_API_KEY"
         )
 
     def command(self, request: Request) -> CommandLine:

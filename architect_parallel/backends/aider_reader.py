@@ -48,8 +48,8 @@ class AiderReader:
         if line.startswith(_NOISE):
             return ()
         self._tail.add(line)
-        found = _ERROR.search(line[:400].decode(errors="replace")) if line.startswith(b"litellm.") else None
-        if found is not None:
+        error = _ERROR.search(line[:400].decode(errors="replace")) if line.startswith(b"litellm.") else None
+        if error is not None:
             self._error = one_line(line.decode(errors="replace"))
             return (Text(text=self._error),)
         waiting = _RETRYING.match(line)
@@ -61,18 +61,18 @@ class AiderReader:
     def poll(self) -> Iterable[AgentEvent]:
         replies = 0
         for entry in self._events.objects(b'"message_send', b'"exit"'):
-            told = read.child(entry, "properties")
+            properties = read.child(entry, "properties")
             match entry.get("event"):
                 case "message_send_starting":
                     self._asked += 1
                 case "message_send":
                     replies += 1
-                    self._given += read.count(told.get("prompt_tokens")) or 0
-                    self._out += read.count(told.get("completion_tokens")) or 0
+                    self._given += read.count(properties.get("prompt_tokens")) or 0
+                    self._out += read.count(properties.get("completion_tokens")) or 0
                     # The session's total; 0 is what it says of a model whose price it does not know.
-                    self._paid = read.money(told.get("total_cost")) or None
+                    self._paid = read.money(properties.get("total_cost")) or None
                 case "exit":
-                    self._ended = read.text(told, "reason") == "Completed --message"
+                    self._ended = read.text(properties, "reason") == "Completed --message"
         if not replies:
             return ()
         self._steps += replies
@@ -95,16 +95,16 @@ class AiderReader:
                 retry_after_s=retry_after_s(self._error) if later else None,
                 retryable=self._kind not in _NEVER,
             )
-        said = one_line(stderr_tail[-2000:]) or self._tail.last
+        reason = one_line(stderr_tail[-2000:]) or self._tail.last
         if self._ended:
-            return AgentReport(outcome=Outcome.ERROR, text=text, error=f"aider got no answer: {said}")
-        error = "aider ended before its message was answered" + (f": {said}" if said else "")
+            return AgentReport(outcome=Outcome.ERROR, text=text, error=f"aider got no answer: {reason}")
+        error = "aider ended before its message was answered" + (f": {reason}" if reason else "")
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
 
     @property
     def _kind(self) -> str:
-        found = _ERROR.match(self._error)
-        return found[1] if found is not None else ""
+        kind = _ERROR.match(self._error)
+        return kind[1] if kind is not None else ""
 
     def _says_later(self) -> bool:
         return self._kind in _LATER or (self._kind == "APIError" and says_later(self._error))

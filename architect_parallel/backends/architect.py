@@ -87,11 +87,17 @@ class ArchitectBackend(BuiltIn):
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
         prefix = self.prefix
-        found = program_availability(prefix, environ, install="set backends.architect.command in the configuration")
-        if not found.ready or not self._is_own:
-            return found
+        availability = program_availability(
+            prefix, environ, install="set backends.architect.command in the configuration"
+        )
+        if not availability.ready or not self._is_own:
+            return availability
         missing = _missing(environ, model)
-        return found if missing is None else Availability(program=found.program, missing=missing[0], remedy=missing[1])
+        return (
+            availability
+            if missing is None
+            else Availability(program=availability.program, missing=missing[0], remedy=missing[1])
+        )
 
     def command(self, request: Request) -> CommandLine:
         inline = fits_argument(request.prompt)

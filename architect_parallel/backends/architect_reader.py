@@ -74,15 +74,15 @@ class ArchitectReader:
         if self._room > 0:
             self._stdout.append(line[: self._room])
             self._room -= len(line) + 1
-        found = read.parse_object(line) if line.lstrip().startswith(b"{") else None
-        return self._take(found) if found is not None and "status" in found else ()
+        answer = read.parse_object(line) if line.lstrip().startswith(b"{") else None
+        return self._take(answer) if answer is not None and "status" in answer else ()
 
     def poll(self) -> Iterable[AgentEvent]:
         facts = list(self._progress())
         if self._final is None and len(self._stdout) != self._looked_at:
             self._looked_at = len(self._stdout)
-            found = _spread_object(self._stdout)
-            facts += self._take(found) if found is not None else ()
+            answer = _spread_object(self._stdout)
+            facts += self._take(answer) if answer is not None else ()
         return facts
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
@@ -90,29 +90,29 @@ class ArchitectReader:
         if final is None:
             return self._without_object(exit_code, stderr_tail)
         text = plain_text(read.text(final, "output") or read.text(final, "result"))
-        said = one_line(read.text(final, "error")) or None
+        reason = one_line(read.text(final, "error")) or None
         warnings = final.get("warnings")
-        told = (
+        notes = (
             tuple(one_line(warning) for warning in warnings if isinstance(warning, str))
             if isinstance(warnings, list)
             else ()
         )
         if final.get("cost") is not None and read.money(final["cost"]) is None:
-            told += (f"the agent's cost is no amount of money: {one_line(repr(final['cost']), 60)}",)
+            notes += (f"the agent's cost is no amount of money: {one_line(repr(final['cost']), 60)}",)
         status = read.text(final, "status").strip().lower()
         outcome = _outcome(status, read.text(final, "reason").strip().lower())
         if outcome is None:
             error = f"unknown status {one_line(repr(final.get('status')), 80)}"
-            return AgentReport(outcome=Outcome.UNREADABLE, text=text, error=error, warnings=told)
-        if outcome is not Outcome.COMPLETED and said is None:
-            said = f"the agent ended with status {status}"
+            return AgentReport(outcome=Outcome.UNREADABLE, text=text, error=error, warnings=notes)
+        if outcome is not Outcome.COMPLETED and reason is None:
+            reason = f"the agent ended with status {status}"
         return AgentReport(
             outcome=outcome,
             text=text,
-            error=said if outcome is not Outcome.COMPLETED else None,
+            error=reason if outcome is not Outcome.COMPLETED else None,
             retry_after_s=read.money(final.get("retry_after")),
-            retryable=may_pass(status_of(said or "")),
-            warnings=told,
+            retryable=may_pass(status_of(reason or "")),
+            warnings=notes,
         )
 
     def _without_object(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
@@ -127,8 +127,8 @@ class ArchitectReader:
             return AgentReport(
                 outcome=outcome, text=printed, error="the agent did not print a JSON object with a status"
             )
-        said = one_line(stderr_tail[-2000:])
-        error = "the agent ended without its JSON object" + (f": {said}" if said else "")
+        reason = one_line(stderr_tail[-2000:])
+        error = "the agent ended without its JSON object" + (f": {reason}" if reason else "")
         never_began = self._never_began(exit_code, stderr_tail)
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, error=error, no_model_call=never_began)
 
@@ -154,11 +154,11 @@ class ArchitectReader:
             whole = len(data)
         self._offset += whole
         for line in data[:whole].splitlines():
-            told = read.parse_object(line)
-            if told is not None:
-                yield from self._known_session(read.text(told, "session"), read.text(told, "model"))
-                yield from _counts(told, told, told.get("cost"))
-                if text := one_line(read.text(told, "text") or read.text(told, "tool"), 200):
+            fact = read.parse_object(line)
+            if fact is not None:
+                yield from self._known_session(read.text(fact, "session"), read.text(fact, "model"))
+                yield from _counts(fact, fact, fact.get("cost"))
+                if text := one_line(read.text(fact, "text") or read.text(fact, "tool"), 200):
                     yield Text(text=text)
 
     def _known_session(self, session: str, model: str) -> Iterable[AgentEvent]:
@@ -167,16 +167,16 @@ class ArchitectReader:
             self._session = session
             yield Session(session_id=session, model=one_line(model, 200) or None)
 
-    def _take(self, found: Json) -> list[AgentEvent]:
-        self._final = found
-        cost = read.money(found.get("cost"))
-        cost = read.money(read.dotted(found, "costs.total_cost_usd")) if cost is None else cost
-        facts = list(self._known_session(read.text(found, "session_id"), read.text(found, "model")))
-        return facts + list(_counts(found, read.child(found, "usage"), cost))
+    def _take(self, answer: Json) -> list[AgentEvent]:
+        self._final = answer
+        cost = read.money(answer.get("cost"))
+        cost = read.money(read.dotted(answer, "costs.total_cost_usd")) if cost is None else cost
+        facts = list(self._known_session(read.text(answer, "session_id"), read.text(answer, "model")))
+        return facts + list(_counts(answer, read.child(answer, "usage"), cost))
 
 
-def _counts(told: Json, tokens: Json, cost: object) -> Iterable[AgentEvent]:
-    steps, paid = read.count(told.get("steps")), read.money(cost)
+def _counts(report: Json, tokens: Json, cost: object) -> Iterable[AgentEvent]:
+    steps, paid = read.count(report.get("steps")), read.money(cost)
     if steps is not None:
         yield Step(count=steps)
     known = [read.count(tokens.get(name)) for name in ("input_tokens", "cached_tokens", "output_tokens")]
@@ -191,7 +191,7 @@ def _counts(told: Json, tokens: Json, cost: object) -> Iterable[AgentEvent]:
             reported_cost=paid,
             cost_basis=CostBasis.UNKNOWN if paid is None else CostBasis.REPORTED,
         ),
-        model=one_line(read.text(told, "model"), 200) or None,
+        model=one_line(read.text(report, "model"), 200) or None,
     )
 
 
@@ -213,7 +213,7 @@ def _spread_object(lines: list[bytes]) -> Json | None:
         return None
     starts = [place for place, line in enumerate(lines) if line.startswith(b"{")]
     for start in starts[-1:] + starts[:1]:
-        found = read.parse_object(b"\n".join(lines[start:]))
-        if found is not None:
-            return found
+        data = read.parse_object(b"\n".join(lines[start:]))
+        if data is not None:
+            return data
     return None

@@ -78,11 +78,11 @@ class ClaudeBackend(BuiltIn):
         )
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self.prefix, environ, install="npm install -g @anthropic-ai/claude-code")
-        if not found.ready or any(environ.get(name) for name in (*_KEYS, *_CLOUDS)) or _logged_in(environ):
-            return found
+        availability = program_availability(self.prefix, environ, install="npm install -g @anthropic-ai/claude-code")
+        if not availability.ready or any(environ.get(name) for name in (*_KEYS, *_CLOUDS)) or _logged_in(environ):
+            return availability
         return Availability(
-            program=found.program,
+            program=availability.program,
             missing="claude has no login and no key",
             remedy="run `claude` once to log in, or set ANTHROPIC_API_KEY",
         )

@@ -110,8 +110,8 @@ class ClaudeReader:
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error="claude printed nothing in its own format")
-        said = one_line(stderr_tail[-2000:]) or one_line(raw) or self._retrying
-        error = "claude ended without a result" + (f": {said}" if said else "")
+        reason = one_line(stderr_tail[-2000:]) or one_line(raw) or self._retrying
+        error = "claude ended without a result" + (f": {reason}" if reason else "")
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
 
     def _system(self, event: Json) -> Iterable[AgentEvent]:
@@ -274,9 +274,9 @@ class _Spent:
 
 def _errors(result: Json) -> str:
     errors = result.get("errors")
-    said = [error for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
+    messages = [error for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
     # After a signal claude names its inner state only: `[ede_diagnostic] result_type=user …`.
-    return "; ".join(item for item in said if not item.startswith("["))
+    return "; ".join(item for item in messages if not item.startswith("["))
 
 
 def _content_text(message: Json) -> str:

@@ -57,14 +57,14 @@ class CodexBackend(BuiltIn):
         return Capabilities(sandbox_modes=frozenset(SandboxMode), cost=True, sessions=True, sessions_in_state=True)
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self.prefix, environ, install="npm install -g @openai/codex")
+        availability = program_availability(self.prefix, environ, install="npm install -g @openai/codex")
         home = _user_home(environ)
         # A custom provider in config.toml names its own key variable; whether it is set is codex' to say.
         configured = holds(home / "config.toml", b"model_provider")
-        if not found.ready or any(environ.get(name) for name in _KEYS) or configured or _has_login(home):
-            return found
+        if not availability.ready or any(environ.get(name) for name in _KEYS) or configured or _has_login(home):
+            return availability
         return Availability(
-            program=found.program,
+            program=availability.program,
             missing="codex has no login and no key",
             remedy="run `codex login`, or set CODEX_API_KEY",
         )
@@ -167,8 +167,8 @@ def _reading(home: Path, directory: Path) -> list[str]:
     places = dict.fromkeys(item for path in (directory, directory.resolve()) for item in (path, *path.parents))
     files = [home / "config.toml", *(place / ".codex" / "config.toml" for place in places)]
     off = {name: _switched_off(server) for path in files for name, server in _servers(path).items()}
-    told = ", ".join(f"{_toml_string(name)} = {{{server}}}" for name, server in off.items())
-    return ["--ignore-rules", "-c", "features.apps=false", *(("-c", f"mcp_servers={{{told}}}") if told else ())]
+    servers = ", ".join(f"{_toml_string(name)} = {{{server}}}" for name, server in off.items())
+    return ["--ignore-rules", "-c", "features.apps=false", *(("-c", f"mcp_servers={{{servers}}}") if servers else ())]
 
 
 def _servers(path: Path) -> dict[str, Any]:

@@ -131,8 +131,8 @@ class CodexReader:
         if not self._understood and exit_code == 0 and raw:
             error = "codex printed nothing in its own format"
             return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error=error, warnings=warnings)
-        said = self._last_error or _stderr_word(stderr_tail) or one_line(raw)
-        error = "codex ended before its turn did" + (f": {said}" if said else "")
+        reason = self._last_error or _stderr_word(stderr_tail) or one_line(raw)
+        error = "codex ended before its turn did" + (f": {reason}" if reason else "")
         # 2: it does not take these words as a command line.
         retryable = self._understood or exit_code != 2
         return AgentReport(

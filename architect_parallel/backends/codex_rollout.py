@@ -37,8 +37,8 @@ class Rollout:
 
     def _find(self, session: str) -> FollowedLines | None:
         if self._file is None and re.fullmatch(r"[0-9A-Za-z-]{8,64}", session):
-            found = sorted((self._home / "sessions").glob(f"*/*/*/rollout-*-{session}.jsonl"))
-            self._file = FollowedLines(found[-1]) if found else None
+            rollouts = sorted((self._home / "sessions").glob(f"*/*/*/rollout-*-{session}.jsonl"))
+            self._file = FollowedLines(rollouts[-1]) if rollouts else None
         return self._file
 
 

@@ -104,23 +104,23 @@ class JsonReader:
     def _take(self, value: Json) -> Iterable[AgentEvent]:
         self._found = True
         for field, path in self._fields.items():
-            said = read.dotted(value, path)
-            if said is not None:
-                self._said[field] = said
+            value_at_path = read.dotted(value, path)
+            if value_at_path is not None:
+                self._said[field] = value_at_path
         output = self._words("output") if self._lines else ""
         return (*self.facts(), *([Text(text=one_line(output, 200))] if output else []))
 
     def _words(self, field: str) -> str:
-        said = self._said.get(field)
-        if said is None or isinstance(said, str):
-            return said or ""
-        return json.dumps(said, ensure_ascii=False)
+        value = self._said.get(field)
+        if value is None or isinstance(value, str):
+            return value or ""
+        return json.dumps(value, ensure_ascii=False)
 
 
 def last_object(text: str) -> Json | None:
     """Return the last JSON object in `text` that begins a line. It may span lines."""
     decoder = json.JSONDecoder()
-    found: Json | None = None
+    last: Json | None = None
     position, tries = 0, 0
     for match in re.finditer(r"^[ \t]*(?=\{)", text, re.MULTILINE):
         if match.end() < position:
@@ -133,5 +133,5 @@ def last_object(text: str) -> Json | None:
         except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
-            found = value
-    return found
+            last = value
+    return last

@@ -63,16 +63,16 @@ class CopilotBackend(BuiltIn):
         )
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self.prefix, environ, install="npm install -g @github/copilot")
-        if not found.ready or environ.get("COPILOT_GITHUB_TOKEN") or _logged_in(environ):
-            return found
+        availability = program_availability(self.prefix, environ, install="npm install -g @github/copilot")
+        if not availability.ready or environ.get("COPILOT_GITHUB_TOKEN") or _logged_in(environ):
+            return availability
         if environ.get("COPILOT_PROVIDER_BASE_URL"):
             if model or environ.get("COPILOT_MODEL") or environ.get("COPILOT_PROVIDER_MODEL_ID"):
-                return found
+                return availability
             missing, remedy = "copilot with a provider of your own wants a model", "name one, or set COPILOT_MODEL"
-            return Availability(program=found.program, missing=missing, remedy=remedy)
+            return Availability(program=availability.program, missing=missing, remedy=remedy)
         return Availability(
-            program=found.program,
+            program=availability.program,
             missing="copilot has no login and no provider",
             remedy="run `copilot login`, or set COPILOT_GITHUB_TOKEN or COPILOT_PROVIDER_BASE_URL",
         )

@@ -76,14 +76,14 @@ class CopilotReader:
         facts: list[AgentEvent] = []
         calls = 0
         for entry in self._calls.objects(b'"gen_ai.usage.output_tokens"'):
-            told = read.child(entry, "attributes")
+            attributes = read.child(entry, "attributes")
             # The same figures stand, added up, on the spans around the calls.
-            if told.get("gen_ai.operation.name") != "chat":
+            if attributes.get("gen_ai.operation.name") != "chat":
                 continue
             calls += 1
-            self._model = one_line(read.text(told, "gen_ai.request.model"), 200) or self._model
-            facts += self._known_session(read.text(told, "gen_ai.conversation.id"))
-            self._total = add_usage(self._total, _used(told))
+            self._model = one_line(read.text(attributes, "gen_ai.request.model"), 200) or self._model
+            facts += self._known_session(read.text(attributes, "gen_ai.conversation.id"))
+            self._total = add_usage(self._total, _used(attributes))
         return [*facts, Tokens(usage=self._total, model=self._model)] if calls else facts
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
@@ -110,8 +110,8 @@ class CopilotReader:
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error="copilot printed nothing in its own format")
-        said = _first_line(stderr_tail) or self._last_failure or one_line(raw)
-        error = "copilot ended without a result" + (f": {said}" if said else "")
+        reason = _first_line(stderr_tail) or self._last_failure or one_line(raw)
+        error = "copilot ended without a result" + (f": {reason}" if reason else "")
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, denied=denied)
 
     def _known_session(self, session: str) -> Iterable[AgentEvent]:
@@ -124,10 +124,10 @@ class CopilotReader:
     def _message(self, data: Json) -> Iterable[AgentEvent]:
         self._steps += 1
         self._model = one_line(read.text(data, "model"), 200) or self._model
-        said = plain_text(read.text(data, "content"))
-        if said and not data.get("parentToolCallId"):  # a sub-agent's words are not the answer
-            self._text = said
-        shown = one_line(said, 200)
+        text = plain_text(read.text(data, "content"))
+        if text and not data.get("parentToolCallId"):  # a sub-agent's words are not the answer
+            self._text = text
+        shown = one_line(text, 200)
         return (Step(count=self._steps), *((Text(text=shown),) if shown else ()))
 
     def _tool_started(self, data: Json) -> Iterable[AgentEvent]:
@@ -145,12 +145,12 @@ class CopilotReader:
 
     def _failed_call(self, data: Json) -> Iterable[AgentEvent]:
         status, attempt = read.count(data.get("statusCode")), read.count(data.get("retryAttempt"))
-        said = read.text(data, "errorMessage")
-        told = read.parse_object(said)
-        said = read.text(told, "message") or said if told is not None else said
-        self._last_failure = message = one_line(f"HTTP {status} {said}, try {(attempt or 0) + 1}", 300)
-        if says_later(said, status):
-            return (Throttled(message=message, retry_after_s=retry_after_s(said)),)
+        reason = read.text(data, "errorMessage")
+        details = read.parse_object(reason)
+        reason = read.text(details, "message") or reason if details is not None else reason
+        self._last_failure = message = one_line(f"HTTP {status} {reason}, try {(attempt or 0) + 1}", 300)
+        if says_later(reason, status):
+            return (Throttled(message=message, retry_after_s=retry_after_s(reason)),)
         return (Text(text=message),)
 
     def _skip(self, line: bytes) -> None:
@@ -162,11 +162,11 @@ class CopilotReader:
             self._unread.add(line)
 
 
-def _used(told: Json) -> Usage:
+def _used(attributes: Json) -> Usage:
     """Attributes as https://opentelemetry.io/docs/specs/semconv/gen-ai/: input tokens include the cached ones."""
 
     def count(name: str) -> int:
-        return read.count(told.get(f"gen_ai.usage.{name}")) or 0
+        return read.count(attributes.get(f"gen_ai.usage.{name}")) or 0
 
     return Usage(
         input_tokens=count("input_tokens"),

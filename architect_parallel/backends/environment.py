@@ -119,11 +119,11 @@ class CommandEnvironment:
 
     def secrets(self, command: str) -> tuple[str, ...]:
         """Values to redact in what the command prints, longest first."""
-        found: set[str] = set()
+        values: set[str] = set()
         for name, value in self.of(command).items():
             if not _matches(name, COMMON):
-                found |= {value} if _LOOKS_SECRET.search(name) or _matches(name, self.keys) else _password(value)
-        return _longest_first(found)
+                values |= {value} if _LOOKS_SECRET.search(name) or _matches(name, self.keys) else _password(value)
+        return _longest_first(values)
 
     def held_back(self, command: str, output: str, setting: str) -> str | None:
         """For a command that failed, say which of the user's variables it did not get. `None` means none.
@@ -170,25 +170,25 @@ def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ..
 
     They are the backend's secrets, passed variables with a telling name, and passwords of proxies.
     """
-    found: set[str] = set()
+    values: set[str] = set()
     for name, value in filtered_environment(backend, environ).items():
         if _matches(name, backend.secrets) or _LOOKS_SECRET.search(name):
-            found.add(value)
+            values.add(value)
         elif name.upper() in _PROXIES:
-            found |= _password(value)
-    return _longest_first(found)
+            values |= _password(value)
+    return _longest_first(values)
 
 
 def dotenv_secrets(directory: Path) -> tuple[str, ...]:
     """Values of secrets in the `.env*` files of a directory, longest first: those whose name says so, and passwords."""
-    found: set[str] = set()
+    values: set[str] = set()
     for path in sorted(directory.glob(".env*")):
         if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_DOTENV_BYTES:
             continue
         for match in _ASSIGNMENT.finditer(path.read_text(errors="replace")):
             value = match["value"].strip().strip("\"'")
-            found |= {value} if _LOOKS_SECRET.search(match["name"]) else _password(value)
-    return _longest_first(found)
+            values |= {value} if _LOOKS_SECRET.search(match["name"]) else _password(value)
+    return _longest_first(values)
 
 
 def _longest_first(values: Iterable[str]) -> tuple[str, ...]:
@@ -207,13 +207,13 @@ def _git_settings(environ: Mapping[str, str]) -> dict[str, str]:
     count = environ.get("GIT_CONFIG_COUNT", "")
     if not count.isdecimal():
         return {}
-    found: list[tuple[str, str]] = []
+    settings: list[tuple[str, str]] = []
     for index in range(min(int(count), len(environ))):
         key, value = environ.get(f"GIT_CONFIG_KEY_{index}"), environ.get(f"GIT_CONFIG_VALUE_{index}")
         if key is not None and value is not None and _matches(key.lower(), GIT_SETTINGS):
-            found.append((key, value))
-    variables = {"GIT_CONFIG_COUNT": str(len(found))} if found else {}
-    for index, (key, value) in enumerate(found):
+            settings.append((key, value))
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))} if settings else {}
+    for index, (key, value) in enumerate(settings):
         variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
     return variables
 

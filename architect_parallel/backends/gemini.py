@@ -80,18 +80,18 @@ class GeminiBackend(BuiltIn):
         )
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self.prefix, environ, install="npm install -g @google/gemini-cli")
-        if not found.ready or any(environ.get(name) for name in (*_KEYS, "GOOGLE_GENAI_USE_VERTEXAI")):
-            return found
+        availability = program_availability(self.prefix, environ, install="npm install -g @google/gemini-cli")
+        if not availability.ready or any(environ.get(name) for name in (*_KEYS, "GOOGLE_GENAI_USE_VERTEXAI")):
+            return availability
         home = _user_home(environ)
         logins = ("oauth_creds.json", "gemini-credentials.json")
         # Another way to log in is named in the settings; a key may stand in the home's .env.
         if any((home / name).is_file() for name in logins) or holds(home / "settings.json", b'"selectedType"'):
-            return found
+            return availability
         if holds(home / ".env", b"_API_KEY"):
-            return found
+            return availability
         return Availability(
-            program=found.program,
+            program=availability.program,
             missing="gemini has no login and no key",
             remedy="run `gemini` once to log in, or set GEMINI_API_KEY",
         )

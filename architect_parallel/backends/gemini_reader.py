@@ -90,9 +90,9 @@ class GeminiReader:
             return self._without_result(exit_code, stderr_tail, text)
         if self._result.get("status") == "success":
             return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
-        told = read.child(self._result, "error")
-        error = one_line(read.text(told, "message")) or self._error or "gemini reported an error"
-        if read.text(told, "type") == "FatalTurnLimitedError" or exit_code == _TURN_LIMIT:
+        details = read.child(self._result, "error")
+        error = one_line(read.text(details, "message")) or self._error or "gemini reported an error"
+        if read.text(details, "type") == "FatalTurnLimitedError" or exit_code == _TURN_LIMIT:
             return AgentReport(outcome=Outcome.MAX_STEPS, text=text, error=error, denied=denied)
         later = error.startswith("[API Error") and says_later(error, _http_status(exit_code))
         outcome = Outcome.RATE_LIMITED if later else Outcome.ERROR
@@ -110,10 +110,10 @@ class GeminiReader:
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error="gemini printed nothing in its own format")
-        said = self._error or _stderr_word(stderr_tail) or one_line(raw)
-        if exit_code in _REFUSED_ITSELF and said:
-            return AgentReport(outcome=Outcome.ERROR, text=text, error=said, retryable=False)
-        error = "gemini ended without a result" + (f": {said}" if said else "")
+        reason = self._error or _stderr_word(stderr_tail) or one_line(raw)
+        if exit_code in _REFUSED_ITSELF and reason:
+            return AgentReport(outcome=Outcome.ERROR, text=text, error=reason, retryable=False)
+        error = "gemini ended without a result" + (f": {reason}" if reason else "")
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=text, error=error)
 
     def _started(self, event: Json) -> Iterable[AgentEvent]:
@@ -128,11 +128,11 @@ class GeminiReader:
         if event.get("role") != "assistant":
             return ()
         facts = list(self._reply_begins())
-        said = read.text(event, "content")
+        text = read.text(event, "content")
         if self._text_room > 0:
-            self._text.append(said[: self._text_room])
-            self._text_room -= len(said)
-        if shown := one_line(said, 200):
+            self._text.append(text[: self._text_room])
+            self._text_room -= len(text)
+        if shown := one_line(text, 200):
             facts.append(Text(text=shown))
         return facts
 
@@ -145,8 +145,8 @@ class GeminiReader:
 
     def _tool_result(self, event: Json) -> Iterable[AgentEvent]:
         self._replying = False
-        told = read.text(event, "output") or read.text(read.child(event, "error"), "message")
-        if event.get("status") == "error" and _DENIED.search(told[:400]):
+        output = read.text(event, "output") or read.text(read.child(event, "error"), "message")
+        if event.get("status") == "error" and _DENIED.search(output[:400]):
             self._denied.add(self._tools.get(read.text(event, "tool_id"), "") or "a tool")
         return ()
 
@@ -236,14 +236,14 @@ class _Chats:
                     yield Usage(input_tokens=given, cached_tokens=cached, output_tokens=out)
 
 
-def _used(told: Json) -> Usage | None:
+def _used(stats: Json) -> Usage | None:
     """Usage from the final event's figures. `None` means that it has none."""
-    given, out = read.count(told.get("input_tokens")), read.count(told.get("output_tokens"))
+    given, out = read.count(stats.get("input_tokens")), read.count(stats.get("output_tokens"))
     if not given or out is None:
         return None
     # Thoughts are paid for as output; the total has them, `output_tokens` has not.
-    out = max(out, (read.count(told.get("total_tokens")) or 0) - given)
-    return Usage(input_tokens=given, cached_tokens=read.count(told.get("cached")), output_tokens=out)
+    out = max(out, (read.count(stats.get("total_tokens")) or 0) - given)
+    return Usage(input_tokens=given, cached_tokens=read.count(stats.get("cached")), output_tokens=out)
 
 
 def _larger(one: Usage | None, other: Usage | None) -> Usage:

@@ -130,9 +130,9 @@ class _Anthropic(_Format):
                 yield _error(f"HTTP {event.get('error_status')} {read.text(event, 'error')}: the agent tries again")
             case "result" if event.get("is_error"):
                 errors = event.get("errors")
-                told = read.text(read.child(event, "error"), "message") or read.text(event, "result")
-                told = told or (_content(errors) if isinstance(errors, list) else "")
-                yield _error(told or read.text(event, "subtype").replace("_", " "))
+                reason = read.text(read.child(event, "error"), "message") or read.text(event, "result")
+                reason = reason or (_content(errors) if isinstance(errors, list) else "")
+                yield _error(reason or read.text(event, "subtype").replace("_", " "))
 
 
 class _Codex(_Format):

@@ -82,15 +82,15 @@ class OpencodeBackend(BuiltIn):
         )
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self.prefix, environ, install="npm install -g opencode-ai")
+        availability = program_availability(self.prefix, environ, install="npm install -g opencode-ai")
         data = Path(environ.get("XDG_DATA_HOME") or home_of(environ) / ".local" / "share") / "opencode"
-        if not found.ready or any(environ.get(name) for name in _KEYS) or holds(data / "auth.json", b'"'):
-            return found
+        if not availability.ready or any(environ.get(name) for name in _KEYS) or holds(data / "auth.json", b'"'):
+            return availability
         # A provider of the configuration may need no key at all (a local server).
         if environ.get("OPENCODE_CONFIG_CONTENT") or _configures_a_provider(environ):
-            return found
+            return availability
         return Availability(
-            program=found.program,
+            program=availability.program,
             missing="opencode has no login and no key",
             remedy="run `opencode auth login`, or set ANTHROPIC_API_KEY or another provider's key",
         )
@@ -185,8 +185,10 @@ def _configures_a_provider(environ: Mapping[str, str]) -> bool:
 def _rewritten(worktree: Path) -> tuple[str, ...]:
     """Warn about what the program itself changes in a repository when it starts. No option prevents it."""
     files = [f"{place}opencode.{kind}" for place in ("", ".opencode/") for kind in ("json", "jsonc")]
-    found = [name for name in files if (worktree / name).is_file() and not holds(worktree / name, b'"$schema"')]
-    return tuple(f"opencode writes its $schema into the repository's {name}, though it may only read" for name in found)
+    rewritten = [name for name in files if (worktree / name).is_file() and not holds(worktree / name, b'"$schema"')]
+    return tuple(
+        f"opencode writes its $schema into the repository's {name}, though it may only read" for name in rewritten
+    )
 
 
 def _permissions(request: Request) -> tuple[bool, dict[str, str], tuple[str, ...]]:

@@ -79,14 +79,14 @@ class OpencodeReader:
         if not self._understood and exit_code == 0 and raw:
             error = "opencode printed nothing in its own format"
             return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error=error, denied=denied)
-        said = _last_line(stderr_tail) or one_line(raw)
-        error = "opencode ended before its last step did" + (f": {said}" if said else "")
+        reason = _last_line(stderr_tail) or one_line(raw)
+        error = "opencode ended before its last step did" + (f": {reason}" if reason else "")
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error, denied=denied)
 
-    def _refused(self, told: Json, denied: tuple[str, ...]) -> AgentReport:
-        data = read.child(told, "data")
-        error, status = _message(told), read.count(data.get("statusCode"))
-        later = says_later(error, status) if status is not None or told.get("name") == "APIError" else False
+    def _refused(self, details: Json, denied: tuple[str, ...]) -> AgentReport:
+        data = read.child(details, "data")
+        error, status = _message(details), read.count(data.get("statusCode"))
+        later = says_later(error, status) if status is not None or details.get("name") == "APIError" else False
         headers = read.child(data, "responseHeaders")
         seconds = read.text(headers, "retry-after")
         wait_s = float(seconds) if re.fullmatch(r"\d{1,6}(\.\d+)?", seconds) else retry_after_s(error)
@@ -95,7 +95,7 @@ class OpencodeReader:
             text=self._text,
             error=error,
             retry_after_s=wait_s if later else None,
-            retryable=may_pass(status) and told.get("name") not in _NEVER,
+            retryable=may_pass(status) and details.get("name") not in _NEVER,
             denied=denied,
         )
 
@@ -145,9 +145,11 @@ class OpencodeReader:
 
 
 def _message(error: Json) -> str:
-    said = read.text(read.child(error, "data"), "message") or read.text(error, "name")
+    message = read.text(read.child(error, "data"), "message") or read.text(error, "name")
     status = read.count(read.child(error, "data").get("statusCode"))
-    return one_line(f"{status} {said}" if status is not None and str(status) not in said else said) or "an error"
+    return (
+        one_line(f"{status} {message}" if status is not None and str(status) not in message else message) or "an error"
+    )
 
 
 def _last_line(stderr: str) -> str:

@@ -84,8 +84,8 @@ def locate(prefix: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]
 
     A relative path with a slash stays relative: it is looked up in the worktree, where the program starts.
     """
-    found = shutil.which(prefix[0], path=_absolute_path_entries(environ)) if "/" not in prefix[0] else None
-    return (found or prefix[0], *prefix[1:])
+    program = shutil.which(prefix[0], path=_absolute_path_entries(environ)) if "/" not in prefix[0] else None
+    return (program or prefix[0], *prefix[1:])
 
 
 def program_availability(prefix: Sequence[str], environ: Mapping[str, str], *, install: str) -> Availability:
@@ -107,8 +107,8 @@ def packaged_version(program: Path) -> str | None:
     try:
         for directory in program.resolve().parents[:4]:
             if (directory / "package.json").is_file():
-                told = parse_object((directory / "package.json").read_bytes()) or {}
-                return text(told, "version") or None
+                package = parse_object((directory / "package.json").read_bytes()) or {}
+                return text(package, "version") or None
     except OSError:
         return None
     return None

@@ -42,8 +42,8 @@ def status_of(text: str) -> int | None:
     >>> status_of("unexpected status 401 Unauthorized"), status_of("[API Error: 500 no]"), status_of("line 404")
     (401, 500, None)
     """
-    found = _STATUS.search(text)
-    return int(found[1]) if found is not None else None
+    status = _STATUS.search(text)
+    return int(status[1]) if status is not None else None
 
 
 def may_pass(status: int | None) -> bool:
@@ -63,10 +63,10 @@ def retry_after_s(text: str) -> float | None:
     >>> retry_after_s("try again later") is None
     True
     """
-    found = _WAIT.search(text)
-    if found is None:
+    wait = _WAIT.search(text)
+    if wait is None:
         return None
-    unit = found[2].lower()
+    unit = wait[2].lower()
     factor = 0.001 if unit.startswith("mil") or unit == "ms" else {"s": 1.0, "m": 60.0, "h": 3600.0}[unit[0]]
-    wait_s = float(found[1]) * factor
+    wait_s = float(wait[1]) * factor
     return wait_s if wait_s <= _LONGEST_WAIT_S else None

@@ -94,15 +94,15 @@ class QwenBackend(BuiltIn):
         )
 
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
-        found = program_availability(self.prefix, environ, install="npm install -g @qwen-code/qwen-code")
+        availability = program_availability(self.prefix, environ, install="npm install -g @qwen-code/qwen-code")
         home = _user_home(environ)
         logged_in = (home / "oauth_creds.json").is_file() or holds(home / ".env", b"_API_KEY")
-        if not found.ready or logged_in or any(environ.get(name) for name in _KEYS):
-            return found
+        if not availability.ready or logged_in or any(environ.get(name) for name in _KEYS):
+            return availability
         if holds(home / "settings.json", b'"selectedType"') or holds(home / "settings.json", b'"apiKey"'):
-            return found
+            return availability
         return Availability(
-            program=found.program,
+            program=availability.program,
             missing="qwen has no login and no key",
             remedy="run `qwen` once to log in, or set OPENAI_API_KEY (and OPENAI_BASE_URL)",
         )

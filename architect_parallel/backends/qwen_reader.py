@@ -59,15 +59,15 @@ class QwenReader:
 
     def ending(self, exit_code: int | None, stderr_tail: str) -> AgentReport:
         if exit_code == _TURN_LIMIT:
-            said = _stderr_word(stderr_tail) or "qwen reached its turn limit"
-            return AgentReport(outcome=Outcome.MAX_STEPS, text=self._text, error=said)
+            reason = _stderr_word(stderr_tail) or "qwen reached its turn limit"
+            return AgentReport(outcome=Outcome.MAX_STEPS, text=self._text, error=reason)
         result = self._result
         if result is None:
             return self._without_result(exit_code, stderr_tail)
         text = plain_text(read.text(result, "result"))
-        told = one_line(read.text(read.child(result, "error"), "message"))
+        message = one_line(read.text(read.child(result, "error"), "message"))
         denied = read.denied_tools(result)
-        refused = told or (one_line(text) if text.startswith(_API_ERROR) and self._last_was_free else "")
+        refused = message or (one_line(text) if text.startswith(_API_ERROR) and self._last_was_free else "")
         if read.text(result, "subtype") == "success" and result.get("is_error") is False and not refused:
             return AgentReport(outcome=Outcome.COMPLETED, text=text, denied=denied)
         error = refused or one_line(text) or f"qwen reported {read.text(result, 'subtype') or 'an error'}"
@@ -85,8 +85,8 @@ class QwenReader:
         raw = self._unread.text
         if not self._understood and exit_code == 0 and raw:
             return AgentReport(outcome=Outcome.UNREADABLE, text=raw, error="qwen printed nothing in its own format")
-        said = _stderr_word(stderr_tail) or one_line(raw)
-        error = "qwen ended without a result" + (f": {said}" if said else "")
+        reason = _stderr_word(stderr_tail) or one_line(raw)
+        error = "qwen ended without a result" + (f": {reason}" if reason else "")
         return AgentReport(outcome=Outcome.NO_FINAL_EVENT, text=self._text, error=error)
 
     def _known_session(self, event: Json, model: str) -> Iterable[AgentEvent]:
@@ -129,12 +129,12 @@ class QwenReader:
             self._unread.add(line)
 
 
-def _usage(told: Json) -> Usage | None:
+def _usage(usage: Json) -> Usage | None:
     """`input_tokens` includes the cached ones. All zero means that nothing was reported."""
-    given, out = read.count(told.get("input_tokens")), read.count(told.get("output_tokens"))
+    given, out = read.count(usage.get("input_tokens")), read.count(usage.get("output_tokens"))
     if not given and not out:
         return None
-    cached, written = read.count(told.get("cache_read_input_tokens")), told.get("cache_creation_input_tokens")
+    cached, written = read.count(usage.get("cache_read_input_tokens")), usage.get("cache_creation_input_tokens")
     return Usage(
         input_tokens=given or 0,
         cached_tokens=cached or 0,

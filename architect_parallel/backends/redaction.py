@@ -135,17 +135,17 @@ def _spaced(spelling: bytes) -> re.Pattern[bytes]:
 @lru_cache(maxsize=64)
 def _spellings(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
     """Longest first, so that a secret that contains another is redacted as a whole."""
-    found: set[bytes] = set()
+    spellings: set[bytes] = set()
     for secret in secrets:
         value = secret.encode(errors="surrogateescape")
-        found |= {value, json.dumps(secret)[1:-1].encode()}
+        spellings |= {value, json.dumps(secret)[1:-1].encode()}
         encoded = {quote_from_bytes(value, safe="").encode(), quote_from_bytes(value).encode()}
         encoded |= {value.hex().encode(), value.hex().upper().encode()}
         for offset in range(3):
             inner = _inner_base64(value, offset)
             encoded |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
-        found |= {spelling for spelling in encoded if len(spelling) >= _SHORTEST_ENCODED}
-    return tuple(sorted(found - {b""}, key=lambda item: (-len(item), item)))
+        spellings |= {spelling for spelling in encoded if len(spelling) >= _SHORTEST_ENCODED}
+    return tuple(sorted(spellings - {b""}, key=lambda item: (-len(item), item)))
 
 
 def _inner_base64(value: bytes, offset: int) -> bytes:

@@ -152,5 +152,7 @@ def by_exit_code(what: str, exit_code: int | None, stderr_tail: str, text: str) 
         return AgentReport(outcome=Outcome.COMPLETED, text=text)
     how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
     lines = [line for line in stderr_tail.splitlines() if line.strip()]
-    said = one_line(lines[-1], 300) if lines else ""
-    return AgentReport(outcome=Outcome.ERROR, text=text, error=f"{what} {how}" + (f": {said}" if said else ""))
+    last_line = one_line(lines[-1], 300) if lines else ""
+    return AgentReport(
+        outcome=Outcome.ERROR, text=text, error=f"{what} {how}" + (f": {last_line}" if last_line else "")
+    )

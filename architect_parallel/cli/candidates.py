@@ -112,8 +112,8 @@ def _arguments(root: Any, command: Any, given: Sequence[str], word: str) -> list
     if "[RUN]" in metavar:
         return _beginning(word, _runs_and_workers(given, several="[N]..." in metavar or "N..." in metavar))
     if metavar == "[COMMAND]...":
-        found, _, rest = _position(root, given)
-        return [] if rest else _beginning(word, ((name, "") for name in getattr(found, "commands", {})))
+        matched, _, rest = _position(root, given)
+        return [] if rest else _beginning(word, ((name, "") for name in getattr(matched, "commands", {})))
     if given:
         return []
     if metavar in ("FILE", "DIR"):

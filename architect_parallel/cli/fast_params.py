@@ -38,11 +38,11 @@ class PlainGroup(TyperGroup):
 
     def by_heading(self) -> dict[str, list[tuple[str, Any]]]:
         """The commands below each heading, in their order."""
-        found: dict[str, list[tuple[str, Any]]] = {}
+        headings: dict[str, list[tuple[str, Any]]] = {}
         for name, command in self.commands.items():
             heading = getattr(command, "rich_help_panel", None)
-            found.setdefault(heading if isinstance(heading, str) else "Commands", []).append((name, command))
-        return found
+            headings.setdefault(heading if isinstance(heading, str) else "Commands", []).append((name, command))
+        return headings
 
 
 def shown_argument(argument: Any) -> str:

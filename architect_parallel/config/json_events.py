@@ -111,35 +111,35 @@ class _Scanner:
     def string(self) -> yaml.Event:
         """The string that begins here."""
         mark = self.mark()
-        found = _STRING.match(self._text, self._at)
-        if found is None:
+        string = _STRING.match(self._text, self._at)
+        if string is None:
             raise JsonFault(mark, "a string begins here and does not end")
         try:
-            value = json.loads(found[0])
+            value = json.loads(string[0])
         except json.JSONDecodeError as error:
             # A string holds no line end, or that is the fault: its column is the offset.
             self._go(self._at + error.pos)
             raise JsonFault(self.mark(), error.msg) from error
-        self._go(found.end())
+        self._go(string.end())
         return yaml.ScalarEvent(None, None, (False, True), value, mark, mark, style='"')
 
     def word(self) -> yaml.Event:
         """The number, `true`, `false` or `null` that begins here."""
         mark = self.mark()
-        found, strange = _WORD.match(self._text, self._at), _NO_NUMBER.match(self._text, self._at)
-        if found is None and strange is not None:
+        word, strange = _WORD.match(self._text, self._at), _NO_NUMBER.match(self._text, self._at)
+        if word is None and strange is not None:
             self._go(strange.end())
             return NotJsonEvent(None, None, (True, False), strange[0], mark, mark)
-        if found is None:
+        if word is None:
             raise self.unexpected("a value")
-        self._go(found.end())
-        return yaml.ScalarEvent(None, None, (True, False), found[0], mark, mark)
+        self._go(word.end())
+        return yaml.ScalarEvent(None, None, (True, False), word[0], mark, mark)
 
     def unexpected(self, expected: str) -> JsonFault:
         """Return the fault for an unexpected token at this place."""
         strange = _STRANGE.match(self._text, self._at)
-        found = repr(strange[0]) if strange else "its end"
-        return JsonFault(self.mark(), f"expected {expected}, found {found}")
+        text = repr(strange[0]) if strange else "its end"
+        return JsonFault(self.mark(), f"expected {expected}, found {text}")
 
     def _go(self, to: int) -> None:
         ends = self._text.count("\n", self._at, to)

@@ -211,7 +211,7 @@ def _checked(document: Document) -> Tree:
         data = plain(ConfigFile.model_validate(document.data), only_set=True)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        faults += [fault_of(dict(found), document.data, document.places) for found in errors]
+        faults += [fault_of(dict(problem), document.data, document.places) for problem in errors]
     if faults:
         raise Faulty(*sorted(faults, key=lambda fault: fault.place or Position(0, 0)))
     return data

@@ -136,17 +136,17 @@ def read_section(
     Raises:
         UsageError: With every fault, each on a line of its own.
     """
-    found = FaultList()
+    fault_list = FaultList()
     try:
         document = canonical(document_of(text))
         section, faults = checked(document, model, meant)
         faults += [*document.faults, *further(document)]
         if section is not None and not faults:
             return section, document
-        found.add(text.name, in_order(faults))
+        fault_list.add(text.name, in_order(faults))
     except Faulty as error:
-        found.add(text.name, error.faults)
-    raise found.error(what, hint)
+        fault_list.add(text.name, error.faults)
+    raise fault_list.error(what, hint)
 
 
 def maker(document: Document) -> Make:

@@ -159,5 +159,7 @@ def _task(values: dict[str, Any], place: str) -> Task:
 def require_no_fault(faults: Collection[str], name: str) -> None:
     """Raise one `UsageError` for faults of tasks that were found later (their places are in the lines)."""
     if faults:
-        found = FaultList(lines=list(faults), in_text=True)
-        raise found.error(f"the tasks of {name}", SCHEMA_HINT) if len(faults) > 1 else UsageError(next(iter(faults)))
+        fault_list = FaultList(lines=list(faults), in_text=True)
+        raise (
+            fault_list.error(f"the tasks of {name}", SCHEMA_HINT) if len(faults) > 1 else UsageError(next(iter(faults)))
+        )

@@ -118,12 +118,12 @@ def own_name(key: str, known: Collection[str]) -> str:
 
 def snake_name(key: str) -> str:
     """`maxTurns` as `max_turns`."""
-    return re.sub(r"(?<=[a-z])[A-Z]", lambda found: f"_{found[0].lower()}", key)
+    return re.sub(r"(?<=[a-z])[A-Z]", lambda match: f"_{match[0].lower()}", key)
 
 
 def camel_name(field: str) -> str:
     """`max_turns` as `maxTurns`."""
-    return re.sub(r"_([a-z])", lambda found: found[1].upper(), field)
+    return re.sub(r"_([a-z])", lambda match: match[1].upper(), field)
 
 
 def task_file_schema() -> dict[str, Any]:

@@ -93,14 +93,14 @@ def bands(figures: Iterable[float], noise: float) -> dict[float, float]:
     >>> bands([1.0, 1.09, 1.15, 1.2], 0.1)
     {1.0: 1.0, 1.09: 1.0, 1.15: 1.15, 1.2: 1.15}
     """
-    found: dict[float, float] = {}
+    band_of: dict[float, float] = {}
     smallest = -1.0
     for figure in sorted(set(figures)):
         # The last factor is for the rounding of decimal figures: 1.10 is within 10 % of 1.00.
         if smallest < 0 or math.isinf(figure) or figure > smallest * (1 + noise) * (1 + 1e-9):
             smallest = figure
-        found[figure] = smallest
-    return found
+        band_of[figure] = smallest
+    return band_of
 
 
 def facts_of_task(results: Sequence[WorkerResult], judged: Iterable[Judgement]) -> list[ResultFacts]:

@@ -131,5 +131,5 @@ def read_answer(text: str) -> str | None:
     ('A', None, None)
     """
     lines = [line for line in text.splitlines() if line.strip()]
-    found = _ANSWER.fullmatch(lines[-1]) if lines else None
-    return found[1] if found is not None else None
+    answer = _ANSWER.fullmatch(lines[-1]) if lines else None
+    return answer[1] if answer is not None else None

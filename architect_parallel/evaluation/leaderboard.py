@@ -37,8 +37,8 @@ def standings(competitions: Sequence[RunResult]) -> tuple[LeaderboardRow, ...]:
             for winner, loser, share in ((a, b, duel.share), (b, a, 1 - duel.share)):
                 wins[winner, loser] = wins.get((winner, loser), 0.0) + weight * share
     rated = ratings(wins)
-    found = [_standing(player, own, rated.get(player)) for player, own in results.items()]
-    return tuple(sorted(found, key=lambda item: (*_from_the_top(item), item.model, item.backend)))
+    rows = [_standing(player, own, rated.get(player)) for player, own in results.items()]
+    return tuple(sorted(rows, key=lambda item: (*_from_the_top(item), item.model, item.backend)))
 
 
 def _player(result: WorkerResult) -> _Player:

@@ -34,9 +34,9 @@ def propose(
         The proposed set in the order to merge, which is that of `workers`; and all workers: the proposed ones, then
         the rest, those with the fewest conflicts with the proposed ones first.
     """
-    found = [worker for worker in workers if worker not in excluded]
-    positions = {worker: position for position, worker in enumerate(found)}
-    against = [0] * len(found)
+    candidates = [worker for worker in workers if worker not in excluded]
+    positions = {worker: position for position, worker in enumerate(candidates)}
+    against = [0] * len(candidates)
     for worker, position in positions.items():
         for other in conflicts.get(worker, ()):
             if other in positions:
@@ -44,8 +44,8 @@ def propose(
     forbidden = [
         sum(1 << positions[worker] for worker in group) for group in apart if all(item in positions for item in group)
     ]
-    chosen = _largest(against, forbidden) if len(found) <= EXACT_UP_TO else _greedy(against, forbidden)
-    proposed = tuple(worker for position, worker in enumerate(found) if chosen >> position & 1)
+    chosen = _largest(against, forbidden) if len(candidates) <= EXACT_UP_TO else _greedy(against, forbidden)
+    proposed = tuple(worker for position, worker in enumerate(candidates) if chosen >> position & 1)
     rest = [worker for worker in workers if worker not in proposed]
 
     def difficulty(worker: int) -> tuple[bool, int, int]:

@@ -41,12 +41,12 @@ def counts(result: WorkerResult) -> bool:
 
 def pass_rates(results: Sequence[WorkerResult]) -> tuple[ModelRate, ...]:
     """For every model, in order of worker ids, the share of successes among the results that count."""
-    found = []
+    rates = []
     ordered = sorted(results, key=lambda result: result.worker_id)
     for model in dict.fromkeys(fact.competitor for fact in ordered):
         own = [item for item in ordered if item.competitor == model and counts(item)]
         passed = sum(entry.status is Status.SUCCESS for entry in own)
-        found.append(
+        rates.append(
             ModelRate(
                 model=model,
                 runs=len(own),
@@ -54,4 +54,4 @@ def pass_rates(results: Sequence[WorkerResult]) -> tuple[ModelRate, ...]:
                 interval=wilson_interval(passed, len(own)),
             )
         )
-    return tuple(found)
+    return tuple(rates)

@@ -133,15 +133,15 @@ def duels(results: Sequence[WorkerResult], *, judged: Sequence[Judgement] = ()) 
     """
     facts = sorted(facts_of_task(results, ()), key=lambda fact: fact.worker_id)
     preferred = preferences(judged)
-    found = []
+    outcomes = []
     for a, b in combinations(facts, 2):
         best = preferred.get(frozenset((a.worker_id, b.worker_id)))
         if a.observed != b.observed:
             share = 1.0 if a.observed < b.observed else 0.0
         else:
             share = 0.5 if best is None else 1.0 if best == a.worker_id else 0.0
-        found.append(Duel(a=a.worker_id, b=b.worker_id, share=share))
-    return tuple(found)
+        outcomes.append(Duel(a=a.worker_id, b=b.worker_id, share=share))
+    return tuple(outcomes)
 
 
 def points(results: Sequence[WorkerResult]) -> dict[int, float]:
@@ -191,7 +191,7 @@ def _banded(
 ) -> list[tuple[float, list[ResultFacts]]]:
     """The smallest figure of each band and its members, the smallest band first."""
     smallest = bands(map(figure, facts), noise)
-    found: dict[float, list[ResultFacts]] = {item: [] for item in sorted(set(smallest.values()))}
+    by_band: dict[float, list[ResultFacts]] = {item: [] for item in sorted(set(smallest.values()))}
     for fact in facts:
-        found[smallest[figure(fact)]].append(fact)
-    return list(found.items())
+        by_band[smallest[figure(fact)]].append(fact)
+    return list(by_band.items())

@@ -143,7 +143,7 @@ def _solved(matrix: _Matrix, right: Sequence[float]) -> list[float]:
             factor = rows[j][i] / rows[i][i]
             if factor:
                 rows[j] = [mine - factor * its for mine, its in zip(rows[j], rows[i], strict=True)]
-    found = [0.0] * size
+    solution = [0.0] * size
     for i in reversed(range(size)):
-        found[i] = (rows[i][size] - sum(rows[i][j] * found[j] for j in range(i + 1, size))) / rows[i][i]
-    return found
+        solution[i] = (rows[i][size] - sum(rows[i][j] * solution[j] for j in range(i + 1, size))) / rows[i][i]
+    return solution

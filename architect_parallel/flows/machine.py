@@ -109,11 +109,11 @@ class Machine:
                 if self._transitions > self._flow.max_transitions:
                     text = f"more than {self._flow.max_transitions} transitions: the flow seems to go round in circles"
                     return Ended(exit_code=1, state=self.where, message=text)
-                found = self._step(state)
+                demand = self._step(state)
             except FlowFault as error:
-                found = self._exit(1, str(error))
-            if found is not None:
-                return found
+                demand = self._exit(1, str(error))
+            if demand is not None:
+                return demand
 
     def finished(self, outcomes: Sequence[Done], write: Writer = lambda path, text: None) -> None:
         """Take the outcomes of the demanded work, in order. An output that cannot be written fails the state."""

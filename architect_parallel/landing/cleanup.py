@@ -100,7 +100,7 @@ def plan_cleanup(
             stays += _live(repository, journal, run_id)
             continue
         if (path := find_temporary_worktree(repository, run_id)) is not None:
-            if (found := _scratch_stays(repository, path)) is None:
+            if (reason := _scratch_stays(repository, path)) is None:
                 scratch.append(Scratch(run_id=run_id, path=path))
             else:
                 stays.append(
@@ -109,8 +109,8 @@ def plan_cleanup(
                         worker_id=None,
                         what="worktree",
                         name=str(path),
-                        reason=found.reason,
-                        hint=found.hint,
+                        reason=reason.reason,
+                        hint=reason.hint,
                     )
                 )
         for left in of_kind(journal, run_id, leftovers(repository, journal, run_id, show), kind):
@@ -180,14 +180,14 @@ def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
 
 def _marked(repository: Repository, run_id: str | None = None) -> dict[str, str]:
     """Existing worktrees whose registration names a run, or the run `run_id`, as path → run id."""
-    found = {}
+    runs = {}
     for admin in admin_dirs(repository):
         path, marked = registered_path(admin), marked_run(admin)
         if path is None or marked is None or run_id not in (None, marked) or not path.exists():
             continue
         if mismatch(repository, path) is None:  # in a copied repository it is the original's
-            found[str(path)] = marked
-    return found
+            runs[str(path)] = marked
+    return runs
 
 
 def _unknown(repository: Repository, known: Collection[str]) -> list[Stays]:

@@ -43,8 +43,8 @@ class _Merged:
 def require_batches() -> None:
     """Raise EnvironmentProblem if git is too old to merge many pairs in one process."""
     if version() < BATCH_VERSION:
-        found, needed = ".".join(map(str, version())), ".".join(map(str, BATCH_VERSION))
-        raise EnvironmentProblem(f"git {found} is too old to compare results", hint=f"install git {needed} or newer")
+        present, needed = ".".join(map(str, version())), ".".join(map(str, BATCH_VERSION))
+        raise EnvironmentProblem(f"git {present} is too old to compare results", hint=f"install git {needed} or newer")
 
 
 def compare(repository: Repository, result: RunResult, *, into: str | None = None) -> Comparison:
@@ -143,12 +143,12 @@ def _merge_all(git: Git, pairs: Sequence[tuple[str, str]]) -> list[_Merged]:
     lines = "".join(f"{ours} {theirs}\n" for ours, theirs in pairs).encode()
     words = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", "--allow-unrelated-histories")
     fields = iter(git.run(*words, "--stdin", input=lines).fields)
-    found = []
+    merged = []
     for state in fields:  # `1` is clean; then the tree, conflicting paths, an empty field
         tree = next(fields)
         paths = iter(lambda: next(fields), "")
-        found.append(_Merged(tree=tree, files=tuple(sorted(set(paths))), clean=state == "1"))
-    return found
+        merged.append(_Merged(tree=tree, files=tuple(sorted(set(paths))), clean=state == "1"))
+    return merged
 
 
 def _shared_files(sources: Sequence[Source]) -> dict[str, tuple[int, ...]]:

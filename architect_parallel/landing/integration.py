@@ -187,13 +187,13 @@ class _MergeSequence:
     def _broken(self, source: Source, commit: str) -> str | None:
         """Return the check that passed before this step and fails after it. `None` means that no check broke."""
         specs = [self._order.specs[item] for item in (*self._merged, source.worker_id) if item in self._order.specs]
-        found: dict[str, bool] = {}
+        passes: dict[str, bool] = {}
         for spec in specs:
             for command in spec.checks:
-                if command in found:
+                if command in passes:
                     continue
                 outcome = self._checked(command, commit, spec)
-                found[command] = outcome.passed
+                passes[command] = outcome.passed
                 if not outcome.passed:
                     if cannot_start(outcome):
                         return f"check `{command}` cannot be started (exit code {outcome.exit_code})"
@@ -202,7 +202,7 @@ class _MergeSequence:
                     self._warn(f"{_failed(outcome)}, as it did on {self._before}")
                 elif outcome.flaky:
                     self._warn(f"check `{command}` is flaky: it failed, and passed when it was repeated")
-        self._passes |= found
+        self._passes |= passes
         return None
 
     @property
@@ -242,5 +242,5 @@ def free_place(repository: Repository, run_id: str, settings: WorktreeSettings) 
 
 def checks_of(steps: Sequence[Source], specs: Mapping[int, WorkerSpec]) -> tuple[str, ...]:
     """Every check for these results, in order."""
-    found = (check for source in steps if source.worker_id in specs for check in specs[source.worker_id].checks)
-    return tuple(dict.fromkeys(found))
+    checks = (check for source in steps if source.worker_id in specs for check in specs[source.worker_id].checks)
+    return tuple(dict.fromkeys(checks))

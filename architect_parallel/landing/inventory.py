@@ -95,16 +95,16 @@ def leftovers(
     # A worker without isolation worked in a directory of the user's: nothing there is ours.
     isolated = [spec for spec in result.planned if spec.isolation is not Isolation.NONE]
     isolated += [integration_spec(integration) for integration in integrations(journal, run_id)]
-    found = []
+    entries = []
     for spec in isolated:
         show(f"looking at worker {spec.worker_id} of {run_id}")
-        found.append(_leftover(repository, journal, result, spec, done.get(spec.worker_id)))
+        entries.append(_leftover(repository, journal, result, spec, done.get(spec.worker_id)))
     running = still_running(recorded)
     return [
         replace(entry, worktree_stays="its agent is still being stopped", forcible=False, hint="try again")
         if entry.spec.worker_id in running
         else entry
-        for entry in found
+        for entry in entries
         if entry is not None
     ]
 
@@ -114,11 +114,11 @@ def integrations(journal: Journal, run_id: str) -> list[Operation]:
 
     Undone merges are included: the undo of a cleanup can restore what a killed merge left.
     """
-    found: dict[str, Operation] = {}
+    operations: dict[str, Operation] = {}
     for operation in journal.operations(run_id):
         if operation.kind == "merge" and operation.payload.get("integration"):
-            found.setdefault(str(operation.payload["integration"]), operation)
-    return list(found.values())
+            operations.setdefault(str(operation.payload["integration"]), operation)
+    return list(operations.values())
 
 
 def integration_spec(operation: Operation) -> WorkerSpec:

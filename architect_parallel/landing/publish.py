@@ -77,12 +77,12 @@ def plan_publication(
     if remote in remotes and merge is not None:
         return Publication(remote=remote or "", ref=merge.removeprefix("refs/heads/"), pull_request=pull_request)
     pushed_by_default = _setting(repository, "remote.pushDefault")
-    found = next((candidate for candidate in (pushed_by_default, "origin") if candidate in remotes), None)
-    if found is None:
+    chosen = next((candidate for candidate in (pushed_by_default, "origin") if candidate in remotes), None)
+    if chosen is None:
         raise EnvironmentProblem(
             f"{branch} has no upstream and there is no remote origin", hint="git remote add origin URL"
         )
-    return Publication(remote=found, ref=branch, pull_request=pull_request)
+    return Publication(remote=chosen, ref=branch, pull_request=pull_request)
 
 
 def require_sendable(repository: Repository, publication: Publication, before: str, commits: Sequence[str]) -> None:
@@ -138,8 +138,8 @@ def open_pull_request(
             env={**environ, "GH_PROMPT_DISABLED": "1", "NO_COLOR": "1"},
             timeout_s=_TIMEOUT_S,
         )
-    said = outcome.output.split()
-    address = next((word for word in reversed(said) if word.startswith(("https://", "http://"))), None)
+    printed = outcome.output.split()
+    address = next((word for word in reversed(printed) if word.startswith(("https://", "http://"))), None)
     if outcome.exit_code != 0:
         why = _last_line(outcome.output) or f"exit code {outcome.exit_code}"
         return Published(pushed=pushed.pushed, problem=f"{branch} is pushed, but no pull request was opened: {why}")
@@ -199,11 +199,11 @@ def _uses_lfs(repository: Repository, remote: str, commits: Sequence[str]) -> bo
         return True
     as_glob = {"GIT_LITERAL_PATHSPECS": "0"}
     words = ("grep", "--quiet", "--fixed-strings", "-e", _LFS_ATTRIBUTE, *commits, "--", _ATTRIBUTES)
-    found = git.run(*words, check=False, env=as_glob)
-    if found.code == 0:
+    search = git.run(*words, check=False, env=as_glob)
+    if search.code == 0:
         return True
-    if found.code != 1:
-        raise GitError(words, found.code, found.stderr)
+    if search.code != 1:
+        raise GitError(words, search.code, search.stderr)
     words = (
         *("log", "-1", "--format=%H", "-m", "--no-ext-diff", "--no-textconv", f"-G{_LFS_ATTRIBUTE}", *commits),
         *("--not", f"--remotes={remote}", "--", _ATTRIBUTES),
@@ -221,8 +221,8 @@ def _mentions_lfs(file: Path) -> bool:
 def _reason(stderr: str, code: int) -> str:
     """Extract the reason from git's output: the refusal of the ref, or the fatal error."""
     lines = [line.strip() for line in stderr.splitlines()]
-    told = [line for line in lines if line.startswith(("! [", "fatal:", "error:", "remote: error"))]
-    return one_line(told[0] if told else lines[-1] if lines else f"exit code {code}", 200)
+    reasons = [line for line in lines if line.startswith(("! [", "fatal:", "error:", "remote: error"))]
+    return one_line(reasons[0] if reasons else lines[-1] if lines else f"exit code {code}", 200)
 
 
 def _last_line(text: str) -> str:

@@ -74,9 +74,9 @@ def _best(repository: Repository, result: RunResult) -> Choice:
         return _best_of_each(repository, result, rankings)
     places = next(iter(rankings), ())
     for successful in (True, False):
-        found = _first_with_work(repository, result, places, successful=successful)
-        if found is not None:
-            place, source = found
+        best = _first_with_work(repository, result, places, successful=successful)
+        if best is not None:
+            place, source = best
             warnings = () if successful else ("no worker with changes succeeded; the best of the others is taken",)
             warnings = (*warnings, *source.warnings, *did_not_succeed(source))
             return Choice(sources=(source,), warnings=warnings, because=place.reason)
@@ -89,10 +89,10 @@ def _best_of_each(repository: Repository, result: RunResult, rankings: Sequence[
     reasons: list[str] = []
     left_out: list[LeftOut] = []
     for places in rankings:
-        found = _first_with_work(repository, result, places, successful=True)
-        if found is not None:
-            sources.append(found[1])
-            reasons.append(f"worker {found[0].worker_id}: {found[0].reason}")
+        best = _first_with_work(repository, result, places, successful=True)
+        if best is not None:
+            sources.append(best[1])
+            reasons.append(f"worker {best[0].worker_id}: {best[0].reason}")
         elif all(by_id[place.worker_id].status is not Status.SUCCESS for place in places):
             first = by_id[places[0].worker_id]
             left_out.append(LeftOut(worker_id=first.worker_id, reason="not_successful", detail=_ended(first)))

@@ -82,11 +82,11 @@ def _moved_by_user(repository: Repository, branch: str, tip: str, ended: datetim
         return False
     words = ("reflog", "show", "-1", "--date=unix", "--format=%H %gd", f"refs/heads/{branch}", "--")
     output = repository.store.run(*words, check=False)
-    found = re.fullmatch(rf"{tip} .*@\{{(\d+)\}}", output.text)
-    if found is None:
+    entry = re.fullmatch(rf"{tip} .*@\{{(\d+)\}}", output.text)
+    if entry is None:
         return False
     written_s = _written_s(repository, branch)
-    return int(ended.timestamp()) <= int(found[1]) <= written_s + 1.0 and written_s + _CLOCK_S >= ended.timestamp()
+    return int(ended.timestamp()) <= int(entry[1]) <= written_s + 1.0 and written_s + _CLOCK_S >= ended.timestamp()
 
 
 def _written_s(repository: Repository, branch: str) -> float:

@@ -27,8 +27,8 @@ class Combined:
 def require_merge_tree() -> None:
     """Raise EnvironmentProblem if git is too old to merge in the object store."""
     if version() < MERGE_TREE_VERSION:
-        found, needed = ".".join(map(str, version())), ".".join(map(str, MERGE_TREE_VERSION))
-        raise EnvironmentProblem(f"git {found} is too old to merge", hint=f"install git {needed} or newer")
+        present, needed = ".".join(map(str, version())), ".".join(map(str, MERGE_TREE_VERSION))
+        raise EnvironmentProblem(f"git {present} is too old to merge", hint=f"install git {needed} or newer")
 
 
 def require_identity(git: Git) -> None:

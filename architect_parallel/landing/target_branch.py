@@ -218,20 +218,20 @@ def _in_the_way(git: Git, checkout: Path, old: str, new: str) -> list[str]:
     if not added:
         return []
     leaving = set(_paths(git, "D", old, new))
-    found = set()
+    paths = set()
     for path in added:
         for parent in reversed(Path(path).parents):
             above = checkout / parent
             if parent != Path() and os.path.lexists(above) and (above.is_symlink() or not above.is_dir()):
-                found.add(str(parent))
+                paths.add(str(parent))
                 break
         here = checkout / path
         if here.is_dir() and not here.is_symlink():
             below = (Path(folder, name) for folder, _, names in os.walk(here) for name in names)
-            found |= {str(file.relative_to(checkout)) for file in below}
+            paths |= {str(file.relative_to(checkout)) for file in below}
         elif os.path.lexists(here):
-            found.add(path)
-    return sorted(found - leaving)
+            paths.add(path)
+    return sorted(paths - leaving)
 
 
 def _paths(git: Git, kind: str, old: str, new: str) -> list[str]:

@@ -216,8 +216,8 @@ def _missing(repository: Repository, removal: Removal) -> Removal | None:
         )
     path = Path(removal.worktree_path) if removal.worktree_path is not None else None
     if path is not None and os.path.lexists(path):
-        if (found := mismatch(repository, path)) is not None:
-            raise EnvironmentProblem(f"{path} is in use by something else: {found.reason}", hint=found.hint)
+        if (problem := mismatch(repository, path)) is not None:
+            raise EnvironmentProblem(f"{path} is in use by something else: {problem.reason}", hint=problem.hint)
         if admin_dir_of(repository, path) is None or ref is None:
             raise EnvironmentProblem(f"{path} is in use by something else", hint="move it away, then again")
         path = None

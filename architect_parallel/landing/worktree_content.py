@@ -59,9 +59,9 @@ def read_tree(
         hidden = Hidden() if spec.role is Role.INTEGRATION else find_hidden(private)
         if tree is not None and is_unchanged(private, tree):
             return Content(tree=tree, hidden=hidden)
-        found = private.write_tree(head)
-        changed = tuple(change.path for change in found.diff.files)
-        return Content(tree=found.tree, changed=changed, left_out=found.left_out, hidden=hidden)
+        snapshot = private.write_tree(head)
+        changed = tuple(change.path for change in snapshot.diff.files)
+        return Content(tree=snapshot.tree, changed=changed, left_out=snapshot.left_out, hidden=hidden)
 
 
 def holds_filtered(

@@ -29,7 +29,7 @@ class Row:
     """One backend, with its availability on this machine."""
 
     backend: Backend
-    found: Availability
+    availability: Availability
     version: str | None
     """The version of its program. `None` means unknown."""
 
@@ -40,11 +40,11 @@ def as_data(rows: Sequence[Row]) -> dict[str, Any]:
         "backends": [
             {
                 "name": row.backend.name,
-                "ready": row.found.ready,
+                "ready": row.availability.ready,
                 "version": row.version,
-                "program": row.found.program,
-                "missing": row.found.missing,
-                "remedy": row.found.remedy,
+                "program": row.availability.program,
+                "missing": row.availability.missing,
+                "remedy": row.availability.remedy,
                 "capabilities": {
                     "model": row.backend.capabilities.model,
                     "system_prompt": row.backend.capabilities.system_prompt,
@@ -64,17 +64,17 @@ def as_data(rows: Sequence[Row]) -> dict[str, Any]:
 def as_text(rows: Sequence[Row], display: Display = PIPE) -> str:
     """The list for people, with the ready backends first."""
     table: list[tuple[Cell, ...]] = []
-    ordered = sorted(rows, key=lambda row: (not row.found.ready, row.backend.name))
+    ordered = sorted(rows, key=lambda row: (not row.availability.ready, row.backend.name))
     for row in ordered:
         can = row.backend.capabilities
         table.append(
             (
                 row.backend.name,
-                ("yes", Style.GOOD) if row.found.ready else ("no", Style.FAINT),
+                ("yes", Style.GOOD) if row.availability.ready else ("no", Style.FAINT),
                 row.version or "-",
                 "known" if can.cost else "unknown",
                 "yes" if can.sessions else "no",
-                row.found.program or "-",
+                row.availability.program or "-",
             )
         )
     lines = render(_COLUMNS, table, display)
@@ -84,9 +84,11 @@ def as_text(rows: Sequence[Row], display: Display = PIPE) -> str:
         lines += display.wrap(words, "  ", hanging="    ")
     lines += [] if display.is_pipe else [""]
     for row in ordered:
-        found = row.found
-        if found.missing is not None:
-            missing = f"{row.backend.name}: {found.missing}" + (f" (try: {found.remedy})" if found.remedy else "")
+        availability = row.availability
+        if availability.missing is not None:
+            missing = f"{row.backend.name}: {availability.missing}" + (
+                f" (try: {availability.remedy})" if availability.remedy else ""
+            )
             lines += display.wrap(missing, hanging="  ")
     return "\n".join(lines)
 

@@ -52,12 +52,12 @@ def tasks_of_issues(
     forge = _forge(here, repo)
     tasks = [_task(_read(here, forge, _view(forge, word.lstrip("#"), repo)), word) for word in words]
     if query is not None:
-        found = _read(here, forge, _list(forge, query, repo))
-        if not isinstance(found, list):
+        listed = _read(here, forge, _list(forge, query, repo))
+        if not isinstance(listed, list):
             raise EnvironmentProblem(f"{forge} printed no list of issues", hint=f"{forge} issue list")
-        if not found:
+        if not listed:
             raise NothingToDo(f"no open issue matches {quoted(query)}", hint=f"{forge} issue list")
-        tasks += [_task(issue, query) for issue in found]
+        tasks += [_task(issue, query) for issue in listed]
     return tuple(tasks)
 
 
@@ -124,12 +124,12 @@ def _read(here: Workspace, forge: str, words: tuple[str, ...]) -> Any:
 
 
 def _task(issue: Any, asked: str) -> Task:
-    told: Mapping[str, Any] = issue if isinstance(issue, dict) else {}
-    number, title = told.get("number", told.get("iid")), told.get("title")
+    data: Mapping[str, Any] = issue if isinstance(issue, dict) else {}
+    number, title = data.get("number", data.get("iid")), data.get("title")
     if not isinstance(number, int) or not isinstance(title, str):
         raise EnvironmentProblem(f"the answer for {quoted(asked)} holds no issue", hint="--repo owner/name")
-    text = told.get("body", told.get("description"))
+    text = data.get("body", data.get("description"))
     prompt = plain_text(f"{title}\n\n{text}" if isinstance(text, str) and text.strip() else title).strip()
-    address = told.get("url", told.get("web_url"))
+    address = data.get("url", data.get("web_url"))
     meta = {"issue": {"number": number, "url": address if isinstance(address, str) else None}}
     return Task(prompt=prompt.replace("\0", ""), name=f"issue-{number}", meta=meta)

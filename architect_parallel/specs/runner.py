@@ -146,17 +146,17 @@ def land(result: RunResult, here: Workspace, say: Callable[[str], None] = lambda
         made = tip is None or (tip == plan.base_commit and owns_branch(here.repository, order.into, plan.run_id))
         asked = MergeRequest(run=plan.run_id, pick=Pick.ALL, into=order.into, makes_target=made)
         problem: ArchitectParallelError | None = None
-        told: list[str] = []
+        warnings: list[str] = []
         kept_out = False  # what failed is the run's own exit code, and where it is not critical no fault at all
         try:
             if tip is None:
                 base, run_id = plan.base_commit, plan.run_id
                 restore_branch(here.repository, branch=order.into, commit=base, run_id=run_id, is_users=True)
             planned, done = merge(here.start, asked, environ=here.environ, say=lambda line: say(f"merge: {line}"))
-            told += [*planned.warnings, *(done.warnings if done is not None else ())]
+            warnings += [*planned.warnings, *(done.warnings if done is not None else ())]
             kept_out = done is not None and any(element.reason != "not_successful" for element in done.left_out)
             if done is not None and done.commit is None:  # the envelope shows landings only
-                told += [
+                warnings += [
                     f"worker {entry.worker_id} is left out: {entry.detail or entry.reason}" for entry in done.left_out
                 ]
         except ArchitectParallelError as error:
@@ -165,7 +165,7 @@ def land(result: RunResult, here: Workspace, say: Callable[[str], None] = lambda
             if made:
                 delete_branch(here.repository, order.into, plan.base_commit)  # where nothing has landed
         after = journal.result(plan.run_id)
-    after.warnings.extend(f"merge: {item}" for item in told)
+    after.warnings.extend(f"merge: {item}" for item in warnings)
     code = after.exit_code or 0
     if problem is not None:
         after.warnings.append(f"merge: {problem.message}")

@@ -212,15 +212,15 @@ def _handler(page: Pages, state: States, policy: str, token: str) -> type[BaseHT
                 return
             self._head(HTTPStatus.OK, "text/event-stream; charset=utf-8")
             self.wfile.write(b"retry: 1000\n\n")
-            told, told_at = None, time.monotonic()
+            sent, told_at = None, time.monotonic()
             while not self.server.stopping.is_set():
                 try:
                     now = state(path)
                 except ArchitectParallelError:
                     return  # the browser connects again
-                if now != told:
+                if now != sent:
                     self.wfile.write(f"event: state\ndata: {now}\n\n".encode())
-                    told, told_at = now, time.monotonic()
+                    sent, told_at = now, time.monotonic()
                 elif time.monotonic() - told_at > QUIET_S or self._has_gone():
                     self.wfile.write(b": still here\n\n")
                     told_at = time.monotonic()

@@ -37,13 +37,13 @@ def files(text: str) -> tuple[str, ...]:
     >>> files("{{ file(./a.md) }} {{ file(../b.md) }} {{ c }}")
     ('./a.md',)
     """
-    found = []
+    names = []
     for reference in references(text):
         if reference.file is not None:
             with contextlib.suppress(ValueError):
                 inner_path(reference.file)
-                found.append(reference.file)
-    return tuple(found)
+                names.append(reference.file)
+    return tuple(names)
 
 
 def inner_path(path: str) -> str:
@@ -131,8 +131,8 @@ def missing(results: Sequence[WorkerResult]) -> str:
     """Return the end of the prompt for a task that goes on in spite of failed dependencies."""
     lines = ["", "", "Not everything this task builds on is there:"]
     for result in results:
-        said = f": {one_line(result.error, 300)}" if result.error else ""
-        lines.append(f"- {result.name} ended as {_reason(result)}{said}")
+        reason = f": {one_line(result.error, 300)}" if result.error else ""
+        lines.append(f"- {result.name} ended as {_reason(result)}{reason}")
     return "\n".join([*lines, "Do what can be done without it, and say what cannot."])
 
 
@@ -161,19 +161,19 @@ def faults(text: str, known: Mapping[str, bool], *, near: Callable[[str], str]) 
         known: Each name of the spec → whether this task comes after it.
         near: Offers a known name for an unknown one, as the end of a message.
     """
-    found = []
+    problems = []
     for reference in references(text):
         if reference.file is not None:
             try:
                 inner_path(reference.file)
             except ValueError as error:
-                found.append(f"{{{{ {reference.text} }}}} {error}")
+                problems.append(f"{{{{ {reference.text} }}}} {error}")
         elif reference.text == RESULTS:
             continue
         elif reference.text not in known:
-            found.append(f"{{{{ {reference.text} }}}}: unknown task{near(reference.text)}")
+            problems.append(f"{{{{ {reference.text} }}}}: unknown task{near(reference.text)}")
         elif not known[reference.text]:
-            found.append(
+            problems.append(
                 f"{{{{ {reference.text} }}}}: it is not among its dependencies, so its result may not be there yet"
             )
-    return found
+    return problems

@@ -39,9 +39,9 @@ def as_script(command: str, values: Mapping[str, str]) -> tuple[str, dict[str, s
     """
     names = {key: f"{VARIABLE}{number}" for number, key in enumerate(values, 1)}
     parts, end = [], 0
-    for found, place in _places(command, values):
-        parts += [command[end : found.start()], place.reference(names[found[0]])]
-        end = found.end()
+    for match, place in _places(command, values):
+        parts += [command[end : match.start()], place.reference(names[match[0]])]
+        end = match.end()
     text = "".join([*parts, command[end:]])
     room, variables = LARGEST_VARIABLES_BYTES, {}
     for key, name in names.items():
@@ -61,7 +61,7 @@ def out_of_reach(command: str, keys: Iterable[str]) -> list[str]:
     >>> out_of_reach("cat <<'END'\\n{{x}}\\nEND\\necho {{y}}", ["{{x}}", "{{y}}"])
     ['{{x}}']
     """
-    return list(dict.fromkeys(found[0] for found, place in _places(command, keys) if place.is_literal))
+    return list(dict.fromkeys(match[0] for match, place in _places(command, keys) if place.is_literal))
 
 
 def _places(command: str, keys: Iterable[str]) -> Iterator[tuple[re.Match[str], _Place]]:
@@ -70,11 +70,11 @@ def _places(command: str, keys: Iterable[str]) -> Iterator[tuple[re.Match[str], 
     if not longest_first:
         return
     place, end = _Place(), 0
-    for found in re.finditer("|".join(longest_first), command):
-        place.pass_over(command[end : found.start()])
-        yield found, place
+    for match in re.finditer("|".join(longest_first), command):
+        place.pass_over(command[end : match.start()])
+        yield match, place
         place.pass_over("_")  # a placeholder is part of a word
-        end = found.end()
+        end = match.end()
 
 
 @dataclass(slots=True)
@@ -119,9 +119,9 @@ class _Place:
                 at = self._line_of_document(text, at)
                 continue
             inner = self.opened[-1] if self.opened else ""
-            found = _TOKEN.match(text, at)
-            assert found is not None  # `.` matches whatever is left
-            token = found[0]
+            token_match = _TOKEN.match(text, at)
+            assert token_match is not None  # `.` matches whatever is left
+            token = token_match[0]
             if inner == "'" or self.in_comment:
                 token = text[at]
             elif inner == "))" and text.startswith("))", at):
@@ -129,9 +129,9 @@ class _Place:
             elif inner == '"' and token[0] == "<":
                 token = "<"
             at += len(token)
-            self._take(token, inner, found)
+            self._take(token, inner, token_match)
 
-    def _take(self, token: str, inner: str, found: re.Match[str]) -> None:
+    def _take(self, token: str, inner: str, match: re.Match[str]) -> None:
         in_word, self.in_word = self.in_word, token not in set(" \t\n;&|(") and token != "$("
         if self.in_comment:
             self.in_comment = token != "\n"
@@ -152,8 +152,8 @@ class _Place:
         elif token == "#" and not in_word:
             self.in_comment = True
         elif token.startswith("<<") and token != "<<<":
-            end = found["word"] or found["quoted"].strip("'\"\\")
-            self.documents.append(_Document(end, bool(found["tabs"]), found["quoted"] is not None))
+            end = match["word"] or match["quoted"].strip("'\"\\")
+            self.documents.append(_Document(end, bool(match["tabs"]), match["quoted"] is not None))
         if token == "\n" and not self.in_comment and self.documents:
             self.in_document = True
 

@@ -174,7 +174,7 @@ def file_names(names: Sequence[str], *, taken: Sequence[str] = ("summary",)) -> 
     ('review', 'etc-passwd', 'Review-2', 'summary-2', 'task')
     """
     used = {item.lower() for item in taken}
-    found = []
+    paths = []
     for name in names:
         stem = _FILE_UNSAFE.sub("-", name).strip("-.")[:80] or "task"
         choice, count = stem, 1
@@ -182,8 +182,8 @@ def file_names(names: Sequence[str], *, taken: Sequence[str] = ("summary",)) -> 
             count += 1
             choice = f"{stem}-{count}"
         used.add(choice.lower())
-        found.append(choice)
-    return tuple(found)
+        paths.append(choice)
+    return tuple(paths)
 
 
 def run_id(time: datetime, random_text: str) -> str:

@@ -80,10 +80,10 @@ def without_ci_commands(text: str) -> str:
 
 def require_utf8(text: str, what: str) -> None:
     """Raise `UsageError` for text from bytes that are not UTF-8: no model and no report can be given it."""
-    found = _SURROGATES.search(text)
-    if found is None:
+    surrogate = _SURROGATES.search(text)
+    if surrogate is None:
         return
     try:
         text.encode("utf-8", "surrogateescape").decode()  # what another locale did not decode may well be UTF-8
     except UnicodeError as error:
-        raise UsageError(f"{what} is not UTF-8 (character {found.start()})", hint="convert it to UTF-8") from error
+        raise UsageError(f"{what} is not UTF-8 (character {surrogate.start()})", hint="convert it to UTF-8") from error

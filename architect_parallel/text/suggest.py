@@ -17,8 +17,8 @@ def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | 
     """
     folded = {_fold(item): item for item in sorted(known, reverse=True)}
     # difflib is quadratic in the length: a name longer than any of ours has no near one.
-    found = get_close_matches(_fold(name[:100]), folded, n=1, cutoff=likeness)
-    return folded[found[0]] if found else None
+    nearest_names = get_close_matches(_fold(name[:100]), folded, n=1, cutoff=likeness)
+    return folded[nearest_names[0]] if nearest_names else None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -27,8 +27,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("claud", ["claude"])
     "; did you mean 'claude'?"
     """
-    found = nearest(name, known)
-    return f"; did you mean {found!r}?" if found else ""
+    suggestion = nearest(name, known)
+    return f"; did you mean {suggestion!r}?" if suggestion else ""
 
 
 def require_known(kind: str, name: str, known: Iterable[str], *, hint: str | None = None) -> str:

@@ -120,22 +120,22 @@ def _wanted(source: Path, settings: WorktreeSettings, warnings: list[str], other
     Args:
         others: Worktrees. Nothing in them is copied.
     """
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     git = Git(cwd=source)
     include = source / settings.include_file
     if include.is_file():
         listed = git.run("ls-files", "-z", "--others", "--ignored", f"--exclude-from={include}")
-        found |= dict.fromkeys(listed.fields)
+        names |= dict.fromkeys(listed.fields)
     for entry in settings.copy:
         # `top,glob`: relative to the root, `*` stays within a directory, `**` does not, a directory means all below.
         pathspec = f":(top,glob){entry.removeprefix('./')}"
         listed = git.run("ls-files", "-z", "--others", "--", pathspec, env={"GIT_LITERAL_PATHSPECS": "0"})
-        found |= dict.fromkeys(listed.fields)
+        names |= dict.fromkeys(listed.fields)
         if not listed.fields and not os.path.lexists(source / entry) and not set(entry) & set("*?["):
             warnings.append(f"worktrees.copy: {entry} is not in {source}")
     left_out = tuple(f"{os.path.normpath(entry)}/" for entry in settings.link)
     left_out += tuple(f"{path.relative_to(source)}/" for path in others if path.is_relative_to(source))
-    return (name for name in found if not name.startswith((DIRECTORY_PREFIX, *left_out)))
+    return (name for name in names if not name.startswith((DIRECTORY_PREFIX, *left_out)))
 
 
 def _link(source: Path, target: Path, name: str, warnings: list[str]) -> None:

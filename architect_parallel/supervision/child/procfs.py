@@ -35,17 +35,17 @@ def children(pid: int) -> list[int]:
     Raises:
         NotImplementedError: The kernel cannot list them (no CONFIG_PROC_CHILDREN, no /proc).
     """
-    found: list[int] = []
+    pids: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
                 while part := file.read(1 << 16):
                     # A part ends after a complete number and a space: the kernel writes whole records.
-                    found += map(int, part.split())
+                    pids += map(int, part.split())
     except OSError:
         if pid == os.getpid():
             raise NotImplementedError from None
-    return found
+    return pids
 
 
 def parents() -> dict[int, int]:
@@ -58,12 +58,16 @@ def parents() -> dict[int, int]:
 
 def below(root: int, parent_of: dict[int, int]) -> dict[int, int]:
     """The part of `parent_of` that descends from `root`."""
-    found: dict[int, int] = {}
+    parent_below: dict[int, int] = {}
     while True:
-        more = {p: q for p, q in parent_of.items() if p not in found and p != root and (q == root or q in found)}
+        more = {
+            p: q
+            for p, q in parent_of.items()
+            if p not in parent_below and p != root and (q == root or q in parent_below)
+        }
         if not more:
-            return found
-        found.update(more)
+            return parent_below
+        parent_below.update(more)
 
 
 def carries(pid: int, cookie: bytes) -> bool:

@@ -85,22 +85,22 @@ class Tree:
     def descendants(self) -> dict[int, int]:
         """pid → parent, from one look; it may miss processes that fork meanwhile."""
         me = os.getpid()
-        found: dict[int, int] = {}
+        parents_below: dict[int, int] = {}
         try:
             todo = [(child, me) for child in children(me)]
             while todo:
                 pid, parent = todo.pop()
-                if pid not in found:
-                    found[pid] = parent
+                if pid not in parents_below:
+                    parents_below[pid] = parent
                     todo += [(child, pid) for child in children(pid)]
         except NotImplementedError:
-            found = below(me, parents())
+            parents_below = below(me, parents())
         if LINUX:
             # A fork chain is one link further by the time a look ends; its links have ascending pids.
             for pid in range(self.last_reaped + 1, self.last_reaped + 1 + NEXT_PIDS):
-                if pid not in found and parent_and_state(pid)[0] == me:
-                    found[pid] = me
-        return found
+                if pid not in parents_below and parent_and_state(pid)[0] == me:
+                    parents_below[pid] = me
+        return parents_below
 
     def send(self, pid: int, parent: int, number: int) -> None:
         """Signal a descendant, and no other process that got its pid meanwhile."""

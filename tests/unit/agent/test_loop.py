@@ -48,7 +48,7 @@ class Canned:
         self.heard += results
         return await self.start("")
 
-    def said(self) -> int:
+    def saved(self) -> int:
         return len(self.heard)
 
     def take_up(self, said: object) -> None:

@@ -12,7 +12,7 @@ from architect_parallel.agent.sessions import Sessions, StoredSession
 from architect_parallel.errors import UsageError
 from architect_parallel.system.retention import LONGEST_UNUSED_S
 
-KEPT = StoredSession(model="gpt-4o", said={"messages": [{"é": "\ud800"}]})
+KEPT = StoredSession(model="gpt-4o", messages={"messages": [{"é": "\ud800"}]})
 FOREIGN = ["../s", "a/b", "/etc/passwd", "", "-s", "a b", "x" * 129, "a\0", "a\n", "é"]
 
 
@@ -27,8 +27,8 @@ def test_what_was_kept_comes_back_and_nobody_else_reads_it(tmp_path: Path) -> No
 def test_the_last_one_kept_counts(tmp_path: Path) -> None:
     sessions = Sessions(tmp_path)
     for said in range(3):
-        sessions.save("s", StoredSession(model="m", said=said))
-    assert sessions.load("s").said == 2
+        sessions.save("s", StoredSession(model="m", messages=said))
+    assert sessions.load("s").messages == 2
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -75,15 +75,15 @@ def test_an_unknown_one_is_refused_with_its_place(tmp_path: Path) -> None:
 def test_what_cannot_be_kept_is_said_and_nothing_is_raised(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "cannot be written" in (Sessions(tmp_path / "file").save("s", KEPT) or "")
-    assert "was not kept" in (Sessions(tmp_path).save("s", StoredSession(model="m", said=object())) or "")
-    assert "was not kept" in (Sessions(tmp_path).save("s", StoredSession(model="m", said=float("nan"))) or "")
+    assert "was not kept" in (Sessions(tmp_path).save("s", StoredSession(model="m", messages=object())) or "")
+    assert "was not kept" in (Sessions(tmp_path).save("s", StoredSession(model="m", messages=float("nan"))) or "")
     assert Sessions(None).save("s", KEPT) is None
 
 
 def test_sessions_that_nobody_resumed_for_long_go(tmp_path: Path) -> None:
     sessions = Sessions(tmp_path)
     for name in ("old", "new"):
-        sessions.save(name, StoredSession(model="m", said=[]))
+        sessions.save(name, StoredSession(model="m", messages=[]))
     now_s = (tmp_path / "new.json").stat().st_mtime
     os.utime(tmp_path / "old.json", (now_s - LONGEST_UNUSED_S - 60,) * 2)
     sessions.remove_outdated(now_s)

@@ -15,8 +15,8 @@ def rows() -> list[Row]:
     ready = Availability(program="/opt/claude")
     missing = Availability(program=None, missing="no gemini", remedy="npm install")
     return [
-        Row(backend=backends["gemini"], found=missing, version=None),
-        Row(backend=backends["claude"], found=ready, version="2.1.329"),
+        Row(backend=backends["gemini"], availability=missing, version=None),
+        Row(backend=backends["claude"], availability=ready, version="2.1.329"),
     ]
 
 
