@@ -35,7 +35,7 @@ from architect_parallel.workers.request import request_for
 from architect_parallel.worktrees.places import Places, exclude_from_status
 
 LEAST_OPEN_FILES = 64
-"""Measured: a run has 12 files open, and 8 more for each worker that runs."""
+"""A run with one worker and its checks needs less."""
 
 
 class ParallelRunner:

@@ -49,6 +49,9 @@ from architect_parallel.tripwire.monitor import Tripwire
 from architect_parallel.workers.context import WorkerContext
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
 
+RUN_FILES, WORKER_FILES = 40, 8
+"""Files that a run has open by itself, and for each worker. Measured: 30, and 5 where all workers start together."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierLaunches:
@@ -150,7 +153,7 @@ class _LocalLaunch:
         scheduler = Scheduler(
             [*self.todo, *(spec for spec in self.plan.workers if spec.worker_id in standing)],
             rules,
-            max_parallel=self.plan.max_parallel,
+            max_parallel=self._max_parallel(),
             random=random.random,
             now=clock.now,
             fail_fast=self.plan.fail_fast,
@@ -167,6 +170,13 @@ class _LocalLaunch:
             ResourceGate(rules, self._free_resources, self.recorder.warn),
             first_event=first_event,
         )
+
+    def _max_parallel(self) -> int:
+        """The most workers at once: what the plan says, or fewer where this process may open too few files."""
+        possible = max(1, (machine.open_files_limit() - RUN_FILES) // WORKER_FILES)
+        if min(self.plan.max_parallel, len(self.plan.workers)) > possible:
+            self.recorder.warn(f"{possible} workers run at once: a process may open few files here (ulimit -n 4096)")
+        return min(self.plan.max_parallel, possible)
 
     def _host(self, emit: Emit) -> LocalHost:
         here, journal = self.here, self.recorder.journal

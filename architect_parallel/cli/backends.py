@@ -20,5 +20,7 @@ def backends(json: options.Json = False, config: options.Config = None) -> None:
     for backend in here.backends.values():
         state = backend.availability(os.environ)
         settings = here.settings.backends.get(backend.name)
-        rows.append(Row(backend=backend, availability=state, version=agent_version(backend, state, settings, os.environ)))
+        rows.append(
+            Row(backend=backend, availability=state, version=agent_version(backend, state, settings, os.environ))
+        )
     answer_json(as_data(rows)) if json else answer(as_text(rows, display()))

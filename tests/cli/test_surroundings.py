@@ -135,6 +135,14 @@ def test_a_run_with_too_few_files_is_not_started(architect: Architect) -> None:
     assert architect("status", "--json").json["runs"] == []
 
 
+def test_a_run_with_few_files_has_fewer_workers_at_once(architect: Architect) -> None:
+    command = f"{SCRIPT} parallel 'echo $$ > work.txt' --backend shell --workers 12 --max-parallel 12 --json"
+    answer = sh(f"ulimit -n 72; ARCHITECT_WORKERS_CEILING=12 {command}", architect.cwd)
+    assert answer.code == 0, answer.err
+    assert [result["status"] for result in answer.json["results"]] == ["success"] * 12
+    assert any(warning.startswith("4 workers run at once: ") for warning in answer.json["warnings"])
+
+
 @pytest.mark.parametrize("limit", [8, 12, 32, 64])
 def test_looking_with_few_files_is_never_a_bug_of_ours(architect: Architect, limit: int) -> None:
     answer = sh(f"ulimit -n {limit}; {SCRIPT} status", architect.cwd)
