@@ -49,10 +49,10 @@ def continue_worker(
     """Run one worker of an ended run again in its worktree as it is, in the same session where its backend can.
 
     Args:
-        artifacts: Where the run's artifacts go at its end; those it wrote before are replaced. `None` means nowhere.
+        artifacts: Where the run's artifacts go at its end. Those it wrote before are replaced. `None` means nowhere.
 
     Returns:
-        The whole run, with the sums over all attempts in the worker's place; its exit code is that of this worker.
+        The whole run, with the sums over all attempts in the worker's place. Its exit code is that of this worker.
 
     Raises:
         NothingToDo: No such run.
@@ -81,7 +81,7 @@ def continue_worker(
 def continued(
     workspace_root: Path, run: str, worker_id: int, instructions: str, *, config_file: Path | None = None
 ) -> WorkerSpec:
-    """Return the attempt that `continue_worker` would run; raises like it, and changes nothing."""
+    """Return the attempt that `continue_worker` would run. Raises like it, and changes nothing."""
     here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)

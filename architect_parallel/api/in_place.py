@@ -47,7 +47,7 @@ class InPlace:
 def run_in_place(
     task: InPlace, settings: Settings, environ: Mapping[str, str], say: Callable[[str], None] | None = None
 ) -> tuple[Report, int | None]:
-    """Run the task; return its report and the number of the signal that stopped it. `None` means no signal.
+    """Run the task. Return its report and the number of the signal that stopped it. `None` means no signal.
 
     Args:
         say: Takes a line of progress. `None` means that no progress is shown.

@@ -61,7 +61,7 @@ def judge(
     """Let a judge order the best successes of an ended competition that only a judge can order.
 
     Returns:
-        The run's result with the judgements. After a signal its `exit_code` names it; the recorded exit code stays,
+        The run's result with the judgements. After a signal its `exit_code` names it. The recorded exit code stays,
         because the run itself had ended before.
     """
     competition = plan.competition

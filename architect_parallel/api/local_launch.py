@@ -58,9 +58,9 @@ class EarlierLaunches:
     """The results of earlier launches of a run."""
 
     standing: Mapping[int, WorkerFinished]
-    """The ends that are kept, by worker id; all other workers run again."""
+    """The ends that are kept, by worker id. All other workers run again."""
     attempts: Mapping[int, Sequence[Attempt]]
-    """By worker id; also of workers that run again."""
+    """By worker id. Also of workers that run again."""
     begun: Collection[int]
     """Ids of the workers that got as far as making or taking over a worktree."""
     ended: bool

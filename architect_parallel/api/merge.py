@@ -60,14 +60,14 @@ def merge(
 
     Args:
         say: Takes a line of progress for people.
-        warned: Takes each warning at once; the outcome has them too, if there is one.
+        warned: Takes each warning at once. The outcome has them too, if there is one.
         planned: Called with the plan before anything is done.
 
     Returns:
         The plan and its outcome. `None` means a dry run.
 
     Raises:
-        NothingToDo, UsageError, EnvironmentProblem: See `landing.merge`; also for an unknown backend or one that is
+        NothingToDo, UsageError, EnvironmentProblem: See `landing.merge`. Also for an unknown backend or one that is
             not ready. Nothing was moved then.
         Interrupted: A signal came. Nothing was moved, and nothing is left running.
     """

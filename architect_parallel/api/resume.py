@@ -156,13 +156,13 @@ def _differs(spec: WorkerSpec, planned: WorkerSpec) -> bool:
 
 
 def is_flow(workspace_root: Path, run: str) -> bool:
-    """Return whether the run is a flow's; raises `NothingToDo` when there is no such run."""
+    """Return whether the run is a flow's. Raises `NothingToDo` when there is no such run."""
     with open_journal(workspace_root) as (_, journal):
         return journal.plan(journal.find(run)).flow is not None
 
 
 def resumable(workspace_root: Path, run: str, *, choose: Choose = every) -> tuple[str, list[WorkerSpec]]:
-    """Return the id of a run and the workers that `resume` would run, each with its next attempt; raises like it."""
+    """Return the id of a run and the workers that `resume` would run, each with its next attempt. Raises like it."""
     with open_journal(workspace_root) as (_, journal):
         run_id = journal.find(run)
         if journal.is_live(run_id):

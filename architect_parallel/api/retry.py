@@ -63,7 +63,7 @@ def retried(
     backend: str | None = None,
     config_file: Path | None = None,
 ) -> Sequence[WorkerSpec]:
-    """The attempts that `retry` would run; raises like it, and changes nothing."""
+    """The attempts that `retry` would run. Raises like it, and changes nothing."""
     here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         if journal.is_live(selection.run_id):

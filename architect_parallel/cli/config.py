@@ -145,7 +145,7 @@ def _plain_waiting(waiting: Unconfirmed) -> list[dict[str, str | None]]:
 
 
 def _checkout() -> Path | None:
-    """Top directory of the checkout; `None` outside a repository, where defaults and the user's file still hold."""
+    """Top directory of the checkout. `None` outside a repository, where defaults and the user's file still hold."""
     from architect_parallel.system.git import open_repository
 
     try:

@@ -33,8 +33,8 @@ def demo(
 ) -> None:
     """Show the main job, offline, with scripted models.
 
-    Three of them run in parallel on a small repository with a failing test; no network, no key. The models are played
-    back from a file; everything else is real. The repository stays for you to look at.
+    Three of them run in parallel on a small repository with a failing test. No network, no key. The models are played
+    back from a file. Everything else is real. The repository stays for you to look at.
     """
     from architect_parallel.agent import demo as content
     from architect_parallel.api.launch import ParallelRunner

@@ -26,7 +26,7 @@ def doctor(
 ) -> None:
     """Check what this machine can do and what is wrong.
 
-    Git, the repository, supervision, memory, disk, backends; exit 3 when something makes runs impossible.
+    Git, the repository, supervision, memory, disk, backends. Exit 3 when something makes runs impossible.
     """
     from architect_parallel.api.doctor import examine
 

@@ -57,8 +57,8 @@ def run(
 ) -> None:
     """Run a flow in the current directory.
 
-    Commands and agents work in the repository as it is; agents inside `parallel` get worktrees. The exit code is that
-    of the state the flow ended in; a failure that `on-error` handled does not count.
+    Commands and agents work in the repository as it is. Agents inside `parallel` get worktrees. The exit code is that
+    of the state the flow ended in. A failure that `on-error` handled does not count.
     """
     if (file is None) == (resume is None):
         raise UsageError("give either a FILE or --resume RUN", hint="architect flow run --help")
@@ -135,7 +135,7 @@ def finish(result: RunResult, *, as_json: bool) -> NoReturn:
 
 
 def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
-    """Continue a flow and show it live; `answer` as for `resume_flow`."""
+    """Continue a flow and show it live. `answer` as for `resume_flow`."""
     from architect_parallel.flows.runner import resume_flow
 
     report = progress_report(as_json=as_json, quiet=quiet)
@@ -161,7 +161,7 @@ def _asking(report: ProgressReport) -> Callable[[Demand], str | None]:
 
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
-    """Check a flow and its sub-flows; every fault is listed."""
+    """Check a flow and its sub-flows. Every fault is listed."""
     from architect_parallel.flows.plan import read_flow
     from architect_parallel.runs.workspace import load_workspace
 

@@ -56,8 +56,8 @@ def merge(
 ) -> int:
     """Land one result on a branch, or several combined.
 
-    One lands wholly, or not at all. Several are combined on architect/merged-RUN, with the run's checks after each;
-    what conflicts or breaks a check is left out and named (exit 5). The branch moves last, and `architect undo` takes
+    One lands wholly, or not at all. Several are combined on architect/merged-RUN, with the run's checks after each.
+    What conflicts or breaks a check is left out and named (exit 5). The branch moves last, and `architect undo` takes
     it back.
     """
     from architect_parallel.api import merge as merging
@@ -119,7 +119,7 @@ def landed_one_by_one(
 
 
 def _land(request: MergeRequest, config: Path | None, *, as_json: bool) -> tuple[int, dict[str, object]]:
-    """Land once. Returns the exit code and the answer for `--json`; without `as_json` the answer is shown."""
+    """Land once. Returns the exit code and the answer for `--json`. Without `as_json` the answer is shown."""
     from architect_parallel.api import merge as merging
     from architect_parallel.landing.integration import Interrupted
 

@@ -48,7 +48,7 @@ _FLAG_TYPES: Mapping[str, Any] = {
     "Checks": list[str] | None,
     "Hosts": list[str] | None,
 }
-"""The type of a flag's parameter by the option's annotation; any other flag is optional text."""
+"""The type of a flag's parameter by the option's annotation. Any other flag is optional text."""
 
 
 def run_options(*names: str, before: str = "artifacts", **texts: str) -> Callable[[Command], Command]:

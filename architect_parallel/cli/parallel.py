@@ -85,8 +85,8 @@ def parallel(
 ) -> None:
     """Run tasks in parallel, each in its own worktree.
 
-    Each worker N works on branch architect/parallel-N in .architect-parallel-N. Its changes are committed there;
-    your checkout is not touched. Look with `architect diff N`, land with `architect merge N`, clean up with
+    Each worker N works on branch architect/parallel-N in .architect-parallel-N. Its changes are committed there.
+    Your checkout is not touched. Look with `architect diff N`, land with `architect merge N`, clean up with
     `architect clean`. `architect "two words"` is the same as `architect parallel "two words"`.
     """
     if continue_ is not None:

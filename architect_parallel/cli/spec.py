@@ -55,7 +55,7 @@ def run(
     """Run a spec: each task as soon as what it depends on is done.
 
     Each task works in its own worktree, which starts from the merged work of its dependencies. What depends on a
-    task that failed is skipped; nothing else is.
+    task that failed is skipped. Nothing else is.
     """
     from architect_parallel.cli.console import progress_report
     from architect_parallel.cli.parallel import print_result, show_plan
@@ -150,7 +150,7 @@ def graph(
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Draw a spec's graph on stdout; arrows lead from a task to those that depend on it."""
+    """Draw a spec's graph on stdout. Arrows lead from a task to those that depend on it."""
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.reports.graph import FORMATS
     from architect_parallel.scheduling import graph as graphs

@@ -74,7 +74,7 @@ def read_boolean(value: object) -> bool:
 
 
 def read_number(value: object, *, low: float, high: float, what: str, above: bool = False) -> float:
-    """A number from `low` to `high`; a bool is none.
+    """A number from `low` to `high`. A bool is none.
 
     Args:
         what: What is allowed, for the message.
@@ -100,7 +100,7 @@ def read_list(value: object) -> list[object] | tuple[object, ...]:
 
 
 def read_texts(value: object) -> tuple[str, ...]:
-    """A list of texts; an empty one is one too, as in an argv."""
+    """A list of texts. An empty one is one too, as in an argv."""
     return tuple(map(read_text, read_list(value)))
 
 
@@ -110,7 +110,7 @@ def read_filled_texts(value: object) -> tuple[str, ...]:
 
 
 def read_mapping(value: object) -> dict[str, Any]:
-    """A mapping of keys to any values; every text in it is sound."""
+    """A mapping of keys to any values. Every text in it is sound."""
     if not isinstance(value, dict):
         raise ValueError("must hold a mapping of keys to values")
     unchecked: list[object] = [value]

@@ -94,7 +94,7 @@ class Box:
         return self.run_dir / f"scratch-{self.name}-{token_hex(4)}"
 
     def close(self) -> list[str]:
-        """Take the logins of an agent that has ended back; return warnings, also about hosts that were refused."""
+        """Take the logins of an agent that has ended back. Return warnings, also about hosts that were refused."""
         warnings = [warning for login in self.lent if (warning := take_back(login)) is not None]
         self.lent.clear()
         if self.denied:

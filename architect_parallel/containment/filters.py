@@ -1,7 +1,7 @@
 """The seccomp filter of a contained program, as instructions of the kernel's filter machine.
 
-It refuses doors that no build tool needs and that have led out of containers: io_uring, bpf, key rings, userfaultfd,
-performance counters, kernel modules and images, files by handle, descriptors of other processes. `io_uring` fails with
+It refuses calls that no build tool needs and that have led out of containers: io_uring, bpf, key rings, userfaultfd,
+performance counters, kernel modules, files by handle, descriptors of other processes. `io_uring` fails with
 ENOSYS, so that libraries fall back to ordinary calls.
 """
 

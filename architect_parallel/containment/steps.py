@@ -165,7 +165,7 @@ def _filter() -> Iterator[Step]:
 
 
 def _order(step: Step) -> tuple[int, int]:
-    """By depth of the place; what hides a place comes before what shows something at the same place."""
+    """By depth of the place. What hides a place comes before what shows something at the same place."""
     place = step[2] if step[0] in ("bind", "read", "overlay", "device", "link") else step[1]
     covers = step[0] in ("hide", "tmpfs", "overlay")
     return str(place).rstrip("/").count("/"), 0 if covers else 1

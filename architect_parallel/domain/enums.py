@@ -137,15 +137,15 @@ class Role(StrEnum):
     COORDINATOR = "coordinator"
     """The last task of a spec: it gets the results of all others."""
     DEBUGGER = "debugger"
-    """Explains why several tasks of a group failed; has no result of its own."""
+    """Explains why several tasks of a group failed. Has no result of its own."""
     JUDGE = "judge"
     """Compares the results of a competition."""
     RESOLVER = "resolver"
     """Resolves the conflicts of a merge."""
     BASELINE = "baseline"
-    """The checks on the base commit; no agent."""
+    """The checks on the base commit. No agent."""
     INTEGRATION = "integration"
-    """The worktree in which results are merged; no agent."""
+    """The worktree in which results are merged. No agent."""
 
 
 class OnPartial(StrEnum):

@@ -172,7 +172,7 @@ class WorkerSpec:
     index: int
     """From 0 within the run."""
     number: int
-    """The N of `architect/parallel-N`; unique in the repository until cleaned up."""
+    """The N of `architect/parallel-N`. Unique in the repository until cleaned up."""
     name: str
     """Shown name: the task's, or `worker-<id>`."""
     prompt: str

@@ -94,7 +94,7 @@ class FlowOrigin:
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables given on the command line."""
     sandbox: str | None = None
-    """`--sandbox` on the command line; the next two likewise."""
+    """`--sandbox` on the command line. The next two likewise."""
     network: str | None = None
     allow_hosts: tuple[str, ...] = ()
 
@@ -105,7 +105,7 @@ class RunPlan:
 
     run_id: str
     repository: str
-    """Root of the main checkout, or the git directory of a bare repository; absolute."""
+    """Root of the main checkout, or the git directory of a bare repository. Absolute."""
     base_commit: str
     base_ref: str
     """The user's name for the base, for display."""

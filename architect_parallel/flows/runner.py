@@ -2,7 +2,7 @@
 
 The machine (`flows.machine`) demands work. The jobs become workers of the runner, supervised, limited and journaled
 like all others, and their ends become outcomes. The state of the machine is recorded before the jobs of a state start.
-So a flow that was killed, stopped or paused, or that failed, goes on from that state; jobs that succeeded are not
+So a flow that was killed, stopped or paused, or that failed, goes on from that state. Jobs that succeeded are not
 repeated.
 """
 
@@ -140,7 +140,7 @@ def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
 
 
 def _restored(flow: Flow, here: Workspace, variables: Mapping[str, str], moved: FlowMoved | None) -> Instance:
-    """The flow at its last recorded state, or at its start; raises like `Instance.restore`."""
+    """The flow at its last recorded state, or at its start. Raises like `Instance.restore`."""
     read = reader_in(here.start)
     if moved is None:
         return Instance(Machine(flow, read, variables), read)

@@ -1,7 +1,7 @@
 """The contract of a host, which runs workers: plain data in, events out.
 
 A host gets a `WorkerSpec` and reports everything through the `emit` it was made with. Each start ends with exactly one
-`WorkerFinished`, also after a failure; a further attempt of a worker is another start. Nothing here assumes that the
+`WorkerFinished`, also after a failure. A further attempt of a worker is another start. Nothing here assumes that the
 host is this machine: a distributed host ships the base commit as a bundle and brings a bundle back.
 """
 
@@ -33,12 +33,12 @@ class Host(Protocol):
         ...
 
     def stop(self, target: Target, reason: Reason, detail: str = "") -> None:
-        """Stop the agent of a worker, politely first; its work is still collected. An unknown target, or one that has
+        """Stop the agent of a worker, politely first. Its work is still collected. An unknown target, or one that has
         ended, is ignored."""
         ...
 
     def kill(self, target: Target) -> None:
-        """Kill the processes of a worker at once; its work is still collected."""
+        """Kill the processes of a worker at once. Its work is still collected."""
         ...
 
     def close(self) -> None:

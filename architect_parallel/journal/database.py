@@ -1,7 +1,7 @@
 """The journal of a repository: the events of its runs, the operations on them, and the locks of live runs.
 
-Events that `append` has returned survive a kill and a power cut. (A plain buffered file lost acknowledged records in 53
-of 60 kills, and raw appends write short on a full disk without an error.) Events of a run are numbered from 1 without
+Events that `append` has returned survive a kill and a power cut. A plain buffered file lost acknowledged records in 53
+of 60 kills. Raw appends write short on a full disk without an error. Events of a run are numbered from 1 without
 gaps and never change. Only a run that has made nothing can be removed. A repository without a journal has no runs.
 """
 
@@ -33,11 +33,11 @@ _WITHOUT_FILES = (
 
 
 class Journal(OperationLog, RunLocks):
-    """The journal of one repository. Safe to use from several threads; errors are `EnvironmentProblem`."""
+    """The journal of one repository. Safe to use from several threads. Errors are `EnvironmentProblem`."""
 
     @classmethod
     def of(cls, repository: Repository) -> Journal:
-        """The journal of a repository; see `open`."""
+        """The journal of a repository. See `open`."""
         return cls.open(repository.state_dir, root=repository.root)
 
     @classmethod
@@ -57,7 +57,7 @@ class Journal(OperationLog, RunLocks):
         return journal
 
     def append(self, entries: Iterable[tuple[str, int | None, Event]]) -> list[Recorded]:
-        """Record (run id, worker id or `None`, event) in this order, all or none; durable on return.
+        """Record (run id, worker id or `None`, event) in this order, all or none. Durable on return.
 
         `AgentOutput` is not stored: it is returned with `seq` 0.
 
@@ -84,7 +84,7 @@ class Journal(OperationLog, RunLocks):
         return recorded
 
     def adopt(self, recorded: Sequence[Recorded]) -> None:
-        """Record the events of an imported run with their own times, all or none; durable on return.
+        """Record the events of an imported run with their own times, all or none. Durable on return.
 
         Raises:
             NothingToDo: The journal has this run already.
@@ -114,7 +114,7 @@ class Journal(OperationLog, RunLocks):
     def recorded(
         self, run_id: str, after_seq: int = 0, *, files: bool = True, workers: Collection[int] = ()
     ) -> list[Recorded]:
-        """The run's events with a `seq` above `after_seq`, in order; empty for an unknown run.
+        """The run's events with a `seq` above `after_seq`, in order. Empty for an unknown run.
 
         Events of a type that this version does not know (written by a newer one) are left out.
 
@@ -181,7 +181,7 @@ class Journal(OperationLog, RunLocks):
         return fits[0]
 
     def fitting(self, text: str) -> list[str]:
-        """The ids of the runs that `text` may stand for, newest first; see `find`."""
+        """The ids of the runs that `text` may stand for, newest first. See `find`."""
         runs = self.run_ids()
         if text == "latest" or text in runs:
             return runs[:1] if text == "latest" else [text]

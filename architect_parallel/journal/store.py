@@ -48,7 +48,7 @@ _BUSY_TIMEOUT_S = 30.0
 
 
 class Store:
-    """The SQLite file at `<state_dir>/runs.db`. Safe to use from several threads; errors are `EnvironmentProblem`."""
+    """The SQLite file at `<state_dir>/runs.db`. Safe to use from several threads. Errors are `EnvironmentProblem`."""
 
     def __init__(self, state_dir: Path, now: Callable[[], datetime], root: Path | None = None) -> None:
         self.state_dir = state_dir
@@ -64,7 +64,7 @@ class Store:
         """SQLite's number of the schema that was found to be this program's. It changes with the schema."""
 
     def close(self) -> None:
-        """Close the database; a second call does nothing. Files that root made are given to the repository's owner."""
+        """Close the database. A second call does nothing. Files that root made are given to the repository's owner."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

@@ -75,7 +75,7 @@ class WorkerView:
     note: str = ""
     """Why it waits or is being stopped."""
     line: str = ""
-    """The newest line that its agent printed; only while the run is watched live."""
+    """The newest line that its agent printed. Only while the run is watched live."""
     started_at: datetime | None = None
     exited_at: datetime | None = None
     """The end of the agent's process."""

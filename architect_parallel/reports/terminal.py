@@ -41,7 +41,7 @@ PERIOD_S = 0.25
 
 
 class ProgressReport:
-    """Shows a run while it goes on. Use as a context manager around the run; `begin` and `take` are its inputs."""
+    """Shows a run while it goes on. Use as a context manager around the run. `begin` and `take` are its inputs."""
 
     def __init__(self, *, as_json: bool, quiet: bool, has_colors: bool = True) -> None:
         self._quiet = quiet

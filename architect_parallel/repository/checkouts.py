@@ -58,5 +58,5 @@ def checkouts(repository: Repository) -> dict[str, list[Checkout]]:
 
 
 def checkout_of(repository: Repository, branch: str) -> Checkout | None:
-    """A checkout that has the branch; `None` means that none has."""
+    """A checkout that has the branch. `None` means that none has."""
     return next(iter(checkouts(repository).get(branch, ())), None)

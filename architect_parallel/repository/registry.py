@@ -92,7 +92,7 @@ def admin_dir_of(repository: Repository, path: Path) -> Path | None:
 def lock_reason(admin_dir: Path) -> str | None:
     """The reason of `git worktree lock`, maybe empty. `None` means that it is not locked.
 
-    `initializing` is git's own reason; see `INITIALIZING`.
+    `initializing` is git's own reason. See `INITIALIZING`.
     """
     try:
         return os.fsdecode((admin_dir / "locked").read_bytes()).strip()

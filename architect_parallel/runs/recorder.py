@@ -69,7 +69,7 @@ class Recorder:
         """Record events in this order, all or none.
 
         Raises:
-            EnvironmentProblem: The journal cannot be written; nothing was recorded.
+            EnvironmentProblem: The journal cannot be written. Nothing was recorded.
         """
         for entry in self.record_silently(entries):
             for listener in tuple(self._listeners):

@@ -92,9 +92,9 @@ class Runner:
         """Run everything to its end and return the result.
 
         Raises:
-            UsageError: A check cannot be started on the base commit; no worker was started.
-            EnvironmentProblem: There is no tree to run the checks of the base commit in; no worker was started.
-            ArchitectParallelError: When the journal cannot be written; all agents have been stopped by then.
+            UsageError: A check cannot be started on the base commit. No worker was started.
+            EnvironmentProblem: There is no tree to run the checks of the base commit in. No worker was started.
+            ArchitectParallelError: When the journal cannot be written. All agents have been stopped by then.
         """
         self.work()
         return self.finish()
@@ -111,7 +111,7 @@ class Runner:
         """Run all waiting workers to their end. It may be called again.
 
         Args:
-            follow: Called first, and after each batch of events until the run is stopped; it may `add`.
+            follow: Called first, and after each batch of events until the run is stopped. It may `add`.
 
         Raises:
             ArchitectParallelError: As `run`.
@@ -157,7 +157,7 @@ class Runner:
         self._recorder.record(events)
 
     def warn(self, message: str) -> None:
-        """Warn of the run as a whole; see `Recorder.warn`."""
+        """Warn of the run as a whole. See `Recorder.warn`."""
         self._recorder.warn(message)
 
     @contextlib.contextmanager

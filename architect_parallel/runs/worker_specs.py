@@ -97,7 +97,7 @@ def require_agent(settings: Settings, name: str) -> AgentProfile:
     """The agent profile called `name`.
 
     Raises:
-        UsageError: It is unknown; the message offers the nearest name.
+        UsageError: It is unknown. The message offers the nearest name.
     """
     return settings.agents[require_known("agent", name, settings.agents)]
 

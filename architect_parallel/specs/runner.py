@@ -24,7 +24,7 @@ from architect_parallel.worktrees.remove import delete_branch
 
 
 class SpecRunner(ParallelRunner):
-    """Run a spec; everything else is as in `ParallelRunner`.
+    """Run a spec. Everything else is as in `ParallelRunner`.
 
     Args:
         say: Takes lines of progress of what lands at the end.
@@ -44,7 +44,7 @@ class SpecRunner(ParallelRunner):
         self._say = say
 
     def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
-        """See `ParallelRunner.execute`; then merge as the spec says."""
+        """See `ParallelRunner.execute`. Then merge as the spec says."""
         return land(super().execute(started), self.here, self._say)
 
     def _draft(self) -> RunPlan:

@@ -27,7 +27,7 @@ OnStarted = Callable[[int, int], None]
 
 @dataclass(slots=True, kw_only=True)
 class ProcessFacts:
-    """The facts about a program, as far as it has come; complete when `consume` returns."""
+    """The facts about a program, as far as it has come. Complete when `consume` returns."""
 
     exit_code: int | None = None
     """Negative means killed by that signal. `None` means that the program did not start or its end is unknown."""
@@ -96,7 +96,7 @@ def run_limited(
     on_tick: Callable[[ProcessFacts], None] = lambda facts: None,
     tick_s: float | None = None,
 ) -> LimitedRun | None:
-    """Run a program to its proven end; return `None` when a stop came first and nothing was started.
+    """Run a program to its proven end. Return `None` when a stop came first and nothing was started.
 
     Args:
         on_output: Takes each chunk of output, without secrets.
@@ -167,7 +167,7 @@ def run_command(
 
     Args:
         timeout_s: `None` means no limit.
-        is_cancelled: Called about four times a second; true stops the command.
+        is_cancelled: Called about four times a second. True stops the command.
         tail_bytes: The part of the output that is kept.
     """
     until = None if timeout_s is None else time.monotonic() + timeout_s

@@ -44,7 +44,7 @@ class WatchedProcess:
     is_stopped: bool = False
 
     def check(self, now_s: float, memory_bytes: int | None = None, processes: int = 0) -> None:
-        """Stop the program when it exceeds a limit; do nothing once it was stopped."""
+        """Stop the program when it exceeds a limit. Do nothing once it was stopped."""
         self._check(
             Observation(
                 elapsed_s=now_s - self.started_s,
@@ -67,7 +67,7 @@ class WatchedProcess:
             self.stop(excess.reason, excess.detail)
 
     def next_deadline_s(self) -> float:
-        """Return the monotonic time of the next time limit; infinite without one."""
+        """Return the monotonic time of the next time limit. Infinite without one."""
         if self.is_stopped:
             return math.inf
         by_timeout = self.started_s + (math.inf if self.limits.timeout_s is None else self.limits.timeout_s)
@@ -93,7 +93,7 @@ class Sampler:
         self._thread: threading.Thread | None = None
 
     def watch(self, watched: WatchedProcess) -> None:
-        """Begin to watch; return at once."""
+        """Begin to watch. Return at once."""
         with self._changed:
             self._watched.append(watched)
             if self._thread is None:
@@ -102,7 +102,7 @@ class Sampler:
             self._changed.notify()
 
     def forget(self, watched: WatchedProcess) -> None:
-        """Stop watching; a program that is not watched is ignored."""
+        """Stop watching. A program that is not watched is ignored."""
         with self._changed:
             if watched in self._watched:
                 self._watched.remove(watched)

@@ -40,7 +40,7 @@ class StopToken:
 
     @property
     def detail(self) -> str:
-        """The reason in words; may be empty."""
+        """The reason in words. May be empty."""
         return self._detail
 
     @property
@@ -53,7 +53,7 @@ class StopToken:
         return self._cancelled_by is not None
 
     def child(self) -> StopToken:
-        """Make a token that is cancelled with this one; a stop of the child leaves this one alone."""
+        """Make a token that is cancelled with this one. A stop of the child leaves this one alone."""
         child = StopToken()
         with self._lock:
             self._children.append(child)
@@ -62,7 +62,7 @@ class StopToken:
         return child
 
     def start(self, begin: Callable[[], Supervised]) -> Supervised | None:
-        """Call `begin` and return the process that it started, or `None` after a stop; then `begin` is not called."""
+        """Call `begin` and return the process that it started, or `None` after a stop. Then `begin` is not called."""
         with self._lock:
             if self._reason is not None:
                 return None

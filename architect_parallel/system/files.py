@@ -266,7 +266,7 @@ def is_locked(path: Path) -> bool:
 
 
 def delete_tree(path: Path) -> None:
-    """Delete a tree that an agent may have written. Modes that forbid it are changed; links are not followed.
+    """Delete a tree that an agent may have written. Modes that forbid it are changed. Links are not followed.
 
     Raises:
         OSError: Something in it cannot be deleted.

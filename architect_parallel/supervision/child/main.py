@@ -1,4 +1,4 @@
-"""The guard and the supervisor; `supervision/child/supervisor.py` explains them."""
+"""The guard and the supervisor. `supervision/child/supervisor.py` explains them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Supervisor:
         self.channel = channel
         self.tree = Tree(config.cookie, channel)
         self.kill_at = INFINITY
-        """When the grace ends; infinite until a stop is ordered."""
+        """When the grace ends. Infinite until a stop is ordered."""
         self.poll = select.poll()
         self.wake, wake_end = os.pipe()
         os.set_blocking(wake_end, False)
@@ -97,7 +97,7 @@ class Supervisor:
         return leaked
 
     def stop(self, grace_s: float) -> None:
-        """Set the end of the grace; a later order can only bring it forward."""
+        """Set the end of the grace. A later order can only bring it forward."""
         self.kill_at = min(self.kill_at, time.monotonic() + grace_s)
 
     def pause_while(self, condition: Callable[[], bool], until: float) -> None:
@@ -106,7 +106,7 @@ class Supervisor:
             self.pause(until)
 
     def pause(self, until: float) -> None:
-        """Sleep until an event, `until`, or the end of the grace; then take orders and reap."""
+        """Sleep until an event, `until`, or the end of the grace. Then take orders and reap."""
         left_s = min(until, self.kill_at) - time.monotonic()
         timeout_ms = None if left_s == INFINITY else max(0, int(left_s * 1000) + 1)
         for descriptor, _ in self.poll.poll(timeout_ms):

@@ -83,7 +83,7 @@ class Tree:
             self.channel.report("exited", self.exit_code)
 
     def descendants(self) -> dict[int, int]:
-        """pid → parent, from one look; it may miss processes that fork meanwhile."""
+        """pid → parent, from one look. It may miss processes that fork meanwhile."""
         me = os.getpid()
         parents_below: dict[int, int] = {}
         try:
@@ -122,7 +122,7 @@ class Tree:
         return sum(alive(pid) for pid in self.descendants() if pid != self.keeper)
 
     def freeze_and_kill(self) -> set[int]:
-        """Do one round of the kill loop; return the pids that it met."""
+        """Do one round of the kill loop. Return the pids that it met."""
         frozen: dict[int, int] = {}
         if self.keeper:
             self.send(self.keeper, os.getpid(), signal.SIGKILL)  # the kernel kills its whole namespace with it
@@ -143,7 +143,7 @@ class Tree:
         return set(frozen)
 
     def kill_strays(self) -> set[int]:
-        """Kill processes outside the tree with the cookie, which a service started for the agent; return their pids."""
+        """Kill processes outside the tree with the cookie, which a service started for the agent. Return their pids."""
         killed: set[int] = set()
         for pid in carriers(self.cookie):
             try:
@@ -207,7 +207,7 @@ def remove_tree(path: bytes) -> None:
 
 
 def become_subreaper() -> None:
-    """Make this process the parent of orphans below it; do nothing on systems without subreapers (macOS)."""
+    """Make this process the parent of orphans below it. Do nothing on systems without subreapers (macOS)."""
     global adopts
     adopts = LINUX
     _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
