@@ -148,10 +148,11 @@ def _table(gone: Sequence[tuple[str, str]], stays: Sequence[Stays], verb: str, d
         TableColumn(title="NAME", rank=1, least=24),
         TableColumn(title="WHY", rank=3, least=24),
     ]
-    rows: list[list[Cell]] = [[(verb, Style.GOOD), what, short_path(name), "-"] for what, name in gone]
+    rows: list[list[Cell]] = [[(verb, Style.GOOD), what, short_path(name), ""] for what, name in gone]
     for stay in stays:
         style = Style.BAD if stay.failed else Style.CAREFUL
         rows.append([("stays", style), stay.what, short_path(one_line(stay.name)), one_line(stay.reason, 1000)])
-    hints = list(dict.fromkeys(one_line(stay.hint) for stay in stays if stay.hint))[:MOST_HINTS]
-    tries = [part for hint in hints for part in display.wrap(f"try: {hint}", "  ", hanging="  ")]
-    return [*render(columns, rows, display), *tries]
+    hints = list(dict.fromkeys(one_line(stay.hint) for stay in stays if stay.hint))
+    tries = [part for hint in hints[:MOST_HINTS] for part in display.wrap(f"try: {hint}", "  ", hanging="  ")]
+    more = [f"  … and {len(hints) - MOST_HINTS} more (--json lists them)"] if len(hints) > MOST_HINTS else []
+    return [*render(columns, rows, display), *tries, *more]

@@ -18,6 +18,7 @@ from architect_parallel.errors import EnvironmentProblem
 if TYPE_CHECKING:
     from architect_parallel.config.loader import ConfigSource, Loaded
     from architect_parallel.system.program_record import Unconfirmed
+    from architect_parallel.text.display import Display
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -31,7 +32,7 @@ app = typer.Typer(
 @app.command(cls=PlainCommand)
 def show(config: options.Config = None, as_json: options.Json = False) -> None:
     """Print the effective configuration, each value with its origin."""
-    from architect_parallel.cli.console import answer, answer_json, warn
+    from architect_parallel.cli.console import answer, answer_json, display, warn
     from architect_parallel.config.loader import load
 
     loaded = load(_checkout(), config, os.environ, home_dir())
@@ -48,7 +49,7 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
             }
         )
     else:
-        answer(_table(loaded))
+        answer(_table(loaded, display()))
 
 
 @app.command(cls=PlainCommand)
@@ -154,15 +155,20 @@ def _checkout() -> Path | None:
         return None
 
 
-def _table(loaded: Loaded) -> str:
+def _table(loaded: Loaded, display: Display) -> str:
     from architect_parallel.config.yaml_source import dotted, walk
+    from architect_parallel.reports.table import TableColumn, render
 
     origins = loaded.settings.origins
     rows = [(key, _value(value, 60), origins[key]) for path, value in walk(loaded.document) if (key := dotted(path))]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"# {source.kind}: {source.path} ({_state(source)})" for source in loaded.sources]
-    lines += [f"{key:{widths[0]}}  {value:{widths[1]}}  {origin}" for key, value, origin in rows]
-    return "\n".join(lines)
+    columns = [
+        TableColumn(title="SETTING", rank=0),
+        TableColumn(title="VALUE", rank=1, least=12),
+        TableColumn(title="FROM", rank=2, least=12),
+    ]
+    heading, *table = render(columns, rows, display)
+    return "\n".join([*lines, *([] if display.is_pipe else [heading]), *table])
 
 
 def _state(source: ConfigSource) -> str:

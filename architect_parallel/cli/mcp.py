@@ -21,7 +21,7 @@ def mcp(
         typer.Option(min=0, max=3, metavar="N", help="Let agents of workers start runs too, down to this depth."),
     ] = 0,
 ) -> None:
-    """Serve this repository to an agent or an editor over the Model Context Protocol.
+    """Let an agent or an editor start runs here, as an MCP server.
 
     Tools: run_parallel, status, result, diff, compare, merge, cancel. Requests come on stdin, answers go to stdout.
     """
