@@ -26,6 +26,7 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.journal.selection import find_workers
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
+from architect_parallel.runs.containment import require_containment
 from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.task_sources import require_tasks
@@ -111,6 +112,7 @@ def _next_attempt(
         require_linked(here.repository, Path(spec.worktree_path))
     backend = require_backend(here.backends, spec.backend)
     require_ready(here.backends, backend, {spec.model}, here.environ)
+    require_containment(spec, here)
     session = _resumable(result.session_id) if backend.capabilities.sessions else None
     lost = (
         f"backend {backend.name} has no session to go on with: the agent sees its files, not the earlier conversation"

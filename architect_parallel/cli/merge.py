@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,12 @@ _WHY = {"conflict": "it conflicts", "check": "it breaks a check", "not_successfu
 """Why a worker is left out, in words."""
 
 
+@options.run_options(
+    *("sandbox", "network", "allow_hosts"),
+    before="push",
+    sandbox="With --resolve: contain that agent: auto, off, write or closed [as configured].",
+    network="With --resolve: network of that agent: open, hosts or none [as configured].",
+)
 def merge(
     words: Annotated[
         list[str] | None,
@@ -53,6 +59,7 @@ def merge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen and move nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     config: options.Config = None,
+    **flags: Any,
 ) -> int:
     """Land one result on a branch, or several combined.
 
@@ -68,6 +75,8 @@ def merge(
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", hint="architect merge --help")
     if best and every:
         raise UsageError("--best and --all exclude each other", hint="architect merge --help")
+    if resolve is None and any(flags.values()):
+        raise UsageError("--sandbox, --network and --allow-host need --resolve", hint="leave them out")
     selection = _selected(words, "--best" if best else "--all" if every else None)
     request = merging.MergeRequest(
         run=selection.run_id,
@@ -79,6 +88,7 @@ def merge(
         push=push or pull_request or pr_each,
         pull_request=pull_request or pr_each,
         dry_run=dry_run,
+        containment=options.request(flags),
     )
     return land_each(request, config, as_json=as_json) if pr_each else land(request, config, as_json=as_json)
 

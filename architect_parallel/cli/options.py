@@ -39,7 +39,7 @@ CHECK = "Command that every finished result must pass; repeatable."
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the final result.")]
 
 
-Command = Callable[..., None]
+Command = Callable[..., int | None]
 
 _FLAG_TYPES: Mapping[str, Any] = {
     "Boolean": bool | None,

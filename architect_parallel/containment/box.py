@@ -30,13 +30,16 @@ class Box:
     """The containment of the programs of one worker, judge or resolver."""
 
     sandbox: Sandbox
-    repository: Repository
+    repository: Repository | None
+    """`None` means that the directory is in none."""
     run_dir: Path
     environ: Mapping[str, str]
     directory: Path
     """The worktree, or the directory that they work in."""
     name: str
     """Its name in the run's directory: of its repository, its home, its prompt."""
+    home: Path | None = None
+    """The home of the agent. `None` means that it is in the run's directory."""
     read: tuple[Path, ...] = ()
     """Further places of this program that they read."""
     write: tuple[Path, ...] = ()
@@ -54,21 +57,22 @@ class Box:
         if not self.sandbox.is_contained:
             return launch
         sandbox = self._with_packages()
-        own_repository = self.run_dir / "repo" / self.name
+        own_repository, repository = self.run_dir / "repo" / self.name, self.repository
         # Files of submodules and of git-lfs are kept elsewhere, so that they outlive the worker's repository.
         modules = Path(os.path.realpath(own_repository / "modules"))
-        large_files = self.repository.common_dir / "lfs"
+        large_files = () if repository is None else (repository.common_dir / "lfs",)
         state = self.run_dir / "state"
-        self.lent.extend(lend(state / self.name))
+        home = self.home or state / self.name
+        self.lent.extend(lend(home))
         budget_files = [entry for entry in state.iterdir() if entry.is_file()] if state.is_dir() else []
         places = ProfilePlaces(
             home=Path(self.environ.get("HOME") or "/nonexistent"),
             directory=self.directory,
-            checkout=self.repository.main_checkout,
-            architect_dir=self.repository.state_dir,
-            write=(own_repository, modules, large_files, state / self.name, *budget_files, *self.write),
-            read=(self.run_dir / "prompts" / f"{self.name}.txt", *links(state / self.name), *self.read),
-            objects=(self.repository.common_dir / "objects",),
+            checkout=None if repository is None else repository.main_checkout,
+            architect_dir=None if repository is None else repository.state_dir,
+            write=(own_repository, modules, *large_files, home, *budget_files, *self.write),
+            read=(self.run_dir / "prompts" / f"{self.name}.txt", *links(home), *self.read),
+            objects=() if repository is None else (repository.common_dir / "objects",),
             caches=tuple(Path(self.environ[name]) for name in CACHE_PLACES if self.environ.get(name)),
             scratch=self._scratch(),
         )

@@ -6,11 +6,12 @@ A level that somebody asked for is had, or nothing starts. `auto` takes the best
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from architect_parallel.containment.landlock import gaps
 from architect_parallel.domain import (
     AUTO,
+    Limits,
     Mechanism,
     Network,
     Sandbox,
@@ -62,6 +63,16 @@ class Decision:
     by_default: bool = False
     """Nobody asked for it: it is what `auto` gave."""
 
+    def sandbox_of(self, limits: Limits, *, in_place: bool = False) -> Sandbox:
+        """The containment of a program with these limits.
+
+        Args:
+            in_place: It works in the user's own directory, which is meant for it: there nothing is held by default.
+        """
+        if not self.sandbox.is_contained or (in_place and self.by_default):
+            return Sandbox()
+        return replace(self.sandbox, processes=limits.processes)
+
 
 def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
     """The containment of a worker.
@@ -75,6 +86,8 @@ def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
     if level == SandboxLevel.OFF:
         if wanted.network not in (None, Network.OPEN):
             raise UsageError(f"--network {network} needs a sandbox", hint="--sandbox write")
+        if wanted.has_host_flag:
+            raise UsageError("--allow-host needs a sandbox", hint="--sandbox write --network hosts")
         return Decision(sandbox=Sandbox())
     if network is not Network.HOSTS and wanted.has_host_flag:
         raise UsageError("--allow-host needs the network hosts", hint="--network hosts")

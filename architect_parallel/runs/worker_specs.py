@@ -19,7 +19,6 @@ from architect_parallel.domain import (
     Complexity,
     Isolation,
     Limits,
-    Sandbox,
     SandboxMode,
     Settings,
     Task,
@@ -89,7 +88,7 @@ def resolve_task(task: Task, given: Assignment, options: RunOptions, here: Works
         agent=agent,
         model=model,
         limits=worker_limits(options, task),
-        containment=containment_of(task, agent, backend.name, options, here),
+        containment=containment_of(task, agent, backend, options, here.settings, here.environ),
     )
 
 
@@ -151,8 +150,7 @@ def draft_spec(
         agent=order.agent,
         approval_mode=order.agent.approval_mode or approval,
         sandbox_mode=order.agent.sandbox_mode or SandboxMode.DEFAULT,
-        # In place it is the user's own directory, and work that is meant for it: there nothing is held by default.
-        sandbox=Sandbox() if in_place and order.containment.by_default else _contained(order),
+        sandbox=order.containment.sandbox_of(order.limits, in_place=in_place),
         limits=order.limits,
         branch="",
         worktree_path=place.directory if in_place else "",
@@ -175,11 +173,6 @@ def draft_spec(
         tags=task.tags,
         meta=task.meta,
     )
-
-
-def _contained(order: ResolvedTask) -> Sandbox:
-    sandbox = order.containment.sandbox
-    return replace(sandbox, processes=order.limits.processes) if sandbox.is_contained else sandbox
 
 
 def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSpec, ...]:

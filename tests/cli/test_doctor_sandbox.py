@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from support.console import Architect
+from support.mechanisms import needs_namespaces
 
-from architect_parallel.containment.probe import WITHOUT, problem_with
-from architect_parallel.domain import Mechanism
-
-needs_namespaces = pytest.mark.skipif(
-    problem_with(Mechanism.NAMESPACES) is not None, reason=f"no namespaces: {problem_with(Mechanism.NAMESPACES)}"
-)
+from architect_parallel.containment.probe import WITHOUT
 
 
 @needs_namespaces

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.mechanisms import needs_landlock, needs_namespaces
 
 from architect_parallel.containment import landlock
-from architect_parallel.containment.probe import WITHOUT, problem_with
-from architect_parallel.domain import Mechanism
+from architect_parallel.containment.probe import WITHOUT
 
 HERE = Path(__file__).resolve().parent
 SOMEBODY = 54321
@@ -41,12 +41,6 @@ LANDLOCK_GAPS = (
 LEAST = {"root": 70, "user": 55}
 """Acts that must succeed in the control: fewer would prove little."""
 
-needs_namespaces = pytest.mark.skipif(
-    problem_with(Mechanism.NAMESPACES) is not None, reason=f"no namespaces: {problem_with(Mechanism.NAMESPACES)}"
-)
-needs_landlock = pytest.mark.skipif(
-    problem_with(Mechanism.LANDLOCK) is not None, reason=f"no Landlock: {problem_with(Mechanism.LANDLOCK)}"
-)
 IDENTITIES = ["root", "user"] if os.geteuid() == 0 else ["user"]
 
 

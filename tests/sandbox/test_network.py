@@ -9,15 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 from support.console import Architect
+from support.mechanisms import needs_namespaces
 
 from architect_parallel.containment.egress import Proxy
-from architect_parallel.containment.probe import problem_with
-from architect_parallel.domain import Mechanism
 from architect_parallel.text.hosts import Rule, read_rule
 
-needs_namespaces = pytest.mark.skipif(
-    problem_with(Mechanism.NAMESPACES) is not None, reason=f"no namespaces: {problem_with(Mechanism.NAMESPACES)}"
-)
 FETCH = """python3 - <<'END'
 import socket, urllib.request
 def attempt(name, act):

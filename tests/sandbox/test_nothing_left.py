@@ -11,13 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 from support.console import Architect
+from support.mechanisms import needs_namespaces
 
-from architect_parallel.containment.probe import problem_with
-from architect_parallel.domain import Mechanism
-
-pytestmark = pytest.mark.skipif(
-    problem_with(Mechanism.NAMESPACES) is not None, reason=f"no namespaces: {problem_with(Mechanism.NAMESPACES)}"
-)
+pytestmark = needs_namespaces
 TASK = "echo x > /tmp/file; (setsid sleep 1000 &) ; sleep 1000 & touch started; sleep 1000"
 
 
