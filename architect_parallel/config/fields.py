@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from architect_parallel.scheduling.check_policy import read_command
 from architect_parallel.scheduling.scopes import read_pattern
-from architect_parallel.text.names import read_identifier, read_model
+from architect_parallel.text.names import LABEL_PATTERN, read_identifier, read_label, read_model
 from architect_parallel.text.quantities import (
     MOST_RETRIES,
     SMALLEST_MEMORY_BYTES,
@@ -125,6 +125,11 @@ def read_mapping(value: object) -> dict[str, Any]:
     return value
 
 
+def _needs(value: object) -> dict[str, int]:
+    """Labels of a host, each with an amount."""
+    return {read_label(str(name)): read_count(_written(amount)) for name, amount in read_mapping(value).items()}
+
+
 def _checks(value: object) -> tuple[str, ...]:
     """A list of commands, or a text with one in each line (an environment variable has no lists)."""
     if isinstance(value, str):
@@ -183,6 +188,17 @@ FilledTexts = Annotated[tuple[str, ...], BeforeValidator(read_filled_texts), _TE
 _Pattern = Annotated[str, BeforeValidator(lambda value: read_pattern(read_text(value)))]
 Scope = Annotated[tuple[_Pattern, ...], BeforeValidator(read_list), _TEXTS]
 Meta = Annotated[dict[str, Any], BeforeValidator(read_mapping), WithJsonSchema({"type": "object"})]
+Needs = Annotated[
+    dict[str, int],
+    BeforeValidator(_needs),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": LABEL_PATTERN},
+            "additionalProperties": {"type": "integer", "minimum": 1},
+        }
+    ),
+]
 Boolean = Annotated[bool, BeforeValidator(read_boolean)]
 Count = Annotated[
     int,

@@ -175,23 +175,9 @@ class Placer:
 
     def _infos(self) -> dict[str, HostInfo]:
         try:
-            members = self.members()
+            return ask_all(self.members(), self.call)
         except LinkBroken:
             return {}
-        infos: dict[str, HostInfo] = {}
-
-        def ask(address: str) -> None:
-            try:
-                infos[address] = from_message(HostInfo, self.call(address, "hello", {}, HELLO_S))
-            except (LinkBroken, ValueError):
-                return
-
-        threads = [threading.Thread(target=ask, args=(address,), name=f"hello-{address}") for address in members]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return infos
 
     def _match(self, infos: Mapping[str, HostInfo]) -> list[HostPlace]:
         """Grant what fits. A grant whose order the host does not count yet takes room here."""
@@ -220,3 +206,21 @@ class Placer:
                 del self._wishes[key]
                 places.append(place)
             return places
+
+
+def ask_all(members: Collection[str], call: Callable[[str, str, Message, float], Message]) -> dict[str, HostInfo]:
+    """Ask hosts for `hello`, all at the same time. One that does not answer is left out."""
+    infos: dict[str, HostInfo] = {}
+
+    def ask(address: str) -> None:
+        try:
+            infos[address] = from_message(HostInfo, call(address, "hello", {}, HELLO_S))
+        except (LinkBroken, ValueError):
+            return
+
+    threads = [threading.Thread(target=ask, args=(address,), name=f"hello-{address}") for address in members]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return infos

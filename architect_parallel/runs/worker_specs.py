@@ -164,6 +164,7 @@ def draft_spec(
         retries=options.over("retries", task.retries),
         refine=options.refine,
         complexity=task.complexity or Complexity.LOW,
+        needs=task.needs,
         on_partial=task.on_partial,
         role=task.role,
         role_name=task.role_name,
