@@ -45,6 +45,7 @@ class Reason(StrEnum):
     CANCELED = "canceled"
     RUN_BUDGET = "run_budget"
     DEPENDENCY_FAILED = "dependency_failed"
+    HOST_LOST = "host_lost"
 
 
 class Outcome(StrEnum):

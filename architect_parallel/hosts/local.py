@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import Reason, Role, Status, WorkerSpec
-from architect_parallel.events import BaselineFinished, Event, WorkerFinished
+from architect_parallel.events import BaselineFinished, Event, WorkerFinished, WorkerPlaced
 from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.scheduling.retries import unstarted
 from architect_parallel.supervision.monitor import Sampler
@@ -51,6 +51,13 @@ class LocalHost:
             return WorkerFinished(result=replace(blank, error=error, cost=None), retryable=False)
 
         self._begin(worker_id, work, broken)
+
+    def placed(self, worker_id: int, event: WorkerPlaced) -> None:
+        """See `Host.placed`. Workers of this machine have no place."""
+
+    def attached(self) -> Collection[int]:
+        """See `Host.attached`. The workers of a launcher that died have died with it."""
+        return ()
 
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""

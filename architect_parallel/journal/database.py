@@ -16,7 +16,7 @@ from pathlib import Path
 from architect_parallel.domain import RunPlan, RunResult, WorkerSpec
 from architect_parallel.errors import InternalError, NothingToDo, UsageError
 from architect_parallel.event_json import decode, encode, to_plain
-from architect_parallel.events import AgentOutput, Event, Recorded, RunExtended, RunResumed, RunStarted
+from architect_parallel.events import AgentOutput, Event, EventSource, Recorded, RunExtended, RunResumed, RunStarted
 from architect_parallel.journal.operations import OperationLog
 from architect_parallel.journal.paths import change_event
 from architect_parallel.journal.replay import of_workers, replay
@@ -56,10 +56,15 @@ class Journal(OperationLog, RunLocks):
             journal._connect(create=False)
         return journal
 
-    def append(self, entries: Iterable[tuple[str, int | None, Event]]) -> list[Recorded]:
-        """Record (run id, worker id or `None`, event) in this order, all or none. Durable on return.
+    def append(
+        self, entries: Iterable[tuple[str, int | None, Event]], sources: Iterable[tuple[str, EventSource]] = ()
+    ) -> list[Recorded]:
+        """Record (run id, worker id or `None`, event) in this order, all or none; durable on return.
 
         `AgentOutput` is not stored: it is returned with `seq` 0.
+
+        Args:
+            sources: (run id, source) of the events that hosts reported; see `cursors`.
 
         Raises:
             EnvironmentProblem: The events could not be made durable (disk full, read-only, damaged). None was stored.
@@ -67,7 +72,8 @@ class Journal(OperationLog, RunLocks):
         entries = list(entries)
         now = self._now()
         time_ = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as the codec stores it
-        if all(isinstance(event, AgentOutput) for _, _, event in entries):
+        sources = list(sources)
+        if not sources and all(isinstance(event, AgentOutput) for _, _, event in entries):
             return [Recorded(run_id=run, seq=0, time=time_, worker_id=worker, event=ev) for run, worker, ev in entries]
         recorded = []
         with self._transaction() as database:
@@ -81,7 +87,22 @@ class Journal(OperationLog, RunLocks):
                     row = (run_id, seq, to_plain(time_), worker_id, *self._encoded(event))
                     database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
                 recorded.append(Recorded(run_id=run_id, seq=seq, time=time_, worker_id=worker_id, event=event))
+            for run_id, source in sources:
+                database.execute(
+                    "INSERT INTO cursors VALUES (?, ?, ?)"
+                    " ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq",
+                    (run_id, source.host_id, source.seq),
+                )
         return recorded
+
+    def cursors(self, run_id: str) -> dict[str, int]:
+        """The id of each host of the run → the number of the newest event of its journal that is recorded here.
+
+        It is stored in one transaction with the events, so no event is recorded twice and none is left out.
+        """
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'cursors'"):
+            return {}  # a journal of version 1
+        return dict(self._rows("SELECT host_id, seq FROM cursors WHERE run_id = ?", (run_id,)))
 
     def adopt(self, recorded: Sequence[Recorded]) -> None:
         """Record the events of an imported run with their own times, all or none. Durable on return.
@@ -108,6 +129,7 @@ class Journal(OperationLog, RunLocks):
         """
         with self._transaction() as database:
             database.execute("DELETE FROM events WHERE run_id = ?", (run_id,))
+            database.execute("DELETE FROM cursors WHERE run_id = ?", (run_id,))
             database.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
         shutil.rmtree(self.run_dir(run_id), ignore_errors=True)
 

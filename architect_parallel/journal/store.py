@@ -22,7 +22,7 @@ from architect_parallel.system.files import hand_over_tree, locked, ownership_hi
 from architect_parallel.system.git import make_state_dir
 from architect_parallel.text.sanitize import one_line
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE runs (position INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE);
 CREATE TABLE events (
@@ -34,15 +34,23 @@ CREATE TABLE operations (
     finished TEXT, undone TEXT
 );
 """
+_CURSORS = """
+CREATE TABLE cursors (run_id TEXT NOT NULL, host_id TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run_id, host_id))
+WITHOUT ROWID;
+"""
+"""Added by version 2: how much of each host's journal is recorded here."""
 _STATEMENTS = frozenset(
     {
-        *(f"CREATE TABLE {statement.strip()}" for statement in _SCHEMA.replace(";", "").split("CREATE TABLE ")[1:]),
+        *(
+            f"CREATE TABLE {statement.strip()}"
+            for statement in (_SCHEMA + _CURSORS).replace(";", "").split("CREATE TABLE ")[1:]
+        ),
         "CREATE TABLE sqlite_sequence(name,seq)",
     }
 )
 """The text of every table, as SQLite keeps it."""
-_TABLES = frozenset({"runs", "events", "operations"})
-_GIVEN_NAMES = frozenset({"sqlite_autoindex_runs_1", "sqlite_autoindex_events_1"})
+_TABLES = frozenset({"runs", "events", "operations", "cursors"})
+_GIVEN_NAMES = frozenset({"sqlite_autoindex_runs_1", "sqlite_autoindex_events_1", "sqlite_autoindex_cursors_1"})
 """The indexes that SQLite makes by itself. They have no text."""
 _BUSY_TIMEOUT_S = 30.0
 
@@ -139,7 +147,12 @@ class Store:
                 self.path.chmod(0o600)
                 share(self.path)  # SQLite gives the files beside it the same mode and, as root, the same owner
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                connection.executescript(
+                    f"BEGIN IMMEDIATE; {_SCHEMA} {_CURSORS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                )
+            elif version() < SCHEMA_VERSION:
+                self._require_own_schema(connection)
+                connection.executescript(f"BEGIN IMMEDIATE; {_CURSORS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     def _require_own_schema(self, connection: sqlite3.Connection) -> None:
         """Refuse a journal with anything that this program did not make. A trigger could change what is recorded.

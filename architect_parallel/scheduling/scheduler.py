@@ -8,7 +8,7 @@ events that follow, for the caller to record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -156,6 +156,11 @@ class Scheduler:
         self._workers[spec.worker_id].started_s = now_s
         self._providers.started(spec, now_s)
         return spec
+
+    def begin_again(self, worker_ids: Collection[int], now_s: float) -> list[WorkerSpec]:
+        """Move the waiting workers whose attempts already run on hosts to the running ones, whatever the limits."""
+        indexes = [index for index, entry in enumerate(self.waiting) if entry.spec.worker_id in worker_ids]
+        return [self.begin(index, now_s) for index in reversed(indexes)]
 
     def throttled(self, worker_id: int, now_s: float) -> None:
         """Note that a running worker's provider refused it. Its agent tries again by itself."""
