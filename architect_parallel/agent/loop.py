@@ -38,7 +38,7 @@ class Report:
     retry_after_s: float | None = None
     warnings: tuple[str, ...] = ()
     sandbox: SandboxReport | None = None
-    """The containment. `None` means that this process contained nothing; the one that started it may have."""
+    """The containment. `None` means that this process contained nothing. The one that started it may have."""
 
     def to_json(self) -> dict[str, Any]:
         """The public JSON form."""

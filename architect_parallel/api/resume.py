@@ -122,7 +122,7 @@ def resume(
 def contained_todo(
     todo: Sequence[WorkerSpec], plan: RunPlan, words: ParallelConfig | None, here: Workspace
 ) -> list[WorkerSpec]:
-    """The workers `todo` with the containment that they run again with; arguments and errors as for `resume`."""
+    """The workers `todo` with the containment that they run again with. Arguments and errors as for `resume`."""
     options = resolve(words or ParallelConfig(), here.settings.parallel)
     planned = {spec.worker_id: spec.backend for spec in plan.workers}
     return [contained_again(spec, planned[spec.worker_id], options, here) for spec in todo]
@@ -181,7 +181,7 @@ def resumable(
     config_file: Path | None = None,
     words: ParallelConfig | None = None,
 ) -> tuple[str, list[WorkerSpec]]:
-    """Return the id of a run and the workers that `resume` would run, each with its next attempt; raises like it."""
+    """Return the id of a run and the workers that `resume` would run, each with its next attempt. Raises like it."""
     here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)

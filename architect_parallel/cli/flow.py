@@ -145,7 +145,7 @@ def resumed(
     config: Path | None,
     words: ParallelConfig | None = None,
 ) -> RunResult:
-    """Continue a flow and show it live; `answer` and `words` as for `resume_flow`."""
+    """Continue a flow and show it live. `answer` and `words` as for `resume_flow`."""
     from architect_parallel.flows.runner import resume_flow
 
     report = progress_report(as_json=as_json, quiet=quiet)

@@ -78,7 +78,7 @@ def serve(
     tls_dir: options.TlsDir = None,
     insecure: options.Insecure = False,
 ) -> None:
-    """Run the scheduler of a Dask cluster. Ctrl-C or SIGTERM ends it; hosts and agents go on without it."""
+    """Run the scheduler of a Dask cluster. Ctrl-C or SIGTERM ends it. Hosts and agents go on without it."""
     from architect_parallel.api.host_process import serve_scheduler
 
     serve_scheduler(listen, options.link_options(tls_dir, insecure=insecure), answer)

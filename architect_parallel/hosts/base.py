@@ -1,7 +1,7 @@
 """The contract of a host, which runs workers: plain data in, events out.
 
 A host gets a `WorkerSpec` and reports everything through the `emit` it was made with. Each start ends with exactly one
-`WorkerFinished`, also after a failure; a further attempt of a worker is another start. `LocalHost` is this machine.
+`WorkerFinished`, also after a failure. A further attempt of a worker is another start. `LocalHost` is this machine.
 `RemoteHost` sends the base commit to other machines as a bundle and brings a bundle back.
 """
 

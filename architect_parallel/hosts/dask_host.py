@@ -162,7 +162,7 @@ def _is_wanted(worker: Any, task: str) -> bool:
 
 
 async def hold_place(task: str, key: str, needs: Mapping[str, int], topic: str) -> None:
-    """The place task. Dask imports it by name on a host; anywhere else it fails at once."""
+    """The place task. Dask imports it by name on a host. Anywhere else it fails at once."""
     import distributed
 
     worker: Any = distributed.get_worker()

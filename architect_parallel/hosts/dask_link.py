@@ -162,7 +162,7 @@ class DaskLink:
         self._grants.put(event[1])
 
     def _submit(self) -> None:
-        """Submit what fits into the free places; make claims again that wait at a busy host."""
+        """Submit what fits into the free places. Make claims again that wait at a busy host."""
         client = self._living()
         now = time.monotonic()
         with self._lock:

@@ -81,7 +81,7 @@ def read_url(url: str, what: str = "--hosts") -> tuple[str, int]:
 
 
 def security(options: LinkOptions, distributed: Any, role: str = "client") -> Any:
-    """The TLS settings of a connection; `None` with `--insecure`.
+    """The TLS settings of a connection. `None` with `--insecure`.
 
     Args:
         role: One of `certificates.ROLES`, for the hint.

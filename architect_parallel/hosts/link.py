@@ -1,7 +1,7 @@
 """The contract of a link, which is all that an engine has to give: members, one request to one host, and places.
 
 The engine places: an engine with a scheduler of its own (Dask) claims a place there. `Placer` does it for links whose
-engine has none (ssh, in memory). A place only names the process that may get an order; the host has the last word and
+engine has none (ssh, in memory). A place only names the process that may get an order. The host has the last word and
 may refuse the order. So a place that is claimed twice never starts an agent twice.
 """
 
@@ -73,7 +73,7 @@ class Link(Protocol):
         ...
 
     def ask_place(self, key: str, needs: Mapping[str, int], avoid: Collection[str] = ()) -> None:
-        """Ask for a place and return at once; `granted` has it when there is one.
+        """Ask for a place and return at once. `granted` has it when there is one.
 
         Args:
             needs: Resources beyond the place itself (`HostInfo.resources`), such as `{"gpu": 1}`.

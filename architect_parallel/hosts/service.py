@@ -27,7 +27,7 @@ class HostService:
         """Args:
         root: The host's directory. It is made if it is missing, and locked while the service lives.
         slots: Agents that may run at the same time.
-        environ: The host's environment; agents get what their allow-lists name.
+        environ: The host's environment. Agents get what their allow-lists name.
         labels: Further resources, such as `{"gpu": 1}`. `None` means none.
 
         Raises:

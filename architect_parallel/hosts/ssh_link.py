@@ -1,6 +1,6 @@
 """The link `ssh://HOST,USER@HOST:PORT`: one OpenSSH client for each host, which runs `architect host --stdio` there.
 
-All requests to a host share its connection. A lost connection loses its requests and no agent (`hosts.stdio`); the
+All requests to a host share its connection. A lost connection loses its requests and no agent (`hosts.stdio`). The
 next request connects again.
 """
 
@@ -72,7 +72,7 @@ def open_link(url: str, options: LinkOptions) -> SshLink:
 
 
 class SshLink:
-    """See `Link`. All hosts of the URL are members all the time; a request to one that cannot be reached is broken."""
+    """See `Link`. All hosts of the URL are members all the time. A request to one that cannot be reached is broken."""
 
     def __init__(self, destinations: Mapping[str, SshDestination], command: Sequence[str] = COMMAND) -> None:
         self._destinations = destinations
@@ -104,7 +104,7 @@ class SshLink:
                     connection.close()
 
     def _connected(self, address: str, deadline: float) -> _Connection:
-        """The living connection to a host; a new one if there is none."""
+        """The living connection to a host. A new one if there is none."""
         destination = self._destinations.get(address)
         if destination is None:
             raise LinkBroken(f"{address}: no host of this name")

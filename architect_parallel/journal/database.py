@@ -59,12 +59,12 @@ class Journal(OperationLog, RunLocks):
     def append(
         self, entries: Iterable[tuple[str, int | None, Event]], sources: Iterable[tuple[str, EventSource]] = ()
     ) -> list[Recorded]:
-        """Record (run id, worker id or `None`, event) in this order, all or none; durable on return.
+        """Record (run id, worker id or `None`, event) in this order, all or none. Durable on return.
 
         `AgentOutput` is not stored: it is returned with `seq` 0.
 
         Args:
-            sources: (run id, source) of the events that hosts reported; see `cursors`.
+            sources: (run id, source) of the events that hosts reported. See `cursors`.
 
         Raises:
             EnvironmentProblem: The events could not be made durable (disk full, read-only, damaged). None was stored.
