@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-agent
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-real fuzz coverage check bench docs site changelog dist format lock clean
+.PHONY: demo test test-real fuzz coverage check bench docs site recording changelog dist format lock clean
 
 demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scripted models
 	@$(BIN)/architect demo
@@ -48,6 +48,9 @@ docs: $(DEV_STAMP)  ## The generated documents: command reference, JSON schemas
 site: $(DEV_STAMP)  ## The documents as a site in build/site, without the network; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
+
+recording: $(DEV_STAMP)  ## The README's recording anew: real commands, the demo's agents, no network
+	@$(BIN)/python docs/recording.py
 
 changelog: $(DEV_STAMP)  ## The fragments in changelog.d become the section of VERSION in CHANGELOG.md; VERSION=1.2.3
 	@test -n "$(VERSION)" || { echo "no version given (try: make changelog VERSION=1.2.3)" >&2; exit 2; }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def doctor(
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Try what a contained agent must not be able to do, in a scratch place.")
+        bool, typer.Option("--sandbox", help="Try in a scratch place what a contained agent must not be able to do.")
     ] = False,
     hosts: Annotated[
         str | None,
@@ -33,7 +33,8 @@ def doctor(
 ) -> None:
     """Check what this machine can do and what is wrong.
 
-    Git, the repository, supervision, memory, disk, backends. Exit 3 when something makes runs impossible.
+    It looks at git, the repository, supervision, containment, memory, disk and backends. The exit code is 3 if no
+    run is possible.
     """
     from architect_parallel.api.cluster import finding_of, plain_report
     from architect_parallel.api.doctor import examine

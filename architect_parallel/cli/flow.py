@@ -172,7 +172,7 @@ def _asking(report: ProgressReport) -> Callable[[Demand], str | None]:
 
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
-    """Check a flow and its sub-flows. Every fault is listed."""
+    """Check a flow and its sub-flows, and list all faults."""
     from architect_parallel.flows.plan import read_flow
     from architect_parallel.runs.workspace import load_workspace
 

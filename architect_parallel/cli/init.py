@@ -54,7 +54,7 @@ def init(
 ) -> None:
     """Ask three questions and write the configuration.
 
-    They are about the default agent, the place of worktrees, and the checks that every result must pass.
+    They ask which agent runs by default, where worktrees go, and which checks every result must pass.
 
     The agent and the place go into your own configuration, the checks into .architect-parallel.yaml of the repository.
     What is configured already is the default of each question.

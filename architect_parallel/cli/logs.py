@@ -31,9 +31,9 @@ def logs(
 ) -> None:
     """Show what the agents said and did.
 
-    What they wrote, which tools they called, and the results, each folded to a line.
+    You see what each agent wrote, which tools it called, and the first line of each result.
 
-    `--wide` shows whole results. What is no event of the agent is shown as it is, without control sequences.
+    `--wide` shows whole results. Other output is shown as it is, without control sequences.
     """
     from architect_parallel.journal.logs import log_files
     from architect_parallel.journal.selection import select

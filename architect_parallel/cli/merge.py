@@ -38,9 +38,7 @@ def merge(
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="Land the best result of each task.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Land every success that merges cleanly and passes.")] = False,
-    into: Annotated[
-        str | None, typer.Option(metavar="BRANCH", help="Branch to land on; default: the current one.")
-    ] = None,
+    into: Annotated[str | None, typer.Option(metavar="BRANCH", help="Branch to land on [the current one].")] = None,
     as_merge: Annotated[bool, typer.Option("--merge", help="Merge as git does (default).")] = False,
     as_squash: Annotated[bool, typer.Option("--squash", help="Land each result as one commit.")] = False,
     as_rebase: Annotated[bool, typer.Option("--rebase", help="Rebase the commits onto the branch.")] = False,
@@ -63,9 +61,9 @@ def merge(
 ) -> int:
     """Land one result on a branch, or several combined.
 
-    One lands wholly, or not at all. Several are combined on architect/merged-RUN, with the run's checks after each.
-    What conflicts or breaks a check is left out and named (exit 5). The branch moves last, and `architect undo` takes
-    it back.
+    One result lands wholly or not at all. Several are combined on architect/merged-RUN, and the run's checks run
+    after each. A result that conflicts or breaks a check is left out and named (exit 5). The branch moves last;
+    `architect undo` takes it back.
     """
     from architect_parallel.api import merge as merging
     from architect_parallel.landing.merge import Method, Pick

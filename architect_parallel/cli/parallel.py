@@ -48,11 +48,17 @@ def parallel(
     ] = None,
     issue: Annotated[
         list[str] | None,
-        typer.Option("--issue", metavar="N", help="Take title and text of this issue as a task, with gh or glab."),
+        typer.Option(
+            "--issue", metavar="N", help="Use the title and text of this issue as a task, through gh or glab."
+        ),
     ] = None,
     from_issues: Annotated[
         str | None,
-        typer.Option("--from-issues", metavar="QUERY", help="A worker for each open issue found: label:agent."),
+        typer.Option(
+            "--from-issues",
+            metavar="QUERY",
+            help="Start a worker for each open issue that this search finds, such as label:agent.",
+        ),
     ] = None,
     repo: Annotated[str | None, typer.Option("--repo", metavar="OWNER/NAME", help="Repository of the issues.")] = None,
     lines: Annotated[

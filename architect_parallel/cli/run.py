@@ -41,13 +41,13 @@ def run(
         Path | None, typer.Option("--task-file", metavar="FILE", help="Read the task from FILE.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="gpt-4o, claude-sonnet-4-6, provider:model, scripted:NAME …")
+        str | None, typer.Option(help="Model: gpt-4o, claude-sonnet-4-6, provider:model, scripted:NAME …")
     ] = None,
     agent: Annotated[
         str, typer.Option(help="Profile: build, plan (reads only), review (reads only), or your own.")
     ] = "build",
     max_steps: Annotated[str, typer.Option(metavar="N", help="Limit of model replies.")] = "50",
-    budget: Annotated[str | None, typer.Option(metavar="USD", help="Stop when this amount is spent.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit, in US dollars.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit: seconds, 30s, 5m, 1h.")] = None,
     api_base: Annotated[
         str | None,

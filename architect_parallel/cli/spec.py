@@ -54,8 +54,8 @@ def run(
 ) -> None:
     """Run a spec: each task as soon as what it depends on is done.
 
-    Each task works in its own worktree, which starts from the merged work of its dependencies. What depends on a
-    task that failed is skipped. Nothing else is.
+    Each task works in its own worktree, which starts from the merged work of its dependencies. Tasks that depend on
+    a failed task are skipped, and no others.
     """
     from architect_parallel.cli.console import progress_report
     from architect_parallel.cli.parallel import print_result, show_plan

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
 TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
@@ -40,12 +41,30 @@ def test_the_site_builds_and_needs_no_other_host(tmp_path: Path) -> None:
     assert {str(page): tags for page in pages if (tags := foreign_resources(page.read_text()))} == {}
     styles = "".join(path.read_text() for path in (tmp_path / "site").rglob("*.css"))
     assert re.findall(r"url\([\"']?https?:", styles) == []
+    assert 'src="recording.svg"' in (tmp_path / "site" / "index.html").read_text()
 
 
 def test_a_foreign_resource_is_noticed() -> None:
     """The control."""
     page = '<script src="https://cdn.example/x.js"></script><img src="a.svg"><a href="https://elsewhere.example">x</a>'
     assert foreign_resources(page) == ['<script src="https://cdn.example/x.js">']
+
+
+def test_the_recording_is_small_and_shows_the_commands_of_its_script() -> None:
+    drawing = (ROOT / "docs" / "recording.svg").read_text()
+    assert len(drawing) < 300_000
+    # What a terminal shows, not what a machine is called: no path, and nothing from elsewhere.
+    assert re.findall(r"/tmp|/home|/root|href=\"[^#]|https?://(?!www\.w3\.org)", drawing) == []
+    texts = {text for element in ElementTree.fromstring(drawing).iter() if (text := (element.text or "").strip())}
+    tree = ast.parse((ROOT / "docs" / "recording.py").read_text())
+    commands = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and re.match(r"architect [a-z]+( |$)", str(node.value))
+    }
+    assert len(commands) >= 4
+    assert {command for command in commands if command not in texts} == set()
+    assert any(text.startswith("1 of 3 succeeded") for text in texts)
 
 
 def texts_of_the_program() -> Iterator[str]:
