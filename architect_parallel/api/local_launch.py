@@ -49,6 +49,9 @@ from architect_parallel.tripwire.monitor import Tripwire
 from architect_parallel.workers.context import WorkerContext
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
 
+DISK_SHARE = 4
+"""The worker that wrote most is stopped below this part of `min_free_disk`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierLaunches:
@@ -193,7 +196,8 @@ class _LocalLaunch:
                 earlier=self.recorder.view.escaped,
             )
             context = replace(context, tripwire=tripwire)
-        return LocalHost(context, emit)
+        least_bytes = here.settings.parallel.min_free_disk // DISK_SHARE
+        return LocalHost(context, emit, least_disk_bytes=least_bytes)
 
     def _debugger(self) -> WorkerSpec | None:
         """The agent that explains failures, in an empty directory. `None` means that the plan has none."""

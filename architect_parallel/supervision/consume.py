@@ -114,6 +114,7 @@ def run_limited(
         stop=stop_token.stop,
         started_s=started_s,
         last_output_s=started_s,
+        places=(launch.cwd, *([] if launch.scratch is None else [launch.scratch]), *launch.places),
     )
     redactors: dict[Stream, Redactor] = {"stdout": Redactor(secrets), "stderr": Redactor(secrets)}
 
