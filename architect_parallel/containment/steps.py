@@ -27,6 +27,7 @@ from architect_parallel.containment.profile import (
     SandboxProfile,
 )
 from architect_parallel.domain import Mechanism, Network, Sandbox
+from architect_parallel.supervision.cgroups import THREADS
 from architect_parallel.supervision.messages import Launch
 from architect_parallel.supervision.process import MOST_LISTENERS
 from architect_parallel.system.files import make_private_dir
@@ -41,8 +42,6 @@ KEPT_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 UNSIGNED = ("commit.gpgSign", "tag.gpgSign")
 """git settings that are off inside."""
-THREADS = 4
-"""The kernel's limit counts threads, not processes: a worker may have so many of them for each process."""
 PROXY_PORT = 3128
 PRIVATE_PLACES = ("/tmp", "/var/tmp")
 

@@ -40,6 +40,8 @@ def spawn(config: Config, channel: int) -> Spawned:
         return Spawned(problem=f"cannot start a process: {error.strerror}")
     if pid == 0:
         try:
+            if config.cgroup:
+                enter_group(config.cgroup)
             if config.cage:
                 enter_cage(config, channel, reports_end, status_end)
             become_agent(config)
@@ -71,6 +73,12 @@ def spawn(config: Config, channel: int) -> Spawned:
     if has_keeper:
         os.close(status)
     return Spawned(problem=problem)
+
+
+def enter_group(group: bytes) -> None:
+    descriptor = os.open(group + b"/cgroup.procs", os.O_WRONLY)
+    os.write(descriptor, b"0")
+    os.close(descriptor)
 
 
 def enter_cage(config: Config, channel: int, reports_end: int, status_end: int) -> None:
