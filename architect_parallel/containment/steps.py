@@ -15,7 +15,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from architect_parallel.containment import landlock
+from architect_parallel.containment import bwrap, landlock
+from architect_parallel.containment.bwrap import Step
 from architect_parallel.containment.egress import Proxy
 from architect_parallel.containment.filters import seccomp_filter
 from architect_parallel.containment.profile import (
@@ -45,8 +46,6 @@ UNSIGNED = ("commit.gpgSign", "tag.gpgSign")
 PROXY_PORT = 3128
 PRIVATE_PLACES = ("/tmp", "/var/tmp")
 
-Step = tuple[str | bytes | Path | int, ...]
-
 
 def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Launch:
     """`launch` as it starts in the sandbox. Makes the scratch directory, which the supervisor removes.
@@ -66,13 +65,12 @@ def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Laun
         env |= _proxy_environment(sandbox)
     if sandbox.mechanism is Mechanism.LANDLOCK:
         env = landlock.environment(env, CACHE_VARIABLES, os.path.realpath(scratch))
+    launch = replace(launch, env=env, scratch=scratch)
+    if sandbox.mechanism is Mechanism.BWRAP:
+        launch = replace(launch, cage=bwrap.WRAPPED)
+        return bwrap.wrapped(launch, tuple(_steps(launch, sandbox, profile)))
     make = _landlock_steps if sandbox.mechanism is Mechanism.LANDLOCK else _steps
-    return replace(
-        launch,
-        env=env,
-        scratch=scratch,
-        cage=tuple(_encoded(step) for step in make(replace(launch, env=env), sandbox, profile)),
-    )
+    return replace(launch, cage=tuple(_encoded(step) for step in make(launch, sandbox, profile)))
 
 
 def _encoded(step: Step) -> bytes:
@@ -229,7 +227,7 @@ def _tool_places(launch: Launch) -> set[str]:
     if program is not None:
         first = os.path.dirname(os.path.abspath(program))
         tools |= {*_with_prefix(first), *_with_prefix(os.path.dirname(os.path.realpath(program)))}
-    if launch.argv[0] == sys.executable:  # the embedded agent
+    if launch.argv[0] == sys.executable or launch.cage == bwrap.WRAPPED:  # the embedded agent; what bwrap starts
         tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
     return tools
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
+from typing import IO
 
 from architect_parallel.system.machine import free_disk_bytes
-from architect_parallel.system.own_files import open_own
 
 BALLAST_BYTES = 16 << 20
 PART_BYTES = 1 << 20
@@ -17,32 +18,30 @@ ROOM = 4
 
 
 class Ballast:
-    """A file without content of use. The runs of a repository share it; the first that ends removes it."""
+    """A file without a name: the kernel frees its space when this process ends, however it ends."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file: IO[bytes] | None = None
 
     def take(self) -> None:
-        """Make the file, if there is room for it."""
+        """Take the space, if there is room for it."""
         with contextlib.suppress(OSError):
-            if not hasattr(os, "posix_fallocate") or free_disk_bytes(self._path.parent) < ROOM * BALLAST_BYTES:
+            if not hasattr(os, "posix_fallocate") or free_disk_bytes(self._directory) < ROOM * BALLAST_BYTES:
                 return
-            descriptor = open_own(self._path, os.O_WRONLY)
-            try:
-                os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
-            finally:
-                os.close(descriptor)
+            self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - kept until `drop`
+            os.posix_fallocate(self._file.fileno(), 0, BALLAST_BYTES)
 
     def give_up(self) -> bool:
         """Free a part of the space. Returns false when nothing is left."""
-        try:
-            size = self._path.stat().st_size
-            os.truncate(self._path, max(0, size - PART_BYTES))
-        except OSError:
+        if self._file is None:
             return False
+        size = os.fstat(self._file.fileno()).st_size
+        os.ftruncate(self._file.fileno(), max(0, size - PART_BYTES))
         return size > 0
 
     def drop(self) -> None:
-        """Remove the file."""
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+        """Free all of it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

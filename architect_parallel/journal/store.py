@@ -58,7 +58,7 @@ class Store:
     def __init__(self, state_dir: Path, now: Callable[[], datetime], root: Path | None = None) -> None:
         self.state_dir = state_dir
         self.path = state_dir / "runs.db"
-        self.ballast = Ballast(state_dir / "ballast")
+        self.ballast = Ballast(state_dir)
         """Taken by a run, and given up when its events find no room."""
         self._anchor = Anchor.of(state_dir, root)
         self._roots: dict[str, str] = {}
@@ -73,6 +73,7 @@ class Store:
     def close(self) -> None:
         """Close the database; a second call does nothing. Files that root made are given to the repository's owner."""
         with self._lock:
+            self.ballast.drop()
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None

@@ -60,4 +60,3 @@ def test_an_agent_that_fills_the_disk_ends_alone(checkout: Path, small_disk: Pat
     assert any("'large' (" in warning and "stays in the worktree" in warning for warning in filler["warnings"])
     assert (repository / ".architect-parallel-1" / "large").stat().st_size > 30 << 20
     assert (other_one["status"], other_one["files_modified"]) == ("success", ["ok"])
-    assert not (repository / ".git/architect/ballast").exists()
