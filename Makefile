@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-agent
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-real fuzz coverage check bench docs site recording changelog dist format lock clean
+.PHONY: demo test test-real fuzz kill-rounds coverage check bench docs site recording changelog dist format lock clean
 
 demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scripted models
 	@$(BIN)/architect demo
@@ -23,6 +23,9 @@ FUZZ_SEED ?= $(shell date +%s)
 fuzz: $(DEV_STAMP)  ## Random repositories, agents and commands: nothing is lost; FUZZ_SECONDS=3600 FUZZ_SEED=0
 	@echo "FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED)"
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest -q -n 0 -s tests/fuzz
+
+kill-rounds: $(DEV_STAMP)  ## 20 rounds of every end of contained agents, at two networks and by two mechanisms: nothing is left
+	@KILL_ROUNDS=20 $(BIN)/python -m pytest -q -n 2 --durations 0 -k rounds tests/sandbox/test_nothing_left.py
 
 TESTS ?= tests
 coverage: $(DEV_STAMP)  ## Branch coverage by room, at least 90 % where work can be lost; TESTS=tests/unit for a part

@@ -51,6 +51,8 @@ from architect_parallel.worktrees.checkout_cache import UnpackedBase
 
 RUN_FILES, WORKER_FILES = 40, 8
 """Files that a run has open by itself, and for each worker. Measured: 30, and 5 where all workers start together."""
+DISK_SHARE = 4
+"""The worker that wrote most is stopped below this part of `min_free_disk`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +205,8 @@ class _LocalLaunch:
                 earlier=self.recorder.view.escaped,
             )
             context = replace(context, tripwire=tripwire)
-        return LocalHost(context, emit)
+        least_bytes = here.settings.parallel.min_free_disk // DISK_SHARE
+        return LocalHost(context, emit, least_disk_bytes=least_bytes)
 
     def _debugger(self) -> WorkerSpec | None:
         """The agent that explains failures, in an empty directory. `None` means that the plan has none."""

@@ -54,10 +54,11 @@ class Box:
         Raises:
             EnvironmentProblem: Its directory for temporary files cannot be made.
         """
+        own_repository, repository = self.run_dir / "repo" / self.name, self.repository
+        launch = replace(launch, places=(own_repository,))
         if not self.sandbox.is_contained:
             return launch
         sandbox = self._with_packages()
-        own_repository, repository = self.run_dir / "repo" / self.name, self.repository
         # Files of submodules and of git-lfs are kept elsewhere, so that they outlive the worker's repository.
         modules = Path(os.path.realpath(own_repository / "modules"))
         large_files = () if repository is None else (repository.common_dir / "lfs",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from architect_parallel.containment.landlock import gaps
+from architect_parallel.containment import bwrap, landlock
 from architect_parallel.domain import (
     AUTO,
     Limits,
@@ -21,18 +21,22 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
 
-ORDER = (Mechanism.NAMESPACES, Mechanism.LANDLOCK)
+ORDER = (Mechanism.NAMESPACES, Mechanism.BWRAP, Mechanism.LANDLOCK)
 """Mechanisms, the best first."""
 LEVELS: Mapping[Mechanism, frozenset[str]] = {
     Mechanism.NAMESPACES: frozenset({AUTO, *SandboxLevel}),
+    Mechanism.BWRAP: frozenset({AUTO, *SandboxLevel}),
     Mechanism.LANDLOCK: frozenset({AUTO, SandboxLevel.WRITE}),
 }
 """The levels that a mechanism can hold."""
 NETWORKS: Mapping[Mechanism, frozenset[Network]] = {
     Mechanism.NAMESPACES: frozenset(Network),
+    Mechanism.BWRAP: frozenset(Network),
     Mechanism.LANDLOCK: frozenset({Network.OPEN}),
 }
 """The networks that a mechanism can hold."""
+REMEDY = "apt install bubblewrap, allow user namespaces (docs/containment.md)"
+"""The way to a better mechanism."""
 Probe = Callable[[Mechanism], str | None]
 """Returns why a mechanism cannot be used here. `None` means that it can."""
 
@@ -107,8 +111,17 @@ def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
     why = "; ".join(problems)
     if level != AUTO or network is not Network.OPEN:
         asked = f"--sandbox {level}" if level != AUTO else f"--network {network}"
-        raise EnvironmentProblem(f"{asked} cannot be had here: {why}", hint="--sandbox off runs agents as you")
+        weaker = "--sandbox write" if level == SandboxLevel.CLOSED else f"--sandbox {level}"
+        # Whoever asks for more than Landlock has may have that.
+        has_less = probe(Mechanism.LANDLOCK) is None
+        hint = f"{REMEDY}, or {f'{weaker} --network open' if has_less else '--sandbox off runs agents as you'}"
+        raise EnvironmentProblem(f"{asked} cannot be had here: {why}", hint=hint)
     return Decision(sandbox=Sandbox(), warning=f"agents are not contained: {why}")
+
+
+def gaps_of(mechanism: Mechanism) -> tuple[str, ...]:
+    """The parts of the promise that a mechanism cannot keep here, or keeps at a price."""
+    return {Mechanism.BWRAP: bwrap.GAPS, Mechanism.LANDLOCK: landlock.gaps()}.get(mechanism, ())
 
 
 def _level(wanted: Wanted, settings: SandboxSettings) -> str:
@@ -135,5 +148,5 @@ def _sandbox(level: str, mechanism: Mechanism, network: Network, wanted: Wanted,
         show=settings.show,
         hide=settings.hide,
         read_only=wanted.mode is SandboxMode.READ_ONLY,
-        gaps=gaps() if mechanism is Mechanism.LANDLOCK else (),
+        gaps=gaps_of(mechanism),
     )

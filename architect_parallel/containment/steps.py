@@ -15,7 +15,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from architect_parallel.containment import landlock
+from architect_parallel.containment import bwrap, landlock
+from architect_parallel.containment.bwrap import Step
 from architect_parallel.containment.egress import Proxy
 from architect_parallel.containment.filters import seccomp_filter
 from architect_parallel.containment.profile import (
@@ -27,6 +28,7 @@ from architect_parallel.containment.profile import (
     SandboxProfile,
 )
 from architect_parallel.domain import Mechanism, Network, Sandbox
+from architect_parallel.supervision.cgroups import THREADS
 from architect_parallel.supervision.messages import Launch
 from architect_parallel.supervision.process import MOST_LISTENERS
 from architect_parallel.system.files import make_private_dir
@@ -41,12 +43,8 @@ KEPT_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 UNSIGNED = ("commit.gpgSign", "tag.gpgSign")
 """git settings that are off inside."""
-THREADS = 4
-"""The kernel's limit counts threads, not processes: a worker may have so many of them for each process."""
 PROXY_PORT = 3128
 PRIVATE_PLACES = ("/tmp", "/var/tmp")
-
-Step = tuple[str | bytes | Path | int, ...]
 
 
 def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Launch:
@@ -67,13 +65,12 @@ def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Laun
         env |= _proxy_environment(sandbox)
     if sandbox.mechanism is Mechanism.LANDLOCK:
         env = landlock.environment(env, CACHE_VARIABLES, os.path.realpath(scratch))
+    launch = replace(launch, env=env, scratch=scratch)
+    if sandbox.mechanism is Mechanism.BWRAP:
+        launch = replace(launch, cage=bwrap.WRAPPED)
+        return bwrap.wrapped(launch, tuple(_steps(launch, sandbox, profile)))
     make = _landlock_steps if sandbox.mechanism is Mechanism.LANDLOCK else _steps
-    return replace(
-        launch,
-        env=env,
-        scratch=scratch,
-        cage=tuple(_encoded(step) for step in make(replace(launch, env=env), sandbox, profile)),
-    )
+    return replace(launch, cage=tuple(_encoded(step) for step in make(launch, sandbox, profile)))
 
 
 def _encoded(step: Step) -> bytes:
@@ -230,7 +227,7 @@ def _tool_places(launch: Launch) -> set[str]:
     if program is not None:
         first = os.path.dirname(os.path.abspath(program))
         tools |= {*_with_prefix(first), *_with_prefix(os.path.dirname(os.path.realpath(program)))}
-    if launch.argv[0] == sys.executable:  # the embedded agent
+    if launch.argv[0] == sys.executable or launch.cage == bwrap.WRAPPED:  # the embedded agent; what bwrap starts
         tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
     return tools
 

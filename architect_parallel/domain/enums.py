@@ -28,6 +28,7 @@ class Reason(StrEnum):
     OUTPUT_LIMIT = "output_limit"
     MEMORY = "memory"
     PROCESSES = "processes"
+    DISK = "disk"
     AGENT_ERROR = "agent_error"
     CHECK_FAILED = "check_failed"
     CRASHED = "crashed"

@@ -35,6 +35,7 @@ class Mechanism(StrEnum):
     """The part of the operating system that holds a level."""
 
     NAMESPACES = "namespaces"
+    BWRAP = "bwrap"
     LANDLOCK = "landlock"
     NONE = "none"
 

@@ -21,6 +21,7 @@ from architect_parallel.journal.operations import OperationLog
 from architect_parallel.journal.paths import change_event
 from architect_parallel.journal.replay import of_workers, replay
 from architect_parallel.journal.run_locks import RunLocks
+from architect_parallel.journal.store import DiskFull
 from architect_parallel.journal.view import RunView
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository
@@ -70,6 +71,14 @@ class Journal(OperationLog, RunLocks):
             EnvironmentProblem: The events could not be made durable (disk full, read-only, damaged). None was stored.
         """
         entries = list(entries)
+        while True:
+            try:
+                return self._append(entries)
+            except DiskFull:
+                if not self.ballast.give_up():
+                    raise
+
+    def _append(self, entries: Sequence[tuple[str, int | None, Event]]) -> list[Recorded]:
         now = self._now()
         time_ = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as the codec stores it
         sources = list(sources)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.journal.ballast import Ballast
 from architect_parallel.journal.paths import Anchor
 from architect_parallel.system.files import hand_over_tree, locked, ownership_hint, share
 from architect_parallel.system.git import make_state_dir
@@ -55,12 +56,18 @@ _GIVEN_NAMES = frozenset({"sqlite_autoindex_runs_1", "sqlite_autoindex_events_1"
 _BUSY_TIMEOUT_S = 30.0
 
 
+class DiskFull(EnvironmentProblem):
+    """The journal's disk is full."""
+
+
 class Store:
     """The SQLite file at `<state_dir>/runs.db`. Safe to use from several threads. Errors are `EnvironmentProblem`."""
 
     def __init__(self, state_dir: Path, now: Callable[[], datetime], root: Path | None = None) -> None:
         self.state_dir = state_dir
         self.path = state_dir / "runs.db"
+        self.ballast = Ballast(state_dir)
+        """Taken by a run, and given up when its events find no room."""
         self._anchor = Anchor.of(state_dir, root)
         self._roots: dict[str, str] = {}
         self._now = now
@@ -74,6 +81,7 @@ class Store:
     def close(self) -> None:
         """Close the database. A second call does nothing. Files that root made are given to the repository's owner."""
         with self._lock:
+            self.ballast.drop()
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -226,7 +234,7 @@ class Store:
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
                 raise self._damaged(str(error)) from error
             if code == sqlite3.SQLITE_FULL:
-                raise EnvironmentProblem(f"the disk of {self.path} is full", hint="df -h; make room") from error
+                raise DiskFull(f"the disk of {self.path} is full", hint="df -h; make room") from error
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise EnvironmentProblem(f"the journal {self.path} is in use", hint="try again") from error
             raise unwritable(self.path, error, self.state_dir) from error

@@ -165,12 +165,14 @@ class Runner:
                     self._host.stop(target, Reason.INTERRUPTED, "the launcher failed")
                 self._host.close()
                 self._recorder.save_left(self._queue)
+                self._recorder.journal.ballast.drop()
                 raise
 
     def _begin(self) -> None:
         if self._is_begun:
             return
         self._is_begun = True
+        self._recorder.journal.ballast.take()
         if self._first_event is not None:
             self.record([(None, self._first_event)])
         self.record(self._scheduler.take_up())
@@ -341,5 +343,6 @@ class Runner:
         self._recorder.record_warnings()
         end = run_end(self._plan, results, self._scheduler, self._stops.signal, ended)
         self.record([(None, replace(end, warnings=tuple(self._recorder.warnings)))])
+        self._recorder.journal.ballast.drop()
         self._recorder.record_warnings()  # of a listener that failed on this last event
         return self._recorder.journal.with_landing(self._recorder.result())

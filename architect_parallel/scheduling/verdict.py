@@ -16,7 +16,9 @@ Verdict = tuple[Status, Reason]
 
 _TIMEOUTS = frozenset({Reason.WORKER_TIMEOUT, Reason.RUN_TIMEOUT, Reason.IDLE_TIMEOUT})
 _CANCELS = frozenset({Reason.FAIL_FAST, Reason.INTERRUPTED, Reason.CANCELED, Reason.RUN_BUDGET})
-_LIMITS = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES})
+_LIMITS = frozenset(
+    {Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES, Reason.DISK}
+)
 
 
 def decide(

@@ -48,6 +48,10 @@ class Launch:
     """The steps by which the program is contained (`child.cage`). Empty means that it is not contained."""
     scratch: Path | None = None
     """A directory that is removed when the tree is gone, also when the launcher is dead by then."""
+    cgroup: Path | None = None
+    """A control group that the program starts in. It is killed and removed at the end. `None` means none."""
+    places: tuple[Path, ...] = ()
+    """Directories whose files count as the program's, besides `cwd` and `scratch`."""
     gateway: Gateway | None = None
     """Serves the listening sockets that the steps of the cage make. `None` means that they make none."""
 
@@ -98,4 +102,9 @@ class Gone:
     """True if the kernel vouches for the count. False after the supervisor was killed or silent, and on macOS."""
 
 
-Message = Output | Started | SpawnFailed | Exited | Gone
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted:
+    """The kernel killed the program because its control group was out of memory."""
+
+
+Message = Output | Started | SpawnFailed | Exited | Exhausted | Gone

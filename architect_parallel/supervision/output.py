@@ -73,6 +73,8 @@ class LogFile:
         self._left = limit
         self._file = os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
         self._pending: dict[str, bytes] = {}
+        self.problem: str | None = None
+        """Why the log is not whole. `None` means that it is, up to its limit."""
 
     def write(self, stream: str, data: bytes) -> None:
         """Log the complete lines of `data`. A part of a line waits for its end, up to 64 KiB."""
@@ -96,10 +98,14 @@ class LogFile:
     def _append(self, data: bytes) -> None:
         if not data or self._left <= 0:
             return
-        self._file.write(data[: self._left])
-        self._left -= len(data)
-        if self._left <= 0:
-            self._file.write(b"\n[architect: the log ends here, the output went on]\n")
+        try:
+            self._file.write(data[: self._left])
+            self._left -= len(data)
+            if self._left <= 0:
+                self._file.write(b"\n[architect: the log ends here, the output went on]\n")
+        except OSError as error:  # a full disk: the output still counts, and the worker goes on
+            self._left = 0
+            self.problem = error.strerror or str(error)
 
 
 class Tail:

@@ -29,7 +29,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from architect_parallel.supervision.messages import Exited, Gone, Launch, Message, Output, SpawnFailed, Started, Stream
+from architect_parallel.supervision.messages import (
+    Exhausted,
+    Exited,
+    Gone,
+    Launch,
+    Message,
+    Output,
+    SpawnFailed,
+    Started,
+    Stream,
+)
 from architect_parallel.supervision.sweep import COOKIE, forget_guard, start_guard, sweep
 
 CHUNK_BYTES = 65536
@@ -232,6 +242,8 @@ class Supervised:
         match fact, numbers:
             case "listening", []:
                 return []
+            case "exhausted", []:
+                return [Exhausted()]
             case "started", [int(agent), int(supervisor)]:
                 self._agent_pid, self.supervisor_pid = agent, supervisor
                 for descriptor in self._pipes:  # not before, so that `Started` comes before any `Output`
@@ -292,6 +304,7 @@ def _configuration(launch: Launch) -> bytes:
         word(f"{COOKIE}={launch.cookie}"),
         word(launch.cwd.absolute()),
         word(launch.scratch or ""),
+        word(launch.cgroup or ""),
         str(len(launch.argv)),
         str(len(launch.cage)),
         *map(word, launch.argv),

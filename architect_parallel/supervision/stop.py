@@ -15,7 +15,9 @@ from architect_parallel.domain import Reason
 from architect_parallel.supervision.process import Supervised
 from architect_parallel.system import signals
 
-AGENT_LIMITS = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES})
+AGENT_LIMITS = frozenset(
+    {Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES, Reason.DISK}
+)
 """Reasons that end an agent but not what follows it: its work is saved and checked."""
 
 
@@ -77,7 +79,8 @@ class StopToken:
             if self._reason is None:
                 self._reason, self._detail = reason, detail
             if self._running is not None:
-                self._running.stop()
+                # Who fills the disk gets no grace: the others would run out of space meanwhile.
+                self._running.stop(0.0 if reason is Reason.DISK else None)
             if reason in AGENT_LIMITS:
                 return
             self._cancelled_by = self._cancelled_by or (reason, detail)

@@ -128,6 +128,8 @@ class AgentSession:
             return output.read(contain(launch), shown_argv(command.argv, request.prompt), secrets, self.sampler)
         finally:
             log_file.close()
+            if log_file.problem is not None:
+                emit(Warned(message=f"the log ends early: {log_file.problem}"))
 
 
 class AgentOutputReader:

@@ -83,7 +83,7 @@ def test_a_repository_may_only_tighten(architect: Architect, checkout: Path, hom
 def test_checks_are_in_the_box_of_their_worker(architect: Architect, home: Path) -> None:
     (home / ".ssh").mkdir()
     (home / ".ssh" / "key").write_text("hunter2")
-    check = "! cat ~/.ssh/key && ! touch ~/planted"
+    check = "! cat ~/.ssh/key && ! touch ~/planted && test $(ulimit -Hn) -le 65536"
     words = ("--sandbox", "write", "--check", check, "--json")
     assert architect(*RUN[:1], "touch x", *RUN[2:], *words).json["results"][0]["checks"][0]["passed"]
     control = architect(*RUN[:1], "touch y", *RUN[2:], "--sandbox", "off", *words[2:])

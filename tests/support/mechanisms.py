@@ -15,4 +15,5 @@ def needs(mechanism: Mechanism) -> pytest.MarkDecorator:
 
 
 needs_namespaces = needs(Mechanism.NAMESPACES)
+needs_bwrap = needs(Mechanism.BWRAP)
 needs_landlock = needs(Mechanism.LANDLOCK)

@@ -30,7 +30,9 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 NEW_USER, NEW_NET = 0x10000000, 0x40000000
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 24, 22, 38
-RLIMIT_CORE, RLIMIT_NPROC = 4, 6
+RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_NOFILE = 4, 6, 7
+MOST_OPEN_FILES = 65536
+"""Of each process."""
 
 
 class CageError(Exception):
@@ -113,6 +115,7 @@ class Cage:
                     flags = MS_REMOUNT | MS_BIND | RDONLY | NOSUID | NODEV | NOEXEC
                     check(LIBC.mount(None, path, None, flags, None), f"seal {path!r}")
         set_limit(RLIMIT_CORE, 0)
+        set_limit(RLIMIT_NOFILE, MOST_OPEN_FILES)
         for (count,) in self.words(b"processes"):
             set_limit(RLIMIT_NPROC, int(count))
         LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -242,7 +245,7 @@ def set_limit(number: int, value: int) -> None:
     limits = (ctypes.c_uint64 * 2)()
     LIBC.getrlimit(number, ctypes.byref(limits))
     if value < limits[1]:
-        limits[0] = limits[1] = value
+        limits[0], limits[1] = min(limits[0], value), value
         check(LIBC.setrlimit(number, ctypes.byref(limits)), "setrlimit")
 
 

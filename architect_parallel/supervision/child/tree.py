@@ -31,9 +31,11 @@ adopts = False
 class Tree:
     """All descendants of this process."""
 
-    def __init__(self, cookie: bytes, channel: Channel) -> None:
+    def __init__(self, cookie: bytes, channel: Channel, cgroup: bytes = b"") -> None:
         self.cookie = cookie
         self.channel = channel
+        self.cgroup = cgroup
+        """The control group of the program. Empty means none."""
         self.agent = 0
         """The agent's pid. 0 means not started."""
         self.keeper = 0
@@ -124,6 +126,7 @@ class Tree:
     def freeze_and_kill(self) -> set[int]:
         """Do one round of the kill loop. Return the pids that it met."""
         frozen: dict[int, int] = {}
+        kill_group(self.cgroup)
         if self.keeper:
             self.send(self.keeper, os.getpid(), signal.SIGKILL)  # the kernel kills its whole namespace with it
         for _ in range(FREEZE_PASSES):
@@ -187,6 +190,36 @@ def end_tree(tree: Tree, leaked: int | None) -> None:
             time.sleep(pause_s)
     if not reported:
         tree.channel.report("gone", leaked, 0)
+
+
+def kill_group(group: bytes) -> None:
+    """Kill every process of a control group in one step."""
+    if group:
+        try:
+            descriptor = os.open(group + b"/cgroup.kill", os.O_WRONLY)
+            os.write(descriptor, b"1")
+            os.close(descriptor)
+        except OSError:
+            pass
+
+
+def is_exhausted(group: bytes) -> bool:
+    """Return true if the kernel killed something of the group for its use of memory."""
+    if not group:
+        return False
+    try:
+        with open(group + b"/memory.events", "rb", buffering=0) as file:
+            return any(line.startswith(b"oom_kill ") and line != b"oom_kill 0" for line in file.read(4096).splitlines())
+    except OSError:
+        return False
+
+
+def remove_group(group: bytes) -> None:
+    if group:
+        try:
+            os.rmdir(group)
+        except OSError:
+            pass
 
 
 def remove_tree(path: bytes) -> None:
