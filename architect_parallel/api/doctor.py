@@ -148,7 +148,7 @@ def _examine_repository(here: Workspace, journal: Journal) -> Iterator[Finding]:
     )
     for warning in here.settings.warnings:
         yield Finding(check="configuration", level="note", text=warning)
-    for run_id in journal.run_ids():
-        if journal.result(run_id).status is RunStatus.INTERRUPTED:
-            text = f"run {run_id} was interrupted: its launcher died"
-            yield Finding(check="runs", level="note", text=text, remedy=f"architect resume {run_id}")
+    for run in journal.summaries(journal.run_ids()):
+        if run.status is RunStatus.INTERRUPTED:
+            text = f"run {run.run_id} was interrupted: its launcher died"
+            yield Finding(check="runs", level="note", text=text, remedy=f"architect resume {run.run_id}")

@@ -180,7 +180,7 @@ class Orchestrator:
     def status(self) -> dict[str, Any]:
         """All runs of the repository, newest first."""
         with open_journal(self._root) as (_, journal):
-            return {"runs": [summary(journal.result(run_id)) for run_id in journal.run_ids()]}
+            return {"runs": list(map(summary, journal.summaries(journal.run_ids())))}
 
     def result(self, run: str) -> dict[str, Any]:
         """The envelope of a run."""

@@ -43,11 +43,11 @@ def status(
         if not words:
             run_ids = journal.run_ids()
             shown = _chosen(run_ids, every=every, limit=limit, since=since)
-            results = [journal.result(run_id) for run_id in shown]
+            runs = journal.summaries(shown)
             if json:
-                answer_json({"runs": [summary(result) for result in results], "total_runs": len(run_ids)})
+                answer_json({"runs": list(map(summary, runs)), "total_runs": len(run_ids)})
             else:
-                answer(text.runs_table(results, display(), hidden=len(run_ids) - len(results)))
+                answer(text.runs_table(runs, display(), hidden=len(run_ids) - len(runs)))
             return
         if every or limit is not None or since is not None:
             raise UsageError("--all, --limit and --since list runs, and a run is named", hint="architect status")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from architect_parallel.domain.enums import CheckChange, CostBasis, Reason, RunStatus, Status
+from architect_parallel.domain.enums import CheckChange, CostBasis, Isolation, Reason, RunStatus, Status
 from architect_parallel.domain.evaluation import Judgement, Landing
 from architect_parallel.domain.git_objects import ComparedCommits, GitObjects
 from architect_parallel.domain.plans import WorkerSpec
@@ -254,3 +254,60 @@ class RunResult:
         costs = [result.cost for result in self.results if result.started_at is not None]
         costs += [*(judgement.cost for judgement in self.judged), *self.debugger_costs]
         return total_usd(costs)
+
+    def summary(self) -> RunSummary:
+        """The row of this run in a list of runs."""
+        first = next(iter(self.planned), None)
+        return RunSummary(
+            run_id=self.run_id,
+            status=self.status,
+            exit_code=self.exit_code,
+            base_commit=self.base_commit,
+            total_tasks=self.total_tasks,
+            completed=self.count(Status.SUCCESS),
+            failed=self.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT),
+            canceled=self.count(Status.CANCELED),
+            skipped=self.count(Status.SKIPPED),
+            total_duration_seconds=self.total_duration_seconds,
+            total_cost=self.total_cost,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            task_name="" if first is None or first.name == f"worker-{first.worker_id}" else first.name,
+            task="" if first is None else first.prompt[:SUMMARY_CHARACTERS],
+            prompts=len({spec.prompt for spec in self.planned}),
+            branches=tuple(spec.branch for spec in self.planned if spec.isolation is Isolation.WORKTREE),
+            worktrees=tuple(spec.worktree_path for spec in self.planned if spec.isolation is Isolation.WORKTREE),
+        )
+
+
+SUMMARY_CHARACTERS = 2000
+"""Characters of the first task that a summary keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run in a list of runs. The first fields, to `finished_at`, are those of the contract."""
+
+    run_id: str
+    status: RunStatus
+    exit_code: int | None
+    base_commit: str
+    total_tasks: int
+    completed: int
+    failed: int
+    canceled: int
+    skipped: int
+    total_duration_seconds: float
+    total_cost: float | None
+    started_at: datetime
+    finished_at: datetime | None
+    task_name: str = ""
+    """Name of the first task, where the user gave one."""
+    task: str = ""
+    """Beginning of the first task."""
+    prompts: int = 0
+    """The number of different tasks."""
+    branches: tuple[str, ...] = ()
+    """The branch of each worker that has a worktree."""
+    worktrees: tuple[str, ...] = ()
+    """The directory of each worker that has a worktree."""

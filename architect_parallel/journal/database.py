@@ -7,21 +7,24 @@ gaps and never change. Only a run that has made nothing can be removed. A reposi
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from architect_parallel.domain import RunPlan, RunResult, WorkerSpec
-from architect_parallel.errors import InternalError, NothingToDo, UsageError
-from architect_parallel.event_json import decode, encode, to_plain
+from architect_parallel.domain import RunPlan, RunResult, RunSummary, WorkerSpec
+from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo, UsageError
+from architect_parallel.event_json import decode, encode, from_plain, to_plain
 from architect_parallel.events import AgentOutput, Event, EventSource, Recorded, RunExtended, RunResumed, RunStarted
 from architect_parallel.journal.operations import OperationLog
 from architect_parallel.journal.paths import change_event
 from architect_parallel.journal.replay import of_workers, replay
 from architect_parallel.journal.run_locks import RunLocks
-from architect_parallel.journal.store import DiskFull
+from architect_parallel.journal.store import DiskFull, is_plain, upgrade
 from architect_parallel.journal.view import RunView
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository
@@ -31,6 +34,8 @@ _WITHOUT_FILES = (
     "json_replace(data, '$.diff.files', json('[]'), '$.result.diff.files', json('[]'),"
     " '$.result.files_modified', json('[]'))"
 )
+_PACKED_AT_ONCE = 100
+"""Runs that are packed in one transaction, while no other process can write."""
 
 
 class Journal(OperationLog, RunLocks):
@@ -70,18 +75,19 @@ class Journal(OperationLog, RunLocks):
         Raises:
             EnvironmentProblem: The events could not be made durable (disk full, read-only, damaged). None was stored.
         """
-        entries = list(entries)
+        entries, sources = list(entries), list(sources)
         while True:
             try:
-                return self._append(entries)
+                return self._append(entries, sources)
             except DiskFull:
                 if not self.ballast.give_up():
                     raise
 
-    def _append(self, entries: Sequence[tuple[str, int | None, Event]]) -> list[Recorded]:
+    def _append(
+        self, entries: Sequence[tuple[str, int | None, Event]], sources: Sequence[tuple[str, EventSource]]
+    ) -> list[Recorded]:
         now = self._now()
         time_ = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as the codec stores it
-        sources = list(sources)
         if not sources and all(isinstance(event, AgentOutput) for _, _, event in entries):
             return [Recorded(run_id=run, seq=0, time=time_, worker_id=worker, event=ev) for run, worker, ev in entries]
         recorded = []
@@ -91,11 +97,13 @@ class Journal(OperationLog, RunLocks):
                 seq = 0
                 if not isinstance(event, AgentOutput):
                     if run_id not in last:
-                        last[run_id] = _last_seq(database, run_id)
+                        last[run_id] = self._last_seq(database, run_id)
                     seq = last[run_id] = last[run_id] + 1
                     row = (run_id, seq, to_plain(time_), worker_id, *self._encoded(event))
                     database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
                 recorded.append(Recorded(run_id=run_id, seq=seq, time=time_, worker_id=worker_id, event=event))
+            if sources and is_plain(database):
+                upgrade(database)
             for run_id, source in sources:
                 database.execute(
                     "INSERT INTO cursors VALUES (?, ?, ?)"
@@ -109,9 +117,7 @@ class Journal(OperationLog, RunLocks):
 
         It is stored in one transaction with the events, so no event is recorded twice and none is left out.
         """
-        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'cursors'"):
-            return {}  # a journal of version 1
-        return dict(self._rows("SELECT host_id, seq FROM cursors WHERE run_id = ?", (run_id,)))
+        return dict(self._rows("SELECT host_id, seq FROM cursors WHERE run_id = ?", (run_id,), added=True))
 
     def adopt(self, recorded: Sequence[Recorded]) -> None:
         """Record the events of an imported run with their own times, all or none. Durable on return.
@@ -122,11 +128,59 @@ class Journal(OperationLog, RunLocks):
         """
         run_id = recorded[0].run_id
         with self._transaction() as database:
-            if _last_seq(database, run_id) > 0:
+            if self._last_seq(database, run_id) > 0:
                 raise NothingToDo(f"run {run_id} is in this repository already", hint=f"architect status {run_id}")
             for seq, entry in enumerate(recorded, start=1):
                 row = (run_id, seq, to_plain(entry.time), entry.worker_id, *self._encoded(entry.event))
                 database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def summaries(self, run_ids: Sequence[str]) -> list[RunSummary]:
+        """The rows of these runs in a list of runs, in this order.
+
+        Runs that have ended are read once. Then their events are packed and kept together with the summary.
+        """
+        query = "SELECT run_id, summary FROM ended WHERE run_id IN (SELECT value FROM json_each(?))"
+        rows = self._rows(query, (json.dumps(list(run_ids)),), added=True)
+        summaries = {run_id: self._read_summary(run_id, text) for run_id, text in rows}
+        ended: dict[str, int] = {}
+        for run_id in run_ids:
+            if run_id not in summaries:
+                # Liveness first, as in `result`.
+                live = self.is_live(run_id)
+                recorded = self.recorded(run_id, files=False)
+                summaries[run_id] = replay(recorded, live=live).summary()
+                if not live:
+                    ended[run_id] = recorded[-1].seq
+        with contextlib.suppress(EnvironmentProblem):  # somebody may read the journal and not write it
+            self._pack_all([(summaries[run_id], last_seq) for run_id, last_seq in ended.items()])
+        return [summaries[run_id] for run_id in run_ids]
+
+    def _pack_all(self, ended: Sequence[tuple[RunSummary, int]]) -> None:
+        """Pack runs that have ended, each with the number of its last event."""
+        if not ended:
+            return
+        run_ids = self.run_ids()
+        for start in range(0, len(ended), _PACKED_AT_ONCE):
+            with self._transaction() as database:
+                if is_plain(database):
+                    if any(map(self.is_live, run_ids)):  # maybe a launcher of an earlier version
+                        return
+                    upgrade(database)
+                for summary, last_seq in ended[start : start + _PACKED_AT_ONCE]:
+                    if not self.is_live(summary.run_id):
+                        self._pack(database, summary.run_id, last_seq, self._summary_text(summary))
+        self._shrink()
+
+    def _summary_text(self, summary: RunSummary) -> str:
+        worktrees = tuple(map(self._anchor.stored, summary.worktrees))
+        return json.dumps(to_plain(replace(summary, worktrees=worktrees)), separators=(",", ":"))
+
+    def _read_summary(self, run_id: str, text: str) -> RunSummary:
+        try:
+            summary: RunSummary = from_plain(RunSummary, json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise self._damaged(f"summary of run {run_id}") from error
+        return replace(summary, worktrees=tuple(self._anchor.read(path, None) for path in summary.worktrees))
 
     def forget(self, run_id: str) -> None:
         """Remove a run that has made nothing: its events, its prompts and its logs.
@@ -137,8 +191,10 @@ class Journal(OperationLog, RunLocks):
             EnvironmentProblem: As `append`.
         """
         with self._transaction() as database:
+            self._unpack(database, run_id)
             database.execute("DELETE FROM events WHERE run_id = ?", (run_id,))
-            database.execute("DELETE FROM cursors WHERE run_id = ?", (run_id,))
+            if not is_plain(database):
+                database.execute("DELETE FROM cursors WHERE run_id = ?", (run_id,))
             database.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
         shutil.rmtree(self.run_dir(run_id), ignore_errors=True)
 
@@ -156,7 +212,7 @@ class Journal(OperationLog, RunLocks):
         """
         data = "data" if files else _WITHOUT_FILES
         rows = self._rows(
-            f"SELECT seq, time, worker_id, type, {data} FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
+            f"SELECT seq, time, worker_id, type, {data} FROM ALL_EVENTS WHERE seq > ?2 ORDER BY seq",
             (run_id, after_seq),
         )
         recorded = [entry for row in rows if (entry := self._decoded(run_id, row)) is not None]
@@ -164,9 +220,7 @@ class Journal(OperationLog, RunLocks):
 
     def first(self, run_id: str) -> Recorded | None:
         """The run's first event, which holds its plan. The others are not read. `None` means that there is none."""
-        rows = self._rows(
-            "SELECT seq, time, worker_id, type, data FROM events WHERE run_id = ? ORDER BY seq LIMIT 1", (run_id,)
-        )
+        rows = self._rows("SELECT seq, time, worker_id, type, data FROM ALL_EVENTS ORDER BY seq LIMIT 1", (run_id,))
         return self._decoded(run_id, rows[0]) if rows else None
 
     def plan(self, run_id: str) -> RunPlan:
@@ -184,8 +238,8 @@ class Journal(OperationLog, RunLocks):
         """The run's events of some types, in order. The others are not decoded."""
         names = tuple(kind.__name__ for kind in types)
         rows = self._rows(
-            "SELECT seq, time, worker_id, type, data FROM events WHERE run_id = ?"
-            f" AND type IN ({', '.join('?' * len(names))}) ORDER BY seq",
+            "SELECT seq, time, worker_id, type, data FROM ALL_EVENTS"
+            f" WHERE type IN ({', '.join('?' * len(names))}) ORDER BY seq",
             (run_id, *names),
         )
         return [entry for row in rows if (entry := self._decoded(run_id, row)) is not None]
@@ -277,8 +331,12 @@ class Journal(OperationLog, RunLocks):
     def _encoded(self, event: Event) -> tuple[str, str]:
         return encode(change_event(event, self._anchor.stored))
 
-
-def _last_seq(database: sqlite3.Connection, run_id: str) -> int:
-    database.execute("INSERT OR IGNORE INTO runs (run_id) VALUES (?)", (run_id,))
-    last = database.execute("SELECT max(seq) FROM events WHERE run_id = ?", (run_id,)).fetchone()[0]
-    return int(last or 0)
+    def _last_seq(self, database: sqlite3.Connection, run_id: str) -> int:
+        """The number of the run's last event, 0 for a new run. A packed run can be continued afterwards."""
+        database.execute("INSERT OR IGNORE INTO runs (run_id) VALUES (?)", (run_id,))
+        for _ in range(2):
+            last = database.execute("SELECT max(seq) FROM events WHERE run_id = ?", (run_id,)).fetchone()[0]
+            if last is not None:
+                return int(last)
+            self._unpack(database, run_id)
+        return 0

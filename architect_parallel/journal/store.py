@@ -11,6 +11,7 @@ import json
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,16 @@ from architect_parallel.system.git import make_state_dir
 from architect_parallel.text.sanitize import one_line
 
 SCHEMA_VERSION = 2
-_SCHEMA = """
+_PLAIN_VERSION = 1
+"""The version without the tables of `_ADDED`."""
+_ADDED = """CREATE TABLE ended (
+    run_id TEXT PRIMARY KEY REFERENCES runs (run_id), summary TEXT NOT NULL, events BLOB NOT NULL
+);
+CREATE TABLE cursors (run_id TEXT NOT NULL, host_id TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run_id, host_id))
+WITHOUT ROWID;
+"""
+"""Added by version 2: ended runs in packed form, and how much of each host's journal is recorded here."""
+_SCHEMA = f"""
 CREATE TABLE runs (position INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE);
 CREATE TABLE events (
     run_id TEXT NOT NULL REFERENCES runs (run_id), seq INTEGER NOT NULL, time TEXT NOT NULL, worker_id INTEGER,
@@ -34,26 +44,24 @@ CREATE TABLE operations (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, run_id TEXT, time TEXT NOT NULL, payload TEXT NOT NULL,
     finished TEXT, undone TEXT
 );
-"""
-_CURSORS = """
-CREATE TABLE cursors (run_id TEXT NOT NULL, host_id TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run_id, host_id))
-WITHOUT ROWID;
-"""
-"""Added by version 2: how much of each host's journal is recorded here."""
+{_ADDED}"""
 _STATEMENTS = frozenset(
     {
-        *(
-            f"CREATE TABLE {statement.strip()}"
-            for statement in (_SCHEMA + _CURSORS).replace(";", "").split("CREATE TABLE ")[1:]
-        ),
+        *(f"CREATE TABLE {statement.strip()}" for statement in _SCHEMA.replace(";", "").split("CREATE TABLE ")[1:]),
         "CREATE TABLE sqlite_sequence(name,seq)",
     }
 )
 """The text of every table, as SQLite keeps it."""
-_TABLES = frozenset({"runs", "events", "operations", "cursors"})
-_GIVEN_NAMES = frozenset({"sqlite_autoindex_runs_1", "sqlite_autoindex_events_1", "sqlite_autoindex_cursors_1"})
+_TABLES = frozenset({"runs", "events", "operations", "ended", "cursors"})
+_GIVEN_NAMES = frozenset(f"sqlite_autoindex_{table}_1" for table in ("runs", "events", "ended", "cursors"))
 """The indexes that SQLite makes by itself. They have no text."""
 _BUSY_TIMEOUT_S = 30.0
+_PLAIN_EVENTS = "SELECT seq, time, worker_id, type, data FROM events WHERE run_id = ?1"
+_UNPACKED = f"""{", ".join(f"json_extract(value, '$[{column}]')" for column in range(5))}
+    FROM ended, json_each(unpack(ended.events)) WHERE run_id = ?1"""
+_ALL_EVENTS = f"{_PLAIN_EVENTS} UNION ALL SELECT {_UNPACKED}"
+_SHRINK_PAGES = 4096
+"""As many free pages (16 MiB), if they are most of the file, are given back to the file system."""
 
 
 class DiskFull(EnvironmentProblem):
@@ -124,6 +132,7 @@ class Store:
             check_same_thread=False,
         )
         self._own_schema = None
+        connection.create_function("unpack", 1, lambda packed: zlib.decompress(packed).decode(), deterministic=True)
         try:
             self._prepare(connection, create=create)
         except BaseException:
@@ -146,7 +155,7 @@ class Store:
             raise EnvironmentProblem(
                 f"the journal {self.path} was written by a newer version", hint="upgrade architect-parallel"
             )
-        if version() == SCHEMA_VERSION or not create:
+        if version() in (SCHEMA_VERSION, _PLAIN_VERSION) or not create:
             self._require_own_schema(connection)
             return
         # The change to WAL needs exclusive access and does not wait for it, so only one process does it.
@@ -155,12 +164,7 @@ class Store:
                 self.path.chmod(0o600)
                 share(self.path)  # SQLite gives the files beside it the same mode and, as root, the same owner
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(
-                    f"BEGIN IMMEDIATE; {_SCHEMA} {_CURSORS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                )
-            elif version() < SCHEMA_VERSION:
-                self._require_own_schema(connection)
-                connection.executescript(f"BEGIN IMMEDIATE; {_CURSORS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     def _require_own_schema(self, connection: sqlite3.Connection) -> None:
         """Refuse a journal with anything that this program did not make. A trigger could change what is recorded.
@@ -181,15 +185,27 @@ class Store:
                 raise EnvironmentProblem(f"{problem}; nothing in it is taken on trust", hint=hint)
         self._own_schema = cookie
 
-    def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+    def _rows(self, query: str, values: tuple[object, ...] = (), *, added: bool = False) -> list[Any]:
+        """The rows of a query.
+
+        Args:
+            added: The query is about a table that a journal of an earlier version does not have.
+        """
         with self._lock, self._errors():
             connection = self._connect(create=False)
-            if connection is None or connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                return []  # no journal, or one that another process is just making
+            if connection is None:
+                return []
             try:
+                connection.execute("BEGIN")  # one state of the journal for the version and the query
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                if version == 0 or (added and version == _PLAIN_VERSION):
+                    return []  # another process is just making it
                 self._require_own_schema(connection)
+                query = query.replace("ALL_EVENTS", f"({_PLAIN_EVENTS if version == _PLAIN_VERSION else _ALL_EVENTS})")
                 return connection.execute(query, values).fetchall()
             finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 if connection is not self._connection:  # it was opened as immutable: the next read needs a new one
                     connection.close()
 
@@ -211,10 +227,35 @@ class Store:
                     connection.execute("ROLLBACK")
                 raise
 
+    def _pack(self, database: sqlite3.Connection, run_id: str, last_seq: int, summary: str) -> None:
+        """Replace the events of an ended run by one compressed value, unless it has another last event by now."""
+        rows = database.execute(f"{_PLAIN_EVENTS} ORDER BY seq", (run_id,)).fetchall()
+        if rows and rows[-1][0] == last_seq:
+            packed = zlib.compress(json.dumps(rows).encode())
+            database.execute("INSERT INTO ended VALUES (?, ?, ?)", (run_id, summary, packed))
+            database.execute("DELETE FROM events WHERE run_id = ?", (run_id,))
+
+    def _unpack(self, database: sqlite3.Connection, run_id: str) -> None:
+        """Restore the events of a run that goes on. Nothing happens to a run that is not packed."""
+        if not is_plain(database):
+            database.execute(f"INSERT INTO events SELECT run_id, {_UNPACKED}", (run_id,))
+            database.execute("DELETE FROM ended WHERE run_id = ?", (run_id,))
+
+    def _shrink(self) -> None:
+        """Give free space back where most of the file is free."""
+        with self._lock, self._errors():
+            connection = self._connect(create=False)
+            if connection is not None:
+                free, pages = (
+                    connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
+                )
+                if free > max(_SHRINK_PAGES, pages // 2):
+                    connection.execute("VACUUM")
+
     def _recorded_root(self, run_id: str) -> str | None:
         """The repository's root in the run's plan. `None` means that there is no such run."""
         if run_id not in self._roots:
-            rows = self._rows("SELECT data FROM events WHERE run_id = ? ORDER BY seq LIMIT 1", (run_id,))
+            rows = self._rows("SELECT data FROM ALL_EVENTS ORDER BY seq LIMIT 1", (run_id,))
             try:
                 root = json.loads(rows[0][0])["plan"]["repository"] if rows else None
             except (ValueError, TypeError, KeyError):
@@ -242,6 +283,21 @@ class Store:
     def _damaged(self, what: str) -> EnvironmentProblem:
         hint = f"mv '{self.path}' '{self.path}.damaged' (branches and worktrees stay as they are)"
         return EnvironmentProblem(f"the journal {self.path} is damaged: {what}", hint=hint)
+
+
+def is_plain(database: sqlite3.Connection) -> bool:
+    """Return whether an earlier version made the journal, so that it has no table of `_ADDED`."""
+    return bool(database.execute("PRAGMA user_version").fetchone()[0] == _PLAIN_VERSION)
+
+
+def upgrade(database: sqlite3.Connection) -> None:
+    """Add the tables of `_ADDED` to a journal of an earlier version, whose programs cannot use it any more.
+
+    `database` is in a transaction.
+    """
+    for statement in _ADDED.split(";")[:-1]:
+        database.execute(statement)
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def unwritable(path: Path, error: Exception, state_dir: Path) -> EnvironmentProblem:

@@ -10,6 +10,7 @@ from architect_parallel.domain import (
     Landing,
     LeftOut,
     RunResult,
+    RunSummary,
     SandboxLevel,
     SandboxReport,
     Status,
@@ -88,11 +89,11 @@ def left_out(results: Iterable[LeftOut]) -> list[dict[str, Any]]:
     return [{"worker_id": result.worker_id, "reason": result.reason, "files": list(result.files)} for result in results]
 
 
-def summary(result: RunResult) -> dict[str, Any]:
+def summary(run: RunSummary) -> dict[str, Any]:
     """One run in a list of runs: the envelope without its results."""
-    full = envelope(result)
-    details = ("results", "baseline", "escaped", "merge", "synthesis", "briefing", "pause", "sandbox", "warnings")
-    return {key: value for key, value in full.items() if key not in ("schema_version", *details)}
+    plain = to_plain(run)
+    own = ("task_name", "task", "prompts", "branches", "worktrees")
+    return {key: value for key, value in plain.items() if key not in own}
 
 
 def worker(result: WorkerResult) -> dict[str, Any]:

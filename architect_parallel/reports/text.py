@@ -14,6 +14,7 @@ from architect_parallel.domain import (
     Isolation,
     RunResult,
     RunStatus,
+    RunSummary,
     SandboxMode,
     Status,
     WorkerResult,
@@ -256,7 +257,7 @@ def escape_lines(escape: Escape) -> list[str]:
     return lines
 
 
-def runs_table(runs: Sequence[RunResult], display: Display = PIPE, *, hidden: int = 0) -> str:
+def runs_table(runs: Sequence[RunSummary], display: Display = PIPE, *, hidden: int = 0) -> str:
     """One line per run, newest first.
 
     Args:
@@ -272,21 +273,19 @@ def _more_runs(hidden: int) -> str:
     return f"{show_count(hidden, 'more run')}: architect status --all"
 
 
-def _run_row(run: RunResult, display: Display) -> tuple[Cell, ...]:
-    succeeded, first = run.count(Status.SUCCESS), next(iter(run.planned), None)
-    others = f" (+{len(run.planned) - 1})" if len({spec.prompt for spec in run.planned}) > 1 else ""
-    task = "" if first is None else task_words(first.worker_id, first.name, first.prompt, WHOLE_TASK) + others
+def _run_row(run: RunSummary, display: Display) -> tuple[Cell, ...]:
+    others = f" (+{run.total_tasks - 1})" if run.prompts > 1 else ""
     return (
         run.run_id,
         (run.status.value, RUN_STYLES[run.status]),
         f"{run.started_at:%Y-%m-%d %H:%M}",
         str(run.total_tasks),
-        str(succeeded),
-        str(run.count(Status.FAILED, Status.PARTIAL, Status.TIMEOUT)),
-        f"{succeeded}/{run.total_tasks}",
+        str(run.completed),
+        str(run.failed),
+        f"{run.completed}/{run.total_tasks}",
         cost_text(run.total_cost),
         f"{run.total_duration_seconds:.1f}s" if display.is_pipe else duration_text(run.total_duration_seconds),
-        task,
+        task_words(0, run.task_name, run.task, WHOLE_TASK) + others,
     )
 
 

@@ -9,8 +9,10 @@ could run a program of the repository (hooks, fsmonitor) or rewrite the object s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import cache
 
 SAFE_SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -85,4 +87,10 @@ def transport_variables(command: str, environ: Mapping[str, str]) -> dict[str, s
 
 def chosen_variables(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:
     """The variables whose name fits one of the patterns."""
-    return {name: value for name, value in environ.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    fits = _expression(patterns).match
+    return {name: value for name, value in environ.items() if fits(name)}
+
+
+@cache
+def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, patterns)))

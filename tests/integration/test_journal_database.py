@@ -320,6 +320,7 @@ def test_event_that_does_not_decode_is_named(tmp_path: Path) -> None:
 def _make_version_1(state_dir: Path) -> None:
     with sqlite3.connect(state_dir / "runs.db") as database:
         database.execute("DROP TABLE cursors")
+        database.execute("DROP TABLE ended")
         database.execute("PRAGMA user_version = 1")
     database.close()
 

@@ -116,7 +116,7 @@ def test_next_steps_are_only_those_that_have_something_to_do() -> None:
 
 
 def test_the_newest_runs_are_listed_and_the_others_counted() -> None:
-    lines = text.runs_table([run_of(result(1))], Display(width=80), hidden=3).splitlines()
+    lines = text.runs_table([run_of(result(1)).summary()], Display(width=80), hidden=3).splitlines()
 
     assert " ".join(lines[0].split()) == "RUN STATUS TASK DONE COST DURATION STARTED (UTC)"
     assert lines[-1] == "3 more runs: architect status --all"
