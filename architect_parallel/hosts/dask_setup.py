@@ -35,6 +35,7 @@ _SETTINGS: Mapping[str, Any] = {
     "logging": dict.fromkeys(_LOGGERS, "critical"),
     "distributed.scheduler.http.routes": [],
     "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.worker-ttl": "60s",
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,
     "distributed.diagnostics.nvml": False,
