@@ -40,7 +40,7 @@ def parallel_cleanup(
 
     What is dirty, locked, in use or not merged stays, and is listed with the reason.
 
-    What is removed is first saved under refs/architect/keep; `architect undo` brings it back.
+    What is removed is first saved under refs/architect/keep. `architect undo` brings it back.
     """
     from architect_parallel.journal import Journal
     from architect_parallel.landing.chosen_leftovers import LeftoverKind

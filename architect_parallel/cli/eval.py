@@ -56,7 +56,7 @@ def evaluate(
     """Let several models do one task and rank them.
 
     Every model works as with `architect parallel`, under the same checks. `architect merge --best` lands the
-    winner; `architect leaderboard` shows all competitions together.
+    winner. `architect leaderboard` shows all competitions together.
     """
     from architect_parallel.api.competition import as_competition
 

@@ -19,7 +19,7 @@ def import_(
     """Bring results of another machine into this clone.
 
     The branches get the same names, or the next free numbers. Then `status`, `diff`, `report`, `merge` and
-    `parallel-cleanup` work as for a run made here; `resume` and `leaderboard` leave it out.
+    `parallel-cleanup` work as for a run made here. `resume` and `leaderboard` leave it out.
     """
     from architect_parallel.api.import_run import import_run
     from architect_parallel.journal import Journal

@@ -62,7 +62,7 @@ def merge(
     """Land one result on a branch, or several combined.
 
     One result lands wholly or not at all. Several are combined on architect/merged-RUN, and the run's checks run
-    after each. A result that conflicts or breaks a check is left out and named (exit 5). The branch moves last;
+    after each. A result that conflicts or breaks a check is left out and named (exit 5). The branch moves last.
     `architect undo` takes it back.
     """
     from architect_parallel.api import merge as merging

@@ -50,7 +50,7 @@ def set_limits(group: Path, limits: Limits) -> None:
 
 
 def remove(group: Path | None) -> None:
-    """Remove a group, if it is there. What still runs in it is killed; the supervisor has normally done all that."""
+    """Remove a group, if it is there. What still runs in it is killed. The supervisor has normally done all that."""
     if group is None:
         return
     with contextlib.suppress(OSError):
