@@ -158,7 +158,8 @@ class ArchitectReader:
             if told is not None:
                 yield from self._known_session(read.text(told, "session"), read.text(told, "model"))
                 yield from _counts(told, told, told.get("cost"))
-                if text := one_line(read.text(told, "text") or read.text(told, "tool"), 200):
+                call = f"{read.text(told, 'tool')} {read.text(told, 'on')}"
+                if text := one_line(read.text(told, "text") or call, 200):
                     yield Text(text=text)
 
     def _known_session(self, session: str, model: str) -> Iterable[AgentEvent]:
