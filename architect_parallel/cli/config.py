@@ -57,7 +57,7 @@ def schema(
     of: Annotated[str, typer.Argument(metavar="FORMAT", help="config, tasks or spec.", show_default=False)] = "config",
     as_json: options.Json = False,
 ) -> None:
-    """Print the JSON schema of a file format: configuration, task file or spec."""
+    """Print the JSON schema of a file format."""
     from architect_parallel.cli.console import answer_json
     from architect_parallel.text.suggest import require_known
 
@@ -82,11 +82,13 @@ def trust(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trusted and record nothing.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Trust this repository's .architect-parallel.yaml, or entries of git's configuration.
+    """Trust what this repository's files configure.
 
-    Programs, remotes and credentials that came into git's configuration while agents ran are not used until you
-    trust them. If there are such entries, only they are trusted. Otherwise the file is trusted as it is now: it may
-    set backends, setup commands, checks and agents' modes.
+    The file .architect-parallel.yaml is trusted as it is now: it may set backends, setup commands, checks and agents'
+    modes.
+
+    Programs, remotes and credentials that came into git's configuration while agents ran are not used until you trust
+    them. If there are such entries, this command trusts only them, and the file when you type it again.
     """
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.config.paths import user_config_dir

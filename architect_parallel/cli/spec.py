@@ -150,7 +150,10 @@ def graph(
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Draw a spec's graph on stdout. Arrows lead from a task to those that depend on it."""
+    """Draw the graph of a spec on stdout.
+
+    Arrows lead from a task to those that depend on it.
+    """
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.reports.graph import FORMATS
     from architect_parallel.scheduling import graph as graphs

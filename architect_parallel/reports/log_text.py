@@ -43,7 +43,7 @@ class LogText:
         display = self._display
         match entry.kind:
             case EntryKind.CALL:
-                first, *more = display.wrap(f"{entry.tool} {entry.text}".rstrip(), "* ")
+                first, *more = display.wrap(f"* {entry.tool} {entry.text}".rstrip(), hanging="  ")
                 head = 2 + len(entry.tool)
                 yield first[:2] + display.paint(first[2:head], Style.ACTIVE) + first[head:]
                 yield from more
