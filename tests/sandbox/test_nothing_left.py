@@ -147,3 +147,18 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.mark.parametrize(
+    "without", ["", pytest.param("namespaces", marks=needs_bwrap)], ids=["by namespaces", "by bwrap"]
+)
+def test_a_contained_agent_is_stopped_politely(
+    architect: Architect, checkout: Path, without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WITHOUT, without)
+    task = "trap 'echo bye > said; exit 0' TERM; touch started; while :; do sleep 0.1; done"
+    launcher = architect.begin("parallel", task, "--backend", "shell", "--workers", "1", "--sandbox", "write")
+    eventually(lambda: (checkout / ".architect-parallel-1" / "started").exists(), "the agent began")
+    launcher.send_signal(signal.SIGINT)
+    assert architect.finish(launcher).code == 130
+    assert (checkout / ".architect-parallel-1" / "said").exists()
