@@ -67,8 +67,8 @@ def _options(steps: Sequence[Step]) -> Iterator[str]:
                 yield from ("--ro-bind", words[0], words[0])
         elif verb == "tmpfs":
             yield from ("--perms", "1777", "--tmpfs", words[0])
-        elif place == "/proc" or place.startswith("/dev/") or words[:1] == ["/dev"]:
-            continue  # made by bwrap
+        elif place in ("/proc", "/dev") or (verb == "link" and place.startswith("/dev/")):
+            continue  # made by bwrap, like devices and terminals
         elif verb == "hide":
             yield from ("--tmpfs", words[0])
             sealed.append(words[0])

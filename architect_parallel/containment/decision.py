@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from architect_parallel.containment import bwrap, landlock
+from architect_parallel.containment import bwrap, filters, landlock
 from architect_parallel.domain import (
     AUTO,
     Limits,
@@ -37,6 +37,8 @@ NETWORKS: Mapping[Mechanism, frozenset[Network]] = {
 """The networks that a mechanism can hold."""
 REMEDY = "apt install bubblewrap, allow user namespaces (docs/containment.md)"
 """The way to a better mechanism."""
+SOCKETS_GAP = "abstract sockets can be reached with --network open"
+"""Of namespaces, with a kernel whose Landlock has no scopes."""
 Probe = Callable[[Mechanism], str | None]
 """Returns why a mechanism cannot be used here. `None` means that it can."""
 
@@ -121,7 +123,11 @@ def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
 
 def gaps_of(mechanism: Mechanism) -> tuple[str, ...]:
     """The parts of the promise that a mechanism cannot keep here, or keeps at a price."""
-    return {Mechanism.BWRAP: bwrap.GAPS, Mechanism.LANDLOCK: landlock.gaps()}.get(mechanism, ())
+    common = filters.gaps()
+    if mechanism is Mechanism.LANDLOCK:
+        return (*landlock.gaps(), *common)
+    own = bwrap.GAPS if mechanism is Mechanism.BWRAP else ()
+    return (*own, *(() if landlock.scopes() else (SOCKETS_GAP,)), *common)
 
 
 def _level(wanted: Wanted, settings: SandboxSettings) -> str:

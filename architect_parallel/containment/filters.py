@@ -33,6 +33,11 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 
 
+def gaps() -> tuple[str, ...]:
+    """The gap of a machine for which there is no filter."""
+    return () if machine_name() in _TABLES else ("system calls are not filtered on this processor",)
+
+
 def seccomp_filter() -> bytes | None:
     """The filter for this machine. `None` means that its system calls are not known here."""
     tables = _TABLES.get(machine_name())

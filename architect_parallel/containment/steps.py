@@ -6,6 +6,7 @@ order of depth, so that what is mounted deeper is mounted later.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -219,17 +220,26 @@ def _tools(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
             yield ("read", real, tool)
 
 
-def _tool_places(launch: Launch) -> set[str]:
+def _tool_places(launch: Launch) -> frozenset[str]:
     """The directories of the program, and of the tools that the environment names, with the libraries beside them."""
-    program = shutil.which(launch.argv[0], path=launch.env.get("PATH"))
-    words = [*launch.env.get("PATH", "").split(os.pathsep), *(launch.env.get(name, "") for name in TOOL_VARIABLES)]
+    named = tuple(launch.env.get(name, "") for name in TOOL_VARIABLES)
+    tools = _tools_of(launch.argv[0], launch.env.get("PATH", ""), named)
+    if launch.argv[0] == sys.executable or launch.cage == bwrap.WRAPPED:  # the embedded agent; what bwrap starts
+        tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
+    return tools
+
+
+@functools.lru_cache(maxsize=64)
+def _tools_of(argv0: str, search_path: str, named: tuple[str, ...]) -> frozenset[str]:
+    """The places of a program and of tools. Found once: looking at every directory of `PATH` costs each worker more
+    than its namespaces."""
+    program = shutil.which(argv0, path=search_path or None)
+    words = [*search_path.split(os.pathsep), *named]
     tools = {path for word in words if word.startswith("/") for path in _with_prefix(word)}
     if program is not None:
         first = os.path.dirname(os.path.abspath(program))
         tools |= {*_with_prefix(first), *_with_prefix(os.path.dirname(os.path.realpath(program)))}
-    if launch.argv[0] == sys.executable or launch.cage == bwrap.WRAPPED:  # the embedded agent; what bwrap starts
-        tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
-    return tools
+    return frozenset(tools)
 
 
 def _with_prefix(path: str) -> Iterator[str]:

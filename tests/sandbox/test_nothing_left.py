@@ -53,7 +53,7 @@ def begun(architect: Architect, checkout: Path, *more: str) -> tuple[subprocess.
 @pytest.mark.usefixtures("mount_table")
 @pytest.mark.parametrize("victim", ["guards", "keepers"])
 def test_nothing_is_left_after_a_kill(architect: Architect, checkout: Path, victim: str) -> None:
-    mounts = Path("/proc/self/mountinfo").read_text()
+    before = mounts(checkout)
     launcher, processes = begun(architect, checkout)
     guards = psutil.Process(launcher.pid).children()
     supervisors = [child for guard in guards for child in guard.children()]
@@ -65,12 +65,13 @@ def test_nothing_is_left_after_a_kill(architect: Architect, checkout: Path, vict
     architect.finish(launcher)
     eventually(lambda: not any(map(_lives, processes)), "every process ended")
     eventually(lambda: scratches(checkout) == [], "the temporary directories are gone")
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert mounts(checkout) == before
 
 
 ENDS = ("launcher", "supervisor", "end", "timeout", "interrupt")
 
 
+@pytest.mark.timeout(240 * ROUNDS)
 @pytest.mark.usefixtures("mount_table")
 @pytest.mark.parametrize(
     ("end", "mechanism"),
@@ -92,7 +93,7 @@ def test_nothing_is_left_after_rounds_of_ends(
 
 
 def one_round(architect: Architect, checkout: Path, end: str, network: str) -> None:
-    mounts, files = Path("/proc/self/mountinfo").read_text(), left_in(checkout)
+    before, files = mounts(checkout), left_in(checkout)
     limit = ("--timeout-per-worker", "3s") if end == "timeout" else ()
     words = ("--backend", "shell", "--workers", "1", "--sandbox", "write", "--network", network, "--grace", "1s")
     launcher = architect.begin("parallel", WAITING, *words, *limit)
@@ -114,8 +115,15 @@ def one_round(architect: Architect, checkout: Path, end: str, network: str) -> N
     eventually(lambda: not any(map(_lives, processes)), "every process ended")
     eventually(lambda: not own & namespaces(psutil.process_iter()), "every namespace is gone")
     eventually(lambda: left_in(checkout) == files, "no temporary file and no group is left")
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert mounts(checkout) == before
     assert architect("parallel-cleanup", "--force").code == 0
+
+
+def mounts(checkout: Path) -> list[str]:
+    """The mounts of this process, without those that other programs make in their temporary directories meanwhile."""
+    lines = [line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    foreign = ("/tmp/", "/var/tmp/", "/dev/shm/")
+    return [line[4] for line in lines if line[4].startswith(str(checkout)) or not line[4].startswith(foreign)]
 
 
 def namespaces(processes: Iterable[psutil.Process]) -> set[str]:
@@ -139,3 +147,18 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.mark.parametrize(
+    "without", ["", pytest.param("namespaces", marks=needs_bwrap)], ids=["by namespaces", "by bwrap"]
+)
+def test_a_contained_agent_is_stopped_politely(
+    architect: Architect, checkout: Path, without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WITHOUT, without)
+    task = "trap 'echo bye > said; exit 0' TERM; touch started; while :; do sleep 0.1; done"
+    launcher = architect.begin("parallel", task, "--backend", "shell", "--workers", "1", "--sandbox", "write")
+    eventually(lambda: (checkout / ".architect-parallel-1" / "started").exists(), "the agent began")
+    launcher.send_signal(signal.SIGINT)
+    assert architect.finish(launcher).code == 130
+    assert (checkout / ".architect-parallel-1" / "said").exists()
