@@ -6,13 +6,14 @@ that none of them names left nothing. In doubt the answer is yes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from architect_parallel.domain import RunSummary, WorktreeSettings
 from architect_parallel.journal import Journal
 from architect_parallel.repository.heads import read_reflog
 from architect_parallel.repository.ownership import branches_by_run
-from architect_parallel.repository.registry import admin_dirs, marked_run, registered_path
+from architect_parallel.repository.registry import admin_dirs, marked_run, mismatch, registered_path
 from architect_parallel.system.files import names
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.places import auxiliary_path
@@ -72,3 +73,21 @@ class Traces:
             self._messages[branch] = [message for _, message in reflog]
         messages = self._messages[branch]
         return not messages or (run_id, branch) in self.recorded or any(run_id in message for message in messages)
+
+
+def marked_worktrees(
+    repository: Repository, run_id: str | None = None, *, without: Collection[str] = ()
+) -> dict[str, str]:
+    """Existing worktrees whose registration names a run, or the run `run_id`, as path → run id.
+
+    Args:
+        without: Runs that are left out.
+    """
+    runs = {}
+    for admin in admin_dirs(repository):
+        path, marked = registered_path(admin), marked_run(admin)
+        if path is None or marked is None or run_id not in (None, marked) or marked in without or not path.exists():
+            continue
+        if mismatch(repository, path) is None:  # in a copied repository it is the original's
+            runs[str(path)] = marked
+    return runs
