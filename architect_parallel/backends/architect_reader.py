@@ -159,7 +159,7 @@ class ArchitectReader:
                 yield from self._known_session(read.text(fact, "session"), read.text(fact, "model"))
                 yield from _counts(fact, fact, fact.get("cost"))
                 call = f"{read.text(fact, 'tool')} {read.text(fact, 'on')}"
-                if text := one_line(read.text(told, "text") or call, 200):
+                if text := one_line(read.text(fact, "text") or call, 200):
                     yield Text(text=text)
 
     def _known_session(self, session: str, model: str) -> Iterable[AgentEvent]:

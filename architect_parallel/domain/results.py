@@ -275,8 +275,7 @@ class RunResult:
             task_name="" if first is None or first.name == f"worker-{first.worker_id}" else first.name,
             task="" if first is None else first.prompt[:SUMMARY_CHARACTERS],
             prompts=len({spec.prompt for spec in self.planned}),
-            branches=tuple(spec.branch for spec in self.planned if spec.isolation is Isolation.WORKTREE),
-            worktrees=tuple(spec.worktree_path for spec in self.planned if spec.isolation is Isolation.WORKTREE),
+            branches=tuple(spec.branch for spec in self.planned if spec.isolation is not Isolation.NONE),
         )
 
 
@@ -309,5 +308,3 @@ class RunSummary:
     """The number of different tasks."""
     branches: tuple[str, ...] = ()
     """The branch of each worker that has a worktree."""
-    worktrees: tuple[str, ...] = ()
-    """The directory of each worker that has a worktree."""

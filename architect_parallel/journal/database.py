@@ -12,7 +12,6 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -168,19 +167,17 @@ class Journal(OperationLog, RunLocks):
                     upgrade(database)
                 for summary, last_seq in ended[start : start + _PACKED_AT_ONCE]:
                     if not self.is_live(summary.run_id):
-                        self._pack(database, summary.run_id, last_seq, self._summary_text(summary))
+                        self._pack(
+                            database, summary.run_id, last_seq, json.dumps(to_plain(summary), separators=(",", ":"))
+                        )
         self._shrink()
-
-    def _summary_text(self, summary: RunSummary) -> str:
-        worktrees = tuple(map(self._anchor.stored, summary.worktrees))
-        return json.dumps(to_plain(replace(summary, worktrees=worktrees)), separators=(",", ":"))
 
     def _read_summary(self, run_id: str, text: str) -> RunSummary:
         try:
             summary: RunSummary = from_plain(RunSummary, json.loads(text))
         except (ValueError, TypeError) as error:
             raise self._damaged(f"summary of run {run_id}") from error
-        return replace(summary, worktrees=tuple(self._anchor.read(path, None) for path in summary.worktrees))
+        return summary
 
     def forget(self, run_id: str) -> None:
         """Remove a run that has made nothing: its events, its prompts and its logs.

@@ -25,15 +25,13 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.landing.chosen_leftovers import LeftoverKind, of_kind
 from architect_parallel.landing.inventory import Leftover, leftovers, still_running
 from architect_parallel.landing.removal import Item, Removal, Stays, forget_branch, keep_item, remove_item, stays_of
+from architect_parallel.landing.traces import Traces, marked_worktrees
 from architect_parallel.repository.registry import (
     INITIALIZING,
     Mismatch,
     admin_dir_of,
-    admin_dirs,
     lock_reason,
-    marked_run,
     mismatch,
-    registered_path,
 )
 from architect_parallel.system.files import delete_tree, names
 from architect_parallel.system.git import Repository
@@ -95,9 +93,14 @@ def plan_cleanup(
     stays: list[Stays] = []
     scratch: list[Scratch] = []
     runs = [journal.find(run)] if run is not None else journal.run_ids()
-    for run_id in runs:
+    summaries = journal.summaries(runs)
+    traces = Traces.read(repository, journal)  # after the runs: what one leaves meanwhile is seen
+    for summary in summaries:
+        run_id = summary.run_id
         if journal.is_live(run_id):
             stays += _live(repository, journal, run_id)
+            continue
+        if not traces.may_have_left(summary):
             continue
         if (path := find_temporary_worktree(repository, run_id)) is not None:
             if (reason := _scratch_stays(repository, path)) is None:
@@ -173,21 +176,9 @@ def _live(repository: Repository, journal: Journal, run_id: str) -> list[Stays]:
                 hint=hint,
                 reason="its run is still running",
             )
-            for path in _marked(repository, run_id)
+            for path in marked_worktrees(repository, run_id)
         ),
     ]
-
-
-def _marked(repository: Repository, run_id: str | None = None) -> dict[str, str]:
-    """Existing worktrees whose registration names a run, or the run `run_id`, as path → run id."""
-    runs = {}
-    for admin in admin_dirs(repository):
-        path, marked = registered_path(admin), marked_run(admin)
-        if path is None or marked is None or run_id not in (None, marked) or not path.exists():
-            continue
-        if mismatch(repository, path) is None:  # in a copied repository it is the original's
-            runs[str(path)] = marked
-    return runs
 
 
 def _unknown(repository: Repository, known: Collection[str]) -> list[Stays]:
@@ -201,8 +192,7 @@ def _unknown(repository: Repository, known: Collection[str]) -> list[Stays]:
             hint=f"git worktree remove {path}",
             reason=f"the journal has no run {run_id}",
         )
-        for path, run_id in _marked(repository).items()
-        if run_id not in known
+        for path, run_id in marked_worktrees(repository, without=known).items()
     ]
 
 

@@ -92,7 +92,7 @@ def left_out(results: Iterable[LeftOut]) -> list[dict[str, Any]]:
 def summary(run: RunSummary) -> dict[str, Any]:
     """One run in a list of runs: the envelope without its results."""
     plain = to_plain(run)
-    own = ("task_name", "task", "prompts", "branches", "worktrees")
+    own = ("task_name", "task", "prompts", "branches")
     return {key: value for key, value in plain.items() if key not in own}
 
 

@@ -75,8 +75,14 @@ def owners(repository: Repository, branch: str) -> list[str]:
 
 def branches_of_runs(repository: Repository) -> frozenset[str]:
     """The full names of the branches that runs made and recorded. See also `DEFAULT_BRANCHES`."""
+    return frozenset(f"refs/heads/{branch}" for _, branch in branches_by_run(repository))
+
+
+def branches_by_run(repository: Repository) -> frozenset[tuple[str, str]]:
+    """(Run, short name of the branch) of the branches that runs made and recorded."""
     owned = repository.store.text("for-each-ref", "--format=%(refname)", OWNED).splitlines()
-    return frozenset("refs/heads/" + ref.removeprefix(f"{OWNED}/").partition("/")[2] for ref in owned)
+    parts = (ref.removeprefix(f"{OWNED}/").partition("/") for ref in owned)
+    return frozenset((run_id, branch) for run_id, _, branch in parts)
 
 
 def _messages(repository: Repository, branch: str) -> list[str]:

@@ -82,11 +82,22 @@ def admin_dir_from_dotgit(path: Path) -> Path | None:
 def admin_dir_of(repository: Repository, path: Path) -> Path | None:
     """The admin directory registered for the worktree at `path`. `None` means that there is none."""
     real = _real(path)
-    for admin in admin_dirs(repository):
-        registered = registered_path(admin)
-        if registered is not None and _real(registered) == real:
-            return admin
-    return None
+    worktrees = repository.common_dir / "worktrees"
+    # git names it after the directory, unless that name is taken. So the others are rarely read.
+    for likely in _stems(path):
+        if _registers(worktrees / likely, real) and not (worktrees / likely).is_symlink():
+            return worktrees / likely
+    return next((admin for admin in admin_dirs(repository) if _registers(admin, real)), None)
+
+
+def _stems(path: Path) -> tuple[str, str]:
+    """The names that git gives the registration of a worktree, before a number: newer and older versions."""
+    return re.sub(r"^\.+", "-", path.name), path.name
+
+
+def _registers(admin_dir: Path, real: str) -> bool:
+    registered = registered_path(admin_dir)
+    return registered is not None and registered.name == os.path.basename(real) and _real(registered) == real
 
 
 def lock_reason(admin_dir: Path) -> str | None:
@@ -278,11 +289,10 @@ def partial_worktrees(repository: Repository, path: Path) -> list[Path]:
     git names them after the directory, with unsuitable characters replaced, and maybe a number at the end. Under the
     registration lock no live process is making one.
     """
-    stem = re.escape(re.sub(r"^\.+", "-", path.name))
-    pattern = re.compile(rf"(?:{stem}|{re.escape(path.name)})[0-9]*")
-    return [
-        admin for admin in admin_dirs(repository) if registered_path(admin) is None and pattern.fullmatch(admin.name)
-    ]
+    pattern = re.compile(rf"(?:{'|'.join(map(re.escape, _stems(path)))})[0-9]*")
+    named = (name for name in sorted(names(repository.common_dir / "worktrees")) if pattern.fullmatch(name))
+    admins = (repository.common_dir / "worktrees" / name for name in named)
+    return [admin for admin in admins if admin.is_dir() and not admin.is_symlink() and registered_path(admin) is None]
 
 
 def _is_same(pointer: Path | None, admin_dir: Path | None) -> bool:

@@ -33,13 +33,18 @@ from architect_parallel.worktrees.places import DIRECTORY_PREFIX, auxiliary_path
 from architect_parallel.worktrees.remove import remove_worktree
 
 
+def temporary_name(run_id: str) -> str:
+    """The end of the name of a run's temporary worktree."""
+    return f"base-{run_id}"
+
+
 def temporary_worktree_path(repository: Repository, run_id: str, settings: WorktreeSettings | None = None) -> Path:
     """The path of a run's temporary worktree. No worker has this name: workers have numbers.
 
     Args:
         settings: They say where a new one is made. `None` means: where one is registered, else the repository's root.
     """
-    name = f"base-{run_id}"
+    name = temporary_name(run_id)
     if settings is not None:
         return auxiliary_path(repository, settings, name)
     registered = (registered_path(admin) for admin in admin_dirs(repository))
