@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from architect_parallel import __version__
 from architect_parallel.api.doctor import Finding
-from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.backends.base import Backend
+from architect_parallel.backends.environment import secret_values
+from architect_parallel.backends.redaction import holds_secret
+from architect_parallel.domain import Isolation, WorkerSpec
+from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.event_json import to_plain
 from architect_parallel.hosts.link import HELLO_S, LinkBroken, LinkOptions, open_link
 from architect_parallel.hosts.wire import AGENT, PROTOCOL, HostInfo, from_message
 
@@ -76,6 +82,40 @@ def problem_of(info: HostInfo) -> str | None:
     if info.protocol != PROTOCOL or info.version != __version__:
         return f"it has architect-parallel {info.version}, and {__version__} is here: install the same version"
     return None
+
+
+def require_hosts(
+    specs: Sequence[WorkerSpec],
+    url: str,
+    options: LinkOptions,
+    backends: Mapping[str, Backend],
+    environ: Mapping[str, str],
+) -> None:
+    """Find out before anything is recorded that each worker has a host that can run it.
+
+    Raises:
+        UsageError: The URL is wrong, or a task holds the value of a secret variable.
+        EnvironmentProblem: There is no such host. The message has the reasons.
+    """
+    remote = [spec for spec in specs if spec.isolation is Isolation.WORKTREE]
+    secrets = {value for backend in backends.values() for value in secret_values(backend, environ)}
+    for spec in remote:
+        if holds_secret(json.dumps(to_plain(spec), ensure_ascii=False).encode(errors="replace"), secrets):
+            hint = "name the variable instead, and set it on the hosts"
+            raise UsageError(f"task {spec.worker_id} holds the value of a secret variable", hint=hint)
+    reports = examine_hosts(url, options)
+    usable = [report.info for report in reports if report.info is not None and report.problem is None]
+    hint = f"architect doctor --hosts {url}"
+    if not usable:
+        problems = "; ".join(f"{report.name}: {report.problem}" for report in reports)
+        raise EnvironmentProblem(f"no host can be used: {problems}", hint=hint)
+    for spec in remote:
+        if not any(info.meets({f"backend-{spec.backend}": 1}) for info in usable):
+            missing = "; ".join(f"{info.name}: {info.backends.get(spec.backend, 'unknown')}" for info in usable)
+            raise EnvironmentProblem(f"backend {spec.backend} is on no host: {missing}", hint=hint)
+        if not any(info.meets({f"backend-{spec.backend}": 1, **spec.needs}) for info in usable):
+            needs = ", ".join(f"{name}={amount}" for name, amount in spec.needs.items())
+            raise EnvironmentProblem(f"task {spec.worker_id} needs {needs}: no host has it", hint=hint)
 
 
 def finding_of(report: HostReport) -> Finding:

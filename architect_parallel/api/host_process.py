@@ -133,7 +133,7 @@ def join(url: str, options: HostOptions, link_options: LinkOptions, say: Callabl
         service.drain()
         arrived.put(signal.SIGTERM)
 
-    host = DaskHost(service, address, keys, joined, lost)
+    host = DaskHost(service, address, keys, options.root / "port", joined, lost)
     arrived: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
     with forwarded(arrived.put):
         host.start()

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from architect_parallel.hosts.dask_setup import (
     BLOCKED_ON_HOSTS,
     BLOCKED_ON_SCHEDULER,
     VERB,
+    cause_of,
     load_distributed,
     reason_of,
+    require_listener,
 )
 from architect_parallel.hosts.stdio import Service
 from architect_parallel.hosts.wire import HostInfo, from_message, pack, unpack
+from architect_parallel.system.files import replace_file
 
 PAUSE_S = 1.0
 """Seconds between two attempts to join."""
@@ -38,18 +43,21 @@ class DaskHost:
         service: Service,
         address: str,
         security: Any,
+        port_file: Path,
         on_joined: Callable[[], None],
         on_lost: Callable[[str], None],
     ) -> None:
         """Args:
         address: Of the scheduler, as `dask_setup.engine_address` has it.
         security: From `dask_setup.security`.
+        port_file: Keeps the port, so that a host that is started again has the address that launchers know.
         on_joined: Called each time that the host is a member.
         on_lost: Called with the reason each time that it is none any more, or could not become one.
         """
         self._service = service
         self._address = address
         self._security = security
+        self._port_file = port_file
         self._on_joined = on_joined
         self._on_lost = on_lost
         self._info = from_message(HostInfo, service.handle("hello", {}))
@@ -67,24 +75,35 @@ class DaskHost:
 
     async def _stay(self) -> None:
         distributed = load_distributed("architect host join")
-        port = 0
+        port = self._known_port()
         with tempfile.TemporaryDirectory(prefix="architect-dask-") as directory:
             while not self._stopped.is_set():
                 try:
+                    await asyncio.to_thread(require_listener, self._address)
                     worker = self._worker(distributed, directory, port)
                     async with asyncio.timeout(30):
                         await worker
-                except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-                    port = 0
+                except Exception as error:  # whatever Dask raises: a host that gave up would hold its agents for nobody
+                    if getattr(cause_of(error), "errno", None) == errno.EADDRINUSE:
+                        port = 0
                     self._on_lost(reason_of(error))
                     await self._pause()
                     continue
-                port = worker.port  # with the same port it keeps its address
+                if worker.port != port:
+                    port = worker.port
+                    replace_file(self._port_file, str(port).encode())
                 self._on_joined()
                 await self._while_member(worker)
                 if not self._stopped.is_set():
                     self._on_lost("the scheduler has gone")
                     await self._pause()
+
+    def _known_port(self) -> int:
+        """The port that this root had last. 0 means any that is free."""
+        try:
+            return int(self._port_file.read_text())
+        except (OSError, ValueError):
+            return 0
 
     def _worker(self, distributed: Any, directory: str, port: int) -> Any:
         worker = distributed.Worker(

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import itertools
 import queue
-import socket
 import threading
 import time
 import uuid
@@ -21,11 +20,18 @@ from typing import Any
 
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.hosts.dask_host import hold_place
-from architect_parallel.hosts.dask_setup import VERB, engine_address, load_distributed, read_url, reason_of, security
+from architect_parallel.hosts.dask_setup import (
+    CONNECT_S,
+    VERB,
+    engine_address,
+    load_distributed,
+    reason_of,
+    require_listener,
+    security,
+)
 from architect_parallel.hosts.link import HostPlace, LinkBroken, LinkOptions, ask_all
 from architect_parallel.hosts.wire import AGENT, Message, pack, unpack
 
-CONNECT_S = 10.0
 LOOK_S = 1.0
 """Seconds between two looks at the members and their free places."""
 STALE_S = 3.0
@@ -39,8 +45,7 @@ def open_link(url: str, options: LinkOptions) -> DaskLink:
     keys = security(options, distributed)
 
     def connect() -> Any:
-        # Dask tries for the whole time. A port that nobody listens on is known at once.
-        socket.create_connection(read_url(url), CONNECT_S).close()
+        require_listener(address)
         return distributed.Client(
             address, security=keys, timeout=CONNECT_S, set_as_default=False, name="architect", heartbeat_interval=5000
         )

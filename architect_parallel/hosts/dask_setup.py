@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from architect_parallel.hosts.certificates import CA_CERTIFICATE, CERTIFICATE, K
 from architect_parallel.hosts.link import LinkOptions
 
 SCHEME = "dask://"
+CONNECT_S = 10.0
+"""Seconds that a connection to the scheduler may take."""
 VERB = "architect"
 """The name of our one handler in a Dask worker."""
 BLOCKED_ON_HOSTS = (
@@ -35,6 +38,7 @@ _SETTINGS: Mapping[str, Any] = {
     "logging": dict.fromkeys(_LOGGERS, "critical"),
     "distributed.scheduler.http.routes": [],
     "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.worker-ttl": "60s",
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,
     "distributed.diagnostics.nvml": False,
@@ -125,10 +129,26 @@ def engine_address(url: str, options: LinkOptions, what: str = "--hosts") -> str
     return f"{'tcp' if options.insecure else 'tls'}://{host}:{port}"
 
 
-def reason_of(error: BaseException) -> str:
-    """The innermost cause of an error of Dask's, as one line."""
+def require_listener(address: str) -> None:
+    """Find out at once that nobody listens at an address. Dask would try until its time is over.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The innermost cause of an error of Dask's."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
+    return error
+
+
+def reason_of(error: BaseException) -> str:
+    """The innermost cause of an error of Dask's, as one line."""
+    error = cause_of(error)
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__

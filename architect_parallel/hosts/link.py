@@ -23,8 +23,10 @@ SCHEMES: Mapping[str, str] = MappingProxyType(
 )
 """Scheme of a URL → the module whose `open_link(url, options)` opens it. Imported when a URL has the scheme."""
 
-HELLO_S = 10.0
-"""Seconds that a host has to answer `hello`."""
+HELLO_S = 20.0
+"""Seconds that a host has to answer `hello`. It may have to be started first."""
+ASK_S = 5.0
+"""The same while others wait for a place."""
 
 
 class LinkBroken(Exception):
@@ -209,12 +211,12 @@ class Placer:
 
 
 def ask_all(members: Collection[str], call: Callable[[str, str, Message, float], Message]) -> dict[str, HostInfo]:
-    """Ask hosts for `hello`, all at the same time. One that does not answer is left out."""
+    """Ask hosts for `hello`, all at the same time. One that does not answer soon is left out."""
     infos: dict[str, HostInfo] = {}
 
     def ask(address: str) -> None:
         try:
-            infos[address] = from_message(HostInfo, call(address, "hello", {}, HELLO_S))
+            infos[address] = from_message(HostInfo, call(address, "hello", {}, ASK_S))
         except (LinkBroken, ValueError):
             return
 

@@ -25,8 +25,9 @@ from architect_parallel.system.ssh import SshProcess
 COMMAND = ("architect", "host", "--stdio")
 MOST_WORDS = 1 << 16
 """Bytes that a login shell may print before the greeting."""
-PAUSE_S = 2.0
-"""Seconds after a failed connection in which no further one is tried."""
+PAUSE_S = 0.5
+"""Seconds after a lost connection until the next one is tried. Each failure in a row doubles it."""
+MOST_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,6 @@ class SshLink:
         self._command = command
         self._names = MappingProxyType({name: name for name in destinations})
         self._connections: dict[str, _Connection] = {}
-        self._failures: dict[str, tuple[float, str]] = {}
         self._locks = {name: threading.Lock() for name in destinations}
         self._placer = Placer(self.members, self.call)
         self.ask_place = self._placer.ask_place
@@ -92,8 +92,7 @@ class SshLink:
 
     def call(self, address: str, verb: str, message: Message, timeout_s: float) -> Message:
         """See `Link.call`."""
-        connection = self._connected(address, time.monotonic() + timeout_s)
-        return connection.ask(verb, message, timeout_s)
+        return self._connected(address).ask(verb, message, timeout_s)
 
     def close(self) -> None:
         """See `Link.close`."""
@@ -103,42 +102,36 @@ class SshLink:
                 if (connection := self._connections.pop(name, None)) is not None:
                     connection.close()
 
-    def _connected(self, address: str, deadline: float) -> _Connection:
-        """The living connection to a host; a new one if there is none."""
+    def _connected(self, address: str) -> _Connection:
+        """The living connection to a host. A new one, whose client may still be connecting, if there is none."""
         destination = self._destinations.get(address)
         if destination is None:
             raise LinkBroken(f"{address}: no host of this name")
-        if not self._locks[address].acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise LinkBroken(f"{address}: no connection in time")
-        try:
+        with self._locks[address]:
             connection = self._connections.get(address)
-            if connection is not None and connection.failure is None:
-                return connection
-            failed_at, why = self._failures.get(address, (float("-inf"), ""))
-            if time.monotonic() < failed_at + PAUSE_S:
-                raise LinkBroken(why)
-            if connection is not None:
-                del self._connections[address]
-                connection.close()
-            connection = _Connection(address, SshProcess(destination.host, destination.port, self._command))
-            self._connections[address] = connection
-            try:
-                connection.wait_for_greeting(deadline)
-            except LinkBroken as error:
-                self._failures[address] = (time.monotonic(), str(error))
-                raise
+            if connection is None or connection.failure is not None:
+                failures = 0 if connection is None or connection.has_worked else connection.failures + 1
+                pause_s = min(MOST_PAUSE_S, PAUSE_S * 2**failures)
+                if connection is not None and time.monotonic() < connection.failed_at + pause_s:
+                    raise LinkBroken(f"{address}: {connection.failure}")
+                try:
+                    process = SshProcess(destination.host, destination.port, self._command)
+                except FileNotFoundError as error:
+                    hint = "install openssh-client"
+                    raise EnvironmentProblem("--hosts ssh:// needs the program ssh", hint=hint) from error
+                connection = self._connections[address] = _Connection(address, process, failures)
             return connection
-        except FileNotFoundError as error:
-            raise EnvironmentProblem("--hosts ssh:// needs the program ssh", hint="install openssh-client") from error
-        finally:
-            self._locks[address].release()
 
 
 class _Connection:
     """One client and the requests that wait for its replies."""
 
-    def __init__(self, address: str, process: SshProcess) -> None:
+    def __init__(self, address: str, process: SshProcess, failures: int) -> None:
         self._address = address
+        self.failures = failures
+        """Connections before this one that did not work."""
+        self.failed_at = 0.0
+        """The time of the failure, on the monotonic clock."""
         self._process = process
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[Message]] = {}
@@ -150,23 +143,23 @@ class _Connection:
         self._reader = threading.Thread(target=self._read, name=f"ssh-{address}", daemon=True)
         self._reader.start()
 
-    def wait_for_greeting(self, deadline: float) -> None:
-        try:
-            self._greeted.result(max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            self._fail("no answer in time")
-            raise LinkBroken(f"{self._address}: no answer in time") from None
+    @property
+    def has_worked(self) -> bool:
+        """The host has answered."""
+        return self._greeted.done() and self._greeted.exception() is None
 
     def ask(self, verb: str, message: Message, timeout_s: float) -> Message:
         number, future = next(self._numbers), Future[Message]()
         data = pack({"id": number, "verb": verb, "message": message})
+        deadline = time.monotonic() + timeout_s
         try:
+            self._greeted.result(timeout_s)
             with self._lock:
                 if self.failure is not None:
                     raise LinkBroken(f"{self._address}: {self.failure}")
                 self._waiting[number] = future
                 write_frame(self._process.stdin, data)
-            return future.result(timeout_s)
+            return future.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:  # before OSError, which it is one of
             raise LinkBroken(f"{self._address}: no reply to {verb} within {timeout_s:g} s") from error
         except (OSError, ValueError) as error:
@@ -209,6 +202,7 @@ class _Connection:
                 return
             # What ssh or the shell printed last is the cause: `Permission denied`, `architect: not found`.
             words = self._process.close()
+            self.failed_at = time.monotonic()
             self.failure = words or problem
         error = LinkBroken(f"{self._address}: {self.failure}")
         with self._lock:

@@ -2,7 +2,7 @@
 
 The relay (`architect host --stdio`) ends with its connection. The host process owns the agents and listens on a socket
 in its root. So a lost connection ends no agent, and the next relay finds the same process. The host process ends when
-nothing runs, nothing waits to be fetched and nobody is connected.
+nothing runs and nobody is connected.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class SocketServer:
                     connection.shutdown(socket.SHUT_RDWR)
 
     def _has_work(self) -> bool:
-        info = from_message(HostInfo, self._service.handle("hello", {}))
-        return bool(info.places or info.undelivered)
+        # Results that nobody fetched yet are on disk: the next host process of the root has them.
+        return bool(from_message(HostInfo, self._service.handle("hello", {})).places)
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(SILENT_S)

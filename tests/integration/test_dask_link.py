@@ -58,6 +58,7 @@ class Scheduler:
 class Cluster:
     """A scheduler, and hosts that join it."""
 
+    place: Path
     certificates: Path
     scheduler: Scheduler
     joined: list[str] = field(default_factory=list)
@@ -69,7 +70,8 @@ class Cluster:
         options = LinkOptions(tls_dir=self.certificates / "worker")
         keys = security(options, load_distributed("tests"))
         address = engine_address(self.scheduler.url, options)
-        host = DaskHost(service, address, keys, lambda: self.joined.append(service.name), self.lost.append)
+        port_file = self.place / f"{service.name}.port"
+        host = DaskHost(service, address, keys, port_file, lambda: self.joined.append(service.name), self.lost.append)
         self.hosts.append(host)
         host.start()
 
@@ -88,8 +90,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cluster(certificates: Path) -> Iterator[Cluster]:
-    cluster = Cluster(certificates, Scheduler(certificates / "scheduler"))
+def cluster(certificates: Path, tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path, certificates, Scheduler(certificates / "scheduler"))
     yield cluster
     for link in cluster.links:
         link.close()
@@ -135,6 +137,7 @@ def test_a_scheduler_that_is_started_again_finds_the_same_process_and_its_order(
     cluster.scheduler.end()
     with pytest.raises(LinkBroken):
         link.call(place.address, "hello", {}, 5)
+    wait_until(lambda: cluster.lost[-1:] == ["Connection refused"], "an attempt to return")
     cluster.scheduler = Scheduler(cluster.certificates / "scheduler", cluster.scheduler.port)
     wait_until(lambda: cluster.joined == ["box", "box"], "the return of the host")
     link.ask_place("two", {})
@@ -211,3 +214,13 @@ def test_functions_are_not_taken_out_of_requests(cluster: Cluster) -> None:
         client.sync(client.scheduler.proxy, worker=address, msg={"op": "run", "function": b""})
     # What holds no longer: a task is a function. The certificate is the border.
     assert client.submit(int, "7", pure=False).result(timeout=60) == 7
+
+
+def test_a_host_that_is_started_again_has_its_address(cluster: Cluster) -> None:
+    cluster.join(IdleService("box"))
+    link = cluster.link(1)
+    (address,) = link.members()
+    cluster.hosts.pop().close()
+    wait_until(lambda: not link.members(), "the leave of the host")
+    cluster.join(IdleService("box"))
+    wait_until(lambda: list(link.members()) == [address], "the return of the host")
