@@ -25,6 +25,12 @@ LARGEST_MESSAGE = 64 << 20
 REFUSED = "refused"
 """Key of a reply that says in words why the host did not do it. Nothing was started then."""
 
+BUSY = "busy"
+"""Key of a refusal that may not last: the same host may do it later."""
+
+EARLIER = "earlier"
+"""Key of a refusal: the order is for a process that has ended, and it never claimed it."""
+
 AGENT = "agent"
 """The resource that each place is one of."""
 

@@ -54,6 +54,15 @@ def replace_file(path: Path, data: bytes, *, mode: int | None = None) -> None:
         raise
 
 
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_out(path: Path, data: bytes) -> None:
     """Write `data` to a path of the user's: replace a file as a whole, write to a device or pipe.
 
