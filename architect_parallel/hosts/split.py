@@ -13,7 +13,7 @@ from architect_parallel.hosts.base import Host, Target
 
 @dataclass(slots=True)
 class SplitHost:
-    """Workers in place, the debugger and the checks of the base commit run here; the rest runs on the hosts."""
+    """Workers in place, the debugger and the checks of the base commit run here. The rest runs on the hosts."""
 
     local: Host
     remote: Host
