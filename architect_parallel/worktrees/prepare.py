@@ -11,13 +11,14 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.domain import WorktreeSettings
 from architect_parallel.errors import EnvironmentProblem, UsageError
+from architect_parallel.system.copying import copy_directory
 from architect_parallel.system.git import Git, GitError, Repository
 from architect_parallel.worktrees.create import Worktree
 from architect_parallel.worktrees.places import DIRECTORY_PREFIX, registered_worktrees
@@ -98,11 +99,16 @@ def prepare(
     if source is not None:
         for entry in settings.link:
             _link(source, worktree.path, os.path.normpath(entry), warnings)
-        for name in _wanted(source, settings, warnings, registered_worktrees(repository)):
-            try:
+        others = registered_worktrees(repository)
+        whole = []
+        for name in _whole_directories(source, worktree.path, settings, others):
+            with _copying(name, worktree.path):
+                (worktree.path / name).parent.mkdir(parents=True, exist_ok=True)
+                if copy_directory(source / name, worktree.path / name):
+                    whole.append(name)
+        for name in _wanted(source, settings, warnings, others, whole):
+            with _copying(name, worktree.path):
                 _copy(source, worktree.path, name, warnings)
-            except OSError as error:
-                raise EnvironmentProblem(f"{name} cannot be copied to {worktree.path}: {error.strerror}") from error
     for command in settings.setup:
         outcome = run(command)
         if outcome.exit_code != 0:
@@ -114,11 +120,46 @@ def prepare(
     return warnings
 
 
-def _wanted(source: Path, settings: WorktreeSettings, warnings: list[str], others: Sequence[Path]) -> Iterator[str]:
-    """Untracked paths to copy, relative to `source`. One that ends in `/` is a repository inside this one.
+@contextlib.contextmanager
+def _copying(name: str, target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentProblem(f"{name} cannot be copied to {target}: {error.strerror}") from error
+
+
+def _whole_directories(source: Path, target: Path, settings: WorktreeSettings, others: Sequence[Path]) -> Iterator[str]:
+    """The entries that name a directory of which everything is wanted, and nothing is in its way in the worktree."""
+    reserved = [
+        *(path for path in others if path != source),
+        *(source / os.path.normpath(entry) for entry in settings.link),
+    ]
+    for entry in settings.copy:
+        name = PurePosixPath(os.path.normpath(entry))
+        directory = source / name
+        if (
+            not set(entry) & set("*?[\\")
+            and ".git" not in name.parts
+            and not entry.startswith(DIRECTORY_PREFIX)
+            and directory != source
+            and directory.is_dir()
+            and not any((source / part).is_symlink() for part in (name, *name.parents))
+            and not any((target / part).is_symlink() for part in name.parents)
+            and not os.path.lexists(target / name)
+            and not any(path.is_relative_to(directory) or path in directory.parents for path in reserved)
+            and not Git(cwd=source).run("ls-files", "-z", "--", os.fspath(name)).stdout  # git tracks nothing there
+        ):
+            yield os.fspath(name)
+
+
+def _wanted(
+    source: Path, settings: WorktreeSettings, warnings: list[str], others: Sequence[Path], whole: Collection[str]
+) -> Iterator[str]:
+    """Untracked paths to copy, relative to `source`; one that ends in `/` is a repository inside this one.
 
     Args:
         others: Worktrees. Nothing in them is copied.
+        whole: Directories that are copied already.
     """
     names: dict[str, None] = {}
     git = Git(cwd=source)
@@ -127,13 +168,15 @@ def _wanted(source: Path, settings: WorktreeSettings, warnings: list[str], other
         listed = git.run("ls-files", "-z", "--others", "--ignored", f"--exclude-from={include}")
         names |= dict.fromkeys(listed.fields)
     for entry in settings.copy:
+        if os.path.normpath(entry) in whole:
+            continue
         # `top,glob`: relative to the root, `*` stays within a directory, `**` does not, a directory means all below.
         pathspec = f":(top,glob){entry.removeprefix('./')}"
         listed = git.run("ls-files", "-z", "--others", "--", pathspec, env={"GIT_LITERAL_PATHSPECS": "0"})
         names |= dict.fromkeys(listed.fields)
         if not listed.fields and not os.path.lexists(source / entry) and not set(entry) & set("*?["):
             warnings.append(f"worktrees.copy: {entry} is not in {source}")
-    left_out = tuple(f"{os.path.normpath(entry)}/" for entry in settings.link)
+    left_out = tuple(f"{os.path.normpath(entry)}/" for entry in (*settings.link, *whole))
     left_out += tuple(f"{path.relative_to(source)}/" for path in others if path.is_relative_to(source))
     return (name for name in names if not name.startswith((DIRECTORY_PREFIX, *left_out)))
 

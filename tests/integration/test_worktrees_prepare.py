@@ -283,3 +283,44 @@ def test_only_ignored_directories_are_linked(tmp_path: Path, entry: str, message
     (repository.root / "linked").symlink_to(tmp_path)
     with pytest.raises(UsageError, match=message):
         require_links(repository, WorktreeSettings(link=(entry,)))
+
+
+def tree_of(directory: Path) -> dict[str, tuple[int, int, bytes | str]]:
+    """Path → mode, time and content of everything that is copied."""
+    return {
+        os.fspath(path.relative_to(directory)): (
+            path.lstat().st_mode,
+            path.lstat().st_mtime_ns if path.is_file() and not path.is_symlink() else 0,
+            os.readlink(path) if path.is_symlink() else path.read_bytes(),
+        )
+        for path in directory.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
+
+
+@pytest.mark.parametrize("how", ["whole", "one by one"])
+def test_a_directory_arrives_the_same_whole_or_file_by_file(
+    repository: Repository, worktree: Worktree, ignored: Path, how: str
+) -> None:
+    if how == "one by one":
+        os.mkfifo(ignored / "build" / "fifo")  # a plain `cp -a` would make it again
+    prepare(repository, worktree, WorktreeSettings(copy=("build",)), run=shell_in(worktree))
+    (ignored / "build" / "fifo").unlink(missing_ok=True)
+    assert tree_of(worktree.path / "build") == tree_of(ignored / "build")
+
+
+def test_a_directory_with_a_tracked_file_is_copied_around_it(
+    repository: Repository, checkout: Path, ignored: Path
+) -> None:
+    (ignored / "build" / "kept").write_text("of the base\n")
+    git(checkout, "add", "--force", "build/kept")
+    commit_all(checkout, "tracked")
+    git(checkout, "rm", "-q", "-r", "--cached", "build")
+    base = commit_all(checkout, "untracked")
+    git(checkout, "add", "--force", "build/kept")
+    worktree = add_worktree(
+        repository, path=checkout / ".architect-parallel-2", branch="b", base_commit=base, run_id="r"
+    )
+    names, _ = copied(repository, worktree, "build")
+    assert "build/tool" in names
+    assert "build/kept" not in names, "git tracks it in the checkout"
