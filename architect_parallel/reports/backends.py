@@ -1,4 +1,4 @@
-"""The list of backends: a line each, then the options that each lacks, then missing programs or logins."""
+"""The list of backends: a line each, the options that each lacks (on a terminal only if wide), and what is missing."""
 
 from __future__ import annotations
 
@@ -78,10 +78,11 @@ def as_text(rows: Sequence[Row], display: Display = PIPE) -> str:
             )
         )
     lines = render(_COLUMNS, table, display)
-    lines += [*([] if display.is_pipe else [""]), *display.wrap(_HEADING)]
-    for row in ordered:
-        words = f"{row.backend.name}: {', '.join(lacking(row.backend.capabilities)) or 'none'}"
-        lines += display.wrap(words, "  ", hanging="    ")
+    if display.is_pipe or display.wide:
+        lines += [*([] if display.is_pipe else [""]), *display.wrap(_HEADING)]
+        for row in ordered:
+            words = f"{row.backend.name}: {', '.join(lacking(row.backend.capabilities)) or 'none'}"
+            lines += display.wrap(words, "  ", hanging="    ")
     lines += [] if display.is_pipe else [""]
     for row in ordered:
         availability = row.availability
@@ -90,6 +91,8 @@ def as_text(rows: Sequence[Row], display: Display = PIPE) -> str:
                 f" (try: {availability.remedy})" if availability.remedy else ""
             )
             lines += display.wrap(missing, hanging="  ")
+    if not (display.is_pipe or display.wide):
+        lines += display.wrap("--wide also shows the options that a backend does not support itself")
     return "\n".join(lines)
 
 

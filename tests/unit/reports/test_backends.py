@@ -8,6 +8,7 @@ from architect_parallel.backends.base import Availability, Capabilities
 from architect_parallel.backends.registry import load_backends
 from architect_parallel.domain import Settings
 from architect_parallel.reports.backends import Row, as_data, as_text, lacking
+from architect_parallel.text.display import Display
 
 
 def rows() -> list[Row]:
@@ -26,6 +27,13 @@ def test_what_is_ready_comes_first_with_its_version() -> None:
     assert lines[2].split()[:3] == ["gemini", "no", "-"]
     assert "  gemini: sandbox mode workspace, a budget" in lines
     assert lines[-1] == "gemini: no gemini (try: npm install)"
+
+
+def test_a_terminal_shows_what_a_first_look_needs_and_wide_shows_all() -> None:
+    first = as_text(rows(), Display(width=80))
+    assert "sandbox mode" not in first
+    assert "gemini: no gemini (try: npm install)" in first
+    assert "  gemini: sandbox mode workspace, a budget" in as_text(rows(), Display(wide=True))
 
 
 def test_nothing_is_left_out_of_the_data() -> None:
