@@ -94,7 +94,9 @@ def run_in_place(
             state_dir=home.path,
             session_id=task.resume,
         )
-        session = AgentSession(backend=backend, environ=environ, prices=settings.prices)
+        session = AgentSession(
+            backend=backend, environ=environ, prices=settings.prices, keeps_keys=settings.sandbox.keeps_keys
+        )
         log = folder / "log"
         # In a thread: the main thread must be free to take signals.
         with stop_on_signals(stop_token), ThreadPoolExecutor(1) as pool:

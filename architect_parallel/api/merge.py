@@ -162,4 +162,5 @@ def _resolver(here: Workspace, name: str) -> Resolver:
         limits=worker_limits(settings),
         prices=here.settings.prices,
         sandbox=decide(Wanted(mode=profile.sandbox_mode), here.settings.sandbox, prober(here.environ)).sandbox,
+        keeps_keys=here.settings.sandbox.keeps_keys,
     )

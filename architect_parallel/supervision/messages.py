@@ -48,6 +48,8 @@ class Launch:
     """The steps by which the program is contained (`child.cage`). Empty means that it is not contained."""
     scratch: Path | None = None
     """A directory that is removed when the tree is gone, also when the launcher is dead by then."""
+    ports: tuple[int, ...] = ()
+    """Ports of this machine's loopback that the program needs, whatever network it has."""
     gateway: Gateway | None = None
     """Serves the listening sockets that the steps of the cage make. `None` means that they make none."""
 
