@@ -108,7 +108,9 @@ def run_in_place(
             home = SessionHome(path=make_private_dir(folder / "state"))
         request = _request(task, folder, home.path, contained=sandbox.is_contained)
         box = _box(task, sandbox, home.path, folder, repository, environ)
-        session = AgentSession(backend=backend, environ=environ, prices=settings.prices)
+        session = AgentSession(
+            backend=backend, environ=environ, prices=settings.prices, keeps_keys=settings.sandbox.keeps_keys
+        )
         log = folder / "log"
         # In a thread: the main thread must be free to take signals.
         with stop_on_signals(stop_token), ThreadPoolExecutor(1) as pool:

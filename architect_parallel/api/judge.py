@@ -218,7 +218,7 @@ class _JudgeSession:
                 name=name,
                 read=(folder / "prompt.txt",),
             )
-            session = AgentSession(backend=backend, environ=self._here.environ, prices=self._here.settings.prices)
+            session = self._session(backend)
             run_agent = partial(session.run, request, limits=limits, log=folder / "log", stop_token=self._stop_token)
             asking = pool.submit(run_agent, emit=lambda event: None, contain=box.contain)
             while not wait([asking], LOOK_S).done:
@@ -235,6 +235,15 @@ class _JudgeSession:
             return None
         self._spent += run.cost or 0.0
         return _judgement(run, a, b, backend.name, profile.model, self._stop_token)
+
+    def _session(self, backend: Backend) -> AgentSession:
+        settings = self._here.settings
+        return AgentSession(
+            backend=backend,
+            environ=self._here.environ,
+            prices=settings.prices,
+            keeps_keys=settings.sandbox.keeps_keys,
+        )
 
     def _limits(self) -> Limits | None:
         own, plan = self._plan.workers[0].limits, self._plan

@@ -11,6 +11,7 @@ from pathlib import Path
 from architect_parallel.api.judge import judge
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.providers import choose_model, default_model
+from architect_parallel.containment.metering import RunBudget
 from architect_parallel.domain import (
     Attempt,
     Isolation,
@@ -191,6 +192,8 @@ class _LocalLaunch:
             checks_env=here.settings.parallel.checks_env,
             prices=here.settings.prices,
             unpacked=self.unpacked,
+            keeps_keys=here.settings.sandbox.keeps_keys,
+            run_budget=RunBudget(self.plan.budget_usd),
             allow_secrets=self.plan.allow_secrets,
             resolve_inputs=self.inputs.make_whole if self.inputs else lambda spec: spec,
         )

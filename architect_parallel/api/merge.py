@@ -166,5 +166,6 @@ def _resolver(here: Workspace, name: str, words: ParallelConfig) -> tuple[Resolv
         limits=limits,
         prices=here.settings.prices,
         sandbox=decision.sandbox_of(limits),
+        keeps_keys=here.settings.sandbox.keeps_keys,
     )
     return resolver, () if decision.warning is None else (decision.warning,)

@@ -48,6 +48,8 @@ class Request:
     worker_id: int = 1
     run_id: str = ""
     extra_argv: tuple[str, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Base URLs at which the key proxy answers, by the variable of the key that it holds. Empty means no key proxy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from typing import Any
 from architect_parallel.backends.base import Availability, Capabilities, CommandLine, Request
 from architect_parallel.backends.codex_reader import CodexReader
 from architect_parallel.backends.isolated_home import holds, home_of, link_all, own_home
+from architect_parallel.backends.key_routes import codex_provider
 from architect_parallel.backends.program import (
     BuiltIn,
     fits_argument,
@@ -76,6 +77,7 @@ class CodexBackend(BuiltIn):
         if mode == _READ_ONLY:
             mode = [*mode, *_reading(home, request.worktree)]
         argv = [*locate(self.prefix, self.environ), "exec", "--json", "--skip-git-repo-check", *mode, *_QUIET]
+        argv += _address(request, _user_home(self.environ))
         if request.model is not None:
             argv += ["-m", request.model]
         if request.system_prompt:
@@ -126,6 +128,15 @@ class CodexBackend(BuiltIn):
 
 def _user_home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("CODEX_HOME") or home_of(environ) / ".codex")
+
+
+def _address(request: Request, home: Path) -> list[str]:
+    """Options that send requests to the key proxy. A session cannot change its provider, so only the address does."""
+    url, chosen = next(iter(request.addresses.values()), None), codex_provider(home)
+    if url is None:
+        return []
+    key = "openai_base_url" if chosen is None else f"model_providers.{_toml_string(chosen[0])}.base_url"
+    return ["-c", f"{key}={_toml_string(url)}"]
 
 
 def _has_login(home: Path) -> bool:

@@ -75,7 +75,7 @@ def worker_settings(path: Path, user_file: Path, *, under: Mapping[str, Any], ov
         path.unlink(missing_ok=True)
         path.symlink_to(user_file.absolute())
         return path
-    return write_private(path, json.dumps(_merged(_merged(under, user), over), indent=1))
+    return write_private(path, json.dumps(merged(merged(under, user), over), indent=1))
 
 
 def _without_comments(text: str) -> str:
@@ -84,9 +84,10 @@ def _without_comments(text: str) -> str:
     return re.sub(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', lambda match: match[1] or "", kept, flags=re.DOTALL)
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`under` with the values of `over`, object by object."""
     both = dict(under)
     for key, value in over.items():
         below = both.get(key)
-        both[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        both[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return both

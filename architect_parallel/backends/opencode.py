@@ -21,7 +21,8 @@ from typing import Any
 
 from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.base import CANNOT_ASK, Availability, Capabilities, CommandLine, Request
-from architect_parallel.backends.isolated_home import holds, home_of, link_all, own_home, write_private
+from architect_parallel.backends.isolated_home import holds, home_of, link_all, merged, own_home, write_private
+from architect_parallel.backends.key_routes import OPENCODE_PROVIDERS
 from architect_parallel.backends.opencode_reader import OpencodeReader
 from architect_parallel.backends.program import BuiltIn, locate, program_availability
 from architect_parallel.domain import ApprovalMode, SandboxMode
@@ -161,6 +162,10 @@ class OpencodeBackend(BuiltIn):
         config: dict[str, Any] = dict(read.parse_object(self.environ.get("OPENCODE_CONFIG_CONTENT") or "{}") or {})
         # Its snapshots are a second copy of what git has; `share` could publish a session.
         config |= {"autoupdate": False, "share": "disabled", "snapshot": False}
+        if request.addresses:
+            given = config.get("provider")
+            held = {OPENCODE_PROVIDERS[key]: {"options": {"baseURL": url}} for key, url in request.addresses.items()}
+            config["provider"] = merged(given if isinstance(given, dict) else {}, held)
         if permission:
             given = config.get("permission")
             config["permission"] = (dict(given) if isinstance(given, dict) else {}) | dict(permission)

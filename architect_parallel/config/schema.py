@@ -68,8 +68,7 @@ def _whole_number(value: object, low: int, high: int) -> int:
     return read_count(value if isinstance(value, (str, int, float)) else "", low=low, high=high)
 
 
-def _sandbox_word(value: object) -> str:
-    words = [AUTO, *(level.value for level in SandboxLevel)]
+def _sandbox_word(value: object, words: Sequence[str] = (AUTO, *SandboxLevel)) -> str:
     if value is False:  # YAML 1.1 reads `off` so
         return SandboxLevel.OFF.value
     if value not in words:
@@ -157,6 +156,11 @@ SandboxWord = Annotated[
     str,
     BeforeValidator(_sandbox_word),
     WithJsonSchema({"enum": [AUTO, *(level.value for level in SandboxLevel)], "type": "string"}),
+]
+ProxyWord = Annotated[
+    str,
+    BeforeValidator(partial(_sandbox_word, words=(AUTO, "off"))),
+    WithJsonSchema({"enum": [AUTO, "off"], "type": "string"}),
 ]
 Host = Annotated[str, BeforeValidator(lambda value: read_host(read_filled_text(value)))]
 FullPath = Annotated[str, BeforeValidator(_full_path)]
@@ -293,6 +297,10 @@ class SandboxSection(Section):
     read: tuple[FullPath, ...] = Field(default=(), description="With closed: further places that agents may read.")
     show: tuple[FullPath, ...] = Field(default=(), description="Paths taken off the list of hidden ones.")
     hide: tuple[FullPath, ...] = Field(default=(), description="Paths added to the list of hidden ones.")
+    key_proxy: ProxyWord = Field(
+        default=SandboxSettings().key_proxy,
+        description="auto keeps provider keys in the launcher where the agent allows it; off gives them to agents.",
+    )
 
 
 class ConfigFile(Section):

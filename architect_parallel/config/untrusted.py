@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from architect_parallel.config.yaml_source import KeyPath
-from architect_parallel.domain import SHELL, ApprovalMode, Network, SandboxLevel, SandboxMode
+from architect_parallel.domain import AUTO, SHELL, ApprovalMode, Network, SandboxLevel, SandboxMode
 from architect_parallel.text.place_names import DEFAULT_ROOT
 
 _LIMITS = frozenset(
@@ -57,7 +57,7 @@ def dangerous(data: dict[str, Any]) -> Iterator[KeyPath]:
         yield ("parallel_runs", "backend")
     # A file may tighten the containment and hide more. Here each layer is alone: what it tightens is not known, so
     # only the tightest words count.
-    tight = {"level": SandboxLevel.CLOSED, "network": Network.NONE, "hide": None}
+    tight = {"level": SandboxLevel.CLOSED, "network": Network.NONE, "hide": None, "key_proxy": AUTO}
     yield from (
         ("sandbox", key)
         for key, value in data.get("sandbox", {}).items()

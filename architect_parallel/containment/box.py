@@ -78,7 +78,7 @@ class Box:
             scratch=self._scratch(),
         )
         try:
-            gateway = gateway_of(sandbox, self.environ, self.denied)
+            gateway = gateway_of(launch, sandbox, self.environ, self.denied)
             return replace(contained(launch, sandbox, profile(sandbox, places)), gateway=gateway)
         except OSError as error:
             raise EnvironmentProblem(f"{places.scratch} cannot be made: {error.strerror}") from error

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from architect_parallel.text.hosts import Rule
 
@@ -131,7 +131,7 @@ class Proxy:
         if not matching:
             return None
         by_port = any(rule.port == port for rule in matching)
-        upstream = _upstream(self.environ, host)
+        upstream = upstream_proxy(self.environ, host)
         if upstream is not None and not by_port:
             return _through(upstream, host, port)
         error: OSError | None = None
@@ -182,7 +182,7 @@ def _without_connection(headers: bytes) -> bytes:
     return b"\r\n".join(lines) + end + body
 
 
-def _upstream(environ: Mapping[str, str], host: str) -> str | None:
+def upstream_proxy(environ: Mapping[str, str], host: str) -> str | None:
     """The user's own proxy for `host`. `None` means that there is none."""
     url = next((environ[name] for name in ("HTTPS_PROXY", "https_proxy") if environ.get(name)), None)
     without = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
@@ -191,13 +191,18 @@ def _upstream(environ: Mapping[str, str], host: str) -> str | None:
     return None if url is None or excepted else url
 
 
+def proxy_authorization(url: SplitResult) -> dict[str, str]:
+    """The header with the password that the address of a proxy holds. Empty means that it holds none."""
+    if not url.username:
+        return {}
+    pair = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
 def _through(upstream: str, host: str, port: int) -> socket.socket:
     url = urlsplit(upstream if "//" in upstream else f"http://{upstream}")
     connection = socket.create_connection((url.hostname or "", url.port or 80), timeout=CONNECT_S)
-    secret = ""
-    if url.username:
-        pair = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
-        secret = f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}\r\n"
+    secret = "".join(f"{name}: {value}\r\n" for name, value in proxy_authorization(url).items())
     connection.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{secret}\r\n".encode())
     head = b""
     while b"\r\n\r\n" not in head:

@@ -63,7 +63,7 @@ def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Laun
     (scratch / "empty").touch(0o400)
     env = _environment(launch.env, profile)
     if sandbox.network is Network.HOSTS:
-        env |= _proxy_environment(sandbox)
+        env |= _proxy_environment(_listeners(launch, sandbox)[0])
     if sandbox.mechanism is Mechanism.LANDLOCK:
         env = landlock.environment(env, CACHE_VARIABLES, os.path.realpath(scratch))
     launch = replace(launch, env=env, scratch=scratch)
@@ -100,8 +100,8 @@ def _steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Iterato
     flags = NEW_MOUNTS | NEW_PIDS | NEW_IPC | (0 if is_root else NEW_USER)
     flags |= NEW_NET if sandbox.network is not Network.OPEN else 0
     yield ("unshare", flags)
-    if sandbox.network is Network.HOSTS:
-        yield ("listen", *_ports(sandbox))
+    if sandbox.network is Network.HOSTS or (sandbox.network is Network.NONE and launch.ports):
+        yield ("listen", *_listeners(launch, sandbox))
     yield ("view",)
     if profile.system is not None:
         yield ("root", profile.scratch / "root")
@@ -126,9 +126,10 @@ def _landlock_steps(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -
     yield from _filter()
 
 
-def _ports(sandbox: Sandbox) -> list[int]:
+def _listeners(launch: Launch, sandbox: Sandbox) -> list[int]:
     """The ports of the listeners inside: the proxy's own first, then those of this machine's loopback."""
-    forwards = loopback_ports(rules_of(sandbox))[: MOST_LISTENERS - 1]
+    named = loopback_ports(rules_of(sandbox))[: MOST_LISTENERS - 1 - len(launch.ports)]
+    forwards = list(dict.fromkeys((*launch.ports, *named)))
     return [next(port for port in range(PROXY_PORT, PROXY_PORT + 100) if port not in forwards), *forwards]
 
 
@@ -137,20 +138,22 @@ def rules_of(sandbox: Sandbox) -> list[Rule]:
     return [read_rule(host) for host in sandbox.hosts]
 
 
-def gateway_of(sandbox: Sandbox, environ: Mapping[str, str], denied: Counter[str]) -> Proxy | None:
+def gateway_of(launch: Launch, sandbox: Sandbox, environ: Mapping[str, str], denied: Counter[str]) -> Proxy | None:
     """The proxy of a program in the sandbox. `None` means that it needs none.
 
     Args:
         environ: The launcher's environment, which may name a proxy of the user.
         denied: Takes the refused hosts.
     """
-    if sandbox.network is not Network.HOSTS:
+    if sandbox.network is Network.OPEN or (sandbox.network is Network.NONE and not launch.ports):
         return None
-    return Proxy(rules=rules_of(sandbox), forwards=_ports(sandbox)[1:], environ=environ, denied=denied)
+    own = [Rule(host="127.0.0.1", port=port) for port in launch.ports]  # for a program that sends loopback here, too
+    forwards = _listeners(launch, sandbox)[1:]
+    return Proxy(rules=[*rules_of(sandbox), *own], forwards=forwards, environ=environ, denied=denied)
 
 
-def _proxy_environment(sandbox: Sandbox) -> dict[str, str]:
-    proxy, local = f"http://127.0.0.1:{_ports(sandbox)[0]}", "localhost,127.0.0.1,::1"
+def _proxy_environment(port: int) -> dict[str, str]:
+    proxy, local = f"http://127.0.0.1:{port}", "localhost,127.0.0.1,::1"
     variables = {**dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), proxy), "NO_PROXY": local}
     lower = {name.lower(): value for name, value in variables.items()}
     return {**variables, **lower, "NODE_USE_ENV_PROXY": "1"}

@@ -110,6 +110,8 @@ class CostBasis(StrEnum):
     """The source of a cost: our price table times tokens, the agent's own figure, or none."""
 
     TOKENS = "tokens"
+    PROXY = "proxy"
+    """As `TOKENS`, but the key proxy read them in the provider's answers."""
     REPORTED = "reported"
     UNKNOWN = "unknown"
 

@@ -56,6 +56,12 @@ class SandboxSettings:
     """Paths that are taken off the list of hidden ones."""
     hide: tuple[str, ...] = ()
     """Paths that are added to the list of hidden ones."""
+    key_proxy: str = AUTO
+    """`auto` keeps provider keys in the launcher where the agent can do without them. `off` gives them to agents."""
+
+    @property
+    def keeps_keys(self) -> bool:
+        return self.key_proxy == AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

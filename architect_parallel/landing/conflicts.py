@@ -59,6 +59,8 @@ class Resolver:
     limits: Limits = field(default_factory=Limits)
     prices: Mapping[str, Price] = field(default_factory=dict)
     sandbox: Sandbox = field(default_factory=Sandbox)
+    keeps_keys: bool = False
+    """As in `AgentSession`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +173,8 @@ class ConflictResolution:
             prompt_file=make_own_dir(self.run_dir / "prompts") / f"{spec.name}.txt",
             state_dir=make_own_dir(self.run_dir / "state" / spec.name),
         )
-        session = AgentSession(backend=self.resolver.backend, environ=self.environ, prices=self.resolver.prices)
+        by = self.resolver
+        session = AgentSession(backend=by.backend, environ=self.environ, prices=by.prices, keeps_keys=by.keeps_keys)
         log = make_own_dir(self.run_dir / "logs") / f"{spec.name}.log"
         box = Box(
             sandbox=spec.sandbox,

@@ -313,8 +313,8 @@ def _usage(history: Sequence[Attempt]) -> Usage:
         numbers = [value for value in values if value is not None]
         return sum(numbers) if len(numbers) == len(values) else None
 
-    basis = CostBasis.UNKNOWN if CostBasis.UNKNOWN in bases else CostBasis.REPORTED
-    basis = bases.pop() if len(bases) == 1 else basis
+    weakest_first = (CostBasis.UNKNOWN, CostBasis.REPORTED, CostBasis.TOKENS, CostBasis.PROXY)
+    basis = next(basis for basis in weakest_first if basis in bases)
     return Usage(
         input_tokens=known([usage.input_tokens for usage in usages]),
         cached_tokens=known([usage.cached_tokens for usage in usages]),

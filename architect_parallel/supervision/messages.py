@@ -52,6 +52,8 @@ class Launch:
     """A control group that the program starts in. It is killed and removed at the end. `None` means none."""
     places: tuple[Path, ...] = ()
     """Directories whose files count as the program's, besides `cwd` and `scratch`."""
+    ports: tuple[int, ...] = ()
+    """Ports of this machine's loopback that the program needs, whatever network it has."""
     gateway: Gateway | None = None
     """Serves the listening sockets that the steps of the cage make. `None` means that they make none."""
 

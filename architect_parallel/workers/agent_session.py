@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import AgentReport, Backend, BlockFilter, Reader, Request
 from architect_parallel.containment.box import Contain
+from architect_parallel.containment.metering import RunBudget
 from architect_parallel.domain import Limits, Price, Usage
 from architect_parallel.events import AgentExited, AgentStarted, LimitReached, Warned
 from architect_parallel.supervision.consume import LimitedRun, ProcessFacts, run_limited
@@ -26,6 +28,7 @@ from architect_parallel.supervision.process import PROVES_EMPTINESS
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import monotonic_s
 from architect_parallel.system.own_files import write_own
+from architect_parallel.workers.proxied_keys import ProxiedKeys, proxied_keys
 from architect_parallel.workers.request import shown_argv
 from architect_parallel.workers.usage import Emit, UsageMeter
 
@@ -71,6 +74,10 @@ class AgentSession:
     """The launcher's environment. The agent gets what its backend's allow-list names."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     sampler: Sampler = field(default_factory=Sampler)
+    keeps_keys: bool = False
+    """Provider keys stay in the launcher where the agent can do without (`proxied_keys`)."""
+    run_budget: RunBudget | None = None
+    """The budget of the run, held by the key proxy as well. `None` means no limit."""
 
     def run(
         self,
@@ -101,47 +108,82 @@ class AgentSession:
             UsageError: The request cannot be expressed for this agent.
         """
         write_own(request.prompt_file, request.prompt.encode(errors="surrogateescape"))
+        with ExitStack() as stack:
+            keys = ProxiedKeys()
+            if self.keeps_keys:
+                proxied = proxied_keys(
+                    self.backend,
+                    self.environ,
+                    request.worktree,
+                    limits=limits,
+                    prices=self.prices,
+                    run_budget=self.run_budget,
+                    stop_token=stop_token,
+                    emit=emit,
+                )
+                keys = stack.enter_context(proxied)
+            request = replace(request, addresses=keys.addresses)
+            launch = self._launch(request, limits, keys, variables or {}, emit)
+            meter = UsageMeter(
+                limits=limits,
+                requested_model=request.model,
+                prices=self.prices,
+                emit=emit,
+                stop=stop_token.stop,
+                account=keys.account,
+                holds_others=keys.holds_others,
+            )
+            secrets = (*keys.tokens.values(), *environment.secret_values(self.backend, self.environ), *secrets)
+            log_file = LogFile(log)
+            stack.callback(_close_log, log_file, emit)
+            output = AgentOutputReader(self.backend.reader(request), log_file, meter, stop_token, emit, keys.close)
+            return output.read(contain(launch), shown_argv(launch.argv, request.prompt), secrets, self.sampler)
+
+    def _launch(
+        self, request: Request, limits: Limits, keys: ProxiedKeys, variables: Mapping[str, str], emit: Emit
+    ) -> Launch:
         command = self.backend.command(request)
         for warning in command.warnings:
             emit(Warned(message=warning))
-        launch = Launch(
+        passed = environment.filtered_environment(self.backend, self.environ)
+        return Launch(
             argv=command.argv,
             cwd=request.worktree,
-            env={
-                **environment.filtered_environment(self.backend, self.environ),
-                **command.env,
-                **(variables or {}),
-            },
+            env=keys.environment({**passed, **command.env, **variables}),
             stdin_file=command.stdin_file,
             polite_signal=command.polite_signal,
             polite_wait_s=command.polite_wait_s,
             grace_s=limits.grace_s,
             cookie=f"{request.run_id}.{request.worker_id}.{token_hex(8)}",
+            ports=keys.ports,
         )
-        meter = UsageMeter(
-            limits=limits, requested_model=request.model, prices=self.prices, emit=emit, stop=stop_token.stop
-        )
-        secrets = (*environment.secret_values(self.backend, self.environ), *secrets)
-        log_file = LogFile(log)
-        try:
-            output = AgentOutputReader(self.backend.reader(request), log_file, meter, stop_token, emit)
-            return output.read(contain(launch), shown_argv(command.argv, request.prompt), secrets, self.sampler)
-        finally:
-            log_file.close()
-            if log_file.problem is not None:
-                emit(Warned(message=f"the log ends early: {log_file.problem}"))
+
+
+def _close_log(log: LogFile, emit: Emit) -> None:
+    log.close()
+    if log.problem is not None:
+        emit(Warned(message=f"the log ends early: {log.problem}"))
 
 
 class AgentOutputReader:
     """Passes an agent's output on to its log, its reader and its usage meter."""
 
-    def __init__(self, reader: Reader, log: LogFile, meter: UsageMeter, stop_token: StopToken, emit: Emit) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        log: LogFile,
+        meter: UsageMeter,
+        stop_token: StopToken,
+        emit: Emit,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self._reader = reader
         self._filter = reader.filter_block if isinstance(reader, BlockFilter) else None
         self._log = log
         self._meter = meter
         self._stop_token = stop_token
         self._emit = emit
+        self._on_end = on_end
         self._lines = LineSplitter()
         self._stderr = Tail()
         self._next_poll_s = -math.inf
@@ -200,6 +242,7 @@ class AgentOutputReader:
     def _ended(self, run: LimitedRun) -> AgentRun:
         facts, meter = run.facts, self._meter
         self._stop_token.agent_ended()
+        self._on_end()
         self._warn_of_leftovers(facts)
         for line in self._lines.rest():
             meter.take(self._reader.line(line))

@@ -10,11 +10,13 @@ from pathlib import Path
 from architect_parallel.backends import environment
 from architect_parallel.backends.base import Backend
 from architect_parallel.checks.checker import Checker
+from architect_parallel.containment.metering import RunBudget
 from architect_parallel.domain import SHELL, Price, WorkerSpec, WorktreeSettings
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.git import Repository
 from architect_parallel.tripwire.monitor import Tripwire
+from architect_parallel.workers.agent_session import AgentSession
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
 from architect_parallel.worktrees.services import services
 
@@ -37,6 +39,9 @@ class WorkerContext:
     """The base commit's objects, quick to check out. `None` means that a cache is not worth it."""
     resolve_inputs: Callable[[WorkerSpec], WorkerSpec] = lambda spec: spec
     """Completes a worker's spec with the results of its dependencies, which have ended by then."""
+    keeps_keys: bool = False
+    """As in `AgentSession`."""
+    run_budget: RunBudget = field(default_factory=RunBudget)
     allow_secrets: bool = False
     """Accept results that hold a key which the agent was given."""
     tripwire: Tripwire | None = None
@@ -77,6 +82,17 @@ class WorkerContext:
     def services(self, owner: str) -> AbstractContextManager[dict[str, str]]:
         """Ports and a name for the services of a worker, as variables."""
         return services(self.run_dir, owner, self.worktrees)
+
+    def session(self, backend: Backend, sampler: Sampler) -> AgentSession:
+        """The runs of an agent of a worker."""
+        return AgentSession(
+            backend=backend,
+            environ=self.environ,
+            prices=self.prices,
+            sampler=sampler,
+            keeps_keys=self.keeps_keys,
+            run_budget=self.run_budget,
+        )
 
     def checker(self, sampler: Sampler, stop_token: StopToken, variables: Mapping[str, str] | None = None) -> Checker:
         """A checker for a worker of the run, or for its base commit.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from architect_parallel.backends.base import AgentEvent, Session, Step, Text, Throttled, Tokens
+from architect_parallel.containment.metering import Account, Bill
 from architect_parallel.domain import CostBasis, Limits, Price, Reason, Usage
 from architect_parallel.events import AgentOutput, Event, RateLimited, SessionKnown, StepTaken, UsageReported, Warned
 from architect_parallel.scheduling.limits import Observation, exceeded
@@ -30,6 +31,10 @@ class UsageMeter:
     prices: Mapping[str, Price]
     emit: Emit
     stop: Callable[[Reason, str], None]
+    account: Account | None = None
+    """The bill of the key proxy. `None` means that only the agent's word counts."""
+    holds_others: bool = False
+    """Part of what the agent uses is not on that bill."""
     steps: int = 0
     usage: Usage = field(default_factory=Usage)
     cost: float | None = None
@@ -37,6 +42,8 @@ class UsageMeter:
     model: str | None = None
     token_model: str | None = None
     """The model of the tokens that were last reported with one."""
+    _bill: Bill | None = None
+    """The last one."""
     _cost_meter: CostMeter = field(init=False)
     _shown: tuple[object, ...] = ()
     _line: str | None = None
@@ -59,7 +66,10 @@ class UsageMeter:
                     self.steps = max(self.steps, event.count)
                 case Tokens():
                     self.token_model = event.model or self.token_model
-                    self._price(event)
+                    if self._bill is None or self.holds_others:
+                        self._price(event)
+                    else:  # a claim beside the bill
+                        self.usage = dataclasses.replace(self.usage, reported_cost=event.usage.reported_cost)
                 case Session():
                     self.session_id = event.session_id
                     self.model = event.model or self.model
@@ -67,8 +77,24 @@ class UsageMeter:
                     self._line = event.text
                 case Throttled():
                     self.emit(RateLimited(message=event.message, retry_after_s=event.retry_after_s))
-        if counted:
+        if self._take_bill() or counted:
             self.check()
+
+    def _take_bill(self) -> bool:
+        """Take what the key proxy counted; it beats the agent's word. Returns true if it is something new."""
+        bill = self.account.bill if self.account is not None else None
+        if bill is None or bill == self._bill:
+            return False
+        claimed = self.cost if self.holds_others else None
+        self._bill = bill
+        if claimed is not None and (bill.cost is None or claimed > bill.cost):
+            return True
+        self.token_model = bill.model or self.token_model
+        self.cost = bill.cost
+        self.usage = dataclasses.replace(bill.usage, reported_cost=self.usage.reported_cost)
+        self._highest = max(bill.cost or 0.0, 0.0 if not self.holds_others else self._highest)
+        self._warn_of_price(bill.model)
+        return True
 
     def check(self) -> None:
         """Stop the agent when it exceeds a limit on steps or money."""
@@ -102,9 +128,13 @@ class UsageMeter:
             cost, basis = usage.reported_cost, CostBasis.REPORTED
         self.cost = self._not_below(cost)
         self.usage = dataclasses.replace(usage, cost_basis=basis if cost is not None else CostBasis.UNKNOWN)
-        if cost is None and not self._unpriced and (usage.input_tokens or usage.output_tokens):
+        if usage.input_tokens or usage.output_tokens:
+            self._warn_of_price(tokens.model)
+
+    def _warn_of_price(self, model: str | None) -> None:
+        if self.cost is None and not self._unpriced:
             self._unpriced = True
-            model = tokens.model or self.model or self.requested_model or "the model"
+            model = model or self.model or self.requested_model or "the model"
             self.emit(Warned(message=f"no price is known for {model}: {self._consequence}"))
 
     def _not_below(self, cost: float | None) -> float | None:

@@ -37,7 +37,7 @@ from architect_parallel.supervision.stop import StopToken
 from architect_parallel.system.clock import now
 from architect_parallel.system.own_files import make_own_dir
 from architect_parallel.text.sanitize import one_line
-from architect_parallel.workers.agent_session import AgentRun, AgentSession
+from architect_parallel.workers.agent_session import AgentRun
 from architect_parallel.workers.context import WorkerContext
 from architect_parallel.workers.nesting import nesting_variables
 from architect_parallel.workers.request import as_started, request_for, variables_of
@@ -252,9 +252,7 @@ class WorkerRun:
         attempt = "" if spec.attempt == 1 else f"-{spec.attempt}"
         log = make_own_dir(context.run_dir / "logs") / f"worker-{spec.worker_id}{attempt}.log"
         box = worker_box(spec, context.repository, context.run_dir, context.environ)
-        session = AgentSession(
-            backend=self._backend, environ=context.environ, prices=context.prices, sampler=self._sampler
-        )
+        session = context.session(self._backend, self._sampler)
         try:
             return session.run(
                 self._request(),

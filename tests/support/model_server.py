@@ -400,6 +400,8 @@ class ModelServer:
 
     def __init__(self) -> None:
         self.requests: list[Asked] = []
+        self.keys: list[str] = []
+        """The key of each request."""
         self.refused: Counter[str] = Counter()
         self.script: Callable[[Asked], str | None] = lambda asked: None
         """Directives that take the place of the prompt's; `None`: the prompt's own hold."""
@@ -458,6 +460,8 @@ class _Handler(BaseHTTPRequestHandler):
             body |= {"model": gemini[1], "stream": gemini[2] is not None}
         asked = dialect.read(body)
         self.owner.requests.append(asked)
+        headers = (self.headers.get(name) for name in ("authorization", "x-api-key", "x-goog-api-key"))
+        self.owner.keys += [value.removeprefix("Bearer ") for value in headers if value]
         instead = self.owner.script(asked)
         asked = asked if instead is None else replace(asked, prompt=instead)
         told = dict(directives(asked.prompt))
