@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from architect_parallel.backends.acp import relative_name
 from architect_parallel.backends.environment import filtered_environment
 from architect_parallel.backends.hosts import hosts_of
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.containment.decision import Decision, Wanted, decide
 from architect_parallel.containment.probe import prober
-from architect_parallel.domain import AgentProfile, Network, Task, WorkerSpec
+from architect_parallel.domain import AgentProfile, Network, Task, WorkerSpec, backend_family
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.options import RunOptions
 from architect_parallel.runs.workspace import Workspace
@@ -20,6 +21,7 @@ def containment_of(task: Task, agent: AgentProfile, backend: str, options: RunOp
         UsageError: Its words contradict each other.
         EnvironmentProblem: What was asked for cannot be had here.
     """
+    configured = here.settings.backends.get(backend_family(backend))
     request = Wanted(
         flag=options.sandbox,
         task=task.sandbox,
@@ -27,7 +29,7 @@ def containment_of(task: Task, agent: AgentProfile, backend: str, options: RunOp
         network=task.network if options.network is None else Network(options.network),
         hosts=(*options.allow_hosts, *backend_hosts(here, backend)),
         has_host_flag=bool(options.allow_hosts),
-        write=here.settings.backends[backend].home if backend in here.settings.backends else (),
+        write=configured.home if configured is not None else (),
     )
     return decide(request, here.settings.sandbox, prober(here.environ))
 
@@ -35,8 +37,8 @@ def containment_of(task: Task, agent: AgentProfile, backend: str, options: RunOp
 def backend_hosts(here: Workspace, name: str) -> tuple[str, ...]:
     """The hosts that a backend needs: its own, those of its variables, and those that the configuration names."""
     backend = require_backend(here.backends, name)
-    configured = here.settings.backends.get(name)
-    own = hosts_of(backend.name, filtered_environment(backend, here.environ))
+    configured = here.settings.backends.get(backend_family(name))
+    own = hosts_of(relative_name(name), filtered_environment(backend, here.environ))
     return (*own, *(configured.hosts if configured is not None else ()))
 
 
