@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import support.acp_agent
 from support.console import Architect, write_program
 from support.repositories import commit_all, git
 
@@ -16,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 STAND_IN = """\
-import json, pathlib, sys
+import json, pathlib, runpy, sys
+if sys.argv[0].endswith(("npx", "goose")) or "--acp" in sys.argv:
+    runpy.run_path({acp!r}, run_name="__main__")
+    sys.exit()
 pathlib.Path("work.txt").write_text("done\\n")
 for event in {events}:
     print(json.dumps(event))
@@ -61,9 +65,16 @@ def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """`claude` and `codex` on PATH, logged in, and another program behind the backend `architect`."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, events in (("claude", CLAUDE), ("codex", CODEX), ("gemini", GEMINI), ("other", OTHER)):
+    for name, events in (
+        ("claude", CLAUDE),
+        ("codex", CODEX),
+        ("gemini", GEMINI),
+        ("npx", []),
+        ("goose", []),
+        ("other", OTHER),
+    ):
         program = programs / name
-        write_program(program, STAND_IN.format(events=repr(events)))
+        write_program(program, STAND_IN.format(events=repr(events), acp=support.acp_agent.__file__))
     config = home / ".config" / "architect-parallel" / "config.yaml"
     config.parent.mkdir(parents=True)
     defaults = {"parallel_runs": {"backend": "architect"}}
