@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import re
 import shutil
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 from support.console import Architect
 
+from architect_parallel import ParallelConfig, ParallelRunner
 from architect_parallel.domain import WorkerResult
+from architect_parallel.errors import UsageError
 from architect_parallel.event_json import from_plain, to_plain
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import open_repository as find_repository
@@ -42,15 +46,57 @@ def test_the_result_of_a_worker_answers_with_gitpython_objects(checkout: Path, a
         dataclasses.replace(failed, diff=None).commit()
 
 
-def test_the_example_in_the_guide_runs(checkout: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
-    models = 'tasks=["fix the failing test"], models=["gpt-4o", "claude-sonnet-4-6"]'
-    assert models in example
-    code = example.replace(models, 'tasks=["echo new > new.txt"], backend="shell", workers=1')
-    done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
+MODELS = 'tasks=["fix the failing test"], models=["gpt-4o", "claude-sonnet-4-6"]'
+FREE = 'tasks=["echo new > new.txt"], backend="shell", workers=1'
+
+
+def test_the_examples_in_the_guide_run(checkout: Path) -> None:
+    """Every Python example of the documents, in order, with a task that needs no agent."""
+    documents = sorted(GUIDE.parent.rglob("*.md"))
+    examples = [
+        code for page in documents for code in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    ]
+    assert len(examples) == 2
+    printed = []
+    for example in examples:
+        assert MODELS in example
+        code = example.replace(MODELS, FREE)
+        done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
+        printed.append(done.stdout.splitlines())
+    assert printed[0] == [
         "1 success 0.0 ['new.txt']",
         "architect: echo new > new.txt",
         "A new.txt",
         "['architect/parallel-1', 'main'] False",
     ]
+    *events, cost, newest, older = printed[1]
+    assert events[0] == "run_started None running"
+    assert events[-1] == "run_finished None success"
+    assert "worker_finished 1 success" in events
+    assert cost == "0.0"
+    assert newest.endswith("success ['architect/parallel-2']")
+    assert older.endswith("success ['architect/parallel-1']")
+
+
+def test_leaving_the_events_cancels_the_run(checkout: Path) -> None:
+    async def first_step() -> ParallelRunner:
+        config = ParallelConfig(tasks=["tail -f /dev/null"], backend="shell", workers=1)
+        runner = ParallelRunner(config, checkout)
+        async with contextlib.aclosing(aiter(runner)) as events:
+            async for event in events:
+                if event["event"] == "agent_started":
+                    break
+        return runner
+
+    runner = asyncio.run(first_step())
+    assert runner.result is not None
+    assert [(result.status, result.reason) for result in runner.result.results] == [("canceled", "canceled")]
+
+
+def test_a_fault_of_the_configuration_is_raised_by_the_loop(checkout: Path) -> None:
+    async def run() -> None:
+        async for _ in ParallelRunner(ParallelConfig(tasks=["x"], backend="nonsense"), checkout):
+            pass
+
+    with pytest.raises(UsageError, match="unknown backend 'nonsense'"):
+        asyncio.run(run())
