@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from architect_parallel.api.launch import ParallelRunner
-    from architect_parallel.domain import WorkerResult
+    from architect_parallel.domain import RunResult, WorkerResult
+    from architect_parallel.runs.history import runs
     from architect_parallel.runs.options import ParallelConfig
     from architect_parallel.runs.watch import watch
     from architect_parallel.system.gitpython import open_repository
 
-__all__ = ["ParallelConfig", "ParallelRunner", "WorkerResult", "open_repository", "watch"]
+__all__ = ["ParallelConfig", "ParallelRunner", "RunResult", "WorkerResult", "open_repository", "runs", "watch"]
 
 try:
     # The build writes this module from the git tag. Reading the package's metadata would slow down every start.
@@ -27,10 +28,13 @@ def __getattr__(name: str) -> Any:
     homes = {
         "ParallelConfig": "runs.options",
         "ParallelRunner": "api.launch",
+        "RunResult": "domain",
         "WorkerResult": "domain",
         "open_repository": "system.gitpython",
         "watch": "runs.watch",
     }
+    if name == "runs":
+        return import_module("architect_parallel.runs")  # the package can be called
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"architect_parallel.{homes[name]}"), name)

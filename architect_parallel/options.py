@@ -29,6 +29,7 @@ Memory: TypeAlias = int
 Usd: TypeAlias = float
 Boolean: TypeAlias = bool
 Identifier: TypeAlias = str
+BackendName: TypeAlias = str
 Model: TypeAlias = str
 AssignWord: TypeAlias = str
 TripwireWord: TypeAlias = str
@@ -98,7 +99,7 @@ class RunOptions:
         None, "Model of every worker.", "NAME", null="the model of the agent profile or backend", flag="--model/-m"
     )
     models: tuple[str, ...] = flag((), "Models to compare, separated by commas; not with --model.", "CSV")
-    backend: Identifier | None = option(
+    backend: BackendName | None = option(
         None,
         "Agent CLI to run: see `architect backends`.",
         "NAME",

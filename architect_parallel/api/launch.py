@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from architect_parallel.api.artifacts import require_place, try_artifacts
 from architect_parallel.api.local_launch import run_plan, tell
+from architect_parallel.api.run_events import run_events
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.domain import (
     RunPlan,
@@ -63,7 +65,17 @@ class ParallelRunner:
         self.config = config
         config_file = Path(config.config_file) if config.config_file is not None else None
         self.here = load_workspace(Path(workspace_root), config_file, environ)
+        self.result: RunResult | None = None
+        """The whole run's result. `None` means that no run has ended yet."""
+        self._root = Path(workspace_root)
         self._listeners = tuple(listeners)
+
+    def __aiter__(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Run everything, and yield the events that `watch` yields. Afterwards `result` is there.
+
+        The run works in threads of its own. Leaving the loop early cancels it.
+        """
+        return run_events(self.execute, self.here.repository, self._root)
 
     def run(self) -> list[WorkerResult]:
         """Run everything to its end, and return the results sorted by `worker_id`."""
@@ -97,6 +109,7 @@ class ParallelRunner:
             result = run_plan(plan, journal, self.here, self._listeners)
             if artifacts is not None:
                 add_artifacts(result, artifacts, repository, journal, self._listeners)
+            self.result = result
             return result
 
     def _draft(self) -> RunPlan:

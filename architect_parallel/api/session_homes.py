@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.backends.base import Backend
+from architect_parallel.domain import backend_family
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.system.clock import now
 from architect_parallel.system.files import HeldLock, delete_tree, make_private_dir, replace_file
@@ -43,7 +44,7 @@ def session_home(base: Path, backend: Backend, resumed: str | None) -> Iterator[
         UsageError: The session is unknown, and this backend would have it here.
         EnvironmentProblem: It is in use.
     """
-    place = base / backend.name
+    place = base / backend_family(backend.name)
     taken_home = None if resumed is None else _take_home(place, resumed)
     if taken_home is None and resumed is not None and backend.capabilities.sessions_in_state:
         hint = f"sessions that `architect run --backend {backend.name} --json` reported can be resumed"

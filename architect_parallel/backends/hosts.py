@@ -30,6 +30,7 @@ HOSTS: Mapping[str, tuple[str, ...]] = {
     "qwen": (*_QWEN, *_OPENAI, "openrouter.ai"),
     "copilot": ("api.github.com", "github.com", "*.githubcopilot.com"),
     "opencode": (*_ALL, "opencode.ai", "models.dev"),
+    "acp": _ALL,
     "aider": _ALL,
     "architect": _ALL,
 }

@@ -16,6 +16,7 @@ from enum import StrEnum
 
 from architect_parallel.backends import reader_tools as read
 from architect_parallel.backends.reader_tools import Json
+from architect_parallel.domain import backend_family
 from architect_parallel.text.sanitize import one_line, plain_text
 
 ARGUMENT_CHARACTERS = 400
@@ -61,7 +62,7 @@ class LogParser:
         backend: Name of the backend that printed the log. With an unknown name every line is output.
         worktree: The agent's working directory, which is left out of paths. `None` means that paths stay whole.
         """
-        format_ = _FORMATS.get(backend)
+        format_ = _FORMATS.get(backend_family(backend))
         self._format = format_() if format_ is not None else None
         self._prefix = f"{worktree.rstrip('/')}/" if worktree else None
         self._last: LogEntry | None = None
@@ -85,15 +86,12 @@ class LogParser:
                 text = text.replace(self._prefix, "")
             cleaned = LogEntry(kind=entry.kind, text=text, tool=one_line(entry.tool, 60), failed=entry.failed)
             # The final event of most agents repeats their last words.
-            repeats = cleaned.kind in (EntryKind.WORDS, EntryKind.ERROR) and self._repeats(text)
+            last, spoken = self._last, (EntryKind.WORDS, EntryKind.ERROR)
+            repeats = last is not None and cleaned.kind in spoken and last.kind in spoken and last.text == text
             may_be_empty = self._format is None or entry.kind in (EntryKind.CALL, EntryKind.RESULT)
             if not repeats and (text or may_be_empty):
                 self._last = cleaned
                 yield cleaned
-
-    def _repeats(self, text: str) -> bool:
-        last = self._last
-        return last is not None and last.kind in (EntryKind.WORDS, EntryKind.ERROR) and last.text == text
 
 
 class _Format:
@@ -271,6 +269,7 @@ class _Architect(_Format):
 
 
 _FORMATS: Mapping[str, Callable[[], _Format]] = {
+    "acp": _Gemini,
     "architect": _Architect,
     "claude": _Anthropic,
     "codex": _Codex,

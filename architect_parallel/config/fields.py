@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from architect_parallel.scheduling.check_policy import read_command
 from architect_parallel.scheduling.scopes import read_pattern
-from architect_parallel.text.names import LABEL_PATTERN, read_identifier, read_label, read_model
+from architect_parallel.text.names import LABEL_PATTERN, read_backend, read_identifier, read_label, read_model
 from architect_parallel.text.quantities import (
     MOST_RETRIES,
     SMALLEST_MEMORY_BYTES,
@@ -182,6 +182,7 @@ Name = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\S(.*\S)?$", "maxLength": LONGEST_NAME}),
 ]
 Identifier = Annotated[str, BeforeValidator(lambda value: read_identifier(read_text(value)))]
+BackendName = Annotated[str, BeforeValidator(lambda value: read_backend(read_text(value)))]
 Model = Annotated[str, BeforeValidator(lambda value: read_model(read_text(value)))]
 Texts = Annotated[tuple[str, ...], BeforeValidator(read_texts), _TEXTS]
 FilledTexts = Annotated[tuple[str, ...], BeforeValidator(read_filled_texts), _TEXTS]

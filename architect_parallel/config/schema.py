@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 from architect_parallel.backends.command import PLACEHOLDERS
 from architect_parallel.config import fields
 from architect_parallel.config.fields import (
+    BackendName,
     Boolean,
     Count,
     FilledText,
@@ -189,7 +190,7 @@ ParallelSection.__doc__ = "Defaults of the flags of `architect parallel`."
 class AgentSection(Section):
     """An agent profile."""
 
-    backend: Identifier | None = Field(default=None, description="Backend if neither a flag nor the task names one.")
+    backend: BackendName | None = Field(default=None, description="Backend if neither a flag nor the task names one.")
     model: Model | None = Field(default=None, description="Model if neither a flag nor the task names one.")
     system_prompt: Text | None = Field(default=None, description="Appended to the agent's own system prompt.")
     approval_mode: ApprovalMode | None = Field(default=None, description="null means that the task decides.")

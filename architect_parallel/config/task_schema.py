@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from architect_parallel.config.fields import (
+    BackendName,
     Boolean,
     Count,
     Duration,
@@ -36,7 +37,7 @@ from architect_parallel.domain import ApprovalMode, Complexity, Isolation, Netwo
 class DefaultsSection(Section):
     """The defaults for every task of the file."""
 
-    backend: Identifier | None = Field(default=None, description="Agent CLI to run: see `architect backends`.")
+    backend: BackendName | None = Field(default=None, description="Agent CLI to run: see `architect backends`.")
     model: Model | None = Field(default=None, description="null: the agent profile's, else the backend's default.")
     agent: Identifier | None = Field(default=None, description="Agent profile: build, plan, review, or your own.")
     workdir: Prompt | None = Field(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from architect_parallel.config.yaml_source import KeyPath
-from architect_parallel.domain import AUTO, SHELL, ApprovalMode, Network, SandboxLevel, SandboxMode
+from architect_parallel.domain import AUTO, ApprovalMode, Network, SandboxLevel, SandboxMode, runs_named_program
 from architect_parallel.text.place_names import DEFAULT_ROOT
 
 _LIMITS = frozenset(
@@ -44,7 +44,7 @@ def dangerous(data: dict[str, Any]) -> Iterator[KeyPath]:
     tightest = {"approval_mode": ApprovalMode.ALWAYS, "sandbox_mode": SandboxMode.READ_ONLY}
     for name, agent in data.get("agents", {}).items():
         yield from (("agents", name, key) for key, mode in tightest.items() if agent.get(key, mode) != mode)
-        if agent.get("backend") == SHELL:
+        if runs_named_program(agent.get("backend")):
             yield ("agents", name, "backend")
     if data.get("parallel_runs", {}).get("checks"):
         yield ("parallel_runs", "checks")
@@ -52,8 +52,7 @@ def dangerous(data: dict[str, Any]) -> Iterator[KeyPath]:
         yield ("parallel_runs", "checks_env")
     if data.get("ui", {}).get("editor"):
         yield ("ui", "editor")
-    # With the shell backend the words of a task are a program.
-    if data.get("parallel_runs", {}).get("backend") == SHELL:
+    if runs_named_program(data.get("parallel_runs", {}).get("backend")):
         yield ("parallel_runs", "backend")
     # A file may tighten the containment and hide more. Here each layer is alone: what it tightens is not known, so
     # only the tightest words count.

@@ -6,6 +6,8 @@ seconds, `_usd` US dollars, `_bytes`). The public fields fixed by the contract (
 """
 
 from architect_parallel.domain.enums import (
+    ACP,
+    ACP_PREFIX,
     SHELL,
     ApprovalMode,
     CheckChange,
@@ -22,6 +24,8 @@ from architect_parallel.domain.enums import (
     Score,
     Status,
     TripwireMode,
+    backend_family,
+    runs_named_program,
 )
 from architect_parallel.domain.evaluation import (
     Comparison,
@@ -89,6 +93,8 @@ from architect_parallel.domain.settings import (
 )
 
 __all__ = [
+    "ACP",
+    "ACP_PREFIX",
     "AUTO",
     "SHELL",
     "AgentProfile",
@@ -155,6 +161,8 @@ __all__ = [
     "WorkerSpec",
     "Workflow",
     "WorktreeSettings",
+    "backend_family",
     "report_of",
+    "runs_named_program",
     "total_usd",
 ]

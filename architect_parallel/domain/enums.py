@@ -163,6 +163,20 @@ class OnPartial(StrEnum):
 
 SHELL = "shell"
 """The backend whose task is a command: it would run any question."""
+ACP = "acp"
+"""The backend of agents that speak the Agent Client Protocol."""
+ACP_PREFIX = f"{ACP}:"
+"""A backend's name that begins so has the command of its agent behind it."""
+
+
+def runs_named_program(backend: object) -> bool:
+    """Tell whether a backend runs a program that its name or its task says."""
+    return backend == SHELL or (isinstance(backend, str) and backend.startswith(ACP_PREFIX))
+
+
+def backend_family(backend: str) -> str:
+    """The name of a backend's settings and output format: `acp` for `acp:COMMAND`, else the name itself."""
+    return ACP if backend.startswith(ACP_PREFIX) else backend
 
 
 class CheckChange(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from architect_parallel.backends.acp import relative_name
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.environment import filtered_environment
 from architect_parallel.backends.hosts import hosts_of
@@ -20,6 +21,7 @@ from architect_parallel.domain import (
     Settings,
     Task,
     WorkerSpec,
+    backend_family,
 )
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.options import RunOptions
@@ -43,6 +45,7 @@ def containment_of(
         UsageError: Its words contradict each other.
         EnvironmentProblem: What was asked for cannot be had here.
     """
+    configured = settings.backends.get(backend_family(backend.name))
     request = Wanted(
         flag=options.sandbox,
         task=task.sandbox,
@@ -50,15 +53,15 @@ def containment_of(
         network=task.network if options.network is None else Network(options.network),
         hosts=(*options.allow_hosts, *backend_hosts(backend, settings, environ)),
         has_host_flag=bool(options.allow_hosts),
-        write=settings.backends[backend.name].home if backend.name in settings.backends else (),
+        write=configured.home if configured is not None else (),
     )
     return decide(request, settings.sandbox, prober(environ))
 
 
 def backend_hosts(backend: Backend, settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The hosts that a backend needs: its own, those of its variables, and those that the configuration names."""
-    configured = settings.backends.get(backend.name)
-    own = hosts_of(backend.name, filtered_environment(backend, environ))
+    configured = settings.backends.get(backend_family(backend.name))
+    own = hosts_of(relative_name(backend.name), filtered_environment(backend, environ))
     return (*own, *(configured.hosts if configured is not None else ()))
 
 

@@ -18,7 +18,9 @@ def require_judge(name: str, here: Workspace) -> Backend:
         UsageError: It is unknown, or it cannot judge.
         EnvironmentProblem: It is not ready here.
     """
-    backend = here.backends[require_known("--judge", name, here.backends)]
+    if name not in here.backends:
+        require_known("--judge", name, here.backends)
+    backend = here.backends[name]
     if backend.capabilities.runs_its_prompt:
         hint = "name an agent: architect backends"
         raise UsageError(f"--judge {name}: this backend runs its prompt as a program and cannot judge", hint=hint)

@@ -54,7 +54,7 @@ def validation_context(workspace: Workspace) -> ValidationContext:
     return ValidationContext(
         directory=workspace.start,
         checkout=None if checkout is None else Path(os.path.realpath(checkout)),
-        backends=tuple(workspace.backends),
+        backends=workspace.backends,
         agents=tuple(workspace.settings.agents),
         ceiling=workspace.settings.parallel.workers_ceiling,
     )

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from architect_parallel.domain import ACP_PREFIX
 from architect_parallel.errors import UsageError
 from architect_parallel.text.quantities import quoted
 
@@ -31,6 +32,7 @@ _NO_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", re.ASCII)
 _LONGEST_BRANCH = 200
 """Each part is a file name to git, with a suffix while it is locked."""
 _FILE_UNSAFE = re.compile(r"(?:[^A-Za-z0-9._-]|\.{2,})+", re.ASCII)
+_LONGEST_COMMAND = 1000
 _RANDOM = re.compile(r"[a-z0-9]{4}", re.ASCII)
 
 
@@ -71,6 +73,22 @@ def read_label(name: str) -> str:
         raise ValueError(
             "must be the name of a label: letters, digits and ._-, not `agent`, not beginning with backend-"
         )
+    return name
+
+
+def read_backend(name: str) -> str:
+    """Return `name` if it can name a backend: an identifier, or `acp:` and a command.
+
+    Raises:
+        ValueError: With what is allowed.
+
+    >>> read_backend("acp:gemini --acp")
+    'acp:gemini --acp'
+    """
+    if not name.startswith(ACP_PREFIX):
+        return read_identifier(name)
+    if not name.isprintable() or len(name) > _LONGEST_COMMAND or name[len(ACP_PREFIX) :].strip() == "":
+        raise ValueError(f"must have a command of one line behind acp:, at most {_LONGEST_COMMAND} characters in all")
     return name
 
 
@@ -153,7 +171,7 @@ def split_models(csv: str, flag: str = "--models") -> tuple[str, ...]:
 
 
 def split_agents(csv: str, flag: str = "--agents") -> tuple[tuple[str, str | None], ...]:
-    """The backends of a comma-separated list, each with its model, in order, repetitions kept.
+    """The backends of a comma-separated list, each with its model, in order, repetitions kept. `acp:` has no model.
 
     Raises:
         UsageError: For an empty entry or a name that is none.
@@ -163,11 +181,11 @@ def split_agents(csv: str, flag: str = "--agents") -> tuple[tuple[str, str | Non
     """
     agents = []
     for place, entry in enumerate((entry.strip() for entry in csv.split(",")), start=1):
-        backend, has_model, model = entry.partition(":")
+        backend, has_model, model = (entry, "", "") if entry.startswith(ACP_PREFIX) else entry.partition(":")
         if not entry:
             raise UsageError(f"{flag} {quoted(csv)}: entry {place} is empty", hint=f"{flag} claude,codex:gpt-5-codex")
         try:
-            agents.append((read_identifier(backend), read_model(model) if has_model else None))
+            agents.append((read_backend(backend), read_model(model) if has_model else None))
         except ValueError as error:
             raise UsageError(f"{flag} {quoted(entry)}: {error}", hint=f"{flag} claude,codex:gpt-5-codex") from None
     return tuple(agents)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import support.acp_agent
 import yaml
 from support.console import Architect, write_program
 from support.repositories import commit_all
@@ -46,7 +47,10 @@ ABOUT_A_RUN = {
 }
 """Commands that need a run. A section that begins with one of them gets one."""
 STAND_IN = """\
-import json, sys
+import json, runpy, sys
+if sys.argv[0].endswith(("npx", "goose")) or "--acp" in sys.argv:
+    runpy.run_path({acp!r}, run_name="__main__")
+    sys.exit()
 open("work.txt", "a").write("done\\n")
 for event in {events}:
     print(json.dumps(event))
@@ -148,8 +152,9 @@ def stand_ins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     programs = tmp_path / "bin"
     programs.mkdir()
     agents = {"claude": CLAUDE, "codex": CODEX, "gemini": GEMINI, "other": OTHER, "mytool": OTHER}
+    agents |= {"npx": [], "goose": []}
     for name, events in agents.items():
-        write_program(programs / name, STAND_IN.format(events=repr(events)))
+        write_program(programs / name, STAND_IN.format(events=repr(events), acp=support.acp_agent.__file__))
     issue = {"number": 12, "title": "Slugs lose umlauts", "body": "In slug()", "url": "https://forge.example/12"}
     write_program(programs / "gh", f"import json, sys\nissue = {issue}\n" + ISSUES)
     write_program(
@@ -238,26 +243,33 @@ def allowed(command: Command) -> set[int]:
 
 
 @pytest.mark.usefixtures("stand_ins")
-def test_python_example_runs(
+def test_python_examples_run(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = [
-        block
-        for path in DOCUMENTS
-        for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
-    ]
+    examples = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+    assert len(examples) == sum(path.read_text().count("```python\n") for path in DOCUMENTS) == 2
     monkeypatch.chdir(checkout)
-
-    exec(compile(example, "python.md", "exec"), {})
+    printed = []
+    for example in examples:
+        exec(compile(example, "python.md", "exec"), {})
+        printed.append(capsys.readouterr().out.splitlines())
 
     changes = ["architect: fix the failing test", "A work.txt"]
-    assert capsys.readouterr().out.splitlines() == [
+    assert printed[0] == [
         "1 success 0.01 ['work.txt']",
         *changes,
         "2 success 0.01 ['work.txt']",
         *changes,
         "['architect/parallel-1', 'architect/parallel-2', 'main'] False",
     ]
+    *events, cost, newest, older = printed[1]
+    assert (events[0], events[-1]) == ("run_started None running", "run_finished None success")
+    assert "worker_finished 1 success" in events
+    assert cost == "0.02"
+    assert newest.endswith("success ['architect/parallel-3', 'architect/parallel-4']")
+    assert older.endswith("success ['architect/parallel-1', 'architect/parallel-2']")
 
 
 def test_readme_make_targets_exist() -> None:

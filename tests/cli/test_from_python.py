@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 import shutil
 from pathlib import Path
@@ -9,7 +11,9 @@ from pathlib import Path
 import pytest
 from support.console import Architect
 
+from architect_parallel import ParallelConfig, ParallelRunner
 from architect_parallel.domain import WorkerResult
+from architect_parallel.errors import UsageError
 from architect_parallel.event_json import from_plain, to_plain
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import open_repository as find_repository
@@ -35,3 +39,27 @@ def test_the_result_of_a_worker_answers_with_gitpython_objects(checkout: Path, a
     assert len(worker.diff()) == 2
     with pytest.raises(ValueError, match="worker 2 has no saved work"):
         dataclasses.replace(failed, diff=None).commit()
+
+
+def test_leaving_the_events_cancels_the_run(checkout: Path) -> None:
+    async def first_step() -> ParallelRunner:
+        config = ParallelConfig(tasks=["tail -f /dev/null"], backend="shell", workers=1)
+        runner = ParallelRunner(config, checkout)
+        async with contextlib.aclosing(aiter(runner)) as events:
+            async for event in events:
+                if event["event"] == "agent_started":
+                    break
+        return runner
+
+    runner = asyncio.run(first_step())
+    assert runner.result is not None
+    assert [(result.status, result.reason) for result in runner.result.results] == [("canceled", "canceled")]
+
+
+def test_a_fault_of_the_configuration_is_raised_by_the_loop(checkout: Path) -> None:
+    async def run() -> None:
+        async for _ in ParallelRunner(ParallelConfig(tasks=["x"], backend="nonsense"), checkout):
+            pass
+
+    with pytest.raises(UsageError, match="unknown backend 'nonsense'"):
+        asyncio.run(run())

@@ -28,6 +28,11 @@ PACKAGES = {
     "qwen": "@qwen-code/qwen-code@0.15.10",  # what npm takes for node 20
     "copilot": "@github/copilot@1.0.102",
 }
+ACP_PACKAGES = {
+    "claude-agent-acp": "@zed-industries/claude-agent-acp@0.23.1",  # later ones want node 22
+    "codex-acp": "@zed-industries/codex-acp@0.16.0",
+}
+"""Agents that speak ACP only, beside the ACP modes of the others."""
 KEY = "sk-loopback-0123456789"
 # Tests get a home of their own; npm needs the user's for its configuration, and the cache outlives the test.
 _ENVIRON = dict(os.environ)
@@ -45,19 +50,19 @@ def require_agent(name: str) -> Path:
         pytest.skip("npm is not installed: the real agents cannot be fetched")
     if name in _MISSING:
         pytest.skip(_MISSING[name])
-    package = PACKAGES[name]
+    package = (PACKAGES | ACP_PACKAGES)[name]
     place = _CACHE / f"{name}-{package.rpartition('@')[2]}"
     programs = place / "node_modules" / ".bin"
     place.mkdir(parents=True, exist_ok=True)
     with locked(_CACHE / "lock", timeout_s=900):  # one after another: each is several hundred MB
         if not (place / "complete").exists():
-            _install(npm, place, name, programs)
+            _install(npm, place, name, package, programs)
             (place / "complete").touch()
     return programs
 
 
-def _install(npm: str, place: Path, name: str, programs: Path) -> None:
-    argv = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(place), PACKAGES[name]]
+def _install(npm: str, place: Path, name: str, package: str, programs: Path) -> None:
+    argv = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(place), package]
     done = subprocess.run(argv, env=_ENVIRON, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode != 0:
         _MISSING[name] = f"npm could not install {name}: {done.stderr.strip()[-300:]}"
@@ -66,7 +71,7 @@ def _install(npm: str, place: Path, name: str, programs: Path) -> None:
         # npm may hold install scripts back; this one only puts the native program in its place.
         script = place / "node_modules" / "@anthropic-ai" / "claude-code" / "install.cjs"
         subprocess.run(["node", script], cwd=script.parent, env=_ENVIRON, capture_output=True, timeout=300, check=False)
-    if not _runs(programs / name):
+    if name in PACKAGES and not _runs(programs / name):  # an agent of ACP alone has no --version
         pytest.skip(f"{name} was installed but does not run on this machine")
 
 

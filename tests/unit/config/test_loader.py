@@ -526,3 +526,9 @@ def test_any_data_is_settings_or_lines_of_faults(data: dict[str, object]) -> Non
     assert all(line.startswith("/c.yaml") and "\n" not in line for line in faults.lines)
     if layer is not None:
         assert list(dangerous(layer.data)) == []
+
+
+def test_a_repository_names_no_command_as_a_backend() -> None:
+    data = {"parallel_runs": {"backend": "acp:./agent"}, "agents": {"build": {"backend": "acp:./agent"}}}
+    assert set(dangerous(data)) == {("parallel_runs", "backend"), ("agents", "build", "backend")}
+    assert set(dangerous({"parallel_runs": {"backend": "claude"}})) == set()
