@@ -4,7 +4,7 @@ The supervised program is our client (`supervision.acp_client`). It starts the a
 ended together. `backends.acp.command` in the configuration names the command of plain `acp`.
 
 The protocol says nothing of keys, homes and hosts. Where the command is the ACP mode of an agent that has a backend
-here, those of that backend are used; any other agent gets the keys of all providers.
+here, those of that backend are used. Any other agent gets the keys of all providers.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class AgentEnded(Exception):
 
 
 class Connection:
-    """JSON-RPC with the agent. Only the main thread writes; a thread reads lines into a queue."""
+    """JSON-RPC with the agent. Only the main thread writes. A thread reads lines into a queue."""
 
     def __init__(self, to_agent: IO[bytes], from_agent: IO[bytes]) -> None:
         self._to_agent = to_agent

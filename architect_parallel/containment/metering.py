@@ -159,7 +159,7 @@ class AnswerReader:
         self.model: str | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; return those to pass on."""
+        """Take the next bytes. Return those to pass on."""
         if not self._is_stream:
             if len(self._rest) <= MOST_BYTES:
                 self._rest += data
@@ -171,7 +171,7 @@ class AnswerReader:
         return data
 
     def end(self) -> bytes:
-        """Take the end; return the last bytes to pass on."""
+        """Take the end. Return the last bytes to pass on."""
         rest = self._rest
         if not self._is_stream:
             self._take(rest)

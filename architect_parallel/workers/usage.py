@@ -81,7 +81,7 @@ class UsageMeter:
             self.check()
 
     def _take_bill(self) -> bool:
-        """Take what the key proxy counted; it beats the agent's word. Returns true if it is something new."""
+        """Take what the key proxy counted. It beats the agent's word. Returns true if it is something new."""
         bill = self.account.bill if self.account is not None else None
         if bill is None or bill == self._bill:
             return False

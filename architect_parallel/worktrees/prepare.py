@@ -155,7 +155,7 @@ def _whole_directories(source: Path, target: Path, settings: WorktreeSettings, o
 def _wanted(
     source: Path, settings: WorktreeSettings, warnings: list[str], others: Sequence[Path], whole: Collection[str]
 ) -> Iterator[str]:
-    """Untracked paths to copy, relative to `source`; one that ends in `/` is a repository inside this one.
+    """Untracked paths to copy, relative to `source`. One that ends in `/` is a repository inside this one.
 
     Args:
         others: Worktrees. Nothing in them is copied.
