@@ -10,6 +10,7 @@ import typer
 from architect_parallel.cli import options
 from architect_parallel.cli.console import answer, note
 from architect_parallel.cli.fast_params import PlainCommand, PlainGroup
+from architect_parallel.errors import ExitCode
 
 if TYPE_CHECKING:
     from architect_parallel.api.host_process import HostOptions
@@ -120,3 +121,23 @@ def _options(root: Path | None, slots: str | None, name: str | None, labels: lis
     from architect_parallel.api.host_process import host_options
 
     return host_options(root, slots, name, labels)
+
+
+@app.command(cls=PlainCommand)
+def collect(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=options.RUN)] = "latest",
+    hosts: Annotated[str | None, typer.Option(metavar="URL", help="Where its hosts are now [where they were].")] = None,
+) -> None:
+    """Fetch late work of lost hosts that came back after the run.
+
+    No branch moves: the work is kept below `refs/architect/keep/`.
+    """
+    from architect_parallel.api.collect_late import collect_late
+    from architect_parallel.runs.workspace import open_journal
+
+    with open_journal(Path.cwd()) as (repository, journal):
+        collection = collect_late(repository, journal, journal.find(run), hosts, answer)
+    for worker_id, host in collection.missing.items():
+        note(f"worker {worker_id}: {host} does not answer or does not have it")
+    if collection.missing:
+        raise typer.Exit(ExitCode.NOT_ALL_SUCCEEDED)
