@@ -36,6 +36,7 @@ TripwireWord: TypeAlias = str
 SandboxWord: TypeAlias = str
 NetworkWord: TypeAlias = str
 Hosts: TypeAlias = tuple[str, ...]
+FilledText: TypeAlias = str
 Checks: TypeAlias = tuple[str, ...]
 Agents: TypeAlias = tuple[tuple[str, str | None], ...]
 """Backends, each with a model. `None` means the default model of the backend."""
@@ -164,6 +165,20 @@ class RunOptions:
         "HOST",
         name="--allow-host",
     )
+    hosts: FilledText | None = option(
+        None,
+        "Run the workers on other machines: ssh://HOST,HOST or dask://HOST:PORT (docs/hosts.md).",
+        "URL",
+        null="local, this machine",
+    )
+    tls_dir: FilledText | None = option(
+        None,
+        "Directory of ca.crt, tls.crt and tls.key for --hosts.",
+        "DIR",
+        null="~/.config/architect-parallel/tls",
+    )
+    insecure: Boolean = option(False, "Connect to --hosts without encryption.")
+    host_timeout: Duration = option(60.0, "Give a host up that is silent for longer.", "D")
     given: frozenset[str] = frozenset()
     """Names of the options that a flag gave."""
 

@@ -10,7 +10,7 @@ from architect_parallel.domain import Reason
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.events import Event, EventSource, RunResumed, RunStarted, Warned, WorkerPlaced
 from architect_parallel.hosts.link import Link, open_link
-from architect_parallel.hosts.listening import Lane, Listener
+from architect_parallel.hosts.listening import Listener, RemoteAttempt
 from architect_parallel.hosts.shipping import origin_of
 from architect_parallel.journal import Journal
 from architect_parallel.system import clock
@@ -59,7 +59,7 @@ def collect_late(
         lock.release()
 
 
-def _lost_attempts(journal: Journal, run_id: str) -> list[Lane]:
+def _lost_attempts(journal: Journal, run_id: str) -> list[RemoteAttempt]:
     """The attempts that ended because their host was lost."""
     placed: dict[int, WorkerPlaced] = {}
     for entry in journal.recorded(run_id):
@@ -67,7 +67,7 @@ def _lost_attempts(journal: Journal, run_id: str) -> list[Lane]:
             placed[entry.worker_id] = entry.event
     specs = {spec.worker_id: spec for spec in journal.plan(run_id).workers}
     return [
-        Lane(
+        RemoteAttempt(
             spec=replace(specs[result.worker_id], attempt=placed[result.worker_id].attempt),
             place_key="",
             placed=placed[result.worker_id],
@@ -84,7 +84,7 @@ def fetch_late(
     repository: Repository,
     journal: Journal,
     run_id: str,
-    lost: Sequence[Lane],
+    lost: Sequence[RemoteAttempt],
     timeout_s: float,
     say: Callable[[str], None],
 ) -> LateWork:

@@ -12,6 +12,7 @@ from typing import Any
 
 from architect_parallel.api.artifacts import require_place, try_artifacts
 from architect_parallel.api.local_launch import run_plan, tell
+from architect_parallel.api.remote_launch import link_options_of
 from architect_parallel.api.run_events import run_events
 from architect_parallel.backends.base import CommandLine
 from architect_parallel.domain import (
@@ -94,6 +95,11 @@ class ParallelRunner:
             started: Called with the plan once its numbers are reserved, before any agent starts.
         """
         draft = self._draft()
+        if draft.cluster is not None:
+            from architect_parallel.api.cluster import require_hosts
+
+            options = link_options_of(draft.cluster)
+            require_hosts(draft.workers, draft.cluster.url, options, self.here.backends, self.here.environ)
         repository = self.here.repository
         artifacts = None if self.config.artifacts is None else require_place(self.here.start / self.config.artifacts)
         with ExitStack() as held:

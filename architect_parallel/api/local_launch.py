@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.api.judge import judge
+from architect_parallel.api.remote_launch import remote_host
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.providers import choose_model, default_model
 from architect_parallel.containment.metering import RunBudget
@@ -26,8 +27,9 @@ from architect_parallel.events import (
     Recorded,
     Warned,
     WorkerFinished,
+    WorkerPlaced,
 )
-from architect_parallel.hosts.base import Emit
+from architect_parallel.hosts.base import Emit, Host
 from architect_parallel.hosts.local import LocalHost
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
@@ -68,6 +70,8 @@ class EarlierLaunches:
     """Ids of the workers that got as far as making or taking over a worktree."""
     ended: bool
     """The latest launch ended the run. Otherwise its launcher died."""
+    placed: Mapping[int, WorkerPlaced] = field(default_factory=dict)
+    """Worker id → the place of an attempt on another machine that has no end. It is taken up, not repeated."""
 
 
 def run_plan(
@@ -176,12 +180,14 @@ class _LocalLaunch:
 
     def _max_parallel(self) -> int:
         """The most workers at once: what the plan says, or fewer where this process may open too few files."""
+        if self.plan.cluster is not None:
+            return self.plan.max_parallel
         possible = max(1, (machine.open_files_limit() - RUN_FILES) // WORKER_FILES)
         if min(self.plan.max_parallel, len(self.plan.workers)) > possible:
             self.recorder.warn(f"{possible} workers run at once: a process may open few files here (ulimit -n 4096)")
         return min(self.plan.max_parallel, possible)
 
-    def _host(self, emit: Emit) -> LocalHost:
+    def _host(self, emit: Emit) -> Host:
         here, journal = self.here, self.recorder.journal
         context = WorkerContext(
             repository=here.repository,
@@ -209,7 +215,19 @@ class _LocalLaunch:
             )
             context = replace(context, tripwire=tripwire)
         least_bytes = here.settings.parallel.min_free_disk // DISK_SHARE
-        return LocalHost(context, emit, least_disk_bytes=least_bytes)
+        local = LocalHost(context, emit, least_disk_bytes=least_bytes)
+        if self.plan.cluster is None:
+            return local
+        from architect_parallel.hosts.split import SplitHost
+
+        todo = {spec.worker_id for spec in self.todo}
+        placed = {worker_id: event for worker_id, event in self._placed.items() if worker_id in todo}
+        remote = remote_host(self.plan, here, journal, emit, placed=placed, resolve_inputs=context.resolve_inputs)
+        return SplitHost(local, remote)
+
+    @property
+    def _placed(self) -> Mapping[int, WorkerPlaced]:
+        return {} if self.before is None else self.before.placed
 
     def _debugger(self) -> WorkerSpec | None:
         """The agent that explains failures, in an empty directory. `None` means that the plan has none."""
@@ -219,6 +237,8 @@ class _LocalLaunch:
         return replace(self.plan.workflow.debugger, worktree_path=str(directory), role=Role.DEBUGGER)
 
     def _free_resources(self) -> FreeResources:
+        if self.plan.cluster is not None:
+            return FreeResources()  # each host looks at its own
         disk_bytes = machine.free_disk_bytes(self.here.repository.common_dir)
         return FreeResources(memory_bytes=machine.free_memory_bytes(), disk_bytes=disk_bytes)
 

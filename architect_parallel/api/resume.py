@@ -14,10 +14,11 @@ from pathlib import Path
 
 from architect_parallel.api.launch import hold, require_not_imported
 from architect_parallel.api.local_launch import EarlierLaunches, run_plan
+from architect_parallel.api.remote_launch import placed_attempts
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
-from architect_parallel.events import RunResumed, WorkerStarting
+from architect_parallel.events import RunResumed, WorkerPlaced, WorkerStarting
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
@@ -142,7 +143,7 @@ def run_again(
         EnvironmentProblem: A backend is not ready. Nothing was recorded.
     """
     here, journal, run_id = held.workspace, held.journal, held.run_id
-    for spec in todo:
+    for spec in todo if plan.cluster is None else ():
         backend = require_backend(here.backends, spec.backend)
         require_ready(here.backends, backend, {spec.model}, here.environ)
     require_root(here.repository, here.settings.worktrees)
@@ -153,7 +154,7 @@ def run_again(
         moved = _moved(todo, before.begun, here, journal, run_id)
         todo = [moved.get(spec.worker_id, spec) for spec in todo]
         changed = tuple(spec for spec in todo if spec.worker_id in moved or _differs(spec, planned[spec.worker_id]))
-        ids = tuple(spec.worker_id for spec in todo)
+        ids = tuple(spec.worker_id for spec in todo if spec.worker_id not in before.placed)
         event = RunResumed(launcher_pid=os.getpid(), worker_ids=ids, workers=changed)
         journal.append([(run_id, None, event)])  # under the lock: from now on the new numbers are taken
     planned |= {spec.worker_id: spec for spec in changed}
@@ -208,17 +209,23 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
     results = {result.worker_id: result for result in before.results}
     attempts = {worker_id: history_of(result) for worker_id, result in results.items()}
     stand = ends_that_hold(recorded, failures=plan.is_graph)
+    placed = placed_attempts(recorded)
     todo = []
     for spec in plan.workers:
         if spec.worker_id in stand:
             continue
+        if (place := placed.get(spec.worker_id)) is not None:  # it goes on, or has an end that nobody took
+            earlier = attempts[spec.worker_id]
+            attempts[spec.worker_id] = tuple(attempt for attempt in earlier if attempt.number < place.attempt)
+            todo.append(replace(spec, attempt=place.attempt))
+            continue
         lesson = lesson_of(results[spec.worker_id]) if spec.refine else ""
         last = max((attempt.number for attempt in attempts[spec.worker_id]), default=0)
         todo.append(replace(spec, attempt=last + 1, lesson=lesson))
-    starting = (event.worker_id for event in recorded if isinstance(event.event, WorkerStarting))
+    starting = (event.worker_id for event in recorded if isinstance(event.event, WorkerStarting | WorkerPlaced))
     begun = {worker_id for worker_id in starting if worker_id is not None}
     ended = before.status is not RunStatus.INTERRUPTED
-    return plan, todo, EarlierLaunches(standing=stand, attempts=attempts, begun=begun, ended=ended)
+    return plan, todo, EarlierLaunches(standing=stand, attempts=attempts, begun=begun, ended=ended, placed=placed)
 
 
 def _moved(

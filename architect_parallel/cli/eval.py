@@ -30,6 +30,10 @@ from architect_parallel.cli.stdin_tasks import stdin_text
     ),
     *("retries", "base", "include_dirty", "allow_partial", "tripwire", "allow_secrets", "sandbox", "network"),
     "allow_hosts",
+    "hosts",
+    "tls_dir",
+    "insecure",
+    "host_timeout",
     max_parallel="Number of workers that run at the same time [3].",
 )
 def evaluate(

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from architect_parallel.config.defaults import OTHER_VARIABLES, VARIABLE_PREFIX
 from architect_parallel.config.schema import ALIASES, ConfigFile, ParallelSection
-from architect_parallel.config.untrusted import dangerous, loosened
+from architect_parallel.config.untrusted import dangerous, loosened, only_own
 from architect_parallel.config.yaml_source import (
     Document,
     Fault,
@@ -96,9 +96,11 @@ def file_layer(
         faults.add(name, error.faults)
         return None
     warnings: tuple[str, ...] = ()
-    if not is_own and data.get("on_finish") is not None:
-        _drop(data, ("on_finish",))
-        warnings = (f"{name}: ignored: on_finish (only your own configuration may set it)",)
+    if not is_own and (others := list(only_own(data))):
+        for key in others:
+            _drop(data, key)
+        listed = ", ".join(as_written(document.places, key) for key in others)
+        warnings = (f"{name}: ignored: {listed} (only your own configuration may set it)",)
     if not trusted and (refused := (*dangerous(data), *loosened(data, user or {}))):
         for key in refused:
             _drop(data, key)

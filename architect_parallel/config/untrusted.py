@@ -21,6 +21,19 @@ _RESERVES = frozenset({"min_free_memory", "min_free_disk"})
 """Keys of `parallel_runs` of which a lower value lets agents use more."""
 
 
+_CLUSTER = ("hosts", "tls_dir", "insecure")
+
+
+def only_own(data: dict[str, Any]) -> Iterator[KeyPath]:
+    """Keys of a checked layer that only the user's own file may set, whether or not another file is trusted.
+
+    They run a command at the end of each run, or send the code to other machines.
+    """
+    if data.get("on_finish") is not None:
+        yield ("on_finish",)
+    yield from (("parallel_runs", name) for name in _CLUSTER if data.get("parallel_runs", {}).get(name))
+
+
 def dangerous(data: dict[str, Any]) -> Iterator[KeyPath]:
     """Keys of a checked layer that only a trusted file may set.
 

@@ -106,11 +106,21 @@ def open_link(url: str, options: LinkOptions) -> Link:
         UsageError: It is no URL of a known scheme.
         EnvironmentProblem: The engine cannot be reached, or the connection is not allowed.
     """
+    scheme = require_url(url).partition("://")[0]
+    link: Link = importlib.import_module(SCHEMES[scheme]).open_link(url, options)
+    return link
+
+
+def require_url(url: str) -> str:
+    """Return `url` if a link can have it.
+
+    Raises:
+        UsageError: It is no URL of a known scheme.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator or not rest or scheme not in SCHEMES:
         raise UsageError(f"--hosts {url}: not dask://HOST:PORT or ssh://HOST,HOST")
-    link: Link = importlib.import_module(SCHEMES[scheme]).open_link(url, options)
-    return link
+    return url
 
 
 @dataclass(slots=True)

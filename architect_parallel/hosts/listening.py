@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ WAIT_S = 1.0
 ANSWER_S = 10.0
 """Seconds that a host has to answer."""
 AGAIN_S = 0.2
+READS = 3
+"""Requests for one part of a file before the host counts as silent."""
 LOG_BYTES = 1 << 20
 """Most bytes of the end of a log that are fetched."""
 
@@ -50,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Lane:
+class RemoteAttempt:
     """One attempt on its way."""
 
     spec: WorkerSpec
@@ -101,23 +104,23 @@ class Listener:
     run_dir: Path
     timeout_s: float
     emit: Emit
-    on_end: Callable[[Lane], None]
+    on_end: Callable[[RemoteAttempt], None]
     placed: WorkerPlaced
     after: int
-    lanes: dict[str, Lane] = field(default_factory=dict)
+    lanes: dict[str, RemoteAttempt] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _thread: threading.Thread | None = None
     _closing: threading.Event = field(default_factory=threading.Event)
     _heard_s: float = 0.0
 
-    def add(self, lane: Lane) -> None:
+    def add(self, lane: RemoteAttempt) -> None:
         """Take the events of an attempt from now on."""
         with self._lock:
             if not any(not lane.is_ended for lane in self.lanes.values()):
                 self._heard_s = clock.monotonic_s()
             self.lanes[lane.key] = lane
 
-    def remove(self, lane: Lane) -> None:
+    def remove(self, lane: RemoteAttempt) -> None:
         """Forget an attempt that the host refused."""
         with self._lock:
             self.lanes.pop(lane.key, None)
@@ -177,7 +180,7 @@ class Listener:
                     self._lose(busy, f"host {self.placed.host} sends what cannot be read")
                 self._closing.wait(AGAIN_S)
 
-    def _lose(self, lanes: Sequence[Lane], error: str) -> None:
+    def _lose(self, lanes: Sequence[RemoteAttempt], error: str) -> None:
         """Give attempts up. Late results of theirs are kept, and move nothing."""
         for lane in lanes:
             if lane.is_ended or lane.key not in self.lanes:
@@ -213,7 +216,7 @@ class Listener:
                 lane.line = line
                 self.emit(lane.spec.worker_id, AgentOutput(text=line))
 
-    def _take_event(self, lane: Lane, event: Event, source: EventSource) -> None:
+    def _take_event(self, lane: RemoteAttempt, event: Event, source: EventSource) -> None:
         worker_id = lane.spec.worker_id
         if lane.is_lost:
             self._take_late(lane, event)
@@ -237,7 +240,7 @@ class Listener:
                 return
         self.emit(worker_id, event, source)
 
-    def _ended(self, lane: Lane, event: WorkerFinished) -> WorkerFinished:
+    def _ended(self, lane: RemoteAttempt, event: WorkerFinished) -> WorkerFinished:
         log_path = self._fetch_log(lane)
         result = replace(event.result, host=self.placed.host, log_path=None if log_path is None else str(log_path))
         if lane.problem is not None:
@@ -251,7 +254,7 @@ class Listener:
             )
         return replace(event, result=result)
 
-    def _take_late(self, lane: Lane, event: Event) -> None:
+    def _take_late(self, lane: RemoteAttempt, event: Event) -> None:
         """An attempt that was given up goes on: stop it, and say what became of it."""
         if isinstance(event, WorkerFinished):
             cost = "unknown" if event.result.cost is None else f"${event.result.cost:.4f}"
@@ -271,7 +274,7 @@ class Listener:
 
     # Results
 
-    def _bring(self, wanted: dict[str, tuple[Lane, str | None]]) -> None:
+    def _bring(self, wanted: dict[str, tuple[RemoteAttempt, str | None]]) -> None:
         """Fetch the bundles of attempts and take them over, all at once."""
         brought = []
         folder = make_own_dir(self.run_dir / "bundles")
@@ -297,26 +300,34 @@ class Listener:
                 kept = keep_file(item.file, self.run_dir / "refused")
                 wanted[item.file.stem][0].problem = f"{problem}; the bundle is {kept}"
 
-    def _fetch(self, lane: Lane, what: str, file: Path, most: int | None = None) -> bool:
+    def _fetch(self, lane: RemoteAttempt, what: str, file: Path, most: int | None = None) -> bool:
         """Fetch a file of an attempt. Returns false if the host has none.
 
         Raises:
             LinkBroken: The host fell silent. Nothing of the poll was taken, so it is all asked for again.
         """
-        reply = self._ask("read", {"key": lane.key, "what": what, "offset": 0 if most is None else 1 << 62})
+        reply = self._read(lane, what, 0 if most is None else 1 << 62)
         if reply.get("size") is None:
             return False
         offset = 0 if most is None else max(0, reply["size"] - most)
         with file.open("wb") as stream:
             while offset < reply["size"]:
-                reply = self._ask("read", {"key": lane.key, "what": what, "offset": offset})
+                reply = self._read(lane, what, offset)
                 if not reply.get("data"):
                     break
                 stream.write(reply["data"])
                 offset += len(reply["data"])
         return True
 
-    def _fetch_log(self, lane: Lane) -> Path | None:
+    def _read(self, lane: RemoteAttempt, what: str, offset: int) -> Any:
+        """Read a part of a file. A lost request is repeated at once, so that a long file is not begun again."""
+        message = {"key": lane.key, "what": what, "offset": offset}
+        for _ in range(READS - 1):
+            with suppress(LinkBroken):
+                return self._ask("read", message)
+        return self._ask("read", message)
+
+    def _fetch_log(self, lane: RemoteAttempt) -> Path | None:
         logs = make_own_dir(self.run_dir / "logs")
         name = f"worker-{lane.spec.worker_id}" + (f"-{lane.spec.attempt}" if lane.spec.attempt > 1 else "")
         try:

@@ -22,7 +22,7 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import WorkerFinished, WorkerPlaced
 from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.hosts.link import HELLO_S, HostPlace, Link, LinkBroken
-from architect_parallel.hosts.listening import Lane, Listener
+from architect_parallel.hosts.listening import Listener, RemoteAttempt
 from architect_parallel.hosts.shipping import Shipping, git_facts, origin_of
 from architect_parallel.hosts.taking_over import reserve
 from architect_parallel.hosts.wire import BUSY, EARLIER, REFUSED, GitFacts, HostInfo, Order, from_message, to_message
@@ -73,9 +73,9 @@ class RemoteHost:
         self._git: GitFacts = git_facts(launch.repository)
         self._origin = origin_of(launch.repository)
         self.shipping = Shipping(link, launch.repository, self._origin, self._git.object_format)
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[int, RemoteAttempt] = {}
         """Worker id → its newest attempt."""
-        self._wishes: dict[str, Lane] = {}
+        self._wishes: dict[str, RemoteAttempt] = {}
         """Key of a place → the attempt that it is for."""
         self._listeners: dict[str, Listener] = {}
         """Host id → the one that polls it."""
@@ -88,7 +88,9 @@ class RemoteHost:
 
     def start(self, spec: WorkerSpec) -> None:
         """See `Host.start`."""
-        lane = Lane(spec=spec, place_key=f"{spec.run_id}/{spec.worker_id}-{spec.attempt}/{uuid.uuid4().hex[:8]}")
+        lane = RemoteAttempt(
+            spec=spec, place_key=f"{spec.run_id}/{spec.worker_id}-{spec.attempt}/{uuid.uuid4().hex[:8]}"
+        )
         with self._changed:
             self._lanes[spec.worker_id] = lane
             placed = self._launch.placed.get(spec.worker_id)
@@ -143,7 +145,7 @@ class RemoteHost:
 
     # Places
 
-    def _ask_place(self, lane: Lane) -> None:
+    def _ask_place(self, lane: RemoteAttempt) -> None:
         with self._changed:
             if lane.is_ended or self._is_closed:
                 return
@@ -182,7 +184,7 @@ class RemoteHost:
                 lane.placed = event
                 self._emit(lane.spec.worker_id, event)  # the runner calls `placed` when it is durable
 
-    def _ask_again(self, lane: Lane) -> None:
+    def _ask_again(self, lane: RemoteAttempt) -> None:
         """Give the place of an attempt back, because nothing can have started there, and ask for another one."""
         self._link.give_back(lane.place_key)
         with self._changed:
@@ -200,7 +202,7 @@ class RemoteHost:
 
     # Orders
 
-    def _order(self, lane: Lane) -> None:
+    def _order(self, lane: RemoteAttempt) -> None:
         try:
             self._send(lane)
         except ArchitectParallelError as error:
@@ -211,7 +213,7 @@ class RemoteHost:
                 lane, Status.FAILED, Reason.SPAWN_FAILED, f"internal error: {type(error).__name__}: {error}", None
             )
 
-    def _send(self, lane: Lane) -> None:
+    def _send(self, lane: RemoteAttempt) -> None:
         """Send the order until the host has answered. Only its refusal or its loss ends this."""
         placed, launch = lane.placed, self._launch
         assert placed is not None
@@ -297,7 +299,7 @@ class RemoteHost:
         elif lane.is_ordered:
             self._pool.submit(self._send_stop, lane)
 
-    def _send_stop(self, lane: Lane) -> None:
+    def _send_stop(self, lane: RemoteAttempt) -> None:
         reason, detail = lane.stop or (Reason.CANCELED, "")
         while not lane.is_ended and lane.placed is not None:
             message = {
@@ -315,7 +317,9 @@ class RemoteHost:
             except LinkBroken:
                 clock.pause(AGAIN_S)
 
-    def _end(self, lane: Lane, status: Status, reason: Reason, error: str | None, cost: float | None = 0.0) -> None:
+    def _end(
+        self, lane: RemoteAttempt, status: Status, reason: Reason, error: str | None, cost: float | None = 0.0
+    ) -> None:
         """End an attempt whose agent has not started."""
         with self._changed:
             if lane.is_ended:
@@ -325,7 +329,7 @@ class RemoteHost:
             self._emit(lane.spec.worker_id, WorkerFinished(result=result, retryable=False))
         self._on_end(lane)
 
-    def _on_end(self, lane: Lane) -> None:
+    def _on_end(self, lane: RemoteAttempt) -> None:
         self._link.give_back(lane.place_key)
         with self._changed:
             self._wishes.pop(lane.place_key, None)

@@ -1,4 +1,4 @@
-"""A host's side: it takes orders, runs them as this machine's workers, and keeps what became of them.
+"""The side of a host: it takes orders, runs them as workers of its machine, and keeps the results until they are taken.
 
 `HostService.handle` is everything that a link calls, from any thread. It never raises: a reply with `refused` says in
 words why nothing was done. `busy` in such a reply means that it may be done later. The verbs:
@@ -10,7 +10,7 @@ words why nothing was done. `busy` in such a reply means that it may be done lat
 | `base` | `origin`, `commit`, `object_format`, `offset`, `data`, `total`, `digest` | `size`: the next part's offset |
 | `start` | `order` | `state`: `started`, or `running` or `ended` for an order that it has already |
 | `poll` | `origin`, `run_id`, `epoch`, `after`, `wait_s` | `incarnation`, `host_id`, `events`, `lines`, `orders` |
-| `read` | `origin`, `run_id`, `key`, `what`, `offset` | `size` (`None`: there is none) and `data` |
+| `read` | `origin`, `run_id`, `key`, `what`, `offset` | `size` and `data`. Without such a file the size is null |
 | `stop` | `origin`, `run_id`, `epoch`, `key`, `reason`, `detail`, `kill` | `state` |
 | `taken` | `origin`, `run_id`, `keys` | `state` |
 | `finish` | `origin`, `run_id`, `epoch` | `state` |

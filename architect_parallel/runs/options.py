@@ -10,6 +10,7 @@ from typing import Any
 
 from architect_parallel.domain import (
     AUTO,
+    Cluster,
     Competition,
     Limits,
     Network,
@@ -20,6 +21,7 @@ from architect_parallel.domain import (
     TripwireMode,
 )
 from architect_parallel.errors import UsageError
+from architect_parallel.hosts.link import require_url
 from architect_parallel.options import OPTIONS, RunOptions, flag_of, kind_of
 from architect_parallel.scheduling.assignment import Assign
 from architect_parallel.scheduling.check_policy import read_command
@@ -33,7 +35,7 @@ from architect_parallel.text.suggest import require_known
 class ParallelConfig:
     """The request for a run. `None` means that the task file or the configuration decides.
 
-    The fields from `workers` to `allow_hosts` are options of a run, described in
+    The fields from `workers` to `host_timeout` are options of a run, described in
     `architect_parallel.options.RunOptions`. Durations, sizes and amounts may be numbers (seconds, bytes, US dollars) or
     text as on the command line.
     """
@@ -89,6 +91,10 @@ class ParallelConfig:
     sandbox: str | None = None
     network: str | None = None
     allow_hosts: Sequence[str] = ()
+    hosts: str | None = None
+    tls_dir: str | None = None
+    insecure: bool | None = None
+    host_timeout: float | str | None = None
     on_terminal: bool = False
     """A person watches: `tripwire` `auto` then warns instead of failing a worker."""
     artifacts: str | os.PathLike[str] | None = None
@@ -127,8 +133,9 @@ def _require_compatible(config: ParallelConfig) -> None:
         ("agents", "model"),
         ("agents", "models"),
         ("attempts", "workers"),
+        ("insecure", "tls_dir"),
     ):
-        if all(getattr(config, name) not in (None, (), []) for name in names_of_pair):
+        if all(getattr(config, name) not in (None, (), [], False) for name in names_of_pair):
             first, second = map(flag_of, names_of_pair)
             raise UsageError(f"{first} and {second} exclude each other", hint="leave one of them out")
 
@@ -145,6 +152,23 @@ def worker_limits(options: RunOptions, task: Task | None = None) -> Limits:
         max_steps=options.over("max_steps", own.max_turns),
         budget_usd=options.over("budget_per_worker", own.budget_usd),
         grace_s=options.grace,
+    )
+
+
+def read_cluster(options: RunOptions) -> Cluster | None:
+    """The hosts that the workers run on. `None` means this machine.
+
+    Raises:
+        UsageError: The URL has no known scheme.
+    """
+    if options.hosts in (None, "local"):
+        return None
+    tls_dir = None if options.tls_dir is None or options.insecure else os.path.expanduser(options.tls_dir)
+    return Cluster(
+        url=require_url(options.hosts),
+        timeout_s=options.host_timeout,
+        tls_dir=None if tls_dir is None else os.path.abspath(tls_dir),
+        insecure=options.insecure,
     )
 
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.domain import Competition, RunPlan, TripwireMode, WorkerSpec
+from architect_parallel.domain import Cluster, Competition, Isolation, RunPlan, TripwireMode, WorkerSpec
 from architect_parallel.errors import UsageError
 from architect_parallel.options import RunOptions
 from architect_parallel.reports.result_files import require_result_directory
 from architect_parallel.runs.judge_profile import judge_warnings, require_judge
-from architect_parallel.runs.options import ParallelConfig, read_tripwire, resolve
+from architect_parallel.runs.options import ParallelConfig, read_cluster, read_tripwire, resolve
 from architect_parallel.runs.ready_backends import require_all_ready
 from architect_parallel.runs.task_sources import (
     TaskList,
@@ -64,7 +64,9 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
     require_copy_entries(here.settings.worktrees)
     require_root(here.repository, here.settings.worktrees)
     about_links = require_links(here.repository, here.settings.worktrees)
-    require_all_ready(((order.backend, order.model) for order in resolved), here)
+    cluster = read_cluster(options)
+    if cluster is None:
+        require_all_ready(((order.backend, order.model) for order in resolved), here)
     about_competition = competition_warnings(config.competition, options, here)
     base_commit = _base_commit(options, here.repository)
     places = task_places(given, here, base_commit)
@@ -72,6 +74,8 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
     specs = draft_specs(resolved, [places[pair.task_index] for pair in pairs], options, run_id, base_commit)
     overlaps = _overlaps([pair.task_index for pair in pairs], specs, options, here.repository)
     tripwire = read_tripwire(options.tripwire, on_terminal=config.on_terminal)
+    if cluster is not None and all(spec.isolation is Isolation.WORKTREE for spec in specs):
+        tripwire = TripwireMode.OFF  # no agent is near the checkout
     blind = () if tripwire is TripwireMode.OFF else tripwire_warnings(specs, here.repository)
     about_workers = (*shared_warnings(specs), *_unnamed_models(specs, options), *place_warnings(specs, here.repository))
     return RunPlan(
@@ -80,7 +84,7 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
         base_commit=base_commit,
         base_ref=options.base,
         workers=specs,
-        max_parallel=min(len(specs), _parallel_count(options)),
+        max_parallel=min(len(specs), _parallel_count(options, len(specs) if cluster is not None else None)),
         timeout_s=options.timeout,
         budget_usd=options.budget,
         fail_fast=options.fail_fast,
@@ -93,7 +97,9 @@ def draft_plan(config: ParallelConfig, here: Workspace, given: TaskList | None =
             *blind,
             *about_links,
             *about_competition,
+            *(_about_cluster(cluster, here) if cluster is not None else ()),
         ),
+        cluster=cluster,
         baseline=options.baseline,
         tripwire=TripwireMode.OFF if blind else tripwire,
         allow_secrets=options.allow_secrets,
@@ -186,10 +192,22 @@ def _tasks_of(config: ParallelConfig, here: Workspace) -> TaskList:
     return TaskList(tasks=tuple(require_tasks(config.tasks)), listed=config.listed)
 
 
-def _parallel_count(options: RunOptions) -> int:
+def _parallel_count(options: RunOptions, on_hosts: int | None) -> int:
+    """The number of workers at the same time; on hosts, unless it is asked for, as many as have places."""
+    if on_hosts is not None and options.max_parallel is None:
+        return on_hosts
     return assignment.parallel_count(
         max_parallel=options.max_parallel, workers=options.workers, ceiling=options.workers_ceiling
     )
+
+
+def _about_cluster(cluster: Cluster, here: Workspace) -> list[str]:
+    warnings = []
+    if cluster.insecure:
+        warnings.append("--insecure: no encryption, and anyone who reaches the port can run programs on every host")
+    if here.settings.worktrees.copy or here.settings.worktrees.link:
+        warnings.append("--hosts: worktrees.copy and worktrees.link are not used, their files stay on this machine")
+    return warnings
 
 
 def _unnamed_models(specs: Sequence[WorkerSpec], options: RunOptions) -> list[str]:

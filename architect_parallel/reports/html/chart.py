@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from architect_parallel.reports.html.formatting import duration
-from architect_parallel.reports.html.spans import Lane, Span, Timeline, totals
+from architect_parallel.reports.html.spans import Span, Timeline, TimelineLane, totals
 
 MAX_TICKS = 5
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -33,13 +33,13 @@ def tick_label(seconds: float) -> str:
     return f"{seconds / 60:g} min" if seconds < 7200 else f"{seconds / 3600:g} h"
 
 
-def span_title(lane: Lane, span: Span) -> str:
+def span_title(lane: TimelineLane, span: Span) -> str:
     """`agent, 2.5 s`, with the attempt if the worker had several."""
     attempt = f", attempt {span.attempt}" if any(span.attempt > 1 for span in lane.spans) else ""
     return f"{span.phase}, {duration(span.length_s)}{attempt}"
 
 
-def lane_summary(lane: Lane) -> str:
+def lane_summary(lane: TimelineLane) -> str:
     """A worker's time per phase, for screen readers."""
     phases = ", ".join(f"{phase} {duration(length_s)}" for phase, length_s in totals(lane.spans).items())
     return f"worker {lane.worker_id}: {phases or 'nothing yet'}"

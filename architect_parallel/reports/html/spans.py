@@ -59,7 +59,7 @@ class Mark:
 
 
 @dataclass(slots=True, kw_only=True)
-class Lane:
+class TimelineLane:
     """The time of one worker."""
 
     worker_id: int
@@ -71,7 +71,7 @@ class Lane:
 class Timeline:
     """The time of all workers."""
 
-    lanes: tuple[Lane, ...]
+    lanes: tuple[TimelineLane, ...]
     """In order of worker id."""
     total_s: float
     baseline_s: float | None
@@ -143,7 +143,7 @@ class _OpenLane:
     """A lane that grows with each event."""
 
     def __init__(self, worker_id: int, since_s: float) -> None:
-        self.lane = Lane(worker_id=worker_id)
+        self.lane = TimelineLane(worker_id=worker_id)
         self._phase: SpanPhase | None = SpanPhase.WAITING
         self._since_s = since_s
         self._attempt = 1

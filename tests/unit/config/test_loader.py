@@ -289,11 +289,20 @@ def test_every_key_of_parallel_runs_has_its_variable(place: Place, key: str) -> 
     text = {
         "agent": "plan", "backend": "codex", "assign": "cross", "fail_fast": "yes", "allow_partial": "1",
         "commit": "off", "refine": "yes", "memory_per_worker": "128MiB", "baseline": "no",
-        "tripwire": "warn", "checks_env": "PGHOST",
+        "tripwire": "warn", "checks_env": "PGHOST", "insecure": "yes",
     }.get(key, "7")  # fmt: skip
     settings = place.settings({f"ARCHITECT_{key.upper()}": text})
     assert settings.parallel != RunOptions()
     assert f"environment ARCHITECT_{key.upper()}" in settings.origins.values()
+
+
+def test_only_the_users_own_file_may_send_code_to_other_machines(place: Place) -> None:
+    place.file.write_text("parallel: {hosts: 'ssh://evil', insecure: true, max_steps: 7}")
+    settings = place.settings()
+    assert (settings.parallel.hosts, settings.parallel.insecure, settings.parallel.max_steps) == (None, False, 7)
+    assert "parallel.hosts, parallel.insecure (only your own configuration may set it)" in settings.warnings[0]
+    place.user_file.write_text("parallel: {hosts: 'ssh://mine'}")
+    assert place.settings().parallel.hosts == "ssh://mine"
 
 
 def test_checks_in_a_variable_are_one_a_line(place: Place) -> None:
