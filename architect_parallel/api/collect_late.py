@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from architect_parallel.api.cluster import link_options
+from architect_parallel.api.remote_launch import link_options_of
 from architect_parallel.domain import Reason
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.events import Event, EventSource, RunResumed, RunStarted, Warned, WorkerPlaced
 from architect_parallel.hosts.link import Link, open_link
-from architect_parallel.hosts.listening import Lane, Listener
+from architect_parallel.hosts.listening import Listener, RemoteAttempt
 from architect_parallel.hosts.shipping import origin_of
 from architect_parallel.journal import Journal
 from architect_parallel.system import clock
@@ -50,7 +50,7 @@ def collect_late(
     if lock is None:
         raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
     try:
-        link = open_link(url or cluster.url, link_options(cluster))
+        link = open_link(url or cluster.url, link_options_of(cluster))
         try:
             return fetch_late(link, repository, journal, run_id, lost, cluster.timeout_s, say)
         finally:
@@ -59,7 +59,7 @@ def collect_late(
         lock.release()
 
 
-def _lost_attempts(journal: Journal, run_id: str) -> list[Lane]:
+def _lost_attempts(journal: Journal, run_id: str) -> list[RemoteAttempt]:
     """The attempts that ended because their host was lost."""
     placed: dict[int, WorkerPlaced] = {}
     for entry in journal.recorded(run_id):
@@ -67,7 +67,7 @@ def _lost_attempts(journal: Journal, run_id: str) -> list[Lane]:
             placed[entry.worker_id] = entry.event
     specs = {spec.worker_id: spec for spec in journal.plan(run_id).workers}
     return [
-        Lane(
+        RemoteAttempt(
             spec=replace(specs[result.worker_id], attempt=placed[result.worker_id].attempt),
             place_key="",
             placed=placed[result.worker_id],
@@ -84,7 +84,7 @@ def fetch_late(
     repository: Repository,
     journal: Journal,
     run_id: str,
-    lost: Sequence[Lane],
+    lost: Sequence[RemoteAttempt],
     timeout_s: float,
     say: Callable[[str], None],
 ) -> LateWork:
