@@ -78,10 +78,12 @@ class AcpBackend:
     def availability(self, environ: Mapping[str, str], *, model: str | None = None) -> Availability:
         if not self._prefix:
             return Availability(program=None, missing="acp needs a command", remedy=EXAMPLE)
-        found = program_availability(self._prefix, environ, install=f"install {self._prefix[0]}")
-        if found.missing is None:
-            return found
-        return Availability(program=found.program, missing=f"{self.name}: {found.missing}", remedy=found.remedy)
+        availability = program_availability(self._prefix, environ, install=f"install {self._prefix[0]}")
+        if availability.missing is None:
+            return availability
+        return Availability(
+            program=availability.program, missing=f"{self.name}: {availability.missing}", remedy=availability.remedy
+        )
 
     def command(self, request: Request) -> CommandLine:
         relative, options = self._relative, ["--approval", str(request.approval_mode)]

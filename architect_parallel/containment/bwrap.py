@@ -30,8 +30,8 @@ _NEW_NET = 0x40000000
 
 def program() -> str | None:
     """The absolute path of `bwrap`. `None` means that it is not installed."""
-    found = shutil.which("bwrap")
-    return None if found is None else os.path.abspath(found)
+    path = shutil.which("bwrap")
+    return None if path is None else os.path.abspath(path)
 
 
 def wrapped(launch: Launch, steps: Sequence[Step]) -> Launch:

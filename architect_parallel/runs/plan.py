@@ -193,7 +193,7 @@ def _tasks_of(config: ParallelConfig, here: Workspace) -> TaskList:
 
 
 def _parallel_count(options: RunOptions, on_hosts: int | None) -> int:
-    """The number of workers at the same time; on hosts, unless it is asked for, as many as have places."""
+    """The number of workers at the same time. On hosts, unless it is asked for, as many as have places."""
     if on_hosts is not None and options.max_parallel is None:
         return on_hosts
     return assignment.parallel_count(
