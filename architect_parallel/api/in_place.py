@@ -106,7 +106,7 @@ def run_in_place(
             home = stack.enter_context(session_home(base, backend, task.resume))
         else:
             home = SessionHome(path=make_private_dir(folder / "state"))
-        request = _request(task, folder, home.path, contained=sandbox.is_contained)
+        request = _request(task, folder, home.path, sandbox)
         box = _box(task, sandbox, home.path, folder, repository, environ)
         session = AgentSession(
             backend=backend, environ=environ, prices=settings.prices, keeps_keys=settings.sandbox.keeps_keys
@@ -122,7 +122,7 @@ def run_in_place(
     return replace(report, sandbox=report_of(sandbox, box.denied_hosts())), stop_token.signal
 
 
-def _request(task: InPlace, folder: Path, home: Path, *, contained: bool) -> Request:
+def _request(task: InPlace, folder: Path, home: Path, sandbox: Sandbox) -> Request:
     return profile_request(
         task.task,
         task.agent,
@@ -133,7 +133,7 @@ def _request(task: InPlace, folder: Path, home: Path, *, contained: bool) -> Req
         prompt_file=folder / "prompt.txt",
         state_dir=home,
         session_id=task.resume,
-        contained=contained,
+        sandbox=sandbox,
     )
 
 

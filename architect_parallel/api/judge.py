@@ -207,7 +207,7 @@ class _JudgeSession:
                 directory=Path(directory),
                 prompt_file=folder / "prompt.txt",
                 state_dir=make_own_dir(run_dir / "state" / name),
-                contained=sandbox.is_contained,
+                sandbox=sandbox,
             )
             box = Box(
                 sandbox=sandbox,

@@ -40,6 +40,8 @@ class Request:
     sandbox_mode: SandboxMode = SandboxMode.DEFAULT
     contained: bool = False
     """The operating system contains the agent: it can write no home but one in `state_dir`."""
+    nests: bool = True
+    """The agent's own sandbox starts there."""
     max_steps: int | None = None
     budget_usd: float | None = None
     timeout_s: float | None = None

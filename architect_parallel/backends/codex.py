@@ -74,7 +74,7 @@ class CodexBackend(BuiltIn):
         inline = fits_argument(request.prompt)
         home = self._home(request)
         mode, warnings = _sandbox(request)
-        if mode == _READ_ONLY:
+        if mode == _READ_ONLY or request.sandbox_mode is SandboxMode.READ_ONLY:
             mode = [*mode, *_reading(home, request.worktree)]
         argv = [*locate(self.prefix, self.environ), "exec", "--json", "--skip-git-repo-check", *mode, *_QUIET]
         argv += _address(request, _user_home(self.environ))
@@ -151,7 +151,8 @@ def _sandbox(request: Request) -> tuple[list[str], tuple[str, ...]]:
     no_commits = "codex cannot commit under its workspace-write sandbox: what it changes is committed for it"
     match request.sandbox_mode:
         case SandboxMode.READ_ONLY:
-            return _READ_ONLY, ()
+            # Under Landlock codex's own sandbox does not start: every command would fail. Ours is read-only too.
+            return _READ_ONLY if request.nests else ["-s", "danger-full-access"], ()
         case SandboxMode.WORKSPACE:
             return ["-s", "workspace-write"], (no_commits,)
         case SandboxMode.FULL:

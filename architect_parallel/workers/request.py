@@ -6,7 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.backends.base import Request
-from architect_parallel.domain import AgentProfile, ApprovalMode, Isolation, Limits, SandboxMode, WorkerSpec
+from architect_parallel.domain import (
+    AgentProfile,
+    ApprovalMode,
+    Isolation,
+    Limits,
+    Mechanism,
+    Sandbox,
+    SandboxMode,
+    WorkerSpec,
+)
 from architect_parallel.templates.shell import as_script
 from architect_parallel.worktrees.worker_repository import ceiling
 
@@ -30,8 +39,9 @@ def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Requ
         agent=spec.agent.name,
         system_prompt=spec.agent.system_prompt,
         approval_mode=spec.approval_mode,
-        sandbox_mode=_own_sandbox(spec),
+        sandbox_mode=_own_sandbox(spec.sandbox_mode, spec.approval_mode, spec.sandbox),
         contained=spec.sandbox.is_contained,
+        nests=spec.sandbox.mechanism is not Mechanism.LANDLOCK,
         max_steps=spec.limits.max_steps,
         budget_usd=spec.limits.budget_usd,
         timeout_s=spec.limits.timeout_s,
@@ -43,12 +53,11 @@ def request_for(spec: WorkerSpec, *, prompt_file: Path, state_dir: Path) -> Requ
     )
 
 
-def _own_sandbox(spec: WorkerSpec) -> SandboxMode:
+def _own_sandbox(mode: SandboxMode, approval: ApprovalMode, sandbox: Sandbox) -> SandboxMode:
     """The mode of the agent's own sandbox. Inside a box it is switched off where it would forbid to commit."""
-    mode = spec.sandbox_mode
-    if not spec.sandbox.is_contained or mode in (SandboxMode.READ_ONLY, SandboxMode.FULL):
+    if not sandbox.is_contained or mode in (SandboxMode.READ_ONLY, SandboxMode.FULL):
         return mode
-    if mode is SandboxMode.WORKSPACE or spec.approval_mode is ApprovalMode.AUTO:
+    if mode is SandboxMode.WORKSPACE or approval is ApprovalMode.AUTO:
         return SandboxMode.FULL
     return mode
 
@@ -64,7 +73,7 @@ def profile_request(
     prompt_file: Path,
     state_dir: Path,
     session_id: str | None = None,
-    contained: bool = False,
+    sandbox: Sandbox,
 ) -> Request:
     """The request of an agent that is no worker: the judge, or `architect run --backend`."""
     return Request(
@@ -76,8 +85,9 @@ def profile_request(
         agent=profile.name,
         system_prompt=profile.system_prompt,
         approval_mode=approval_mode,
-        sandbox_mode=profile.sandbox_mode or SandboxMode.DEFAULT,
-        contained=contained,
+        sandbox_mode=_own_sandbox(profile.sandbox_mode or SandboxMode.DEFAULT, approval_mode, sandbox),
+        contained=sandbox.is_contained,
+        nests=sandbox.mechanism is not Mechanism.LANDLOCK,
         max_steps=limits.max_steps,
         budget_usd=limits.budget_usd,
         timeout_s=limits.timeout_s,

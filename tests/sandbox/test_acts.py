@@ -117,8 +117,10 @@ def test_no_act_gets_through(identity: str, level: str, network: str) -> None:
 
 
 @needs_bwrap
-@pytest.mark.parametrize("identity", IDENTITIES)
-@pytest.mark.parametrize(("level", "network"), [("write", "open"), ("closed", "none")])
+@pytest.mark.parametrize(
+    ("identity", "level", "network"),
+    [words for words in (("root", "write", "open"), ("user", "closed", "none")) if words[0] in IDENTITIES],
+)
 def test_bwrap_holds_the_same(identity: str, level: str, network: str) -> None:
     held = tried(identity, "--sandbox", level, "--network", network, without="namespaces")
     assert held.envelope["sandbox"] == {

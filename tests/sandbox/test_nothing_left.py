@@ -50,7 +50,6 @@ def begun(architect: Architect, checkout: Path, *more: str) -> tuple[subprocess.
     return launcher, processes
 
 
-@pytest.mark.usefixtures("mount_table")
 @pytest.mark.parametrize("victim", ["guards", "keepers"])
 def test_nothing_is_left_after_a_kill(architect: Architect, checkout: Path, victim: str) -> None:
     before = mounts(checkout)
@@ -72,7 +71,6 @@ ENDS = ("launcher", "supervisor", "end", "timeout", "interrupt")
 
 
 @pytest.mark.timeout(240 * ROUNDS)
-@pytest.mark.usefixtures("mount_table")
 @pytest.mark.parametrize(
     ("end", "mechanism"),
     [

@@ -81,6 +81,14 @@ def test_a_system_prompt_is_one_toml_string(backend: CodexBackend, tmp_path: Pat
     assert tomllib.loads(word)["developer_instructions"] == said.replace("\x7f", "")
 
 
+def test_its_own_sandbox_is_off_where_it_could_not_start(backend: CodexBackend, tmp_path: Path) -> None:
+    """It still has no rules and no servers."""
+    asked = request(tmp_path, sandbox_mode=SandboxMode.READ_ONLY, contained=True, nests=False)
+    words = backend.command(asked).argv
+    assert words[words.index("-s") + 1] == "danger-full-access"
+    assert "--ignore-rules" in words
+
+
 @pytest.mark.parametrize(
     ("approval", "sandbox", "flags"),
     [
