@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import jsonschema
 import pytest
 import support.acp_agent
 import yaml
 from support.console import Architect, write_program
 from support.repositories import commit_all
+
+from architect_parallel.config.schema import config_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -240,6 +243,19 @@ def allowed(command: Command) -> set[int]:
     if command.words[0] == "resume":
         return {4}
     return {0, 3} if {"--sandbox", "--network"} & set(command.words) else {0}
+
+
+def test_settings_in_the_documents_are_settings() -> None:
+    blocks = [
+        (path.name, yaml.safe_load(block))
+        for path in DOCUMENTS
+        for block in re.findall(r"^```yaml\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    ]
+    known = config_schema()["properties"].keys()
+    settings = [(name, data) for name, data in blocks if isinstance(data, dict) and data.keys() <= known]
+    assert len(settings) >= 8
+    validator = jsonschema.Draft202012Validator(config_schema())
+    assert [(name, error.message) for name, data in settings for error in validator.iter_errors(data)] == []
 
 
 @pytest.mark.usefixtures("stand_ins")
