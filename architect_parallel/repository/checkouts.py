@@ -44,19 +44,32 @@ class Checkout:
 
 def checkouts(repository: Repository) -> dict[str, list[Checkout]]:
     """Short branch name → checkouts that have it, the main one and linked ones."""
-    known = [] if repository.bare else [(repository.common_dir, repository.root)]
-    known += [(admin, path) for admin in admin_dirs(repository) if (path := registered_path(admin)) is not None]
-    head_branches = heads.head_branches(repository.common_dir, [admin for admin, _ in known])
-    by_branch: dict[str, list[Checkout]] = {}
-    for admin, path in known:
-        occupied: dict[str, str | None] = {**heads.occupied_branches(admin)}
-        if admin in head_branches:
-            occupied[head_branches[admin]] = None
-        for branch, operation in occupied.items():
-            by_branch.setdefault(branch, []).append(Checkout(path=path, admin_dir=admin, operation=operation))
-    return by_branch
+    return _by_branch(repository, None)
+
+
+def checkouts_of(repository: Repository, branch: str) -> list[Checkout]:
+    """The checkouts that have the branch. The paths of the others are not read."""
+    return _by_branch(repository, branch).get(branch, [])
 
 
 def checkout_of(repository: Repository, branch: str) -> Checkout | None:
-    """A checkout that has the branch. `None` means that none has."""
-    return next(iter(checkouts(repository).get(branch, ())), None)
+    """A checkout that has the branch; `None` means that none has."""
+    return next(iter(checkouts_of(repository, branch)), None)
+
+
+def _by_branch(repository: Repository, only: str | None) -> dict[str, list[Checkout]]:
+    admins = [*([] if repository.bare else [repository.common_dir]), *admin_dirs(repository)]
+    head_branches = heads.head_branches(repository.common_dir, admins)
+    by_branch: dict[str, list[Checkout]] = {}
+    for admin in admins:
+        occupied: dict[str, str | None] = {**heads.occupied_branches(admin)}
+        if admin in head_branches:
+            occupied[head_branches[admin]] = None
+        if not occupied or (only is not None and only not in occupied):
+            continue
+        path = repository.root if admin == repository.common_dir else registered_path(admin)
+        if path is None:
+            continue
+        for branch, operation in occupied.items():
+            by_branch.setdefault(branch, []).append(Checkout(path=path, admin_dir=admin, operation=operation))
+    return by_branch

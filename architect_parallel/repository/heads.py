@@ -10,7 +10,6 @@ before they let a branch move.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -35,9 +34,9 @@ def read_head(admin_dir: Path) -> str | None:
     Args:
         admin_dir: git's directory there: `<common>/worktrees/<name>`, or the common one of the main checkout.
     """
-    path = admin_dir / "HEAD"
-    try:  # `core.preferSymlinkRefs` makes it a link
-        text = f"ref: {os.readlink(path)}" if path.is_symlink() else _content(path).rstrip()
+    path = os.path.join(admin_dir, "HEAD")
+    try:
+        text = _content(path, os.O_NOFOLLOW).rstrip() or f"ref: {os.readlink(path)}"  # `core.preferSymlinkRefs`
     except OSError:
         return None
     if text == _STUB or _has_reftable(admin_dir):
@@ -140,7 +139,7 @@ def occupied_branches(admin_dir: Path) -> dict[str, str]:
     """
     occupied: dict[str, str] = {}
     try:
-        if not {"rebase-merge", "rebase-apply", "BISECT_LOG"} & {entry.name for entry in os.scandir(admin_dir)}:
+        if {"rebase-merge", "rebase-apply", "BISECT_LOG"}.isdisjoint(os.listdir(admin_dir)):
             return occupied
     except OSError:
         return occupied
@@ -164,19 +163,28 @@ def ending_of(operation: str, path: Path) -> str:
 
 
 def _has_reftable(admin_dir: Path) -> bool:
-    return os.path.exists(admin_dir / "reftable")
+    return os.path.exists(os.path.join(admin_dir, "reftable"))
 
 
 def _first_line(path: Path) -> str:
     return _content(path).split("\n")[0].strip()
 
 
-def _content(path: Path) -> str:
+def _content(path: str | Path, flags: int = 0) -> str:
     """The text of a regular file. Anything else counts as empty, because reading a FIFO would block."""
-    with contextlib.suppress(OSError):
-        if stat.S_ISREG(path.stat().st_mode):
-            return os.fsdecode(path.read_bytes())
-    return ""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    except OSError:
+        return ""
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return ""
+        with open(descriptor, "rb", closefd=False) as file:
+            return os.fsdecode(file.read())
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _branch(head: str | None) -> str | None:

@@ -57,8 +57,11 @@ def registration_lock(repository: Repository) -> Iterator[int]:
 
 def admin_dirs(repository: Repository) -> list[Path]:
     """Every admin directory below `<common>/worktrees`, damaged ones included, sorted."""
-    parent = repository.common_dir / "worktrees"
-    return [path for name in sorted(names(parent)) if (path := parent / name).is_dir() and not path.is_symlink()]
+    try:
+        with os.scandir(repository.common_dir / "worktrees") as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
 
 
 def registered_path(admin_dir: Path) -> Path | None:

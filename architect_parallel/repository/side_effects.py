@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.repository import registry
-from architect_parallel.repository.checkouts import checkouts
 from architect_parallel.repository.heads import read_reflog
 from architect_parallel.repository.ownership import DEFAULT_BRANCHES, branches_of_runs
 from architect_parallel.system.files import names
@@ -39,8 +38,6 @@ class Refs:
     """All refs of a repository."""
 
     oids: Mapping[str, str]
-    checkouts: Mapping[str, tuple[Path, ...]]
-    """Ref → paths of the checkouts that have it."""
     of_runs: frozenset[str] = frozenset()
     """Full names of the branches that runs made."""
 
@@ -56,11 +53,7 @@ def read_refs(repository: Repository) -> Refs:
     for line in output.stdout.split(b"\n")[:-1]:
         oid, _, ref = os.fsdecode(line).partition(" ")
         oids[ref] = oid
-    paths = {
-        f"refs/heads/{branch}": tuple(checkout.path for checkout in branch_checkouts)
-        for branch, branch_checkouts in checkouts(repository).items()
-    }
-    return Refs(oids=oids, checkouts=paths, of_runs=branches_of_runs(repository))
+    return Refs(oids=oids, of_runs=branches_of_runs(repository))
 
 
 def watched(refs: Refs) -> dict[str, str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from architect_parallel.domain import Diff, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.repository import side_effects
+from architect_parallel.repository.checkouts import checkouts_of
 from architect_parallel.repository.heads import read_head
 from architect_parallel.repository.ownership import record_branch
 from architect_parallel.snapshots import sync_worktree
@@ -178,7 +179,8 @@ def _publish(
     ref = f"refs/heads/{spec.branch}"
     if not spec.commit:
         return keep(repository, commit, spec.run_id, spec.number)
-    elsewhere = [path for path in history.refs.checkouts.get(ref, ()) if path != Path(spec.worktree_path)]
+    places = (checkout.path for checkout in checkouts_of(repository, spec.branch))
+    elsewhere = [path for path in places if path != Path(spec.worktree_path)]
     if elsewhere:
         reason = f"it is checked out at {elsewhere[0]}"
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.repositories import git
 
-from architect_parallel.repository.checkouts import checkouts
+from architect_parallel.repository.checkouts import checkouts, checkouts_of
 from architect_parallel.repository.side_effects import read_refs
 from architect_parallel.system.git import Repository
 from architect_parallel.worktrees.create import add_worktree, require_base
@@ -30,7 +30,8 @@ def test_refs_and_checkouts_are_read_while_worktrees_come_and_go(repository: Rep
     thread = threading.Thread(target=come_and_go)
     thread.start()
     while not over.is_set():
-        assert read_refs(repository).checkouts["refs/heads/main"] == (repository.root,)
+        assert [checkout.path for checkout in checkouts_of(repository, "main")] == [repository.root]
+        assert "refs/heads/main" in read_refs(repository).oids
         seen.append(len(checkouts(repository)))
     thread.join()
 
