@@ -179,10 +179,10 @@ def secret_values(backend: Backend, environ: Mapping[str, str]) -> tuple[str, ..
     return _longest_first(values)
 
 
-def dotenv_secrets(directory: Path) -> tuple[str, ...]:
-    """Values of secrets in the `.env*` files of a directory, longest first: those whose name says so, and passwords."""
+def dotenv_secrets(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Values of secrets in `.env` files, longest first: those whose name says so, and passwords."""
     values: set[str] = set()
-    for path in sorted(directory.glob(".env*")):
+    for path in paths:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_DOTENV_BYTES:
             continue
         for match in _ASSIGNMENT.finditer(path.read_text(errors="replace")):

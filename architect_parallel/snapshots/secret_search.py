@@ -29,7 +29,7 @@ def adds_secret(git: Git, base: str, commit: str, holds_secret: Callable[[bytes]
 
 
 def _added(git: Git, base: str, commit: str) -> Iterator[bytes]:
-    """The messages and added lines of the commits, in blocks. Binary files are read like text."""
+    """The messages and added lines of the commits, in blocks, then the names. Binary files are read like text."""
     options = ("--format=%an%n%ae%n%B", "--patch", "-m", "--text", "--unified=0", "--no-renames", "--submodule=short")
     size, lines = 0, list[bytes]()
     for line in output_lines(git, "log", *options, "--no-ext-diff", "--no-textconv", f"{base}..{commit}", "--"):
@@ -41,3 +41,6 @@ def _added(git: Git, base: str, commit: str) -> Iterator[bytes]:
             yield b"".join(lines)
             size, lines = 0, []
     yield b"".join(lines)
+    # In a patch, git writes some characters of names as octal numbers. Here it does not.
+    names = ("--format=", "--name-only", "-z", "-m", "--no-renames", "--diff-filter=d")
+    yield b"".join(output_lines(git, "log", *names, "--no-ext-diff", f"{base}..{commit}", "--"))

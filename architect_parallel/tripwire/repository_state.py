@@ -4,16 +4,16 @@ While nothing changes, a scan reads only file times and starts no process. Branc
 remote-tracking refs, are not watched. Of keep refs, only moves and deletions are. Branches that an agent made and
 visited in its worktree, and stashes made there, are not watched either: the collection of that worker names them.
 
-Reports name the keys of git's configuration that changed, not the values, which may be secrets. `branch.*` is left out
-because the user and this program write it all the time. In files outside the repository, only entries that make git run
-or redirect something count.
+Reports name the keys of git's configuration that changed, not the values, which may be secrets. Of `branch.*`, which
+the user and this program write all the time, only an upstream counts that changed or leads past all remotes. In files
+outside the repository, only entries that make git run or redirect something count.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,9 @@ from architect_parallel.tripwire.attribution import CheckoutChange
 from architect_parallel.worktrees.places import EXCLUDE_ENTRIES
 
 Stamp = tuple[int, ...]
+
+_UPSTREAM = (".remote", ".merge", ".pushremote")
+"""Ends of the keys `branch.*` that say where `pull` and `push` lead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +187,8 @@ class RepositoryState:
         self._origins |= {Path(setting.origin) for setting in self._settings}
         old, new = _values(before), _values(self._settings)
         for key in sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
+            if key.startswith("branch.") and _is_new_or_gone(key, old, new):
+                continue
             event = "was set" if key not in old else "was removed" if key not in new else "was changed"
             words = f"{key} {event} in git's configuration"
             yield CheckoutChange(
@@ -196,7 +201,7 @@ class RepositoryState:
         return [
             setting
             for setting in self._repository.programs.settings()
-            if not setting.key.startswith("branch.")
+            if (not setting.key.startswith("branch.") or setting.key.endswith(_UPSTREAM))
             and (setting.is_program or setting.scope in ("local", "worktree"))
             and os.path.dirname(setting.origin) not in ours
         ]
@@ -287,6 +292,14 @@ def _values(settings: Sequence[Setting]) -> dict[str, list[str | None]]:
     for setting in settings:
         values.setdefault(setting.key, []).append(setting.value)
     return values
+
+
+def _is_new_or_gone(key: str, old: Mapping[str, list[str | None]], new: Mapping[str, list[str | None]]) -> bool:
+    """An upstream was removed, or set for the first time, to a branch of a known remote or of this repository."""
+    if key not in new:
+        return True
+    known = [".", *(name[7:-4] for name in new if name.startswith("remote.") and name.endswith(".url"))]
+    return key not in old and (key.endswith(".merge") or all(value in known for value in new[key]))
 
 
 def _user_files() -> set[Path]:

@@ -18,6 +18,7 @@ from architect_parallel.system.git import Repository
 from architect_parallel.tripwire.monitor import Tripwire
 from architect_parallel.workers.agent_session import AgentSession
 from architect_parallel.worktrees.checkout_cache import UnpackedBase
+from architect_parallel.worktrees.prepare import copied_dotenv
 from architect_parallel.worktrees.services import services
 
 
@@ -75,7 +76,7 @@ class WorkerContext:
             *environment.secret_values(backend, self.environ),
             *(self.task_environment(backend).secrets(prompt) if backend.name == SHELL else ()),
             *(value for command in self.worktrees.setup for value in setup.secrets(command)),
-            *environment.dotenv_secrets(worktree),
+            *environment.dotenv_secrets((*worktree.glob(".env*"), *copied_dotenv(self.repository, self.worktrees))),
         }
         return tuple(sorted(values, key=lambda value: (-len(value), value)))
 

@@ -120,6 +120,23 @@ def prepare(
     return warnings
 
 
+def copied_dotenv(repository: Repository, settings: WorktreeSettings) -> Iterator[Path]:
+    """The `.env*` files of the main checkout that `prepare` copies, wherever they lie. Some may not be copied."""
+    source = repository.main_checkout or repository.checkout
+    if source is None:
+        return
+    entries = [os.path.normpath(entry) for entry in settings.copy]
+    with contextlib.suppress(OSError):
+        lines = (source / settings.include_file).read_text(errors="replace").split("\n")
+        rules = [line.strip().rstrip("/") for line in lines if line.strip() and not line.startswith(("#", "!"))]
+        entries += [rule.lstrip("/") if "/" in rule else f"**/{rule}" for rule in rules]
+    for entry in entries:
+        with contextlib.suppress(OSError, ValueError):  # a pattern that Python does not know
+            for path in source.glob(entry):
+                files = path.rglob(".env*") if path.is_dir() else (path,)
+                yield from (file for file in files if file.name.startswith(".env"))
+
+
 @contextlib.contextmanager
 def _copying(name: str, target: Path) -> Iterator[None]:
     try:

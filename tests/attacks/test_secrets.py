@@ -23,6 +23,7 @@ PLACES = {
     "in-hex": f"echo '{KEY.encode().hex()}' > data.txt",
     "in-a-binary-file": f"printf '\\000\\001{KEY}\\000' > data.bin",
     "in-a-file-name": f"echo x > '{KEY}.txt'",
+    "in-a-file-name-that-git-quotes": f"echo x > \"$(printf '{KEY[:9]}\\001{KEY[9:]}')\"",
     "in-a-directory-name": f"mkdir '{KEY}'; echo x > '{KEY}/file'",
     "in-a-link": f"ln -s '/{KEY}' link",
     "in-a-message": f"echo x > a; git add a; git commit -qm 'use {KEY}'",
@@ -121,6 +122,25 @@ def test_an_agent_prints_a_key_of_a_copied_env_file(architect: Architect, checko
     config = tmp_path / "own.yaml"
     config.write_text(json.dumps({"worktrees": {"copy": [".env"]}}))
     words = ("parallel", "cat .env", "--backend", "shell", "--workers", "1", "--json", "-c", str(config))
+    output = architect(*words).json["results"][0]["output"]
+    assert "development" in output
+    assert KEY not in output
+
+
+@pytest.mark.parametrize(("by", "entry"), [("copy", "apps/*/.env.local"), ("copy", "apps"), ("include", ".env.local")])
+def test_an_agent_prints_a_key_of_an_env_file_that_is_copied_from_further_down(
+    architect: Architect, checkout: Path, tmp_path: Path, by: str, entry: str
+) -> None:
+    (checkout / ".gitignore").write_text(".env*\n")
+    if by == "include":
+        (checkout / ".worktreeinclude").write_text(f"{entry}\n")
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", "ignore")
+    (checkout / "apps" / "web").mkdir(parents=True)
+    (checkout / "apps" / "web" / ".env.local").write_text(f"DB_PASSWORD={KEY}\nMODE=development\n")
+    config = tmp_path / "own.yaml"
+    config.write_text(json.dumps({"worktrees": {"copy": [entry] if by == "copy" else []}}))
+    words = ("parallel", "cat apps/web/.env.local", "--backend", "shell", "--workers", "1", "--json", "-c", str(config))
     output = architect(*words).json["results"][0]["output"]
     assert "development" in output
     assert KEY not in output

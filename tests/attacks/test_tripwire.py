@@ -30,6 +30,9 @@ ATTACKS = {
     "editor": ("git config core.editor evil", "config: core.editor"),
     "ssh-command": ("git config core.sshCommand evil", "config: core.sshcommand"),
     "remote": ("git config remote.origin.url /elsewhere", "config: remote.origin.url"),
+    "upstream-of-a-branch": ("git config branch.main.remote /elsewhere", "config: branch.main.remote"),
+    "upstream-of-a-new-branch": ("git config branch.new.pushRemote https://x", "config: branch.new.pushremote"),
+    "upstream-branch": ("git config branch.main.merge refs/heads/evil", "config: branch.main.merge"),
     "another-url": ("git config url./elsewhere/.insteadOf https://", "config: url./elsewhere/.insteadof"),
     "config-dated-back": (
         "cp -p .git/config keep; sed 's/value/evils/' keep > .git/config; touch -r keep .git/config; rm keep",
@@ -83,6 +86,8 @@ def root(tmp_path: Path) -> Path:
     (root / "README").write_text("put away\n")
     git(root, "stash", "-q")
     git(root, "config", "user.known", "value")
+    git(root, "config", "branch.main.remote", ".")
+    git(root, "config", "branch.main.merge", "refs/heads/topic")
     git(root, "config", "core.hooksPath", ".hooks")
     git(root, "init", "-q", "--bare", SUBMODULE)
     git(root, "update-ref", "refs/architect/keep/r/9", "HEAD")

@@ -134,7 +134,7 @@ def index_of(root: Path) -> str:
         ("git update-ref -d refs/architect/keep/r/9", ["refs/architect/keep/r/9"]),
         ("git update-ref refs/architect/keep/r/9 unmerged", ["refs/architect/keep/r/9"]),
         # What is none of an agent's changes, or not seen:
-        ("git config branch.topic.remote origin; git branch -q -u main topic", []),
+        ("git branch -q -u main topic", []),
         ("git config --global user.name Other", []),
         ("echo /.architect/ >> .git/info/exclude", []),
         ("git update-server-info", []),
