@@ -21,6 +21,7 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.supervision.consume import run_command
 from architect_parallel.system.git import GitError, Repository
 from architect_parallel.system.git_settings import PUSH_KEYS
+from architect_parallel.text.forge_problems import forge_problem
 from architect_parallel.text.quantities import summarize
 from architect_parallel.text.sanitize import one_line
 
@@ -141,7 +142,8 @@ def open_pull_request(
     printed = outcome.output.split()
     address = next((word for word in reversed(printed) if word.startswith(("https://", "http://"))), None)
     if outcome.exit_code != 0:
-        why = _last_line(outcome.output) or f"exit code {outcome.exit_code}"
+        why, remedy = forge_problem("gh", outcome.output)
+        why += f" (try: {remedy})" if remedy else ""
         return Published(pushed=pushed.pushed, problem=f"{branch} is pushed, but no pull request was opened: {why}")
     return Published(pushed=pushed.pushed, pull_request=address)
 

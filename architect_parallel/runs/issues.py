@@ -15,6 +15,7 @@ from architect_parallel.domain import Task
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
 from architect_parallel.runs.workspace import Workspace
 from architect_parallel.supervision.consume import run_command
+from architect_parallel.text.forge_problems import forge_problem, says_missing
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.sanitize import one_line, plain_text
 
@@ -37,7 +38,7 @@ def tasks_of_issues(
         repo: `owner/name`. `None` means the repository of the checkout's remote.
 
     Raises:
-        UsageError: An issue is no number.
+        UsageError: An issue is no number, or there is none of this number.
         EnvironmentProblem: There is no `gh` or `glab`, or it fails.
         NothingToDo: No issue matches the query.
     """
@@ -50,9 +51,9 @@ def tasks_of_issues(
     if repo is not None and (repo.startswith("-") or "/" not in repo):
         raise UsageError(f"--repo {quoted(repo)}: must be owner/name", hint="--repo owner/name")
     forge = _forge(here, repo)
-    tasks = [_task(_read(here, forge, _view(forge, word.lstrip("#"), repo)), word) for word in words]
+    tasks = [_task(_read(here, forge, _view(forge, word.lstrip("#"), repo), word, repo), word) for word in words]
     if query is not None:
-        listed = _read(here, forge, _list(forge, query, repo))
+        listed = _read(here, forge, _list(forge, query, repo), query, repo)
         if not isinstance(listed, list):
             raise EnvironmentProblem(f"{forge} printed no list of issues", hint=f"{forge} issue list")
         if not listed:
@@ -100,7 +101,7 @@ def _repo(repo: str | None) -> tuple[str, ...]:
     return () if repo is None else ("--repo", repo)
 
 
-def _read(here: Workspace, forge: str, words: tuple[str, ...]) -> Any:
+def _read(here: Workspace, forge: str, words: tuple[str, ...], asked: str, repo: str | None) -> Any:
     outcome = run_command(
         (forge, *words),
         cwd=here.repository.checkout or here.start,
@@ -108,14 +109,14 @@ def _read(here: Workspace, forge: str, words: tuple[str, ...]) -> Any:
         timeout_s=_TIMEOUT_S,
         tail_bytes=_LARGEST_BYTES,
     )
+    if outcome.timed_out:
+        raise EnvironmentProblem(f"{forge} did not answer within {_TIMEOUT_S:.0f} s", hint=f"{forge} auth status")
+    if outcome.exit_code != 0 and says_missing(outcome.output):
+        where = f" in {repo}" if repo is not None else ""
+        raise UsageError(f"{forge} knows no issue {quoted(asked)}{where}", hint=f"{forge} issue list")
     if outcome.exit_code != 0:
-        lines = outcome.output.strip().splitlines()
-        why = (
-            "it took too long"
-            if outcome.timed_out
-            else one_line(lines[-1] if lines else f"exit code {outcome.exit_code}")
-        )
-        raise EnvironmentProblem(f"{forge} could not read the issue: {why}", hint=f"{forge} auth status")
+        what, remedy = forge_problem(forge, outcome.output)
+        raise EnvironmentProblem(f"the issue could not be read: {what}", hint=remedy or f"{forge} auth status")
     try:
         return json.loads(outcome.stdout)
     except ValueError as error:

@@ -19,12 +19,21 @@ with open(place / "asked", "a") as file:
     file.write(json.dumps([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\\n")
 print("a newer version is there", file=sys.stderr)
 answer = json.loads((place / "answer.json").read_text())
-if isinstance(answer, int):
-    print("GraphQL: Could not resolve to an Issue with the number of 99.", file=sys.stderr)
+if isinstance(answer, str):
     sys.exit(answer)
 print(json.dumps(answer))
 """
 ISSUE = {"number": 12, "title": "Slugs lose umlauts", "body": "Steps:\r\n- `slug('ä')`\x1b[31m", "url": "https://f/12"}
+UNKNOWN = "GraphQL: Could not resolve to an Issue with the number of 99. (repository.issue)"
+NO_LOGIN = """\
+To get started with GitHub CLI, please run:  gh auth login
+Alternatively, populate the GH_TOKEN environment variable with a GitHub API authentication token."""
+LIMITED = "HTTP 403: API rate limit exceeded for 10.0.0.1. (But here's the good news: Authenticated requests get more.)"
+NO_NETWORK = "error connecting to api.github.com\ncheck your internet connection or https://githubstatus.com"
+NO_HOST = """\
+none of the git remotes configured for this repository point to a known GitHub host. \
+To tell gh about a new GitHub host, please use `gh auth login`"""
+"""What gh 2.23 prints."""
 MORE = ("-b", "shell", "--dry-run", "--json")
 
 
@@ -98,7 +107,17 @@ def test_a_gitlab_remote_is_asked_with_glab(architect: Architect, checkout: Path
         (["--issue", "x"], ISSUE, 2, "--issue 'x': must be the number or the address of an issue"),
         (["--issue", "--help"], ISSUE, 2, "--issue '--help': must be the number"),
         (["--issue", "1", "--repo", "r"], ISSUE, 2, "--repo 'r': must be owner/name"),
-        (["--issue", "99"], 1, 3, "gh could not read the issue: GraphQL: Could not resolve to an Issue"),
+        (["--issue", "99"], UNKNOWN, 2, "gh knows no issue '99'\n  try: gh issue list"),
+        (["--issue", "99", "--repo", "o/r"], UNKNOWN, 2, "gh knows no issue '99' in o/r"),
+        (["--issue", "1"], NO_LOGIN, 3, "the issue could not be read: gh is not logged in\n  try: gh auth login"),
+        (
+            ["--from-issues", "label:a"],
+            LIMITED,
+            3,
+            "gh is rate limited: HTTP 403: API rate limit exceeded for 10.0.0.1",
+        ),
+        (["--issue", "1"], NO_NETWORK, 3, "gh reaches no server: error connecting to api.github.com"),
+        (["--issue", "1"], NO_HOST, 3, "gh finds no remote of a known forge\n  try: --repo owner/name"),
         (["--issue", "1"], ["x"], 3, "the answer for '1' holds no issue"),
         (["also this", "--issue", "1"], ISSUE, 2, "tasks come from issues or from elsewhere, not both"),
         (["also this", "--repo", "o/r"], ISSUE, 2, "--repo is for --issue and --from-issues"),

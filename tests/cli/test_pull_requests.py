@@ -43,6 +43,8 @@ def test_each_result_gets_a_pull_request_of_its_own(architect: Architect, gh: Pa
     assert [(entry["merged"], entry["pull_request"][-1]) for entry in merges] == [([1], "0"), ([2], "1")]
     told = [(gh / name).read_text() for name in ("0", "1")]
     assert ["--title\necho a > a.txt\n" in told[0], "--title\necho b > b.txt\n" in told[1]] == [True, True]
+    # Options of `gh pr create` 2.23, the oldest gh of a supported Debian.
+    assert told[0].splitlines()[2:10:2] == ["--base", "--head", "--title", "--body-file"]
     assert git(checkout, "rev-parse", "main") == main
 
 

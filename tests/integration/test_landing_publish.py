@@ -126,7 +126,7 @@ def test_pull_request_that_is_refused_leaves_the_branch(
     gh.with_name("refuse").touch()
     outcome = land(repository, journal, 1, pull_request=True)
     assert outcome.published.problem == (
-        "architect/merged-run is pushed, but no pull request was opened: no permission"
+        "architect/merged-run is pushed, but no pull request was opened: gh failed: no permission"
     )
     assert git(remote, "rev-parse", "architect/merged-run") == outcome.commit
 
