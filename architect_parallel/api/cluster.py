@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from architect_parallel import __version__
@@ -14,7 +13,7 @@ from architect_parallel.api.doctor import Finding
 from architect_parallel.backends.base import Backend
 from architect_parallel.backends.environment import secret_values
 from architect_parallel.backends.redaction import holds_secret
-from architect_parallel.domain import Cluster, Isolation, WorkerSpec
+from architect_parallel.domain import Isolation, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.event_json import to_plain
 from architect_parallel.hosts.link import HELLO_S, LinkBroken, LinkOptions, open_link
@@ -42,11 +41,6 @@ class HostReport:
     def used(self) -> int:
         """Places that running agents hold."""
         return 0 if self.info is None else self.info.slots - self.info.free.get(AGENT, 0)
-
-
-def link_options(cluster: Cluster) -> LinkOptions:
-    """How the hosts of a recorded run are reached."""
-    return LinkOptions(tls_dir=None if cluster.tls_dir is None else Path(cluster.tls_dir), insecure=cluster.insecure)
 
 
 def examine_hosts(url: str, options: LinkOptions) -> list[HostReport]:

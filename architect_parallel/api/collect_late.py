@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from architect_parallel.api.cluster import link_options
+from architect_parallel.api.remote_launch import link_options_of
 from architect_parallel.domain import Reason
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.events import Event, EventSource, RunResumed, RunStarted, Warned, WorkerPlaced
@@ -50,7 +50,7 @@ def collect_late(
     if lock is None:
         raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
     try:
-        link = open_link(url or cluster.url, link_options(cluster))
+        link = open_link(url or cluster.url, link_options_of(cluster))
         try:
             return fetch_late(link, repository, journal, run_id, lost, cluster.timeout_s, say)
         finally:
