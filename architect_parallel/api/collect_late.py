@@ -10,7 +10,8 @@ from architect_parallel.domain import Reason
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
 from architect_parallel.events import Event, EventSource, RunResumed, RunStarted, Warned, WorkerPlaced
 from architect_parallel.hosts.link import Link, open_link
-from architect_parallel.hosts.listening import Listener, RemoteAttempt
+from architect_parallel.hosts.listening import Listener
+from architect_parallel.hosts.remote_attempt import RemoteAttempt
 from architect_parallel.hosts.shipping import origin_of
 from architect_parallel.journal import Journal
 from architect_parallel.system import clock

@@ -70,6 +70,8 @@ class HostedRun:
     ended: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
     """Keys of the attempts whose result a launcher has."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Key of an attempt whose end could not be recorded → the reason."""
     epoch: int = 0
     """Number of the newest launch that was heard of."""
     lines: dict[int, str] = field(default_factory=dict)
@@ -155,6 +157,7 @@ class HostedRun:
         return {
             "events": [[entry.seq, self._key(entry), *encode(entry.event)] for entry in events],
             "lines": {str(worker_id): line for worker_id, line in self.lines.items()},
+            "broken": dict(self.broken),
             "orders": {key: "ended" if key in self.ended else "running" for key in self.orders},
         }
 
@@ -245,7 +248,12 @@ class HostedRun:
         if isinstance(event, Collected):
             self._write_bundle(order)
         with self._changed:
-            self._events(self._here(order)).append([(order.spec.run_id, worker_id, event)])
+            try:
+                self._events(self._here(order)).append([(order.spec.run_id, worker_id, event)])
+            except ArchitectParallelError as error:
+                if not isinstance(event, WorkerFinished):
+                    raise  # it ends the worker, and that comes here again
+                self.broken[order.key] = str(error)
             if isinstance(event, WorkerFinished):
                 self.ended.add(order.key)
                 self.lines.pop(worker_id, None)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from architect_parallel.domain import Reason, Status, WorkerSpec
+from architect_parallel.domain import Reason, Status
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.event_json import decode
 from architect_parallel.events import (
@@ -32,6 +32,7 @@ from architect_parallel.events import (
 )
 from architect_parallel.hosts.base import Emit
 from architect_parallel.hosts.link import Link, LinkBroken
+from architect_parallel.hosts.remote_attempt import RemoteAttempt
 from architect_parallel.hosts.taking_over import Brought, keep_file, take_over
 from architect_parallel.hosts.wire import REFUSED
 from architect_parallel.scheduling.retries import unstarted
@@ -50,47 +51,6 @@ LOG_BYTES = 1 << 20
 """Most bytes of the end of a log that are fetched."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class RemoteAttempt:
-    """One attempt on its way."""
-
-    spec: WorkerSpec
-    place_key: str
-    placed: WorkerPlaced | None = None
-    refusals: dict[str, str] = field(default_factory=dict)
-    """Address → the reason why the host does not take it."""
-    stop: tuple[Reason, str] | None = None
-    is_killed: bool = False
-    is_resolved: bool = False
-    is_durable: bool = False
-    """Its place is recorded."""
-    was_sent: bool = False
-    """A host may have its order."""
-    is_ordered: bool = False
-    """A host has its order."""
-    is_ended: bool = False
-    is_lost: bool = False
-    has_started: bool = False
-    """An agent may have run."""
-    cost: float | None = None
-    """USD as last reported. `None` means unknown."""
-    line: str = ""
-    """The newest line of its agent."""
-    problem: str | None = None
-    """The reason why its result could not be taken over."""
-
-    @property
-    def key(self) -> str:
-        return f"{self.spec.worker_id}-{self.spec.attempt}"
-
-    @property
-    def stopped(self) -> tuple[Status, Reason, str | None]:
-        """The end of an attempt that was stopped before it began."""
-        reason, detail = self.stop or (Reason.CANCELED, "")
-        status = Status.TIMEOUT if reason is Reason.RUN_TIMEOUT else Status.CANCELED
-        return status, reason, detail or None
 
 
 @dataclass(slots=True)
@@ -165,6 +125,9 @@ class Listener:
                     self._lose(busy, f"another host answers for {self.placed.host}")
                 else:
                     self._take(reply)
+                    for lane in ordered:
+                        if (problem := reply["broken"].get(lane.key)) is not None:
+                            self._lose([lane], f"{self.placed.host} could not record its end: {problem}")
                     self._lose(
                         [lane for lane in ordered if lane.key not in reply["orders"]],
                         f"{self.placed.host} does not know it any more",

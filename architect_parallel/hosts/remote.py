@@ -22,7 +22,8 @@ from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import WorkerFinished, WorkerPlaced
 from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.hosts.link import HELLO_S, HostPlace, Link, LinkBroken
-from architect_parallel.hosts.listening import Listener, RemoteAttempt
+from architect_parallel.hosts.listening import Listener
+from architect_parallel.hosts.remote_attempt import RemoteAttempt
 from architect_parallel.hosts.shipping import Shipping, git_facts, origin_of
 from architect_parallel.hosts.taking_over import reserve
 from architect_parallel.hosts.wire import BUSY, EARLIER, REFUSED, GitFacts, HostInfo, Order, from_message, to_message

@@ -9,7 +9,7 @@ words why nothing was done. `busy` in such a reply means that it may be done lat
 | `bases` | `origin` | `bases`: the commits that the host has |
 | `base` | `origin`, `commit`, `object_format`, `offset`, `data`, `total`, `digest` | `size`: the next part's offset |
 | `start` | `order` | `state`: `started`, or `running` or `ended` for an order that it has already |
-| `poll` | `origin`, `run_id`, `epoch`, `after`, `wait_s` | `incarnation`, `host_id`, `events`, `lines`, `orders` |
+| `poll` | `origin`, `run_id`, `epoch`, `after`, `wait_s` | ids, `events`, `lines`, `orders`, `broken` |
 | `read` | `origin`, `run_id`, `key`, `what`, `offset` | `size` and `data`. Without such a file the size is null |
 | `stop` | `origin`, `run_id`, `epoch`, `key`, `reason`, `detail`, `kill` | `state` |
 | `taken` | `origin`, `run_id`, `keys` | `state` |

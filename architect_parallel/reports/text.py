@@ -66,6 +66,8 @@ _RESULT_COLUMNS = (
     TableColumn(title="BRANCH", rank=10, is_extra=True),
     TableColumn(title="TASK", rank=2, least=20),
 )
+_HOST_COLUMN = TableColumn(title="HOST", rank=5.5, least=8)
+"""Only of a run that had workers on other machines."""
 _RUN_COLUMNS = (
     TableColumn(title="RUN", rank=0),
     TableColumn(title="STATUS", rank=1),
@@ -164,7 +166,11 @@ def results_table(results: Sequence[WorkerResult], display: Display = PIPE) -> l
     tasks = {result.task for result in results}
     shared = not display.is_pipe and len(results) > 1 and len(tasks) == 1 and not any(map(_own_name, results))
     above = _shared_task(tasks.pop(), display) if shared else []
-    return [*above, *render(_RESULT_COLUMNS, [_row(result, display, shared) for result in results], display)]
+    rows = [_row(result, display, shared) for result in results]
+    if not any(result.host for result in results):
+        return [*above, *render(_RESULT_COLUMNS, rows, display)]
+    by_host = [(row[0], one_line(result.host or "-"), *row[1:]) for row, result in zip(rows, results, strict=True)]
+    return [*above, *render((_RESULT_COLUMNS[0], _HOST_COLUMN, *_RESULT_COLUMNS[1:]), by_host, display)]
 
 
 def _row(result: WorkerResult, display: Display, shared: bool) -> tuple[Cell, ...]:

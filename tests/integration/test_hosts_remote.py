@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.hosts import RUN, MemoryLink, Service, Site, ids
@@ -16,6 +17,7 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.events import AgentStarted, Collected, Event, Recorded, Warned, WorkerFinished, WorkerPlaced
 from architect_parallel.hosts.service import HostService
 from architect_parallel.hosts.wire import REFUSED, Message
+from architect_parallel.journal import Journal
 from architect_parallel.journal.requests import request_cancel
 from architect_parallel.scheduling.retries import RETRYABLE
 
@@ -243,6 +245,22 @@ def test_a_draining_host_delivers_what_it_has(site: Site) -> None:
     draining.join()
     assert ids(result) == [(1, "canceled", "interrupted")]
     assert "new.txt" in site.tree("architect/parallel-1")
+
+
+def test_a_host_that_cannot_record_an_end_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = Journal.append
+
+    def full(journal: Journal, entries: list[Any], sources: Any = ()) -> list[Recorded]:
+        if journal.state_dir.is_relative_to(site.folder / "one") and isinstance(entries[0][2], Collected):
+            monkeypatch.setattr(site, "is_full", True, raising=False)
+        if journal.state_dir.is_relative_to(site.folder / "one") and hasattr(site, "is_full"):
+            raise EnvironmentProblem("the disk is full")
+        return append(journal, entries, sources)
+
+    monkeypatch.setattr(Journal, "append", full)
+    result = site.run(MemoryLink({"one": site.service("one")}), writes(site, 1))
+    assert ids(result) == [(1, "failed", "host_lost")]
+    assert result.results[0].error == "one could not record its end: the disk is full"
 
 
 def test_a_later_launch_shuts_an_older_one_out(site: Site) -> None:
