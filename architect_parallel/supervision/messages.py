@@ -51,7 +51,7 @@ class Launch:
     cgroup: Path | None = None
     """A control group that the program starts in. It is killed and removed at the end. `None` means none."""
     places: tuple[Path, ...] = ()
-    """Directories whose files count as the program's, besides `cwd` and `scratch`."""
+    """Directories whose files count as the program's, besides `scratch`. Empty means `cwd`."""
     gateway: Gateway | None = None
     """Serves the listening sockets that the steps of the cage make. `None` means that they make none."""
 
