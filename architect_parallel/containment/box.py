@@ -55,7 +55,7 @@ class Box:
             EnvironmentProblem: Its directory for temporary files cannot be made.
         """
         own_repository, repository = self.run_dir / "repo" / self.name, self.repository
-        launch = replace(launch, places=(own_repository,))
+        launch = replace(launch, places=(self.directory, own_repository))
         if not self.sandbox.is_contained:
             return launch
         sandbox = self._with_packages()

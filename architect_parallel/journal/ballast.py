@@ -27,7 +27,11 @@ class Ballast:
     def take(self) -> None:
         """Take the space, if there is room for it."""
         with contextlib.suppress(OSError):
-            if not hasattr(os, "posix_fallocate") or free_disk_bytes(self._directory) < ROOM * BALLAST_BYTES:
+            if (
+                self._file is not None
+                or not hasattr(os, "posix_fallocate")
+                or free_disk_bytes(self._directory) < ROOM * BALLAST_BYTES
+            ):
                 return
             self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - kept until `drop`
             os.posix_fallocate(self._file.fileno(), 0, BALLAST_BYTES)

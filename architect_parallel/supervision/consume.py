@@ -130,7 +130,7 @@ def run_limited(
         stop=stop_token.stop,
         started_s=started_s,
         last_output_s=started_s,
-        places=(launch.cwd, *([] if launch.scratch is None else [launch.scratch]), *launch.places),
+        places=(*(launch.places or (launch.cwd,)), *([] if launch.scratch is None else [launch.scratch])),
     )
     redactors: dict[Stream, Redactor] = {"stdout": Redactor(secrets), "stderr": Redactor(secrets)}
 

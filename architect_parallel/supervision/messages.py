@@ -51,7 +51,7 @@ class Launch:
     cgroup: Path | None = None
     """A control group that the program starts in. It is killed and removed at the end. `None` means none."""
     places: tuple[Path, ...] = ()
-    """Directories whose files count as the program's, besides `cwd` and `scratch`."""
+    """Directories whose files count as the program's, besides `scratch`. Empty means `cwd`."""
     ports: tuple[int, ...] = ()
     """Ports of this machine's loopback that the program needs, whatever network it has."""
     gateway: Gateway | None = None
