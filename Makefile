@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-agent
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-real fuzz coverage check bench docs changelog dist format lock clean
+.PHONY: demo test test-real fuzz kill-rounds coverage check bench docs site recording changelog dist format lock clean
 
 demo: $(RUN_STAMP)  ## The main job on a bundled repository, offline, with scripted models
 	@$(BIN)/architect demo
@@ -23,6 +23,9 @@ FUZZ_SEED ?= $(shell date +%s)
 fuzz: $(DEV_STAMP)  ## Random repositories, agents and commands: nothing is lost; FUZZ_SECONDS=3600 FUZZ_SEED=0
 	@echo "FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED)"
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest -q -n 0 -s tests/fuzz
+
+kill-rounds: $(DEV_STAMP)  ## 20 rounds of every end of contained agents, at two networks and by two mechanisms: nothing is left
+	@KILL_ROUNDS=20 $(BIN)/python -m pytest -q -n 2 --durations 0 -k rounds tests/sandbox/test_nothing_left.py
 
 TESTS ?= tests
 coverage: $(DEV_STAMP)  ## Branch coverage by room, at least 90 % where work can be lost; TESTS=tests/unit for a part
@@ -44,6 +47,13 @@ bench: $(DEV_STAMP)  ## Every timing and memory goal, as ratios measured in one 
 
 docs: $(DEV_STAMP)  ## The generated documents: command reference, JSON schemas
 	@$(BIN)/python docs/generate.py
+
+site: $(DEV_STAMP)  ## The documents as a site in build/site, without the network; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+recording: $(DEV_STAMP)  ## The README's recording anew: real commands, the demo's agents, no network
+	@$(BIN)/python docs/recording.py
 
 changelog: $(DEV_STAMP)  ## The fragments in changelog.d become the section of VERSION in CHANGELOG.md; VERSION=1.2.3
 	@test -n "$(VERSION)" || { echo "no version given (try: make changelog VERSION=1.2.3)" >&2; exit 2; }

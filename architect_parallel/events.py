@@ -70,6 +70,19 @@ class FlowMoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlaced:
+    """Intent: the attempt is about to be ordered from a process of another machine."""
+
+    attempt: int
+    host: str
+    """Name of the machine."""
+    host_id: str
+    address: str
+    incarnation: str
+    """The process that may carry out the order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStarting:
     """Intent: the worker's branch and worktree are about to be made or reused."""
 
@@ -251,6 +264,7 @@ Event = (
     | RunResumed
     | RunExtended
     | FlowMoved
+    | WorkerPlaced
     | WorkerStarting
     | WorktreeReady
     | AgentStarted
@@ -276,6 +290,14 @@ Event = (
 
 Entry = tuple[int | None, Event]
 """An event to record, and the id of its worker. `None` means that it is the run's."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSource:
+    """The position of an event in the journal of the host that reported it."""
+
+    host_id: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

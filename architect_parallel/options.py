@@ -128,7 +128,10 @@ class RunOptions:
     refine: Boolean = option(False, "Tell each further attempt what went wrong before.")
     rate_limit_wait: Duration = key(1800.0, "Longest total wait of one worker for its provider; no retry is used up.")
     min_free_memory: Size = key(512 * 1024**2, "Start no worker beside others with less free memory than this.")
-    min_free_disk: Size = key(512 * 1024**2, "Start no worker with less free disk space than this.")
+    min_free_disk: Size = key(
+        512 * 1024**2,
+        "Start no worker with less free disk space than this, and below a quarter of it stop the one that wrote most.",
+    )
     checks: Checks = option(
         (), "Commands that every finished result must pass; in a text, one on each line.", "CMD", flag="--check"
     )

@@ -19,7 +19,7 @@ from benchmarks.measure import Goal
 
 MEASURED = (
     "startup", "fan_out", "scheduling", "footprint", "reading", "rate_limits", "tripwire", "conflicts", "html_report",
-    "graph", "worker_repository", "large_results", "process_table",
+    "graph", "worker_repository", "large_results", "process_table", "sandbox",
     "past_runs", "copying",
 )  # fmt: skip
 """Modules with `measure() -> list[Goal]`."""

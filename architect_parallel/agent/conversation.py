@@ -82,7 +82,7 @@ class Conversation(Protocol):
         ...
 
     def take_up(self, saved: Any) -> None:
-        """Continue after the messages of `saved`; call before `start`. Raises `ValueError` if they are not of this kind
+        """Continue after the messages of `saved`. Call before `start`. Raises `ValueError` if they are not of this kind
         of model.
         """
         ...

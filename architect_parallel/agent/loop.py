@@ -7,7 +7,7 @@ most one reply, and nothing is done whose result no model will see. However the 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from architect_parallel.agent.conversation import Conversation, Finish, ModelFailure, Reply, ToolCall, ToolResult
@@ -15,7 +15,7 @@ from architect_parallel.agent.progress import ProgressLog
 from architect_parallel.agent.sessions import Sessions, StoredSession
 from architect_parallel.agent.shared_budget import SharedBudget
 from architect_parallel.agent.tools import Toolbox
-from architect_parallel.domain import CostBasis, Limits, Reason, Status, Usage
+from architect_parallel.domain import CostBasis, Limits, Reason, SandboxReport, Status, Usage
 from architect_parallel.text.sanitize import one_line
 
 
@@ -37,6 +37,8 @@ class Report:
     error: str | None = None
     retry_after_s: float | None = None
     warnings: tuple[str, ...] = ()
+    sandbox: SandboxReport | None = None
+    """The containment. `None` means that this process contained nothing. The one that started it may have."""
 
     def to_json(self) -> dict[str, Any]:
         """The public JSON form."""
@@ -56,6 +58,7 @@ class Report:
             "error": self.error,
             "retry_after": self.retry_after_s,
             "warnings": list(self.warnings),
+            "sandbox": None if self.sandbox is None else asdict(self.sandbox),
         }
 
 

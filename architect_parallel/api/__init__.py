@@ -1,6 +1,5 @@
-"""The journey from what the user asked for to results; the only room where the parts are put together.
+"""One module per verb, for the command line and for Python callers. The rooms below are put together here.
 
-`place` opens repository, settings and backends; `planning` turns a `ParallelConfig` into a plan; `running` executes
-plans and goes on with interrupted ones; `examination` is the doctor. The command line and the Python API are two
-callers of the same.
+`launch` runs a `ParallelConfig`, `resume` goes on with an interrupted run, `merge` lands results, `doctor` examines the
+machine.
 """

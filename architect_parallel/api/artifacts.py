@@ -1,9 +1,9 @@
 """`--artifacts DIR`: a run as a directory that outlives the machine it ran on.
 
 It holds `result.json`, `report.html`, and per worker with changes `worker-<n>.patch` and `worker-<n>.bundle` (which
-`architect import` reads). The directory appears whole: it is made next to its place and renamed. If that is not
-possible (a parent that may not be written, or a mount point, such as a volume of a CI job), the files are moved in one
-by one, `result.json` last: without it a directory is no artifact. Nothing in the directory is overwritten except
+`architect import` reads). The directory appears whole: it is made next to its place and renamed. That is not possible
+in a mount point (such as a volume of a CI job) or below a directory that may not be written. Then the files are moved
+in one by one, `result.json` last. A directory without it is no artifact. Nothing in the directory is overwritten except
 artifacts of the same run.
 """
 

@@ -1,4 +1,4 @@
-"""`architect eval`: one task for several models under the same checks, ranked; and all competitions together."""
+"""`architect eval`: one task for several models under the same checks, ranked. And all competitions together."""
 
 from __future__ import annotations
 

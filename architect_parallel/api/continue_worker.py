@@ -26,6 +26,7 @@ from architect_parallel.journal.requests import forget_requests
 from architect_parallel.journal.selection import find_workers
 from architect_parallel.landing.inventory import still_running
 from architect_parallel.repository.registry import require_linked
+from architect_parallel.runs.containment import require_containment
 from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.task_sources import require_tasks
@@ -49,10 +50,10 @@ def continue_worker(
     """Run one worker of an ended run again in its worktree as it is, in the same session where its backend can.
 
     Args:
-        artifacts: Where the run's artifacts go at its end; those it wrote before are replaced. `None` means nowhere.
+        artifacts: Where the run's artifacts go at its end. Those it wrote before are replaced. `None` means nowhere.
 
     Returns:
-        The whole run, with the sums over all attempts in the worker's place; its exit code is that of this worker.
+        The whole run, with the sums over all attempts in the worker's place. Its exit code is that of this worker.
 
     Raises:
         NothingToDo: No such run.
@@ -81,7 +82,7 @@ def continue_worker(
 def continued(
     workspace_root: Path, run: str, worker_id: int, instructions: str, *, config_file: Path | None = None
 ) -> WorkerSpec:
-    """Return the attempt that `continue_worker` would run; raises like it, and changes nothing."""
+    """Return the attempt that `continue_worker` would run. Raises like it, and changes nothing."""
     here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
@@ -111,6 +112,7 @@ def _next_attempt(
         require_linked(here.repository, Path(spec.worktree_path))
     backend = require_backend(here.backends, spec.backend)
     require_ready(here.backends, backend, {spec.model}, here.environ)
+    require_containment(spec, here)
     session = _resumable(result.session_id) if backend.capabilities.sessions else None
     lost = (
         f"backend {backend.name} has no session to go on with: the agent sees its files, not the earlier conversation"

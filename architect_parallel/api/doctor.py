@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from architect_parallel.containment.decision import LEVELS, NETWORKS, ORDER
-from architect_parallel.containment.landlock import gaps
+from architect_parallel.containment.decision import LEVELS, NETWORKS, ORDER, REMEDY, gaps_of
 from architect_parallel.containment.probe import prober
 from architect_parallel.domain import Mechanism, Network, RunStatus, SandboxLevel
 from architect_parallel.errors import ArchitectParallelError
@@ -113,13 +112,13 @@ def examine_sandbox(environ: Mapping[str, str]) -> Finding:
     mechanism = next((name for name, problem in problems.items() if problem is None), None)
     why = "; ".join(f"{name}: {problem}" for name, problem in problems.items() if problem is not None)
     if mechanism is None:
-        remedy = "allow user namespaces (docs/containment.md)"
-        return Finding(check="sandbox", level="note", text=f"agents cannot be contained: {why}", remedy=remedy)
+        return Finding(check="sandbox", level="note", text=f"agents cannot be contained: {why}", remedy=REMEDY)
     levels = ", ".join(level for level in SandboxLevel if level in LEVELS[mechanism] and level != "off")
     networks = ", ".join(network for network in Network if network in NETWORKS[mechanism])
     text = f"levels {levels} by {mechanism}; networks {networks}"
-    if mechanism is Mechanism.LANDLOCK:
-        return Finding(check="sandbox", level="note", text=f"{text}; gaps: {'; '.join(gaps())}; {why}")
+    if gaps := gaps_of(mechanism):
+        remedy = REMEDY if mechanism is Mechanism.LANDLOCK else None
+        return Finding(check="sandbox", level="note", text=f"{text}; gaps: {'; '.join(gaps)}; {why}", remedy=remedy)
     return Finding(check="sandbox", level="ok", text=text)
 
 

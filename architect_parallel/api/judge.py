@@ -35,6 +35,7 @@ from architect_parallel.evaluation import judge_prompt, ranking
 from architect_parallel.events import AgentOutput, Event, Judged, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.journal.requests import cancel_requested
+from architect_parallel.runs.containment import contained_again
 from architect_parallel.runs.judge_profile import judge_profile, require_judge
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.stop_control import LOOK_S
@@ -61,7 +62,7 @@ def judge(
     """Let a judge order the best successes of an ended competition that only a judge can order.
 
     Returns:
-        The run's result with the judgements. After a signal its `exit_code` names it; the recorded exit code stays,
+        The run's result with the judgements. After a signal its `exit_code` names it. The recorded exit code stays,
         because the run itself had ended before.
     """
     competition = plan.competition
@@ -193,7 +194,8 @@ class _JudgeSession:
         name = next(name for number in range(1, 10_000) if not (run_dir / (name := f"judge-{number}")).exists())
         task = judge_prompt.question(self._plan.workers[0].prompt, diffs[a], diffs[b], mark=secrets.token_hex(8))
         profile = judge_profile(self._here, backend)
-        sandbox = self._plan.workers[0].sandbox
+        worker, options = self._plan.workers[0], self._here.settings.parallel
+        sandbox = contained_again(replace(worker, backend=backend.name), worker.backend, options, self._here).sandbox
         with tempfile.TemporaryDirectory(prefix="architect-judge-", ignore_cleanup_errors=True) as directory:
             folder = make_own_dir(run_dir / name)
             request = profile_request(

@@ -43,13 +43,13 @@ class ParallelRunner:
 
     Args:
         config: What to run.
-        workspace_root: Any directory of the repository; `.` is the current one.
+        workspace_root: Any directory of the repository. `.` is the current one.
         listeners: Called with every recorded event, in the thread that calls `run`.
         environ: Replaces `os.environ`, for agents and configuration.
 
     Raises (all methods):
-        UsageError: Something in `config` or a configuration file is wrong; nothing was started.
-        EnvironmentProblem: The machine or the repository does not allow it; nothing was started.
+        UsageError: Something in `config` or a configuration file is wrong. Nothing was started.
+        EnvironmentProblem: The machine or the repository does not allow it. Nothing was started.
     """
 
     def __init__(

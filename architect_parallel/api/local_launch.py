@@ -51,6 +51,8 @@ from architect_parallel.worktrees.checkout_cache import UnpackedBase
 
 RUN_FILES, WORKER_FILES = 40, 8
 """Files that a run has open by itself, and for each worker. Measured: 30, and 5 where all workers start together."""
+DISK_SHARE = 4
+"""The worker that wrote most is stopped below this part of `min_free_disk`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,9 @@ class EarlierLaunches:
     """The results of earlier launches of a run."""
 
     standing: Mapping[int, WorkerFinished]
-    """The ends that are kept, by worker id; all other workers run again."""
+    """The ends that are kept, by worker id. All other workers run again."""
     attempts: Mapping[int, Sequence[Attempt]]
-    """By worker id; also of workers that run again."""
+    """By worker id. Also of workers that run again."""
     begun: Collection[int]
     """Ids of the workers that got as far as making or taking over a worktree."""
     ended: bool
@@ -203,7 +205,8 @@ class _LocalLaunch:
                 earlier=self.recorder.view.escaped,
             )
             context = replace(context, tripwire=tripwire)
-        return LocalHost(context, emit)
+        least_bytes = here.settings.parallel.min_free_disk // DISK_SHARE
+        return LocalHost(context, emit, least_disk_bytes=least_bytes)
 
     def _debugger(self) -> WorkerSpec | None:
         """The agent that explains failures, in an empty directory. `None` means that the plan has none."""

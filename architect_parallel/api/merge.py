@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from architect_parallel.backends.environment import key_names
 from architect_parallel.backends.registry import require_backend
-from architect_parallel.containment.decision import Wanted, decide
-from architect_parallel.containment.probe import prober
-from architect_parallel.domain import AgentProfile, RunPlan, SandboxMode
+from architect_parallel.domain import AgentProfile, RunPlan, SandboxMode, Task
 from architect_parallel.errors import UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.conflicts import Resolver
@@ -21,7 +19,8 @@ from architect_parallel.landing.integration_worktree import IntegrationContext
 from architect_parallel.landing.merge import MergeOutcome, MergePlan, Method, Pick, execute, plan_merge
 from architect_parallel.landing.publish import plan_publication
 from architect_parallel.landing.target_branch import find_target
-from architect_parallel.runs.options import worker_limits
+from architect_parallel.runs.containment import containment_of
+from architect_parallel.runs.options import ParallelConfig, resolve, worker_limits
 from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.system.git import open_repository
@@ -39,6 +38,8 @@ class MergeRequest:
     method: Method = Method.MERGE
     resolve: str | None = None
     """Backend that resolves conflicts. `None` means that results with conflicts are left out."""
+    containment: ParallelConfig = field(default_factory=ParallelConfig)
+    """Its `sandbox`, `network` and `allow_hosts` contain the agent that resolves."""
     push: bool = False
     pull_request: bool = False
     dry_run: bool = False
@@ -60,21 +61,21 @@ def merge(
 
     Args:
         say: Takes a line of progress for people.
-        warned: Takes each warning at once; the outcome has them too, if there is one.
+        warned: Takes each warning at once. The outcome has them too, if there is one.
         planned: Called with the plan before anything is done.
 
     Returns:
         The plan and its outcome. `None` means a dry run.
 
     Raises:
-        NothingToDo, UsageError, EnvironmentProblem: See `landing.merge`; also for an unknown backend or one that is
+        NothingToDo, UsageError, EnvironmentProblem: See `landing.merge`. Also for an unknown backend or one that is
             not ready. Nothing was moved then.
         Interrupted: A signal came. Nothing was moved, and nothing is left running.
     """
     environ = dict(os.environ if environ is None else environ)
     # Landing one result needs no configuration, so a broken one must not prevent it.
     here = load_workspace(workspace_root, config_file, environ) if asked.resolve is not None else None
-    resolver = _resolver(here, asked.resolve) if here is not None and asked.resolve is not None else None
+    resolver, warnings = (None, ()) if here is None else _resolver(here, asked.resolve or "", asked.containment)
     repository = here.repository if here is not None else open_repository(workspace_root)
     with Journal.of(repository) as journal:
         plan = plan_merge(
@@ -92,7 +93,7 @@ def merge(
         )
         if asked.pick is Pick.ALL or len(asked.workers) > 1 or len(plan.steps) > 1:
             plan = _checked(plan, journal.plan(plan.run_id))
-        plan = replace(plan, makes_target=asked.makes_target)
+        plan = replace(plan, makes_target=asked.makes_target, warnings=(*plan.warnings, *warnings))
         planned(plan)
         if asked.dry_run:
             return plan, None
@@ -144,7 +145,8 @@ def _checked(plan: MergePlan, run: RunPlan) -> MergePlan:
     return replace(plan, specs=specs, checks=tuple(dict.fromkeys([*plan.checks, order.check])))
 
 
-def _resolver(here: Workspace, name: str) -> Resolver:
+def _resolver(here: Workspace, name: str, words: ParallelConfig) -> tuple[Resolver, tuple[str, ...]]:
+    """The agent for conflicts, and warnings about its containment."""
     backend = require_backend(here.backends, name)
     if backend.capabilities.runs_its_prompt:
         raise UsageError(f"--resolve {name}: this backend runs its task as a program", hint="architect backends")
@@ -156,10 +158,13 @@ def _resolver(here: Workspace, name: str) -> Resolver:
     fits = profile.backend in (None, backend.name)
     agent = profile if fits else replace(profile, model=None)
     require_ready(here.backends, backend, {agent.model}, here.environ)
-    return Resolver(
+    decision = containment_of(Task(prompt=""), agent, backend, resolve(words, settings), here.settings, here.environ)
+    limits = worker_limits(settings)
+    resolver = Resolver(
         backend=backend,
         agent=agent,
-        limits=worker_limits(settings),
+        limits=limits,
         prices=here.settings.prices,
-        sandbox=decide(Wanted(mode=profile.sandbox_mode), here.settings.sandbox, prober(here.environ)).sandbox,
+        sandbox=decision.sandbox_of(limits),
     )
+    return resolver, () if decision.warning is None else (decision.warning,)

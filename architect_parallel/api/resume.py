@@ -23,7 +23,8 @@ from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.journal.selection import Selection
 from architect_parallel.repository.registry import registration_lock
-from architect_parallel.runs.containment import require_containment
+from architect_parallel.runs.containment import contained_again
+from architect_parallel.runs.options import ParallelConfig, resolve
 from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.workspace import Workspace, load_workspace, open_journal
@@ -96,6 +97,7 @@ def resume(
     started: Callable[[RunPlan], None] = lambda plan: None,
     environ: Mapping[str, str] | None = None,
     choose: Choose = every,
+    words: ParallelConfig | None = None,
 ) -> RunResult:
     """Go on with a run: run the workers that did not succeed again, each in its worktree from its base.
 
@@ -104,15 +106,26 @@ def resume(
 
     Args:
         choose: Which workers run.
+        words: Its `sandbox`, `network` and `allow_hosts` beat the plan. `None` means the containment of the plan.
 
     Raises:
         NothingToDo: There is no such run, or it has ended and every worker succeeded.
-        EnvironmentProblem: The run is still live, or a backend is not ready.
+        UsageError: `words` are wrong.
+        EnvironmentProblem: The run is still live, a backend is not ready, or the containment cannot be had here.
     """
     with hold_run(workspace_root, run, config_file=config_file, environ=environ) as held:
         plan, todo, before = unfinished(held.journal, held.run_id)
         todo = _require_work(list(choose(plan, todo)), before, held.run_id)
-        return run_again(held, plan, todo, before, listeners, started)
+        return run_again(held, plan, contained_todo(todo, plan, words, held.workspace), before, listeners, started)
+
+
+def contained_todo(
+    todo: Sequence[WorkerSpec], plan: RunPlan, words: ParallelConfig | None, here: Workspace
+) -> list[WorkerSpec]:
+    """The workers `todo` with the containment that they run again with. Arguments and errors as for `resume`."""
+    options = resolve(words or ParallelConfig(), here.settings.parallel)
+    planned = {spec.worker_id: spec.backend for spec in plan.workers}
+    return [contained_again(spec, planned[spec.worker_id], options, here) for spec in todo]
 
 
 def run_again(
@@ -132,7 +145,6 @@ def run_again(
     for spec in todo:
         backend = require_backend(here.backends, spec.backend)
         require_ready(here.backends, backend, {spec.model}, here.environ)
-        require_containment(spec, here)
     require_root(here.repository, here.settings.worktrees)
     exclude_from_status(here.repository, here.settings.worktrees)
     forget_requests(journal.run_dir(run_id))
@@ -156,19 +168,28 @@ def _differs(spec: WorkerSpec, planned: WorkerSpec) -> bool:
 
 
 def is_flow(workspace_root: Path, run: str) -> bool:
-    """Return whether the run is a flow's; raises `NothingToDo` when there is no such run."""
+    """Return whether the run is a flow's. Raises `NothingToDo` when there is no such run."""
     with open_journal(workspace_root) as (_, journal):
         return journal.plan(journal.find(run)).flow is not None
 
 
-def resumable(workspace_root: Path, run: str, *, choose: Choose = every) -> tuple[str, list[WorkerSpec]]:
-    """Return the id of a run and the workers that `resume` would run, each with its next attempt; raises like it."""
-    with open_journal(workspace_root) as (_, journal):
+def resumable(
+    workspace_root: Path,
+    run: str,
+    *,
+    choose: Choose = every,
+    config_file: Path | None = None,
+    words: ParallelConfig | None = None,
+) -> tuple[str, list[WorkerSpec]]:
+    """Return the id of a run and the workers that `resume` would run, each with its next attempt. Raises like it."""
+    here = load_workspace(workspace_root, config_file)
+    with Journal.of(here.repository) as journal:
         run_id = journal.find(run)
         if journal.is_live(run_id):
             raise EnvironmentProblem(f"run {run_id} is still live", hint=f"architect status {run_id}")
         plan, todo, before = unfinished(journal, run_id)
-        return run_id, _require_work(list(choose(plan, todo)), before, run_id)
+        todo = _require_work(list(choose(plan, todo)), before, run_id)
+        return run_id, contained_todo(todo, plan, words, here)
 
 
 def _require_work(todo: list[WorkerSpec], before: EarlierLaunches, run_id: str) -> list[WorkerSpec]:

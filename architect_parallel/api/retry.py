@@ -12,7 +12,7 @@ from pathlib import Path
 
 from architect_parallel.api.launch import require_not_imported
 from architect_parallel.api.local_launch import EarlierLaunches
-from architect_parallel.api.resume import hold_run, run_again, unfinished
+from architect_parallel.api.resume import contained_todo, hold_run, run_again, unfinished
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import RunPlan, RunResult, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, UsageError
@@ -63,7 +63,7 @@ def retried(
     backend: str | None = None,
     config_file: Path | None = None,
 ) -> Sequence[WorkerSpec]:
-    """The attempts that `retry` would run; raises like it, and changes nothing."""
+    """The attempts that `retry` would run. Raises like it, and changes nothing."""
     here = load_workspace(workspace_root, config_file)
     with Journal.of(here.repository) as journal:
         if journal.is_live(selection.run_id):
@@ -104,6 +104,7 @@ def _attempts(
             lesson=lesson_of(results[spec.worker_id]) if spec.refine else "",
         )
         todo.append(again)
+    todo = contained_todo(todo, plan, None, here)
     standing = {worker_id: end for worker_id, end in before.standing.items() if worker_id not in ids}
     return plan, todo, replace(before, standing=standing)
 

@@ -94,7 +94,7 @@ class Lines(ScrollView, can_focus=True):
         return f"{matches.index(self._match) + 1} of {len(matches)} lines with {words!r}"
 
     def _next_match(self, matches: Sequence[int], before: int | None, step: int) -> int:
-        """The match after `before`, or before it with a negative step; around the end. `None` means the first shown."""
+        """The match after `before`, or before it with a negative step. Around the end. `None` means the first shown."""
         if before is None:
             return next((place for place in matches if place >= self.scroll_offset.y), matches[0])
         if step < 0:

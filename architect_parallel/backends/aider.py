@@ -1,10 +1,10 @@
 """Backend `aider`: aider with `--message`, its own edits only.
 
-Observed with 0.86.2. It prints text for people and ends with exit code 0 whatever happened; what it did is told by the
+Observed with 0.86.2. It prints text for people and ends with exit code 0 whatever happened. What it did is told by the
 log of events that it writes where it is asked to: a message was answered, and how many tokens that took. It edits by
 text blocks, runs no tools, has no sessions, no sandbox, no step or budget limit. History files go to the worker's own
 directory, and the repository map is off, because its cache would land in the worktree (`extra: [--map-tokens, "1024"]`
-turns it on). It looks up litellm's price list on the network now and then; nothing but its absence turns that off.
+turns it on). It looks up litellm's price list on the network now and then. Nothing but its absence turns that off.
 """
 
 from __future__ import annotations

@@ -158,7 +158,8 @@ class ArchitectReader:
             if fact is not None:
                 yield from self._known_session(read.text(fact, "session"), read.text(fact, "model"))
                 yield from _counts(fact, fact, fact.get("cost"))
-                if text := one_line(read.text(fact, "text") or read.text(fact, "tool"), 200):
+                call = f"{read.text(fact, 'tool')} {read.text(fact, 'on')}"
+                if text := one_line(read.text(fact, "text") or call, 200):
                     yield Text(text=text)
 
     def _known_session(self, session: str, model: str) -> Iterable[AgentEvent]:

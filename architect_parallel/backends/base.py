@@ -1,4 +1,4 @@
-"""The contract between a worker and an agent CLI: request in, command line out; output in, events out.
+"""The contract between a worker and an agent CLI: request in, command line out. Output in, events out.
 
 A backend starts nothing and touches only the files that it names in its `CommandLine`. Success is the agent's final
 event and its error flag, never the exit code alone. Without a final event the agent *crashed*. Everything that a reader

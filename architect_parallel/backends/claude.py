@@ -2,7 +2,7 @@
 
 Observed with 2.1.197 and 2.1.329. The two differ in exit codes and in the order of JSON keys, so only parsed events
 count. Money and success are in the `result` event: `subtype: "success"` comes with `is_error: true` after an HTTP
-error; after SIGTERM there is no result at all, after SIGINT there is one with the cost: hence the polite signal.
+error. After SIGTERM there is no result at all, after SIGINT there is one with the cost: hence the polite signal.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _LINKED = (
 _READING = "Read,Grep,Glob"
 """All tools of an agent that may only read.
 
-Not `--permission-mode plan`: commands that the user's own settings allow still run there, a plan file is written to the
-user's home, and the model is told to end its turn with a tool call instead of an answer (seen with 2.1.329).
+`--permission-mode plan` does not serve (seen with 2.1.329). Commands that the user's own settings allow still run
+there. A plan file is written to the user's home, and the model ends its turn with a tool call instead of an answer.
 """
 
 

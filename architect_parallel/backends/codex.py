@@ -1,9 +1,9 @@
 """Backend `codex`: OpenAI's Codex CLI, `codex exec --json`.
 
-Observed with 0.169.0. stdout has tokens only when a turn completes; live ones stand in the session's rollout file,
-which the reader follows. Each worker has a CODEX_HOME of its own, so that workers share neither sessions nor databases;
-the user's login and configuration are linked into it, never copied: a refreshed login is written through the link.
-codex reports no money, has no step or budget limit, and neither SIGTERM nor SIGINT makes it report; SIGTERM is quicker
+Observed with 0.169.0. stdout has tokens only when a turn completes. Live ones stand in the session's rollout file,
+which the reader follows. Each worker has a CODEX_HOME of its own, so that workers share neither sessions nor databases.
+The user's login and configuration are linked into it, never copied: a refreshed login is written through the link.
+codex reports no money, has no step or budget limit, and neither SIGTERM nor SIGINT makes it report. SIGTERM is quicker
 and leaves no children.
 """
 

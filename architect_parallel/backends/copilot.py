@@ -1,8 +1,8 @@
 """Backend `copilot`: GitHub Copilot CLI, `--output-format json`, with a GitHub login or a provider of the user's own.
 
-Observed with 1.0.102 (with an own provider; never with GitHub's). stdout has no tokens: they come from the file that
-its OpenTelemetry exporter is told to write, one entry per model call, which the reader follows. Each worker has a
-COPILOT_HOME of its own with the user's login and settings linked in; the program that it unpacks for itself (235 MB)
+Observed with 1.0.102 and a provider of the user, not with GitHub's. stdout has no tokens. They come from the file that
+its OpenTelemetry exporter writes, one entry per model call, which the reader follows. Each worker has a
+COPILOT_HOME of its own with the user's login and settings linked in. The program that it unpacks for itself (235 MB)
 stays in the user's cache. After SIGTERM it still prints a result that claims success with exit code 0: an `abort`
 event before it tells the truth. It reports no money, has no step or budget limit (its credits do not count an own
 provider's), and its sandbox cannot be chosen for a single run.

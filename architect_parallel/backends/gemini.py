@@ -1,11 +1,11 @@
 """Backend `gemini`: Google's Gemini CLI, headless, `-o stream-json`.
 
-Observed with 0.61.0. stdout has tokens only at the end; live ones stand in the session's file, which the reader
+Observed with 0.61.0. stdout has tokens only at the end. Live ones stand in the session's file, which the reader
 follows. Each worker has a GEMINI_CLI_HOME of its own with the user's login linked in and a copy of the user's settings,
-into which goes what has no option: a quiet run, the turn limit. (A file of system defaults would be neater; it is
+into which goes what has no option: a quiet run, the turn limit. (A file of system defaults would be neater. It is
 refused unless all directories above it are root's.) Its launcher process is skipped: signalled alone it never ends, and
 it costs 150 MB. After SIGTERM or SIGINT it exits with 0 and without its final event, which is what
-tells a stopped run from a finished one; SIGTERM is as quick and as silent as SIGINT. It has no budget; its only sandbox
+tells a stopped run from a finished one. SIGTERM is as quick and as silent as SIGINT. It has no budget. Its only sandbox
 is a container.
 """
 
@@ -52,8 +52,8 @@ priority = 999
 """
 """A policy for an agent that may only read.
 
-Not `--approval-mode plan`: commands and tools of MCP servers ran there that the user's own settings or policies allow,
-and the model is told to write its plan to a file (seen with 0.61.0).
+`--approval-mode plan` does not serve (seen with 0.61.0). It ran commands and tools of MCP servers that the user's own
+settings or policies allow, and the model was told to write its plan to a file.
 """
 NOTHING_ADDED = ("--allowed-mcp-server-names", "no-server-for-one-that-reads", "--extensions", "none")
 """Start no MCP server and load no extension (qwen has the same options). Without an option for none, a name that no

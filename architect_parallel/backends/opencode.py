@@ -3,7 +3,7 @@
 Observed with 1.18.33. It has no final event: a run is complete when its last step ended with `stop` and the program
 with 0. Refused requests (429, 500) are tried again for a minute and more without a word, so an idle timeout is the only
 early end. A permission that it would have to ask for ends the run in the middle, with exit code 0. The prompt always
-goes by stdin: words in argv would come out quoted. Each worker has a database of its own (sessions, messages); the
+goes by stdin: words in argv would come out quoted. Each worker has a database of its own (sessions, messages). The
 user's configuration and login are read where they are, because another data directory would reach the tools that the
 agent starts. SIGTERM and SIGINT end it at once and without a word. It has no sandbox, and no step or budget limit.
 """

@@ -22,7 +22,7 @@ _FORBIDDEN = "specified a rule which prevents"
 
 
 class OpencodeReader:
-    """Reads the events; totals are sums over the finished steps. A step is a model reply."""
+    """Reads the events. Totals are sums over the finished steps. A step is a model reply."""
 
     def __init__(self, *, model: str | None) -> None:
         self._model = model

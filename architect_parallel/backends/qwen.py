@@ -3,7 +3,7 @@
 Observed with 0.15.10 and 0.24.4. The older one ends with exit code 0, `subtype: "success"` and `is_error: false` when
 the provider refused: the words `[API Error: …` of a reply without tokens are all there is. Refused requests are tried
 again for two minutes and more without a word, so an idle timeout is the only early end. At the turn limit there is exit
-code 53 and no final event. Its launcher process is skipped; a signal ends it without a final event, and with
+code 53 and no final event. Its launcher process is skipped. A signal ends it without a final event, and with
 exit code 0 or by the signal, so the result is what counts. Each worker has a QWEN_HOME of its own with the user's login
 linked in and a copy of the user's settings, into which goes what has no option.
 It has no budget, reports no money, and its only sandbox is a container.

@@ -1,1 +1,1 @@
-"""Checks: a user's commands that judge a worker's result; their changes to the worktree are undone."""
+"""Checks: a user's commands that judge a worker's result. Their changes to the worktree are undone."""

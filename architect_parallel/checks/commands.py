@@ -1,6 +1,6 @@
 """Checks: the user's commands on a finished tree, one after another, each supervised and held to limits of its own.
 
-A check runs code that an agent wrote, so it is held like an agent: its process tree ends with it, its memory and output
+A check runs code that an agent wrote, so it is held like an agent. Its process tree ends with it, its memory and output
 are bounded, and it gets no agent's key. Before and after each run the tree is the collected one (`restore`). A stop of
 the worker ends the running check and starts no other one. A check that was cut short has no result.
 """
@@ -24,7 +24,7 @@ from architect_parallel.text.sanitize import plain_text
 
 TAIL_LINES = 40
 TAIL_BYTES = 8 * 2**10
-"""The part of a check's output that its result keeps; its log has more."""
+"""The part of a check's output that its result keeps. Its log has more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class CheckHooks:
 def run_checks(
     order: CheckOrder, directory: Path, *, sampler: Sampler, stop_token: StopToken, hooks: CheckHooks
 ) -> list[CheckResult]:
-    """Run all checks in their order in `directory`; after a stop, return the results of those that ended before it."""
+    """Run all checks in their order in `directory`. After a stop, return the results of those that ended before it."""
     log = LogFile(order.log)
     try:
         return _CheckRuns(order, directory, log, sampler, stop_token, hooks).run()

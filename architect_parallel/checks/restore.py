@@ -26,7 +26,7 @@ from architect_parallel.worktrees.create import restore_branch
 from architect_parallel.worktrees.worker_repository import WorkerRepository
 
 _ROUNDS = 3
-"""A check can hide files from git by its ignore rules; they are seen when those are taken back."""
+"""A check can hide files from git by its ignore rules. They are seen when those are taken back."""
 
 
 class RestorableTree:
@@ -66,7 +66,7 @@ class RestorableTree:
         self._files = lent.directory.with_name(f"{lent.directory.name}-files")
         """Directory with copies of the files that are not in `tree` because no filter could store them."""
         self.written: dict[str, None] = {}
-        """Paths that were restored, in order; without the bytecode that Python writes where it runs."""
+        """Paths that were restored, in order. Without the bytecode that Python writes where it runs."""
         self.kept: dict[str, None] = {}
         """Refs that hold the changes of the checks."""
         self.branch_moved = False
@@ -116,7 +116,7 @@ class RestorableTree:
         self._put_back_branch()
 
     def _put_back_files(self) -> bool:
-        """Restore the files once; return true if something had changed."""
+        """Restore the files once. Return true if something had changed."""
         snapshot = self._private.write_tree()
         # They are in no tree: a new one is deleted, and an old one gets its content back.
         secret = [path for path in snapshot.left_out if path not in self._left_out]
@@ -188,7 +188,7 @@ class RestorableTree:
 
 
 def _is_bytecode(change: FileChange) -> bool:
-    """Return true for new bytecode that Python wrote; a tracked file is the user's."""
+    """Return true for new bytecode that Python wrote. A tracked file is the user's."""
     path = Path(change.path)
     return change.status == "A" and path.suffix == ".pyc" and path.parent.name == "__pycache__"
 

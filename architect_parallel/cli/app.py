@@ -29,6 +29,7 @@ from architect_parallel.cli import (
     doctor,
     flow,
     help_,
+    host,
     import_,
     init,
     leaderboard,
@@ -107,6 +108,7 @@ COMMANDS: Mapping[str, Sequence[tuple[str, Callable[..., Any] | typer.Typer]]] =
         ("backends", backends.backends),
         ("doctor", doctor.doctor),
         ("config", config_command.app),
+        ("host", host.app),
         ("run", run_command.run),
         ("compare-backends", compare_backends.compare_backends),
         ("mcp", mcp.mcp),
@@ -300,10 +302,15 @@ def _problem_of_the_machine(error: BaseException | None) -> EnvironmentProblem |
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:
-    # Several faults of one file are several lines. Within a line any white space becomes one blank.
-    text = "\n  ".join(line for part in message.split("\n") if (line := " ".join(part.split())))
-    name = display(sys.stderr).paint("architect:", Style.BAD)
-    note(f"{name} {text}" + (f"\n  try: {hint}" if hint else ""))
+    # Several faults of one file are several lines. Within a line any white space becomes one blank. The hint stays one
+    # line: people copy it.
+    surface = display(sys.stderr)
+    faults = [line for part in message.split("\n") if (line := " ".join(part.split()))]
+    first, *more = surface.wrap(f"architect: {faults[0] if faults else ''}", hanging="  ")
+    more += [line for fault in faults[1:] for line in surface.wrap(fault, "  ", hanging="  ")]
+    name, _, rest = first.partition(" ")
+    lines = [f"{surface.paint(name, Style.BAD)} {rest}", *more, *([f"  try: {hint}"] if hint else [])]
+    note("\n".join(lines))
     return int(code)
 
 

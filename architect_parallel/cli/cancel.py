@@ -12,13 +12,13 @@ from architect_parallel.cli import options
 
 def cancel(
     words: options.Workers = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has ended.")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the run has ended.")] = True,
     json: options.Json = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Stop a live run, or one of its workers.
 
-    The agent is asked to stop before it is killed, and its work is collected as after any limit.
+    Agents are asked to stop, then killed. Their work so far is kept on their branches.
     """
     from architect_parallel.api.cancel import cancel as cancel_run
     from architect_parallel.cli.console import answer, answer_json

@@ -24,7 +24,7 @@ def chain(
 ) -> None:
     """Run prompts one after another, in the current directory.
 
-    Each step names a backend and a prompt; `{{ previous }}` in it is the output of the step before. A chain is a flow:
+    Each step names a backend and a prompt. `{{ previous }}` in it is the output of the step before. A chain is a flow:
     `architect resume RUN` continues it where it failed.
     """
     run_shown(

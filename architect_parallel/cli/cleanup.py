@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def parallel_cleanup(
     run: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Only this run: its id, how it begins or ends, or latest.")
+        str | None, typer.Option(metavar="RUN", help="Clean up only this run: its id, its start or its end, or latest.")
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also remove what is dirty or not merged; its state is kept for undo.")
@@ -32,15 +32,15 @@ def parallel_cleanup(
         typer.Option("--losers", help="Remove all workers but those that were merged or are the best of their task."),
     ] = False,
     merged: Annotated[bool, typer.Option("--merged", help="Remove only workers whose work was merged.")] = False,
-    keep_branches: Annotated[bool, typer.Option("--keep-branches", help="Remove worktrees only.")] = False,
+    keep_branches: Annotated[bool, typer.Option("--keep-branches", help="Remove only worktrees, no branches.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed and remove nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> int:
     """Remove what ended runs left behind, losing nothing.
 
-    Dirty, locked, live and unmerged work stays and is named.
+    What is dirty, locked, in use or not merged stays, and is listed with the reason.
 
-    The state is first kept under refs/architect/keep, and `architect undo` brings it back.
+    What is removed is first saved under refs/architect/keep. `architect undo` brings it back.
     """
     from architect_parallel.journal import Journal
     from architect_parallel.landing.chosen_leftovers import LeftoverKind
@@ -148,10 +148,11 @@ def _table(gone: Sequence[tuple[str, str]], stays: Sequence[Stays], verb: str, d
         TableColumn(title="NAME", rank=1, least=24),
         TableColumn(title="WHY", rank=3, least=24),
     ]
-    rows: list[list[Cell]] = [[(verb, Style.GOOD), what, short_path(name), "-"] for what, name in gone]
+    rows: list[list[Cell]] = [[(verb, Style.GOOD), what, short_path(name), ""] for what, name in gone]
     for stay in stays:
         style = Style.BAD if stay.failed else Style.CAREFUL
         rows.append([("stays", style), stay.what, short_path(one_line(stay.name)), one_line(stay.reason, 1000)])
-    hints = list(dict.fromkeys(one_line(stay.hint) for stay in stays if stay.hint))[:MOST_HINTS]
-    tries = [part for hint in hints for part in display.wrap(f"try: {hint}", "  ", hanging="  ")]
-    return [*render(columns, rows, display), *tries]
+    hints = list(dict.fromkeys(one_line(stay.hint) for stay in stays if stay.hint))
+    tries = [part for hint in hints[:MOST_HINTS] for part in display.wrap(f"try: {hint}", "  ", hanging="  ")]
+    more = [f"  … and {len(hints) - MOST_HINTS} more (--json lists them)"] if len(hints) > MOST_HINTS else []
+    return [*render(columns, rows, display), *tries, *more]

@@ -11,7 +11,7 @@ from architect_parallel.cli.console import answer, answer_json, display
 def compare(words: options.Workers = None, json: options.Json = False) -> None:
     """Show the results side by side, and what merges cleanly.
 
-    Of a live run it shows the workers that have ended. It changes nothing.
+    It changes nothing. For a live run it shows the workers that have ended.
     """
     from architect_parallel.event_json import to_plain
     from architect_parallel.journal.selection import select

@@ -18,6 +18,7 @@ from architect_parallel.errors import EnvironmentProblem
 if TYPE_CHECKING:
     from architect_parallel.config.loader import ConfigSource, Loaded
     from architect_parallel.system.program_record import Unconfirmed
+    from architect_parallel.text.display import Display
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -31,7 +32,7 @@ app = typer.Typer(
 @app.command(cls=PlainCommand)
 def show(config: options.Config = None, as_json: options.Json = False) -> None:
     """Print the effective configuration, each value with its origin."""
-    from architect_parallel.cli.console import answer, answer_json, warn
+    from architect_parallel.cli.console import answer, answer_json, display, warn
     from architect_parallel.config.loader import load
 
     loaded = load(_checkout(), config, os.environ, home_dir())
@@ -48,7 +49,7 @@ def show(config: options.Config = None, as_json: options.Json = False) -> None:
             }
         )
     else:
-        answer(_table(loaded))
+        answer(_table(loaded, display()))
 
 
 @app.command(cls=PlainCommand)
@@ -56,7 +57,7 @@ def schema(
     of: Annotated[str, typer.Argument(metavar="FORMAT", help="config, tasks or spec.", show_default=False)] = "config",
     as_json: options.Json = False,
 ) -> None:
-    """Print the JSON schema of a file format: the configuration's, a task file's or a spec's (always JSON)."""
+    """Print the JSON schema of a file format."""
     from architect_parallel.cli.console import answer_json
     from architect_parallel.text.suggest import require_known
 
@@ -81,11 +82,13 @@ def trust(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trusted and record nothing.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Trust entries of git's configuration that came while agents ran, else this repository's .architect-parallel.yaml.
+    """Trust what this repository's files configure.
 
-    Programs, remotes and credentials that came into git's configuration while agents ran are not used before this.
-    Where there are such entries, only they are trusted. The file, as it is now, may then set backends, setup commands
-    and agents' modes.
+    The file .architect-parallel.yaml is trusted as it is now: it may set backends, setup commands, checks and agents'
+    modes.
+
+    Programs, remotes and credentials that came into git's configuration while agents ran are not used until you trust
+    them. If there are such entries, this command trusts only them, and the file when you type it again.
     """
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.config.paths import user_config_dir
@@ -145,7 +148,7 @@ def _plain_waiting(waiting: Unconfirmed) -> list[dict[str, str | None]]:
 
 
 def _checkout() -> Path | None:
-    """Top directory of the checkout; `None` outside a repository, where defaults and the user's file still hold."""
+    """Top directory of the checkout. `None` outside a repository, where defaults and the user's file still hold."""
     from architect_parallel.system.git import open_repository
 
     try:
@@ -154,15 +157,20 @@ def _checkout() -> Path | None:
         return None
 
 
-def _table(loaded: Loaded) -> str:
+def _table(loaded: Loaded, display: Display) -> str:
     from architect_parallel.config.yaml_source import dotted, walk
+    from architect_parallel.reports.table import TableColumn, render
 
     origins = loaded.settings.origins
     rows = [(key, _value(value, 60), origins[key]) for path, value in walk(loaded.document) if (key := dotted(path))]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"# {source.kind}: {source.path} ({_state(source)})" for source in loaded.sources]
-    lines += [f"{key:{widths[0]}}  {value:{widths[1]}}  {origin}" for key, value, origin in rows]
-    return "\n".join(lines)
+    columns = [
+        TableColumn(title="SETTING", rank=0),
+        TableColumn(title="VALUE", rank=1, least=12),
+        TableColumn(title="FROM", rank=2, least=12),
+    ]
+    heading, *table = render(columns, rows, display)
+    return "\n".join([*lines, *([] if display.is_pipe else [heading]), *table])
 
 
 def _state(source: ConfigSource) -> str:

@@ -1,7 +1,7 @@
 """The only module that writes to stdout (the answer) and stderr (everything else) for a command.
 
-A stream that fails loses output and nothing more: an answer that cannot be written is an error of the machine after
-everything is recorded, a note that cannot be written is left out. A stream that the caller closed is /dev/null.
+A stream that fails loses output and nothing more. An answer that cannot be written is an error of the machine after
+everything is recorded. A note that cannot be written is left out. A stream that the caller closed is /dev/null.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def answer_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    """A line of progress or a warning, to stderr; left out when stderr fails."""
+    """A line of progress or a warning, to stderr. Left out when stderr fails."""
     with contextlib.suppress(OSError):
         sys.stderr.write(streams.harmless(text).encode("utf-8", "replace").decode() + "\n")
         sys.stderr.flush()

@@ -33,8 +33,8 @@ def demo(
 ) -> None:
     """Show the main job, offline, with scripted models.
 
-    Three of them run in parallel on a small repository with a failing test; no network, no key. The models are played
-    back from a file; everything else is real. The repository stays for you to look at.
+    Three of them run in parallel on a small repository with a failing test. No network, no key. The models are played
+    back from a file. Everything else is real. The repository stays for you to look at.
     """
     from architect_parallel.agent import demo as content
     from architect_parallel.api.launch import ParallelRunner
@@ -98,19 +98,19 @@ def _show(result: RunResult, place: DemoRepository, repository: Repository, *, a
 
 What to type next:
   {_way_in(place.path)}
-  architect status latest         # how each worker ended, and why
-  architect logs latest 3         # what the third one printed
-  architect diff latest 1         # what the first one changed
-  architect compare latest        # all of them side by side
-  architect report latest --format html --output report.html
-  architect merge latest --best   # land the best on main
-  {place.check:29}   # the tests pass now
-  architect parallel-cleanup      # remove what the run left and what is merged
-  architect undo                  # change your mind
+  architect status latest   # how each worker ended, and why
+  architect logs 3          # what the third one said and did
+  architect diff 1          # what the first one changed
+  architect compare         # all of them side by side
+  architect report --format html --output ../report.html
+  architect merge --best    # land the best on main
+  {place.check:23}   # the tests pass now
+  architect clean           # remove worktrees and what is merged
+  architect undo            # change your mind
 
 In your own repository:
-  architect backends              # which agents are ready here
-  architect parallel "what to do" --backend claude --workers 3"""
+  architect backends        # which agents are ready here
+  architect "what to do" --agents claude,codex --check "make test"   # several agents on one task"""
     )
 
 

@@ -13,40 +13,55 @@ from architect_parallel.cli.console import answer, answer_json, display
 from architect_parallel.errors import ExitCode
 
 if TYPE_CHECKING:
+    from architect_parallel.api.cluster import HostReport
     from architect_parallel.api.doctor import Finding
     from architect_parallel.text.display import Display
 
 
 def doctor(
     sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Try what a contained agent must not be able to do, in a scratch place.")
+        bool, typer.Option("--sandbox", help="Try in a scratch place what a contained agent must not be able to do.")
     ] = False,
+    hosts: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Ask the hosts of a cluster as well: ssh://HOST,HOST or dask://HOST:PORT."),
+    ] = None,
+    tls_dir: options.TlsDir = None,
+    insecure: options.Insecure = False,
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Check what this machine can do and what is wrong.
 
-    Git, the repository, supervision, memory, disk, backends; exit 3 when something makes runs impossible.
+    It looks at git, the repository, supervision, containment, memory, disk and backends. The exit code is 3 if no
+    run is possible.
     """
+    from architect_parallel.api.cluster import finding_of, plain_report
     from architect_parallel.api.doctor import examine
 
     if sandbox:
         _try_sandbox(as_json=json)
         return
     findings = examine(Path.cwd(), config)
+    reports = _ask_hosts(hosts, tls_dir, insecure=insecure) if hosts is not None else []
+    findings += map(finding_of, reports)
     if json:
-        answer_json(
-            {
-                "findings": [
-                    {"check": finding.check, "level": finding.level, "text": finding.text, "remedy": finding.remedy}
-                    for finding in findings
-                ]
-            }
-        )
+        plain = [
+            {"check": finding.check, "level": finding.level, "text": finding.text, "remedy": finding.remedy}
+            for finding in findings
+        ]
+        asked = {} if hosts is None else {"hosts": list(map(plain_report, reports))}
+        answer_json({"findings": plain, **asked})
     else:
         answer("\n".join(line for finding in findings for line in _lines(finding, display())))
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(ExitCode.ENVIRONMENT)
+
+
+def _ask_hosts(url: str, tls_dir: Path | None, *, insecure: bool) -> list[HostReport]:
+    from architect_parallel.api.cluster import examine_hosts
+
+    return examine_hosts(url, options.link_options(tls_dir, insecure=insecure))
 
 
 def _lines(finding: Finding, display: Display) -> list[str]:

@@ -55,8 +55,8 @@ def evaluate(
 ) -> None:
     """Let several models do one task and rank them.
 
-    Every model works as with `architect parallel`, under the same checks. `architect merge RUN --best` lands the
-    winner; `architect leaderboard` shows all competitions together.
+    Every model works as with `architect parallel`, under the same checks. `architect merge --best` lands the
+    winner. `architect leaderboard` shows all competitions together.
     """
     from architect_parallel.api.competition import as_competition
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from architect_parallel.domain import RunResult
     from architect_parallel.flows.model import Demand, Flow
     from architect_parallel.reports.terminal import ProgressReport
+    from architect_parallel.runs.options import ParallelConfig
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -57,8 +58,8 @@ def run(
 ) -> None:
     """Run a flow in the current directory.
 
-    Commands and agents work in the repository as it is; agents inside `parallel` get worktrees. The exit code is that
-    of the state the flow ended in; a failure that `on-error` handled does not count.
+    Commands and agents work in the repository as it is. Agents inside `parallel` get worktrees. The exit code is that
+    of the state the flow ended in. A failure that `on-error` handled does not count.
     """
     if (file is None) == (resume is None):
         raise UsageError("give either a FILE or --resume RUN", hint="architect flow run --help")
@@ -79,10 +80,11 @@ def run(
         )
         return
     assert resume is not None
-    if var or budget or timeout or dry_run or any(flags.values()):
-        hint = "leave out --var, --budget, --timeout, --dry-run and the sandbox"
+    if var or budget or timeout or dry_run:
+        hint = "leave out --var, --budget, --timeout and --dry-run"
         raise UsageError("--resume keeps the settings of the run", hint=hint)
-    finish(resumed(resume, answer=reply, as_json=json, quiet=quiet, config=config), as_json=json)
+    words = options.request(flags)
+    finish(resumed(resume, answer=reply, as_json=json, quiet=quiet, config=config, words=words), as_json=json)
 
 
 def run_shown(
@@ -134,8 +136,16 @@ def finish(result: RunResult, *, as_json: bool) -> NoReturn:
     raise typer.Exit(result.exit_code or 0)
 
 
-def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, config: Path | None) -> RunResult:
-    """Continue a flow and show it live; `answer` as for `resume_flow`."""
+def resumed(
+    run: str,
+    *,
+    answer: str | None = None,
+    as_json: bool,
+    quiet: bool,
+    config: Path | None,
+    words: ParallelConfig | None = None,
+) -> RunResult:
+    """Continue a flow and show it live. `answer` and `words` as for `resume_flow`."""
     from architect_parallel.flows.runner import resume_flow
 
     report = progress_report(as_json=as_json, quiet=quiet)
@@ -148,6 +158,7 @@ def resumed(run: str, *, answer: str | None = None, as_json: bool, quiet: bool, 
             config_file=config,
             listeners=[report.take],
             started=report.begin,
+            words=words,
         )
 
 
@@ -161,7 +172,7 @@ def _asking(report: ProgressReport) -> Callable[[Demand], str | None]:
 
 @app.command(cls=PlainCommand)
 def validate(file: File, json: options.Json = False, config: options.Config = None) -> None:
-    """Check a flow and its sub-flows; every fault is listed."""
+    """Check a flow and its sub-flows, and list all faults."""
     from architect_parallel.flows.plan import read_flow
     from architect_parallel.runs.workspace import load_workspace
 

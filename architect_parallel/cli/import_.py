@@ -18,8 +18,8 @@ def import_(
 ) -> None:
     """Bring results of another machine into this clone.
 
-    Its branches come under the same names, or as the next free block. Then `status`, `diff`, `report`, `merge` and
-    `parallel-cleanup` work as for a run made here; `resume` and `leaderboard` leave it out.
+    The branches get the same names, or the next free numbers. Then `status`, `diff`, `report`, `merge` and
+    `parallel-cleanup` work as for a run made here. `resume` and `leaderboard` leave it out.
     """
     from architect_parallel.api.import_run import import_run
     from architect_parallel.journal import Journal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 
 from architect_parallel.cli import options
 from architect_parallel.cli.choose_backend import ask, can_ask, prompt
-from architect_parallel.cli.console import answer, answer_json, note
+from architect_parallel.cli.console import answer, answer_json, display, note
 from architect_parallel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def init(
 ) -> None:
     """Ask three questions and write the configuration.
 
-    They are about the default agent, the place of worktrees, and the checks that every result must pass.
+    They ask which agent runs by default, where worktrees go, and which checks every result must pass.
 
     The agent and the place go into your own configuration, the checks into .architect-parallel.yaml of the repository.
     What is configured already is the default of each question.
@@ -119,16 +120,16 @@ def _backend(here: Workspace, *, asks: bool) -> str | None:
     from architect_parallel.runs.ready_backends import ready_agents
 
     ready = ready_agents(here)
-    for name, backend in here.backends.items():
-        state = backend.availability(here.environ)
-        if asks and state.missing is not None:
-            note(f"not ready: {name}: {state.missing}" + (f" (try: {state.remedy})" if state.remedy else ""))
     configured = here.settings.parallel.backend
     if configured is not None and configured not in ready:
         ready = (*ready, configured)
     if not ready:
-        note("no agent is ready here; `architect backends` tells what each lacks")
+        note("no agent is ready here; `architect backends` says what each lacks")
         return None
+    lacking = [name for name, backend in here.backends.items() if backend.availability(here.environ).missing]
+    if asks and lacking:
+        words = f"Not ready here: {', '.join(lacking)} (`architect backends` says why)"
+        note("\n".join(display(sys.stderr).wrap(words, hanging="  ")))
     default = ready.index(configured) if configured is not None else 0
     if not asks:
         return ready[default] if configured is not None or len(ready) == 1 else None
@@ -154,7 +155,7 @@ def _checks(here: Workspace, checkout: Path, *, asks: bool) -> tuple[str, ...]:
         note("Commands that every result must pass:")
         for check in checks:
             note(f"  {check}")
-    question = "Others, separated by commas; Enter takes these, - none: "
+    question = "Enter keeps these; or type others, separated by commas; - means none: "
     typed = prompt(question if checks else "A command that every result must pass; Enter means none: ")
     if not typed:
         return checks

@@ -11,7 +11,7 @@ from architect_parallel.cli.console import answer, answer_json, display
 def leaderboard(json: options.Json = False) -> None:
     """Show how models did over all competitions here.
 
-    Runs, how many passed, median cost and time, and a Bradley-Terry rating, each with its 95 % interval. Imported
+    For each model: runs, pass rate, median cost and time, and a Bradley-Terry rating, with 95 % intervals. Imported
     runs do not count.
     """
     from architect_parallel.api.competition import leaderboard as over_all

@@ -31,9 +31,9 @@ def logs(
 ) -> None:
     """Show what the agents said and did.
 
-    What they wrote, which tools they called, and the results, each folded to a line.
+    You see what each agent wrote, which tools it called, and the first line of each result.
 
-    `--wide` shows whole results. What is no event of the agent is shown as it is, without control sequences.
+    `--wide` shows whole results. Other output is shown as it is, without control sequences.
     """
     from architect_parallel.journal.logs import log_files
     from architect_parallel.journal.selection import select
@@ -72,7 +72,7 @@ class _Printer:
             for spec in self._workers:
                 files = log_files(self._journal.run_dir(self._run_id), spec.worker_id)
                 for path in files:
-                    heading = path.stem if len(self._workers) > 1 or len(files) > 1 else None
+                    heading = _heading(path, spec) if len(self._workers) > 1 or len(files) > 1 else None
                     if self._raw:
                         self._print_bytes(path, heading)
                     else:
@@ -105,6 +105,14 @@ class _Printer:
         if heading is not None and self._last != path:
             answer_line_while_read(f"==> {heading} <==")
         self._last = path
+
+
+def _heading(path: Path, spec: WorkerSpec) -> str:
+    """The worker and the attempt, with the name of the worker's task if it has one."""
+    from architect_parallel.text.sanitize import one_line
+
+    has_name = spec.name not in ("", f"worker-{spec.worker_id}")
+    return f"{path.stem} ({one_line(spec.name, 60)})" if has_name else path.stem
 
 
 def _chunks(path: Path, offset: int) -> Iterator[bytes]:

@@ -21,9 +21,10 @@ def mcp(
         typer.Option(min=0, max=3, metavar="N", help="Let agents of workers start runs too, down to this depth."),
     ] = 0,
 ) -> None:
-    """Serve this repository to an agent or an editor over the Model Context Protocol.
+    """Let agents and editors start runs here, through MCP.
 
-    Tools: run_parallel, status, result, diff, compare, merge, cancel. Requests come on stdin, answers go to stdout.
+    It is a server of the Model Context Protocol. Its tools: run_parallel, status, result, diff, compare, merge,
+    cancel. Requests come on stdin, answers go to stdout.
     """
     try:
         from architect_parallel.api.mcp_server import serve

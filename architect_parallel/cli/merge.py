@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,12 @@ _WHY = {"conflict": "it conflicts", "check": "it breaks a check", "not_successfu
 """Why a worker is left out, in words."""
 
 
+@options.run_options(
+    *("sandbox", "network", "allow_hosts"),
+    before="push",
+    sandbox="With --resolve: contain that agent: auto, off, write or closed [as configured].",
+    network="With --resolve: network of that agent: open, hosts or none [as configured].",
+)
 def merge(
     words: Annotated[
         list[str] | None,
@@ -32,9 +38,7 @@ def merge(
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="Land the best result of each task.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Land every success that merges cleanly and passes.")] = False,
-    into: Annotated[
-        str | None, typer.Option(metavar="BRANCH", help="Branch to land on; default: the current one.")
-    ] = None,
+    into: Annotated[str | None, typer.Option(metavar="BRANCH", help="Branch to land on [the current one].")] = None,
     as_merge: Annotated[bool, typer.Option("--merge", help="Merge as git does (default).")] = False,
     as_squash: Annotated[bool, typer.Option("--squash", help="Land each result as one commit.")] = False,
     as_rebase: Annotated[bool, typer.Option("--rebase", help="Rebase the commits onto the branch.")] = False,
@@ -53,12 +57,13 @@ def merge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen and move nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     config: options.Config = None,
+    **flags: Any,
 ) -> int:
     """Land one result on a branch, or several combined.
 
-    One lands wholly, or not at all. Several are combined on architect/merged-RUN, with the run's checks after each;
-    what conflicts or breaks a check is left out and named (exit 5). The branch moves last, and `architect undo` takes
-    it back.
+    One result lands wholly or not at all. Several are combined on architect/merged-RUN, and the run's checks run
+    after each. A result that conflicts or breaks a check is left out and named (exit 5). The branch moves last.
+    `architect undo` takes it back.
     """
     from architect_parallel.api import merge as merging
     from architect_parallel.landing.merge import Method, Pick
@@ -68,6 +73,8 @@ def merge(
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", hint="architect merge --help")
     if best and every:
         raise UsageError("--best and --all exclude each other", hint="architect merge --help")
+    if resolve is None and any(flags.values()):
+        raise UsageError("--sandbox, --network and --allow-host need --resolve", hint="leave them out")
     selection = _selected(words, "--best" if best else "--all" if every else None)
     request = merging.MergeRequest(
         run=selection.run_id,
@@ -79,6 +86,7 @@ def merge(
         push=push or pull_request or pr_each,
         pull_request=pull_request or pr_each,
         dry_run=dry_run,
+        containment=options.request(flags),
     )
     return land_each(request, config, as_json=as_json) if pr_each else land(request, config, as_json=as_json)
 
@@ -119,7 +127,7 @@ def landed_one_by_one(
 
 
 def _land(request: MergeRequest, config: Path | None, *, as_json: bool) -> tuple[int, dict[str, object]]:
-    """Land once. Returns the exit code and the answer for `--json`; without `as_json` the answer is shown."""
+    """Land once. Returns the exit code and the answer for `--json`. Without `as_json` the answer is shown."""
     from architect_parallel.api import merge as merging
     from architect_parallel.landing.integration import Interrupted
 

@@ -14,6 +14,7 @@ import typer
 from architect_parallel.options import FLAGS, kind_of, show_value
 
 if TYPE_CHECKING:
+    from architect_parallel.hosts.link import LinkOptions
     from architect_parallel.journal.selection import Selection
     from architect_parallel.runs.options import ParallelConfig
 
@@ -34,12 +35,19 @@ Artifacts = Annotated[
         help="Write result, report, and a patch and a bundle per worker to this directory (`architect import`).",
     ),
 ]
+TlsDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="ca.crt, tls.crt and tls.key [~/.config/architect-parallel/tls]."),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Without encryption: anyone on the network can run programs.")
+]
 CHECK = "Command that every finished result must pass; repeatable."
 """Help text of `--check`, which takes one of the `checks` at a time."""
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the final result.")]
 
 
-Command = Callable[..., None]
+Command = Callable[..., int | None]
 
 _FLAG_TYPES: Mapping[str, Any] = {
     "Boolean": bool | None,
@@ -48,7 +56,7 @@ _FLAG_TYPES: Mapping[str, Any] = {
     "Checks": list[str] | None,
     "Hosts": list[str] | None,
 }
-"""The type of a flag's parameter by the option's annotation; any other flag is optional text."""
+"""The type of a flag's parameter by the option's annotation. Any other flag is optional text."""
 
 
 def run_options(*names: str, before: str = "artifacts", **texts: str) -> Callable[[Command], Command]:
@@ -107,6 +115,19 @@ def _help(declared: Field[Any]) -> str:
     else:
         without = show_value(default, kind_of(declared)) if declared.metadata["is_key"] and default != () else None
     return text if without is None else f"{text.removesuffix('.')} [{without}]."
+
+
+def link_options(tls_dir: Path | None, *, insecure: bool) -> LinkOptions:
+    """How a link is opened. A connection without encryption is warned about each time."""
+    from architect_parallel.cli.console import warn
+    from architect_parallel.errors import UsageError
+    from architect_parallel.hosts.link import LinkOptions
+
+    if insecure and tls_dir is not None:
+        raise UsageError("--insecure and --tls-dir exclude each other")
+    if insecure:
+        warn("--insecure: no encryption, and anyone who reaches the port can run programs on every host")
+    return LinkOptions(tls_dir=tls_dir, insecure=insecure)
 
 
 def selected(words: Sequence[str] | None) -> Selection:

@@ -48,11 +48,17 @@ def parallel(
     ] = None,
     issue: Annotated[
         list[str] | None,
-        typer.Option("--issue", metavar="N", help="Take title and text of this issue as a task, with gh or glab."),
+        typer.Option(
+            "--issue", metavar="N", help="Use the title and text of this issue as a task, through gh or glab."
+        ),
     ] = None,
     from_issues: Annotated[
         str | None,
-        typer.Option("--from-issues", metavar="QUERY", help="A worker for each open issue found: label:agent."),
+        typer.Option(
+            "--from-issues",
+            metavar="QUERY",
+            help="Start a worker for each open issue that this search finds, such as label:agent.",
+        ),
     ] = None,
     repo: Annotated[str | None, typer.Option("--repo", metavar="OWNER/NAME", help="Repository of the issues.")] = None,
     lines: Annotated[
@@ -85,8 +91,8 @@ def parallel(
 ) -> None:
     """Run tasks in parallel, each in its own worktree.
 
-    Each worker N works on branch architect/parallel-N in .architect-parallel-N. Its changes are committed there;
-    your checkout is not touched. Look with `architect diff N`, land with `architect merge N`, clean up with
+    Each worker N works on branch architect/parallel-N in .architect-parallel-N. Its changes are committed there.
+    Your checkout is not touched. Look with `architect diff N`, land with `architect merge N`, clean up with
     `architect clean`. `architect "two words"` is the same as `architect parallel "two words"`.
     """
     if continue_ is not None:

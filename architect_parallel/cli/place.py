@@ -43,7 +43,7 @@ def open_(words: options.OneWorker = None, config: options.Config = None) -> Non
 def shell(words: options.OneWorker = None, config: options.Config = None) -> None:
     """Start your shell in the directory of a worker.
 
-    It has the environment that the worker's agent has.
+    The shell has the environment of the worker's agent.
     """
     from architect_parallel.api.worker_place import shell as program_of
     from architect_parallel.system.terminal import become
@@ -57,7 +57,7 @@ def shell(words: options.OneWorker = None, config: options.Config = None) -> Non
 def attach(words: options.OneWorker = None, config: options.Config = None) -> None:
     """Open the interactive session of a worker's agent.
 
-    It is the agent's own program, in the directory of the worker, with what was said before.
+    The agent's own program opens in the worker's directory and continues the conversation.
 
     The worker must have ended. What you commit there lands with `architect merge`.
     """

@@ -24,7 +24,7 @@ def report(
 ) -> None:
     """Show a run as a report.
 
-    Of a live run it shows what has happened so far.
+    For a live run it shows what has happened so far.
     """
     from architect_parallel.api.artifacts import require_place, write_artifacts
     from architect_parallel.api.report import FORMATS, material

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,14 +12,22 @@ from architect_parallel.errors import UsageError
 
 if TYPE_CHECKING:
     from architect_parallel.api.resume import Choose
+    from architect_parallel.runs.options import ParallelConfig
 
 
+@options.run_options(
+    *("sandbox", "network", "allow_hosts"),
+    before="json",
+    sandbox="Contain the workers that run again: auto, off, write or closed [as planned].",
+    network="Network of contained agents: open, hosts or none [as planned].",
+)
 def resume(
     words: options.Workers = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
+    **flags: Any,
 ) -> None:
     """Run the workers again that did not succeed.
 
@@ -36,13 +44,14 @@ def resume(
     if flow and selection.worker_ids:
         raise UsageError("a flow goes on as a whole: it takes no worker", hint=f"architect resume {run}")
     choose = resuming.chosen(selection)
+    asked = options.request(flags)
     if dry_run:
-        _show(run, choose, flow=flow, as_json=json)
+        _show(run, choose, asked, config, flow=flow, as_json=json)
         return
     if flow:
         from architect_parallel.cli.flow import resumed
 
-        result = resumed(run, as_json=json, quiet=quiet, config=config)
+        result = resumed(run, as_json=json, quiet=quiet, config=config, words=asked)
     else:
         from architect_parallel.cli.spec import warn_of_merge
         from architect_parallel.specs.runner import resume_and_land
@@ -57,13 +66,14 @@ def resume(
                 started=report.begin,
                 choose=choose,
                 say=report.say,
+                words=asked,
             )
         warn_of_merge(result)
     print_result(result, as_json=json)
     raise typer.Exit(result.exit_code or 0)
 
 
-def _show(run: str, choose: Choose, *, flow: bool, as_json: bool) -> None:
+def _show(run: str, choose: Choose, words: ParallelConfig, config: Path | None, *, flow: bool, as_json: bool) -> None:
     """Show what would run."""
     from architect_parallel.api.resume import resumable
     from architect_parallel.cli.console import answer, answer_json
@@ -77,7 +87,7 @@ def _show(run: str, choose: Choose, *, flow: bool, as_json: bool) -> None:
         else:
             answer(f"would continue the flow {'from its start' if state is None else f'in state {state}'}")
         return
-    run_id, todo = resumable(Path.cwd(), run, choose=choose)
+    run_id, todo = resumable(Path.cwd(), run, choose=choose, config_file=config, words=words)
     if as_json:
         answer_json({"run_id": run_id, "worker_ids": [spec.worker_id for spec in todo], "dry_run": True})
         return

@@ -29,8 +29,8 @@ def retry(
     """Run workers again, from the start.
 
     It is another attempt of the same worker, also after a success. It starts anew in its worktree, from its base. The
-    work of earlier attempts, committed or not, is first kept under refs/architect/keep/. With --backend and no --model
-    the default model of that backend runs.
+    work of earlier attempts, committed or not, is first kept under refs/architect/keep/. With --backend and no
+    --model, that backend's default model is used.
     """
     from architect_parallel.api import retry as retrying
     from architect_parallel.cli.console import answer, answer_json, progress_report

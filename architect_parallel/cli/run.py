@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from architect_parallel.cli import options
 from architect_parallel.cli.console import answer, note, warn
 from architect_parallel.errors import ExitCode, UsageError
 
@@ -23,23 +24,30 @@ if TYPE_CHECKING:
     from architect_parallel.agent.loop import Report
     from architect_parallel.agent.tools import ConfirmMode
     from architect_parallel.domain import AgentProfile, Limits, Settings
+    from architect_parallel.runs.options import ParallelConfig
 
 LONGEST_TASK_BYTES = 64 * 1024 * 1024
 
 
+@options.run_options(
+    *("sandbox", "network", "allow_hosts"),
+    before="config",
+    sandbox="Contain the agent: auto, off, write or closed; it may write the current directory [off].",
+    network="Network of a contained agent: open, hosts or none [as configured].",
+)
 def run(
     task: Annotated[str | None, typer.Argument(help="What to do; `-` reads it from stdin.", show_default=False)] = None,
     task_file: Annotated[
         Path | None, typer.Option("--task-file", metavar="FILE", help="Read the task from FILE.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="gpt-4o, claude-sonnet-4-6, provider:model, scripted:NAME …")
+        str | None, typer.Option(help="Model: gpt-4o, claude-sonnet-4-6, provider:model, scripted:NAME …")
     ] = None,
     agent: Annotated[
         str, typer.Option(help="Profile: build, plan (reads only), review (reads only), or your own.")
     ] = "build",
     max_steps: Annotated[str, typer.Option(metavar="N", help="Limit of model replies.")] = "50",
-    budget: Annotated[str | None, typer.Option(metavar="USD", help="Stop when this amount is spent.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit, in US dollars.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="D", help="Time limit: seconds, 30s, 5m, 1h.")] = None,
     api_base: Annotated[
         str | None,
@@ -65,6 +73,7 @@ def run(
     config: Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="Configuration file.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors on stderr.")] = False,
+    **flags: Any,
 ) -> int:
     """Run one task with one agent in the current directory.
 
@@ -105,7 +114,12 @@ def run(
         say=None if quiet else note,
         resume=resume,
     )
-    report, signal_number = _embedded(order, api_base) if backend is None else _other(order, backend)
+    given = {name: value for name, value in flags.items() if value}
+    if backend is None and given in ({}, {"sandbox": "off"}):
+        report, signal_number = _embedded(order, api_base)
+    else:  # contained, the embedded agent is a process like that of any other agent
+        words = options.request({"sandbox": "off", **given})
+        report, signal_number = _other(order, backend or "architect", words, api_base)
     _print(report, json_output)
     if signal_number is not None:
         return 128 + signal_number
@@ -144,7 +158,7 @@ def _embedded(order: _Order, api_base: str | None) -> tuple[Report, int | None]:
     return run_embedded_agent(request, os.environ, order.say)
 
 
-def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
+def _other(order: _Order, backend: str, words: ParallelConfig, api_base: str | None) -> tuple[Report, int | None]:
     from architect_parallel.agent.tools import ConfirmMode
     from architect_parallel.api.in_place import InPlace, run_in_place
     from architect_parallel.domain import ApprovalMode
@@ -163,8 +177,10 @@ def _other(order: _Order, backend: str) -> tuple[Report, int | None]:
         approval_mode=approvals[order.mode],
         limits=order.limits,
         resume=order.resume,
+        words=words,
     )
-    return run_in_place(request, order.settings, os.environ, order.say)
+    environ = {**os.environ, **({} if api_base is None else {"ARCHITECT_API_BASE": api_base})}
+    return run_in_place(request, order.settings, environ, order.say)
 
 
 def _task(task: str | None, task_file: Path | None) -> str:

@@ -27,7 +27,8 @@ def send(
 ) -> None:
     """Tell an ended worker what to do next.
 
-    It goes on in its worktree, in the same session where its agent can. The exit code is that of the worker.
+    The worker goes on in its worktree, and in the same session if its agent can. The exit code is that of the
+    worker.
     `parallel --continue RUN N TEXT` does the same.
     """
     from architect_parallel.cli.parallel import print_result

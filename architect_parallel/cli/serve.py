@@ -16,9 +16,9 @@ def serve(
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port [one that is free].")] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Open it in your browser.")] = False,
 ) -> None:
-    """Show the report of a run live in a browser, with a list of all runs.
+    """Show a run live in your browser, and a list of all runs.
 
-    Only this machine can reach it, and only with the token in the address. Read-only. Ctrl-C ends it.
+    It is read-only. Only this machine can reach it, and only with the token in the address. Ctrl-C ends it.
     """
     import contextlib
     import queue

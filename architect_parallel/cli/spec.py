@@ -54,8 +54,8 @@ def run(
 ) -> None:
     """Run a spec: each task as soon as what it depends on is done.
 
-    Each task works in its own worktree, which starts from the merged work of its dependencies. What depends on a
-    task that failed is skipped; nothing else is.
+    Each task works in its own worktree, which starts from the merged work of its dependencies. Tasks that depend on
+    a failed task are skipped, and no others.
     """
     from architect_parallel.cli.console import progress_report
     from architect_parallel.cli.parallel import print_result, show_plan
@@ -150,7 +150,10 @@ def graph(
     json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Draw a spec's graph on stdout; arrows lead from a task to those that depend on it."""
+    """Draw the graph of a spec on stdout.
+
+    Arrows lead from a task to those that depend on it.
+    """
     from architect_parallel.cli.console import answer, answer_json
     from architect_parallel.reports.graph import FORMATS
     from architect_parallel.scheduling import graph as graphs

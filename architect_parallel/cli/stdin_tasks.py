@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from architect_parallel.domain import TaskText
 
 LARGEST_STDIN_TASK = 64 * 2**20
-"""Bytes; a task is text for a model, not a disk image."""
+"""Bytes. A task is text for a model, not a disk image."""
 END_OF_TASK = "# ------ Write the task above this line. An empty text starts nothing. ------"
 
 

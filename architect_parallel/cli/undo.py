@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def undo(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Only what was done with this run; without it, with any.")
+        str | None,
+        typer.Argument(metavar="[RUN]", help="Take back only the last step of this run; without it, of any run."),
     ] = None,
     list_only: Annotated[
         bool, typer.Option("--list", help="List the cleanups and merges, newest first, and change nothing.")

@@ -19,8 +19,8 @@ def watch(
 ) -> int:
     """Watch a run, from its first event to its end.
 
-    On a terminal a full-screen view of its workers: `?` shows the keys, `q` leaves while the run continues. Elsewhere
-    it prints a line per event.
+    On a terminal it is a full-screen view: `?` shows the keys, and `q` leaves while the run goes on. Elsewhere it
+    prints a line per event.
     """
     from architect_parallel.system.terminal import is_interactive
 

@@ -23,7 +23,7 @@ def canonical_keys(
     faults: list[Fault],
     name_of: Callable[[str, Collection[str]], str] = own_name,
 ) -> dict[str, Any]:
-    """Rename the keys of `data` to their own names; adds to `places` and `faults`."""
+    """Rename the keys of `data` to their own names. Adds to `places` and `faults`."""
     renamed: dict[str, Any] = {}
     for key, value in data.items():
         own = name_of(key, known)
@@ -57,7 +57,7 @@ def canonical_sections(
     faults: list[Fault],
     name_of: Callable[[str, Collection[str]], str] = own_name,
 ) -> Any:
-    """Rename the keys of all `sections` of `data` to their own names; adds to `places` and `faults`."""
+    """Rename the keys of all `sections` of `data` to their own names. Adds to `places` and `faults`."""
 
     def renamed(value: Any, pattern: tuple[str, ...], path: KeyPath, rest: tuple[str, ...]) -> Any:
         if isinstance(value, dict) and not rest:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from architect_parallel.scheduling.check_policy import read_command
 from architect_parallel.scheduling.scopes import read_pattern
-from architect_parallel.text.names import read_identifier, read_model
+from architect_parallel.text.names import LABEL_PATTERN, read_identifier, read_label, read_model
 from architect_parallel.text.quantities import (
     MOST_RETRIES,
     SMALLEST_MEMORY_BYTES,
@@ -74,7 +74,7 @@ def read_boolean(value: object) -> bool:
 
 
 def read_number(value: object, *, low: float, high: float, what: str, above: bool = False) -> float:
-    """A number from `low` to `high`; a bool is none.
+    """A number from `low` to `high`. A bool is none.
 
     Args:
         what: What is allowed, for the message.
@@ -100,7 +100,7 @@ def read_list(value: object) -> list[object] | tuple[object, ...]:
 
 
 def read_texts(value: object) -> tuple[str, ...]:
-    """A list of texts; an empty one is one too, as in an argv."""
+    """A list of texts. An empty one is one too, as in an argv."""
     return tuple(map(read_text, read_list(value)))
 
 
@@ -110,7 +110,7 @@ def read_filled_texts(value: object) -> tuple[str, ...]:
 
 
 def read_mapping(value: object) -> dict[str, Any]:
-    """A mapping of keys to any values; every text in it is sound."""
+    """A mapping of keys to any values. Every text in it is sound."""
     if not isinstance(value, dict):
         raise ValueError("must hold a mapping of keys to values")
     unchecked: list[object] = [value]
@@ -123,6 +123,11 @@ def read_mapping(value: object) -> dict[str, Any]:
         elif isinstance(item, str):
             read_text(item)
     return value
+
+
+def _needs(value: object) -> dict[str, int]:
+    """Labels of a host, each with an amount."""
+    return {read_label(str(name)): read_count(_written(amount)) for name, amount in read_mapping(value).items()}
 
 
 def _checks(value: object) -> tuple[str, ...]:
@@ -183,6 +188,17 @@ FilledTexts = Annotated[tuple[str, ...], BeforeValidator(read_filled_texts), _TE
 _Pattern = Annotated[str, BeforeValidator(lambda value: read_pattern(read_text(value)))]
 Scope = Annotated[tuple[_Pattern, ...], BeforeValidator(read_list), _TEXTS]
 Meta = Annotated[dict[str, Any], BeforeValidator(read_mapping), WithJsonSchema({"type": "object"})]
+Needs = Annotated[
+    dict[str, int],
+    BeforeValidator(_needs),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": LABEL_PATTERN},
+            "additionalProperties": {"type": "integer", "minimum": 1},
+        }
+    ),
+]
 Boolean = Annotated[bool, BeforeValidator(read_boolean)]
 Count = Annotated[
     int,

@@ -86,7 +86,7 @@ def _members(scanner: _Scanner, closing: str) -> Iterator[yaml.Event]:
 
 
 class _Scanner:
-    """The place of reading; counts lines and columns forward only."""
+    """The place of reading. Counts lines and columns forward only."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,7 +1,7 @@
 """Load the effective configuration: defaults, the user's file, the repository's file and the environment.
 
 `defaults < ~/.config/architect-parallel/config.yaml < <repo>/.architect-parallel.yaml < ARCHITECT_*`. A file named
-with `-c` takes the place of the repository's and is trusted, as the user's own is. Reads files, writes none; the same
+with `-c` takes the place of the repository's and is trusted, as the user's own is. Reads files, writes none. The same
 bytes that are checked against the record of trust are the ones that are parsed. Every fault of every layer is
 reported at once.
 """

@@ -93,7 +93,7 @@ def _argument(value: object) -> str:
 
 
 def _command(value: object) -> tuple[str | tuple[str, ...], ...]:
-    """A list of words; a nested list is an optional group."""
+    """A list of words. A nested list is an optional group."""
     what = "must be a list of words, program first; a list inside is an optional group"
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise ValueError(what)

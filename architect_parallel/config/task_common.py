@@ -126,7 +126,7 @@ def read_section(
     meant: Callable[[KeyPath], str],
     further: Callable[[Document], Iterator[Fault]],
 ) -> tuple[Model, Document]:
-    """Read `text` as a model; `what` it should be, and a `hint`, are for the error.
+    """Read `text` as a model. `what` it should be, and a `hint`, are for the error.
 
     Args:
         canonical: Puts the keys of the document under their own names.

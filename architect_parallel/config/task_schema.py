@@ -20,6 +20,7 @@ from architect_parallel.config.fields import (
     Meta,
     Model,
     Name,
+    Needs,
     Prompt,
     Retries,
     Scope,
@@ -70,6 +71,9 @@ class DefaultsSection(Section):
     )
     critical: Boolean = Field(default=True, description="false: its failure does not fail the run.")
     complexity: Complexity | None = Field(default=None, description="How much of the machine it takes.")
+    needs: Needs = Field(
+        default={}, description="Labels that its host must have, with amounts: `gpu: 1`. Heeded with --hosts."
+    )
     retries: Retries | None = Field(default=None, description="Further attempts after a failure.")
     checks: FilledTexts | None = Field(
         default=None, description="Commands run in the finished worktree; all must pass."

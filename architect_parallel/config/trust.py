@@ -1,6 +1,6 @@
 """The repository configuration that the user trusts: a path together with the SHA-256 of its content.
 
-A cloned repository may bring a `.architect-parallel.yaml`; what in it could run a program, pass secrets on or widen
+A cloned repository may bring a `.architect-parallel.yaml`. What in it could run a program, pass secrets on or widen
 what an agent may do counts only after `architect config trust`. The record holds for exactly the bytes that were
 trusted: another content, or the same at another path, is not trusted. Invariant: a record that cannot be read
 trusts nothing, and what is recorded is what was read and shown.
@@ -32,7 +32,7 @@ class Trusted:
     path: Path
     sha256: str
     keys: dict[str, Any]
-    """Dotted key → value of everything that counts only because of it; may be empty."""
+    """Dotted key → value of everything that counts only because of it. May be empty."""
 
 
 def is_trusted(config_dir: Path, path: Path, content: bytes) -> bool:
@@ -48,7 +48,7 @@ def trust_repository(config_dir: Path, checkout: Path, *, dry_run: bool = False)
 
     Raises:
         NothingToDo: There is no such file.
-        UsageError: It is faulty; all its faults.
+        UsageError: It is faulty. All its faults.
         EnvironmentProblem: When the user's configuration directory cannot be written.
     """
     path = checkout / REPOSITORY_FILE

@@ -12,7 +12,7 @@ class ValidationContext:
     """The directories and names that exist where a file is used."""
 
     directory: Path
-    """The directory at which its relative paths begin; absolute."""
+    """The directory at which its relative paths begin. Absolute."""
     checkout: Path | None
     """Top of the checkout, resolved. `None` means that there is none."""
     backends: Collection[str]
@@ -21,6 +21,6 @@ class ValidationContext:
     ceiling: int
     """The highest value of `max_parallel`."""
     branches: Callable[[], Collection[str]] = tuple
-    """Returns the short names of the local branches; called only where they matter."""
+    """Returns the short names of the local branches. Called only where they matter."""
     file_fault: Callable[[str], str | None] = lambda path: None
     """Returns the fault of a `file(…)` by its path as written. `None` means no fault, or that it cannot be known."""

@@ -3,7 +3,7 @@
 A configuration file may come with a cloned repository, so the reader takes a small, closed part of YAML 1.2: one
 document, mappings with text keys, lists, and scalars. No aliases or anchors (a file of 1 KiB can stand for
 gigabytes), no tags, no duplicate keys, no nesting beyond `DEEPEST`, no file beyond `LARGEST_BYTES`.
-`no`, `.nan` or `12:30` stay text: what they mean is for the schema. It builds from the parser's events;
+`no`, `.nan` or `12:30` stay text: what they mean is for the schema. It builds from the parser's events.
 `json_events` gives the same events for JSON.
 Invariant: it returns data or raises `Faulty`, whatever the bytes.
 """
@@ -67,7 +67,7 @@ def in_order(faults: Iterable[Fault]) -> list[Fault]:
 
 
 class Faulty(Exception):
-    """The faults of a document, in the order of the text; at least one."""
+    """The faults of a document, in the order of the text. At least one."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__(faults)
@@ -180,7 +180,7 @@ class _Reader:
         """The fault of the first anchor. `None` means that there was none."""
 
     def document(self) -> Any:
-        """The value of the one document; raises `_Stop`."""
+        """The value of the one document. Raises `_Stop`."""
         top, documents = None, 0
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):

@@ -30,13 +30,16 @@ class Box:
     """The containment of the programs of one worker, judge or resolver."""
 
     sandbox: Sandbox
-    repository: Repository
+    repository: Repository | None
+    """`None` means that the directory is in none."""
     run_dir: Path
     environ: Mapping[str, str]
     directory: Path
     """The worktree, or the directory that they work in."""
     name: str
     """Its name in the run's directory: of its repository, its home, its prompt."""
+    home: Path | None = None
+    """The home of the agent. `None` means that it is in the run's directory."""
     read: tuple[Path, ...] = ()
     """Further places of this program that they read."""
     write: tuple[Path, ...] = ()
@@ -51,24 +54,26 @@ class Box:
         Raises:
             EnvironmentProblem: Its directory for temporary files cannot be made.
         """
+        own_repository, repository = self.run_dir / "repo" / self.name, self.repository
+        launch = replace(launch, places=(own_repository,))
         if not self.sandbox.is_contained:
             return launch
         sandbox = self._with_packages()
-        own_repository = self.run_dir / "repo" / self.name
         # Files of submodules and of git-lfs are kept elsewhere, so that they outlive the worker's repository.
         modules = Path(os.path.realpath(own_repository / "modules"))
-        large_files = self.repository.common_dir / "lfs"
+        large_files = () if repository is None else (repository.common_dir / "lfs",)
         state = self.run_dir / "state"
-        self.lent.extend(lend(state / self.name))
+        home = self.home or state / self.name
+        self.lent.extend(lend(home))
         budget_files = [entry for entry in state.iterdir() if entry.is_file()] if state.is_dir() else []
         places = ProfilePlaces(
             home=Path(self.environ.get("HOME") or "/nonexistent"),
             directory=self.directory,
-            checkout=self.repository.main_checkout,
-            architect_dir=self.repository.state_dir,
-            write=(own_repository, modules, large_files, state / self.name, *budget_files, *self.write),
-            read=(self.run_dir / "prompts" / f"{self.name}.txt", *links(state / self.name), *self.read),
-            objects=(self.repository.common_dir / "objects",),
+            checkout=None if repository is None else repository.main_checkout,
+            architect_dir=None if repository is None else repository.state_dir,
+            write=(own_repository, modules, *large_files, home, *budget_files, *self.write),
+            read=(self.run_dir / "prompts" / f"{self.name}.txt", *links(home), *self.read),
+            objects=() if repository is None else (repository.common_dir / "objects",),
             caches=tuple(Path(self.environ[name]) for name in CACHE_PLACES if self.environ.get(name)),
             scratch=self._scratch(),
         )
@@ -94,7 +99,7 @@ class Box:
         return self.run_dir / f"scratch-{self.name}-{token_hex(4)}"
 
     def close(self) -> list[str]:
-        """Take the logins of an agent that has ended back; return warnings, also about hosts that were refused."""
+        """Take the logins of an agent that has ended back. Return warnings, also about hosts that were refused."""
         warnings = [warning for login in self.lent if (warning := take_back(login)) is not None]
         self.lent.clear()
         if self.denied:

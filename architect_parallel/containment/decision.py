@@ -6,11 +6,12 @@ A level that somebody asked for is had, or nothing starts. `auto` takes the best
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from architect_parallel.containment.landlock import gaps
+from architect_parallel.containment import bwrap, filters, landlock
 from architect_parallel.domain import (
     AUTO,
+    Limits,
     Mechanism,
     Network,
     Sandbox,
@@ -20,18 +21,24 @@ from architect_parallel.domain import (
 )
 from architect_parallel.errors import EnvironmentProblem, UsageError
 
-ORDER = (Mechanism.NAMESPACES, Mechanism.LANDLOCK)
+ORDER = (Mechanism.NAMESPACES, Mechanism.BWRAP, Mechanism.LANDLOCK)
 """Mechanisms, the best first."""
 LEVELS: Mapping[Mechanism, frozenset[str]] = {
     Mechanism.NAMESPACES: frozenset({AUTO, *SandboxLevel}),
+    Mechanism.BWRAP: frozenset({AUTO, *SandboxLevel}),
     Mechanism.LANDLOCK: frozenset({AUTO, SandboxLevel.WRITE}),
 }
 """The levels that a mechanism can hold."""
 NETWORKS: Mapping[Mechanism, frozenset[Network]] = {
     Mechanism.NAMESPACES: frozenset(Network),
+    Mechanism.BWRAP: frozenset(Network),
     Mechanism.LANDLOCK: frozenset({Network.OPEN}),
 }
 """The networks that a mechanism can hold."""
+REMEDY = "apt install bubblewrap, allow user namespaces (docs/containment.md)"
+"""The way to a better mechanism."""
+SOCKETS_GAP = "abstract sockets can be reached with --network open"
+"""Of namespaces, with a kernel whose Landlock has no scopes."""
 Probe = Callable[[Mechanism], str | None]
 """Returns why a mechanism cannot be used here. `None` means that it can."""
 
@@ -62,6 +69,16 @@ class Decision:
     by_default: bool = False
     """Nobody asked for it: it is what `auto` gave."""
 
+    def sandbox_of(self, limits: Limits, *, in_place: bool = False) -> Sandbox:
+        """The containment of a program with these limits.
+
+        Args:
+            in_place: It works in the user's own directory, which is meant for it: there nothing is held by default.
+        """
+        if not self.sandbox.is_contained or (in_place and self.by_default):
+            return Sandbox()
+        return replace(self.sandbox, processes=limits.processes)
+
 
 def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
     """The containment of a worker.
@@ -75,6 +92,8 @@ def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
     if level == SandboxLevel.OFF:
         if wanted.network not in (None, Network.OPEN):
             raise UsageError(f"--network {network} needs a sandbox", hint="--sandbox write")
+        if wanted.has_host_flag:
+            raise UsageError("--allow-host needs a sandbox", hint="--sandbox write --network hosts")
         return Decision(sandbox=Sandbox())
     if network is not Network.HOSTS and wanted.has_host_flag:
         raise UsageError("--allow-host needs the network hosts", hint="--network hosts")
@@ -94,8 +113,21 @@ def decide(wanted: Wanted, settings: SandboxSettings, probe: Probe) -> Decision:
     why = "; ".join(problems)
     if level != AUTO or network is not Network.OPEN:
         asked = f"--sandbox {level}" if level != AUTO else f"--network {network}"
-        raise EnvironmentProblem(f"{asked} cannot be had here: {why}", hint="--sandbox off runs agents as you")
+        weaker = "--sandbox write" if level == SandboxLevel.CLOSED else f"--sandbox {level}"
+        # Whoever asks for more than Landlock has may have that.
+        has_less = probe(Mechanism.LANDLOCK) is None
+        hint = f"{REMEDY}, or {f'{weaker} --network open' if has_less else '--sandbox off runs agents as you'}"
+        raise EnvironmentProblem(f"{asked} cannot be had here: {why}", hint=hint)
     return Decision(sandbox=Sandbox(), warning=f"agents are not contained: {why}")
+
+
+def gaps_of(mechanism: Mechanism) -> tuple[str, ...]:
+    """The parts of the promise that a mechanism cannot keep here, or keeps at a price."""
+    common = filters.gaps()
+    if mechanism is Mechanism.LANDLOCK:
+        return (*landlock.gaps(), *common)
+    own = bwrap.GAPS if mechanism is Mechanism.BWRAP else ()
+    return (*own, *(() if landlock.scopes() else (SOCKETS_GAP,)), *common)
 
 
 def _level(wanted: Wanted, settings: SandboxSettings) -> str:
@@ -122,5 +154,5 @@ def _sandbox(level: str, mechanism: Mechanism, network: Network, wanted: Wanted,
         show=settings.show,
         hide=settings.hide,
         read_only=wanted.mode is SandboxMode.READ_ONLY,
-        gaps=gaps() if mechanism is Mechanism.LANDLOCK else (),
+        gaps=gaps_of(mechanism),
     )

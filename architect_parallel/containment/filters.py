@@ -1,7 +1,7 @@
 """The seccomp filter of a contained program, as instructions of the kernel's filter machine.
 
-It refuses doors that no build tool needs and that have led out of containers: io_uring, bpf, key rings, userfaultfd,
-performance counters, kernel modules and images, files by handle, descriptors of other processes. `io_uring` fails with
+It refuses calls that no build tool needs and that have led out of containers: io_uring, bpf, key rings, userfaultfd,
+performance counters, kernel modules, files by handle, descriptors of other processes. `io_uring` fails with
 ENOSYS, so that libraries fall back to ordinary calls.
 """
 
@@ -31,6 +31,11 @@ _TABLES = {"x86_64": ((0xC000003E, _X86_64), (0x40000003, _I386)), "aarch64": ((
 _X32_BIT = 0x40000000
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
+
+
+def gaps() -> tuple[str, ...]:
+    """The gap of a machine for which there is no filter."""
+    return () if machine_name() in _TABLES else ("system calls are not filtered on this processor",)
 
 
 def seccomp_filter() -> bytes | None:

@@ -71,7 +71,7 @@ def lend(home: Path) -> list[LentLogin]:
 
 
 def take_back(login: LentLogin) -> str | None:
-    """Let the link take its place again. A refreshed login replaces the user's; return a warning if it may not."""
+    """Let the link take its place again. A refreshed login replaces the user's. Return a warning if it may not."""
     warning = None
     try:
         changed = _regular_file(login.copy)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from architect_parallel.containment import bwrap
 from architect_parallel.containment.decision import Probe
 from architect_parallel.containment.landlock import LEAST_VERSION
 from architect_parallel.containment.profile import ProfilePlaces, profile
@@ -36,6 +37,8 @@ def problem_with(mechanism: Mechanism) -> str | None:
         return "Linux only"
     if mechanism is Mechanism.LANDLOCK and landlock_version() < LEAST_VERSION:
         return f"the kernel has version {landlock_version()} of Landlock, {LEAST_VERSION} is needed"
+    if mechanism is Mechanism.BWRAP and bwrap.program() is None:
+        return "bubblewrap is not installed"
     with tempfile.TemporaryDirectory(prefix="architect-probe-") as folder:
         place = Path(folder)
         sandbox = Sandbox(level=SandboxLevel.WRITE, mechanism=mechanism)

@@ -5,6 +5,7 @@ Nothing here looks at the disk. `steps` leaves out what does not exist.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,7 @@ def profile(sandbox: Sandbox, places: ProfilePlaces) -> SandboxProfile:
     home = places.home
     shown = {expand(path, home) for path in sandbox.show}
     hidden = [
-        *(home / name for name in (*CREDENTIALS, *AGENT_HOMES)),
+        *_below_home(home, (*CREDENTIALS, *AGENT_HOMES)),
         *map(Path, SYSTEM_HIDDEN),
         *(expand(path, home) for path in sandbox.hide),
     ]
@@ -158,7 +159,7 @@ def profile(sandbox: Sandbox, places: ProfilePlaces) -> SandboxProfile:
     if places.checkout is not None:
         patterns += [(places.checkout, ".env*"), (places.checkout, ".architect-parallel-*")]
     is_closed = sandbox.level is SandboxLevel.CLOSED
-    named = (*places.objects, *(home / name for name in TOOLCHAINS), *(expand(path, home) for path in sandbox.read))
+    named = (*places.objects, *_below_home(home, TOOLCHAINS), *(expand(path, home) for path in sandbox.read))
     own = () if sandbox.read_only else (places.directory,)
     return SandboxProfile(
         write=(*own, *places.write, *(expand(path, home) for path in sandbox.write)),
@@ -172,9 +173,15 @@ def profile(sandbox: Sandbox, places: ProfilePlaces) -> SandboxProfile:
         hidden=tuple(path for path in hidden if path not in shown),
         hidden_patterns=tuple(patterns),
         system=tuple(map(Path, SYSTEM)) if is_closed else None,
-        caches=() if is_closed else tuple(dict.fromkeys((*(home / name for name in CACHES), *places.caches))),
+        caches=() if is_closed else tuple(dict.fromkeys((*_below_home(home, CACHES), *places.caches))),
         scratch=places.scratch,
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _below_home(home: Path, names: tuple[str, ...]) -> tuple[Path, ...]:
+    """The same hundred paths for every worker."""
+    return tuple(home / name for name in names)
 
 
 def expand(path: str, home: Path) -> Path:

@@ -6,6 +6,7 @@ order of depth, so that what is mounted deeper is mounted later.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -15,7 +16,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from architect_parallel.containment import landlock
+from architect_parallel.containment import bwrap, landlock
+from architect_parallel.containment.bwrap import Step
 from architect_parallel.containment.egress import Proxy
 from architect_parallel.containment.filters import seccomp_filter
 from architect_parallel.containment.profile import (
@@ -27,6 +29,7 @@ from architect_parallel.containment.profile import (
     SandboxProfile,
 )
 from architect_parallel.domain import Mechanism, Network, Sandbox
+from architect_parallel.supervision.cgroups import THREADS
 from architect_parallel.supervision.messages import Launch
 from architect_parallel.supervision.process import MOST_LISTENERS
 from architect_parallel.system.files import make_private_dir
@@ -41,12 +44,8 @@ KEPT_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus", "acpi", "scsi")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 UNSIGNED = ("commit.gpgSign", "tag.gpgSign")
 """git settings that are off inside."""
-THREADS = 4
-"""The kernel's limit counts threads, not processes: a worker may have so many of them for each process."""
 PROXY_PORT = 3128
 PRIVATE_PLACES = ("/tmp", "/var/tmp")
-
-Step = tuple[str | bytes | Path | int, ...]
 
 
 def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Launch:
@@ -67,13 +66,12 @@ def contained(launch: Launch, sandbox: Sandbox, profile: SandboxProfile) -> Laun
         env |= _proxy_environment(sandbox)
     if sandbox.mechanism is Mechanism.LANDLOCK:
         env = landlock.environment(env, CACHE_VARIABLES, os.path.realpath(scratch))
+    launch = replace(launch, env=env, scratch=scratch)
+    if sandbox.mechanism is Mechanism.BWRAP:
+        launch = replace(launch, cage=bwrap.WRAPPED)
+        return bwrap.wrapped(launch, tuple(_steps(launch, sandbox, profile)))
     make = _landlock_steps if sandbox.mechanism is Mechanism.LANDLOCK else _steps
-    return replace(
-        launch,
-        env=env,
-        scratch=scratch,
-        cage=tuple(_encoded(step) for step in make(replace(launch, env=env), sandbox, profile)),
-    )
+    return replace(launch, cage=tuple(_encoded(step) for step in make(launch, sandbox, profile)))
 
 
 def _encoded(step: Step) -> bytes:
@@ -165,7 +163,7 @@ def _filter() -> Iterator[Step]:
 
 
 def _order(step: Step) -> tuple[int, int]:
-    """By depth of the place; what hides a place comes before what shows something at the same place."""
+    """By depth of the place. What hides a place comes before what shows something at the same place."""
     place = step[2] if step[0] in ("bind", "read", "overlay", "device", "link") else step[1]
     covers = step[0] in ("hide", "tmpfs", "overlay")
     return str(place).rstrip("/").count("/"), 0 if covers else 1
@@ -222,17 +220,26 @@ def _tools(launch: Launch, profile: SandboxProfile) -> Iterator[Step]:
             yield ("read", real, tool)
 
 
-def _tool_places(launch: Launch) -> set[str]:
+def _tool_places(launch: Launch) -> frozenset[str]:
     """The directories of the program, and of the tools that the environment names, with the libraries beside them."""
-    program = shutil.which(launch.argv[0], path=launch.env.get("PATH"))
-    words = [*launch.env.get("PATH", "").split(os.pathsep), *(launch.env.get(name, "") for name in TOOL_VARIABLES)]
+    named = tuple(launch.env.get(name, "") for name in TOOL_VARIABLES)
+    tools = _tools_of(launch.argv[0], launch.env.get("PATH", ""), named)
+    if launch.argv[0] == sys.executable or launch.cage == bwrap.WRAPPED:  # the embedded agent; what bwrap starts
+        tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
+    return tools
+
+
+@functools.lru_cache(maxsize=64)
+def _tools_of(argv0: str, search_path: str, named: tuple[str, ...]) -> frozenset[str]:
+    """The places of a program and of tools. Found once: looking at every directory of `PATH` costs each worker more
+    than its namespaces."""
+    program = shutil.which(argv0, path=search_path or None)
+    words = [*search_path.split(os.pathsep), *named]
     tools = {path for word in words if word.startswith("/") for path in _with_prefix(word)}
     if program is not None:
         first = os.path.dirname(os.path.abspath(program))
         tools |= {*_with_prefix(first), *_with_prefix(os.path.dirname(os.path.realpath(program)))}
-    if launch.argv[0] == sys.executable:  # the embedded agent
-        tools |= {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}
-    return tools
+    return frozenset(tools)
 
 
 def _with_prefix(path: str) -> Iterator[str]:

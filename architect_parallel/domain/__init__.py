@@ -58,6 +58,7 @@ from architect_parallel.domain.results import (
     total_usd,
 )
 from architect_parallel.domain.run_plan import (
+    Cluster,
     Competition,
     FlowOrigin,
     MergeOrder,
@@ -96,6 +97,7 @@ __all__ = [
     "BackendSettings",
     "CheckChange",
     "CheckResult",
+    "Cluster",
     "Comparison",
     "Competition",
     "Complexity",

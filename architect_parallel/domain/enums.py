@@ -28,6 +28,7 @@ class Reason(StrEnum):
     OUTPUT_LIMIT = "output_limit"
     MEMORY = "memory"
     PROCESSES = "processes"
+    DISK = "disk"
     AGENT_ERROR = "agent_error"
     CHECK_FAILED = "check_failed"
     CRASHED = "crashed"
@@ -45,6 +46,7 @@ class Reason(StrEnum):
     CANCELED = "canceled"
     RUN_BUDGET = "run_budget"
     DEPENDENCY_FAILED = "dependency_failed"
+    HOST_LOST = "host_lost"
 
 
 class Outcome(StrEnum):
@@ -137,15 +139,15 @@ class Role(StrEnum):
     COORDINATOR = "coordinator"
     """The last task of a spec: it gets the results of all others."""
     DEBUGGER = "debugger"
-    """Explains why several tasks of a group failed; has no result of its own."""
+    """Explains why several tasks of a group failed. Has no result of its own."""
     JUDGE = "judge"
     """Compares the results of a competition."""
     RESOLVER = "resolver"
     """Resolves the conflicts of a merge."""
     BASELINE = "baseline"
-    """The checks on the base commit; no agent."""
+    """The checks on the base commit. No agent."""
     INTEGRATION = "integration"
-    """The worktree in which results are merged; no agent."""
+    """The worktree in which results are merged. No agent."""
 
 
 class OnPartial(StrEnum):

@@ -48,7 +48,7 @@ class GitObjects:
         diff: Diff | None
 
     def repo(self) -> git.Repo:
-        """The worker's worktree; once that is removed, the repository it belonged to.
+        """The worker's worktree. Once that is removed, the repository it belonged to.
 
         Raises:
             EnvironmentProblem: The repository is gone or cannot be used.

@@ -95,6 +95,8 @@ class Task:
     critical: bool = True
     """Its failure is the run's failure."""
     complexity: Complexity | None = None
+    needs: Mapping[str, int] = field(default_factory=dict)
+    """Labels that its host must have, with amounts."""
     retries: int | None = None
     checks: tuple[str, ...] | None = None
     dependencies: tuple[str, ...] = ()
@@ -172,7 +174,7 @@ class WorkerSpec:
     index: int
     """From 0 within the run."""
     number: int
-    """The N of `architect/parallel-N`; unique in the repository until cleaned up."""
+    """The N of `architect/parallel-N`. Unique in the repository until cleaned up."""
     name: str
     """Shown name: the task's, or `worker-<id>`."""
     prompt: str
@@ -210,6 +212,8 @@ class WorkerSpec:
     lesson: str = ""
     """Text about earlier attempts, after the prompt. Empty means none."""
     complexity: Complexity = Complexity.LOW
+    needs: Mapping[str, int] = field(default_factory=dict)
+    """Labels that its host must have, with amounts. This machine has no labels and needs none."""
     checks: tuple[str, ...] = ()
     """Shell commands that must pass in its finished worktree, in order."""
     check_timeout_s: float = 600.0

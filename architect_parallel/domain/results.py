@@ -166,6 +166,8 @@ class WorkerResult(GitObjects):
     """`None` means that the backend's default was asked for."""
     sandbox: SandboxReport = field(default_factory=SandboxReport)
     """Its containment by the operating system."""
+    host: str | None = None
+    """Name of the machine that its agent ran on. `None` means this one. `worktree_path` is a path there."""
 
     @property
     def competitor(self) -> str:

@@ -94,9 +94,22 @@ class FlowOrigin:
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables given on the command line."""
     sandbox: str | None = None
-    """`--sandbox` on the command line; the next two likewise."""
+    """`--sandbox` on the command line. The next two likewise."""
     network: str | None = None
     allow_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The hosts that run a run's workers. It holds no key."""
+
+    url: str
+    timeout_s: float = 60.0
+    """A host that is silent for longer is lost."""
+    tls_dir: str | None = None
+    """Absolute path of the launcher's certificates. `None` means the user's default directory."""
+    insecure: bool = False
+    """The connection is not encrypted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +118,7 @@ class RunPlan:
 
     run_id: str
     repository: str
-    """Root of the main checkout, or the git directory of a bare repository; absolute."""
+    """Root of the main checkout, or the git directory of a bare repository. Absolute."""
     base_commit: str
     base_ref: str
     """The user's name for the base, for display."""
@@ -133,6 +146,8 @@ class RunPlan:
     """`None` means that the run is not a flow's."""
     uncommitted: int = 0
     """Number of paths with uncommitted changes in the checkout that the worktrees do not get."""
+    cluster: Cluster | None = None
+    """`None` means that its workers run on this machine."""
     imported: bool = False
     """It ran on another machine. Its text is untrusted, and none of its tasks is run here again."""
 

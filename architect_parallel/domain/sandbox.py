@@ -35,6 +35,7 @@ class Mechanism(StrEnum):
     """The part of the operating system that holds a level."""
 
     NAMESPACES = "namespaces"
+    BWRAP = "bwrap"
     LANDLOCK = "landlock"
     NONE = "none"
 
@@ -48,7 +49,7 @@ class SandboxSettings:
     hosts: tuple[str, ...] = ()
     """Hosts beside the backend's own, as `--allow-host` takes them."""
     write: tuple[str, ...] = ()
-    """Further paths that agents may write; `~` is the home directory, here and below."""
+    """Further paths that agents may write. `~` is the home directory, here and below."""
     read: tuple[str, ...] = ()
     """With `closed`: further paths that agents may read."""
     show: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ class BackendSettings:
     """Settings of a backend. An unknown name makes a new backend."""
 
     command: tuple[str | tuple[str, ...], ...] | None = None
-    """argv template; a nested tuple is dropped as a whole when a placeholder in it has no value."""
+    """argv template. A nested tuple is dropped as a whole when a placeholder in it has no value."""
     env: tuple[str, ...] = ()
     """Further variable names to pass through."""
     prompt: str = "argument"
@@ -93,7 +93,7 @@ class InterfaceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The effective configuration: defaults, files and environment merged; flags come on top."""
+    """The effective configuration: defaults, files and environment merged. Flags come on top."""
 
     parallel: RunOptions = field(default_factory=RunOptions)
     agents: Mapping[str, AgentProfile] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The question for a judge, and the reading of its answer. Pure.
 
-The judge is an agent like any other, and the diffs that it reads were written by untrusted agents: they may say that
-they are the best, or what to answer. So they are put between marks that nobody could know when they were written, and
+The judge is an agent like any other. The diffs that it reads were written by untrusted agents, and may say what to
+answer. So they are put between marks that nobody could know when they were written, and
 control sequences and names are removed. Only the last line of the judge's own final text is its answer. A diff that
 sways a judge in spite of that has to sway it in both orders, and then decides only between results with equal checks
 and status.
@@ -61,7 +61,7 @@ def pairs_to_judge(
     first, then the second best of each, `CANDIDATES` in all.
 
     Args:
-        tiers: As `ranking.tiers` has them; only the first matters.
+        tiers: As `ranking.tiers` has them. Only the first matters.
         models: Worker id → model.
         diffs: Worker id → diff. Who has none is no candidate, and between two that are equal there is no choice.
 

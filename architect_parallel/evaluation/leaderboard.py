@@ -15,11 +15,11 @@ _Player = tuple[str, str]
 
 
 def standings(competitions: Sequence[RunResult]) -> tuple[LeaderboardRow, ...]:
-    """Every model that took part, best rating first, those without one last; then by pass rate and name.
+    """Every model that took part, best rating first, those without one last. Then by pass rate and name.
 
     Within a competition every result that counts meets every one of the other models (`ranking.duels`). Two models with
-    several runs each meet as often as the one with fewer of them has runs: their runs are independent, their pairs are
-    not, so that each pair counts for a part of a game.
+    several runs each meet as often as the one with fewer runs has runs. Their runs are independent and their pairs are
+    not, so each pair counts for a part of a game.
     """
     results: dict[_Player, list[WorkerResult]] = {}
     wins: dict[tuple[_Player, _Player], float] = {}

@@ -1,6 +1,6 @@
 """Which results can be combined: the largest set that merges cleanly, and an order for the rest. Pure.
 
-Exact up to `EXACT_UP_TO` results, by branch and bound; above, results are taken greedily, those with the fewest
+Exact up to `EXACT_UP_TO` results, by branch and bound. Above, results are taken greedily, those with the fewest
 conflicts first. Clean in pairs does not mean clean together: whoever merges tells what went wrong together, and
 `propose` is asked again.
 """
@@ -26,12 +26,12 @@ def propose(
 
     Args:
         workers: Ids, the preferred first: among sets of one size the one with the preferred workers is taken.
-        conflicts: Worker → those it conflicts with; symmetric.
+        conflicts: Worker → those it conflicts with. Symmetric.
         excluded: Workers that conflict with the target.
         apart: Sets that do not merge cleanly though each pair of them does.
 
     Returns:
-        The proposed set in the order to merge, which is that of `workers`; and all workers: the proposed ones, then
+        The proposed set in the order to merge, which is that of `workers`. Then all workers: the proposed ones, and
         the rest, those with the fewest conflicts with the proposed ones first.
     """
     candidates = [worker for worker in workers if worker not in excluded]
@@ -56,7 +56,7 @@ def propose(
 
 
 def _largest(against: Sequence[int], forbidden: Sequence[int]) -> int:
-    """The largest set as bits; among equals the one that has the first position where they differ."""
+    """The largest set as bits. Among equals the one that has the first position where they differ."""
     best = 0
 
     def grow(taken: int, candidates: int) -> None:

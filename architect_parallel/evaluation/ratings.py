@@ -41,7 +41,7 @@ def ratings(wins: Mapping[tuple[Player, Player], float], *, prior: float = PRIOR
     """The rating of every player, sorted by name.
 
     Args:
-        wins: (winner, loser) → how many games, parts of games too; of a draw each has half. A pair of one and the same
+        wins: (winner, loser) → games, as a fraction too. A draw is half a game for each. A pair of one and the same
             player is left out.
         prior: Games drawn against the invisible player, above 0.
 

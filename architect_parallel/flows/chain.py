@@ -26,7 +26,7 @@ def is_chain(data: Any) -> bool:
 
 
 def as_flow(document: Document) -> Document:
-    """The chain in `document` as the document of a flow; raises `Faulty` with every fault of the chain."""
+    """The chain in `document` as the document of a flow. Raises `Faulty` with every fault of the chain."""
     places, faults = dict(document.places), list(document.faults)
     data = canonical_sections(document.data, _SECTIONS, places, faults, own_key)
     document = Document(data, places, tuple(faults))

@@ -39,7 +39,7 @@ class Outputs:
         self._written: set[str] = set()
 
     def write(self, path: str, text: str) -> None:
-        """Write `text` to the file at `path`; raises `FlowFault`."""
+        """Write `text` to the file at `path`. Raises `FlowFault`."""
         place = self._directory / path
         try:
             real = os.path.realpath(place)

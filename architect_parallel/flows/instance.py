@@ -18,7 +18,7 @@ End = Callable[[int], Done | None]
 
 
 class FlowChanged(Exception):
-    """A state demands other work than in the recorded run; holds the name of the state."""
+    """A state demands other work than in the recorded run. Holds the name of the state."""
 
 
 class Instance:
@@ -87,7 +87,7 @@ class Instance:
         return self._workers
 
     def begin(self, workers: Sequence[int]) -> None:
-        """Take the ids of the workers of the demanded jobs, in their order; raises `FlowChanged`."""
+        """Take the ids of the workers of the demanded jobs, in their order. Raises `FlowChanged`."""
         if not isinstance(self.demanded, Jobs) or len(self.demanded.jobs) != len(workers):
             raise FlowChanged(self.machine.where)
         self._workers = tuple(workers)

@@ -136,7 +136,7 @@ class _Loader:
 
 
 def _document(path: Path) -> Document:
-    """The file as the document of a flow; a chain becomes one. Raises `Faulty`."""
+    """The file as the document of a flow. A chain becomes one. Raises `Faulty`."""
     data = read_bytes(path)
     if data is None:
         raise Faulty(Fault(None, "there is no such file"))

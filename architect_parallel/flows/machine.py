@@ -37,9 +37,9 @@ from architect_parallel.templates import scanner
 from architect_parallel.templates.scanner import Placeholder
 
 Writer = Callable[[str, str], None]
-"""Writes a text (second) to the file at a path (first); raises `FlowFault`."""
+"""Writes a text (second) to the file at a path (first). Raises `FlowFault`."""
 Reader = Callable[[str, str], str]
-"""Returns the value of `file` or `path` (first) for a path (second); raises `FlowFault`."""
+"""Returns the value of `file` or `path` (first) for a path (second). Raises `FlowFault`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Machine:
 
     @property
     def transitions(self) -> int:
-        """The number of states entered so far; it distinguishes two visits of one state."""
+        """The number of states entered so far. It distinguishes two visits of one state."""
         return self._transitions
 
     @property

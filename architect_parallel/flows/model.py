@@ -101,7 +101,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """The jobs of one state. At most `at_once` of them run at the same time; `None` means no limit."""
+    """The jobs of one state. At most `at_once` of them run at the same time. `None` means no limit."""
 
     state: str
     jobs: tuple[Job, ...]
@@ -121,7 +121,7 @@ class SubFlow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubFlows:
-    """The flows of one `parallel` state. At most `at_once` of them run at the same time; `None` means no limit."""
+    """The flows of one `parallel` state. At most `at_once` of them run at the same time. `None` means no limit."""
 
     state: str
     flows: tuple[SubFlow, ...]

@@ -66,7 +66,7 @@ def read_flow(file: Path, workspace: Workspace) -> Flow:
 
 
 def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow, RunPlan]:
-    """The run that `run_flow` would start; changes nothing.
+    """The run that `run_flow` would start. Changes nothing.
 
     Raises:
         UsageError: With every fault of the file, or an unknown variable.

@@ -2,7 +2,7 @@
 
 The machine (`flows.machine`) demands work. The jobs become workers of the runner, supervised, limited and journaled
 like all others, and their ends become outcomes. The state of the machine is recorded before the jobs of a state start.
-So a flow that was killed, stopped or paused, or that failed, goes on from that state; jobs that succeeded are not
+So a flow that was killed, stopped or paused, or that failed, goes on from that state. Jobs that succeeded are not
 repeated.
 """
 
@@ -47,8 +47,11 @@ from architect_parallel.flows.plan import FlowConfig, draft_jobs, plan_flow, rea
 from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
+from architect_parallel.options import RunOptions
 from architect_parallel.reports.paused import asked, to_go_on
 from architect_parallel.repository.registry import registration_lock
+from architect_parallel.runs.containment import contained_again, with_words
+from architect_parallel.runs.options import ParallelConfig, resolve
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.runner import Runner
 from architect_parallel.runs.workspace import Workspace, open_journal
@@ -90,11 +93,13 @@ def resume_flow(
     config_file: Path | None = None,
     listeners: Sequence[Listener] = (),
     started: Callable[[RunPlan], None] = lambda plan: None,
+    words: ParallelConfig | None = None,
 ) -> RunResult:
     """Go on with a flow from its last state. The jobs of that state that succeeded are not repeated.
 
     Args:
         answer: The answer to the question that the flow is paused in. `None` means that `ask` is called.
+        words: Its `sandbox`, `network` and `allow_hosts` hold for this launch. `None` means the flow's own.
 
     Raises:
         NothingToDo: There is no such run, it is no flow, or it succeeded.
@@ -110,6 +115,7 @@ def resume_flow(
             raise NothingToDo(f"run {run_id} is not a flow", hint=f"architect resume {run_id}")
         earlier, moved = _recorded(journal, run_id)
         here = replace(held.workspace, start=Path(plan.flow.directory))
+        options = resolve(words or ParallelConfig(), here.settings.parallel)
         flow = read_flow(Path(plan.flow.file), here)
         require_backends(flow, here)
         try:
@@ -123,8 +129,9 @@ def resume_flow(
         if answer is not None:
             require_answer(instance.demanded, answer, run_id)
         forget_requests(journal.run_dir(run_id))
+        plan = replace(plan, flow=with_words(plan.flow, options))
         started(plan)
-        return _FlowRun(instance, plan, here, journal, ask, listeners).run(earlier, answer)
+        return _FlowRun(instance, plan, here, journal, ask, listeners).run(earlier, answer, options)
 
 
 def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
@@ -140,7 +147,7 @@ def flow_position(workspace_root: Path, run: str) -> tuple[str, str | None]:
 
 
 def _restored(flow: Flow, here: Workspace, variables: Mapping[str, str], moved: FlowMoved | None) -> Instance:
-    """The flow at its last recorded state, or at its start; raises like `Instance.restore`."""
+    """The flow at its last recorded state, or at its start. Raises like `Instance.restore`."""
     read = reader_in(here.start)
     if moved is None:
         return Instance(Machine(flow, read, variables), read)
@@ -179,19 +186,25 @@ class _FlowRun:
         """The results of workers, except of those that run again."""
         self._listeners = listeners
 
-    def run(self, earlier: Sequence[Recorded] | None = None, answer: str | None = None) -> RunResult:
+    def run(
+        self,
+        earlier: Sequence[Recorded] = (),
+        answer: str | None = None,
+        options: RunOptions | None = None,
+    ) -> RunResult:
         """Go on until the flow ends, pauses or is stopped.
 
         Args:
-            earlier: The events of earlier launches. `None` means that this is the first launch.
+            earlier: The events of earlier launches.
             answer: The answer to the first question. `None` means that a person is asked.
+            options: Those of this launch. `None` means that this is the first launch.
         """
         self._answer = answer
-        for item in earlier or ():
+        for item in earlier:
             self._collect(item)
         runner = local_runner(self._plan, self._journal, self._here, [self._collect, *self._listeners])
-        if earlier is not None:
-            self._restart(runner, earlier)
+        if options is not None:
+            self._restart(runner, earlier, options)
         try:
             return self._go_on(runner)
         except KeyboardInterrupt:  # while a person was asked, or between two states
@@ -250,7 +263,7 @@ class _FlowRun:
         result = self._results.get(worker_id)
         return None if result is None else _outcome(result)
 
-    def _restart(self, runner: Runner, earlier: Sequence[Recorded]) -> None:
+    def _restart(self, runner: Runner, earlier: Sequence[Recorded], options: RunOptions) -> None:
         """Start the unfinished jobs of an earlier launch again, each with its next attempt."""
         # Not `journal.result`: this process holds the run's lock, which would look like a live launcher.
         results = {result.worker_id: result for result in replay(earlier, live=False).results}
@@ -267,6 +280,7 @@ class _FlowRun:
                 spec = self._specs[worker_id]
                 if spec.prompt != text_of(job):
                     changed.append(demanded.state)
+                spec = contained_again(spec, spec.backend, options, self._here)
                 specs.append(replace(spec, attempt=results[worker_id].attempts + 1))
                 self._results.pop(worker_id, None)
             again.append((specs, demanded.at_once))

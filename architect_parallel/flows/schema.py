@@ -63,7 +63,7 @@ def _step_name(value: object) -> str:
 
 
 def destination(value: object) -> Destination:
-    """The place that `var(NAME)` or `file(PATH)` names; raises `ValueError`."""
+    """The place that `var(NAME)` or `file(PATH)` names. Raises `ValueError`."""
     match = _DESTINATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("must be var(NAME) or file(PATH)")
@@ -246,7 +246,7 @@ ARGUMENTS: Mapping[str, type[Section]] = {
 
 
 def own_key(key: str, known: Collection[str]) -> str:
-    """The field that `key` is a name of; another key as it is.
+    """Return the field that `key` is a name of, or another key as it is.
 
     >>> own_key("onError", ["on_error"]), own_key("on-error", ["on_error"]), own_key("if-less", ["on_error"])
     ('on_error', 'on_error', 'if-less')

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from architect_parallel.checks.checker import BaselineOrder
 from architect_parallel.domain import Reason, Role, Status, WorkerSpec
-from architect_parallel.events import BaselineFinished, Event, WorkerFinished
+from architect_parallel.events import BaselineFinished, Event, WorkerFinished, WorkerPlaced
 from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.scheduling.retries import unstarted
+from architect_parallel.supervision.disk import DiskWatch
 from architect_parallel.supervision.monitor import Sampler
 from architect_parallel.supervision.stop import StopToken
 from architect_parallel.workers.context import WorkerContext
@@ -27,10 +28,13 @@ _log = logging.getLogger(__name__)
 class LocalHost:
     """Runs workers on this machine, in the repository's own worktrees."""
 
-    def __init__(self, context: WorkerContext, emit: Emit) -> None:
+    def __init__(self, context: WorkerContext, emit: Emit, *, least_disk_bytes: int = 0) -> None:
+        """Args:
+        least_disk_bytes: Below this much free space the worker that wrote most is stopped. 0 means never.
+        """
         self._context = context
         self._emit = emit
-        self._sampler = Sampler()
+        self._sampler = Sampler(disk=DiskWatch(context.repository.common_dir, least_disk_bytes))
         self._stop_tokens: dict[Target, StopToken] = {}
         self._threads: list[threading.Thread] = []
 
@@ -51,6 +55,13 @@ class LocalHost:
             return WorkerFinished(result=replace(blank, error=error, cost=None), retryable=False)
 
         self._begin(worker_id, work, broken)
+
+    def placed(self, worker_id: int, event: WorkerPlaced) -> None:
+        """See `Host.placed`. Workers of this machine have no place."""
+
+    def attached(self) -> Collection[int]:
+        """See `Host.attached`. The workers of a launcher that died have died with it."""
+        return ()
 
     def check_base(self, order: BaselineOrder) -> None:
         """See `Host.check_base`."""

@@ -1,7 +1,7 @@
 """The journal of a repository: the events of its runs, the operations on them, and the locks of live runs.
 
-Events that `append` has returned survive a kill and a power cut. (A plain buffered file lost acknowledged records in 53
-of 60 kills, and raw appends write short on a full disk without an error.) Events of a run are numbered from 1 without
+Events that `append` has returned survive a kill and a power cut. A plain buffered file lost acknowledged records in 53
+of 60 kills. Raw appends write short on a full disk without an error. Events of a run are numbered from 1 without
 gaps and never change. Only a run that has made nothing can be removed. A repository without a journal has no runs.
 """
 
@@ -18,12 +18,12 @@ from pathlib import Path
 from architect_parallel.domain import RunPlan, RunResult, RunSummary, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, InternalError, NothingToDo, UsageError
 from architect_parallel.event_json import decode, encode, from_plain, to_plain
-from architect_parallel.events import AgentOutput, Event, Recorded, RunExtended, RunResumed, RunStarted
+from architect_parallel.events import AgentOutput, Event, EventSource, Recorded, RunExtended, RunResumed, RunStarted
 from architect_parallel.journal.operations import OperationLog
 from architect_parallel.journal.paths import change_event
 from architect_parallel.journal.replay import of_workers, replay
 from architect_parallel.journal.run_locks import RunLocks
-from architect_parallel.journal.store import add_packs, is_plain
+from architect_parallel.journal.store import DiskFull, is_plain, upgrade
 from architect_parallel.journal.view import RunView
 from architect_parallel.system import clock
 from architect_parallel.system.git import Repository
@@ -38,11 +38,11 @@ _PACKED_AT_ONCE = 100
 
 
 class Journal(OperationLog, RunLocks):
-    """The journal of one repository. Safe to use from several threads; errors are `EnvironmentProblem`."""
+    """The journal of one repository. Safe to use from several threads. Errors are `EnvironmentProblem`."""
 
     @classmethod
     def of(cls, repository: Repository) -> Journal:
-        """The journal of a repository; see `open`."""
+        """The journal of a repository. See `open`."""
         return cls.open(repository.state_dir, root=repository.root)
 
     @classmethod
@@ -61,18 +61,33 @@ class Journal(OperationLog, RunLocks):
             journal._connect(create=False)
         return journal
 
-    def append(self, entries: Iterable[tuple[str, int | None, Event]]) -> list[Recorded]:
-        """Record (run id, worker id or `None`, event) in this order, all or none; durable on return.
+    def append(
+        self, entries: Iterable[tuple[str, int | None, Event]], sources: Iterable[tuple[str, EventSource]] = ()
+    ) -> list[Recorded]:
+        """Record (run id, worker id or `None`, event) in this order, all or none. Durable on return.
 
         `AgentOutput` is not stored: it is returned with `seq` 0.
+
+        Args:
+            sources: (run id, source) of the events that hosts reported. See `cursors`.
 
         Raises:
             EnvironmentProblem: The events could not be made durable (disk full, read-only, damaged). None was stored.
         """
-        entries = list(entries)
+        entries, sources = list(entries), list(sources)
+        while True:
+            try:
+                return self._append(entries, sources)
+            except DiskFull:
+                if not self.ballast.give_up():
+                    raise
+
+    def _append(
+        self, entries: Sequence[tuple[str, int | None, Event]], sources: Sequence[tuple[str, EventSource]]
+    ) -> list[Recorded]:
         now = self._now()
         time_ = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as the codec stores it
-        if all(isinstance(event, AgentOutput) for _, _, event in entries):
+        if not sources and all(isinstance(event, AgentOutput) for _, _, event in entries):
             return [Recorded(run_id=run, seq=0, time=time_, worker_id=worker, event=ev) for run, worker, ev in entries]
         recorded = []
         with self._transaction() as database:
@@ -86,10 +101,25 @@ class Journal(OperationLog, RunLocks):
                     row = (run_id, seq, to_plain(time_), worker_id, *self._encoded(event))
                     database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
                 recorded.append(Recorded(run_id=run_id, seq=seq, time=time_, worker_id=worker_id, event=event))
+            if sources and is_plain(database):
+                upgrade(database)
+            for run_id, source in sources:
+                database.execute(
+                    "INSERT INTO cursors VALUES (?, ?, ?)"
+                    " ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq",
+                    (run_id, source.host_id, source.seq),
+                )
         return recorded
 
+    def cursors(self, run_id: str) -> dict[str, int]:
+        """The id of each host of the run → the number of the newest event of its journal that is recorded here.
+
+        It is stored in one transaction with the events, so no event is recorded twice and none is left out.
+        """
+        return dict(self._rows("SELECT host_id, seq FROM cursors WHERE run_id = ?", (run_id,), added=True))
+
     def adopt(self, recorded: Sequence[Recorded]) -> None:
-        """Record the events of an imported run with their own times, all or none; durable on return.
+        """Record the events of an imported run with their own times, all or none. Durable on return.
 
         Raises:
             NothingToDo: The journal has this run already.
@@ -109,7 +139,7 @@ class Journal(OperationLog, RunLocks):
         Runs that have ended are read once. Then their events are packed and kept together with the summary.
         """
         query = "SELECT run_id, summary FROM ended WHERE run_id IN (SELECT value FROM json_each(?))"
-        rows = self._rows(query, (json.dumps(list(run_ids)),), packs=True)
+        rows = self._rows(query, (json.dumps(list(run_ids)),), added=True)
         summaries = {run_id: self._read_summary(run_id, text) for run_id, text in rows}
         ended: dict[str, int] = {}
         for run_id in run_ids:
@@ -134,7 +164,7 @@ class Journal(OperationLog, RunLocks):
                 if is_plain(database):
                     if any(map(self.is_live, run_ids)):  # maybe a launcher of an earlier version
                         return
-                    add_packs(database)
+                    upgrade(database)
                 for summary, last_seq in ended[start : start + _PACKED_AT_ONCE]:
                     if not self.is_live(summary.run_id):
                         self._pack(
@@ -160,13 +190,15 @@ class Journal(OperationLog, RunLocks):
         with self._transaction() as database:
             self._unpack(database, run_id)
             database.execute("DELETE FROM events WHERE run_id = ?", (run_id,))
+            if not is_plain(database):
+                database.execute("DELETE FROM cursors WHERE run_id = ?", (run_id,))
             database.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
         shutil.rmtree(self.run_dir(run_id), ignore_errors=True)
 
     def recorded(
         self, run_id: str, after_seq: int = 0, *, files: bool = True, workers: Collection[int] = ()
     ) -> list[Recorded]:
-        """The run's events with a `seq` above `after_seq`, in order; empty for an unknown run.
+        """The run's events with a `seq` above `after_seq`, in order. Empty for an unknown run.
 
         Events of a type that this version does not know (written by a newer one) are left out.
 
@@ -231,7 +263,7 @@ class Journal(OperationLog, RunLocks):
         return fits[0]
 
     def fitting(self, text: str) -> list[str]:
-        """The ids of the runs that `text` may stand for, newest first; see `find`."""
+        """The ids of the runs that `text` may stand for, newest first. See `find`."""
         runs = self.run_ids()
         if text == "latest" or text in runs:
             return runs[:1] if text == "latest" else [text]

@@ -27,7 +27,7 @@ class Operation:
     payload: Mapping[str, Any]
     """The intent, and the state before, as plain JSON data."""
     finished: bool
-    """False means that the program died during the act; parts of it may have happened."""
+    """False means that the program died during the act. Parts of it may have happened."""
     undone: bool
 
 
@@ -42,7 +42,7 @@ class OperationLog(Store):
             return int(cursor.lastrowid or 0)
 
     def finish_operation(self, operation_id: int, payload: Mapping[str, Any] | None = None) -> None:
-        """Mark an operation as done. `payload` replaces the intent by what was done; `None` keeps it."""
+        """Mark an operation as done. `payload` replaces the intent by what was done. `None` keeps it."""
         with self._transaction() as database:
             if payload is not None:
                 text = self._payload_text(payload)
@@ -50,7 +50,7 @@ class OperationLog(Store):
             database.execute("UPDATE operations SET finished = ? WHERE id = ?", (to_plain(self._now()), operation_id))
 
     def amend_operation(self, operation_id: int, payload: Mapping[str, Any]) -> None:
-        """Replace the intent of an operation before its next part begins; durable on return."""
+        """Replace the intent of an operation before its next part begins. Durable on return."""
         with self._transaction() as database:
             text = self._payload_text(payload)
             database.execute("UPDATE operations SET payload = ? WHERE id = ?", (text, operation_id))

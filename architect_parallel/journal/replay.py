@@ -18,7 +18,7 @@ def replay(recorded: Iterable[Recorded], *, live: bool) -> RunResult:
     """Compute the result of one run.
 
     Args:
-        recorded: The events of one run in order of `seq`; those with `seq` 0 change nothing.
+        recorded: The events of one run in order of `seq`. Those with `seq` 0 change nothing.
         live: Whether the run's launcher still lives.
 
     Returns:

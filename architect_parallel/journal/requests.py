@@ -1,7 +1,7 @@
 """Requests of other processes to a run's launcher: files in the run's directory, which the launcher looks for.
 
 A request can name one worker. Unlike a signal, it cannot reach another process that got a dead launcher's process id.
-A request cannot be withdrawn; a later launch of the run begins without requests.
+A request cannot be withdrawn. A later launch of the run begins without requests.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.journal.ballast import Ballast
 from architect_parallel.journal.paths import Anchor
 from architect_parallel.system.files import hand_over_tree, locked, ownership_hint, share
 from architect_parallel.system.git import make_state_dir
@@ -25,11 +26,15 @@ from architect_parallel.text.sanitize import one_line
 
 SCHEMA_VERSION = 2
 _PLAIN_VERSION = 1
-"""The version before ended runs were packed."""
-_ENDED = """CREATE TABLE ended (
+"""The version without the tables of `_ADDED`."""
+_ADDED = """CREATE TABLE ended (
     run_id TEXT PRIMARY KEY REFERENCES runs (run_id), summary TEXT NOT NULL, events BLOB NOT NULL
-)"""
-_SCHEMA = f"""{_ENDED};
+);
+CREATE TABLE cursors (run_id TEXT NOT NULL, host_id TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (run_id, host_id))
+WITHOUT ROWID;
+"""
+"""Added by version 2: ended runs in packed form, and how much of each host's journal is recorded here."""
+_SCHEMA = f"""
 CREATE TABLE runs (position INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE);
 CREATE TABLE events (
     run_id TEXT NOT NULL REFERENCES runs (run_id), seq INTEGER NOT NULL, time TEXT NOT NULL, worker_id INTEGER,
@@ -39,7 +44,7 @@ CREATE TABLE operations (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, run_id TEXT, time TEXT NOT NULL, payload TEXT NOT NULL,
     finished TEXT, undone TEXT
 );
-"""
+{_ADDED}"""
 _STATEMENTS = frozenset(
     {
         *(f"CREATE TABLE {statement.strip()}" for statement in _SCHEMA.replace(";", "").split("CREATE TABLE ")[1:]),
@@ -47,8 +52,8 @@ _STATEMENTS = frozenset(
     }
 )
 """The text of every table, as SQLite keeps it."""
-_TABLES = frozenset({"runs", "events", "operations", "ended"})
-_GIVEN_NAMES = frozenset({"sqlite_autoindex_runs_1", "sqlite_autoindex_events_1", "sqlite_autoindex_ended_1"})
+_TABLES = frozenset({"runs", "events", "operations", "ended", "cursors"})
+_GIVEN_NAMES = frozenset(f"sqlite_autoindex_{table}_1" for table in ("runs", "events", "ended", "cursors"))
 """The indexes that SQLite makes by itself. They have no text."""
 _BUSY_TIMEOUT_S = 30.0
 _PLAIN_EVENTS = "SELECT seq, time, worker_id, type, data FROM events WHERE run_id = ?1"
@@ -59,12 +64,18 @@ _SHRINK_PAGES = 4096
 """As many free pages (16 MiB), if they are most of the file, are given back to the file system."""
 
 
+class DiskFull(EnvironmentProblem):
+    """The journal's disk is full."""
+
+
 class Store:
-    """The SQLite file at `<state_dir>/runs.db`. Safe to use from several threads; errors are `EnvironmentProblem`."""
+    """The SQLite file at `<state_dir>/runs.db`. Safe to use from several threads. Errors are `EnvironmentProblem`."""
 
     def __init__(self, state_dir: Path, now: Callable[[], datetime], root: Path | None = None) -> None:
         self.state_dir = state_dir
         self.path = state_dir / "runs.db"
+        self.ballast = Ballast(state_dir)
+        """Taken by a run, and given up when its events find no room."""
         self._anchor = Anchor.of(state_dir, root)
         self._roots: dict[str, str] = {}
         self._now = now
@@ -76,8 +87,9 @@ class Store:
         """SQLite's number of the schema that was found to be this program's. It changes with the schema."""
 
     def close(self) -> None:
-        """Close the database; a second call does nothing. Files that root made are given to the repository's owner."""
+        """Close the database. A second call does nothing. Files that root made are given to the repository's owner."""
         with self._lock:
+            self.ballast.drop()
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -173,11 +185,11 @@ class Store:
                 raise EnvironmentProblem(f"{problem}; nothing in it is taken on trust", hint=hint)
         self._own_schema = cookie
 
-    def _rows(self, query: str, values: tuple[object, ...] = (), *, packs: bool = False) -> list[Any]:
+    def _rows(self, query: str, values: tuple[object, ...] = (), *, added: bool = False) -> list[Any]:
         """The rows of a query.
 
         Args:
-            packs: The query is about packed runs, of which a journal of an earlier version has none.
+            added: The query is about a table that a journal of an earlier version does not have.
         """
         with self._lock, self._errors():
             connection = self._connect(create=False)
@@ -186,7 +198,7 @@ class Store:
             try:
                 connection.execute("BEGIN")  # one state of the journal for the version and the query
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0 or (packs and version == _PLAIN_VERSION):
+                if version == 0 or (added and version == _PLAIN_VERSION):
                     return []  # another process is just making it
                 self._require_own_schema(connection)
                 query = query.replace("ALL_EVENTS", f"({_PLAIN_EVENTS if version == _PLAIN_VERSION else _ALL_EVENTS})")
@@ -263,7 +275,7 @@ class Store:
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
                 raise self._damaged(str(error)) from error
             if code == sqlite3.SQLITE_FULL:
-                raise EnvironmentProblem(f"the disk of {self.path} is full", hint="df -h; make room") from error
+                raise DiskFull(f"the disk of {self.path} is full", hint="df -h; make room") from error
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise EnvironmentProblem(f"the journal {self.path} is in use", hint="try again") from error
             raise unwritable(self.path, error, self.state_dir) from error
@@ -274,13 +286,17 @@ class Store:
 
 
 def is_plain(database: sqlite3.Connection) -> bool:
-    """Return whether an earlier version made the journal, so that no run in it is packed."""
+    """Return whether an earlier version made the journal, so that it has no table of `_ADDED`."""
     return bool(database.execute("PRAGMA user_version").fetchone()[0] == _PLAIN_VERSION)
 
 
-def add_packs(database: sqlite3.Connection) -> None:
-    """Make the table of packed runs in a journal of an earlier version, whose programs cannot use it any more."""
-    database.execute(_ENDED)
+def upgrade(database: sqlite3.Connection) -> None:
+    """Add the tables of `_ADDED` to a journal of an earlier version, whose programs cannot use it any more.
+
+    `database` is in a transaction.
+    """
+    for statement in _ADDED.split(";")[:-1]:
+        database.execute(statement)
     database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

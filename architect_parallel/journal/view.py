@@ -29,7 +29,7 @@ from architect_parallel.journal.worker_view import Phase, WorkerView
 
 
 class RunView:
-    """The state of one run. Give it the events in order of `seq`; live output may come in between."""
+    """The state of one run. Give it the events in order of `seq`. Live output may come in between."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -45,7 +45,7 @@ class RunView:
         self.launched_at: datetime | None = None
         """The start of the latest launch."""
         self.last_at: datetime | None = None
-        """The time of the newest event; that of `RunFinished` in a run that has ended."""
+        """The time of the newest event. That of `RunFinished` in a run that has ended."""
         self._is_resumed = False
         self._is_interrupted = False
         self._finished_at: datetime | None = None
@@ -103,7 +103,7 @@ class RunView:
         return self._earlier_s + (self.last_at - self.launched_at).total_seconds()
 
     def interrupt(self, at: datetime) -> None:
-        """Note that the launcher died; `at` is its last sign of life. No event records it."""
+        """Note that the launcher died. `at` is its last sign of life. No event records it."""
         self._is_interrupted = True
         for worker in self.workers.values():
             worker.interrupt(at)

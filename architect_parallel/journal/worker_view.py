@@ -22,6 +22,7 @@ from architect_parallel.events import (
     UsageReported,
     Warned,
     WorkerFinished,
+    WorkerPlaced,
     WorkerStarting,
     WorktreeReady,
 )
@@ -63,6 +64,8 @@ class WorkerView:
     attempt: int = 1
     branch: str | None = None
     worktree_path: str | None = None
+    host: str | None = None
+    """Name of the machine that it is on. `None` means this one."""
     model: str | None = None
     """As the agent reported it. `None` means that no attempt has reported one."""
     session_id: str | None = None
@@ -75,7 +78,7 @@ class WorkerView:
     note: str = ""
     """Why it waits or is being stopped."""
     line: str = ""
-    """The newest line that its agent printed; only while the run is watched live."""
+    """The newest line that its agent printed. Only while the run is watched live."""
     started_at: datetime | None = None
     exited_at: datetime | None = None
     """The end of the agent's process."""
@@ -130,8 +133,12 @@ class WorkerView:
                 if self.phase is Phase.RUNNING and self.stopping is None:
                     self.note = ""
                 return  # shown live and not recorded: replay must not depend on it
-            case WorkerStarting(attempt=attempt):
+            case WorkerPlaced(attempt=attempt, host=host):
                 self._begin(attempt)
+                self.host = host
+            case WorkerStarting(attempt=attempt):
+                if self.host is None or self.phase is not Phase.CREATING:  # else it began when it was placed
+                    self._begin(attempt)
             case WorktreeReady(worktree_path=path, branch=branch):
                 self.phase, self.worktree_path, self.branch = Phase.PREPARING, path, branch
             case AgentStarted():
@@ -249,7 +256,9 @@ class WorkerView:
             worktree_path=self.worktree_path or spec.worktree_path,
             exit_code=self.exit.exit_code if self.exit else None,
             session_id=self.session_id,
-            error=f"its launcher died before it {'ended' if self.started_at else 'started'}",
+            error=f"its launcher died before it {'ended' if self.started_at else 'started'}"
+            + (f"; it may still run on {self.host}, and `architect resume` goes on with it" if self.host else ""),
+            host=self.host,
             duration_seconds=ran_s,
             started_at=self.started_at,
             finished_at=self.exited_at,

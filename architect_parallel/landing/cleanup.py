@@ -132,7 +132,7 @@ def settle_runs(repository: Repository, journal: Journal, run: str | None = None
     """Collect what killed launchers left in worker repositories, so that `plan_cleanup` sees it in the worktrees.
 
     Returns:
-        A line for each worker whose commits cannot be taken over; its worktree then stays.
+        A line for each worker whose commits cannot be taken over. Its worktree then stays.
 
     Raises:
         NothingToDo: There is no run `run`.
@@ -226,7 +226,7 @@ def execute(
         show: Takes a line of progress before each step.
 
     Raises:
-        EnvironmentProblem: The journal cannot be written; nothing was removed.
+        EnvironmentProblem: The journal cannot be written. Nothing was removed.
     """
     stays = list(plan.stays)
     with contextlib.ExitStack() as held:

@@ -154,7 +154,7 @@ class ConflictResolution:
         return _ConflictedMerge(private, private.write_tree().tree, self._unmerged())
 
     def _run_agent(self, spec: WorkerSpec) -> tuple[AgentRun | None, list[str]]:
-        """Run the agent to its proven end; return it and the warnings on the way."""
+        """Run the agent to its proven end. Return it and the warnings on the way."""
         warnings: list[str] = []
 
         def emit(event: Event) -> None:
@@ -306,7 +306,7 @@ class _Outside:
             self._unseen = str(error)
 
     def warnings(self, agent: str) -> list[str]:
-        """Warn of changes there since; changed files are saved as a patch."""
+        """Warn of changes there since. Changed files are saved as a patch."""
         try:
             if self._checkout is None:
                 return [f"the main checkout was not watched while {agent} resolved: {self._unseen}"]

@@ -20,7 +20,7 @@ def merged_base(repository: Repository, base_commit: str, results: Sequence[Work
     """Return the commit that holds `base_commit` and `results`, merged in their order.
 
     Raises:
-        EnvironmentProblem: Two of them conflict; the files are named.
+        EnvironmentProblem: Two of them conflict. The files are named.
     """
     git, commit, taken = repository.store, base_commit, list[str]()
     for result in results:

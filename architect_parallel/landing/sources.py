@@ -2,8 +2,8 @@
 
 It is the tip of the worker's branch while that is still the branch that the run made: numbers are reused after a
 cleanup. The tip includes what the user added. Otherwise it is the commit that was collected. A branch counts as moved
-by the user if its reflog has the move, later than the end of the run, and the file of the reflog was written then: an
-agent can write any time into a reflog, but none into a file's ctime. A move while agents ran, or one without a reflog
+by the user if its reflog has the move after the end of the run, and the file of the reflog was written after it too.
+An agent can write any time into a reflog, but not into a file's ctime. A move while agents ran, or one without a reflog
 entry, was neither collected nor checked nor shown to the user. It does not land.
 """
 

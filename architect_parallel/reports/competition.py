@@ -1,4 +1,4 @@
-"""A competition as text: the ranking with reasons, the judge's answers, the pass rates of models; the leaderboard."""
+"""A competition as text: the ranking with reasons, the judge's answers, the pass rates of models. The leaderboard."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class LogText:
         self._before: EntryKind | None = None
 
     def lines(self, entries: Iterable[LogEntry]) -> list[str]:
-        """The next lines. Words are set apart by empty lines; a result is folded unless the display is wide."""
+        """The next lines. Words are set apart by empty lines. A result is folded unless the display is wide."""
         lines = []
         for entry in entries:
             apart = EntryKind.WORDS in (self._before, entry.kind) and self._before is not None
@@ -43,7 +43,7 @@ class LogText:
         display = self._display
         match entry.kind:
             case EntryKind.CALL:
-                first, *more = display.wrap(f"{entry.tool} {entry.text}".rstrip(), "* ")
+                first, *more = display.wrap(f"* {entry.tool} {entry.text}".rstrip(), hanging="  ")
                 head = 2 + len(entry.tool)
                 yield first[:2] + display.paint(first[2:head], Style.ACTIVE) + first[head:]
                 yield from more

@@ -156,6 +156,7 @@ def _options(spec: WorkerSpec) -> list[str]:
         further = "1 further attempt" if spec.recovery.retries == 1 else f"{spec.recovery.retries} further attempts"
         options.append(f"recovery with {further}")
     options += [f"complexity {spec.complexity}"] if spec.complexity is not Complexity.LOW else []
+    options += [f"needs {', '.join(f'{name}={amount}' for name, amount in spec.needs.items())}"] if spec.needs else []
     options += [] if spec.critical else ["not critical"]
     options += [f"tags {one_line(', '.join(spec.tags), 100)}"] if spec.tags else []
     return [f"    options   {', '.join(options)}"]

@@ -122,7 +122,7 @@ def time_so_far(worker: WorkerView, now: datetime) -> str:
 
 
 def activity(worker: WorkerView, now: datetime, *, line: str = "", checking_base: bool = False) -> str:
-    """The present activity of a worker in words; for one that has ended, its last words.
+    """The present activity of a worker in words. For one that has ended, its last words.
 
     Args:
         line: The newest line of its agent's output. Empty means none.

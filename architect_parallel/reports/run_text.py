@@ -28,23 +28,25 @@ from architect_parallel.text.sanitize import one_line, plain_text
 
 TAIL_LINES = 10
 """The most lines of the end of a check's output."""
-SHORT_TAIL_LINES = 6
+SHORT_TAIL_LINES = 4
 """The same on a terminal."""
 _INDENT = "    "
 
 
 def results(result: RunResult, display: Display = PIPE) -> str:
-    """The report below the progress lines: the table, failures, the total, changes of the main checkout."""
+    """The report below the progress lines: the table, failures, the total, changes of the main checkout.
+
+    On a terminal the failures come first: the table and the total are on the screen when the command ends.
+    """
     escaped = ["", *escape_lines(result.escaped)] if result.escaped is not None else []
     table = results_table(result.results, display) if result.results else []
     if display.is_pipe:
         failed = [line for worker in result.results for line in _failed_checks(worker)]
         lines = ["", "Results", "=" * 60, *table, *failed, total_line(result)]
     else:
-        lines = ["", *table, "", _summary(result, display)]
-        for worker in result.results:
-            if worker.status is not Status.SUCCESS:
-                lines += ["", *_failure(worker, display)]
+        unsuccessful = [worker for worker in result.results if worker.status is not Status.SUCCESS]
+        lines = [line for worker in unsuccessful for line in ("", *_failure(worker, display))]
+        lines += ["", *table, "", _summary(result, display)]
     return "\n".join([*lines, *escaped, *_endings(result)])
 
 
@@ -229,4 +231,4 @@ def _next_commands(result: RunResult, run: str) -> Iterator[tuple[str, str]]:
     if unsuccessful and result.pause is None:
         yield f"resume {run}", "run the unsuccessful workers again"
     if any(spec.isolation is Isolation.WORKTREE for spec in result.planned):
-        yield "parallel-cleanup", "remove worktrees and merged branches"
+        yield "clean", "remove worktrees and merged branches"

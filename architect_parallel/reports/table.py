@@ -38,7 +38,7 @@ def render(cols: Sequence[TableColumn], rows: Sequence[Sequence[Cell]], display:
     """A heading and a line per row.
 
     Args:
-        rows: Cells in the order of `cols`. `-` or an empty text means no value; on a terminal, a column without any
+        rows: Cells in the order of `cols`. `-` or an empty text means no value. On a terminal, a column without any
             value is left out.
     """
     on_pipe = display.is_pipe

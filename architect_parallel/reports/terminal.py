@@ -41,7 +41,7 @@ PERIOD_S = 0.25
 
 
 class ProgressReport:
-    """Shows a run while it goes on. Use as a context manager around the run; `begin` and `take` are its inputs."""
+    """Shows a run while it goes on. Use as a context manager around the run. `begin` and `take` are its inputs."""
 
     def __init__(self, *, as_json: bool, quiet: bool, has_colors: bool = True) -> None:
         self._quiet = quiet
@@ -125,7 +125,7 @@ class ProgressReport:
         worker_id = recorded.worker_id
         match recorded.event:
             case Warned(message=message):
-                self._warn(message if worker_id is None else f"[{worker_id}] {message}")
+                self._warn(message, "" if worker_id is None else f"[{worker_id}] ")
             case Escaped(escape=escape):
                 self._warn("; ".join(line.strip() for line in text.escape_lines(escape)[:2]))
             case BaselineFinished():
@@ -155,12 +155,12 @@ class ProgressReport:
             self._lines.buffer.write("".join(f"{part}\n" for part in parts).encode(errors="replace"))
             self._lines.flush()
 
-    def _warn(self, message: str) -> None:
-        line = f"warning: {one_line(message, 400)}"
-        if line in self._warned:
+    def _warn(self, message: str, worker: str = "") -> None:
+        """Show a warning, once: what several workers are warned of is the same for all of them."""
+        if message in self._warned:
             return
-        self._warned.add(line)
-        line = harmless(line)
+        self._warned.add(message)
+        line = harmless(f"warning: {one_line(worker + message, 400)}")
         surface = display(sys.stderr)
         for part in surface.wrap(line, hanging="  "):
             self._note(surface.paint(part, Style.CAREFUL))

@@ -60,7 +60,7 @@ def event_name(seen: WatchedEvent) -> str:
 
 
 def as_data(view: RunView, seen: WatchedEvent) -> dict[str, Any]:
-    """The event as plain data, the fields of the contract first; `view` has taken it already."""
+    """The event as plain data, the fields of the contract first. `view` has taken it already."""
     worker_id = seen.recorded.worker_id if seen.recorded is not None else None
     worker = view.workers.get(worker_id) if worker_id is not None else None
     common = {
@@ -107,7 +107,7 @@ def _details(seen: WatchedEvent) -> dict[str, Any]:
 
 
 def as_line(view: RunView, seen: WatchedEvent) -> str | None:
-    """The event as a line for people; `view` has taken it already. `None` means that it is not shown."""
+    """The event as a line for people. `view` has taken it already. `None` means that it is not shown."""
     message = _message(view, seen)
     return None if message is None else f"{seen.time:%H:%M:%S} {message}"
 

@@ -16,6 +16,8 @@ WIDE = 110
 """From this width on, every column is shown. On a narrower screen those that differ between workers are."""
 LEAST_ACTIVITY = 24
 """The least cells for the words about what a worker does now."""
+ENOUGH_ACTIVITY = 48
+"""Cells for these words from which on the task gets more room."""
 GAP = 2
 """Cells between two columns."""
 
@@ -66,7 +68,7 @@ def _own_name(name: str) -> str:
 def sizes_of(columns: Sequence[WorkerColumn], workers: Sequence[WorkerView], now: datetime, width: int) -> list[int]:
     """The widths of the columns in cells, for these workers.
 
-    The task gives way first: what a worker does now is why people look.
+    The task gives way first: what a worker does now is why people look. Where that has enough room, the task grows.
     """
     sizes = [
         max(
@@ -76,10 +78,14 @@ def sizes_of(columns: Sequence[WorkerColumn], workers: Sequence[WorkerView], now
         )
         for column in columns
     ]
-    spare = width - sum(sizes) - GAP * len(sizes) - LEAST_ACTIVITY
-    if spare < 0 and TASK in columns:
+    room = width - sum(sizes) - GAP * len(sizes)
+    if TASK in columns:
         place = list(columns).index(TASK)
-        sizes[place] = max(8, sizes[place] + spare)
+        if room < LEAST_ACTIVITY:
+            sizes[place] = max(8, sizes[place] + room - LEAST_ACTIVITY)
+        elif room > ENOUGH_ACTIVITY:
+            longest = max((cell_len(TASK.cell(worker, now)) for worker in workers), default=0)
+            sizes[place] = max(sizes[place], min(longest, sizes[place] + room - ENOUGH_ACTIVITY))
     return sizes
 
 

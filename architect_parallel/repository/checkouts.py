@@ -53,7 +53,7 @@ def checkouts_of(repository: Repository, branch: str) -> list[Checkout]:
 
 
 def checkout_of(repository: Repository, branch: str) -> Checkout | None:
-    """A checkout that has the branch; `None` means that none has."""
+    """A checkout that has the branch. `None` means that none has."""
     return next(iter(checkouts_of(repository, branch)), None)
 
 

@@ -46,7 +46,7 @@ def parse_packed_refs(packed: bytes) -> dict[str, str]:
 def read_reflog(file: Path) -> list[tuple[str, str]]:
     """(Commit, message) of each entry, oldest first.
 
-    An entry is `<old> <new> <who> <time> <zone>\\t<message>`; what is no entry is ignored.
+    An entry is `<old> <new> <who> <time> <zone>\\t<message>`. What is no entry is ignored.
     """
     entries = []
     for line in read_regular_file(file, largest=None).split(b"\n"):
@@ -79,7 +79,7 @@ def read_regular_file(path: Path, largest: int | None = _LARGEST_REF_FILE) -> by
 
 
 def copy_regular_file(source: Path, target: Path) -> None:
-    """Copy a regular file with its mode and times in place of `target`; a link or a device is left out."""
+    """Copy a regular file with its mode and times in place of `target`. A link or a device is left out."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if stat.S_ISREG(source.lstat().st_mode):
             target.parent.mkdir(parents=True, exist_ok=True)

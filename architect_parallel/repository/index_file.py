@@ -1,7 +1,7 @@
 """git's index file read as data: the times it holds of every file, to the nanosecond.
 
 git itself compares whole seconds and then reads the file again, which for a path with a filter means running the
-filter. Format: https://git-scm.com/docs/gitformat-index (versions 2 to 4; no split index).
+filter. Format: https://git-scm.com/docs/gitformat-index (versions 2 to 4, no split index).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class IndexFileEntry:
     is_plain: bool
     """The entry has no flag: it is neither assumed unchanged, skipped, nor only intended to be added."""
     stat: tuple[int, ...]
-    """As in the file; zeros where git knows nothing of the file's times."""
+    """As in the file. Zeros where git knows nothing of the file's times."""
     offset: int
 
     def matches(self, file: os.stat_result) -> bool:

@@ -12,7 +12,7 @@ from architect_parallel.system.git import Git, Repository
 from architect_parallel.system.git_command import copy_objects
 
 UNPACK_LIMIT = 100
-"""Up to this many objects are written one by one, more as one pack; the same number as git's `fetch.unpackLimit`."""
+"""Up to this many objects are written one by one, more as one pack. The same number as git's `fetch.unpackLimit`."""
 _EMPTY_TREES = frozenset(
     {
         "4b825dc642cb6eb9a060e54bf8d69288fbee4904",

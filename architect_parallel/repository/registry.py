@@ -106,7 +106,7 @@ def _registers(admin_dir: Path, real: str) -> bool:
 def lock_reason(admin_dir: Path) -> str | None:
     """The reason of `git worktree lock`, maybe empty. `None` means that it is not locked.
 
-    `initializing` is git's own reason; see `INITIALIZING`.
+    `initializing` is git's own reason. See `INITIALIZING`.
     """
     try:
         return os.fsdecode((admin_dir / "locked").read_bytes()).strip()

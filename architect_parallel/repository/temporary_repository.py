@@ -1,8 +1,7 @@
 """A temporary repository that borrows the objects of the real one, to compute merges in.
 
-Computed trees never reach the user's store. Git runs no program that an agent wrote into the repository's configuration
-(a merge driver): only `HARMLESS_SETTINGS` and the attributes are copied, and the attributes' built-in drivers
-(`merge=union`) name no program.
+Computed trees never reach the user's store. Only `HARMLESS_SETTINGS` and the attributes are copied, so git runs no
+merge driver that an agent wrote into the repository's configuration. Built-in drivers (`merge=union`) name no program.
 """
 
 from __future__ import annotations

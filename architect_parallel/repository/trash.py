@@ -18,7 +18,7 @@ from architect_parallel.system.git import Repository, make_state_dir
 
 
 def move_to_trash(repository: Repository, *paths: Path) -> None:
-    """Move the directories to the trash, in this order. A missing one is ignored; a link is moved, not followed.
+    """Move the directories to the trash, in this order. A missing one is ignored. A link is moved, not followed.
 
     `empty_trash` frees their space. Callers run it after they release the lock.
 

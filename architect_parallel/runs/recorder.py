@@ -13,13 +13,15 @@ from signal import Signals
 from architect_parallel.domain import RunResult
 from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.event_json import encode
-from architect_parallel.events import AgentOutput, Entry, Recorded, Warned
+from architect_parallel.events import AgentOutput, Entry, Event, EventSource, Recorded, Warned
 from architect_parallel.journal import Journal
 from architect_parallel.journal.view import RunView
 from architect_parallel.system.own_files import open_own
 
 UNRECORDED = "unrecorded-events.jsonl"
 Listener = Callable[[Recorded], None]
+Reported = tuple[int | None, Event, EventSource | None]
+"""An event of a host and the id of its worker, with its source if the host is another machine."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,13 +67,16 @@ class Recorder:
         """The failure of the journal. `None` means that it has everything."""
         self._listeners = list(listeners)
 
-    def record(self, entries: Sequence[Entry]) -> None:
+    def record(self, entries: Sequence[Entry], sources: Sequence[EventSource] = ()) -> None:
         """Record events in this order, all or none.
 
+        Args:
+            sources: Where the events stood that hosts reported, also of those that are left out of `entries`.
+
         Raises:
-            EnvironmentProblem: The journal cannot be written; nothing was recorded.
+            EnvironmentProblem: The journal cannot be written. Nothing was recorded.
         """
-        for entry in self.record_silently(entries):
+        for entry in self.record_silently(entries, sources):
             for listener in tuple(self._listeners):
                 try:
                     listener(entry)
@@ -80,12 +85,15 @@ class Recorder:
                     self.warnings.add(f"a report stopped working and was dropped: {error}")
                     _log.warning("listener dropped", exc_info=True)
 
-    def record_silently(self, entries: Sequence[Entry]) -> list[Recorded]:
+    def record_silently(self, entries: Sequence[Entry], sources: Sequence[EventSource] = ()) -> list[Recorded]:
         """Record events like `record`, without showing them to the listeners."""
-        if not entries:
+        if not entries and not sources:
             return []
         try:
-            recorded = self.journal.append([(self.run_id, worker_id, event) for worker_id, event in entries])
+            recorded = self.journal.append(
+                [(self.run_id, worker_id, event) for worker_id, event in entries],
+                [(self.run_id, source) for source in sources],
+            )
         except EnvironmentProblem as problem:
             raise self.save_beside(entries, problem) from problem
         for entry in recorded:
@@ -115,13 +123,13 @@ class Recorder:
             return problem
         return EnvironmentProblem(f"{problem.message}; what was not recorded is in {path}", hint=problem.hint)
 
-    def save_left(self, waiting: queue.SimpleQueue[Entry | Signals]) -> None:
+    def save_left(self, waiting: queue.SimpleQueue[Reported | Signals]) -> None:
         """After a failure of the journal, save the events that nobody took: results of workers that were stopped."""
         left: list[Entry] = []
         with contextlib.suppress(queue.Empty):
             while self.problem is not None:
                 item = waiting.get_nowait()
-                left += [] if isinstance(item, Signals) else [item]
+                left += [] if isinstance(item, Signals) else [item[:2]]
         if self.problem is not None:
             self.save_beside(left, self.problem)
 

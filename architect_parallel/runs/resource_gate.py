@@ -25,7 +25,7 @@ class ResourceGate:
 
     def __init__(self, rules: Rules, free: Callable[[], FreeResources], warn: Callable[[str], None]) -> None:
         """Args:
-        free: Returns what the machine has left; called before each start.
+        free: Returns what the machine has left. Called before each start.
         warn: Called with a warning for the user.
         """
         self._rules = rules

@@ -23,11 +23,11 @@ def run_end(
     signal: Signals | None,
     ended: tuple[RunStatus, int] | None,
 ) -> RunFinished:
-    """Decide how the run ends; the caller adds the warnings.
+    """Decide how the run ends. The caller adds the warnings.
 
     Args:
         results: The results of all workers of the run.
-        signal: The signal that stopped the run; it decides the exit code. `None` means that none did.
+        signal: The signal that stopped the run. It decides the exit code. `None` means that none did.
         ended: Status and exit code. `None` means that the results decide.
     """
     status, exit_code = run_outcome(

@@ -22,15 +22,7 @@ from dataclasses import replace
 from signal import Signals
 from typing import NoReturn
 
-from architect_parallel.domain import (
-    Isolation,
-    Reason,
-    Role,
-    RunPlan,
-    RunResult,
-    RunStatus,
-    WorkerSpec,
-)
+from architect_parallel.domain import Isolation, Reason, Role, RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError
 from architect_parallel.events import (
     BaselineFinished,
@@ -41,10 +33,11 @@ from architect_parallel.events import (
     RunFinished,
     UsageReported,
     WorkerFinished,
+    WorkerPlaced,
 )
 from architect_parallel.hosts.base import Emit, Host, Target
 from architect_parallel.runs.baseline import baseline_order, baseline_problem
-from architect_parallel.runs.recorder import Recorder
+from architect_parallel.runs.recorder import Recorder, Reported
 from architect_parallel.runs.resource_gate import Admission, ResourceGate
 from architect_parallel.runs.run_end import run_end, uncritical_failures
 from architect_parallel.runs.stop_control import LOOK_S, StopControl
@@ -80,8 +73,8 @@ class Runner:
         self._stops = stops
         self._gate = gate
         self._first_event = first_event
-        self._queue: queue.SimpleQueue[Entry | Signals] = queue.SimpleQueue()
-        self._host = make_host(lambda worker_id, event: self._queue.put((worker_id, event)))
+        self._queue: queue.SimpleQueue[Reported | Signals] = queue.SimpleQueue()
+        self._host = make_host(lambda worker_id, event, source=None: self._queue.put((worker_id, event, source)))
         self._is_begun = False
         self._checking_base = False
         self._failed_fast = False
@@ -92,9 +85,9 @@ class Runner:
         """Run everything to its end and return the result.
 
         Raises:
-            UsageError: A check cannot be started on the base commit; no worker was started.
-            EnvironmentProblem: There is no tree to run the checks of the base commit in; no worker was started.
-            ArchitectParallelError: When the journal cannot be written; all agents have been stopped by then.
+            UsageError: A check cannot be started on the base commit. No worker was started.
+            EnvironmentProblem: There is no tree to run the checks of the base commit in. No worker was started.
+            ArchitectParallelError: When the journal cannot be written. All agents have been stopped by then.
         """
         self.work()
         return self.finish()
@@ -111,7 +104,7 @@ class Runner:
         """Run all waiting workers to their end. It may be called again.
 
         Args:
-            follow: Called first, and after each batch of events until the run is stopped; it may `add`.
+            follow: Called first, and after each batch of events until the run is stopped. It may `add`.
 
         Raises:
             ArchitectParallelError: As `run`.
@@ -157,7 +150,7 @@ class Runner:
         self._recorder.record(events)
 
     def warn(self, message: str) -> None:
-        """Warn of the run as a whole; see `Recorder.warn`."""
+        """Warn of the run as a whole. See `Recorder.warn`."""
         self._recorder.warn(message)
 
     @contextlib.contextmanager
@@ -172,15 +165,19 @@ class Runner:
                     self._host.stop(target, Reason.INTERRUPTED, "the launcher failed")
                 self._host.close()
                 self._recorder.save_left(self._queue)
+                self._recorder.journal.ballast.drop()
                 raise
 
     def _begin(self) -> None:
         if self._is_begun:
             return
         self._is_begun = True
+        self._recorder.journal.ballast.take()
         if self._first_event is not None:
             self.record([(None, self._first_event)])
         self.record(self._scheduler.take_up())
+        for spec in self._scheduler.begin_again(self._host.attached(), monotonic_s()):
+            self._host.start(spec)
         self._stop_if_due()
 
     # The base commit
@@ -251,8 +248,9 @@ class Runner:
     def _take_events(self) -> None:
         batch = self._next_batch()
         events = [item for item in batch if not isinstance(item, Signals)]
-        self.record([entry for event in events for entry in self._entries(*event)])
-        for worker_id, event in events:
+        entries = [entry for worker_id, event, _ in events for entry in self._entries(worker_id, event)]
+        self._recorder.record(entries, [source for _, _, source in events if source is not None])
+        for worker_id, event, _ in events:
             if worker_id is not None:
                 self._decide(worker_id, event)
             elif isinstance(event, BaselineFinished):
@@ -264,10 +262,10 @@ class Runner:
         self._cancel_workers()
         self._stop_if_due()
 
-    def _next_batch(self) -> list[Entry | Signals]:
+    def _next_batch(self) -> list[Reported | Signals]:
         until_s = min(self._next_start_s, self._stops.deadline_s)
         wait_s = max(0.0, min(LOOK_S, until_s - monotonic_s()))
-        batch: list[Entry | Signals] = []
+        batch: list[Reported | Signals] = []
         try:
             batch.append(self._queue.get(timeout=wait_s))
             while len(batch) < _MOST_AT_ONCE:
@@ -303,6 +301,8 @@ class Runner:
             case UsageReported(cost=cost) if cost is not None:
                 self._stops.spending.seen(worker_id, cost)
                 self._stop_if_due()
+            case WorkerPlaced():
+                self._host.placed(worker_id, event)
             case RateLimited():
                 self._scheduler.throttled(worker_id, monotonic_s())
             case _:
@@ -343,5 +343,6 @@ class Runner:
         self._recorder.record_warnings()
         end = run_end(self._plan, results, self._scheduler, self._stops.signal, ended)
         self.record([(None, replace(end, warnings=tuple(self._recorder.warnings)))])
+        self._recorder.journal.ballast.drop()
         self._recorder.record_warnings()  # of a listener that failed on this last event
         return self._recorder.journal.with_landing(self._recorder.result())

@@ -44,13 +44,13 @@ class StopControl:
         self._deadline_s = math.inf if timeout_s is None else monotonic_s() + timeout_s
         self._next_look_s = -math.inf
         self._canceled: set[int | None] = set()
-        """Workers whose request was seen; `None` stands for the run."""
+        """Workers whose request was seen. `None` stands for the run."""
         self._orders: deque[StopOrder] = deque()
         self._is_over_budget = False
 
     @property
     def deadline_s(self) -> float:
-        """The end of the time limit on the monotonic clock; infinite without one, and once it has passed."""
+        """The end of the time limit on the monotonic clock. Infinite without one, and once it has passed."""
         return self._deadline_s
 
     def add(self, reason: Reason, detail: str) -> None:

@@ -75,7 +75,7 @@ def tasks_for_each(
 ) -> TaskList:
     """Every task once for every file that matches `pattern`, with its path from the top in place of `{path}`.
 
-    Tracked files and untracked ones that are not ignored; `*` stops at a slash, `**` does not.
+    Tracked files and untracked ones that are not ignored. `*` stops at a slash, `**` does not.
 
     Args:
         quoted: The task is a shell command, and a path becomes one word of it.

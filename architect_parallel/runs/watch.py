@@ -103,7 +103,7 @@ def _events(repository: Repository, run_id: str, workers: Collection[int]) -> It
 
 
 def follow(journal: Journal, run_id: str, workers: Collection[int] = ()) -> Iterator[WatchedEvent]:
-    """The events of a run until its end, as they come; see `watch` for `workers`."""
+    """The events of a run until its end, as they come. See `watch` for `workers`."""
     follower = Follower(journal, run_id, workers)
     while True:
         yield from follower.poll()

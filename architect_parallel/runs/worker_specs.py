@@ -19,7 +19,6 @@ from architect_parallel.domain import (
     Complexity,
     Isolation,
     Limits,
-    Sandbox,
     SandboxMode,
     Settings,
     Task,
@@ -89,7 +88,7 @@ def resolve_task(task: Task, given: Assignment, options: RunOptions, here: Works
         agent=agent,
         model=model,
         limits=worker_limits(options, task),
-        containment=containment_of(task, agent, backend.name, options, here),
+        containment=containment_of(task, agent, backend, options, here.settings, here.environ),
     )
 
 
@@ -97,7 +96,7 @@ def require_agent(settings: Settings, name: str) -> AgentProfile:
     """The agent profile called `name`.
 
     Raises:
-        UsageError: It is unknown; the message offers the nearest name.
+        UsageError: It is unknown. The message offers the nearest name.
     """
     return settings.agents[require_known("agent", name, settings.agents)]
 
@@ -151,8 +150,7 @@ def draft_spec(
         agent=order.agent,
         approval_mode=order.agent.approval_mode or approval,
         sandbox_mode=order.agent.sandbox_mode or SandboxMode.DEFAULT,
-        # In place it is the user's own directory, and work that is meant for it: there nothing is held by default.
-        sandbox=Sandbox() if in_place and order.containment.by_default else _contained(order),
+        sandbox=order.containment.sandbox_of(order.limits, in_place=in_place),
         limits=order.limits,
         branch="",
         worktree_path=place.directory if in_place else "",
@@ -164,6 +162,7 @@ def draft_spec(
         retries=options.over("retries", task.retries),
         refine=options.refine,
         complexity=task.complexity or Complexity.LOW,
+        needs=task.needs,
         on_partial=task.on_partial,
         role=task.role,
         role_name=task.role_name,
@@ -175,11 +174,6 @@ def draft_spec(
         tags=task.tags,
         meta=task.meta,
     )
-
-
-def _contained(order: ResolvedTask) -> Sandbox:
-    sandbox = order.containment.sandbox
-    return replace(sandbox, processes=order.limits.processes) if sandbox.is_contained else sandbox
 
 
 def linked(specs: Sequence[WorkerSpec], tasks: Sequence[Task]) -> tuple[WorkerSpec, ...]:

@@ -42,7 +42,7 @@ def worker_count(
         tasks: At least 1.
         models: 0 when none was named.
         requested: From flag or configuration, within `ceiling`. `None` means not given.
-        ceiling: Bounds the default; what tasks and models need is never bounded.
+        ceiling: Bounds the default. What tasks and models need is never bounded.
 
     >>> worker_count(tasks=1, models=0, requested=None)
     3

@@ -31,7 +31,7 @@ class Window:
         return self.size if math.isinf(self.size) else max(1, math.floor(self.size))
 
     def refused(self, *, started_s: float, now_s: float, running: int) -> Window:
-        """The window after a refusal of a worker that started at `started_s`; `running` counts that worker, too.
+        """The window after a refusal of a worker that started at `started_s`. `running` counts that worker, too.
 
         >>> window = Window().refused(started_s=0.0, now_s=1.0, running=8)
         >>> window.places, window.refused(started_s=0.5, now_s=1.1, running=7).places

@@ -32,7 +32,7 @@ class RetryGroup:
     ended: tuple[WorkerResult, ...]
     """The results of the whole group so far."""
     answer: str
-    """The debugger's answer; empty without one."""
+    """The debugger's answer. Empty without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class EscalateGroup:
 
     results: tuple[WorkerResult, ...]
     answer: str
-    """The debugger's answer; empty without one."""
+    """The debugger's answer. Empty without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class GroupRecovery:
         self._asked[debugger_id] = group
 
     def answer(self, debugger_id: int, text: str) -> None:
-        """Take the answer of a debugger; empty text means that it had none."""
+        """Take the answer of a debugger. Empty text means that it had none."""
         self._answers[self._asked[debugger_id]] = text
 
     def decide(
@@ -179,7 +179,7 @@ def debugger_words(result: WorkerResult) -> str:
 
 
 def results_of_others(worker_id: int, ended: Sequence[WorkerResult]) -> str:
-    """The results of the others of a group, as the end of a refined prompt; empty without others."""
+    """The results of the others of a group, as the end of a refined prompt. Empty without others."""
     lines = []
     for result in ended:
         if result.worker_id == worker_id:

@@ -67,7 +67,7 @@ def decide_next(
 
     Args:
         spec: The worker as planned, with its whole limits.
-        history: Its attempts in this launch, in order; at least one.
+        history: Its attempts in this launch, in order. At least one.
         retryable: Whether another attempt may end better, as far as the backend can tell.
         retry_after_s: The provider's word on when to come back. `None` means that it gave none.
         rate_limit_wait_s: The longest time that the worker waits for its provider over all attempts.
@@ -303,7 +303,7 @@ def shape(error: str | None) -> str:
 
 
 def _usage(history: Sequence[Attempt]) -> Usage:
-    """Tokens of all attempts; a figure is unknown when it is in any of them, but a single attempt's stays as it is."""
+    """Tokens of all attempts. A figure is unknown when it is in any of them, but a single attempt's stays as it is."""
     if len(history) <= 1:
         return history[0].usage if history else Usage()
     usages = [attempt.usage for attempt in history]

@@ -1,14 +1,14 @@
 """The workers of a run between their attempts: which of them wait, which run, and the consequence of each attempt.
 
-Pure: times and random numbers come in, nothing is started and nothing recorded here. Every worker is in exactly one of
-five states: *held* until its dependencies have ended, *waiting* for its turn, *running*, *parked* after a failure until
-its recovery group has ended, and *ended* with its history complete. Methods that change states return the events that
-follow, for the caller to record.
+Pure: times and random numbers come in, nothing is started and nothing recorded here. Every worker is in one of five
+states. It is *held* until its dependencies have ended, *waiting* for its turn, or *running*. It is *parked* after a
+failure until its recovery group has ended, and *ended* with its history complete. Methods that change states return the
+events that follow, for the caller to record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -54,9 +54,9 @@ class Scheduler:
         specs: Every worker of the run that is to end in this launch, and those in `standing`.
         random: Returns a number from 0 (included) to 1, for the jitter of waits.
         now: Returns the wall time, for the ends of workers that do not run.
-        fail_fast: End everything that does not run once a critical worker has failed; see `failure`.
+        fail_fast: End everything that does not run once a critical worker has failed. See `failure`.
         earlier: Attempts of earlier launches by worker id.
-        standing: Ends of earlier launches that are kept, by worker id; see `take_up`.
+        standing: Ends of earlier launches that are kept, by worker id. See `take_up`.
         debugger: The agent that explains several failures of a group. It runs beside the workers, with a worker id of
             its own and without a result. `None` means that the run has none.
         """
@@ -157,8 +157,13 @@ class Scheduler:
         self._providers.started(spec, now_s)
         return spec
 
+    def begin_again(self, worker_ids: Collection[int], now_s: float) -> list[WorkerSpec]:
+        """Move the waiting workers whose attempts already run on hosts to the running ones, whatever the limits."""
+        indexes = [index for index, entry in enumerate(self.waiting) if entry.spec.worker_id in worker_ids]
+        return [self.begin(index, now_s) for index in reversed(indexes)]
+
     def throttled(self, worker_id: int, now_s: float) -> None:
-        """Note that a running worker's provider refused it; its agent tries again by itself."""
+        """Note that a running worker's provider refused it. Its agent tries again by itself."""
         if worker_id in self.running:
             self._refuse(worker_id, now_s)
 
@@ -299,7 +304,7 @@ class Scheduler:
         return [(worker.planned.worker_id, WorkerFinished(result=worker.end, given_up=given_up))]
 
     def _recover_group(self, spec: WorkerSpec) -> list[Entry]:
-        """Act on the decision about the recovery group of a worker; returns the ends of an escalated group."""
+        """Act on the decision about the recovery group of a worker. Returns the ends of an escalated group."""
         match self._recovery.decide(spec, lambda worker_id: self._workers[worker_id].end):
             case AskDebugger(group=group, question=question) if self._debugger is not None:
                 # A resumed run has some of the plan's workers only: the debugger's id is after all of them.

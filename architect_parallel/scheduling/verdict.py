@@ -1,7 +1,7 @@
 """Status and reason of a worker and of a run, decided from what was observed.
 
-Pure. The agent's claim (`Outcome`) counts last: what the program did (a stop, a failed start) and what it saw (exit
-code, git) come first, so that no output can turn a killed or crashed worker into a success.
+Pure. What the program did (a stop, a failed start) comes first, then what it saw (exit code, git). The agent's claim
+(`Outcome`) counts last, so no output can turn a killed or crashed worker into a success.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ Verdict = tuple[Status, Reason]
 
 _TIMEOUTS = frozenset({Reason.WORKER_TIMEOUT, Reason.RUN_TIMEOUT, Reason.IDLE_TIMEOUT})
 _CANCELS = frozenset({Reason.FAIL_FAST, Reason.INTERRUPTED, Reason.CANCELED, Reason.RUN_BUDGET})
-_LIMITS = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES})
+_LIMITS = frozenset(
+    {Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES, Reason.DISK}
+)
 
 
 def decide(
@@ -135,7 +137,7 @@ def run_outcome(
         interrupted_by: The exit code of the signal that ended the launcher's run (130, 143, 129). `None` means none.
             `RunStatus.INTERRUPTED` is not this: that is a launcher that died, and only the journal can tell.
         escalated: A group of tasks failed alike and was left to a person.
-        uncritical: Ids of workers whose failure does not count for the exit code; the status still tells it.
+        uncritical: Ids of workers whose failure does not count for the exit code. The status still tells it.
     """
     succeeded = sum(result.status is Status.SUCCESS for result in results)
     if results and succeeded == len(results):

@@ -53,7 +53,7 @@ class WorkerAttempts:
 
         Args:
             ended: The results of the whole group.
-            answer: The debugger's answer; empty without one.
+            answer: The debugger's answer. Empty without one.
         """
         self.recoveries += 1
         is_refined = self.planned.recovery is not None and self.planned.recovery.refine

@@ -91,7 +91,7 @@ class WorktreeFacts:
     index_stamp: tuple[int, int]
     """Size in bytes and mtime in ns of the worktree's index."""
     refs: Mapping[str, str]
-    """The refs that no worker should change, with their commits; see `side_effects`."""
+    """The refs that no worker should change, with their commits. See `side_effects`."""
     stashes: tuple[str, ...]
     """Commits of the stash list."""
     surroundings: Mapping[str, str]

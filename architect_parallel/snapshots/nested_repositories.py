@@ -167,7 +167,7 @@ def _checkouts(path: Path) -> Iterator[Path]:
 
 
 def _git_dirs(modules: Path) -> Iterator[Path]:
-    """Git directories of submodules below `modules`; names may have slashes."""
+    """Git directories of submodules below `modules`. Names may have slashes."""
     for directory, inner, _ in os.walk(modules):
         if "objects" in inner and (Path(directory) / "HEAD").is_file():
             yield Path(directory)

@@ -53,7 +53,7 @@ class Snapshot:
 
     tree: str
     diff: Diff
-    """The changes from the base commit to the tree; `head` is the tree's id."""
+    """The changes from the base commit to the tree. `head` is the tree's id."""
     warnings: tuple[str, ...] = ()
     """The files that are missing, or that the tree has in another form than the disk."""
     left_out: tuple[str, ...] = ()

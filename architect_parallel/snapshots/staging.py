@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from architect_parallel.snapshots.diff import GITLINK_MODE, Change, changes
+from architect_parallel.snapshots.disk_space import all_but, without_room
 from architect_parallel.snapshots.filtered_paths import FilteredPaths, Names
 from architect_parallel.snapshots.worktree_index import ListedEntry, WorktreeIndex, nul_terminated
 from architect_parallel.system.git import Git, GitError, version
@@ -44,11 +45,12 @@ class Staging:
     """The path of `work_tree` in the whole worktree, with a slash at its end. Empty for the whole worktree."""
     warnings: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    """Files with a filter whose content is not in the index, as paths in the whole worktree."""
+    """Files whose content is not in the index, as paths in the whole worktree: with a filter, or too large."""
     current: dict[str, os.stat_result] = field(default_factory=dict)
     """Files with a filter whose index entry is what is on disk."""
     _protected: dict[str, Names] = field(default_factory=dict)
     """Files with a filter. git must not read them."""
+    _oversized: Mapping[str, str] = field(default_factory=dict)
     _submodules: set[str] = field(default_factory=set)
     _index: WorktreeIndex = field(init=False)
 
@@ -69,6 +71,9 @@ class Staging:
         if agent_index is not None:
             self._apply_agent_index(agent_index, listed.entries())
         protected = self._protect_submodules(listed.odd)
+        self._oversized = without_room(self.git, self.work_tree, self.scratch)
+        self.warnings += self._oversized.values()
+        self.left_out += [self.prefix + path for path in self._oversized]
         if not self._add():
             self._add_individually()
         self._release_submodules(protected)
@@ -101,7 +106,7 @@ class Staging:
         self._protect_filtered_files()
         sparse = ("--sparse",) if version() >= (2, 34) else ()
         command = ("add", "-A", "--ignore-errors", "--no-warn-embedded-repo", *sparse)
-        output = self._index.run(*command, check=False)
+        output = self._index.run(*command, *all_but(self._oversized), check=False, env={"GIT_LITERAL_PATHSPECS": "0"})
         return output.code == 0 and not output.stderr
 
     def _protect_filtered_files(self) -> None:
@@ -281,7 +286,7 @@ class Staging:
             return
         self.warnings += [f"{path!r} cannot be read; what is in it is missing" for path in unreadable]
         rest = self.git.run("ls-files", "-z", "-m", "-o", "--exclude-standard", check=False).fields
-        for path in dict.fromkeys(rest):
+        for path in dict.fromkeys(path for path in rest if path not in self._oversized):
             if path.endswith("/"):
                 self._absorb_nested_repository(path)
             elif not self._is_present(path):

@@ -88,9 +88,11 @@ class WorktreeIndex:
             written_ns = self._dates[0] if self._written_ns is None else self._written_ns
             os.utime(index, ns=(written_ns, written_ns))
 
-    def run(self, *words: str, input: bytes | None = None, check: bool = True) -> GitOutput:
+    def run(
+        self, *words: str, input: bytes | None = None, check: bool = True, env: Mapping[str, str] | None = None
+    ) -> GitOutput:
         """Run a git command that may write the index. The index keeps its temporary mtime."""
-        output = self.git.run(*words, input=input, check=check)
+        output = self.git.run(*words, input=input, check=check, env=env)
         index = self.git.index_file
         if index is not None and self._dates is not None and (written_ns := index.stat().st_mtime_ns) != self._dates[1]:
             self._written_ns = written_ns

@@ -194,7 +194,7 @@ def _debugger(task: Task, plan: RunPlan, flags: ParallelConfig, here: Workspace)
 
 
 def helper_spec(task: Task, role: Role, plan: RunPlan, flags: ParallelConfig, here: Workspace) -> WorkerSpec:
-    """The agent for `task` that helps a planned run; it is none of the plan's workers.
+    """The agent for `task` that helps a planned run. It is none of the plan's workers.
 
     Raises:
         UsageError: Its backend or agent does not exist.

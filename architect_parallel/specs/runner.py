@@ -14,6 +14,7 @@ from architect_parallel.domain import RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, ExitCode, NothingToDo, UsageError
 from architect_parallel.journal import Journal
 from architect_parallel.landing.merge import Pick
+from architect_parallel.runs.options import ParallelConfig
 from architect_parallel.runs.recorder import Listener
 from architect_parallel.runs.workspace import Workspace, load_workspace
 from architect_parallel.scheduling import graph
@@ -24,7 +25,7 @@ from architect_parallel.worktrees.remove import delete_branch
 
 
 class SpecRunner(ParallelRunner):
-    """Run a spec; everything else is as in `ParallelRunner`.
+    """Run a spec. Everything else is as in `ParallelRunner`.
 
     Args:
         say: Takes lines of progress of what lands at the end.
@@ -44,7 +45,7 @@ class SpecRunner(ParallelRunner):
         self._say = say
 
     def execute(self, started: Callable[[RunPlan], None] = lambda plan: None) -> RunResult:
-        """See `ParallelRunner.execute`; then merge as the spec says."""
+        """See `ParallelRunner.execute`. Then merge as the spec says."""
         return land(super().execute(started), self.here, self._say)
 
     def _draft(self) -> RunPlan:
@@ -101,15 +102,22 @@ def resume_and_land(
     started: Callable[[RunPlan], None] = lambda plan: None,
     choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
     say: Callable[[str], None] = lambda line: None,
+    words: ParallelConfig | None = None,
 ) -> RunResult:
     """Go on with any run but a flow, and merge it as its spec says, even where nothing else is left to do.
 
-    Raises as `resume`.
+    Arguments and errors as for `resume`.
     """
     here = load_workspace(workspace_root, config_file)
     try:
         result = resume(
-            workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
+            workspace_root,
+            run,
+            config_file=config_file,
+            listeners=listeners,
+            started=started,
+            choose=choose,
+            words=words,
         )
     except NothingToDo:
         with Journal.of(here.repository) as journal:

@@ -12,8 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from architect_parallel.backends.redaction import Redactor
-from architect_parallel.domain import Limits
-from architect_parallel.supervision.messages import Exited, Gone, Launch, Output, SpawnFailed, Started, Stream
+from architect_parallel.domain import Limits, Reason
+from architect_parallel.supervision import cgroups
+from architect_parallel.supervision.messages import (
+    Exhausted,
+    Exited,
+    Gone,
+    Launch,
+    Output,
+    SpawnFailed,
+    Started,
+    Stream,
+)
 from architect_parallel.supervision.monitor import Sampler, WatchedProcess
 from architect_parallel.supervision.output import Tail
 from architect_parallel.supervision.process import CHUNK_BYTES, SLICE_S, Supervised, start_supervised
@@ -27,12 +37,14 @@ OnStarted = Callable[[int, int], None]
 
 @dataclass(slots=True, kw_only=True)
 class ProcessFacts:
-    """The facts about a program, as far as it has come; complete when `consume` returns."""
+    """The facts about a program, as far as it has come. Complete when `consume` returns."""
 
     exit_code: int | None = None
     """Negative means killed by that signal. `None` means that the program did not start or its end is unknown."""
     spawn_error: str | None = None
     """Why the program could not be started, in one line. `None` means that it was."""
+    exhausted: bool = False
+    """The kernel killed it for its use of memory."""
     leaked: int | None = None
     """See `Gone`, as for the next two."""
     survivors: int = 0
@@ -66,6 +78,8 @@ def consume(
                     facts.spawn_error = text
                 case Exited(exit_code=code):
                     facts.exit_code = code
+                case Exhausted():
+                    facts.exhausted = True
                 case Gone(leaked=leaked, survivors=survivors, proven=proven):
                     facts.leaked, facts.survivors, facts.proven = leaked, survivors, proven
         on_tick(facts)
@@ -96,7 +110,7 @@ def run_limited(
     on_tick: Callable[[ProcessFacts], None] = lambda facts: None,
     tick_s: float | None = None,
 ) -> LimitedRun | None:
-    """Run a program to its proven end; return `None` when a stop came first and nothing was started.
+    """Run a program to its proven end. Return `None` when a stop came first and nothing was started.
 
     Args:
         on_output: Takes each chunk of output, without secrets.
@@ -104,8 +118,10 @@ def run_limited(
         secrets: Values that are blanked out at the source, so that they reach neither log nor journal nor result.
         on_tick, tick_s: As for `consume`.
     """
+    launch = cgroups.grouped(launch, limits)
     program = stop_token.start(lambda: start_supervised(launch))
     if program is None:
+        cgroups.remove(launch.cgroup)
         return None
     started_s = monotonic_s()
     watched = WatchedProcess(
@@ -114,6 +130,7 @@ def run_limited(
         stop=stop_token.stop,
         started_s=started_s,
         last_output_s=started_s,
+        places=(launch.cwd, *([] if launch.scratch is None else [launch.scratch]), *launch.places),
     )
     redactors: dict[Stream, Redactor] = {"stdout": Redactor(secrets), "stderr": Redactor(secrets)}
 
@@ -133,6 +150,9 @@ def run_limited(
         program.close()
         sampler.forget(watched)
         stop_token.ended()
+        cgroups.remove(launch.cgroup)
+    if facts.exhausted and not watched.is_stopped:
+        watched.end(Reason.MEMORY, f"more than {(limits.memory_bytes or 0) >> 20} MiB")
     for stream, redactor in redactors.items():
         on_output(stream, redactor.finish())
     return LimitedRun(
@@ -167,7 +187,7 @@ def run_command(
 
     Args:
         timeout_s: `None` means no limit.
-        is_cancelled: Called about four times a second; true stops the command.
+        is_cancelled: Called about four times a second. True stops the command.
         tail_bytes: The part of the output that is kept.
     """
     until = None if timeout_s is None else time.monotonic() + timeout_s

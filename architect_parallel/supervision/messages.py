@@ -32,15 +32,15 @@ class Launch:
     """A program without a slash is looked up in the `PATH` of `env`."""
     cwd: Path
     env: Mapping[str, str]
-    """The whole environment; the cookie is added."""
+    """The whole environment. The cookie is added."""
     stdin_file: Path | None = None
     """`None` means /dev/null."""
     polite_signal: signal.Signals = signal.SIGTERM
     """Sent first, to the program's process group."""
     polite_wait_s: float = 2.0
-    """Seconds from the polite signal to SIGTERM for every process; counts towards the grace."""
+    """Seconds from the polite signal to SIGTERM for every process. Counts towards the grace."""
     grace_s: float = 5.0
-    """Seconds from the polite signal to the kill; also used when the launcher dies."""
+    """Seconds from the polite signal to the kill. Also used when the launcher dies."""
     cookie: str = field(default_factory=lambda: secrets.token_hex(16))
     nice: int = 5
     """Added to the niceness, so that a sweep outruns the processes that it sweeps."""
@@ -48,6 +48,10 @@ class Launch:
     """The steps by which the program is contained (`child.cage`). Empty means that it is not contained."""
     scratch: Path | None = None
     """A directory that is removed when the tree is gone, also when the launcher is dead by then."""
+    cgroup: Path | None = None
+    """A control group that the program starts in. It is killed and removed at the end. `None` means none."""
+    places: tuple[Path, ...] = ()
+    """Directories whose files count as the program's, besides `cwd` and `scratch`."""
     gateway: Gateway | None = None
     """Serves the listening sockets that the steps of the cage make. `None` means that they make none."""
 
@@ -61,7 +65,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnFailed:
-    """The program could not be started; only `Gone` follows."""
+    """The program could not be started. Only `Gone` follows."""
 
     message: str
     """The error, in one line for the user."""
@@ -69,7 +73,7 @@ class SpawnFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Bytes as they were printed; cut anywhere."""
+    """Bytes as they were printed. Cut anywhere."""
 
     stream: Stream
     data: bytes
@@ -77,7 +81,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exited:
-    """The program itself ended; processes that it started may live on until `Gone`."""
+    """The program itself ended. Processes that it started may live on until `Gone`."""
 
     exit_code: int
     """Negative means killed by that signal."""
@@ -95,7 +99,12 @@ class Gone:
     survivors: int = 0
     """Number of processes that could not be killed in time (another user's, or stuck in a disk wait)."""
     proven: bool = True
-    """True if the kernel vouches for the count; false after the supervisor was killed or silent, and on macOS."""
+    """True if the kernel vouches for the count. False after the supervisor was killed or silent, and on macOS."""
 
 
-Message = Output | Started | SpawnFailed | Exited | Gone
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted:
+    """The kernel killed the program because its control group was out of memory."""
+
+
+Message = Output | Started | SpawnFailed | Exited | Exhausted | Gone

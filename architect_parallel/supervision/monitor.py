@@ -1,4 +1,4 @@
-"""The shared sampler: one thread that holds every running worker to its time, memory and processes.
+"""The shared sampler: one thread that holds every running worker to its time, memory, processes and disk.
 
 One snapshot of the process table serves all workers of a tick: a snapshot per worker costs over a second of CPU per
 tick at 100 workers, a shared one some milliseconds. Steps, output and money are counted where they arrive, in the
@@ -11,12 +11,15 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from architect_parallel.domain import Limits, Reason
 from architect_parallel.scheduling.limits import Observation, exceeded
 from architect_parallel.supervision import process_table
+from architect_parallel.supervision.disk import DiskWatch
 from architect_parallel.system.clock import monotonic_s
 
 TICK_S = 1.0
@@ -39,12 +42,16 @@ class WatchedProcess:
     started_s: float
     last_output_s: float
     output_bytes: int = 0
+    places: Sequence[Path] = ()
+    """Directories whose files are its own, for the look at a disk that fills up."""
+    began_at_s: float = field(default_factory=time.time)
+    """Wall-clock time of its start."""
     peak_memory_bytes: int | None = None
     """`None` means not measured yet."""
     is_stopped: bool = False
 
     def check(self, now_s: float, memory_bytes: int | None = None, processes: int = 0) -> None:
-        """Stop the program when it exceeds a limit; do nothing once it was stopped."""
+        """Stop the program when it exceeds a limit. Do nothing once it was stopped."""
         self._check(
             Observation(
                 elapsed_s=now_s - self.started_s,
@@ -63,11 +70,15 @@ class WatchedProcess:
     def _check(self, observation: Observation) -> None:
         excess = None if self.is_stopped else exceeded(self.limits, observation)
         if excess is not None:
-            self.is_stopped = True
-            self.stop(excess.reason, excess.detail)
+            self.end(excess.reason, excess.detail)
+
+    def end(self, reason: Reason, detail: str) -> None:
+        """Stop the program."""
+        self.is_stopped = True
+        self.stop(reason, detail)
 
     def next_deadline_s(self) -> float:
-        """Return the monotonic time of the next time limit; infinite without one."""
+        """Return the monotonic time of the next time limit. Infinite without one."""
         if self.is_stopped:
             return math.inf
         by_timeout = self.started_s + (math.inf if self.limits.timeout_s is None else self.limits.timeout_s)
@@ -85,15 +96,20 @@ class Sampler:
         *,
         clock: Callable[[], float] = monotonic_s,
         snapshot: Callable[[], process_table.ProcessTable] = process_table.snapshot,
+        disk: DiskWatch | None = None,
     ) -> None:
+        """Args:
+        disk: Looks after free disk space. `None` means that the disk may fill up.
+        """
         self._clock = clock
         self._snapshot = snapshot
+        self._disk = disk
         self._watched: list[WatchedProcess] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def watch(self, watched: WatchedProcess) -> None:
-        """Begin to watch; return at once."""
+        """Begin to watch. Return at once."""
         with self._changed:
             self._watched.append(watched)
             if self._thread is None:
@@ -102,7 +118,7 @@ class Sampler:
             self._changed.notify()
 
     def forget(self, watched: WatchedProcess) -> None:
-        """Stop watching; a program that is not watched is ignored."""
+        """Stop watching. A program that is not watched is ignored."""
         with self._changed:
             if watched in self._watched:
                 self._watched.remove(watched)
@@ -110,16 +126,19 @@ class Sampler:
 
     def _run(self) -> None:
         next_sample = self._clock() + 0.2
+        next_look = -math.inf if self._disk is not None else math.inf
         while True:
             with self._changed:
                 if not self._watched:
                     self._thread = None
                     return
-                self._changed.wait(self._pause_s(next_sample))
+                self._changed.wait(self._pause_s(min(next_sample, next_look)))
                 watched = list(self._watched)
             now = self._clock()
             for program in watched:
                 program.check(now)
+            if self._disk is not None and now >= next_look:
+                next_look = now + self._look_at_disk(self._disk, watched)
             if now >= next_sample:
                 try:
                     self._measure_memory(watched)
@@ -128,8 +147,16 @@ class Sampler:
                 tight = any(program.limits.memory_bytes is not None for program in watched)
                 next_sample = self._clock() + (TIGHT_TICK_S if tight else TICK_S)
 
-    def _pause_s(self, next_sample: float) -> float:
-        nearest = min([next_sample, *(program.next_deadline_s() for program in self._watched)])
+    def _look_at_disk(self, disk: DiskWatch, watched: list[WatchedProcess]) -> float:
+        """Seconds until the next look."""
+        try:
+            return disk.look(watched)
+        except Exception:  # as for the process table
+            _log.exception("the look at the disk failed")
+            return TICK_S
+
+    def _pause_s(self, next_time: float) -> float:
+        nearest = min([next_time, *(program.next_deadline_s() for program in self._watched)])
         return max(0.005, nearest - self._clock())
 
     def _measure_memory(self, watched: list[WatchedProcess]) -> None:

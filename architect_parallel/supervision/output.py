@@ -14,13 +14,13 @@ from architect_parallel.system.own_files import open_own
 LINE_BYTES = 8 * 2**20
 """A longer line is cut. Agents put whole files into one JSON line, seldom more."""
 LOG_BYTES = 64 * 2**20
-"""The size of the log of one attempt; further output is counted and dropped."""
+"""The size of the log of one attempt. Further output is counted and dropped."""
 TAIL_BYTES = 16 * 2**10
 """The part of stderr that is kept for the error message."""
 
 
 class LineSplitter:
-    """Turns chunks into complete lines of at most `limit` bytes; the rest of a longer line is dropped."""
+    """Turns chunks into complete lines of at most `limit` bytes. The rest of a longer line is dropped."""
 
     def __init__(self, limit: int = LINE_BYTES) -> None:
         self._limit = limit
@@ -73,9 +73,11 @@ class LogFile:
         self._left = limit
         self._file = os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
         self._pending: dict[str, bytes] = {}
+        self.problem: str | None = None
+        """Why the log is not whole. `None` means that it is, up to its limit."""
 
     def write(self, stream: str, data: bytes) -> None:
-        """Log the complete lines of `data`; a part of a line waits for its end, up to 64 KiB."""
+        """Log the complete lines of `data`. A part of a line waits for its end, up to 64 KiB."""
         if self._left <= 0:
             return
         held = self._pending.pop(stream, b"") + data
@@ -96,10 +98,14 @@ class LogFile:
     def _append(self, data: bytes) -> None:
         if not data or self._left <= 0:
             return
-        self._file.write(data[: self._left])
-        self._left -= len(data)
-        if self._left <= 0:
-            self._file.write(b"\n[architect: the log ends here, the output went on]\n")
+        try:
+            self._file.write(data[: self._left])
+            self._left -= len(data)
+            if self._left <= 0:
+                self._file.write(b"\n[architect: the log ends here, the output went on]\n")
+        except OSError as error:  # a full disk: the output still counts, and the worker goes on
+            self._left = 0
+            self.problem = error.strerror or str(error)
 
 
 class Tail:
@@ -115,5 +121,5 @@ class Tail:
 
     @property
     def text(self) -> str:
-        """The kept bytes as text; undecodable ones as replacement characters."""
+        """The kept bytes as text. Undecodable ones as replacement characters."""
         return self._data.decode(errors="replace")

@@ -29,7 +29,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from architect_parallel.supervision.messages import Exited, Gone, Launch, Message, Output, SpawnFailed, Started, Stream
+from architect_parallel.supervision.messages import (
+    Exhausted,
+    Exited,
+    Gone,
+    Launch,
+    Message,
+    Output,
+    SpawnFailed,
+    Started,
+    Stream,
+)
 from architect_parallel.supervision.sweep import COOKIE, forget_guard, start_guard, sweep
 
 CHUNK_BYTES = 65536
@@ -50,14 +60,14 @@ LOST_S = 1.5
 REAP_S = 0.2
 """Seconds that a guard has to exit after `gone`."""
 PROVES_EMPTINESS = sys.platform == "linux"
-"""True if this system can prove that no process of a tree is left; elsewhere group, parentage and cookie are swept."""
+"""True if this system can prove that no process of a tree is left. Elsewhere group, parentage and cookie are swept."""
 LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
-"""Variables that some Python builds need to start; the supervisor gets nothing else of our environment."""
+"""Variables that some Python builds need to start. The supervisor gets nothing else of our environment."""
 SUPERVISOR = Path(__file__).resolve().parent / "child" / "supervisor.py"
 
 
 class Supervised:
-    """A program under supervision. `wait` is for one thread; `stop` and `kill` are for any, at any time.
+    """A program under supervision. `wait` is for one thread. `stop` and `kill` are for any, at any time.
 
     The death of this process stops the tree with the grace of its `Launch`. As a context manager it ends with `close`.
     """
@@ -74,12 +84,12 @@ class Supervised:
         self._agent_pid: int | None = None
         self._ready: list[Message] = []
         self.supervisor_pid: int | None = None
-        """Its descendants are the program's tree; the guard's pid until `Started`. `None` means never started."""
+        """Its descendants are the program's tree. The guard's pid until `Started`. `None` means never started."""
         self.finished = False
         """True once `Gone` has been returned."""
 
     def wait(self, timeout_s: float | None = None) -> list[Message]:
-        """Wait for messages and return them, oldest first; at most one chunk per stream at a time.
+        """Wait for messages and return them, oldest first. At most one chunk per stream at a time.
 
         Returns an empty list after `timeout_s` seconds, and at once after `Gone`. `None` waits without a limit.
         """
@@ -107,7 +117,7 @@ class Supervised:
         self._order("kill\n", 0.0)
 
     def close(self) -> None:
-        """Kill the processes that are left and wait for the end; do nothing after `Gone`."""
+        """Kill the processes that are left and wait for the end. Do nothing after `Gone`."""
         self.kill()
         while not self.finished:
             self.wait()
@@ -212,7 +222,7 @@ class Supervised:
         return chunks
 
     def _receive(self) -> list[Message]:
-        """Receive from the supervisor; the end of the channel means that it died."""
+        """Receive from the supervisor. The end of the channel means that it died."""
         assert self._channel is not None
         try:
             data, descriptors, _, _ = socket.recv_fds(self._channel, CHUNK_BYTES, MOST_LISTENERS)
@@ -232,6 +242,8 @@ class Supervised:
         match fact, numbers:
             case "listening", []:
                 return []
+            case "exhausted", []:
+                return [Exhausted()]
             case "started", [int(agent), int(supervisor)]:
                 self._agent_pid, self.supervisor_pid = agent, supervisor
                 for descriptor in self._pipes:  # not before, so that `Started` comes before any `Output`
@@ -278,7 +290,7 @@ def _ends(messages: list[Message]) -> bool:
 
 
 def _configuration(launch: Launch) -> bytes:
-    """The line that the supervisor reads; `child.channel.Config` documents its fields."""
+    """The line that the supervisor reads. `child.channel.Config` documents its fields."""
 
     def word(text: str | Path) -> str:
         return os.fsencode(text).hex()
@@ -292,6 +304,7 @@ def _configuration(launch: Launch) -> bytes:
         word(f"{COOKIE}={launch.cookie}"),
         word(launch.cwd.absolute()),
         word(launch.scratch or ""),
+        word(launch.cgroup or ""),
         str(len(launch.argv)),
         str(len(launch.cage)),
         *map(word, launch.argv),

@@ -1,6 +1,6 @@
 """The door to the process table: one snapshot of the whole machine, shared by the limits of all workers.
 
-One `snapshot` per tick serves all workers; `psutil.children(recursive=True)` per worker would read the whole table once
+One `snapshot` per tick serves all workers. `psutil.children(recursive=True)` per worker would read the whole table once
 for each. On Linux `/proc/<pid>/stat` is read directly, elsewhere through psutil. A snapshot may be out of date at once,
 so it serves limits and display only: `supervision/child/supervisor.py` decides which processes get a signal.
 """
@@ -22,19 +22,19 @@ class ProcessTable:
     """The parents and children of all processes at one moment."""
 
     children: Mapping[int, tuple[int, ...]]
-    """pid → its children; pids without children are absent."""
+    """pid → its children. Pids without children are absent."""
     resident_bytes: Mapping[int, int]
-    """pid → resident memory; summed over a tree it counts shared pages once per process, so it is an upper bound."""
+    """pid → resident memory. Summed over a tree it counts shared pages once per process, so it is an upper bound."""
 
     def descendants(self, pid: int) -> tuple[int, ...]:
-        """Return all processes below `pid`, parents before their children; empty for an unknown pid."""
+        """Return all processes below `pid`, parents before their children. Empty for an unknown pid."""
         pids = list(self.children.get(pid, ()))
         for child in pids:  # the list grows during the loop
             pids += self.children.get(child, ())
         return tuple(pids)
 
     def resident_sum_bytes(self, pids: Iterable[int]) -> int:
-        """Return an upper bound of `memory_bytes`, at no cost; the exact figure is only needed above a limit."""
+        """Return an upper bound of `memory_bytes`, at no cost. The exact figure is only needed above a limit."""
         return sum(self.resident_bytes.get(pid, 0) for pid in pids)
 
 
@@ -51,7 +51,7 @@ def snapshot() -> ProcessTable:
 
 
 def runs_since(pid: int, time: datetime) -> bool:
-    """Return true if process `pid` is alive and was started before `time`; a later process may reuse the number.
+    """Return true if process `pid` is alive and was started before `time`. A later process may reuse the number.
 
     A difference of a few seconds counts as the same: the clock may have been set.
     """

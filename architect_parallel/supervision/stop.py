@@ -15,7 +15,9 @@ from architect_parallel.domain import Reason
 from architect_parallel.supervision.process import Supervised
 from architect_parallel.system import signals
 
-AGENT_LIMITS = frozenset({Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES})
+AGENT_LIMITS = frozenset(
+    {Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY, Reason.PROCESSES, Reason.DISK}
+)
 """Reasons that end an agent but not what follows it: its work is saved and checked."""
 
 
@@ -40,7 +42,7 @@ class StopToken:
 
     @property
     def detail(self) -> str:
-        """The reason in words; may be empty."""
+        """The reason in words. May be empty."""
         return self._detail
 
     @property
@@ -53,7 +55,7 @@ class StopToken:
         return self._cancelled_by is not None
 
     def child(self) -> StopToken:
-        """Make a token that is cancelled with this one; a stop of the child leaves this one alone."""
+        """Make a token that is cancelled with this one. A stop of the child leaves this one alone."""
         child = StopToken()
         with self._lock:
             self._children.append(child)
@@ -62,7 +64,7 @@ class StopToken:
         return child
 
     def start(self, begin: Callable[[], Supervised]) -> Supervised | None:
-        """Call `begin` and return the process that it started, or `None` after a stop; then `begin` is not called."""
+        """Call `begin` and return the process that it started, or `None` after a stop. Then `begin` is not called."""
         with self._lock:
             if self._reason is not None:
                 return None
@@ -77,7 +79,8 @@ class StopToken:
             if self._reason is None:
                 self._reason, self._detail = reason, detail
             if self._running is not None:
-                self._running.stop()
+                # Who fills the disk gets no grace: the others would run out of space meanwhile.
+                self._running.stop(0.0 if reason is Reason.DISK else None)
             if reason in AGENT_LIMITS:
                 return
             self._cancelled_by = self._cancelled_by or (reason, detail)

@@ -36,7 +36,7 @@ def forget_guard(pid: int) -> None:
 
 
 def sweep(cookie: str, session: int | None = None, *, timeout_s: float) -> int:
-    """Kill every process that carries the cookie or is in the session; return how many remain after `timeout_s`.
+    """Kill every process that carries the cookie or is in the session. Return how many remain after `timeout_s`.
 
     This is the second best way, used when no supervisor is left. A process that left the session and dropped its
     environment is found only if this process is a subreaper, as the `architect` command is.

@@ -13,7 +13,7 @@ def now() -> datetime:
 
 
 def monotonic_s() -> float:
-    """Seconds that never jump; for every limit."""
+    """Seconds that never jump. For every limit."""
     return time.monotonic()
 
 

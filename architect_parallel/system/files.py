@@ -54,6 +54,15 @@ def replace_file(path: Path, data: bytes, *, mode: int | None = None) -> None:
         raise
 
 
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_out(path: Path, data: bytes) -> None:
     """Write `data` to a path of the user's: replace a file as a whole, write to a device or pipe.
 
@@ -266,7 +275,7 @@ def is_locked(path: Path) -> bool:
 
 
 def delete_tree(path: Path) -> None:
-    """Delete a tree that an agent may have written. Modes that forbid it are changed; links are not followed.
+    """Delete a tree that an agent may have written. Modes that forbid it are changed. Links are not followed.
 
     Raises:
         OSError: Something in it cannot be deleted.

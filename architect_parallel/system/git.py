@@ -124,7 +124,7 @@ def open_repository(path: Path) -> Repository:
 
 
 def lender_of(git_dir: Path) -> Path | None:
-    """The common directory of the repository that lent `git_dir` to a worker; `None` means that none did.
+    """The common directory of the repository that lent `git_dir` to a worker. `None` means that none did.
 
     A worker repository is `<common>/architect/runs/<run>/repo/<name>` (`worktrees.worker_repository`).
     """

@@ -9,7 +9,7 @@ configuration of `system.git`, and only git can be started. The differences to p
 - No hook runs, also not at `repo.index.commit()`. `config_reader()` shows the settings that git gets.
 - `is_dirty()`, `diff` and `status` do not look at the files inside submodules: git would run the submodule's programs.
   Submodules can be read and are neither added nor updated. With a submodule checked out, `git add`, `commit`, `merge`
-  and others are refused; `repo.index.add()` and `repo.index.commit()` start no git there.
+  and others are refused. `repo.index.add()` and `repo.index.commit()` start no git there.
 - Path arguments are names, not patterns. `repo.git(no_literal_pathspecs=True).add("*.py")` asks for patterns.
 - While git reads a sealed copy, settings that a git command writes on the way are lost. `repo.config_writer()` and
   `repo.git.config()` write to the file itself.
@@ -190,7 +190,7 @@ class SafeGit(git.Git):
 
 
 def _communicate(process: subprocess.Popen[Any], target: Any, chunk_bytes: int, timeout_s: float | None) -> Any:
-    """stdout and stderr of a process at its end; with a `target` stdout is copied there and the target returned.
+    """stdout and stderr of a process at its end. With a `target` stdout is copied there and the target returned.
 
     A process that takes longer than `timeout_s` is killed with its children. `None` means no limit.
     """

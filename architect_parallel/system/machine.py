@@ -19,6 +19,11 @@ def free_memory_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def memory_bytes() -> int:
+    """The machine's memory in bytes."""
+    return int(psutil.virtual_memory().total)
+
+
 def free_disk_bytes(path: Path) -> int:
     """Free space for this user on the file system of `path`, in bytes."""
     return shutil.disk_usage(path).free
@@ -38,6 +43,13 @@ def open_files_limit() -> int:
     """The most files that this process may have open at the same time."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
+
+
+def raise_open_files_limit() -> None:
+    """Allow this process as many open files as the system lets it have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS names no usable number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def files_we_write() -> set[tuple[int, int]]:

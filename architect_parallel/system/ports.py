@@ -1,7 +1,7 @@
 """Blocks of TCP ports that are free and that no other launcher on this machine gives to a worker.
 
 A launcher holds a lock for each cell of ten ports that its block touches. On Linux the lock is a name of an abstract
-socket: it is valid where the ports are (in the network namespace), for all users, and it ends with the process.
+socket. It is valid where the ports are (in the network namespace) and for all users. It ends with the process.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class ConfiguredPrograms:
 
     def __init__(self, common_dir: Path, list_settings: Callable[[], list[Setting]]) -> None:
         """Args:
-        list_settings: Reads the configuration as it is now; raises GitError where it cannot be read.
+        list_settings: Reads the configuration as it is now. Raises GitError where it cannot be read.
         """
         self._common_dir = common_dir
         self._state_dir = common_dir / "architect"
@@ -80,7 +80,7 @@ class ConfiguredPrograms:
             A list. At the end it holds the keys of program entries that changed meanwhile.
 
         Raises:
-            EnvironmentProblem: The state directory cannot be written; no agent may be started.
+            EnvironmentProblem: The state directory cannot be written. No agent may be started.
             GitError: The configuration cannot be read.
         """
         changed: list[str] = []
@@ -221,7 +221,7 @@ class ConfiguredPrograms:
         return True
 
     def _settled(self) -> ProgramRecord:
-        """The record. One of launchers that were killed is closed; this process's own is as it is in memory."""
+        """The record. One of launchers that were killed is closed. This process's own is as it is in memory."""
         record = self._load()
         if self._held:
             record.known, record.copy = self._held[0][0].known, self._held[0][0].copy

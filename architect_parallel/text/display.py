@@ -103,7 +103,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """`text` in at most `limit` columns, with an ellipsis if it was cut; between words where that loses little.
+    """Cut `text` to `limit` columns, with an ellipsis. It is cut between words where that loses little.
 
     >>> shorten("add logging to the API", 15), shorten("abcdefghij", 5)
     ('add logging to…', 'abcd…')

@@ -16,7 +16,7 @@ class Rule:
     """An allowed host."""
 
     host: str
-    """In lower case; `*.example.com` is every name below it."""
+    """In lower case. `*.example.com` is every name below it."""
     port: int | None = None
     """`None` means any port, and no address of this machine or its network."""
 

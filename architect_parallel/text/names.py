@@ -19,6 +19,9 @@ DEFAULT_MODEL = "default"
 SHORTEST_RUN_END = 4
 """Least characters of the end of a run id that select the run: the length of its random part."""
 
+LABEL_PATTERN = "^(?!agent$|backend-)[A-Za-z][A-Za-z0-9._-]{0,63}$"
+"""A label of a host. `agent` and `backend-NAME` are those that every host has."""
+
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+\[\]][A-Za-z0-9._:/@+\[\]-]{0,127}", re.ASCII)
 _SESSION = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -52,6 +55,22 @@ def read_identifier(name: str) -> str:
     """Return `name` if it can name a backend or an agent. Raises `ValueError` with what is allowed."""
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError("must be letters, digits and ._-, at most 64, beginning with a letter or digit")
+    return name
+
+
+def read_label(name: str) -> str:
+    """Return `name` if a host can have it as a label and a task can need it.
+
+    Raises:
+        ValueError: With what is allowed.
+
+    >>> read_label("gpu")
+    'gpu'
+    """
+    if not re.search(LABEL_PATTERN, name) or name.endswith("\n"):
+        raise ValueError(
+            "must be the name of a label: letters, digits and ._-, not `agent`, not beginning with backend-"
+        )
     return name
 
 

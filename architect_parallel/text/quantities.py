@@ -58,7 +58,7 @@ def read_count(value: Written, *, low: int = 1, high: int | None = None) -> int:
 
 
 def read_duration(value: Written) -> float:
-    """Seconds from `90`, `30s`, `5m` or `1h`; above 0 and at most 7 days.
+    """Seconds from `90`, `30s`, `5m` or `1h`, above 0 and at most 7 days.
 
     >>> read_duration("5m"), read_duration("0.5h"), read_duration(2.5)
     (300.0, 1800.0, 2.5)
@@ -93,7 +93,7 @@ def read_since(value: str, *, now: datetime) -> datetime:
 
 
 def read_size(value: Written, *, low: int = 1) -> int:
-    """Bytes from `512MiB`, `2GiB`, `1GB` or a plain number of bytes; at least `low`. Units in any case.
+    """Bytes from `512MiB`, `2GiB`, `1GB` or a plain number of bytes, at least `low`. Units in any case.
 
     >>> read_size("2GiB"), read_size("1GB"), read_size("1.5KiB")
     (2147483648, 1000000000, 1536)
@@ -135,7 +135,7 @@ def parse_count(text: Written, flag: str, *, low: int = 1, high: int | None = No
     """`read_count` for a flag.
 
     Raises:
-        UsageError: With the flag, the value and what is allowed; `hint` says how to be allowed more.
+        UsageError: With the flag, the value and what is allowed. `hint` says how to be allowed more.
     """
     return _for_flag(lambda: read_count(text, low=low, high=high), text, flag, hint)
 

@@ -1,7 +1,7 @@
 """Compare HEAD, index, refs, stash and settings of a repository with their state at the scan before.
 
 While nothing changes, a scan reads only file times and starts no process. Branches of workers and of merges, and
-remote-tracking refs, are not watched; of keep refs, only moves and deletions are. Branches that an agent made and
+remote-tracking refs, are not watched. Of keep refs, only moves and deletions are. Branches that an agent made and
 visited in its worktree, and stashes made there, are not watched either: the collection of that worker names them.
 
 Reports name the keys of git's configuration that changed, not the values, which may be secrets. `branch.*` is left out

@@ -58,7 +58,7 @@ class AgentRun:
 
     @property
     def output(self) -> str:
-        """The agent's final text; empty when there is none."""
+        """The agent's final text. Empty when there is none."""
         return self.ending.text if self.ending is not None else ""
 
 
@@ -68,7 +68,7 @@ class AgentSession:
 
     backend: Backend
     environ: Mapping[str, str]
-    """The launcher's environment; the agent gets what its backend's allow-list names."""
+    """The launcher's environment. The agent gets what its backend's allow-list names."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     sampler: Sampler = field(default_factory=Sampler)
 
@@ -128,6 +128,8 @@ class AgentSession:
             return output.read(contain(launch), shown_argv(command.argv, request.prompt), secrets, self.sampler)
         finally:
             log_file.close()
+            if log_file.problem is not None:
+                emit(Warned(message=f"the log ends early: {log_file.problem}"))
 
 
 class AgentOutputReader:

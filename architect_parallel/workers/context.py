@@ -28,7 +28,7 @@ class WorkerContext:
     """The run's directory below the git common directory: prompts, logs, private git directories, agents' homes."""
     backends: Mapping[str, Backend]
     environ: Mapping[str, str]
-    """The launcher's environment; each backend gets what its allow-list names."""
+    """The launcher's environment. Each backend gets what its allow-list names."""
     worktrees: WorktreeSettings = field(default_factory=WorktreeSettings)
     checks_env: tuple[str, ...] = ()
     """Names of further variables that checks get."""

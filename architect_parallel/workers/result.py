@@ -147,7 +147,7 @@ def _changed_in_place(spec: WorkerSpec, agent: AgentRun | None) -> int | None:
 
 
 def _denied(spec: WorkerSpec, agent: AgentRun | None) -> tuple[str, ...]:
-    """The tools that the agent was denied; empty for a read-only agent, where a denial is intended."""
+    """The tools that the agent was denied. Empty for a read-only agent, where a denial is intended."""
     if agent is None or agent.ending is None or spec.sandbox_mode is SandboxMode.READ_ONLY:
         return ()
     return agent.ending.denied

@@ -14,7 +14,7 @@ from architect_parallel.scheduling.limits import Observation, exceeded
 from architect_parallel.workers.cost import CostMeter
 
 SHOW_S = 0.1
-"""At most one live line per worker in this many seconds; a flood of output must not become a flood of events."""
+"""At most one live line per worker in this many seconds. A flood of output must not become a flood of events."""
 SLIGHT = 0.01
 """A cost that falls by a smaller share is a correction that needs no warning."""
 
@@ -50,7 +50,7 @@ class UsageMeter:
         self._cost_meter = CostMeter(self.prices)
 
     def take(self, events: Iterable[AgentEvent]) -> None:
-        """Count the agent's events; the next `show` emits what changed."""
+        """Count the agent's events. The next `show` emits what changed."""
         counted = False
         for event in events:
             counted = True
@@ -79,7 +79,7 @@ class UsageMeter:
             self.stop(excess.reason, excess.detail)
 
     def show(self, now_s: float) -> None:
-        """Emit what changed since the last call; the latest line at most every `SHOW_S`."""
+        """Emit what changed since the last call. The latest line at most every `SHOW_S`."""
         steps, usage = self.steps, (self.usage, self.cost)
         session = (self.session_id, self.model or self.token_model)
         old_steps, old_usage, old_session = self._shown or (0, (Usage(), None), (None, None))

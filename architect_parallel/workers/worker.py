@@ -55,10 +55,10 @@ _log = logging.getLogger(__name__)
 
 
 def run_worker(spec: WorkerSpec, context: WorkerContext, sampler: Sampler, stop_token: StopToken, emit: Emit) -> None:
-    """Run one worker in the calling thread; its last event is `WorkerFinished`.
+    """Run one worker in the calling thread. Its last event is `WorkerFinished`.
 
     Raises:
-        KeyError: The worker's backend is gone. No event was emitted then; the caller reports the end.
+        KeyError: The worker's backend is gone. No event was emitted then. The caller reports the end.
     """
     run = WorkerRun(spec, context, sampler, stop_token, emit)
     try:
@@ -196,7 +196,7 @@ class WorkerRun:
         return True
 
     def _take_back(self, lent: WorkerRepository) -> bool:
-        """Take over the agent's commits and give the worktree its registration back; return true on success."""
+        """Take over the agent's commits and give the worktree its registration back. Return true on success."""
         try:
             for warning in lent.take_back(self._spec.run_id, self._spec.number).warnings:
                 self._warn(warning)
@@ -285,7 +285,7 @@ class WorkerRun:
         return request
 
     def _variables(self) -> dict[str, str]:
-        """Variables on top of the agent's environment; for a shell task also those that its text names."""
+        """Variables on top of the agent's environment. For a shell task also those that its text names."""
         spec = self._started_spec
         named = self._context.task_environment(self._backend).of(spec.prompt) if spec.backend == SHELL else {}
         nesting = nesting_variables(self._context.environ, spec.limits)

@@ -1,1 +1,1 @@
-"""Worktrees and branches of workers: created, made ready, read and removed; data safety is decided here."""
+"""Worktrees and branches of workers: created, made ready, read and removed. Data safety is decided here."""

@@ -84,14 +84,14 @@ def prepare(
 
     Args:
         run: Runs one shell command in the worktree to its end.
-        environment: What `run` gives to commands; one that fails then says what it did not get.
+        environment: What `run` gives to commands. One that fails then says what it did not get.
 
     Returns:
         Warnings: what could not be copied, and what the setup changed that will look like the agent's work.
 
     Raises:
         UsageError: See `require_copy_entries`.
-        EnvironmentProblem: A file could not be copied or a command failed; the worktree stays for inspection.
+        EnvironmentProblem: A file could not be copied or a command failed. The worktree stays for inspection.
     """
     require_copy_entries(settings)
     warnings: list[str] = []
@@ -155,7 +155,7 @@ def _whole_directories(source: Path, target: Path, settings: WorktreeSettings, o
 def _wanted(
     source: Path, settings: WorktreeSettings, warnings: list[str], others: Sequence[Path], whole: Collection[str]
 ) -> Iterator[str]:
-    """Untracked paths to copy, relative to `source`; one that ends in `/` is a repository inside this one.
+    """Untracked paths to copy, relative to `source`. One that ends in `/` is a repository inside this one.
 
     Args:
         others: Worktrees. Nothing in them is copied.

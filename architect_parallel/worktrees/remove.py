@@ -127,7 +127,7 @@ def inspect(repository: Repository, path: Path, branch: str, run_id: str, *, con
 def remove_worktree(repository: Repository, *, path: Path, branch: str, run_id: str) -> None:
     """Remove the worktree of run `run_id` and its registration in any state, without reading the content.
 
-    The caller has kept its work. Partial and damaged worktrees are removed too; a missing one is no error.
+    The caller has kept its work. Partial and damaged worktrees are removed too. A missing one is no error.
 
     Raises:
         EnvironmentProblem: It is not this run's, it is locked by `git worktree lock`, or it cannot be moved away.

@@ -319,7 +319,7 @@ def of_worker(repository: Repository, run_dir: Path, spec: WorkerSpec) -> Worker
 
 
 def settle(repository: Repository, run_dir: Path, spec: WorkerSpec) -> tuple[str, ...]:
-    """Take back what the launcher of `spec` left in the worker repository when it was killed; return the warnings.
+    """Take back what the launcher of `spec` left in the worker repository when it was killed. Return the warnings.
 
     Raises:
         GitError, EnvironmentProblem: As `take_back`.

@@ -90,3 +90,15 @@ def test_nothing_of_the_page_is_left_out_when_it_is_live(repository: Repository)
         "<meta name="
     )[2]
     assert rest == render(run_material).partition("<meta name=")[2]
+
+
+def test_the_index_of_runs_fits_a_phone(watch: Callable[..., Watched], repository: Repository) -> None:
+    with Journal.open(repository.state_dir) as journal:
+        begin_run(repository, journal, "20260102-030405-abcd").die()
+        with serve(repository, journal, "latest", port=0) as server:
+            page = watch(console=False).page
+            page.set_viewport_size({"width": 400, "height": 700})
+            page.goto(server.address.replace("/?", "/runs?"))
+            box = page.locator(".scroll").first
+            assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+            expect(page.locator(".runs .task")).to_be_in_viewport(ratio=1)

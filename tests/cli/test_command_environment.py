@@ -29,9 +29,11 @@ def test_a_check_gets_the_variable_it_names(architect: Architect) -> None:
 
 def test_a_check_that_reads_one_by_other_means_says_what_it_did_not_get(architect: Architect, trusted: Path) -> None:
     check = ("--check", "printenv DATABASE_URL")
-    answer = architect("parallel", "true", *SHELL, *check, env={"DATABASE_URL": URL})
+    answer = architect("parallel", "true", *SHELL, "--workers", "2", *check, env={"DATABASE_URL": URL})
     assert answer.code == 1
     (said,) = warnings(answer)
+    assert answer.err.count("did not reach") == 1  # both results have the warning, which is shown once
+    assert said in answer.json["results"][1]["warnings"]
     assert "did not reach 'printenv DATABASE_URL' (DATABASE_URL" in said
     assert said.endswith("to pass one: checks_env: [DATABASE_URL]")
     assert URL not in answer.out + answer.err

@@ -89,6 +89,27 @@ def test_a_terminal_has_fitting_tables_and_colours_as_configured(
     assert "\x1b[31m" in written("always", NO_COLOR="1")
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (
+            ("paralell",),
+            "architect: No such command 'paralell'. Did you mean 'parallel',\n  'parallel-cleanup'?\n  try:",
+        ),
+        (("config", "show"), "parallel_runs.model                 null"),
+    ],
+)
+def test_a_narrow_terminal_breaks_no_word(checkout: Path, words: tuple[str, ...], shown: str) -> None:
+    terminal = Terminal(checkout, *words, columns=72, rows=80)
+    try:
+        terminal.ends()
+        terminal.shows(shown)
+        lines = [line for line in terminal.written.decode().splitlines() if not line.startswith(("  try:", "# "))]
+        assert max(map(columns, lines)) <= 72
+    finally:
+        terminal.close()
+
+
 def test_a_log_is_followed_to_the_end_of_the_run(architect: Architect, tmp_path: Path) -> None:
     mark = tmp_path / "go-on"
     task = f"echo one; until [ -e '{mark}' ]; do sleep 0.05; done; echo two"

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from support.console import Architect
+from support.mechanisms import needs_namespaces
 
-from architect_parallel.containment.probe import WITHOUT, problem_with
-from architect_parallel.domain import Mechanism
-
-needs_namespaces = pytest.mark.skipif(
-    problem_with(Mechanism.NAMESPACES) is not None, reason=f"no namespaces: {problem_with(Mechanism.NAMESPACES)}"
-)
+from architect_parallel.containment.probe import WITHOUT
 
 
 @needs_namespaces
@@ -22,11 +17,11 @@ def test_the_doctor_says_what_can_be_had_and_by_what(architect: Architect) -> No
 
 
 def test_the_doctor_says_when_nothing_can_be_had(architect: Architect) -> None:
-    answer = architect("doctor", "--json", env={WITHOUT: "namespaces,landlock"})
+    answer = architect("doctor", "--json", env={WITHOUT: "namespaces,bwrap,landlock"})
     (finding,) = [finding for finding in answer.json["findings"] if finding["check"] == "sandbox"]
     assert (answer.code, finding["level"]) == (0, "note")
     assert "agents cannot be contained: namespaces: switched off" in finding["text"]
-    assert architect("doctor", "--sandbox", env={WITHOUT: "namespaces,landlock"}).code == 3
+    assert architect("doctor", "--sandbox", env={WITHOUT: "namespaces,bwrap,landlock"}).code == 3
 
 
 @needs_namespaces

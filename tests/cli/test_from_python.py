@@ -1,12 +1,9 @@
-"""The Python API as the guide shows it, and results as GitPython objects."""
+"""Results as GitPython objects, from Python. `test_documents.py` runs the example of `docs/python.md`."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +13,6 @@ from architect_parallel.domain import WorkerResult
 from architect_parallel.event_json import from_plain, to_plain
 from architect_parallel.journal import Journal
 from architect_parallel.system.git import open_repository as find_repository
-
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide.md"
 
 
 def test_the_result_of_a_worker_answers_with_gitpython_objects(checkout: Path, architect: Architect) -> None:
@@ -40,17 +35,3 @@ def test_the_result_of_a_worker_answers_with_gitpython_objects(checkout: Path, a
     assert len(worker.diff()) == 2
     with pytest.raises(ValueError, match="worker 2 has no saved work"):
         dataclasses.replace(failed, diff=None).commit()
-
-
-def test_the_example_in_the_guide_runs(checkout: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
-    models = 'tasks=["fix the failing test"], models=["gpt-4o", "claude-sonnet-4-6"]'
-    assert models in example
-    code = example.replace(models, 'tasks=["echo new > new.txt"], backend="shell", workers=1')
-    done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        "1 success 0.0 ['new.txt']",
-        "architect: echo new > new.txt",
-        "A new.txt",
-        "['architect/parallel-1', 'main'] False",
-    ]

@@ -36,7 +36,9 @@ def configured(architect: Architect, env: dict[str, str]) -> tuple[object, objec
 
 
 def test_questions_and_answers(terminal: Terminal, architect: Architect, env: dict[str, str], checkout: Path) -> None:
-    terminal.shows("not ready: gemini: ", "Which agent runs tasks when none is named?", "  1  claude", "  2  codex")
+    terminal.shows(
+        "Not ready here: architect, gemini", "Which agent runs tasks when none is named?", "  1  claude", "  2  codex"
+    )
     terminal.type(b"2\n")
     terminal.shows("Where do worktrees go?", "  1  in the repository")
     terminal.type(b"2\n")

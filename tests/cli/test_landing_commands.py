@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.console import Answer, Architect, running_with, wait_until
 from support.landing_runs import commit, everything, write
+from support.mechanisms import needs_namespaces
 from support.repositories import git
 
 
@@ -147,6 +148,23 @@ def test_a_resolver_has_the_modes_of_its_profile(resolving: Callable[..., Answer
     words = (tmp_path / "argv").read_text().splitlines()
     assert words[words.index("--permission-mode") + 1] == "acceptEdits"
     assert "--dangerously-skip-permissions" not in words
+
+
+@needs_namespaces
+def test_a_resolver_is_contained_as_the_command_line_says(resolving: Callable[..., Answer], home: Path) -> None:
+    script = f"{BOTH}; echo x > ~/planted"
+    answer = resolving(script, "--json", "--sandbox", "write")
+    assert (answer.code, answer.json["merged"]) == (0, [1]), answer.err
+    assert not (home / "planted").exists()
+
+
+def test_the_sandbox_of_a_merge_is_that_of_its_resolver(architect: Architect, checkout: Path) -> None:
+    assert architect("parallel", "--backend", "shell", "echo x > x", "--workers", "1").code == 0
+    answer = architect("merge", "latest", "1", "--sandbox", "write")
+    assert (answer.code, answer.err.splitlines()[0]) == (
+        2,
+        "architect: --sandbox, --network and --allow-host need --resolve",
+    )
 
 
 def test_a_profile_that_may_only_read_resolves_nothing(

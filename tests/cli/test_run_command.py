@@ -79,6 +79,7 @@ def test_one_object_tells_all(tree: Path) -> None:
         "error": None,
         "retry_after": None,
         "warnings": [],
+        "sandbox": None,
     }
     assert (tree / "out.txt").read_text() == "say hi"
     assert b"writing" in done.stderr, "progress, so that an idle limit sees life"

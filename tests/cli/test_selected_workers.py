@@ -30,6 +30,7 @@ def test_run_is_optional_and_a_worker_has_three_names(architect: Architect, ran:
         assert architect("diff", *words).out == first, words
     assert "+0" in architect("diff", "architect/parallel-1").out
     assert architect("logs", "second").out == "two\n"
+    assert architect("logs").out == "==> worker-1 (first) <==\none\n==> worker-2 (second) <==\ntwo\n"
     assert architect("report").out == architect("report", ran).out
     assert architect("compare").out == architect("compare", ran).out
 

@@ -184,8 +184,8 @@ def full_state(architect: Architect, mount_table: None) -> Iterator[Path]:
         pytest.skip("only root can mount a small file system")
     try:
         assert sh(RUN, architect.cwd).code == 0
-        with (state / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
-            while ballast.write(bytes(4096)):
+        with (state / "filling").open("wb", buffering=0) as filling, contextlib.suppress(OSError):
+            while filling.write(bytes(4096)):
                 pass
         yield state
     finally:

@@ -20,13 +20,13 @@ import pytest
 
 from architect_parallel.domain import AgentProfile, RunPlan, RunStatus, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, NothingToDo, UsageError
-from architect_parallel.events import AgentOutput, RunFinished, RunResumed, RunStarted, StepTaken, Warned
+from architect_parallel.events import AgentOutput, EventSource, RunFinished, RunResumed, RunStarted, StepTaken, Warned
 from architect_parallel.journal import Journal
 
 APPENDER = """
 import os, sys
 from pathlib import Path
-from architect_parallel.events import StepTaken
+from architect_parallel.events import EventSource, StepTaken
 from architect_parallel.journal import Journal
 journal = Journal.open(Path(sys.argv[1]))
 for n in range(1, 100_000):
@@ -317,6 +317,39 @@ def test_event_that_does_not_decode_is_named(tmp_path: Path) -> None:
             journal.recorded("run")
 
 
+def _make_version_1(state_dir: Path) -> None:
+    with sqlite3.connect(state_dir / "runs.db") as database:
+        database.execute("DROP TABLE cursors")
+        database.execute("DROP TABLE ended")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+
+
+def test_journal_of_version_1_is_read_as_it_is_and_grows_with_the_next_event(tmp_path: Path) -> None:
+    with Journal.open(tmp_path) as journal:
+        journal.append([("run", 1, StepTaken(steps=1))])
+    _make_version_1(tmp_path)
+    before = (tmp_path / "runs.db").read_bytes()
+    with Journal.open(tmp_path) as journal:
+        assert [entry.event for entry in journal.recorded("run")] == [StepTaken(steps=1)]
+        assert journal.cursors("run") == {}
+    assert (tmp_path / "runs.db").read_bytes() == before
+    with Journal.open(tmp_path) as journal:
+        journal.append([("run", 1, StepTaken(steps=2))], [("run", EventSource("host", 7))])
+    with Journal.open(tmp_path) as journal:
+        assert [entry.event for entry in journal.recorded("run")] == [StepTaken(steps=1), StepTaken(steps=2)]
+        assert journal.cursors("run") == {"host": 7}
+
+
+def test_cursor_of_a_host_moves_with_the_events_and_never_back(tmp_path: Path) -> None:
+    with Journal.open(tmp_path) as journal:
+        journal.append([("run", 1, StepTaken(steps=1))], [("run", EventSource("a", 3)), ("run", EventSource("b", 1))])
+        journal.append([], [("run", EventSource("a", 2)), ("other", EventSource("a", 9))])
+        assert journal.cursors("run") == {"a": 3, "b": 1}
+        journal.forget("run")
+        assert (journal.cursors("run"), journal.cursors("other")) == ({}, {"a": 9})
+
+
 def test_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with Journal.open(tmp_path) as journal:
         journal.append([("run", 1, StepTaken(steps=1))])
@@ -341,7 +374,7 @@ FILLER = """
 import resource, sys
 from pathlib import Path
 from architect_parallel.errors import EnvironmentProblem
-from architect_parallel.events import StepTaken, Warned
+from architect_parallel.events import EventSource, StepTaken, Warned
 from architect_parallel.journal import Journal
 journal = Journal.open(Path(sys.argv[1]))
 journal.append([("run", 1, StepTaken(steps=1))])

@@ -61,7 +61,7 @@ def packed(journal: Journal) -> set[str]:
 def make_plain(journal: Journal) -> None:
     """Make the journal one of the version before runs were packed."""
     with closing(sqlite3.connect(journal.path)) as database:
-        database.executescript("DROP TABLE ended; PRAGMA user_version = 1;")
+        database.executescript("DROP TABLE ended; DROP TABLE cursors; PRAGMA user_version = 1;")
 
 
 def test_a_packed_run_reads_as_before(journal: Journal, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from architect_parallel.events import (
     RunStarted,
     UsageReported,
     WorkerFinished,
+    WorkerPlaced,
     WorkerStarting,
 )
 from architect_parallel.hosts.base import Emit, Target
@@ -127,6 +128,11 @@ class FakeHost:
             status = Status.CANCELED
         self._now -= 1
         self._emit(spec.worker_id, WorkerFinished(result=result_of(spec, status, reason or self.reason)))
+
+    def placed(self, worker_id: int, event: WorkerPlaced) -> None: ...
+
+    def attached(self) -> Sequence[int]:
+        return ()
 
     def check_base(self, order: BaselineOrder) -> None:
         raise AssertionError("no worker here has checks")
@@ -303,7 +309,7 @@ def test_a_journal_that_fails_ends_the_run_and_stops_every_worker(
     started = Started(journal, plan(4), behave)
     append = journal.append
 
-    def full(entries: list[tuple[str, int | None, Event]]) -> list[Recorded]:
+    def full(entries: list[tuple[str, int | None, Event]], sources: object = ()) -> list[Recorded]:
         if any(isinstance(event, UsageReported) for _, _, event in entries):
             raise EnvironmentProblem("the disk is full")
         return append(entries)

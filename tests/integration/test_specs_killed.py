@@ -28,7 +28,7 @@ from architect_parallel.domain import (
     Status,
     WorkerSpec,
 )
-from architect_parallel.events import Recorded, RunResumed, RunStarted, WorkerFinished, WorkerStarting
+from architect_parallel.events import Recorded, RunResumed, RunStarted, WorkerFinished, WorkerPlaced, WorkerStarting
 from architect_parallel.hosts.base import Emit, Target
 from architect_parallel.journal import Journal
 
@@ -56,6 +56,11 @@ class InstantHost:
     def stop(self, target: Target, reason: Reason, detail: str = "") -> None: ...
 
     def kill(self, target: Target) -> None: ...
+
+    def placed(self, worker_id: int, event: WorkerPlaced) -> None: ...
+
+    def attached(self) -> Sequence[int]:
+        return ()
 
     def check_base(self, order: BaselineOrder) -> None: ...
 

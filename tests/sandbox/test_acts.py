@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.mechanisms import needs_bwrap, needs_landlock, needs_namespaces
 
-from architect_parallel.containment import landlock
-from architect_parallel.containment.probe import WITHOUT, problem_with
-from architect_parallel.domain import Mechanism
+from architect_parallel.containment import bwrap, landlock
+from architect_parallel.containment.probe import WITHOUT
 
 HERE = Path(__file__).resolve().parent
 SOMEBODY = 54321
@@ -41,12 +41,6 @@ LANDLOCK_GAPS = (
 LEAST = {"root": 70, "user": 55}
 """Acts that must succeed in the control: fewer would prove little."""
 
-needs_namespaces = pytest.mark.skipif(
-    problem_with(Mechanism.NAMESPACES) is not None, reason=f"no namespaces: {problem_with(Mechanism.NAMESPACES)}"
-)
-needs_landlock = pytest.mark.skipif(
-    problem_with(Mechanism.LANDLOCK) is not None, reason=f"no Landlock: {problem_with(Mechanism.LANDLOCK)}"
-)
 IDENTITIES = ["root", "user"] if os.geteuid() == 0 else ["user"]
 
 
@@ -122,10 +116,23 @@ def test_no_act_gets_through(identity: str, level: str, network: str) -> None:
     assert held.acts.keys() == tried(identity, "--sandbox", "off").acts.keys()
 
 
+@needs_bwrap
+@pytest.mark.parametrize("identity", IDENTITIES)
+@pytest.mark.parametrize(("level", "network"), [("write", "open"), ("closed", "none")])
+def test_bwrap_holds_the_same(identity: str, level: str, network: str) -> None:
+    held = tried(identity, "--sandbox", level, "--network", network, without="namespaces")
+    assert held.envelope["sandbox"] == {
+        "level": level, "mechanism": "bwrap", "network": network, "gaps": list(bwrap.GAPS), "denied": [],
+    }  # fmt: skip
+    assert held.through() == (NETWORK if network == "open" else set()) | (READING if level == "write" else set())
+    broken = {name: outcome for name, outcome in held.work.items() if outcome != "done"}
+    assert broken.keys() <= {"use_cache_at_home", "use_nested_sandbox"}, broken
+
+
 @needs_landlock
 @pytest.mark.parametrize("identity", IDENTITIES)
 def test_landlock_holds_all_but_its_named_gaps(identity: str) -> None:
-    held = tried(identity, "--sandbox", "write", without="namespaces")
+    held = tried(identity, "--sandbox", "write", without="namespaces,bwrap")
     assert held.envelope["sandbox"]["mechanism"] == "landlock"
     assert held.envelope["sandbox"]["gaps"] == list(landlock.gaps())
     assert held.through() - LANDLOCK_GAPS == set()

@@ -9,15 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 from support.console import Architect
+from support.mechanisms import needs_bwrap, needs_namespaces
 
 from architect_parallel.containment.egress import Proxy
-from architect_parallel.containment.probe import problem_with
-from architect_parallel.domain import Mechanism
+from architect_parallel.containment.probe import WITHOUT
 from architect_parallel.text.hosts import Rule, read_rule
 
-needs_namespaces = pytest.mark.skipif(
-    problem_with(Mechanism.NAMESPACES) is not None, reason=f"no namespaces: {problem_with(Mechanism.NAMESPACES)}"
-)
 FETCH = """python3 - <<'END'
 import socket, urllib.request
 def attempt(name, act):
@@ -61,8 +58,15 @@ def lines(output: str) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
 
 
-@needs_namespaces
-def test_named_hosts_are_reached_and_no_others(architect: Architect, ports: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "without",
+    [pytest.param("", marks=needs_namespaces), pytest.param("namespaces", marks=needs_bwrap)],
+    ids=["namespaces", "bwrap"],
+)
+def test_named_hosts_are_reached_and_no_others(
+    architect: Architect, ports: tuple[int, int], without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WITHOUT, without)
     named, other = ports
     task = FETCH.replace("{named}", str(named)).replace("{other}", str(other))
     words = ("parallel", task, "--backend", "shell", "--workers", "1", "--sandbox", "write", "--json")

@@ -37,7 +37,7 @@ class WorkerChanges:
     Also `patch`, its offset and length in the unpacked patches, or `omitted`, the reason why there is none."""
     packed: str = ""
     problem: str = ""
-    """Why no changes can be shown; empty if they can."""
+    """Why no changes can be shown. Empty if they can."""
 
     @property
     def omitted_patches(self) -> int:

@@ -45,7 +45,7 @@ def shown(text: str) -> str:
 
 
 def cost(usd: float | None) -> str:
-    """USD, with more digits for small amounts; `?` if unknown."""
+    """USD, with more digits for small amounts. `?` if unknown."""
     if usd is None:
         return "?"
     return f"${usd:.2f}" if usd >= 10 or usd == 0 else f"${usd:.4f}" if usd < 0.1 else f"${usd:.3f}"
@@ -95,7 +95,7 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def mebibytes(size: int | None) -> str:
-    """`200 MiB`; empty if unknown."""
+    """`200 MiB`. Empty if unknown."""
     return f"{size / 2**20:,.0f} MiB" if size else ""
 
 
@@ -116,7 +116,7 @@ def status_name(status: Status) -> str:
 
 
 def failure_reason(result: WorkerResult) -> str:
-    """The reason, if it says more than the status; empty after a success."""
+    """The reason, if it says more than the status. Empty after a success."""
     is_known = result.status is Status.SUCCESS or str(result.reason) == str(result.status)
     return "" if is_known else reason_words(result)
 

@@ -45,7 +45,7 @@ def page(material: Material, *, events: str | None = None, index: str | None = N
     """Return the document.
 
     Args:
-        events: The address of the event stream on the page's own origin; `None` means a page that does not change.
+        events: The address of the event stream on the page's own origin. `None` means a page that does not change.
         index: The address of the list of all runs, on the same origin. `None` means that there is none.
         state: The state of the run that the page shows, as the event stream names it.
     """
@@ -106,7 +106,7 @@ def _title(run: RunResult) -> str:
 
 
 def policy(*, live: bool) -> str:
-    """Return the Content-Security-Policy: the page's own script and style; if `live`, also requests to its origin."""
+    """Return the Content-Security-Policy: the page's own script and style. If `live`, also requests to its origin."""
     rules = [
         "default-src 'none'",
         f"script-src '{_hash(_script())}'",

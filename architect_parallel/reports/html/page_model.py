@@ -24,7 +24,7 @@ class Progress:
     phase: str
     steps: int
     cost: float | None
-    """USD so far; `None` means unknown."""
+    """USD so far. `None` means unknown."""
 
 
 class Present:
@@ -59,7 +59,7 @@ class Present:
 
     @cached_property
     def common_task(self) -> str | None:
-        """The task of all workers; `None` if they have different ones."""
+        """The task of all workers. `None` if they have different ones."""
         tasks = {spec.prompt for spec in self.result.planned}
         return next(iter(tasks)) if len(tasks) == 1 else None
 
@@ -88,7 +88,7 @@ class Present:
 
     @property
     def cost_text(self) -> str:
-        """The cost of all workers so far; `+ ?` if that of some is unknown."""
+        """The cost of all workers so far. `+ ?` if that of some is unknown."""
         costs = [result.cost for result in self.result.results if result.started_at is not None]
         costs += [progress.cost for progress in self.progress.values()]
         known = sum(cost for cost in costs if cost is not None)
@@ -113,7 +113,7 @@ class Present:
 
     @property
     def verdict(self) -> str:
-        """Why no worker leads; empty if one does."""
+        """Why no worker leads. Empty if one does."""
         run = self.result
         if not run.results:
             return "No worker has ended yet."
@@ -134,12 +134,12 @@ class Present:
         return ", ".join(detail for detail in details if detail)
 
     def share_of_cost(self, cost: float | None) -> float | None:
-        """As a share of the most expensive worker's cost; `None` if no worker cost anything."""
+        """As a share of the most expensive worker's cost. `None` if no worker cost anything."""
         highest = max((result.cost or 0.0 for result in self.result.results), default=0.0)
         return (cost or 0.0) / highest if highest else None
 
     def share_of_duration(self, seconds: float) -> float | None:
-        """As a share of the slowest worker's time; `None` if no worker took any."""
+        """As a share of the slowest worker's time. `None` if no worker took any."""
         longest = max((result.duration for result in self.result.results), default=0.0)
         return seconds / longest if longest else None
 

@@ -27,7 +27,7 @@ def transcript(run_dir: Path, spec: WorkerSpec, max_characters: int) -> tuple[st
     """Pack the output of a worker's agents into at most `max_characters` characters.
 
     Returns:
-        The packed output and its unpacked size in characters; `("", 0)` without output or without log files.
+        The packed output and its unpacked size in characters. `("", 0)` without output or without log files.
     """
     try:
         logs = log_files(run_dir, spec.worker_id)

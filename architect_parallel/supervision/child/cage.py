@@ -18,23 +18,25 @@ LIBC = ctypes.PyDLL(None, use_errno=True)
 
 AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
 OPEN_TREE, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
-"""Numbers of system calls; the same on every architecture, as all from 424 on."""
+"""Numbers of system calls. The same on every architecture, as all from 424 on."""
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 CLONE, OPEN_CLOEXEC = 1, 0o2000000
 TREE_OF_PATH, TREE_OF_DESCRIPTOR = AT_RECURSIVE | CLONE | OPEN_CLOEXEC, AT_EMPTY_PATH
 MOVE_FROM_DESCRIPTOR = 4
 RDONLY, NOSUID, NODEV = 1, 2, 4
-"""`MOUNT_ATTR_*`; the flags of mount(2) have the same values."""
+"""`MOUNT_ATTR_*`. The flags of mount(2) have the same values."""
 NOEXEC = 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 NEW_USER, NEW_NET = 0x10000000, 0x40000000
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 24, 22, 38
-RLIMIT_CORE, RLIMIT_NPROC = 4, 6
+RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_NOFILE = 4, 6, 7
+MOST_OPEN_FILES = 65536
+"""Of each process."""
 
 
 class CageError(Exception):
-    """A step failed; the text says which and why."""
+    """A step failed. The text says which and why."""
 
 
 class Cage:
@@ -113,6 +115,7 @@ class Cage:
                     flags = MS_REMOUNT | MS_BIND | RDONLY | NOSUID | NODEV | NOEXEC
                     check(LIBC.mount(None, path, None, flags, None), f"seal {path!r}")
         set_limit(RLIMIT_CORE, 0)
+        set_limit(RLIMIT_NOFILE, MOST_OPEN_FILES)
         for (count,) in self.words(b"processes"):
             set_limit(RLIMIT_NPROC, int(count))
         LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -242,12 +245,12 @@ def set_limit(number: int, value: int) -> None:
     limits = (ctypes.c_uint64 * 2)()
     LIBC.getrlimit(number, ctypes.byref(limits))
     if value < limits[1]:
-        limits[0] = limits[1] = value
+        limits[0], limits[1] = min(limits[0], value), value
         check(LIBC.setrlimit(number, ctypes.byref(limits)), "setrlimit")
 
 
 def drop_capabilities(kept: int) -> None:
-    """Keep no capability but those of the bit set `kept`; a program that is started later can have no other one."""
+    """Keep no capability but those of the bit set `kept`. A program that is started later can have no other one."""
     for number in range(64):
         if not kept >> number & 1 and LIBC.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) < 0:
             if ctypes.get_errno() == errno.EINVAL:

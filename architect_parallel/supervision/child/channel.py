@@ -13,13 +13,15 @@ class Config:
     """The program to start, and how to stop it.
 
     The line holds, with one space between: niceness, polite signal, polite wait and grace in seconds, cookie, working
-    directory, scratch directory, the numbers of words in the argv and of steps of the cage, these words and steps, and
-    name and value of each environment variable. All text is in hexadecimal: paths and values may hold spaces and
-    newlines, and need not be valid in any encoding.
+    directory, scratch directory, control group, the numbers of words in the argv and of steps of the cage, these words
+    and steps, and name and value of each environment variable. All text is in hexadecimal: paths and values may hold
+    spaces and newlines, and need not be valid in any encoding.
     """
 
     def __init__(self, line: str) -> None:
-        nice, polite_signal, polite_wait_s, grace_s, cookie, cwd, scratch, count, step_count, *rest = line.split(" ")
+        nice, polite_signal, polite_wait_s, grace_s, cookie, cwd, scratch, cgroup, count, step_count, *rest = (
+            line.split(" ")
+        )
         words = [bytes.fromhex(word) for word in rest]
         argc = int(count)
         first = argc + int(step_count)
@@ -32,6 +34,8 @@ class Config:
         self.cwd = bytes.fromhex(cwd)
         self.scratch = bytes.fromhex(scratch)
         """A directory to remove when the tree is gone. Empty means none."""
+        self.cgroup = bytes.fromhex(cgroup)
+        """The directory of a control group that the program starts in. Empty means none."""
         self.cookie = bytes.fromhex(cookie)
         self.nice = int(nice)
         self.polite_signal = int(polite_signal)

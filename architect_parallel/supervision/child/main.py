@@ -1,4 +1,4 @@
-"""The guard and the supervisor; `supervision/child/supervisor.py` explains them."""
+"""The guard and the supervisor. `supervision/child/supervisor.py` explains them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 from .channel import Channel, Config
 from .spawn import quiet_streams, set_all_signals, spawn
-from .tree import Tree, become_subreaper, end_tree, hide_memory, remove_tree
+from .tree import Tree, become_subreaper, end_tree, hide_memory, is_exhausted, remove_group, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class Supervisor:
     def __init__(self, config: Config, channel: Channel) -> None:
         self.config = config
         self.channel = channel
-        self.tree = Tree(config.cookie, channel)
+        self.tree = Tree(config.cookie, channel, config.cgroup)
         self.kill_at = INFINITY
-        """When the grace ends; infinite until a stop is ordered."""
+        """When the grace ends. Infinite until a stop is ordered."""
         self.poll = select.poll()
         self.wake, wake_end = os.pipe()
         os.set_blocking(wake_end, False)
@@ -54,7 +54,7 @@ class Supervisor:
         if spawned.problem:
             self.channel.report("spawn_failed", spawned.problem)
             self.channel.report("gone", 0, 0)
-            remove_tree(self.config.scratch)
+            self.clear()
             return
         self.tree.agent, self.tree.keeper, self.tree.status = spawned.agent, spawned.keeper, spawned.status
         if spawned.status is not None:
@@ -74,7 +74,14 @@ class Supervisor:
                 self.tree.send(pid, parent, signal.SIGTERM)
                 self.tree.send(pid, parent, signal.SIGCONT)
             self.pause_while(lambda: not self.tree.empty, INFINITY)
+        if is_exhausted(self.config.cgroup):
+            self.channel.report("exhausted")
         end_tree(self.tree, leaked)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what was made for the program."""
+        remove_group(self.config.cgroup)
         remove_tree(self.config.scratch)
 
     def stop_politely(self) -> None:
@@ -97,7 +104,7 @@ class Supervisor:
         return leaked
 
     def stop(self, grace_s: float) -> None:
-        """Set the end of the grace; a later order can only bring it forward."""
+        """Set the end of the grace. A later order can only bring it forward."""
         self.kill_at = min(self.kill_at, time.monotonic() + grace_s)
 
     def pause_while(self, condition: Callable[[], bool], until: float) -> None:
@@ -106,7 +113,7 @@ class Supervisor:
             self.pause(until)
 
     def pause(self, until: float) -> None:
-        """Sleep until an event, `until`, or the end of the grace; then take orders and reap."""
+        """Sleep until an event, `until`, or the end of the grace. Then take orders and reap."""
         left_s = min(until, self.kill_at) - time.monotonic()
         timeout_ms = None if left_s == INFINITY else max(0, int(left_s * 1000) + 1)
         for descriptor, _ in self.poll.poll(timeout_ms):
@@ -142,7 +149,8 @@ def guard(supervisor: int, config: Config, channel: Channel) -> None:
             break
         os.kill(supervisor, signal.SIGCONT)
     if status != 0:
-        end_tree(Tree(config.cookie, channel), None)
+        end_tree(Tree(config.cookie, channel, config.cgroup), None)
+        remove_group(config.cgroup)
         remove_tree(config.scratch)
 
 

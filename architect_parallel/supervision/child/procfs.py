@@ -1,4 +1,4 @@
-"""The kernel's view of processes right now; any of it may be out of date a moment later."""
+"""The kernel's view of processes right now. Any of it may be out of date a moment later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LINUX = sys.platform == "linux"
 
 
 def parent_and_state(pid: int) -> tuple[int, str]:
-    """Parent pid and state letter; (0, "X") when there is no such process."""
+    """Parent pid and state letter. (0, "X") when there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             fields = file.read(512).rpartition(b")")[2].split(None, 2)
@@ -19,7 +19,7 @@ def parent_and_state(pid: int) -> tuple[int, str]:
 
 
 def alive(pid: int) -> bool:
-    """Return true if it runs; a zombie does not, unless only its first thread has ended."""
+    """Return true if it runs. A zombie does not, unless only its first thread has ended."""
     if not LINUX:
         return True  # it was just listed
     state = parent_and_state(pid)[1]
@@ -30,7 +30,7 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """Return the children of `pid`; empty when it is gone.
+    """Return the children of `pid`. Empty when it is gone.
 
     Raises:
         NotImplementedError: The kernel cannot list them (no CONFIG_PROC_CHILDREN, no /proc).
@@ -49,7 +49,7 @@ def children(pid: int) -> list[int]:
 
 
 def parents() -> dict[int, int]:
-    """pid → parent pid of every process of the machine; the slow way."""
+    """pid → parent pid of every process of the machine. The slow way."""
     if LINUX:
         return {int(name): parent_and_state(int(name))[0] for name in os.listdir("/proc") if name.isdecimal()}
     with os.popen("/bin/ps -axo pid=,ppid=") as listing:
@@ -80,7 +80,7 @@ def carries(pid: int, cookie: bytes) -> bool:
 
 
 def carriers(cookie: bytes) -> list[int]:
-    """Pids of all processes with the cookie; empty where there is no /proc."""
+    """Pids of all processes with the cookie. Empty where there is no /proc."""
     if not LINUX:
         return []
     return [int(name) for name in os.listdir("/proc") if name.isdecimal() and carries(int(name), cookie)]

@@ -40,9 +40,12 @@ def spawn(config: Config, channel: int) -> Spawned:
         return Spawned(problem=f"cannot start a process: {error.strerror}")
     if pid == 0:
         try:
-            if config.cage:
+            if config.cgroup:
+                enter_group(config.cgroup)
+            is_wrapped = config.cage == [b"wrapped"]
+            if config.cage and not is_wrapped:
                 enter_cage(config, channel, reports_end, status_end)
-            become_agent(config)
+            become_agent(config, channel if is_wrapped else None)
         except BaseException as error:
             report(reports_end, explain(config, error))
         finally:
@@ -71,6 +74,12 @@ def spawn(config: Config, channel: int) -> Spawned:
     if has_keeper:
         os.close(status)
     return Spawned(problem=problem)
+
+
+def enter_group(group: bytes) -> None:
+    descriptor = os.open(group + b"/cgroup.procs", os.O_WRONLY)
+    os.write(descriptor, b"0")
+    os.close(descriptor)
 
 
 def enter_cage(config: Config, channel: int, reports_end: int, status_end: int) -> None:
@@ -124,9 +133,20 @@ def read_all(descriptor: int) -> str:
     return b"".join(parts).decode()
 
 
-def become_agent(config: Config) -> None:
+def become_agent(config: Config, channel: int | None) -> None:
+    """Become the program.
+
+    Args:
+        channel: It starts the agent by itself (`inside.py`), gets the channel as descriptor 3, and must not die of a
+            polite signal before the agent does. `None` means that it is the agent.
+    """
     os.setsid()
     set_all_signals(signal.SIG_DFL)
+    if channel is not None:
+        os.dup2(channel, 3)
+        os.set_inheritable(3, True)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.nice(config.nice)
     os.chdir(config.cwd)

@@ -12,7 +12,7 @@ Invariant: after `gone` with no survivors no process of the tree is alive. The p
 ECHILD. As a child subreaper this process becomes the parent of every orphan of the tree, whatever session, group, name
 or environment the orphan has given itself. Signals, listings and the cookie only help to get there.
 
-There are two processes. The *guard* is the launcher's child; it forks the *supervisor*, the parent of the agent. Both
+There are two processes. The *guard* is the launcher's child. It forks the *supervisor*, the parent of the agent. Both
 are subreapers. An agent that kills or stops its parent hits the supervisor. The orphans then belong to the guard, which
 wakes a stopped supervisor and ends the tree of a dead one. Killing the guard changes nothing for the supervisor. If
 both die at once, the launcher sees the channel close without `gone` and sweeps for the cookie from outside.

@@ -31,9 +31,11 @@ adopts = False
 class Tree:
     """All descendants of this process."""
 
-    def __init__(self, cookie: bytes, channel: Channel) -> None:
+    def __init__(self, cookie: bytes, channel: Channel, cgroup: bytes = b"") -> None:
         self.cookie = cookie
         self.channel = channel
+        self.cgroup = cgroup
+        """The control group of the program. Empty means none."""
         self.agent = 0
         """The agent's pid. 0 means not started."""
         self.keeper = 0
@@ -83,7 +85,7 @@ class Tree:
             self.channel.report("exited", self.exit_code)
 
     def descendants(self) -> dict[int, int]:
-        """pid → parent, from one look; it may miss processes that fork meanwhile."""
+        """pid → parent, from one look. It may miss processes that fork meanwhile."""
         me = os.getpid()
         parents_below: dict[int, int] = {}
         try:
@@ -122,8 +124,9 @@ class Tree:
         return sum(alive(pid) for pid in self.descendants() if pid != self.keeper)
 
     def freeze_and_kill(self) -> set[int]:
-        """Do one round of the kill loop; return the pids that it met."""
+        """Do one round of the kill loop. Return the pids that it met."""
         frozen: dict[int, int] = {}
+        kill_group(self.cgroup)
         if self.keeper:
             self.send(self.keeper, os.getpid(), signal.SIGKILL)  # the kernel kills its whole namespace with it
         for _ in range(FREEZE_PASSES):
@@ -143,7 +146,7 @@ class Tree:
         return set(frozen)
 
     def kill_strays(self) -> set[int]:
-        """Kill processes outside the tree with the cookie, which a service started for the agent; return their pids."""
+        """Kill processes outside the tree with the cookie, which a service started for the agent. Return their pids."""
         killed: set[int] = set()
         for pid in carriers(self.cookie):
             try:
@@ -189,6 +192,36 @@ def end_tree(tree: Tree, leaked: int | None) -> None:
         tree.channel.report("gone", leaked, 0)
 
 
+def kill_group(group: bytes) -> None:
+    """Kill every process of a control group in one step."""
+    if group:
+        try:
+            descriptor = os.open(group + b"/cgroup.kill", os.O_WRONLY)
+            os.write(descriptor, b"1")
+            os.close(descriptor)
+        except OSError:
+            pass
+
+
+def is_exhausted(group: bytes) -> bool:
+    """Return true if the kernel killed something of the group for its use of memory."""
+    if not group:
+        return False
+    try:
+        with open(group + b"/memory.events", "rb", buffering=0) as file:
+            return any(line.startswith(b"oom_kill ") and line != b"oom_kill 0" for line in file.read(4096).splitlines())
+    except OSError:
+        return False
+
+
+def remove_group(group: bytes) -> None:
+    if group:
+        try:
+            os.rmdir(group)
+        except OSError:
+            pass
+
+
 def remove_tree(path: bytes) -> None:
     """Remove a directory with everything in it, as far as that is possible. An empty path means none.
 
@@ -207,7 +240,7 @@ def remove_tree(path: bytes) -> None:
 
 
 def become_subreaper() -> None:
-    """Make this process the parent of orphans below it; do nothing on systems without subreapers (macOS)."""
+    """Make this process the parent of orphans below it. Do nothing on systems without subreapers (macOS)."""
     global adopts
     adopts = LINUX
     _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER of linux/prctl.h

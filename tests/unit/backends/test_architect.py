@@ -232,6 +232,14 @@ def test_progress_is_read_in_whole_lines_as_it_grows(tmp_path: Path) -> None:
     assert list(reader.poll()) == []
 
 
+def test_a_call_is_told_with_what_it_is_about(tmp_path: Path) -> None:
+    file = tmp_path / "progress.jsonl"
+    reader = ArchitectReader(file)
+    file.write_text('{"tool": "edit", "on": "src/parser.py"}\n{"tool": "finish", "on": ""}\n')
+
+    assert [event.text for event in reader.poll() if isinstance(event, Text)] == ["edit src/parser.py", "finish"]
+
+
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(stdout=st.binary(max_size=300), progress=st.binary(max_size=300), exit_code=st.none() | st.integers(-20, 300))
 def test_no_bytes_make_the_reader_raise_or_succeed(

@@ -28,6 +28,17 @@ def test_every_help_shows_each_argument_and_option(capsys: pytest.CaptureFixture
         assert [text for text in texts if text and "".join(text.split()) not in shown] == [], path
 
 
+def test_lists_of_commands_cut_no_sentence_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    program: Any = typer.main.get_command(build_app())
+    for path in [(), *((name,) for name, command in program.commands.items() if hasattr(command, "commands"))]:
+        program(args=[*path, "--help"], standalone_mode=False)
+        _usage, *lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line.endswith("...")] == [], path
+
+
 def test_the_sole_command_is_the_same_as_among_the_others() -> None:
     everything: Any = typer.main.get_command(build_app())
     for name, command in everything.commands.items():

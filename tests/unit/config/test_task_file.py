@@ -44,8 +44,8 @@ FULL: dict[str, Any] = {
     "network": "none", "output_format": "json", "max_tokens": 4096, "max_turns": 10,
     "system_prompt": "You are a code reviewer.", "name": "review", "timeout": "5m", "budget": 1.0, "tags": ["x"],
     "meta": {"k": "v"}, "id": "r1", "agent": "plan", "extra": ["--verbose", ""], "isolation": "worktree",
-    "files": ["src/**"], "critical": False, "complexity": "high", "retries": 2, "checks": ["make test"],
-    "dependencies": [],
+    "files": ["src/**"], "critical": False, "complexity": "high", "needs": {"gpu": 1}, "retries": 2,
+    "checks": ["make test"], "dependencies": [],
 }  # fmt: skip
 
 
@@ -84,6 +84,7 @@ def test_every_field_arrives() -> None:
     assert (task.tags, task.meta, task.extra_argv) == (("x",), {"k": "v"}, ("--verbose", ""))
     assert (task.files, task.checks, task.retries) == (("src/**",), ("make test",), 2)
     assert (task.critical, task.complexity, task.workdir) == (False, Complexity.HIGH, ".")
+    assert task.needs == {"gpu": 1}
     assert task.system_prompt == "You are a code reviewer."
 
 
@@ -150,6 +151,8 @@ PLANTS: dict[str, tuple[str, object, str]] = {
     "no boolean": ("critical", "maybe", "must be true or false"),
     "two lines": ("name", "a\n#", "must be one line"),
     "no task of that name": ("dependencies", ["nobody"], "unknown task 'nobody'"),
+    "a reserved label": ("needs", {"agent": 1}, "must be the name of a label"),
+    "none of a label": ("needs", {"gpu": 0}, "must be a whole number of at least 1"),
     "too many retries": ("retries", 1000, "must be a whole number from 0 to 100"),
     "half a pair": ("system_prompt", "\ud800", "surrogate"),
 }  # fmt: skip

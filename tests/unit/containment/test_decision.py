@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from architect_parallel.containment.decision import Wanted, decide
+from architect_parallel.containment import bwrap, filters, landlock
+from architect_parallel.containment.decision import SOCKETS_GAP, Wanted, decide, gaps_of
 from architect_parallel.domain import Mechanism, Network, Sandbox, SandboxLevel, SandboxMode, SandboxSettings
 from architect_parallel.errors import EnvironmentProblem, ExitCode, UsageError
 
@@ -64,3 +65,24 @@ def test_what_was_asked_for_is_had_or_nothing_starts(wanted: Wanted, settings: S
 def test_a_network_needs_a_level_that_holds_it() -> None:
     with pytest.raises(UsageError, match="--network none needs a sandbox"):
         decide(Wanted(flag="off", network=Network.NONE), SandboxSettings(), possible)
+
+
+def test_what_this_machine_lacks_is_a_gap_of_every_mechanism(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gaps_of(Mechanism.NAMESPACES) == (() if landlock.scopes() else (SOCKETS_GAP,))
+    monkeypatch.setattr(filters, "machine_name", lambda: "riscv64")
+    monkeypatch.setattr(landlock, "scopes", lambda: 0)
+    unfiltered = "system calls are not filtered on this processor"
+    assert gaps_of(Mechanism.NAMESPACES) == (SOCKETS_GAP, unfiltered)
+    assert gaps_of(Mechanism.BWRAP) == (*bwrap.GAPS, SOCKETS_GAP, unfiltered)
+    assert gaps_of(Mechanism.LANDLOCK) == (*landlock.gaps(), unfiltered)
+
+
+def test_whoever_asks_for_more_than_landlock_has_is_offered_that() -> None:
+    def only_landlock(mechanism: Mechanism) -> str | None:
+        return None if mechanism is Mechanism.LANDLOCK else "no"
+
+    with pytest.raises(EnvironmentProblem) as caught:
+        decide(Wanted(flag="closed"), SandboxSettings(), only_landlock)
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("apt install bubblewrap, ")
+    assert caught.value.hint.endswith(", or --sandbox write --network open")

@@ -57,6 +57,14 @@ def test_a_run_on_its_way() -> None:
     ]
 
 
+def test_a_wide_screen_shows_the_whole_name() -> None:
+    name = "payments-and-refunds-in-the-checkout"
+    run = view_of((1, WorkerStarting(attempt=1)), (1, STARTED), specs=(spec(1, name=name), spec(2, name="docs")))
+
+    assert [line.split()[1] for line in screen(run, width=160)[2:4]] == [name, "docs"]
+    assert screen(run, width=80)[2].split()[1] == "payments-and-refunds-in…"
+
+
 def test_each_step_has_words_and_a_long_one_its_seconds() -> None:
     checked = spec(1, checks=("ruff check .", "pytest -q"))
     ready = WorktreeReady(worktree_path="/x", branch="b", base_commit="b" * 40, admin_dir="/a")

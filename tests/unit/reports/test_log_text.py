@@ -86,6 +86,12 @@ def test_lines_are_wrapped_between_words_and_control_sequences_are_removed() -> 
     assert max(map(len, lines)) <= 30
 
 
+def test_a_long_call_is_one_call() -> None:
+    call = LogEntry(kind=EntryKind.CALL, tool="Bash", text="make test && echo all of it is fine")
+
+    assert LogText(Display(width=24)).lines([call]) == ["* Bash make test &&", "  echo all of it is fine"]
+
+
 def test_a_growing_log_shows_an_event_when_its_line_is_complete(tmp_path: Path) -> None:
     log = tmp_path / "worker-1.log"
     first, second = (RECORDINGS / "claude/2.1.329/stream/stdout").read_bytes().split(b"\n")[1:3]

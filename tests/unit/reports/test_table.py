@@ -13,7 +13,7 @@ from architect_parallel.reports import run_text, text
 from architect_parallel.reports.table import Cell, TableColumn, render
 from architect_parallel.text.display import Display, Style, columns
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+WATCHING = (Path(__file__).parents[3] / "docs" / "watching.md").read_text()
 LONG = "Make the parser of amounts accept thousands separators and mend what depends on it, then run all tests"
 DIFF = Diff(
     base="b" * 40,
@@ -99,6 +99,8 @@ def test_the_end_of_a_run_tells_the_whole_cost_why_and_where() -> None:
     block = lines[lines.index("[2] FAILED  agent error") :]
     assert block[1:3] == ["    the provider refused the key", "    1 changed file on architect/parallel-2, in /w/2"]
     assert "    it did not start" in block
+    # The failures come first: the table is on the screen when the command ends.
+    assert [line[:1] for line in block[-6:]] == ["#", "1", "2", "3", "", "1"]
 
 
 def test_next_steps_are_only_those_that_have_something_to_do() -> None:
@@ -120,7 +122,7 @@ def test_the_newest_runs_are_listed_and_the_others_counted() -> None:
     assert lines[-1] == "3 more runs: architect status --all"
 
 
-def test_the_sample_of_the_readme_is_what_the_program_prints() -> None:
+def test_the_sample_in_the_documents_is_what_the_program_prints() -> None:
     passed = CheckResult(command="make test", passed=True, exit_code=0, duration_seconds=4.0)
     broken = CheckResult(
         command="make test",
@@ -157,4 +159,4 @@ def test_the_sample_of_the_readme_is_what_the_program_prints() -> None:
 
     shown = run_text.results(run, Display(width=100))
 
-    assert shown.strip() in README
+    assert shown.strip() in WATCHING

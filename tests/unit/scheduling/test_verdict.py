@@ -15,12 +15,13 @@ TABLE = {
     Status.SUCCESS: {Reason.COMPLETED, Reason.NO_CHANGES},
     Status.PARTIAL: {
         Reason.AGENT_PARTIAL, Reason.UNREADABLE_OUTPUT, Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT,
-        Reason.MEMORY, Reason.PROCESSES,
+        Reason.MEMORY, Reason.PROCESSES, Reason.DISK,
     },
     Status.FAILED: {
         Reason.AGENT_ERROR, Reason.CRASHED, Reason.SPAWN_FAILED, Reason.RATE_LIMITED, Reason.BLOCKED,
         Reason.COLLECT_FAILED, Reason.ESCAPED, Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT, Reason.MEMORY,
         Reason.PROCESSES,
+        Reason.DISK,
     },
     Status.TIMEOUT: {Reason.WORKER_TIMEOUT, Reason.RUN_TIMEOUT, Reason.IDLE_TIMEOUT},
     Status.CANCELED: {Reason.FAIL_FAST, Reason.INTERRUPTED, Reason.CANCELED, Reason.RUN_BUDGET},
@@ -29,7 +30,7 @@ TABLE = {
 
 STOPS = [
     *TABLE[Status.TIMEOUT], *TABLE[Status.CANCELED], Reason.BUDGET, Reason.MAX_STEPS, Reason.OUTPUT_LIMIT,
-    Reason.MEMORY, Reason.PROCESSES,
+    Reason.MEMORY, Reason.PROCESSES, Reason.DISK,
 ]  # fmt: skip
 ENDINGS = list(itertools.product([*Outcome, None], [0, 1, 143, -9, None], [None, 0, 3]))
 

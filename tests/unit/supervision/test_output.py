@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import stat
 from pathlib import Path
 
@@ -77,3 +78,14 @@ def test_the_tail_is_the_last_bytes_as_text() -> None:
     tail.feed(b"ab\xff")
 
     assert tail.text == "56789ab\ufffd"
+
+
+def test_a_disk_without_room_ends_the_log_and_nothing_else(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "log")
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, log._file.fileno())
+    os.close(full)
+    log.write("stdout", b"a line\n")
+    log.write("stdout", b"another\n")
+    log.close()
+    assert log.problem == "No space left on device"
