@@ -26,6 +26,7 @@ from architect_parallel.landing.chosen_leftovers import LeftoverKind, of_kind
 from architect_parallel.landing.inventory import Leftover, leftovers, still_running
 from architect_parallel.landing.removal import Item, Removal, Stays, forget_branch, keep_item, remove_item, stays_of
 from architect_parallel.landing.traces import Traces, marked_worktrees
+from architect_parallel.repository.ownership import branches_by_run
 from architect_parallel.repository.registry import (
     INITIALIZING,
     Mismatch,
@@ -324,8 +325,10 @@ def _remove_bulk(repository: Repository, journal: Journal, run_id: str) -> None:
     run = replay(journal.recorded(run_id, files=False), live=False)
     if any(admin_dir_of(repository, Path(spec.worktree_path)) for spec in run.planned if spec.branch):
         return
+    recorded = branches_by_run(repository)
     for spec in run.planned:
-        forget_branch(repository, spec)
+        if (run_id, spec.branch) in recorded:
+            forget_branch(repository, spec)
     place = journal.run_dir(run_id)
     over = {str(result.worker_id) for result in run.results if result.status is Status.SUCCESS}
     spent = [place / "git" / name for name in names(place / "git") if f"{name}--".split("-")[1] in over]
