@@ -23,6 +23,7 @@ from architect_parallel.journal import Journal
 from architect_parallel.journal.replay import replay
 from architect_parallel.journal.requests import forget_requests
 from architect_parallel.journal.selection import Selection
+from architect_parallel.journal.unrecorded import record_left
 from architect_parallel.repository.registry import registration_lock
 from architect_parallel.runs.containment import contained_again
 from architect_parallel.runs.options import ParallelConfig, resolve
@@ -84,6 +85,7 @@ def hold_run(
         run_id = journal.find(run)
         lock = hold(journal, run_id)
         try:
+            record_left(journal, run_id, is_held=True)
             yield HeldRun(workspace=workspace, journal=journal, run_id=run_id)
         finally:
             lock.release()

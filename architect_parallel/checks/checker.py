@@ -12,7 +12,7 @@ from pathlib import Path
 from architect_parallel.backends.environment import CommandEnvironment
 from architect_parallel.checks.commands import CheckHooks, CheckOrder, run_checks
 from architect_parallel.checks.restore import RestorableTree
-from architect_parallel.containment.box import Box, worker_box
+from architect_parallel.containment.box import Box, Contain, worker_box
 from architect_parallel.domain import CheckResult, Isolation, Limits, Sandbox, WorkerSpec, WorktreeSettings
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import BaselineFinished, CheckFinished, Event
@@ -90,7 +90,12 @@ class Checker:
         Raises:
             EnvironmentProblem, GitError: The checks could not be run.
         """
-        results = self._check_worker(spec, private, commit, secret_values, emit, warn)
+        box = worker_box(spec, self.repository, self.run_dir, self.environ)
+        try:
+            results = self._check_worker(spec, private, commit, secret_values, emit, warn, box.contain)
+        finally:
+            for warning in box.close(self._log(spec)):
+                warn(warning)
         flaky = [result.command for result in results if result.flaky]
         if flaky:
             warn(f"flaky: {summarize(flaky, 3)} failed, and passed when it was repeated")
@@ -109,11 +114,12 @@ class Checker:
         secret_values: tuple[str, ...],
         emit: Callable[[Event], None],
         warn: Callable[[str], None],
+        contain: Contain,
     ) -> list[CheckResult]:
         limits = replace(spec.limits, timeout_s=spec.check_timeout_s)
         order = replace(
             self._order(spec.checks, spec.run_id, f"worker-{spec.worker_id}.checks", limits, secret_values),
-            contain=worker_box(spec, self.repository, self.run_dir, self.environ).contain,
+            contain=contain,
         )
         directory = Path(spec.worktree_path)
         if private is None or commit is None or spec.isolation is Isolation.NONE:
@@ -199,10 +205,13 @@ class Checker:
                 )
                 checks = self._order(order.commands, run_id, "base.checks", limits, ())
                 checks = replace(checks, repeat=False, contain=box.contain)
-                with contextlib.closing(tree):
+                with contextlib.closing(tree), contextlib.closing(box):
                     return self._run(checks, worktree.path, tree, lambda event: None, _log.warning)
             finally:
                 _remove(directory)
+
+    def _log(self, spec: WorkerSpec) -> Path:
+        return self.run_dir / "logs" / f"worker-{spec.worker_id}.checks.log"
 
     def _order(
         self, commands: tuple[str, ...], run_id: str, log: str, limits: Limits, secret_values: tuple[str, ...]

@@ -33,6 +33,7 @@ def status(
 ) -> None:
     """Show the newest runs, or the workers of one."""
     from architect_parallel.journal.selection import select
+    from architect_parallel.journal.unrecorded import record_left
     from architect_parallel.reports import run_text, text
     from architect_parallel.reports.json import envelope, summary
     from architect_parallel.runs.workspace import open_journal
@@ -43,6 +44,8 @@ def status(
         if not words:
             run_ids = journal.run_ids()
             shown = _chosen(run_ids, every=every, limit=limit, since=since)
+            for run_id in shown:
+                record_left(journal, run_id)
             runs = journal.summaries(shown)
             if json:
                 answer_json({"runs": list(map(summary, runs)), "total_runs": len(run_ids)})
@@ -52,6 +55,7 @@ def status(
         if every or limit is not None or since is not None:
             raise UsageError("--all, --limit and --since list runs, and a run is named", hint="architect status")
         selection = select(journal, words)
+        record_left(journal, selection.run_id)
         result = journal.result(selection.run_id, selection.worker_ids)
         answer_json(envelope(result)) if json else answer(run_text.run_details(result, display()))
 

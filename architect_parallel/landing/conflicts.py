@@ -196,7 +196,7 @@ class ConflictResolution:
                 contain=box.contain,
             )
         finally:
-            warnings += box.close()
+            warnings += box.close(log)
         return run, warnings
 
     def _ref_warnings(self, private: PrivateGit) -> list[str]:

@@ -15,10 +15,10 @@ from architect_parallel.errors import EnvironmentProblem
 from architect_parallel.event_json import encode
 from architect_parallel.events import AgentOutput, Entry, Event, EventSource, Recorded, Warned
 from architect_parallel.journal import Journal
+from architect_parallel.journal.unrecorded import UNRECORDED
 from architect_parallel.journal.view import RunView
 from architect_parallel.system.own_files import open_own
 
-UNRECORDED = "unrecorded-events.jsonl"
 Listener = Callable[[Recorded], None]
 Reported = tuple[int | None, Event, EventSource | None]
 """An event of a host and the id of its worker, with its source if the host is another machine."""

@@ -265,7 +265,7 @@ class WorkerRun:
                 contain=box.contain,
             )
         finally:
-            for warning in box.close():
+            for warning in box.close(log):
                 self._warn(warning)
             self._state.denied_hosts = box.denied_hosts()
             if log.exists():

@@ -16,8 +16,9 @@ from support.landing_runs import begin_run, commit, ended_run
 from architect_parallel import ParallelConfig, ParallelRunner
 from architect_parallel.domain import Status
 from architect_parallel.errors import EnvironmentProblem
+from architect_parallel.events import WorkerFinished
 from architect_parallel.journal import Journal, store
-from architect_parallel.runs.recorder import UNRECORDED
+from architect_parallel.journal.unrecorded import UNRECORDED, record_left
 from architect_parallel.system import files
 from architect_parallel.system.git import Repository, open_repository
 
@@ -98,7 +99,7 @@ def test_control_a_trigger_turns_a_failure_into_success(
 
 
 def test_a_trigger_planted_by_the_agent_of_a_run_loses_its_result(repository: Repository) -> None:
-    """The run ends with an error, and everything that it could not record is in a file beside the journal."""
+    """The run ends with an error. A file beside the journal has what it could not record, until the next look."""
     script = "CREATE TRIGGER evil AFTER INSERT ON events BEGIN DELETE FROM events; END"
     act = f"""import sqlite3; c = sqlite3.connect({str(repository.state_dir / "runs.db")!r}); c.execute({script!r})"""
     config = ParallelConfig(tasks=(f'python3 -c "{act}"; echo x > work.txt',), backend="shell", workers=1)
@@ -111,6 +112,21 @@ def test_a_trigger_planted_by_the_agent_of_a_run_loses_its_result(repository: Re
     assert beside.stat().st_mode & 0o777 == 0o600
     events = [json.loads(line) for line in beside.read_text().splitlines()]
     assert "WorkerFinished" in {event["type"] for event in events}
+
+    run_id = beside.parent.name
+    plant(repository, "DROP TRIGGER evil")
+    with Journal.of(repository) as journal:
+        before = journal.recorded(run_id)
+        assert not any(isinstance(entry.event, WorkerFinished) for entry in before), "the control: it is not recorded"
+        lock = journal.hold(run_id)
+        assert lock is not None
+        assert record_left(journal, run_id) == 0, "a live run is left alone"
+        lock.release()
+        assert record_left(journal, run_id) == len(events)
+        left = [type(entry.event).__name__ for entry in journal.recorded(run_id)[len(before) :]]
+        assert left == [event["type"] for event in events]
+        assert record_left(journal, run_id) == 0
+    assert not beside.exists()
 
 
 def test_a_journal_that_is_never_given_back_stops_the_launcher(
