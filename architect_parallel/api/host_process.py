@@ -93,8 +93,10 @@ def keep_host(options: HostOptions) -> None:
 
     def drain() -> None:
         arrived.get()
-        service.drain()
-        stopped.set()
+        try:
+            service.drain()
+        finally:  # a host that cannot drain must end all the same
+            stopped.set()
 
     try:
         with forwarded(arrived.put):
@@ -130,8 +132,10 @@ def join(url: str, options: HostOptions, link_options: LinkOptions, say: Callabl
         problems.append(reason)
 
     def drain() -> None:
-        service.drain()
-        arrived.put(signal.SIGTERM)
+        try:
+            service.drain()
+        finally:  # a host that cannot drain must end all the same
+            arrived.put(signal.SIGTERM)
 
     host = DaskHost(service, address, keys, options.root / "port", joined, lost)
     arrived: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
