@@ -103,6 +103,7 @@ def resume_and_land(
     choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
     say: Callable[[str], None] = lambda line: None,
     words: ParallelConfig | None = None,
+    hosts: str | None = None,
 ) -> RunResult:
     """Go on with any run but a flow, and merge it as its spec says, even where nothing else is left to do.
 
@@ -118,6 +119,7 @@ def resume_and_land(
             started=started,
             choose=choose,
             words=words,
+            hosts=hosts,
         )
     except NothingToDo:
         with Journal.of(here.repository) as journal:
