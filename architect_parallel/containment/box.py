@@ -106,7 +106,7 @@ class Box:
         return self.run_dir / f"scratch-{self.name}-{token_hex(4)}"
 
     def close(self, log: Path | None = None) -> list[str]:
-        """Take the logins of an agent that has ended back; return warnings, also about what was refused.
+        """Take the logins of an agent that has ended back. Return warnings, also about what was refused.
 
         Args:
             log: What the programs printed. `None` means that nobody kept it.

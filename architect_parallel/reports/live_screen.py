@@ -55,7 +55,7 @@ def _rank(worker: WorkerView) -> tuple[int, int]:
 def _head(run: RunView, now: datetime, width: int, started_at: datetime) -> Text:
     line = Text(no_wrap=True, overflow="crop")
     line.append(run.run_id, style="bold")
-    line.append(f"  {words.clock_text((now - started_at).total_seconds())}  {words.totals(run)}")
+    line.append(f"  {words.clock_text((now - started_at).total_seconds())}  {words.totals(run, now)}")
     line.truncate(width, overflow="ellipsis")
     return line
 

@@ -61,14 +61,22 @@ def is_active(worker: WorkerView) -> bool:
     return worker.phase is not Phase.WAITING and not worker.over
 
 
-def totals(run: RunView) -> str:
-    """The run in numbers: `12/30 done (1 not OK), 5 running, $0.42 of $5`."""
+def totals(run: RunView, now: datetime | None = None) -> str:
+    """The run in numbers: `12/30 done (1 not OK), 5 running, $0.42 of $5`.
+
+    Args:
+        now: Count the worktrees too while making one takes long. `None` leaves them out.
+    """
     workers = list(run.workers.values())
     ended = [worker for worker in workers if worker.over]
     bad = sum(worker.state != Status.SUCCESS.value for worker in ended)
     parts = [f"{len(ended)}/{len(workers)} done" + (f" ({bad} not OK)" if bad else "")]
     running = sum(map(is_active, workers))
     parts += [f"{running} running"] if running else []
+    creating = [worker for worker in workers if worker.phase is Phase.CREATING and not worker.over]
+    if now is not None and any(_seconds_at(worker, now) > SHOWN_AFTER_S for worker in creating):
+        missing = len(creating) + sum(worker.phase is Phase.WAITING for worker in workers)
+        parts.append(f"checked out {len(workers) - missing}/{len(workers)} worktrees")
     unknown = sum(worker.result is not None and worker.result.cost is None for worker in ended)
     budget_usd = run.plan.budget_usd if run.plan is not None else None
     money = dollars(run.spent) if run.spent or not unknown else ""
@@ -160,5 +168,10 @@ def activity(worker: WorkerView, now: datetime, *, line: str = "", checking_base
 
 def _with_seconds(words: str, worker: WorkerView, now: datetime) -> str:
     """The words, followed by the seconds since the worker's newest event, which began this step."""
-    seconds = (now - worker.last_seen).total_seconds() if worker.last_seen is not None else 0.0
+    seconds = _seconds_at(worker, now)
     return f"{words} ({seconds:.0f} s)" if seconds > SHOWN_AFTER_S else words
+
+
+def _seconds_at(worker: WorkerView, now: datetime) -> float:
+    """Seconds since the worker's newest event."""
+    return (now - worker.last_seen).total_seconds() if worker.last_seen is not None else 0.0

@@ -19,7 +19,7 @@ _MISSING = re.compile(r"could not resolve to an? (?:issue|pullrequest)|\b404\b|c
 
 
 def forge_problem(forge: str, output: str) -> tuple[str, str]:
-    """The failure in words, and the remedy. An empty remedy means that there is none.
+    """Return the failure in one line, and the remedy. The remedy is empty if none is known.
 
     >>> forge_problem("gh", "To get started with GitHub CLI, please run:  gh auth login\\nAlternatively, …")
     ('gh is not logged in', 'gh auth login')

@@ -41,3 +41,24 @@ def test_claude_runs_workers_and_sees_their_results(
     seen = " ".join(text for request in model.requests for text in request.texts)
     assert "architect/parallel-2" in seen, "the results reached the model"
     assert '"proposed"' in seen.replace("\\", "")
+
+
+@pytest.mark.timeout(300)
+def test_the_agent_of_a_worker_starts_no_runs(
+    checkout: Path, model: ModelServer, proxy: Proxy, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = tmp_path / "mcp.json"
+    servers.write_text(json.dumps({"mcpServers": {"architect": {"command": str(SCRIPT), "args": ["mcp"]}}}))
+    path = f"{require_agent('claude')}{os.pathsep}{os.environ['PATH']}"
+    for name, value in {"PATH": path, **agent_variables("claude", model, home), **proxy.variables}.items():
+        monkeypatch.setenv(name, value)
+    words = {"tasks": ["echo a > a"], "backend": "shell"}
+    prompt = f"MOCK:call mcp__architect__run_parallel {json.dumps(words)}\nMOCK:text over"
+    task = {"backend": "claude", "prompt": prompt, "extra": ["--mcp-config", str(servers)]}
+    tasks = json.dumps({"tasks": [task]}).encode()
+    architect = Architect(checkout)
+    answer = architect("parallel", "--file", "-", "--json", stdin=tasks, timeout_s=240)
+    assert answer.json["results"][0]["output"] == "over", answer.err
+    seen = " ".join(text for request in model.requests for text in request.texts)
+    assert "a worker's agent may not start runs here" in seen
+    assert len(architect("status", "--json").json["runs"]) == 1

@@ -93,6 +93,14 @@ def test_the_words_for_waiting_name_what_is_waited_for() -> None:
     assert activity(run.workers[2], START, checking_base=True) == "waits for the checks of the base commit"
 
 
+def test_worktrees_are_counted_while_making_one_takes_long() -> None:
+    ready = WorktreeReady(worktree_path="/x", branch="b", base_commit="b" * 40, admin_dir="/a")
+    run = view_of((1, WorkerStarting(attempt=1)), (1, ready), (2, WorkerStarting(attempt=1)))
+
+    assert totals(run, START + timedelta(seconds=42)) == "0/3 done, 2 running, checked out 1/3 worktrees, $0 of $5"
+    assert totals(run, START) == totals(run) == "0/3 done, 2 running, $0 of $5"
+
+
 def test_an_unknown_cost_is_not_counted_as_none() -> None:
     free, unknown = result(1, cost=0.0), result(2, cost=None)
 
