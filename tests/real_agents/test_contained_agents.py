@@ -40,3 +40,17 @@ def test_the_whole_work_is_done_inside(
     assert [result["sandbox"][key] for key in ("level", "network", "denied")] == ["write", network, []]
     assert not any("begins anew" in warning for warning in result["warnings"])
     assert any("PEACOCK" in text for asked in model.requests[asked_before:] for text in asked.texts)
+
+
+@pytest.mark.parametrize("agent", ["claude", "codex"], indirect=True)
+def test_the_work_is_done_under_landlock_and_its_gaps_are_named(
+    architect: Architect, agent: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHITECT_SANDBOX_WITHOUT", "namespaces,bwrap")
+    words = ("--backend", agent, "--model", MODELS[agent][0], "--workers", "1", "--sandbox", "write", "--json")
+    answer = architect("parallel", TASK, *words, timeout_s=250)
+    assert answer.code == 0, answer
+    result = only(answer)
+    assert result["sandbox"]["mechanism"] == "landlock"
+    assert any("sockets" in gap for gap in result["sandbox"]["gaps"])
+    assert "mine" in git(checkout, "log", "--format=%s", result["branch"]).split("\n")
