@@ -115,8 +115,11 @@ class Proxy:
         host = host.strip("[]").lower().rstrip(".")
         server = self._dial(host, port) if host else None
         if server is None:
-            self.denied[host if port in (80, 443) else f"{host}:{port}"] += 1
-            text = f"{host}:{port} is not allowed here; --allow-host {host} allows it\n".encode()
+            # A host that is allowed was refused for its private address. Only its name with the port allows that.
+            is_private = any(rule.allows(host, port) for rule in self.rules)
+            name = f"{host}:{port}" if is_private or port not in (80, 443) else host
+            self.denied[name] += 1
+            text = f"{host}:{port} is not allowed here; --allow-host {name} allows it\n".encode()
             client.sendall(
                 b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(text) + text
             )

@@ -115,7 +115,10 @@ class WorkerRepository:
             (target / name).mkdir(parents=True, exist_ok=True)
         common, admin = self.repository.common_dir, self.admin_dir
         objects = os.path.relpath(os.path.realpath(common / "objects"), os.path.realpath(target / "objects"))
-        (target / "objects" / "info" / "alternates").write_bytes(os.fsencode(objects) + b"\n")
+        alternates = [objects]  # relative: it outlives a move of the checkout
+        if "\n" not in (absolute := os.path.realpath(common / "objects")):
+            alternates.append(absolute)  # GitPython (aider) reads no relative ones, and git takes both for one
+        (target / "objects" / "info" / "alternates").write_bytes(os.fsencode("\n".join(alternates)) + b"\n")
         self._write_refs(target)
         self._write_head(target)
         self._write_configuration(target)
@@ -141,7 +144,8 @@ class WorkerRepository:
 
     def _write_refs(self, target: Path) -> None:
         output = self.repository.store.run("for-each-ref", "--format=%(objectname) %(refname) %(symref)")
-        packed = [b"# pack-refs with: sorted \n"]
+        # git skips the first word, as it does not know it. GitPython (aider) refuses a header without these letters.
+        packed = [b"# pack-refs with: not-peeled sorted \n"]
         for line in output.stdout.split(b"\n")[:-1]:
             oid, ref, symbolic = line.split(b" ", 2)
             if os.fsdecode(ref).startswith(NOT_LENT):

@@ -52,6 +52,22 @@ def kept(site: Worksite) -> dict[str, str]:
     return {ref.rpartition("/")[2]: oid for ref, oid in (line.split() for line in listed.split("\n") if line)}
 
 
+def test_readers_of_git_directories_other_than_git_find_refs_and_objects(site: Worksite) -> None:
+    """GitPython (aider) wants `peeled` in the header, which git must not believe, and alternates that are absolute."""
+    git(site.repository.common_dir, "tag", "-a", "-m", "x", "annotated", "main")
+    lent = place(site)
+    lent.lend()
+    header = (lent.directory / "packed-refs").read_text().split("\n")[0]
+    assert header.startswith("# pack-refs with:")
+    assert "peeled" in header
+    assert "annotated^{}" in git(lent.directory, "show-ref", "-d", "--tags")
+    alternates = (lent.directory / "objects" / "info" / "alternates").read_text().splitlines()
+    assert str((site.repository.common_dir / "objects").resolve()) in alternates
+    counted = git(lent.directory, "count-objects", "-v").splitlines()
+    assert sum(line.startswith("alternate:") for line in counted) == 1
+    lent.take_back(site.spec.run_id, site.spec.number)
+
+
 SHARED_ACTS = {
     "flips core.bare": "git config core.bare true",
     "a git init under GIT_DIR": "GIT_DIR=$(git rev-parse --absolute-git-dir) git init -q",

@@ -148,5 +148,7 @@ def test_an_allowed_name_that_leads_to_this_machine_is_refused_without_its_port(
 
 
 def test_the_metadata_service_of_a_cloud_is_refused() -> None:
-    answer, _ = asked([read_rule("169.254.169.254")], b"GET http://169.254.169.254/ HTTP/1.1\r\n\r\n")
+    answer, proxy = asked([read_rule("169.254.169.254")], b"GET http://169.254.169.254/ HTTP/1.1\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 403 ")
+    assert answer.endswith(b"--allow-host 169.254.169.254:80 allows it\n")  # without the port it is allowed already
+    assert proxy.denied == {"169.254.169.254:80": 1}
