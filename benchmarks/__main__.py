@@ -20,7 +20,7 @@ from benchmarks.measure import Goal
 MEASURED = (
     "startup", "fan_out", "scheduling", "footprint", "reading", "rate_limits", "tripwire", "conflicts", "html_report",
     "graph", "worker_repository", "large_results", "process_table", "sandbox",
-    "past_runs", "copying",
+    "past_runs", "copying", "growth",
 )  # fmt: skip
 """Modules with `measure() -> list[Goal]`."""
 PROVEN = {
