@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from architect_parallel.backends.registry import BUILT_IN
 from architect_parallel.domain import Cluster, RunPlan, WorkerSpec
+from architect_parallel.errors import UsageError
 from architect_parallel.event_json import to_plain
 from architect_parallel.events import AttemptEnded, Recorded, RunResumed, RunStarted, WorkerFinished, WorkerPlaced
 from architect_parallel.hosts.base import Emit, Host
-from architect_parallel.hosts.link import LinkOptions, open_link
+from architect_parallel.hosts.link import LinkOptions, open_link, require_url
 from architect_parallel.journal import Journal
 from architect_parallel.runs.workspace import Workspace
 
@@ -19,6 +21,17 @@ def link_options_of(cluster: Cluster) -> LinkOptions:
     """How the link to a cluster is opened."""
     tls_dir = None if cluster.tls_dir is None else Path(cluster.tls_dir)
     return LinkOptions(tls_dir=tls_dir, insecure=cluster.insecure)
+
+
+def moved_to(plan: RunPlan, url: str) -> RunPlan:
+    """The plan with another URL of its cluster.
+
+    Raises:
+        UsageError: It is no URL, or the run's workers are on this machine.
+    """
+    if plan.cluster is None:
+        raise UsageError(f"run {plan.run_id} has no other machines", hint=f"architect resume {plan.run_id}")
+    return replace(plan, cluster=replace(plan.cluster, url=require_url(url)))
 
 
 def placed_attempts(recorded: Iterable[Recorded]) -> dict[int, WorkerPlaced]:

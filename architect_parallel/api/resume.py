@@ -14,7 +14,7 @@ from pathlib import Path
 
 from architect_parallel.api.launch import hold, require_not_imported
 from architect_parallel.api.local_launch import EarlierLaunches, run_plan
-from architect_parallel.api.remote_launch import placed_attempts
+from architect_parallel.api.remote_launch import moved_to, placed_attempts
 from architect_parallel.backends.registry import require_backend
 from architect_parallel.domain import Isolation, RunPlan, RunResult, RunStatus, WorkerSpec
 from architect_parallel.errors import EnvironmentProblem, NothingToDo
@@ -97,6 +97,7 @@ def resume(
     started: Callable[[RunPlan], None] = lambda plan: None,
     environ: Mapping[str, str] | None = None,
     choose: Choose = every,
+    hosts: str | None = None,
 ) -> RunResult:
     """Go on with a run: run the workers that did not succeed again, each in its worktree from its base.
 
@@ -105,14 +106,18 @@ def resume(
 
     Args:
         choose: Which workers run.
+        hosts: The URL of the run's cluster, if it has moved. `None` means the recorded one.
 
     Raises:
+        UsageError: `hosts` is no URL, or the run's workers are on this machine.
         NothingToDo: There is no such run, or it has ended and every worker succeeded.
         EnvironmentProblem: The run is still live, or a backend is not ready.
     """
     with hold_run(workspace_root, run, config_file=config_file, environ=environ) as held:
         plan, todo, before = unfinished(held.journal, held.run_id)
         todo = _require_work(list(choose(plan, todo)), before, held.run_id)
+        if hosts is not None:
+            plan = moved_to(plan, hosts)
         return run_again(held, plan, todo, before, listeners, started)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,11 +20,12 @@ def resume(
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
     config: options.Config = None,
+    hosts: Annotated[str | None, typer.Option(metavar="URL", help="Where the hosts of the run are now.")] = None,
 ) -> None:
     """Run the workers again that did not succeed.
 
     Each worker starts anew in its worktree, from its base. The work of earlier attempts, committed or not, is
-    first kept under refs/architect/keep/.
+    first kept under refs/architect/keep/. Agents that still run on other machines go on.
     """
     from architect_parallel.api import resume as resuming
     from architect_parallel.cli.console import progress_report
@@ -57,6 +58,7 @@ def resume(
                 started=report.begin,
                 choose=choose,
                 say=report.say,
+                hosts=hosts,
             )
         warn_of_merge(result)
     print_result(result, as_json=json)

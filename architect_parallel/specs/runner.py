@@ -101,6 +101,7 @@ def resume_and_land(
     started: Callable[[RunPlan], None] = lambda plan: None,
     choose: Callable[[RunPlan, Sequence[WorkerSpec]], Sequence[WorkerSpec]] = lambda plan, todo: todo,
     say: Callable[[str], None] = lambda line: None,
+    hosts: str | None = None,
 ) -> RunResult:
     """Go on with any run but a flow, and merge it as its spec says, even where nothing else is left to do.
 
@@ -109,7 +110,13 @@ def resume_and_land(
     here = load_workspace(workspace_root, config_file)
     try:
         result = resume(
-            workspace_root, run, config_file=config_file, listeners=listeners, started=started, choose=choose
+            workspace_root,
+            run,
+            config_file=config_file,
+            listeners=listeners,
+            started=started,
+            choose=choose,
+            hosts=hosts,
         )
     except NothingToDo:
         with Journal.of(here.repository) as journal:

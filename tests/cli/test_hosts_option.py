@@ -38,6 +38,12 @@ def test_a_wrong_word_is_one_line_and_nothing_is_recorded(
     assert not (checkout / ".git" / "architect" / "runs.db").exists()
 
 
+def test_a_run_of_this_machine_is_not_resumed_elsewhere(checkout: Path, architect: Architect) -> None:
+    assert architect("parallel", "false", "--backend", "shell").code == 1
+    answer = architect("resume", "--hosts", "ssh://box")
+    assert (answer.code, "has no other machines" in answer.err) == (2, True)
+
+
 def test_two_machines_run_what_one_command_asks_for(hosts: SshHosts, checkout: Path, architect: Architect) -> None:
     task = "pwd | sed s,.*-,, > made.txt"
     answer = architect("parallel", task, "-n", "4", "--backend", "shell", "--hosts", hosts.url, "--json")
