@@ -74,6 +74,19 @@ def _eventually(link: object, name: str) -> str:
     return answers[0]
 
 
+def test_launchers_that_come_at_the_same_time_share_one_host_process(hosts: SshHosts) -> None:
+    seen: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: seen.append(_hello(hosts.url, hosts.names[0]).incarnation)) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(seen), len(set(seen))) == (3, 1)
+    wait_until(lambda: len(host_processes(hosts.root(0))) == 1, "the end of those that lost the root's lock")
+
+
 def test_what_ssh_or_the_shell_says_is_the_reason(hosts: SshHosts, tmp_path: Path) -> None:
     with pytest.raises(LinkBroken, match="Connection refused"):
         _hello("ssh://127.0.0.1:1", "127.0.0.1:1")
