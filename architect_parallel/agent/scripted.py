@@ -11,7 +11,7 @@ The file (`ARCHITECT_SCRIPTED_MODELS`, else the demo's own) is YAML or JSON:
         - {error: {status: 429, message: "slow down", retry_after: 3}}
         - {text: "Done."}
 
-Each entry is one reply; one without a tool ends the task, and so does the end of the list. `{prompt}` in an argument
+Each entry is one reply. One without a tool ends the task, and so does the end of the list. `{prompt}` in an argument
 stands for the task, `{messages}` in a text for the number of messages the model was given: tasks, results of calls, and
 its own replies. `sleep` is how many seconds the reply takes. In a resumed session the script goes on with the entry
 after the last reply, and where that was the last entry, from the start.

@@ -3,8 +3,7 @@
 A fact is a word and values, in the shapes of gemini's stream-json: `acp_reader` and the log read them. Unknown
 notifications and fields are ignored, and an unknown request gets an error, so that newer agents work.
 
-The package `agent-client-protocol` is not used. It takes about a second to import for each worker, and refuses a whole
-message for one field that its models do not know (seen with 0.12.1).
+The package `agent-client-protocol` (0.12.1) is not used. It takes about a second to import, for each worker.
 """
 
 from __future__ import annotations

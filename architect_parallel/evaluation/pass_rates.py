@@ -14,9 +14,9 @@ Z_95 = 1.959963984540054
 def wilson_interval(passed: int, runs: int) -> tuple[float, float]:
     """The 95 % score interval of a proportion, (0, 1) where nothing was tried.
 
-    Unlike `p ± z·√(p(1-p)/n)` it stays within 0 and 1 and says something for 0 or all of a few. E. B. Wilson, "Probable
-    inference, the law of succession, and statistical inference", JASA 22 (1927); method 3 of R. G. Newcombe, "Two-sided
-    confidence intervals for the single proportion", Statistics in Medicine 17 (1998).
+    Unlike `p ± z·√(p(1-p)/n)` it stays within 0 and 1 and says something for 0 or all of a few. E. B. Wilson,
+    "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), and method 3 of R. G.
+    Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17 (1998).
 
     >>> [round(bound, 4) for bound in wilson_interval(81, 263)]
     [0.2553, 0.3662]

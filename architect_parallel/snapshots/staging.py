@@ -1,7 +1,7 @@
 """Bring an index in line with a work tree that an agent edited, however odd that tree is.
 
 Git runs only through the private directory, and only the given index changes. Where nothing else helps, unreadable
-files get other permissions. `warnings` names what cannot be added; the rest is added.
+files get other permissions. `warnings` names what cannot be added, and the rest is added.
 
 The common case is one listing and one `git add -A`. The steps around it handle what that would miss or do wrongly:
 - flags that hide changes;
