@@ -117,6 +117,8 @@ def run_shown(
     )
     if dry_run:
         _, flow, plan = plan_flow(request, Path.cwd())
+        for warning in plan.warnings:
+            warn(warning)
         _show(flow, as_json=as_json, whole=True)
         if not as_json:
             limit = "no limit" if plan.budget_usd is None else f"${plan.budget_usd:.2f}"

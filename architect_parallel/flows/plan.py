@@ -25,7 +25,7 @@ from architect_parallel.domain import (
 from architect_parallel.errors import EnvironmentProblem, UsageError
 from architect_parallel.flows.loader import load_flow
 from architect_parallel.flows.model import COMMANDS, Flow, Job, Jobs
-from architect_parallel.runs.options import ParallelConfig, resolve
+from architect_parallel.runs.options import LOCAL, ParallelConfig, resolve
 from architect_parallel.runs.plan import draft_plan
 from architect_parallel.runs.ready_backends import require_ready
 from architect_parallel.runs.task_sources import TaskList
@@ -84,6 +84,7 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow
     base = require_base(workspace.repository)
     asked = ParallelConfig(sandbox=config.sandbox, network=config.network, allow_hosts=config.allow_hosts)
     words = resolve(asked, workspace.settings.parallel)
+    about_hosts = () if words.hosts in (None, LOCAL) else ("flows and chains run on this machine: no host is used",)
     require_backends(flow, workspace)
     plan = RunPlan(
         run_id=names.run_id(clock.now(), secrets.token_hex(2)),
@@ -94,7 +95,7 @@ def plan_flow(config: FlowConfig, workspace_root: Path) -> tuple[Workspace, Flow
         max_parallel=NO_CAP,
         timeout_s=None if config.timeout is None else quantities.parse_duration(config.timeout, "--timeout"),
         budget_usd=None if config.budget is None else quantities.parse_usd(config.budget, "--budget"),
-        warnings=(*workspace.settings.warnings, *about_links),
+        warnings=(*workspace.settings.warnings, *about_links, *about_hosts),
         flow=FlowOrigin(
             file=os.path.abspath(config.file),
             directory=str(workspace.start),
@@ -163,6 +164,7 @@ def draft_jobs(demanded: Jobs, workspace: Workspace, plan: RunPlan, first_index:
         sandbox=flow.sandbox,
         network=flow.network,
         allow_hosts=flow.allow_hosts,
+        hosts=LOCAL,
     )
     drafts = draft_plan(config, here, TaskList(tasks=tuple(tasks), listed=True)).workers
     return [

@@ -50,7 +50,7 @@ from architect_parallel.hosts.wire import (
     from_message,
     to_message,
 )
-from architect_parallel.system import clock, machine
+from architect_parallel.system import machine
 from architect_parallel.system.files import HeldLock, replace_file
 from architect_parallel.system.git import version
 
@@ -142,20 +142,20 @@ class HostService:
     def drain(self) -> None:
         """Take nothing more, stop the agents politely, collect their work, and wait for launchers to take it.
 
-        It returns when all has ended. `handle` answers until `close`.
+        Agents that have not ended after `DELIVERY_S` are killed. `handle` answers until `close`.
         """
         with self._lock:
             self._is_draining = True
             runs = list(self._runs.values())
-        for run in runs:
-            for key in list(run.orders):
-                run.stop(key, Reason.INTERRUPTED, f"the host {self._name} stops")
-        until_s = clock.monotonic_s() + DELIVERY_S
+        for kill in (False, True):
+            for run in runs:
+                for key in list(run.orders):
+                    run.stop(key, Reason.INTERRUPTED, f"the host {self._name} stops", kill=kill)
+            with self._untaken:
+                if self._untaken.wait_for(lambda: not self._places, DELIVERY_S):
+                    break
         with self._untaken:
-            while self._places:
-                self._untaken.wait()
-            while self._undelivered() and (left_s := until_s - clock.monotonic_s()) > 0:
-                self._untaken.wait(left_s)
+            self._untaken.wait_for(lambda: not self._undelivered(), DELIVERY_S)
 
     def close(self) -> None:
         """Release the root. Agents that still run are stopped."""

@@ -30,6 +30,9 @@ from architect_parallel.text.hosts import read_host
 from architect_parallel.text.quantities import quoted
 from architect_parallel.text.suggest import require_known
 
+LOCAL = "local"
+"""The word of `hosts` for this machine, whatever the configuration says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelConfig:
@@ -161,7 +164,7 @@ def read_cluster(options: RunOptions) -> Cluster | None:
     Raises:
         UsageError: The URL has no known scheme.
     """
-    if options.hosts in (None, "local"):
+    if options.hosts in (None, LOCAL):
         return None
     tls_dir = None if options.tls_dir is None or options.insecure else os.path.expanduser(options.tls_dir)
     return Cluster(

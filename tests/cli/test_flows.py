@@ -325,6 +325,16 @@ def test_a_dry_run_finds_what_a_run_would_and_starts_nothing(architect: Architec
     assert architect("status", "--json").json["runs"] == []
 
 
+def test_a_flow_says_that_it_uses_no_host(
+    architect: Architect, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "f.yaml").write_text(FLOW)
+    monkeypatch.setenv("ARCHITECT_HOSTS", "ssh://box1")
+    shown = architect("flow", "run", "f.yaml", "--dry-run", "--var", "name=x")
+    assert shown.code == 0
+    assert "flows and chains run on this machine: no host is used" in shown.out + shown.err
+
+
 @pytest.mark.parametrize("way", ["signal", "cancel"])
 def test_a_timed_pause_hears_who_ends_it_and_is_gone_on_with(architect: Architect, checkout: Path, way: str) -> None:
     (checkout / "f.yaml").write_text(
