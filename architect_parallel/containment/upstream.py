@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import os
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
 from architect_parallel.containment.egress import proxy_authorization, upstream_proxy
+
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine, macOS
+)
 
 
 def connect_to(base: SplitResult, environ: Mapping[str, str], timeout_s: float) -> http.client.HTTPConnection:
@@ -34,6 +42,11 @@ def connect_to(base: SplitResult, environ: Mapping[str, str], timeout_s: float) 
 def _context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """The trusted certificates: the system's, and those that the user names to agents."""
     context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile is None and paths.capath is None:  # a Python that was built for another system
+        bundle = next(filter(os.path.isfile, _BUNDLES), None)
+        if bundle is not None:
+            context.load_verify_locations(bundle)
     for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CODEX_CA_CERTIFICATE"):
         with suppress(OSError, ssl.SSLError):
             if environ.get(name):

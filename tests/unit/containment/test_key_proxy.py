@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,13 +40,20 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
 class Agent:
     """A key proxy, and an agent that asks it."""
 
-    def __init__(self, upstream: str, run: RunBudget | None = None, token: str = TOKEN, **limits: Any) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        run: RunBudget | None = None,
+        token: str = TOKEN,
+        environ: dict[str, str] | None = None,
+        **limits: Any,
+    ) -> None:
         self.stops: list[Reason] = []
         self.token = token
         self.account = Account(
             Limits(**limits), PRICES, run or RunBudget(), lambda reason, detail: self.stops.append(reason)
         )
-        self.proxy = KeyProxy({token: KeyTarget(key=KEY, upstream=upstream)}, self.account, {})
+        self.proxy = KeyProxy({token: KeyTarget(key=KEY, upstream=upstream)}, self.account, environ or {})
 
     def ask(self, kind: str, *, token: str | None = None, **more: Any) -> tuple[int, bytes]:
         path, header, body = REQUESTS[kind]
@@ -176,3 +190,74 @@ def test_an_unknown_price_makes_the_cost_unknown(agent: Agent) -> None:
     agent.ask("messages", model="nobody-knows-this")
     assert agent.account.bill is not None
     assert (agent.account.bill.cost, agent.account.bill.usage.cost_basis) == (None, CostBasis.UNKNOWN)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of `localhost` that nobody trusts yet, with its key."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("openssl makes the certificate")
+    key, public = tmp_path / "key.pem", tmp_path / "public.pem"
+    options = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2", "-nodes")
+    command = (program, "req", "-x509", "-newkey", "rsa:2048", *options, "-keyout", key, "-out", public)
+    subprocess.run(command, check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_bytes(key.read_bytes() + public.read_bytes())
+    return both
+
+
+def copied(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):  # one side is gone
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def corporate_proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """The address of a proxy that takes CONNECT, and the first lines of what it was asked."""
+    asked: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        asked.append(client.recv(4096).split(b"\r\n")[0])
+        server = socket.create_connection(("127.0.0.1", int(asked[-1].split(b":")[1].split()[0])))
+        with client, server:
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=copied, args=(server, client))
+            back.start()
+            copied(client, server)
+            back.join()
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+        thread.join()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_provider_is_reached_by_https(
+    model: ModelServer, certificate: Path, corporate_proxy: tuple[str, list[bytes]], stream: bool
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    model._server.socket = context.wrap_socket(model._server.socket, server_side=True)
+    url = model.url.replace("http://127.0.0.1", "https://localhost")
+    trusted = {"SSL_CERT_FILE": str(certificate)}
+    proxy, asked = corporate_proxy
+    for environ in (trusted, {**trusted, "HTTPS_PROXY": proxy}):
+        agent = Agent(url, environ=environ)
+        status, content = agent.ask("messages", stream=stream)
+        agent.proxy.close()
+        assert (status, b"two" in content) == (200, True)
+        assert agent.account.bill is not None
+        assert agent.account.bill.usage == COUNTED
+    assert model.keys == [KEY, KEY]
+    assert [line.split()[:2] for line in asked] == [[b"CONNECT", f"localhost:{url.rpartition(':')[2]}".encode()]]
+
+    stranger = Agent(url)
+    status, content = stranger.ask("messages")
+    stranger.proxy.close()
+    assert (status, b"CERTIFICATE_VERIFY_FAILED" in content or b"certificate verify failed" in content) == (502, True)
