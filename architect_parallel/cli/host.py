@@ -108,7 +108,10 @@ def join(
 def certs(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory that does not exist yet.")],
 ) -> None:
-    """Make a CA and a certificate each for scheduler, workers and clients of a Dask cluster."""
+    """Make a CA and the certificates of a Dask cluster.
+
+    Scheduler, workers and clients get a certificate each.
+    """
     from architect_parallel.hosts.certificates import VALID_DAYS, make_certificates
 
     make_certificates(directory)
