@@ -13,5 +13,5 @@ CONTRACT_RESULT = [
     *CONTRACT_FIRST_NINE, "index", "name", "task", "backend", "agent", "reason", "exit_code", "output", "session_id",
     "error", "duration_seconds", "started_at", "finished_at", "usage", "diff", "checks", "attempts",
     "peak_memory_bytes", "log_path", "leaked", "warnings", "tags", "meta", "working_seconds", "attempt_history",
-    "outside_scope", "model_requested", "sandbox",
+    "outside_scope", "model_requested", "sandbox", "host",
 ]  # fmt: skip
