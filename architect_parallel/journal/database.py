@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -155,8 +156,8 @@ class Journal(OperationLog, RunLocks):
         return [summaries[run_id] for run_id in run_ids]
 
     def _pack_all(self, ended: Sequence[tuple[RunSummary, int]]) -> None:
-        """Pack runs that have ended, each with the number of its last event."""
-        if not ended:
+        """Pack runs that have ended, each with the number of its last event. Who only looks, as root may, packs none."""
+        if not ended or self.path.stat().st_uid != os.geteuid():
             return
         run_ids = self.run_ids()
         for start in range(0, len(ended), _PACKED_AT_ONCE):
