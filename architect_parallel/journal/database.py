@@ -156,7 +156,7 @@ class Journal(OperationLog, RunLocks):
         return [summaries[run_id] for run_id in run_ids]
 
     def _pack_all(self, ended: Sequence[tuple[RunSummary, int]]) -> None:
-        """Pack runs that have ended, each with the number of its last event. Who only looks, as root may, packs none."""
+        """Pack runs that have ended, each with the number of its last event. Other users pack none."""
         if not ended or self.path.stat().st_uid != os.geteuid():
             return
         run_ids = self.run_ids()
