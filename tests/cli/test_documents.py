@@ -1,6 +1,7 @@
 """Every command and every Python example of README and `docs/` runs as it stands there, with stand-ins for the agents.
 
-The tutorial has a test of its own (`test_tutorial.py`): it needs no stand-ins and promises what is printed.
+The tutorial has a test of its own (`test_tutorial.py`): it needs no stand-ins and promises what is printed. So has
+`hosts.md` (`test_host_documents.py`), whose commands need other machines.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from architect_parallel.config.schema import config_schema
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
-    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in ("cli.md", "tutorial.md")),
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in ("cli.md", "tutorial.md", "hosts.md")),
 ]
 OTHER_PROGRAMS = {"pipx", "uv", "pip", "make", "cp", "claude", "codex", "git", "man"}
 """What a document may name in a shell block without having it run here: installing, and commands of others."""
