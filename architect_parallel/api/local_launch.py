@@ -201,6 +201,7 @@ class _LocalLaunch:
             keeps_keys=here.settings.sandbox.keeps_keys,
             run_budget=RunBudget(self.plan.budget_usd),
             allow_secrets=self.plan.allow_secrets,
+            make_room=journal.ballast.make_room,
             resolve_inputs=self.inputs.make_whole if self.inputs else lambda spec: spec,
         )
         if self.plan.tripwire is not TripwireMode.OFF:

@@ -1,10 +1,14 @@
-"""Disk space that is kept for the journal while a run lives, and given up when the disk is full."""
+"""Disk space that is kept while a run lives, and given up when the disk is full.
+
+Half of it is for the work of an agent that filled the disk, the rest for the journal.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +27,7 @@ class Ballast:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()
 
     def take(self) -> None:
         """Take the space, if there is room for it."""
@@ -36,16 +41,24 @@ class Ballast:
             self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - kept until `drop`
             os.posix_fallocate(self._file.fileno(), 0, BALLAST_BYTES)
 
-    def give_up(self) -> bool:
-        """Free a part of the space. Returns false when nothing is left."""
-        if self._file is None:
-            return False
-        size = os.fstat(self._file.fileno()).st_size
-        os.ftruncate(self._file.fileno(), max(0, size - PART_BYTES))
-        return size > 0
+    def give_up(self, least_bytes: int = 0) -> bool:
+        """Free a part of the space, but keep `least_bytes`. Returns false when no more is left."""
+        with self._lock:
+            if self._file is None:
+                return False
+            size = os.fstat(self._file.fileno()).st_size
+            if size > least_bytes:
+                os.ftruncate(self._file.fileno(), max(least_bytes, size - PART_BYTES))
+            return size > least_bytes
+
+    def make_room(self) -> None:
+        """Free half of the space for work that has to be saved."""
+        while self.give_up(BALLAST_BYTES // 2):
+            pass
 
     def drop(self) -> None:
         """Free all of it."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None

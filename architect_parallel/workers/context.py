@@ -45,6 +45,8 @@ class WorkerContext:
     run_budget: RunBudget = field(default_factory=RunBudget)
     allow_secrets: bool = False
     """Accept results that hold a key which the agent was given."""
+    make_room: Callable[[], None] = lambda: None
+    """Frees disk space for the work of an agent that filled the disk."""
     tripwire: Tripwire | None = None
     """Watches the main checkout while agents run. `None` means that nothing does."""
 

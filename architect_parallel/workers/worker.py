@@ -18,7 +18,7 @@ from pathlib import Path
 from architect_parallel.backends.base import Request
 from architect_parallel.backends.redaction import holds_secret, redact_text
 from architect_parallel.containment.box import worker_box
-from architect_parallel.domain import SHELL, Isolation, Status, WorkerSpec
+from architect_parallel.domain import SHELL, Isolation, Reason, Status, WorkerSpec
 from architect_parallel.errors import ArchitectParallelError, EnvironmentProblem
 from architect_parallel.events import (
     Collected,
@@ -233,6 +233,8 @@ class WorkerRun:
         try:
             state.started_at = now()
             state.agent = self._run_agent()
+            if self._stop_token.reason is Reason.DISK:
+                self._context.make_room()
             state.finished_at = now()
         finally:
             if tripwire is not None:
