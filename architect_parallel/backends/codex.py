@@ -135,7 +135,8 @@ def _address(request: Request, home: Path) -> list[str]:
     url, chosen = next(iter(request.addresses.values()), None), codex_provider(home)
     if url is None:
         return []
-    key = "openai_base_url" if chosen is None else f"model_providers.{_toml_string(chosen[0])}.base_url"
+    # codex takes a quote in a key for a part of the name.
+    key = "openai_base_url" if chosen is None else f"model_providers.{chosen[0]}.base_url"
     return ["-c", f"{key}={_toml_string(url)}"]
 
 

@@ -6,6 +6,7 @@ settings name another address, or say that a login is used, the agent gets its k
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ ANTHROPIC, OPENAI, GOOGLE = (
     "https://api.openai.com/v1",
     "https://generativelanguage.googleapis.com",
 )
+_OPTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""Names of providers that an option `-c` of codex can name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,7 @@ def _codex(passed: Mapping[str, str], worktree: Path) -> KeyRouting:
     provider = codex_provider(home)
     if provider is not None:
         key, address = provider[1].get("env_key"), provider[1].get("base_url")
-        if not isinstance(key, str) or not isinstance(address, str):
+        if not isinstance(key, str) or not isinstance(address, str) or not _OPTION_NAME.fullmatch(provider[0]):
             return KeyRouting()
         return KeyRouting(routes=(KeyRoute(key=key, upstream=address),))
     key = "CODEX_API_KEY" if passed.get("CODEX_API_KEY") else "OPENAI_API_KEY"

@@ -274,3 +274,14 @@ def test_a_second_turn_must_complete_too(reader: CodexReader) -> None:
     list(reader.line(line(type="turn.completed", usage={})))
     list(reader.line(line(type="turn.started")))
     assert reader.ending(0, "").outcome is Outcome.NO_FINAL_EVENT
+
+
+def test_the_address_of_the_key_proxy_names_the_provider_without_quotes(
+    tmp_path: Path, user_home: Path, backend: CodexBackend
+) -> None:
+    """codex takes a quote in the key of `-c` for a part of the provider's name."""
+    addresses = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
+    assert 'openai_base_url="http://127.0.0.1:1/v1"' in backend.command(request(tmp_path, addresses=addresses)).argv
+    (user_home / "config.toml").write_text('model_provider = "own"\n[model_providers.own]\nname = "own"\n')
+    argv = backend.command(request(tmp_path, state="other", addresses=addresses)).argv
+    assert 'model_providers.own.base_url="http://127.0.0.1:1/v1"' in argv

@@ -83,6 +83,13 @@ def test_a_provider_of_codex_configuration_is_followed(tmp_path: Path) -> None:
     assert routed("codex", tmp_path, OPENAI_API_KEY=KEY) == {"OPENAI_API_KEY": "https://a.example/v1"}
 
 
+def test_a_provider_that_no_option_of_codex_can_name_keeps_its_key(tmp_path: Path) -> None:
+    (tmp_path / ".codex").mkdir()
+    entry = 'base_url = "https://a.example/v1"\nenv_key = "OPENAI_API_KEY"\n'
+    (tmp_path / ".codex" / "config.toml").write_text(f'model_provider = "a.b"\n[model_providers."a.b"]\n{entry}')
+    assert routed("codex", tmp_path, OPENAI_API_KEY=KEY) == {}
+
+
 def test_a_login_that_is_used_needs_no_key(tmp_path: Path) -> None:
     (tmp_path / ".codex").mkdir()
     (tmp_path / ".codex" / "auth.json").write_text("{}")
