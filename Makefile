@@ -16,7 +16,10 @@ test: $(DEV_STAMP)  ## The whole test suite but the tests with real agents
 	@$(BIN)/python -m pytest -q --durations 10 --durations-min 20
 
 test-real: $(DEV_STAMP)  ## The real agents from the npm registry against a loopback model server; AGENTS="claude or codex"
-	@$(BIN)/python -m pytest -q -n 2 -m real_agents -k "$(AGENTS)" tests/real_agents
+	@# Not below /tmp: there codex' own sandbox finds no helper where the system has bwrap.
+	@place=$$(mktemp -d /var/tmp/architect-real-XXXXXX); \
+	$(BIN)/python -m pytest -q -n 2 --basetemp="$$place/tests" -m real_agents -k "$(AGENTS)" tests/real_agents; \
+	code=$$?; rm -rf "$$place"; exit $$code
 
 FUZZ_SECONDS ?= 3600
 FUZZ_SEED ?= $(shell date +%s)
