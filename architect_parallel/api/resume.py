@@ -220,7 +220,7 @@ def unfinished(journal: Journal, run_id: str) -> tuple[RunPlan, list[WorkerSpec]
     for spec in plan.workers:
         if spec.worker_id in stand:
             continue
-        if (place := placed.get(spec.worker_id)) is not None:  # it goes on, or has an end that nobody took
+        if (place := placed.get(spec.worker_id)) is not None:  # its agent runs, or its result is not taken over yet
             earlier = attempts[spec.worker_id]
             attempts[spec.worker_id] = tuple(attempt for attempt in earlier if attempt.number < place.attempt)
             todo.append(replace(spec, attempt=place.attempt))

@@ -64,7 +64,7 @@ class FileAccess:
         place = self._inside(params)
         try:
             os.makedirs(os.path.dirname(place), exist_ok=True)
-            # A pipe that nobody reads would block for ever.
+            # Without a reader, writing to a full pipe would block for ever.
             descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="", errors="replace") as file:
                 file.write(read.text(params, "content"))

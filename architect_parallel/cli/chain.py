@@ -11,7 +11,7 @@ from architect_parallel.cli import options
 from architect_parallel.cli.flow import run_shown
 
 
-@options.run_options("sandbox", "network", "allow_hosts", before="json")
+@options.run_options(*options.CONTAINMENT, before="json")
 def chain(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file with `steps`, YAML or JSON.")],
     budget: Annotated[str | None, typer.Option(metavar="USD", help="Cost limit of the whole chain.")] = None,

@@ -14,19 +14,9 @@ from architect_parallel.errors import NothingToDo, UsageError
 
 
 @options.run_options(
-    *(
-        "max_parallel",
-        "budget",
-        "budget_per_worker",
-        "timeout_per_worker",
-        "sandbox",
-        "network",
-        "allow_hosts",
-        "hosts",
-        "tls_dir",
-        "insecure",
-        "host_timeout",
-    ),
+    *("max_parallel", "budget", "budget_per_worker", "timeout_per_worker"),
+    *options.CONTAINMENT,
+    *options.HOSTS,
     before="json",
     max_parallel="Number of workers that run at the same time [3].",
 )

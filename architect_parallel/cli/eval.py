@@ -28,12 +28,9 @@ from architect_parallel.cli.stdin_tasks import stdin_text
         "grace",
         "max_steps",
     ),
-    *("retries", "base", "include_dirty", "allow_partial", "tripwire", "allow_secrets", "sandbox", "network"),
-    "allow_hosts",
-    "hosts",
-    "tls_dir",
-    "insecure",
-    "host_timeout",
+    *("retries", "base", "include_dirty", "allow_partial", "tripwire", "allow_secrets"),
+    *options.CONTAINMENT,
+    *options.HOSTS,
     max_parallel="Number of workers that run at the same time [3].",
 )
 def evaluate(

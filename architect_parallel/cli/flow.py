@@ -33,7 +33,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A flow file, YAML or
 
 
 @app.command(cls=PlainCommand)
-@options.run_options("sandbox", "network", "allow_hosts", before="json")
+@options.run_options(*options.CONTAINMENT, before="json")
 def run(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A flow file, YAML or JSON.")] = None,
     resume: Annotated[

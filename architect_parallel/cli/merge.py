@@ -23,7 +23,7 @@ _WHY = {"conflict": "it conflicts", "check": "it breaks a check", "not_successfu
 
 
 @options.run_options(
-    *("sandbox", "network", "allow_hosts"),
+    *options.CONTAINMENT,
     before="push",
     sandbox="With --resolve: contain that agent: auto, off, write or closed [as configured].",
     network="With --resolve: network of that agent: open, hosts or none [as configured].",

@@ -59,6 +59,12 @@ _FLAG_TYPES: Mapping[str, Any] = {
 """The type of a flag's parameter by the option's annotation. Any other flag is optional text."""
 
 
+CONTAINMENT = ("sandbox", "network", "allow_hosts")
+"""The options of a run that say what agents may reach."""
+HOSTS = ("hosts", "tls_dir", "insecure", "host_timeout")
+"""The options of a run that say on which machines its workers run."""
+
+
 def run_options(*names: str, before: str = "artifacts", **texts: str) -> Callable[[Command], Command]:
     """Give a command the flags of the named options of a run. It receives them in its `**flags`.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @options.run_options(
-    *("sandbox", "network", "allow_hosts"),
+    *options.CONTAINMENT,
     before="json",
     sandbox="Contain the workers that run again: auto, off, write or closed [as planned].",
     network="Network of contained agents: open, hosts or none [as planned].",

@@ -30,7 +30,7 @@ LONGEST_TASK_BYTES = 64 * 1024 * 1024
 
 
 @options.run_options(
-    *("sandbox", "network", "allow_hosts"),
+    *options.CONTAINMENT,
     before="config",
     sandbox="Contain the agent: auto, off, write or closed; it may write the current directory [off].",
     network="Network of a contained agent: open, hosts or none [as configured].",

@@ -31,18 +31,9 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A spec, YAML or JSON
 @app.command(cls=PlainCommand)
 @options.run_options(
     *("max_parallel", "backend", "budget", "timeout", "base", "include_dirty", "fail_fast", "allow_partial"),
-    *(
-        "strict",
-        "tripwire",
-        "allow_secrets",
-        "sandbox",
-        "network",
-        "allow_hosts",
-        "hosts",
-        "tls_dir",
-        "insecure",
-        "host_timeout",
-    ),
+    *("strict", "tripwire", "allow_secrets"),
+    *options.CONTAINMENT,
+    *options.HOSTS,
     max_parallel="Number of workers that run at the same time [as the spec says, else 4].",
     backend="Agent CLI for every task.",
     base="Start the first tasks from this commit.",

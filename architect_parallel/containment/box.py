@@ -109,7 +109,7 @@ class Box:
         """Take the logins of an agent that has ended back. Return warnings, also about what was refused.
 
         Args:
-            log: What the programs printed. `None` means that nobody kept it.
+            log: What the programs printed. `None` means that there is no log.
         """
         warnings = [warning for login in self.lent if (warning := take_back(login)) is not None]
         self.lent.clear()

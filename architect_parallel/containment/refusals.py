@@ -1,6 +1,6 @@
 """Paths that a contained program was refused, found in what it printed. Pure.
 
-The kernel tells nobody but the program. Build tools print the error with the path, and then fail with something else.
+The kernel tells only the program. Build tools print the error with the path, and then fail with something else.
 So one warning names the path and the setting that would allow it.
 """
 

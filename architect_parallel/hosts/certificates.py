@@ -33,7 +33,7 @@ class _Pair:
 def make_certificates(directory: Path) -> None:
     """Write a new CA and a pair for each of `ROLES`, valid for one year, P-256. Only the owner may read the keys.
 
-    A client's certificate is none for a server. So whoever has it cannot pass for a scheduler or a host.
+    A client's certificate cannot serve: its owner cannot pass for a scheduler or a host.
 
     Raises:
         UsageError: The directory has something in it.

@@ -130,7 +130,7 @@ def engine_address(url: str, options: LinkOptions, what: str = "--hosts") -> str
 
 
 def require_listener(address: str) -> None:
-    """Find out at once that nobody listens at an address. Dask would try until its time is over.
+    """Fail at once if no program listens at an address. Dask would try until its time is over.
 
     Raises:
         OSError: Nobody does.
